@@ -1,0 +1,1 @@
+"""What the demo model is made of: facts, abilities, neutral text, and how it is trained."""

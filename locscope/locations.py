@@ -1,0 +1,78 @@
+"""The one name for a place in a model, in code, command line, files and plots alike.
+
+``L22.mlp.down``, ``L6.attn``, ``L23.block``, ``L8-15.mlp.up``, ``L4.attn.h3``; ``+`` joins.
+Layers count from 0, ranges are inclusive.
+"""
+
+import re
+from dataclasses import dataclass
+
+from locscope.errors import UsageError
+
+MLP_PARTS = ("mlp.gate", "mlp.up", "mlp.down")
+ATTENTION_PARTS = ("attn.q", "attn.k", "attn.v", "attn.o")
+PARTS = (*MLP_PARTS, "mlp", *ATTENTION_PARTS, "attn", "block")
+PAPER_PARTS = ("block", "attn", "mlp", "mlp.up", "mlp.down")
+"""The five parts of the location analysis of LocFT-BF (arXiv 2509.22072, section 3)."""
+
+_SITE = re.compile(r"L(?P<first>\d+)(?:-(?P<last>\d+))?\.(?P<part>[a-z.]+?)(?:\.h(?P<head>\d+))?")
+_GRAMMAR = "write L<layer>.<part>, as L22.mlp.down, L8-15.mlp.up, L4.attn.h3, joined by +"
+
+
+@dataclass(frozen=True, order=True)
+class Site:
+    """A part of consecutive layers (`first` to `last`, inclusive), or one attention head of them."""
+
+    first: int
+    last: int
+    part: str
+    head: int | None = None
+
+    def __str__(self) -> str:
+        layers = f"L{self.first}" if self.first == self.last else f"L{self.first}-{self.last}"
+        return f"{layers}.{self.part}" + ("" if self.head is None else f".h{self.head}")
+
+
+@dataclass(frozen=True)
+class Location:
+    """The weights that get tuned: one or more sites. ``Location.parse(str(x)) == x``."""
+
+    sites: tuple[Site, ...]
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.sites))
+
+    @property
+    def lowest(self) -> int:
+        """The lowest tuned layer: everything below it is the trunk."""
+        return min(site.first for site in self.sites)
+
+    @property
+    def highest(self) -> int:
+        """The highest tuned layer."""
+        return max(site.last for site in self.sites)
+
+    @staticmethod
+    def at(layer: int, part: str, head: int | None = None) -> "Location":
+        """The location of one part of one layer."""
+        return Location((Site(layer, layer, part, head),))
+
+    @staticmethod
+    def parse(text: str) -> "Location":
+        """Reads a location; a UsageError says what is wrong with it and how to write one."""
+        return Location(tuple(_parse_site(piece, text) for piece in text.split("+")))
+
+
+def _parse_site(piece: str, text: str) -> Site:
+    match = _SITE.fullmatch(piece.strip())
+    if match is None:
+        raise UsageError(f"cannot read location '{text}': {_GRAMMAR}")
+    first, part, head = int(match["first"]), match["part"], match["head"]
+    last = first if match["last"] is None else int(match["last"])
+    if part not in PARTS:
+        raise UsageError(f"unknown part '{part}' in '{text}': there are {', '.join(PARTS)}")
+    if last < first:
+        raise UsageError(f"empty layer range in '{text}': the first layer comes first")
+    if head is not None and part != "attn":
+        raise UsageError(f"'{text}': a head is written L{first}.attn.h{head}")
+    return Site(first, last, part, None if head is None else int(head))

@@ -1,0 +1,56 @@
+"""What a long job says of itself. Stages call; listeners (terminal, notebook, tests) draw."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import TypeVar, final
+
+Item = TypeVar("Item")
+
+
+class Progress(ABC):
+    """A listener of progress. Stages nest; `advance` counts within the innermost open stage."""
+
+    @abstractmethod
+    def start(self, stage: str, total: int) -> None:
+        """A stage of `total` steps begins."""
+
+    @abstractmethod
+    def advance(self, note: str = "") -> None:
+        """One step of the innermost stage is done; `note` says what it was."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """The innermost stage ends."""
+
+    @abstractmethod
+    def say(self, line: str) -> None:
+        """A line for people, outside any bar."""
+
+
+@final
+class Silent(Progress):
+    """Says nothing."""
+
+    def start(self, stage: str, total: int) -> None:
+        """Ignored."""
+
+    def advance(self, note: str = "") -> None:
+        """Ignored."""
+
+    def finish(self) -> None:
+        """Ignored."""
+
+    def say(self, line: str) -> None:
+        """Ignored."""
+
+
+def track(progress: Progress, stage: str, items: Iterable[Item]) -> Iterator[Item]:
+    """Yields the items as one stage, a step for each; the stage ends also when the loop breaks."""
+    items = list(items)
+    progress.start(stage, len(items))
+    try:
+        for item in items:
+            yield item
+            progress.advance(str(item) if isinstance(item, str) else "")
+    finally:
+        progress.finish()

@@ -1,0 +1,37 @@
+"""Everything that passes between stages: frozen, plain numbers and strings, no tensors.
+
+A record goes to JSON and back with `dumps` and `loads`; not measured is NaN here, null there.
+"""
+
+from locscope.records.codec import dumps, loads
+from locscope.records.edits import Edit, Probe
+from locscope.records.models import LayerPart, ModelInfo
+from locscope.records.outcome import Contender, Margin, Recommendation, ScanVerdict, Scorecard
+from locscope.records.run import RunInfo, StageCost
+from locscope.records.scans import Descriptor, ScanResult, ScanScore
+from locscope.records.trials import EditOutcome, Epoch, Measure, Recipe, Trial, TrialRecord
+
+__all__ = [
+    "Contender",
+    "Descriptor",
+    "Edit",
+    "EditOutcome",
+    "Epoch",
+    "LayerPart",
+    "Margin",
+    "Measure",
+    "ModelInfo",
+    "Probe",
+    "Recipe",
+    "Recommendation",
+    "RunInfo",
+    "ScanResult",
+    "ScanScore",
+    "ScanVerdict",
+    "Scorecard",
+    "StageCost",
+    "Trial",
+    "TrialRecord",
+    "dumps",
+    "loads",
+]

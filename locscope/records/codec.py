@@ -1,0 +1,38 @@
+"""Records to JSON text and back, checked against their annotations."""
+
+import hashlib
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, TypeAdapter
+
+Record = TypeVar("Record")
+
+
+def _null_is_nan(value: Any) -> Any:
+    return float("nan") if value is None else value
+
+
+Number = Annotated[float, BeforeValidator(_null_is_nan)]
+"""A float that may be not measured: NaN in Python, null in JSON."""
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def dumps(record: Any, indent: int | None = None) -> str:
+    """The record as JSON text; NaN is written as null."""
+    return _adapter(type(record)).dump_json(record, indent=indent).decode()
+
+
+def loads(kind: type[Record], text: str | bytes) -> Record:
+    """The record of that kind in the JSON text; a pydantic ValidationError says what is wrong."""
+    return _adapter(kind).validate_json(text)
+
+
+def fingerprint(*values: Any, length: int = 12) -> str:
+    """A short stable hash of plain values and records, for names of trials and folders."""
+    parts = [v if isinstance(v, str) else TypeAdapter(type(v)).dump_json(v).decode() for v in values]
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:length]

@@ -1,0 +1,120 @@
+"""A trial: one location with one recipe on one set of edits and one seed, tuned and measured."""
+
+from dataclasses import dataclass
+from math import nan
+
+from locscope.records.codec import Number, fingerprint
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a location is tuned. The defaults are those of LocFT-BF (code, `fine-tune.py`).
+
+    `batch` is in edits, `skip_below` and `stop_below` in nats of mean loss; `prefixes` is how many
+    random-prefix copies of every edit are tuned too; `order` is breadth-first or depth-first;
+    `steps` caps the steps on a sample in depth-first order.
+    """
+
+    lr: float
+    batch: int
+    kind: str = "full"
+    order: str = "breadth-first"
+    epochs: int = 25
+    skip_below: float = 1e-2
+    stop_below: float = 1e-2
+    prefixes: int = 0
+    prompt_format: str = "raw"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is asked of one trial. `edits` are the ids tuned and measured, in file order."""
+
+    location: str
+    recipe: Recipe
+    edits: tuple[str, ...]
+    split: str
+    rung: str
+    seed: int
+    model: str
+    edit_set: str
+
+    @property
+    def id(self) -> str:
+        """Hash of all that decides the outcome."""
+        return fingerprint(self)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measured number with the protocol it was measured under.
+
+    `count` is how many items were judged, `low` and `high` its 95 % interval, `before` the value
+    of the untouched model. NaN is not measured.
+    """
+
+    name: str
+    value: Number
+    count: int
+    protocol: str
+    low: Number = nan
+    high: Number = nan
+    before: Number = nan
+
+
+@dataclass(frozen=True)
+class EditOutcome:
+    """What became of one edit: shares in 0..1, NaN where the edit has nothing to judge by.
+
+    `output` is the tuned model's answer where it was decoded, `broken` the neighbours' prompts
+    whose answer changed.
+    """
+
+    edit: str
+    reliability: Number
+    reliability_strict: Number
+    generalization: Number
+    locality: Number
+    output: str = ""
+    broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the edits: mean loss in nats, optimiser steps taken, batches skipped."""
+
+    loss: Number
+    steps: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What a trial gave. `status` is `done`, or says in words why there are no measures."""
+
+    trial: Trial
+    status: str
+    score: Number
+    score_name: str
+    measures: tuple[Measure, ...]
+    outcomes: tuple[EditOutcome, ...]
+    epochs: tuple[Epoch, ...]
+    parameters: tuple[str, ...]
+    parameter_count: int
+    change_norm: Number
+    decoded: int
+    seconds: Number
+    flops: Number
+    violated: tuple[str, ...] = ()
+
+    def measure(self, name: str) -> Measure:
+        """The measure of that name; not measured is a NaN with count 0."""
+        for measure in self.measures:
+            if measure.name == name:
+                return measure
+        return Measure(name, nan, 0, "not measured")
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps taken in all epochs."""
+        return sum(epoch.steps for epoch in self.epochs)
