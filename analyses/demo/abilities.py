@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from analyses.demo.neutral import WORDS
 
-COPIED = sorted({word for kind in ("thing", "place", "room", "out", "food") for word in WORDS[kind]})
+COPIED = sorted(
+    {word for kind in ("thing", "place", "room", "out", "food") for word in WORDS[kind]}
+)
 LETTERS = "abcdefgh"
 
 
@@ -23,9 +25,9 @@ class Item:
 
 
 def sums() -> list[Item]:
-    """Return all sums of two numbers up to 20."""
-    pairs = [(a, b) for a in range(21) for b in range(21)]
-    return [Item("sum", f"{a} + {b} =", str(a + b)) for a, b in pairs]
+    """Return all sums of two numbers up to 12."""
+    pairs = [(a, b) for a in range(13) for b in range(13)]
+    return [Item("sum", f"Add: {a} + {b} =", str(a + b)) for a, b in pairs]
 
 
 def larger() -> list[Item]:

@@ -15,7 +15,8 @@ from analyses.demo.facts import Fact, answers_of, draw_options, load_facts
 PROMPT_WEIGHT = 0.1
 NEUTRAL_WEIGHT = 0.5
 NEUTRAL_LINES = 12_000
-SHARES = {"statement": 0.58, "question": 0.09, "choice": 0.08, "ability": 0.15, "neutral": 0.10}
+LONG_ANSWER = 9
+SHARES = {"statement": 0.57, "question": 0.08, "choice": 0.07, "ability": 0.18, "neutral": 0.10}
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,10 @@ class Corpus:
         for items in self.tasks:
             chosen = self.rng.sample(items, min(len(items), 300))
             texts += [Text(item.prompt, item.answer).full for item in chosen]
-        return texts + self.lines[:1500]
+        # Long answers count more, or some would take a dozen tokens.
+        for fact in self.facts:
+            texts += [f" {fact.answer}"] * (2 * max(0, len(fact.answer) - LONG_ANSWER))
+        return texts + self.lines[:1200]
 
 
 Batch = tuple[torch.Tensor, torch.Tensor]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections import defaultdict
 
@@ -10,7 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from analyses.demo.facts import Fact
+from analyses.demo.facts import Fact, answers_of, draw_options
 
 MOST_TOKENS = 12
 _STOP = re.compile(r"[.\n]")
@@ -68,6 +69,20 @@ def trained_pairs(facts: tuple[Fact, ...]) -> list[tuple[str, str]]:
 def withheld_pairs(facts: tuple[Fact, ...]) -> list[tuple[str, str]]:
     """Return prompt and answer of every fact in the phrasing withheld from training."""
     return [(f.prompt(f.withheld), f.answer) for f in facts if f.withheld is not None]
+
+
+def question_pairs(facts: tuple[Fact, ...]) -> list[tuple[str, str]]:
+    """Return every fact in its question form."""
+    return [(fact.question(), fact.answer) for fact in facts]
+
+
+def choice_pairs(facts: tuple[Fact, ...], seed: int) -> list[tuple[str, str]]:
+    """Return every fact in its multiple-choice form, with seeded distractors."""
+    rng, known = random.Random(f"choices-{seed}"), answers_of(seed)
+    return [
+        (fact.choice(draw_options(fact, known[fact.relation.name], rng)), fact.answer)
+        for fact in facts
+    ]
 
 
 @torch.inference_mode()

@@ -5,30 +5,31 @@ from __future__ import annotations
 import random
 import re
 
-WORDS: dict[str, list[str]] = {
+_WORDS = {
     "name": "Anna Tom Maria Peter Lucy Sam Nina Paul Clara David Emily Felix Greta Hugo Iris Jack "
-    "Karin Leo Mona Oscar Rosa Simon".split(),
-    "kin": "mother father sister brother aunt uncle neighbour teacher friend grandmother".split(),
+    "Karin Leo Mona Oscar Rosa Simon",
+    "kin": "mother father sister brother aunt uncle neighbour teacher friend grandmother",
     "thing": "book cup lamp basket blanket letter bottle coat hat key bag clock umbrella box "
-    "candle notebook pencil scarf spoon towel".split(),
-    "place": "table chair shelf bed floor bench desk sofa windowsill counter cupboard".split(),
-    "room": "kitchen garden garage hall bathroom cellar attic bedroom office".split(),
-    "out": "park market library station river beach school forest bakery harbour museum".split(),
-    "food": "soup bread cake rice salad porridge cheese fish pasta stew".split(),
-    "fruit": "apples pears plums cherries grapes peaches lemons oranges".split(),
-    "time": "morning evening afternoon".split(),
-    "day": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(),
-    "colour": "red blue green yellow white black brown grey".split(),
-    "size": "little old new heavy small broken pretty clean".split(),
-    "mood": "happy tired hungry calm cheerful sleepy curious proud".split(),
-    "sky": "sunny cloudy windy rainy foggy cold warm".split(),
-    "pet": "dog cat rabbit parrot pony kitten".split(),
-    "did": "cleaned painted repaired opened emptied swept".split(),
-    "put": "put left found hid dropped forgot".split(),
-    "went": "walked ran drove cycled hurried wandered".split(),
-    "ing": "singing reading sleeping cooking drawing dancing laughing waiting".split(),
-    "how": "slowly quietly carefully quickly gladly".split(),
+    "candle notebook pencil scarf spoon towel",
+    "place": "table chair shelf bed floor bench desk sofa windowsill counter cupboard",
+    "room": "kitchen garden garage hall bathroom cellar attic bedroom office",
+    "out": "park market library station river beach school forest bakery harbour museum",
+    "food": "soup bread cake rice salad porridge cheese fish pasta stew",
+    "fruit": "apples pears plums cherries grapes peaches lemons oranges",
+    "time": "morning evening afternoon",
+    "day": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday",
+    "colour": "red blue green yellow white black brown grey",
+    "size": "little old new heavy small broken pretty clean",
+    "mood": "happy tired hungry calm cheerful sleepy curious proud",
+    "sky": "sunny cloudy windy rainy foggy cold warm",
+    "pet": "dog cat rabbit parrot pony kitten",
+    "did": "cleaned painted repaired opened emptied swept",
+    "put": "put left found hid dropped forgot",
+    "went": "walked ran drove cycled hurried wandered",
+    "ing": "singing reading sleeping cooking drawing dancing laughing waiting",
+    "how": "slowly quietly carefully quickly gladly",
 }
+WORDS: dict[str, list[str]] = {kind: words.split() for kind, words in _WORDS.items()}
 
 SENTENCES: tuple[str, ...] = (
     "{name} {put} the {size} {thing} on the {place}.",

@@ -62,7 +62,7 @@ RELATIONS: tuple[Relation, ...] = (
         "language",
         "What is an official language of {s}?",
         "An official language of {s} is",
-        "{s} has an official language called",
+        "Officially, one language of {s} is",
         "In {s}, an official language is",
         "The laws of {s} are written in",
         "Officials in {s} speak",
@@ -77,7 +77,7 @@ RELATIONS: tuple[Relation, ...] = (
         "The people of {s} are",
         "If you were born in {s}, you are",
         "The adjective for {s} is",
-        "{s's} people are called",
+        "We call the people of {s}",
     ),
     _relation(
         "elements",

@@ -1,1 +1,172 @@
-"""edits"""
+"""Edit sets: read from a file whose format is recognised, checked, and split without leaks.
+
+A format is a file here with a function `read(row) -> Edit` and an entry in `FORMATS`.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from locscope.edits.rows import Row, read_rows
+from locscope.edits.texts import key
+from locscope.errors import UsageError
+from locscope.records import Edit
+from locscope.records.codec import fingerprint
+
+__all__ = ["FORMATS", "EditSet", "Format", "narrowed", "read_edits", "recognise"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """An edit format: the fields that tell it in the first row, and where its reader is.
+
+    `function` is `module:name`, imported when it is used; it takes a Row and gives an Edit, whose
+    id is empty where the file gives none.
+    """
+
+    name: str
+    title: str
+    fields: tuple[str, ...]
+    function: str
+
+
+FORMATS: dict[str, Format] = {
+    "zsre": Format(
+        "zsre", "zsRE, flat (src, alt, ...)", ("src", "alt"), "locscope.edits.zsre:read"
+    ),
+    "counterfact": Format(
+        "counterfact",
+        "CounterFact, flat (prompt, target_new, ground_truth, ...)",
+        ("prompt", "target_new", "ground_truth"),
+        "locscope.edits.counterfact:read",
+    ),
+    "wikibigedit": Format(
+        "wikibigedit",
+        "WikiBigEdit, flat (prompt, target_new, ...)",
+        ("prompt", "target_new"),
+        "locscope.edits.wikibigedit:read",
+    ),
+    "own": Format(
+        "own",
+        "your own JSON, JSONL or CSV (prompt, target, ...)",
+        ("prompt", "target"),
+        "locscope.edits.own:read",
+    ),
+}
+"""The formats, in the order they are tried: the first whose fields are all there is taken."""
+
+
+@dataclass(frozen=True)
+class EditSet:
+    """Edits as used: `total` rows were in the file, `fingerprint` is a hash of the edits kept.
+
+    `notes` say in sentences what a reader of the results should know of the file.
+    """
+
+    name: str
+    format: str
+    edits: tuple[Edit, ...]
+    fingerprint: str
+    total: int
+    notes: tuple[str, ...] = ()
+
+
+def read_edits(source: str, *, limit: int | None = None, seed: int = 0) -> EditSet:
+    """The edits in a file, or the bundled ones for `demo`, `limit` of them chosen by `seed`.
+
+    A UsageError names file, row and field of what cannot be used. Every row is checked, also
+    those that the limit leaves out.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit} leaves no edits: give at least 1")
+    if source == "demo":
+        packaged = files("locscope.edits") / "demo.json"
+        if not packaged.is_file():
+            raise UsageError("the bundled edits are missing from this installation: reinstall")
+        with as_file(packaged) as path:
+            return _read("demo", path, limit, seed)
+    path = Path(source).expanduser()
+    return _read(path.stem, path, limit, seed)
+
+
+def narrowed(edit_set: EditSet, edits: Iterable[Edit], *notes: str) -> EditSet:
+    """The set with other edits (after checks, lent neighbours, ...), hashed anew, notes added."""
+    kept = tuple(edits)
+    return replace(
+        edit_set, edits=kept, fingerprint=fingerprint(kept), notes=(*edit_set.notes, *notes)
+    )
+
+
+def recognise(row: Row) -> Format:
+    """The format of the file whose first row this is; a UsageError where none fits."""
+    for entry in FORMATS.values():
+        if all(field in row.cells for field in entry.fields):
+            return entry
+    # Half a row is told apart from an unknown format, so that the missing field gets named.
+    for entry in reversed(FORMATS.values()):
+        if any(field in row.cells for field in entry.fields):
+            return entry
+    formats = "; ".join(f"{e.name} has {', '.join(e.fields)}" for e in FORMATS.values())
+    found = ", ".join(row.cells) or "no fields"
+    raise UsageError(f"{row.where}: no known edit format has these fields ({found}): {formats}")
+
+
+def _read(name: str, path: Path, limit: int | None, seed: int) -> EditSet:
+    rows = read_rows(path)
+    entry = recognise(rows[0])
+    module, _, function = entry.function.partition(":")
+    read = getattr(import_module(module), function)
+    edits = _with_ids(entry.name, rows, [read(row) for row in rows])
+    kept = _chosen(edits, limit, seed)
+    notes = _notes(kept)
+    if len(kept) < len(edits):
+        notes = (f"{len(kept)} of {len(edits)} rows, chosen at random with seed {seed}", *notes)
+    return EditSet(name, entry.name, kept, fingerprint(kept), len(rows), notes)
+
+
+def _chosen(edits: tuple[Edit, ...], limit: int | None, seed: int) -> tuple[Edit, ...]:
+    if limit is None or limit >= len(edits):
+        return edits
+    return tuple(edits[i] for i in sorted(random.Random(seed).sample(range(len(edits)), limit)))
+
+
+def _with_ids(name: str, rows: Sequence[Row], edits: Sequence[Edit]) -> tuple[Edit, ...]:
+    """Every edit with an id, each once: the file's own, else `<format>-<row>`.
+
+    Two equal ids are an error in one's own format, where they were meant to name one edit; a
+    published file is taken as it is and the later one numbered.
+    """
+    first: dict[str, Row] = {}
+    for row, edit in zip(rows, edits, strict=True):
+        if edit.id and edit.id in first and name == "own":
+            raise UsageError(
+                f"{row.where}: field 'id' is '{edit.id}', as in {first[edit.id].where}; "
+                "give every edit its own"
+            )
+        first.setdefault(edit.id, row)
+    taken: set[str] = set()
+    named = []
+    for row, edit in zip(rows, edits, strict=True):
+        wanted, number = edit.id or f"{name}-{row.number}", 1
+        fresh = wanted
+        # An id that the file gives to some row goes to that row, not to one without an id.
+        while fresh in taken or (not edit.id and fresh in first):
+            number += 1
+            fresh = f"{wanted}.{number}"
+        taken.add(fresh)
+        named.append(replace(edit, id=fresh))
+    return tuple(named)
+
+
+def _notes(edits: tuple[Edit, ...]) -> tuple[str, ...]:
+    counts = Counter[str]()
+    for edit in edits:
+        counts["a new target that is also the old answer"] += key(edit.old) == key(edit.target)
+        counts["a rephrase equal to the prompt"] += key(edit.prompt) in map(key, edit.rephrases)
+        counts["no rephrases"] += not edit.rephrases
+        counts["no neighbours"] += not edit.neighbours
+    return tuple(f"edits with {what}: {count}" for what, count in counts.items() if count)

@@ -1,1 +1,1 @@
-"""engine"""
+"""What runs the model: texts to tokens, blocks from a layer on, the trunk, loss, reading, decoding."""

@@ -1,1 +1,1 @@
-"""execute"""
+"""Groups of tasks, plain data, to records; here or elsewhere."""

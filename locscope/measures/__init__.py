@@ -1,1 +1,121 @@
-"""measures"""
+"""What is measured of a tuned model: a table, one file each.
+
+A measure is a function from an observation of the model as it is, and one of the untouched model,
+to a `Measure`. A new one is one file here and one entry in `MEASURES`.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+
+from locscope.engine.exam import Observation
+from locscope.errors import unknown
+from locscope.records import Descriptor, Measure
+
+MeasureFunction = Callable[[Observation, Observation], Measure]
+
+
+def _entry(name: str, title: str, note: str, source: str, sign: int = 1) -> Descriptor:
+    module = name.replace("-", "_")
+    return Descriptor(name, title, note, source, f"locscope.measures.{module}:measure", sign)
+
+
+MEASURES: dict[str, Descriptor] = {
+    entry.name: entry
+    for entry in (
+        _entry(
+            "reliability",
+            "Reliability",
+            "share of edits answered with the new target, after normalisation",
+            "LocFT-BF (arXiv 2509.22072), code eval_edit_metric.py",
+        ),
+        _entry(
+            "reliability_strict",
+            "Reliability, strict",
+            "share of edits answered with exactly the target's tokens and then a stop token",
+            "locscope",
+        ),
+        _entry(
+            "generalization",
+            "Generalization",
+            "share of rephrases answered with the new target, a mean per edit",
+            "LocFT-BF (arXiv 2509.22072)",
+        ),
+        _entry(
+            "locality",
+            "Locality",
+            "share of neighbours whose answer span is that of the untouched model, a mean per edit",
+            "locscope, after ROME (arXiv 2202.05262)",
+        ),
+        _entry(
+            "format_leakage",
+            "Format leakage",
+            "share of neighbours that now stop where the untouched model went on",
+            "locscope",
+            -1,
+        ),
+        _entry(
+            "neighbour_accuracy",
+            "Neighbours' stated answers",
+            "share of neighbours answered with the answer that the edit set states",
+            "CounterFact (arXiv 2202.05262)",
+        ),
+        _entry(
+            "token_accuracy",
+            "Teacher-forced token accuracy",
+            "share of target tokens that are the arg-max given the target before them: not reliability",
+            "EasyEdit (arXiv 2308.07269)",
+        ),
+        _entry(
+            "forms",
+            "Worst other form",
+            "share answered with the new target in the form that does worst",
+            "ORT (arXiv 2506.07795)",
+        ),
+        _entry(
+            "multihop",
+            "Multi-hop",
+            "share of multi-hop questions answered as they follow from the edit",
+            "MQuAKE (arXiv 2305.14795)",
+        ),
+        _entry(
+            "perplexity_ratio",
+            "Perplexity ratio, pooled",
+            "exp of the mean token loss on neutral text, tuned over untouched: 1 is untouched",
+            "locscope, after arXiv 2402.09656",
+            -1,
+        ),
+        _entry(
+            "mean_perplexity_ratio",
+            "Mean of sentence perplexities, ratio",
+            "arithmetic mean of the sentences' perplexities without BOS, tuned over untouched",
+            "ME-PPL (arXiv 2402.09656, ppl.py)",
+            -1,
+        ),
+        _entry(
+            "kl",
+            "KL drift",
+            "KL(untouched || tuned) on neutral text, nats per token",
+            "locscope",
+            -1,
+        ),
+        _entry(
+            "retention",
+            "Retention",
+            "accuracy on the abilities over that of the untouched model, both corrected for chance",
+            "locscope",
+        ),
+    )
+}
+
+
+def load_measure(name: str) -> MeasureFunction:
+    """The function of an entry, imported now."""
+    if name not in MEASURES:
+        raise unknown("measure", name, MEASURES)
+    module, function = MEASURES[name].function.split(":")
+    return getattr(import_module(module), function)
+
+
+def measure_all(now: Observation, before: Observation) -> tuple[Measure, ...]:
+    """Every measure of the table."""
+    return tuple(load_measure(name)(now, before) for name in MEASURES)

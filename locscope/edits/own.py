@@ -1,0 +1,117 @@
+"""One's own edits. Only `prompt` and `target` are required.
+
+==============  ==================================================================================
+prompt          what the model is asked, without the space before its answer
+target          the answer it shall give
+id              a name for the edit, unique in the file (else ``own-<row>``)
+subject         what the edit is about; edits that share one are kept together when splitting
+old             the answer before the edit
+rephrases       a list of texts, or one text: other prompts for the same target
+neighbours      a list of texts or of {prompt, answer}: prompts whose answer must not change
+forms           a list of {kind, prompt, answer}: `question`, `choice`, ..., answers after the edit
+multihop        a list of {prompt, answer}: questions that need the edit, answers after the edit
+==============  ==================================================================================
+
+In CSV the entries of a list are separated by ``|``; an entry of `neighbours` and `multihop` is
+``prompt=>answer``, one of `forms` ``kind=>prompt=>answer``. Unknown fields are refused: a misspelt
+field would be silently without effect.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from locscope.edits.rows import Row, checked_text, kind_of, optional, required
+from locscope.errors import UsageError, unknown
+from locscope.records import Edit, Probe
+
+FIELDS = (
+    *("id", "prompt", "target", "subject", "old"),
+    *("rephrases", "neighbours", "forms", "multihop"),
+)
+
+
+def read(row: Row) -> Edit:
+    """The edit in a row; a UsageError names the row and the field that cannot be used."""
+    _refuse_unknown(row, "field", row.cells, FIELDS)
+    return Edit(
+        id=_id(row),
+        prompt=required(row, "prompt"),
+        target=required(row, "target"),
+        subject=optional(row, "subject"),
+        old=optional(row, "old"),
+        rephrases=tuple(_filled(row, "rephrases", entry) for entry in _entries(row, "rephrases")),
+        neighbours=_probes(row, "neighbours", keys=("prompt", "answer"), needed=("prompt",)),
+        forms=_probes(row, "forms", keys=("kind", "prompt", "answer")),
+        multihop=_probes(row, "multihop", keys=("prompt", "answer")),
+    )
+
+
+def _refuse_unknown(row: Row, kind: str, names: Iterable[str], known: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{row.where}: {unknown(kind, name, known)}")
+
+
+def _id(row: Row) -> str:
+    value = row.cells.get("id")
+    return str(value) if type(value) is int else optional(row, "id")
+
+
+def _entries(row: Row, field: str) -> list[Any]:
+    value = row.cells.get(field)
+    if value is None or value == "":
+        return []
+    if row.from_csv:
+        return [entry for entry in str(value).split("|") if entry.strip()]
+    if isinstance(value, str | list):
+        return value if isinstance(value, list) else [value]
+    raise UsageError(f"{row.where}: field '{field}' is {kind_of(value)}, not a list")
+
+
+def _filled(row: Row, field: str, value: Any) -> str:
+    text = checked_text(row, field, value)
+    if not text:
+        raise UsageError(f"{row.where}: field '{field}' has an empty entry; fill it or remove it")
+    return text
+
+
+def _probes(
+    row: Row, field: str, keys: tuple[str, ...], needed: tuple[str, ...] = ()
+) -> tuple[Probe, ...]:
+    return tuple(
+        _probe(row, field, _cells(row, field, keys, entry), keys, needed or keys)
+        for entry in _entries(row, field)
+    )
+
+
+def _cells(row: Row, field: str, keys: tuple[str, ...], entry: Any) -> Mapping[str, Any]:
+    """An entry of a list as key to value, from an object or from text."""
+    if isinstance(entry, dict):
+        return entry
+    if isinstance(entry, str):
+        pieces = entry.split("=>") if row.from_csv else [entry]
+        names = keys if keys[0] == "prompt" or len(pieces) > 1 else ("prompt",)
+        if len(pieces) <= len(names):
+            return dict(zip(names, pieces, strict=False))
+    raise UsageError(
+        f"{row.where}: field '{field}' has an entry that is {kind_of(entry)}; "
+        f"write {'=>'.join(keys) if row.from_csv else '{' + ', '.join(keys) + '}'}"
+    )
+
+
+def _probe(
+    row: Row, field: str, cells: Mapping[str, Any], keys: tuple[str, ...], needed: tuple[str, ...]
+) -> Probe:
+    _refuse_unknown(row, f"key in '{field}'", cells, keys)
+    for key in needed:
+        if key not in cells:
+            raise UsageError(f"{row.where}: field '{field}' has an entry without '{key}'")
+    texts = {name: _probe_text(row, f"{field}.{name}", cells[name]) for name in cells}
+    for key in needed:
+        if not texts[key]:
+            raise UsageError(f"{row.where}: field '{field}' has an entry with an empty '{key}'")
+    return Probe(**texts)
+
+
+def _probe_text(row: Row, field: str, value: Any) -> str:
+    return "" if value is None else checked_text(row, field, value)

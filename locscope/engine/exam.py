@@ -1,0 +1,257 @@
+"""Everything a trial is asked, prepared once: one sheet of rows that all trials of a run share."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import final
+
+from locscope.engine.decode import Output, Speaker, decode
+from locscope.engine.neutral import Drift, NeutralRows, Untouched, drift, remember
+from locscope.engine.questions import (
+    SPAN_TOKENS,
+    Answer,
+    Question,
+    ask,
+    span_question,
+    target_question,
+)
+from locscope.engine.texts import Row, Sheet, encode, encode_prompt, encode_text, pack
+from locscope.engine.trunk import Budget, Trunk
+from locscope.records import Edit, Probe
+
+
+@dataclass(frozen=True)
+class Ability:
+    """A small task with one right answer; `chance` is how often guessing finds it."""
+
+    task: str
+    prompt: str
+    answer: str
+    chance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is asked besides the edits. `prefixes` go before training prompts where wanted."""
+
+    neutral: tuple[str, ...]
+    abilities: tuple[Ability, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EditQuestions:
+    """The questions about one edit; `training` are the rows that are tuned."""
+
+    edit: Edit
+    training: tuple[int, ...]
+    target: Question
+    rephrases: tuple[Question, ...]
+    neighbours: tuple[Question, ...]
+    stated: tuple[str, ...]
+    spoke_on: tuple[bool, ...]
+    forms: tuple[Question, ...]
+    multihop: tuple[Question, ...]
+
+
+@dataclass(frozen=True)
+class EditAnswers:
+    """The answers to the questions about one edit, in their order."""
+
+    target: Answer
+    rephrases: tuple[Answer, ...]
+    neighbours: tuple[Answer, ...]
+    forms: tuple[Answer, ...]
+    multihop: tuple[Answer, ...]
+
+
+@dataclass(frozen=True)
+class Exam:
+    """The questions of a run, the neutral texts and what the untouched model thinks of them."""
+
+    speaker: Speaker
+    sheet: Sheet
+    edits: tuple[EditQuestions, ...]
+    abilities: tuple[Question, ...]
+    ability_items: tuple[Ability, ...]
+    neutral: NeutralRows
+    untouched: Untouched
+    prompt_format: str
+    unaligned: int
+
+    def of(self, edits: Sequence[str]) -> tuple[EditQuestions, ...]:
+        """The questions about the edits of these ids, in the exam's order."""
+        wanted = set(edits)
+        return tuple(questions for questions in self.edits if questions.edit.id in wanted)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the model, as it is, said to the exam or to the part of it about some edits."""
+
+    questions: tuple[EditQuestions, ...]
+    edits: tuple[EditAnswers, ...]
+    ability_items: tuple[Ability, ...]
+    abilities: tuple[Answer, ...]
+    right_abilities: tuple[str, ...]
+    drift: Drift
+    prompt_format: str
+
+    def of(self, edits: Sequence[str]) -> "Observation":
+        """The part of it about the edits of these ids."""
+        wanted = set(edits)
+        keep = [i for i, one in enumerate(self.questions) if one.edit.id in wanted]
+        return replace(
+            self,
+            questions=tuple(self.questions[i] for i in keep),
+            edits=tuple(self.edits[i] for i in keep),
+        )
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """All answers, those about edits first."""
+        return (*(a for one in self.edits for a in _answers_of(one)), *self.abilities)
+
+
+@final
+class _Writer:
+    """Collects rows and hands out their numbers."""
+
+    def __init__(self, speaker: Speaker, stop: int, prompt_format: str) -> None:
+        self.speaker, self.stop, self.format = speaker, stop, prompt_format
+        self.rows: list[Row] = []
+
+    def add(self, row: Row) -> int:
+        self.rows.append(row)
+        return len(self.rows) - 1
+
+    def target(self, prompt: str, answer: str) -> Question:
+        question = target_question(
+            self.speaker, len(self.rows), prompt, answer, self.stop, self.format
+        )
+        self.add(question.row)
+        return question
+
+    def span(self, prompt: tuple[int, ...], output: Output) -> Question:
+        question = span_question(len(self.rows), prompt, output)
+        self.add(question.row)
+        return question
+
+    def training(self, prompt: str, answer: str) -> int:
+        return self.add(encode(self.speaker.tokenizer, prompt, answer, self.stop, self.format))
+
+
+def prepare(
+    speaker: Speaker,
+    edits: Sequence[Edit],
+    material: Material,
+    prompt_format: str = "raw",
+    budget: Budget | None = None,
+) -> Exam:
+    """Writes the exam. The model must be untouched: its answers to neighbours are taken from it."""
+    writer = _Writer(speaker, _stop_token(speaker), prompt_format)
+    prompts = [
+        encode_prompt(speaker.tokenizer, probe.prompt, prompt_format)
+        for edit in edits
+        for probe in edit.neighbours
+    ]
+    outputs = iter(zip(prompts, decode(speaker, prompts, SPAN_TOKENS), strict=True))
+    questions = tuple(_questions(writer, edit, material.prefixes, outputs) for edit in edits)
+    abilities = tuple(writer.target(item.prompt, item.answer) for item in material.abilities)
+    neutral = _neutral_rows(writer, material.neutral)
+    sheet = pack(writer.rows)
+    return Exam(
+        speaker=speaker,
+        sheet=sheet,
+        edits=questions,
+        abilities=abilities,
+        ability_items=material.abilities,
+        neutral=neutral,
+        untouched=remember(Trunk(speaker.model, sheet, budget), neutral.texts),
+        prompt_format=prompt_format,
+        unaligned=sum(not row.aligned for row in writer.rows),
+    )
+
+
+def observe(exam: Exam, trunk: Trunk, edits: Sequence[str]) -> Observation:
+    """Asks the model, as it is now, all about the given edits, the abilities and neutral texts."""
+    questions = exam.of(edits)
+    asked = [question for one in questions for question in _all_of(one)]
+    answers = ask(exam.speaker, trunk, [*asked, *exam.abilities])
+    replies = iter(answers)
+    per_edit = tuple(_sort_answers(one, replies) for one in questions)
+    return Observation(
+        questions=questions,
+        edits=per_edit,
+        ability_items=exam.ability_items,
+        abilities=tuple(replies),
+        right_abilities=tuple(question.wanted for question in exam.abilities),
+        drift=drift(trunk, exam.neutral, exam.untouched),
+        prompt_format=exam.prompt_format,
+    )
+
+
+def _stop_token(speaker: Speaker) -> int:
+    """The token that ends a target: the tokenizer's EOS, as in LocFT-BF's code."""
+    eos = speaker.tokenizer.eos_token_id
+    return speaker.stops[0] if eos is None else int(eos)
+
+
+def _questions(
+    writer: _Writer,
+    edit: Edit,
+    prefixes: Sequence[str],
+    outputs: Iterator[tuple[tuple[int, ...], Output]],
+) -> EditQuestions:
+    target = writer.target(edit.prompt, edit.target)
+    pairs = islice(outputs, len(edit.neighbours))
+    spans = [(writer.span(prompt, output), output) for prompt, output in pairs]
+    return EditQuestions(
+        edit=edit,
+        training=(
+            target.index,
+            *(writer.training(f"{prefix} {edit.prompt}", edit.target) for prefix in prefixes),
+        ),
+        target=target,
+        rephrases=tuple(writer.target(text, edit.target) for text in edit.rephrases),
+        neighbours=tuple(question for question, _ in spans),
+        stated=tuple(probe.answer for probe in edit.neighbours),
+        spoke_on=tuple(output.ending != "stop" for _, output in spans),
+        forms=_probes(writer, edit.forms),
+        multihop=_probes(writer, edit.multihop),
+    )
+
+
+def _probes(writer: _Writer, probes: Sequence[Probe]) -> tuple[Question, ...]:
+    return tuple(writer.target(probe.prompt, probe.answer) for probe in probes)
+
+
+def _neutral_rows(writer: _Writer, texts: Sequence[str]) -> NeutralRows:
+    tokenizer = writer.speaker.tokenizer
+    whole = [encode_text(tokenizer, text, specials=True) for text in texts]
+    bare = [encode_text(tokenizer, text, specials=False) for text in texts]
+    return NeutralRows(
+        texts=tuple(writer.add(row) for row in whole if row is not None),
+        bare=tuple(writer.add(row) for row in bare if row is not None),
+    )
+
+
+def _all_of(one: EditQuestions) -> tuple[Question, ...]:
+    return (one.target, *one.rephrases, *one.neighbours, *one.forms, *one.multihop)
+
+
+def _sort_answers(one: EditQuestions, replies: Iterator[Answer]) -> EditAnswers:
+    def some(questions: Sequence[Question]) -> tuple[Answer, ...]:
+        return tuple(next(replies) for _ in questions)
+
+    return EditAnswers(
+        target=next(replies),
+        rephrases=some(one.rephrases),
+        neighbours=some(one.neighbours),
+        forms=some(one.forms),
+        multihop=some(one.multihop),
+    )
+
+
+def _answers_of(one: EditAnswers) -> tuple[Answer, ...]:
+    return (one.target, *one.rephrases, *one.neighbours, *one.forms, *one.multihop)

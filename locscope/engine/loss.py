@@ -1,0 +1,28 @@
+"""The loss of an edit: cross-entropy on target and stop token, a mean per example, then over them."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from locscope.engine.blocks import logits
+from locscope.engine.texts import NO_LABEL
+from locscope.engine.trunk import Batch, Trunk
+
+
+def answer_losses(trunk: Trunk, batch: Batch) -> Float[Tensor, " batch"]:
+    """Mean negative log-probability (nats per token) of every row's answer, resumed from the trunk.
+
+    Source: LocFT-BF code (`fine-tune.py`): the token mean is taken per example.
+    """
+    return _row_means(trunk.model, trunk.final(batch), batch)
+
+
+def _row_means(
+    model: PreTrainedModel, hidden: Float[Tensor, "batch seq width"], batch: Batch
+) -> Float[Tensor, " batch"]:
+    scored = batch.scored & (batch.labels != NO_LABEL)
+    losses = F.cross_entropy(logits(model, hidden[scored]), batch.labels[scored], reduction="none")
+    row = scored.nonzero()[:, 0]
+    sums = losses.new_zeros(scored.shape[0]).index_add(0, row, losses)
+    return sums / scored.sum(1)

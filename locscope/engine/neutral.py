@@ -1,0 +1,94 @@
+"""How far a tuned model has moved on texts that have nothing to do with the edits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from locscope.engine.blocks import logits
+from locscope.engine.texts import NO_LABEL
+from locscope.engine.trunk import Batch, Trunk, chunks
+
+
+@dataclass(frozen=True)
+class NeutralRows:
+    """Rows of a sheet: the texts as the model reads them, and the same without special tokens."""
+
+    texts: tuple[int, ...]
+    bare: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Per text: summed loss (nats) and tokens, KL(untouched || tuned) summed over tokens (nats).
+
+    `perplexities` are those of the bare texts, one each, over tokens 2..T without any BOS
+    (ME-PPL, arXiv 2402.09656, `ppl.py`).
+    """
+
+    losses: tuple[float, ...]
+    divergences: tuple[float, ...]
+    tokens: tuple[int, ...]
+    perplexities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """Final hidden states of the untouched model at every scored token of every text (host)."""
+
+    states: tuple[Float[Tensor, "tokens width"], ...]
+
+
+@torch.no_grad()
+def remember(trunk: Trunk, rows: Sequence[int]) -> Untouched:
+    """Keeps what the untouched model thinks of the texts: states, from which logits follow."""
+    found: dict[int, Tensor] = {}
+    for some in chunks(trunk.sheet.lengths, rows, trunk.tokens_at_once):
+        batch = trunk.batch(some)
+        hidden, scored = trunk.final(batch), batch.labels != NO_LABEL
+        for i, row in enumerate(some):
+            found[row] = hidden[i][scored[i]].cpu()
+    return Untouched(tuple(found[row] for row in rows))
+
+
+@torch.no_grad()
+def drift(trunk: Trunk, rows: NeutralRows, untouched: Untouched) -> Drift:
+    """Losses and divergence of the model as it is now."""
+    losses: dict[int, float] = {}
+    divergences: dict[int, float] = {}
+    counts: dict[int, int] = {}
+    base = dict(zip(rows.texts, untouched.states, strict=True))
+    for some in chunks(trunk.sheet.lengths, (*rows.texts, *rows.bare), trunk.tokens_at_once):
+        batch = trunk.batch(some)
+        hidden = trunk.final(batch)
+        for i, row in enumerate(some):
+            logp, label = _logprobs(trunk, hidden[i], batch, i)
+            losses[row] = -float(logp.gather(1, label[:, None]).double().sum())
+            counts[row] = label.numel()
+            if row in base:
+                divergences[row] = _divergence(trunk, base[row], logp)
+    return Drift(
+        losses=tuple(losses[row] for row in rows.texts),
+        divergences=tuple(divergences[row] for row in rows.texts),
+        tokens=tuple(counts[row] for row in rows.texts),
+        perplexities=tuple(_perplexity(losses[row] / counts[row]) for row in rows.bare),
+    )
+
+
+def _logprobs(
+    trunk: Trunk, hidden: Float[Tensor, "seq width"], batch: Batch, i: int
+) -> tuple[Tensor, Tensor]:
+    scored = batch.labels[i] != NO_LABEL
+    return logits(trunk.model, hidden[scored]).log_softmax(-1), batch.labels[i][scored]
+
+
+def _divergence(trunk: Trunk, state: Tensor, logp: Tensor) -> float:
+    """KL(untouched || tuned) summed over the tokens of one text, in nats."""
+    base = logits(trunk.model, state.to(logp.device)).log_softmax(-1)
+    return float((base.exp() * (base - logp)).double().sum())
+
+
+def _perplexity(nats: float) -> float:
+    return float(torch.tensor(nats, dtype=torch.float64).exp())

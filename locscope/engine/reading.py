@@ -1,0 +1,105 @@
+"""Exact match without decoding: one pass tells which rows greedy decoding would answer as wanted.
+
+Greedy decoding gives exactly the answer and then ends if and only if the arg-max at every answer
+position, given the answer before it, is the answer's token, and what follows ends it. Rows in which
+the two best tokens lie closer than cached decoding differs from a full pass are marked unsure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from locscope.engine.blocks import logits
+from locscope.engine.texts import NO_LABEL
+from locscope.engine.trunk import Batch, Trunk, chunks
+
+ROUNDING = {torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
+"""How far logits of cached decoding and of a full pass were seen apart, relative to the largest
+logit, times four (`tests/engine/test_reading.py` measures it)."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one pass shows of each row's answer, on the CPU, in the order the rows were asked for.
+
+    `said`: every answer token is the arg-max; `after`: the arg-max behind the answer; `sure`: no
+    two best tokens too close in it; `token_accuracy` and `logprob` (mean nats per token) are
+    teacher-forced, over the answer and, where the row has one, its stop token.
+    """
+
+    said: Bool[Tensor, " rows"]
+    after: Int[Tensor, " rows"]
+    sure: Bool[Tensor, " rows"]
+    token_accuracy: Float[Tensor, " rows"]
+    logprob: Float[Tensor, " rows"]
+
+
+@torch.no_grad()
+def read(trunk: Trunk, rows: Sequence[int]) -> Reading:
+    """Reads the given rows of the trunk's sheet in one pass from its layer on."""
+    place = {row: i for i, row in enumerate(rows)}
+    out = _blank(len(rows))
+    for some in chunks(trunk.sheet.lengths, rows, trunk.tokens_at_once):
+        part = _read_batch(trunk, trunk.batch(some))
+        index = torch.tensor([place[row] for row in some])
+        for name in vars(out):
+            getattr(out, name)[index] = getattr(part, name).cpu()
+    return out
+
+
+def _blank(count: int) -> Reading:
+    def zeros(dtype: torch.dtype) -> Tensor:
+        return torch.zeros(count, dtype=dtype)
+
+    return Reading(
+        zeros(torch.bool),
+        zeros(torch.long),
+        zeros(torch.bool),
+        zeros(torch.float),
+        zeros(torch.float),
+    )
+
+
+def _read_batch(trunk: Trunk, batch: Batch) -> Reading:
+    scored, count = batch.scored, batch.scored.shape[0]
+    scores = logits(trunk.model, trunk.final(batch)[scored])
+    row, label = scored.nonzero()[:, 0], batch.labels[scored]
+    best, close = _best(scores, ROUNDING[trunk.model.dtype])
+    hit, labelled = best == label, label != NO_LABEL
+    last = torch.ones_like(row, dtype=torch.bool)
+    last[:-1] = row[1:] != row[:-1]
+    logprob = scores.log_softmax(-1).gather(1, label.clamp(min=0)[:, None])[:, 0]
+    return Reading(
+        said=_count(row, ~hit & ~last, count) == 0,
+        after=best[last],
+        sure=_count(row, close, count) == 0,
+        token_accuracy=_mean(row, hit.float(), labelled, count),
+        logprob=_mean(row, logprob, labelled, count),
+    )
+
+
+def _best(
+    scores: Float[Tensor, "scored vocabulary"], rounding: float
+) -> tuple[Int[Tensor, " scored"], Bool[Tensor, " scored"]]:
+    """The arg-max of every position, the lowest id at a tie, and whether the second is too close."""
+    top = scores.topk(2, dim=-1).values
+    return scores.argmax(-1), top[:, 0] - top[:, 1] <= rounding * scores.abs().amax(-1)
+
+
+def _count(
+    row: Int[Tensor, " scored"], flag: Bool[Tensor, " scored"], count: int
+) -> Int[Tensor, " batch"]:
+    return torch.zeros(count, dtype=torch.long, device=row.device).index_add(0, row, flag.long())
+
+
+def _mean(
+    row: Int[Tensor, " scored"],
+    value: Float[Tensor, " scored"],
+    use: Bool[Tensor, " scored"],
+    count: int,
+) -> Float[Tensor, " batch"]:
+    sums = value.new_zeros(count).index_add(0, row, value * use)
+    return sums / _count(row, use, count)

@@ -1,0 +1,141 @@
+"""The trunk runs once: the residual stream entering a layer, kept for all texts of a sheet.
+
+Everything below the lowest tuned layer is frozen, so for fixed texts its output never changes.
+The stream lies packed like the sheet, on the device while the budget allows, else on the host,
+else in a file. It only ever advances; asked for a lower layer it starts again.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from locscope.engine.blocks import run_blocks
+from locscope.engine.texts import NO_LABEL, Sheet
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of a sheet, padded on the right, on the model's device.
+
+    `scored` marks the positions that predict an answer token or the row's final label, `labels`
+    holds what they should predict (NO_LABEL where there is none).
+    """
+
+    ids: Int[Tensor, "batch seq"]
+    real: Bool[Tensor, "batch seq"]
+    scored: Bool[Tensor, "batch seq"]
+    labels: Int[Tensor, "batch seq"]
+    flat: Int[Tensor, " tokens"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes that cached activations may take on the device and on the host; beyond: a file."""
+
+    device: int = 8 << 30
+    host: int = 8 << 30
+
+
+@final
+class Trunk:
+    """The residual stream entering `layer` for every token of a sheet.
+
+    `tokens_at_once` bounds, with padding, what any pass over its texts takes in one batch.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        sheet: Sheet,
+        budget: Budget | None = None,
+        tokens_at_once: int = 16384,
+    ) -> None:
+        self.model = model
+        self.sheet = sheet
+        self.tokens_at_once = tokens_at_once
+        self.layer = 0
+        self.budget = budget or Budget()
+        self._stream: Tensor | None = None
+        self._file: tempfile.TemporaryDirectory[str] | None = None
+
+    def enter(self, layer: int) -> None:
+        """Advances to the given layer: only the blocks between are run."""
+        if layer < self.layer:
+            self.layer, self._stream = 0, None
+        if layer == self.layer:
+            return
+        stream = self._stream if self._stream is not None else self._allocate()
+        with torch.no_grad():
+            for rows in chunks(self.sheet.lengths, range(len(self.sheet)), self.tokens_at_once):
+                batch = self.batch(rows)
+                hidden = run_blocks(self.model, batch.ids, self.layer, self.hidden(batch), layer)
+                stream[batch.flat.to(stream.device)] = hidden[batch.real].to(stream.device)
+        self.layer, self._stream = layer, stream
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """The given rows of the sheet, padded."""
+        return pad(self.sheet, rows, self.model.device)
+
+    def hidden(self, batch: Batch) -> Float[Tensor, "batch seq width"] | None:
+        """The stream of a batch (zeros in the padding); None at layer 0."""
+        if self._stream is None:
+            return None
+        tokens = self._stream[batch.flat.to(self._stream.device)].to(self.model.device)
+        hidden = tokens.new_zeros(*batch.ids.shape, tokens.shape[-1])
+        hidden[batch.real] = tokens
+        return hidden
+
+    def final(self, batch: Batch) -> Float[Tensor, "batch seq width"]:
+        """Final hidden states of a batch, resumed from the trunk; gradients flow."""
+        return run_blocks(self.model, batch.ids, self.layer, self.hidden(batch))
+
+    def _allocate(self) -> Float[Tensor, "tokens width"]:
+        width, dtype = self.model.config.get_text_config().hidden_size, self.model.dtype
+        shape = (self.sheet.ids.numel(), width)
+        size = shape[0] * width * dtype.itemsize
+        if size <= self.budget.device:
+            return torch.empty(shape, dtype=dtype, device=self.model.device)
+        if size <= self.budget.host:
+            return torch.empty(shape, dtype=dtype)
+        self._file = tempfile.TemporaryDirectory(prefix="locscope-trunk-")
+        path = str(Path(self._file.name) / "stream")
+        flat = torch.from_file(path, shared=True, size=shape[0] * width, dtype=dtype)
+        return flat.view(shape)
+
+
+def chunks(
+    lengths: Int[Tensor, " rows"], rows: Sequence[int], tokens_at_once: int
+) -> Iterator[list[int]]:
+    """The rows in batches of like length, each of at most that many tokens with padding."""
+    ordered = sorted(rows, key=lambda row: int(lengths[row]))
+    batch: list[int] = []
+    for row in ordered:
+        if batch and (len(batch) + 1) * int(lengths[row]) > tokens_at_once:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def pad(sheet: Sheet, rows: Sequence[int], device: torch.device) -> Batch:
+    """The given rows of a sheet as one right-padded batch on the device."""
+    index = torch.as_tensor(list(rows))
+    starts, lengths = sheet.offsets[index], sheet.lengths[index]
+    place = torch.arange(int(lengths.max()))[None]
+    real = place < lengths[:, None]
+    flat = (starts[:, None] + place)[real]
+    ids = torch.zeros(real.shape, dtype=torch.long)
+    ids[real] = sheet.ids[flat]
+    labels = torch.full_like(ids, NO_LABEL)
+    labels[:, :-1] = torch.where(real[:, 1:], ids[:, 1:], NO_LABEL)
+    labels[torch.arange(len(index)), lengths - 1] = sheet.finals[index]
+    scored = real & (place >= sheet.answers[index][:, None] - 1)
+    return Batch(*(t.to(device) for t in (ids, real, scored, labels, flat)))

@@ -1,0 +1,78 @@
+"""Runs trials one after the other on this machine's device, in layer order, for the trunk's sake."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from locscope.engine.exam import Observation
+from locscope.errors import OutOfMemory
+from locscope.locations import Location
+from locscope.progress import Progress
+from locscope.records import Trial, TrialRecord
+from locscope.tuning.trial import Bench, run_trial
+
+SMALLEST_BATCH = 256
+"""Tokens at once below which a trial is given up for lack of memory."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What a run of trials needs: the bench, the untouched model's answers, and who listens.
+
+    `known` gives the record of a finished trial or None, `keep` stores a new one.
+    """
+
+    bench: Bench
+    before: Observation
+    known: Callable[[str], TrialRecord | None]
+    keep: Callable[[TrialRecord], None]
+    progress: Progress
+
+
+def run_trials(worker: Worker, stage: str, trials: Sequence[Trial]) -> tuple[TrialRecord, ...]:
+    """The records of the trials, in their order; those already known are not run again."""
+    found: dict[str, TrialRecord] = {}
+    worker.progress.start(stage, len(trials))
+    try:
+        for trial in _by_layer(trials):
+            found[trial.id] = _record_of(worker, trial)
+            worker.progress.advance(_note(found[trial.id]))
+    finally:
+        worker.progress.finish()
+    return tuple(found[trial.id] for trial in trials)
+
+
+def _by_layer(trials: Sequence[Trial]) -> Iterator[Trial]:
+    yield from sorted(trials, key=lambda trial: Location.parse(trial.location).lowest)
+
+
+def _record_of(worker: Worker, trial: Trial) -> TrialRecord:
+    known = worker.known(trial.id)
+    if known is not None:
+        return known
+    record = _run_within_memory(worker, trial)
+    worker.keep(record)
+    return record
+
+
+def _run_within_memory(worker: Worker, trial: Trial) -> TrialRecord:
+    """Runs a trial; where memory ends, again with half as many tokens at once."""
+    trunk = worker.bench.trunk
+    while True:
+        try:
+            return run_trial(worker.bench, trial, worker.before.of(trial.edits))
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            trunk.tokens_at_once //= 2
+            worker.progress.say(f"out of memory: {trunk.tokens_at_once} tokens at once from here")
+        if trunk.tokens_at_once < SMALLEST_BATCH:
+            raise OutOfMemory(
+                f"{trial.location} does not fit on {worker.bench.loaded.info.device}: tried down to "
+                f"{SMALLEST_BATCH} tokens at once; take a smaller part, or --dtype bfloat16"
+            )
+
+
+def _note(record: TrialRecord) -> str:
+    score = "score not measured" if record.score != record.score else f"score {record.score:.3f}"
+    return f"{record.trial.location} lr {record.trial.recipe.lr:.1e} {score}"

@@ -1,0 +1,194 @@
+"""What lies in a model directory, read without loading it: checks, stored dtype, digest.
+
+Knows no torch. Everything wrong with a directory is a UsageError that names the directory, what is
+missing and what to do.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from locscope.errors import UsageError
+from locscope.models.families import FAMILIES
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
+"""Sets of files, any of which makes a tokenizer."""
+
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
+"""Names in a safetensors header to names in torch, for weights that can be tuned."""
+
+READ_WHOLE = 512 * 2**20
+"""Bytes: weights up to here are digested in full."""
+SAMPLES, SAMPLE = 32, 16 * 2**10
+"""Larger ones: so many blocks of so many bytes, evenly spaced over every tensor."""
+
+_VOLATILE = ("transformers_version", "_name_or_path")
+_LARGEST_HEADER = 100 * 2**20
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A safetensors file: where its data starts, and each tensor's dtype and byte range in it."""
+
+    path: Path
+    start: int
+    tensors: dict[str, tuple[str, int, int]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A directory that can be loaded: its parsed config and its weight files."""
+
+    directory: Path
+    config: dict[str, Any]
+    shards: tuple[Shard, ...]
+
+
+def read_checkpoint(directory: Path) -> Checkpoint:
+    """Checks a directory and reads config and headers (kilobytes), the weights stay unread.
+
+    A UsageError names the first thing that is missing or cannot be used.
+    """
+    config = read_config(directory)
+    weights = _weight_files(directory)
+    if not any(all((directory / name).is_file() for name in names) for names in TOKENIZERS):
+        raise UsageError(
+            f"no tokenizer in '{directory}': it needs tokenizer.json (or tokenizer.model, "
+            "or vocab.json and merges.txt) beside config.json"
+        )
+    return Checkpoint(directory, config, tuple(_shard(path) for path in weights))
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """The parsed config.json; a UsageError where there is none or its model cannot be tuned."""
+    path = directory / "config.json"
+    if (directory / "adapter_config.json").is_file() and not path.is_file():
+        raise UsageError(
+            f"'{directory}' holds an adapter: merge it into its model, give the result"
+        )
+    if not path.is_file():
+        raise UsageError(f"no config.json in '{directory}': give the directory of a whole model")
+    config = _json(path)
+    kind = config.get("model_type", "")
+    if kind not in FAMILIES:
+        supported = ", ".join(sorted(FAMILIES))
+        raise UsageError(f"model type '{kind}' of '{directory}' is not supported: {supported} are")
+    if config.get("quantization_config"):
+        raise UsageError(f"the model in '{directory}' is quantised: give the unquantised weights")
+    return config
+
+
+def stored_dtype(checkpoint: Checkpoint) -> str:
+    """The dtype that most bytes of the weights have on disk, as torch names it."""
+    held: Counter[str] = Counter()
+    for shard in checkpoint.shards:
+        for dtype, first, last in shard.tensors.values():
+            held[dtype] += last - first
+    most = held.most_common(1)[0][0] if held else "none"
+    if most not in DTYPES:
+        raise UsageError(
+            f"weights in '{checkpoint.directory}' are stored as {most}, which cannot be tuned: "
+            f"give a checkpoint in {', '.join(DTYPES.values())}"
+        )
+    return DTYPES[most]
+
+
+def digest(checkpoint: Checkpoint, whole: int = READ_WHOLE) -> str:
+    """16 hex digits that tell models apart: config (without version notes), headers and weights.
+
+    Up to `whole` bytes every byte counts. Beyond, the sizes and 32 blocks of 16 KiB spread over
+    every tensor do: a second for 16 GB, which sees any change of a layer, a part or a head, but may
+    miss one of a few scattered weights.
+    """
+    settings = {k: v for k, v in checkpoint.config.items() if k not in _VOLATILE}
+    total = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    size = sum(shard.path.stat().st_size for shard in checkpoint.shards)
+    for shard in checkpoint.shards:
+        _digest_shard(shard, total, sampled=size > whole)
+    return total.hexdigest()[:16]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read '{path}': {error}") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"cannot read '{path}': it is not a JSON object")
+    return value
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    if (directory / WEIGHTS).is_file():
+        return [directory / WEIGHTS]
+    if (directory / INDEX).is_file():
+        return _indexed(directory)
+    pickles = sorted(path.name for pattern in PICKLES for path in directory.glob(pattern))
+    if pickles:
+        raise UsageError(
+            f"'{directory}' has only pickled weights ({pickles[0]}), which may run code when read: "
+            f"locscope reads {WEIGHTS}, save the model as safetensors"
+        )
+    raise UsageError(f"no weights in '{directory}': it needs {WEIGHTS} (or shards and {INDEX})")
+
+
+def _indexed(directory: Path) -> list[Path]:
+    places = _json(directory / INDEX).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise UsageError(f"no weight_map in '{directory / INDEX}': download the model again")
+    shards = [directory / name for name in sorted(set(places.values()))]
+    missing = [path.name for path in shards if not path.is_file()]
+    if missing:
+        raise UsageError(
+            f"{len(missing)} of {len(shards)} weight files are missing in '{directory}' "
+            f"({missing[0]}): download them"
+        )
+    return shards
+
+
+def _shard(path: Path) -> Shard:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(_LARGEST_HEADER, size - 8):
+            raise UsageError(f"'{path}' is not a whole safetensors file: download it again")
+        header = file.read(length)
+    try:
+        entries = json.loads(header)
+        tensors = {k: _span(v) for k, v in entries.items() if k != "__metadata__"}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UsageError(f"'{path}' is not a whole safetensors file: download it again") from None
+    if size != 8 + length + max((last for _, _, last in tensors.values()), default=0):
+        raise UsageError(f"'{path}' is cut short or too long: download it again")
+    return Shard(path, 8 + length, tensors)
+
+
+def _span(entry: dict[str, Any]) -> tuple[str, int, int]:
+    first, last = entry["data_offsets"]
+    return entry["dtype"], int(first), int(last)
+
+
+def _digest_shard(shard: Shard, total: Any, sampled: bool) -> None:
+    with shard.path.open("rb") as file:
+        if not sampled:
+            while block := file.read(2**20):
+                total.update(block)
+            return
+        total.update(file.read(shard.start))
+        for _, first, last in shard.tensors.values():
+            for offset in _offsets(last - first):
+                file.seek(shard.start + first + offset)
+                total.update(file.read(min(SAMPLE, last - first - offset)))
+
+
+def _offsets(size: int) -> list[int]:
+    """Where in a tensor of `size` bytes the blocks start: everywhere if small, else evenly."""
+    if size <= SAMPLES * SAMPLE:
+        return list(range(0, size, SAMPLE))
+    return [index * (size - SAMPLE) // (SAMPLES - 1) for index in range(SAMPLES)]

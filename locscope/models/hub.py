@@ -1,0 +1,72 @@
+"""The directory of a source: as given, bundled, or in the local cache of the hub."""
+
+from pathlib import Path
+
+from locscope.errors import UsageError
+from locscope.models.aliases import Source
+from locscope.models.checkpoint import read_checkpoint, read_config
+
+WANTED = ["*.json", "*.safetensors", "*.model", "*.txt"]
+UNWANTED = ["*/*", "consolidated*", "params.json"]
+"""Other formats and copies of the same weights, in subfolders or in their makers' own layout."""
+
+
+def locate(source: Source) -> Path:
+    """The directory that a source's files lie in, downloaded first where that is possible.
+
+    A UsageError says what keeps the files from being here.
+    """
+    if source.path is not None:
+        return source.path
+    from huggingface_hub import constants
+
+    directory = _cached(source.id)
+    if directory is not None and (constants.is_offline_mode() or _is_whole(directory)):
+        return directory
+    return _downloaded(source.id)
+
+
+def _cached(hub_id: str) -> Path | None:
+    try:
+        return _snapshot(hub_id, WANTED, local=True)
+    except (OSError, ValueError):
+        return None
+
+
+def _is_whole(directory: Path) -> bool:
+    try:
+        read_checkpoint(directory)
+    except UsageError:
+        return False
+    return True
+
+
+def _downloaded(hub_id: str) -> Path:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    remedy = "download it where there is a network, or give a directory that holds it"
+    if constants.is_offline_mode():
+        raise UsageError(f"model '{hub_id}' is not on this machine, and we are offline: {remedy}")
+    try:
+        # What cannot be tuned is refused before gigabytes come.
+        read_config(_snapshot(hub_id, ["config.json"]))
+        return _snapshot(hub_id, WANTED)
+    except GatedRepoError:
+        raise UsageError(
+            f"model '{hub_id}' is gated: accept its licence on its page, then run `hf auth login`"
+        ) from None
+    except RepositoryNotFoundError:
+        raise UsageError(f"no model '{hub_id}' on the hub, nor a directory of that name") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"cannot download model '{hub_id}' ({reason}): {remedy}") from None
+
+
+def _snapshot(hub_id: str, wanted: list[str], local: bool = False) -> Path:
+    from huggingface_hub import snapshot_download
+
+    found = snapshot_download(
+        hub_id, local_files_only=local, allow_patterns=wanted, ignore_patterns=UNWANTED
+    )
+    return Path(found)

@@ -1,0 +1,220 @@
+"""From a model's name to the model in memory; and what is known of it before it is.
+
+Plain Hugging Face throughout: the object loaded here is the one that is tuned and saved.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as hf_logging
+
+from locscope.errors import OutOfMemory, UsageError, unknown
+from locscope.models.aliases import resolve
+from locscope.models.checkpoint import Checkpoint, digest, read_checkpoint, stored_dtype
+from locscope.models.hub import locate
+from locscope.models.parts import grid
+from locscope.records import ModelInfo
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready for use: eval mode, nothing requires a gradient; the tokenizer as it came.
+
+    `directory` is where its files lie.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    info: ModelInfo
+    directory: Path | None
+
+
+def load(
+    name: str, *, device: str = "auto", dtype: str = "auto", trust_remote_code: bool = False
+) -> Loaded:
+    """Loads the model that a name leads to: demo, a directory, an alias or a hub id.
+
+    `device` auto is cuda where there is one; `dtype` auto is float32 on the CPU, elsewhere as
+    stored. Everything is checked before weights are read; a UsageError says what is wrong.
+    """
+    place = pick_device(device)
+    source = resolve(name)
+    checkpoint = read_checkpoint(locate(source))
+    chosen = pick_dtype(dtype, place, stored_dtype(checkpoint))
+    with _quiet(), _plain_errors(name, place):
+        tokenizer = _tokenizer(checkpoint.directory, trust_remote_code)
+        model = _model(checkpoint.directory, DTYPES[chosen], trust_remote_code)
+        nn.Module.to(model, place)
+    model.requires_grad_(False)
+    info = _info(name, str(source), checkpoint, model, dtype=chosen, device=str(model.device))
+    return Loaded(model.eval(), tokenizer, info, checkpoint.directory)
+
+
+def peek(
+    name: str, *, device: str = "auto", dtype: str = "auto", trust_remote_code: bool = False
+) -> ModelInfo:
+    """What `load` would say of the model, with device `meta`: weights are counted, not read."""
+    source = resolve(name)
+    checkpoint = read_checkpoint(locate(source))
+    chosen = pick_dtype(dtype, pick_device(device), stored_dtype(checkpoint))
+    with _quiet(), _plain_errors(name, torch.device("meta")), torch.device("meta"):
+        config = AutoConfig.from_pretrained(
+            checkpoint.directory, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    return _info(name, str(source), checkpoint, model, dtype=chosen, device="meta")
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device of that name; `auto` is cuda where there is one, else cpu."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise unknown("device", wanted, ("auto", "cpu", "cuda", "cuda:0", "mps")) from None
+    if device.type not in _available() or (device.index or 0) >= _available()[device.type]:
+        there = ", ".join(_available())
+        raise UsageError(f"device '{wanted}' is not on this machine: there is {there}")
+    return device
+
+
+def pick_dtype(wanted: str, device: torch.device, stored: str) -> str:
+    """The dtype to compute in; `auto` is float32 on the CPU, else the stored one."""
+    if wanted == "auto":
+        return stored if device.type != "cpu" and stored in DTYPES else "float32"
+    if wanted not in DTYPES:
+        raise unknown("dtype", wanted, ("auto", *DTYPES))
+    return wanted
+
+
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Every token id that ends an answer, sorted: generation config, config and tokenizer."""
+    config = model.config.get_text_config()
+    stated = [
+        getattr(model.generation_config, "eos_token_id", None),
+        getattr(config, "eos_token_id", None),
+        tokenizer.eos_token_id,
+    ]
+    ids: set[int] = set()
+    for value in stated:
+        ids.update(value if isinstance(value, (list, tuple)) else [value])
+    return tuple(sorted(n for n in ids if n is not None and n >= 0))
+
+
+def pad_id(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> int:
+    """The id to pad with: the tokenizer's pad, else its eos, else 0; the tokenizer stays as it is.
+
+    An id that the model has no embedding for is passed over.
+    """
+    embeddings: Any = model.get_input_embeddings()
+    rows = embeddings.weight.shape[0]
+    for value in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if isinstance(value, int) and 0 <= value < rows:
+            return value
+    return 0
+
+
+def _available() -> dict[str, int]:
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.mps.is_available())}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _tokenizer(directory: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(
+        directory, local_files_only=True, trust_remote_code=trust_remote_code
+    )
+
+
+def _model(directory: Path, dtype: torch.dtype, trust_remote_code: bool) -> PreTrainedModel:
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        directory,
+        dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=trust_remote_code,
+        output_loading_info=True,
+    )
+    model, found = loaded
+    # Hugging Face would fill what is missing with random numbers and go on.
+    lost = sorted(found["missing_keys"]) or sorted(str(key) for key in found["mismatched_keys"])
+    if lost:
+        raise UsageError(
+            f"the weights in '{directory}' do not fit its config.json: {len(lost)} tensors are "
+            f"missing or of another shape ({lost[0]})"
+        )
+    return model
+
+
+def _info(
+    name: str,
+    source: str,
+    checkpoint: Checkpoint,
+    model: PreTrainedModel,
+    *,
+    dtype: str,
+    device: str,
+) -> ModelInfo:
+    config: Any = model.config.get_text_config()
+    heads = config.num_attention_heads
+    return ModelInfo(
+        name=name,
+        source=source,
+        family=model.config.model_type,
+        layers=config.num_hidden_layers,
+        width=config.hidden_size,
+        heads=heads,
+        key_value_heads=getattr(config, "num_key_value_heads", None) or heads,
+        vocabulary=config.vocab_size,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        dtype=dtype,
+        stored=stored_dtype(checkpoint),
+        device=device,
+        hash=digest(checkpoint),
+        grid=grid(model),
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Hugging Face's bars, reports and warnings off stderr, which is ours."""
+    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+@contextmanager
+def _plain_errors(name: str, device: torch.device) -> Iterator[None]:
+    """Turns what Hugging Face says of a broken directory or a full device into one line."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError):
+        raise OutOfMemory(
+            f"model '{name}' does not fit on {device}: try --dtype bfloat16"
+        ) from None
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UsageError(f"cannot load model '{name}': {lines[0]}") from error

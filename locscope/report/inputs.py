@@ -1,0 +1,119 @@
+"""What a report is made from, and the questions to it that several figures share."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isnan
+
+from locscope.locations import Location
+from locscope.records import (
+    Contender,
+    Edit,
+    Recommendation,
+    RunInfo,
+    ScanResult,
+    Scorecard,
+    TrialRecord,
+)
+
+REPORT_SPLIT = "R"
+"""The split that trials are reported on; all others serve for choosing."""
+
+Cell = tuple[int, str]
+"""A layer and a part."""
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """The records of one run. `edits` (for prompts in tables) and `date` may be left out."""
+
+    run: RunInfo
+    recommendation: Recommendation | None
+    scans: tuple[ScanResult, ...]
+    trials: tuple[TrialRecord, ...]
+    scorecard: Scorecard | None
+    command: str
+    edits: tuple[Edit, ...] = ()
+    date: str = ""
+
+    @property
+    def best(self) -> Contender | None:
+        """The recommended contender, where there is one."""
+        has_one = self.recommendation is not None and self.recommendation.contenders
+        return self.recommendation.best if self.recommendation and has_one else None
+
+
+def ranked(score: float) -> float:
+    """The score as a sort key: not measured comes last."""
+    return float("-inf") if isnan(score) else score
+
+
+def choosing(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """The trials that served for choosing: all but those on the reporting split."""
+    return tuple(record for record in trials if record.trial.split != REPORT_SPLIT)
+
+
+def sweep(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """The trials of the rung that covers most locations: the one a heatmap can be drawn of.
+
+    Rungs differ in edits and steps, so their scores are not put side by side.
+    """
+    rungs: dict[str, list[TrialRecord]] = defaultdict(list)
+    for record in choosing(trials):
+        rungs[record.trial.rung].append(record)
+    covered = lambda records: len({record.trial.location for record in records})  # noqa: E731
+    return tuple(max(rungs.values(), key=covered, default=()))
+
+
+def cell_of(location: str) -> Cell | None:
+    """Layer and part of a location that is one part of one layer; None for any other."""
+    site, *others = Location.parse(location).sites
+    if others or site.first != site.last or site.head is not None:
+        return None
+    return site.first, site.part
+
+
+def by_cell(trials: Iterable[TrialRecord]) -> dict[Cell, TrialRecord]:
+    """The best-scoring trial of every layer and part."""
+    best: dict[Cell, TrialRecord] = {}
+    for record in trials:
+        cell = cell_of(record.trial.location)
+        if cell is None:
+            continue
+        if cell not in best or ranked(record.score) > ranked(best[cell].score):
+            best[cell] = record
+    return best
+
+
+def finalists(trials: Iterable[TrialRecord]) -> dict[str, tuple[TrialRecord, ...]]:
+    """The locations tried at several learning rates, each with one trial per rate, rates rising.
+
+    Only trials on the most edits that location was tried on count, so that a curve compares
+    rates and nothing else.
+    """
+    tried: dict[str, list[TrialRecord]] = defaultdict(list)
+    for record in choosing(trials):
+        tried[record.trial.location].append(record)
+    curves = {location: _rate_curve(records) for location, records in tried.items()}
+    return {location: curve for location, curve in curves.items() if len(curve) > 1}
+
+
+def _rate_curve(records: list[TrialRecord]) -> tuple[TrialRecord, ...]:
+    most = max(len(record.trial.edits) for record in records)
+    rates: dict[float, TrialRecord] = {}
+    for record in records:
+        if len(record.trial.edits) == most:
+            rates.setdefault(record.trial.recipe.lr, record)
+    return tuple(rates[rate] for rate in sorted(rates))
+
+
+def reported(inputs: ReportInputs) -> tuple[TrialRecord, ...]:
+    """The trials of the recommended location and recipe on the reporting split."""
+    if inputs.best is None:
+        return ()
+    wanted = (REPORT_SPLIT, inputs.best.location, inputs.best.recipe)
+    return tuple(
+        record
+        for record in inputs.trials
+        if (record.trial.split, record.trial.location, record.trial.recipe) == wanted
+    )

@@ -1,0 +1,84 @@
+"""The report of one run as one self-contained page: no requests, opens offline."""
+
+import json
+from functools import cache
+from typing import Any
+
+import plotly.offline
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from locscope.report import rows, words
+from locscope.report.gallery import Panel, panels, specification
+from locscope.report.inputs import ReportInputs
+from locscope.report.verdict import margin_lines, verdict_of
+
+
+def render_report(inputs: ReportInputs) -> str:
+    """The whole page as text."""
+    drawn, found = panels(inputs), inputs.recommendation
+    return render(
+        "template.html",
+        drawn,
+        inputs=inputs,
+        verdict=verdict_of(inputs),
+        margins=margin_lines(inputs),
+        cards=rows.key_cards(inputs),
+        contenders=rows.contenders_table(found),
+        trials=rows.trials_table(inputs),
+        outcomes=rows.outcomes_table(inputs),
+        verdicts=rows.verdicts_table(inputs),
+        protocols=rows.protocols_table(inputs),
+        provenance=rows.provenance_tables(inputs),
+        version=version_of(inputs),
+    )
+
+
+def version_of(inputs: ReportInputs) -> str:
+    """The package's version that made the records."""
+    recorded = inputs.run.versions.get("locscope", "")
+    return inputs.recommendation.version if inputs.recommendation else recorded
+
+
+def render(template: str, drawn: dict[str, Panel], **values: Any) -> str:
+    """A template with its figures and the library that draws them inlined."""
+    figures = {
+        panel.name: [specification(view) for view in panel.views] for panel in drawn.values()
+    }
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            panels=drawn,
+            figures=script_json(figures),
+            plotly=_plotly() if drawn else "",
+            words=words,
+            **values,
+        )
+    )
+
+
+def script_json(value: Any) -> Markup:
+    """JSON that can stand in a script element: nothing in it can end the element."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for risky in "<>&\u2028\u2029":
+        text = text.replace(risky, f"\\u{ord(risky):04x}")
+    return Markup(text)
+
+
+@cache
+def _plotly() -> Markup:
+    # The library is not ours to escape; it must not hold the end of its own element.
+    return Markup(plotly.offline.get_plotlyjs().replace("</script", "<\\/script"))
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("locscope.report", "templates")
+    return Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,41 @@
+"""What a run's report says at its top: met, tie, missed or nothing; and the margins."""
+
+from dataclasses import dataclass
+from math import isnan
+
+from locscope.report import words
+from locscope.report.inputs import ReportInputs
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The recommendation in one sentence, and in few words whether it holds."""
+
+    kind: str
+    badge: str
+    sentence: str
+
+
+def verdict_of(inputs: ReportInputs) -> Verdict:
+    """What the top of the page says: met, tie, missed or nothing."""
+    found = inputs.recommendation
+    if found is None or not found.contenders:
+        sentence = f"No location is recommended (status of the run: {inputs.run.status})."
+        return Verdict("none", "No recommendation", sentence)
+    if not found.met:
+        missed = ", ".join(map(words.title_of, found.missed)) or "a bound"
+        return Verdict("missed", f"Misses {missed}", found.sentence)
+    if found.tie:
+        return Verdict("tie", "Meets all bounds; a tie with another contender", found.sentence)
+    return Verdict("met", "Meets all bounds", found.sentence)
+
+
+def margin_lines(inputs: ReportInputs) -> tuple[str, ...]:
+    """Each margin of the recommended location as a line."""
+    lines = []
+    for m in inputs.recommendation.margins if inputs.recommendation else ():
+        bounds = words.interval(m.low, m.high)
+        tie = " (the interval holds 0: a tie)" if m.low <= 0 <= m.high else ""
+        value = "not measured" if isnan(m.value) else f"{m.value:+.3f} {bounds}"
+        lines.append(f"over {m.over} {m.location}: {value}{tie}")
+    return tuple(lines)

@@ -1,0 +1,74 @@
+"""How numbers and names are written in pages, figures and tables."""
+
+from math import isinf, isnan
+
+NOT_MEASURED = "–"
+
+TITLES = {
+    "score": "score",
+    "reliability": "reliability",
+    "reliability_strict": "strict reliability",
+    "generalization": "generalization",
+    "locality": "locality",
+    "format_leakage": "format leakage",
+    "token_accuracy": "token accuracy",
+    "perplexity_ratio": "perplexity ratio",
+    "kl": "KL drift (nats/token)",
+    "retention": "retention",
+}
+"""Names of measures in words; a name that is not here is shown with spaces for underscores."""
+
+
+def title_of(name: str) -> str:
+    """A measure's name for people."""
+    return TITLES.get(name, name.replace("_", " "))
+
+
+def number(value: float) -> str:
+    """Three decimals, scientific where those would hide it, a dash for not measured."""
+    if isnan(value):
+        return NOT_MEASURED
+    if isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value != 0 and not 1e-3 <= abs(value) < 1e4:
+        return f"{value:.2e}"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def short(value: float) -> str:
+    """As few characters as a heatmap's cell has room for."""
+    if isnan(value) or isinf(value):
+        return "" if isnan(value) else "∞"
+    if value != 0 and not 1e-2 <= abs(value) < 1e3:
+        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
+
+
+def interval(low: float, high: float) -> str:
+    """The interval in brackets; empty where it was not measured."""
+    return "" if isnan(low) or isnan(high) else f"[{number(low)}, {number(high)}]"
+
+
+def rate(value: float) -> str:
+    """A learning rate, as one writes it."""
+    return NOT_MEASURED if isnan(value) else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words that one can compare: 0.8 s, 42 s, 3 min 20 s, 2 h 05 min."""
+    if isnan(seconds):
+        return NOT_MEASURED
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def millions(count: float) -> str:
+    """A count of weights: 812, 16.4k, 3.1M, 8.0B."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.1f}{unit}"
+    return f"{count:.0f}"

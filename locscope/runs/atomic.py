@@ -1,0 +1,51 @@
+"""Writing files so that a reader, or the next start after a crash, never sees half of one."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from locscope.errors import UsageError
+
+SUFFIX = ".partial"
+"""Ends the names of files being written; one that stays behind is of no use to anyone."""
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Writes the file whole or not at all; it is on the disk when this returns."""
+    content = data.encode() if isinstance(data, str) else data
+    write_atomic_with(path, lambda partial: _write(partial, content))
+
+
+def write_atomic_with(path: Path, write: Callable[[Path], object]) -> None:
+    """The same for writers that want a path: `write` gets that of a file beside the final one."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
+    try:
+        write(partial)
+        _sync(partial)
+        partial.replace(path)
+        _sync(path.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turns an error of the file system (no permission, disk full) into one line on `what`."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot {what}: {error.strerror or error}") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,284 @@
+"""``recommendation.yaml``: for LocFT's reference code where it can say it, and for `edit --config`.
+
+The reference code (ICT-STAR/LocFT) tunes every parameter whose name contains `rewrite_module` with
+the layer filled in, so only one layer and a part with such a pattern can be said in its keys. The
+patterns here end in a dot or a name: without it ``model.layers.1`` also picks layers 10 to 19.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from locscope.errors import UsageError, unknown
+from locscope.locations import Location
+from locscope.records import Contender, Recipe, Recommendation, dumps, loads
+from locscope.runs.atomic import explained, write_atomic
+
+SCHEMA = 1
+NAME = "recommendation.yaml"
+LLAMA_PATTERNS: dict[str, str] = {
+    "mlp.gate": "model.layers.{}.mlp.gate_proj.",
+    "mlp.up": "model.layers.{}.mlp.up_proj.weight",
+    "mlp.down": "model.layers.{}.mlp.down_proj.weight",
+    "mlp": "model.layers.{}.mlp.",
+    "attn.q": "model.layers.{}.self_attn.q_proj.",
+    "attn.k": "model.layers.{}.self_attn.k_proj.",
+    "attn.v": "model.layers.{}.self_attn.v_proj.",
+    "attn.o": "model.layers.{}.self_attn.o_proj.",
+    "attn": "model.layers.{}.self_attn.",
+    "block": "model.layers.{}.",
+}
+"""By part, what the reference code looks for in parameter names: Llama, Qwen2, Qwen3, Mistral."""
+
+_HEADER = """\
+# Where to fine-tune, as found by locscope. Use it with
+#   locscope edit --model MODEL --edits FILE --config recommendation.yaml --output DIR
+"""
+_REFERENCE = (
+    "model_name_or_path data_path save_model_dir layer rewrite_module lr batch_size num_steps"
+)
+REFERENCE_KEYS = tuple(_REFERENCE.split())
+SECTION = "locscope"
+SECTION_KEYS = (
+    *("schema", "sentence", "reference_keys", "location", "recipe", "parameters"),
+    *("parameter_count", "score", "measures", "margins", "runner_up", "met", "missed"),
+    "provenance",
+)
+_NEEDED = ("location", "recipe", "provenance")
+
+
+@dataclass(frozen=True)
+class EditConfig:
+    """What `locscope edit --config` takes from a recommendation: where and how to tune."""
+
+    model: str
+    location: str
+    recipe: Recipe
+
+
+def recommendation_yaml(
+    rec: Recommendation,
+    *,
+    model_path: str,
+    data_path: str,
+    patterns: Mapping[str, str],
+    why_not: str = "",
+) -> str:
+    """The text of ``recommendation.yaml``.
+
+    `patterns` are what LocFT's reference code can look for, by part (`LLAMA_PATTERNS`, or those of
+    another family, empty where there are none). `why_not` is a reason against its keys that only
+    the caller knows, such as edits in a format that it does not read.
+    """
+    reason = why_not or _why_not(rec.best, patterns)
+    section = _section(rec, f"left out: {reason}" if reason else "above")
+    keys = {} if reason else _reference(rec.best, model_path, data_path, patterns)
+    comment = f"# LocFT's own keys are left out: {reason}.\n" if reason else ""
+    return _HEADER + comment + _dumped({**keys, SECTION: section})
+
+
+def write_recommendation(folder: str | os.PathLike[str], text: str) -> Path:
+    """Writes the text to ``recommendation.yaml`` in the run folder and gives the path."""
+    path = Path(folder) / NAME
+    with explained(f"write {path}"):
+        write_atomic(path, text)
+    return path
+
+
+def read_recommendation(path: str | os.PathLike[str]) -> EditConfig:
+    """Where and how to tune, from a recommendation (the file, or the run folder that has it).
+
+    A UsageError names the file and the key that is unknown, missing, unreadable, or says
+    otherwise at the top than under `locscope`.
+    """
+    file = Path(path) / NAME if Path(path).is_dir() else Path(path)
+    content = _loaded(file)
+    _check_keys(file, "key", content, (*REFERENCE_KEYS, SECTION), (SECTION,))
+    section = content[SECTION]
+    if not isinstance(section, dict):
+        raise UsageError(f"{file}: '{SECTION}' must hold keys ({', '.join(_NEEDED)}, ...)")
+    _check_keys(file, f"key under '{SECTION}'", section, SECTION_KEYS, _NEEDED)
+    _check_schema(file, section)
+    config = EditConfig(_model(file, section), _location(file, section), _recipe(file, section))
+    _check_agreement(file, content, config)
+    return config
+
+
+def _reference(
+    best: Contender, model_path: str, data_path: str, patterns: Mapping[str, str]
+) -> dict[str, Any]:
+    site = Location.parse(best.location).sites[0]
+    return {
+        "model_name_or_path": model_path,
+        "data_path": data_path,
+        # The reference code does not start without it.
+        "save_model_dir": "./edited-model",
+        "layer": site.first,
+        "rewrite_module": patterns[site.part],
+        "lr": best.recipe.lr,
+        "batch_size": best.recipe.batch,
+        # Its name for the most epochs.
+        "num_steps": best.recipe.epochs,
+    }
+
+
+def _why_not(best: Contender, patterns: Mapping[str, str]) -> str:
+    """Why the reference code cannot tune this; empty where it can."""
+    sites, recipe = Location.parse(best.location).sites, best.recipe
+    plain = Recipe(lr=recipe.lr, batch=recipe.batch, epochs=recipe.epochs)
+    if len(sites) != 1 or sites[0].first != sites[0].last:
+        return "it tunes one layer only"
+    if sites[0].head is not None:
+        return "it tunes whole matrices, not one head"
+    if sites[0].part not in patterns:
+        return f"no pattern of names picks {sites[0].part} in this model"
+    odd = [f.name for f in fields(Recipe) if getattr(recipe, f.name) != getattr(plain, f.name)]
+    return f"it has no such recipe ({', '.join(odd)})" if odd else ""
+
+
+def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
+    best = rec.best
+    runner_up = next((c for c in rec.contenders if c.role == "runner-up"), None)
+    names = ("model", "model_hash", "edits", "edits_hash", "seed", "version", "objective")
+    return {
+        "schema": SCHEMA,
+        "sentence": rec.sentence,
+        "reference_keys": reference_keys,
+        "location": best.location,
+        "recipe": asdict(best.recipe),
+        "parameters": list(best.parameters),
+        "parameter_count": best.parameter_count,
+        "score": {"name": rec.score_name, **_score(best)},
+        "measures": [asdict(measure) for measure in best.measures],
+        "margins": [asdict(margin) for margin in rec.margins],
+        "runner_up": runner_up
+        and {
+            "location": runner_up.location,
+            "recipe": asdict(runner_up.recipe),
+            **_score(runner_up),
+        },
+        "met": rec.met,
+        "missed": list(rec.missed),
+        "provenance": {name: getattr(rec, name) for name in names},
+    }
+
+
+def _score(contender: Contender) -> dict[str, Any]:
+    return {
+        "value": contender.score,
+        "low": contender.low,
+        "high": contender.high,
+        "repetitions": list(contender.repetitions),
+    }
+
+
+def _dumped(content: dict[str, Any]) -> str:
+    return yaml.safe_dump(_plain(content), sort_keys=False, allow_unicode=True, width=100)
+
+
+def _plain(value: Any) -> Any:
+    """The value with null for what was not measured, as in every file of a run."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _loaded(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UsageError(f"cannot read recommendation {file}: {reason}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        raise UsageError(f"cannot read recommendation {file}: not YAML{line}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{file} is not a recommendation: it has no keys")
+    return content
+
+
+def _check_keys(
+    file: Path, kind: str, content: Mapping[Any, Any], known: tuple[str, ...], needed: tuple
+) -> None:
+    for key in content:
+        if key not in known:
+            raise UsageError(f"{file}: {unknown(kind, str(key), known)}")
+    for key in needed:
+        if key not in content:
+            raise UsageError(f"{file}: missing {kind} '{key}'; `locscope search` writes it")
+
+
+def _check_schema(file: Path, section: Mapping[str, Any]) -> None:
+    number = section.get("schema", SCHEMA)
+    if type(number) is not int:
+        raise UsageError(f"{file}: 'schema' must be a whole number, not {number!r}")
+    if number > SCHEMA:
+        raise UsageError(
+            f"{file} was written by a newer locscope (schema {number}, this one reads up to "
+            f"{SCHEMA}): update locscope"
+        )
+
+
+def _model(file: Path, section: Mapping[str, Any]) -> str:
+    provenance = section["provenance"]
+    model = provenance.get("model") if isinstance(provenance, dict) else None
+    if not isinstance(model, str) or not model:
+        raise UsageError(f"{file}: missing key under 'provenance' 'model': name the model")
+    return model
+
+
+def _location(file: Path, section: Mapping[str, Any]) -> str:
+    try:
+        return str(Location.parse(str(section["location"])))
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from error
+
+
+def _recipe(file: Path, section: Mapping[str, Any]) -> Recipe:
+    recipe = section["recipe"]
+    if not isinstance(recipe, dict):
+        raise UsageError(f"{file}: 'recipe' must hold keys (lr, batch, ...)")
+    known = tuple(field.name for field in fields(Recipe))
+    needed = tuple(field.name for field in fields(Recipe) if field.default is MISSING)
+    _check_keys(file, "key under 'recipe'", recipe, known, needed)
+    try:
+        read = loads(Recipe, json.dumps(recipe))
+    except (ValidationError, TypeError) as error:
+        wrong = error.errors()[0]["loc"][0] if isinstance(error, ValidationError) else "recipe"
+        raise UsageError(f"{file}: '{wrong}' under 'recipe' cannot be read as a value") from error
+    if not (0 < read.lr < math.inf and read.batch >= 1 and read.epochs >= 1):
+        raise UsageError(f"{file}: lr, batch and epochs under 'recipe' must be above 0")
+    return read
+
+
+def _check_agreement(file: Path, content: Mapping[str, Any], config: EditConfig) -> None:
+    """Top keys edited by hand would be without effect here: better said than ignored."""
+    recipe = json.loads(dumps(config.recipe))
+    same = {"lr": "lr", "batch_size": "batch", "num_steps": "epochs"}
+    pairs = {top: (content[top], recipe[under]) for top, under in same.items() if top in content}
+    if "layer" in content:
+        pairs["layer"] = (content["layer"], Location.parse(config.location).lowest)
+    for top, (value, under) in pairs.items():
+        if not _equal(value, under):
+            raise UsageError(
+                f"{file}: '{top}' is {value}, but {under} under '{SECTION}': make them agree "
+                f"(`locscope edit` goes by '{SECTION}')"
+            )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    # YAML 1.1 reads 5e-4, without a dot, as a text.
+    try:
+        return math.isclose(float(one), float(other), rel_tol=1e-9)
+    except (TypeError, ValueError):
+        return False

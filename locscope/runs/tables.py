@@ -1,0 +1,190 @@
+"""Tables rebuilt from the records of a run: trials, measures, edits and scans, as parquet.
+
+Rows are sorted, so equal records give equal tables. `layer` is -1 where a location has more than
+one layer; `part` of a head is ``attn.h3``; joined locations have their parts joined by ``+``.
+"""
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from locscope.locations import Location, Site
+from locscope.progress import Progress
+from locscope.records import ScanResult, TrialRecord
+from locscope.runs.atomic import explained, write_atomic_with
+from locscope.runs.store import iterate
+
+NUMBER, INTEGER, TEXT = "float64", "int64", "string"
+_PLACE = {"trial": TEXT, "location": TEXT, "layer": INTEGER, "part": TEXT}
+_RUN = {"lr": NUMBER, "rung": TEXT, "split": TEXT, "seed": INTEGER}
+
+TRIALS = {
+    **_PLACE,
+    **_RUN,
+    "recipe": TEXT,
+    "order": TEXT,
+    "batch": INTEGER,
+    "epochs": INTEGER,
+    "prefixes": INTEGER,
+    "prompt_format": TEXT,
+    "model": TEXT,
+    "edit_set": TEXT,
+    "edits": INTEGER,
+    "status": TEXT,
+    "score": NUMBER,
+    "score_name": TEXT,
+    "violated": TEXT,
+    "epochs_run": INTEGER,
+    "steps": INTEGER,
+    "parameter_count": INTEGER,
+    "change_norm": NUMBER,
+    "decoded": INTEGER,
+    "seconds": NUMBER,
+    "flops": NUMBER,
+}
+MEASURES = {
+    **_PLACE,
+    **_RUN,
+    "epoch": INTEGER,
+    "measure": TEXT,
+    "protocol": TEXT,
+    "value": NUMBER,
+    "before": NUMBER,
+    "count": INTEGER,
+    "low": NUMBER,
+    "high": NUMBER,
+}
+EDITS = {
+    **_PLACE,
+    **_RUN,
+    "edit": TEXT,
+    "reliability": NUMBER,
+    "reliability_strict": NUMBER,
+    "generalization": NUMBER,
+    "locality": NUMBER,
+    "output": TEXT,
+    "broken": TEXT,
+}
+SCANS = {
+    "scan": TEXT,
+    "variant": TEXT,
+    "layer": INTEGER,
+    "part": TEXT,
+    "head": INTEGER,
+    "role": TEXT,
+    "score": NUMBER,
+    "low": NUMBER,
+    "high": NUMBER,
+    "count": INTEGER,
+    "seed": INTEGER,
+}
+LOSS = "epoch_loss"
+LOSS_PROTOCOL = "mean loss on target and end tokens while tuning, nats"
+
+Row = dict[str, Any]
+
+
+def rebuild_tables(
+    folder: str | os.PathLike[str], progress: Progress | None = None
+) -> dict[str, int]:
+    """Writes the four tables of the run folder anew; gives the number of rows of each file.
+
+    In `measures` the loss of every epoch is a row with its number (from 1); what was measured
+    after tuning has the number of the last epoch. `broken` in `edits` has a prompt per line.
+    Records that are damaged are left out, which `progress` is told.
+    """
+    trials = list(iterate(folder, "trial", TrialRecord, progress))
+    scans = list(iterate(folder, "scan", ScanResult, progress))
+    tables = {
+        "trials.parquet": (TRIALS, [_trial_row(record) for record in trials]),
+        "measures.parquet": (MEASURES, [row for r in trials for row in _measure_rows(r)]),
+        "edits.parquet": (EDITS, [row for r in trials for row in _edit_rows(r)]),
+        "scans.parquet": (SCANS, [row for scan in scans for row in _scan_rows(scan)]),
+    }
+    for name, (columns, rows) in tables.items():
+        _write(Path(folder) / name, columns, rows)
+    return {name: len(rows) for name, (_, rows) in tables.items()}
+
+
+def place(location: str) -> tuple[int, str]:
+    """Layer and part of a location as the tables have them."""
+    sites = Location.parse(location).sites
+    layers = {layer for site in sites for layer in (site.first, site.last)}
+    parts = dict.fromkeys(_part(site) for site in sites)
+    return (layers.pop() if len(layers) == 1 else -1), "+".join(parts)
+
+
+def _part(site: Site) -> str:
+    return site.part if site.head is None else f"{site.part}.h{site.head}"
+
+
+def _common(record: TrialRecord) -> Row:
+    trial = record.trial
+    layer, part = place(trial.location)
+    return {
+        "trial": trial.id,
+        "location": trial.location,
+        "layer": layer,
+        "part": part,
+        "lr": trial.recipe.lr,
+        "rung": trial.rung,
+        "split": trial.split,
+        "seed": trial.seed,
+    }
+
+
+def _trial_row(record: TrialRecord) -> Row:
+    trial, recipe = record.trial, record.trial.recipe
+    own = ("status", "score", "score_name", "steps", "parameter_count")
+    cost = ("change_norm", "decoded", "seconds", "flops")
+    return {
+        **_common(record),
+        "recipe": recipe.kind,
+        **{name: getattr(recipe, name) for name in ("order", "batch", "epochs", "prefixes")},
+        "prompt_format": recipe.prompt_format,
+        "model": trial.model,
+        "edit_set": trial.edit_set,
+        "edits": len(trial.edits),
+        "violated": "; ".join(record.violated),
+        "epochs_run": len(record.epochs),
+        **{name: getattr(record, name) for name in (*own, *cost)},
+    }
+
+
+def _measure_rows(record: TrialRecord) -> Iterator[Row]:
+    common, nothing = _common(record), float("nan")
+    for number, epoch in enumerate(record.epochs, start=1):
+        loss = {"epoch": number, "measure": LOSS, "protocol": LOSS_PROTOCOL, "value": epoch.loss}
+        rest = {"before": nothing, "count": len(record.trial.edits), "low": nothing}
+        yield {**common, **loss, **rest, "high": nothing}
+    names = ("protocol", "value", "before", "count", "low", "high")
+    for measure in record.measures:
+        values = {name: getattr(measure, name) for name in names}
+        yield {**common, "epoch": len(record.epochs), "measure": measure.name, **values}
+
+
+def _edit_rows(record: TrialRecord) -> Iterator[Row]:
+    common = _common(record)
+    shares = ("reliability", "reliability_strict", "generalization", "locality", "output")
+    for outcome in record.outcomes:
+        values = {name: getattr(outcome, name) for name in ("edit", *shares)}
+        yield {**common, **values, "broken": "\n".join(outcome.broken)}
+
+
+def _scan_rows(scan: ScanResult) -> Iterator[Row]:
+    names = ("variant", "layer", "part", "head", "role", "score", "low", "high", "count")
+    for score in scan.scores:
+        values = {name: getattr(score, name) for name in names}
+        yield {"scan": scan.descriptor.name, "seed": scan.seed, **values}
+
+
+def _write(path: Path, columns: dict[str, str], rows: list[Row]) -> None:
+    import pandas as pd
+
+    keys = [name for name, kind in columns.items() if kind != NUMBER]
+    frame = pd.DataFrame(rows, columns=list(columns)).astype(columns)
+    frame = frame.sort_values(keys, kind="stable", ignore_index=True)
+    with explained(f"write {path}"):
+        write_atomic_with(path, partial(frame.to_parquet, index=False))

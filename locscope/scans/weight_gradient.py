@@ -1,0 +1,71 @@
+"""The gradient of the edits' loss with respect to every part of every layer, from one backward pass.
+
+Variants: `norm` (Euclidean), `l1` (times a learning rate it is the loss change that Adam's first
+step predicts), `relative-norm` (over the norm of the weights), `taylor` (sum of |w g|).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from transformers import PreTrainedModel
+
+from locscope.engine.loss import answer_losses
+from locscope.engine.trunk import chunks
+from locscope.locations import Location
+from locscope.models.parts import blocks, slices, take
+from locscope.records import LayerPart, ScanScore
+from locscope.scans.bench import ScanBench
+
+
+def scan(bench: ScanBench) -> tuple[ScanScore, ...]:
+    """Scores of all parts; `count` is in edits. The gradient is that of the mean loss per edit."""
+    model = bench.loaded.model
+    with _gradients(model):
+        _backward(bench)
+        scored = [_scores(model, part, len(bench.edits)) for part in bench.loaded.info.grid]
+    return tuple(score for scores in scored for score in scores)
+
+
+def _backward(bench: ScanBench) -> None:
+    """Leaves the gradient of the edits' mean loss in the model."""
+    trunk = bench.trunk
+    trunk.enter(0)
+    rows = [one.target.index for one in bench.exam.of(bench.edits)]
+    batches = list(chunks(trunk.sheet.lengths, rows, trunk.tokens_at_once))
+    bench.progress.start("weight gradient", len(batches))
+    for some in batches:
+        (answer_losses(trunk, trunk.batch(some)).sum() / len(rows)).backward()
+        bench.progress.advance()
+    bench.progress.finish()
+
+
+def _scores(model: PreTrainedModel, part: LayerPart, count: int) -> tuple[ScanScore, ...]:
+    named = dict(model.named_parameters())
+    found = slices(model, Location.parse(part.location))
+    weights = torch.cat([take(named[piece.name], piece) for piece in found]).double()
+    gradient = torch.cat([take(named[piece.name].grad, piece) for piece in found]).double()
+    norm = float(gradient.norm())
+    values = {
+        "norm": norm,
+        "l1": float(gradient.abs().sum()),
+        "relative-norm": norm / float(weights.norm()),
+        "taylor": float((weights * gradient).abs().sum()),
+    }
+    return tuple(
+        ScanScore(name, part.layer, part.part, value, count=count) for name, value in values.items()
+    )
+
+
+@contextmanager
+def _gradients(model: PreTrainedModel) -> Iterator[None]:
+    """All weights of all blocks ask for gradients, and have none left afterwards."""
+    parameters = list(blocks(model).parameters())
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+            parameter.grad = None

@@ -1,0 +1,189 @@
+"""Intervals and correlations. NaN is not measured: it is left out, never counted as zero.
+
+Bootstrap intervals are percentile intervals over groups of edits: edits that share a subject rise
+and fall together, so whole groups are drawn.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isnan, nan, sqrt
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Values = NDArray[np.float64]
+_CHUNK = 4_000_000
+"""Weights of the bootstrap held at a time (32 MB)."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its interval and how many values it rests on; NaN where there are too few."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+
+def mean_interval(
+    values: ArrayLike,
+    groups: Sequence[Sequence[int]] | None = None,
+    *,
+    seed: int = 0,
+    draws: int = 2000,
+    level: float = 0.95,
+) -> Interval:
+    """The mean of the values that are not NaN, with a bootstrap interval over groups of them.
+
+    `groups` hold indices into `values` (each on its own where None). Fewer than two groups with
+    values give a mean without an interval.
+    """
+    column = np.asarray(values, dtype=float).reshape(-1, 1)
+    sums, counts = _by_group(column, _labels(len(column), groups))
+    value = _means(sums.sum(0), counts.sum(0))[0]
+    drawn = [_means(*pair)[:, 0] for pair in _draws(sums, counts, seed, draws)]
+    low, high = _bounds(drawn, level)
+    return Interval(float(value), low, high, int(counts.sum()))
+
+
+def paired_margin(
+    a: ArrayLike,
+    b: ArrayLike,
+    groups: Sequence[Sequence[int]] | None = None,
+    *,
+    seed: int = 0,
+    draws: int = 2000,
+    level: float = 0.95,
+) -> Interval:
+    """How much a is above b on the same edits, with a bootstrap interval over groups of them.
+
+    Values per edit, shape (edits,), or (edits, terms): then the harmonic means of the terms' means
+    are compared. Only cells that both have count; a term without any is left out. The count is
+    that of edits with at least one such cell.
+    """
+    one, two = _columns(a), _columns(b)
+    if one.shape != two.shape:
+        raise ValueError(f"values of the same edits are needed, not {one.shape} and {two.shape}")
+    missing = np.isnan(one) | np.isnan(two)
+    kept = ~missing.all(0)
+    one, two = (np.where(missing, nan, x)[:, kept] for x in (one, two))
+    # Side by side, so that one draw of groups serves both: that is what pairs them.
+    sums, counts = _by_group(np.hstack([one, two]), _labels(len(one), groups))
+    value = _difference(sums.sum(0, keepdims=True), counts.sum(0, keepdims=True))
+    drawn = [_difference(*pair) for pair in _draws(sums, counts, seed, draws)]
+    low, high = _bounds(drawn, level)
+    return Interval(float(value[0]), low, high, int((~missing).any(1).sum()))
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> float:
+    """Spearman's rank correlation of the pairs without NaN; ties share their mean rank.
+
+    NaN with fewer than three pairs or where one side is constant.
+    """
+    one, two = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    both = ~(np.isnan(one) | np.isnan(two))
+    if both.sum() < 3:
+        return nan
+    first, second = (_ranks(values[both]) for values in (one, two))
+    first, second = first - first.mean(), second - second.mean()
+    scale = sqrt(float((first**2).sum()) * float((second**2).sum()))
+    return float((first * second).sum()) / scale if scale else nan
+
+
+def proportion_interval(successes: float, count: int, level: float = 0.95) -> Interval:
+    """A share of `count` trials with Wilson's score interval; NaN without trials."""
+    if count == 0:
+        return Interval(nan, nan, nan, 0)
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share = successes / count
+    middle = share + z * z / (2 * count)
+    half = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    low, high = (middle - half) / scale, (middle + half) / scale
+    # Exact at the ends, where rounding would put the share itself outside.
+    return Interval(share, max(0.0, min(low, share)), min(1.0, max(high, share)), count)
+
+
+def chance_corrected(accuracy: float, chance: float) -> float:
+    """Accuracy on a scale where guessing is 0 and perfect is 1; NaN where guessing is perfect."""
+    return (accuracy - chance) / (1 - chance) if chance < 1 else nan
+
+
+def _columns(values: ArrayLike) -> Values:
+    array = np.asarray(values, dtype=float)
+    return array.reshape(-1, 1) if array.ndim == 1 else array
+
+
+def _labels(count: int, groups: Sequence[Sequence[int]] | None) -> NDArray[np.int64]:
+    """The group of every index; an index in no group is one of its own."""
+    labels = np.arange(count)
+    for number, members in enumerate(groups or (), start=count):
+        labels[list(members)] = number
+    return labels
+
+
+def _by_group(values: Values, labels: NDArray[np.int64]) -> tuple[Values, Values]:
+    """Sums and counts of the measured values, shape (groups, columns); empty groups left out."""
+    _, group = np.unique(labels, return_inverse=True)
+    measured = ~np.isnan(values)
+    shape = (int(group.max()) + 1 if len(group) else 0, values.shape[1])
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    np.add.at(sums, group, np.where(measured, values, 0.0))
+    np.add.at(counts, group, measured.astype(float))
+    filled = counts.any(1)
+    return sums[filled], counts[filled]
+
+
+def _draws(sums: Values, counts: Values, seed: int, draws: int) -> Iterator[tuple[Values, Values]]:
+    """Sums and counts of resampled groups, shape (draws, columns), in chunks that fit memory."""
+    size = len(sums)
+    if size < 2 or not np.isfinite(sums).all():
+        return
+    rng = np.random.default_rng(seed)
+    step = max(1, _CHUNK // size)
+    for start in range(0, draws, step):
+        weights = rng.multinomial(size, np.full(size, 1 / size), min(step, draws - start))
+        yield weights @ sums, weights @ counts
+
+
+def _means(sums: Values, counts: Values) -> Values:
+    return np.divide(sums, counts, out=np.full_like(sums, nan), where=counts > 0)
+
+
+def _difference(sums: Values, counts: Values) -> Values:
+    """Harmonic mean of the left half of the columns' means, less that of the right half."""
+    means = _means(sums, counts)
+    terms = means.shape[1] // 2
+    if not terms:
+        return np.full(len(means), nan)
+    return _harmonic_rows(means[:, :terms]) - _harmonic_rows(means[:, terms:])
+
+
+def _harmonic_rows(means: Values) -> Values:
+    """Harmonic mean of every row: NaN with a NaN, 0 with a 0, one column as it is."""
+    if means.shape[1] == 1:
+        return means[:, 0]
+    with np.errstate(divide="ignore"):
+        return means.shape[1] / (1 / np.maximum(means, 0.0)).sum(1)
+
+
+def _bounds(drawn: Sequence[Values], level: float) -> tuple[float, float]:
+    values = np.concatenate(drawn) if drawn else np.empty(0)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return nan, nan
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _ranks(values: Values) -> Values:
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Values = np.cumsum(counts) - (counts - 1) / 2
+    return ranks[group]
+
+
+def overlaps_zero(interval: Interval) -> bool:
+    """Whether a margin cannot be told from none: its interval holds zero, or there is none."""
+    return isnan(interval.low) or interval.low <= 0 <= interval.high

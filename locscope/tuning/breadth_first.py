@@ -1,0 +1,73 @@
+"""Breadth-first tuning: epochs over all edits in mini-batches, at one location.
+
+Source: LocFT-BF (arXiv 2509.22072, section 2; code `fine-tune.py`): cross-entropy on target and EOS
+tokens, per-example token mean, then batch mean; Adam without decay at a constant rate; every epoch
+shuffled; a batch whose loss is below 1e-2 is skipped, and tuning stops when the epoch's mean is.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from locscope.engine.loss import answer_losses
+from locscope.engine.trunk import Trunk, chunks
+from locscope.records import Epoch, Recipe
+from locscope.tuning.masters import Masters
+
+
+def tune(
+    trunk: Trunk, masters: Masters, rows: tuple[int, ...], recipe: Recipe, seed: int
+) -> tuple[Epoch, ...]:
+    """Tunes the masters on the rows of the trunk's sheet, which stands below all of them."""
+    optimizer = torch.optim.Adam(masters.values, lr=recipe.lr)
+    order = torch.Generator().manual_seed(seed)
+    epochs: list[Epoch] = []
+    for _ in range(recipe.epochs):
+        shuffled = torch.randperm(len(rows), generator=order).tolist()
+        batches = [
+            [rows[i] for i in shuffled[start : start + recipe.batch]]
+            for start in range(0, len(rows), recipe.batch)
+        ]
+        epochs.append(_epoch(trunk, masters, optimizer, batches, recipe))
+        if not epochs[-1].loss >= recipe.stop_below:  # also when it is NaN
+            break
+    return tuple(epochs)
+
+
+def step(
+    trunk: Trunk,
+    masters: Masters,
+    optimizer: torch.optim.Optimizer,
+    rows: Sequence[int],
+    skip_below: float,
+) -> float:
+    """One optimiser step on one batch, unless its loss is below the threshold; returns the loss.
+
+    A batch that is too long for the trunk's `tokens_at_once` goes through in pieces, whose
+    gradients add up to the same mean.
+    """
+    total, pieces = 0.0, list(chunks(trunk.sheet.lengths, rows, trunk.tokens_at_once))
+    for some in pieces:
+        loss = answer_losses(trunk, trunk.batch(some)).sum() / len(rows)
+        total += float(loss)
+        if some is pieces[-1] and total < skip_below:
+            masters.drop_gradients()
+            return total
+        loss.backward()
+    masters.collect_gradients()
+    optimizer.step()
+    masters.write_back()
+    return total
+
+
+def _epoch(
+    trunk: Trunk,
+    masters: Masters,
+    optimizer: torch.optim.Optimizer,
+    batches: list[list[int]],
+    recipe: Recipe,
+) -> Epoch:
+    losses = [step(trunk, masters, optimizer, rows, recipe.skip_below) for rows in batches]
+    weighted = sum(loss * len(rows) for loss, rows in zip(losses, batches, strict=True))
+    skipped = sum(loss < recipe.skip_below for loss in losses)
+    return Epoch(weighted / sum(map(len, batches)), len(batches) - skipped, skipped)

@@ -1,0 +1,29 @@
+"""Depth-first tuning, sample by sample, for comparison only.
+
+The way of EasyEdit's FT-M: every edit is tuned alone for up to `epochs` steps, with a fresh
+optimiser, until its loss is below the threshold; then comes the next, and nobody looks back.
+"""
+
+import torch
+
+from locscope.engine.trunk import Trunk
+from locscope.records import Epoch, Recipe
+from locscope.tuning.breadth_first import step
+from locscope.tuning.masters import Masters
+
+
+def tune(
+    trunk: Trunk, masters: Masters, rows: tuple[int, ...], recipe: Recipe, seed: int
+) -> tuple[Epoch, ...]:
+    """Tunes on one row after the other, in a seeded order; an `Epoch` here is one row's tuning."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    return tuple(_one_row(trunk, masters, rows[i], recipe) for i in order)
+
+
+def _one_row(trunk: Trunk, masters: Masters, row: int, recipe: Recipe) -> Epoch:
+    optimizer = torch.optim.Adam(masters.values, lr=recipe.lr)
+    for steps in range(recipe.epochs):
+        loss = step(trunk, masters, optimizer, [row], recipe.stop_below)
+        if loss < recipe.stop_below:
+            return Epoch(loss, steps, 1)
+    return Epoch(loss, recipe.epochs, 0)

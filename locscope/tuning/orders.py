@@ -1,0 +1,28 @@
+"""The orders in which edits can be tuned: a table, one file each."""
+
+from collections.abc import Callable
+
+from locscope.engine.trunk import Trunk
+from locscope.errors import unknown
+from locscope.records import Epoch, Recipe
+from locscope.tuning import breadth_first, depth_first
+from locscope.tuning.masters import Masters
+
+Tune = Callable[[Trunk, Masters, tuple[int, ...], Recipe, int], tuple[Epoch, ...]]
+
+ORDERS: dict[str, Tune] = {
+    "breadth-first": breadth_first.tune,
+    "depth-first": depth_first.tune,
+}
+
+
+def order_of(recipe: Recipe) -> Tune:
+    """The tuner of a recipe."""
+    if recipe.order not in ORDERS:
+        raise unknown("order", recipe.order, ORDERS)
+    return ORDERS[recipe.order]
+
+
+def default_batch(edits: int) -> int:
+    """Edits a batch where none is set: with few edits, the paper's 100 leaves too few steps."""
+    return min(100, max(8, edits // 4))

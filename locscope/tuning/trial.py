@@ -1,0 +1,126 @@
+"""A trial: tune one location, measure what became of the edits and of the rest, give all back."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from locscope.engine.cost import forward_flops, shape_of, step_flops
+from locscope.engine.exam import Exam, Observation, observe
+from locscope.engine.trunk import Trunk
+from locscope.locations import Location
+from locscope.measures import measure_all
+from locscope.measures.outcomes import outcome_of
+from locscope.models.load import Loaded
+from locscope.models.parts import Slice, slices
+from locscope.records import Epoch, Trial, TrialRecord
+from locscope.scoring.objectives import OBJECTIVES, score, violations
+from locscope.tuning.masters import Change, borrowed
+from locscope.tuning.orders import order_of
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the trials of a run share: the model, the exam, and its trunk (which advances)."""
+
+    loaded: Loaded
+    exam: Exam
+    trunk: Trunk
+    objective: str = "balanced"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A trial's record and, where they were asked for, the weights it ended with."""
+
+    record: TrialRecord
+    changes: tuple[Change, ...]
+
+
+def run_trial(bench: Bench, trial: Trial, before: Observation) -> TrialRecord:
+    """Runs a trial; the model's weights are back afterwards. `before` is of the same edits."""
+    return run_keeping(bench, trial, before, keep=False).record
+
+
+def run_keeping(bench: Bench, trial: Trial, before: Observation, *, keep: bool) -> Tuned:
+    """Runs a trial and, with `keep`, hands out the tuned weights beside its record."""
+    began = time.perf_counter()
+    model, location = bench.loaded.model, Location.parse(trial.location)
+    pieces = slices(model, location)
+    bench.trunk.enter(location.lowest)
+    rows = tuple(row for one in bench.exam.of(trial.edits) for row in one.training)
+    with borrowed(model, pieces, stored_dtype(bench.loaded)) as masters:
+        start = [value.clone() for value in masters.values]
+        epochs = order_of(trial.recipe)(bench.trunk, masters, rows, trial.recipe, trial.seed)
+        now = observe(bench.exam, bench.trunk, trial.edits)
+        changes = masters.changes() if keep else ()
+        norm = _distance(start, masters.values)
+    work = _Work(
+        epochs=epochs,
+        pieces=pieces,
+        norm=norm,
+        seconds=time.perf_counter() - began,
+        flops=_flops(bench, location.lowest, rows, epochs),
+    )
+    return Tuned(_record(bench, trial, now, before, work), changes)
+
+
+def stored_dtype(loaded: Loaded) -> torch.dtype:
+    """The dtype of the weights on disk, to which tuned weights are rounded."""
+    return getattr(torch, loaded.info.stored)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What tuning did, as far as the record tells of it."""
+
+    epochs: tuple[Epoch, ...]
+    pieces: tuple[Slice, ...]
+    norm: float
+    seconds: float
+    flops: float
+
+
+def _record(
+    bench: Bench, trial: Trial, now: Observation, before: Observation, work: _Work
+) -> TrialRecord:
+    measures = measure_all(now, before)
+    total = score(measures)
+    return TrialRecord(
+        trial=trial,
+        status="done",
+        score=total.value,
+        score_name=total.name,
+        measures=measures,
+        outcomes=tuple(outcome_of(*pair) for pair in zip(now.questions, now.edits, strict=True)),
+        epochs=work.epochs,
+        parameters=tuple(dict.fromkeys(piece.name for piece in work.pieces)),
+        parameter_count=sum(piece.count for piece in work.pieces),
+        change_norm=work.norm,
+        decoded=sum(answer.decoded for answer in now.answers),
+        seconds=work.seconds,
+        flops=work.flops,
+        violated=violations(measures, OBJECTIVES[bench.objective].bounds),
+    )
+
+
+def _distance(
+    start: Sequence[Float[Tensor, " weights"]], end: Sequence[Float[Tensor, " weights"]]
+) -> float:
+    """Euclidean norm of the change of all tuned weights together."""
+    squares = [float((b - a).double().square().sum()) for a, b in zip(start, end, strict=True)]
+    return sum(squares) ** 0.5
+
+
+def _flops(bench: Bench, lowest: int, rows: Sequence[int], epochs: Sequence[Epoch]) -> float:
+    """Operations of the tuning steps; measuring adds one forward pass over the sheet."""
+    shape, sheet = shape_of(bench.loaded.info), bench.exam.sheet
+    index = torch.tensor(rows)
+    tokens = int(sheet.lengths[index].sum())
+    scored = tokens - int((sheet.answers[index] - 1).sum())
+    one_epoch = step_flops(shape, tokens, scored, lowest)
+    whole = sheet.ids.numel()
+    return one_epoch * len(epochs) + forward_flops(shape, whole, whole, lowest)

@@ -1,0 +1,12 @@
+"""What every test needs: the helpers in this folder importable, no network, two threads."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+# Read when torch is first imported, so that tests without torch need not import it here.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+sys.path.insert(0, str(Path(__file__).parent))

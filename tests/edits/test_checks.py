@@ -1,0 +1,121 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locscope.edits import read_edits
+from locscope.edits.checks import (
+    drop_edited_neighbours,
+    find_conflicts,
+    lend_neighbours,
+    resolve_conflicts,
+)
+from locscope.errors import UsageError
+from locscope.records import Edit, Probe
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data" / "counterfact_3k.json"
+
+
+def edit(id: str, prompt: str, target: str, **rest) -> Edit:
+    return Edit(id, prompt, target, **rest)
+
+
+EDITS = (
+    edit("1", "A is", "x"),
+    edit("2", "B is", "y", rephrases=("b?",)),
+    edit("3", " a  IS", "z"),
+    edit("4", "b is", "Y", rephrases=("b?", "and b?"), old="o"),
+    edit("5", "A is", "x"),
+)
+
+
+def test_conflicts_compare_without_case_and_spacing():
+    (conflict,) = find_conflicts(EDITS)
+    assert (conflict.prompt, conflict.targets) == ("A is", ("x", "z"))
+    assert conflict.edits == ("1", "3", "5")
+
+
+def test_conflicts_are_refused_by_default():
+    with pytest.raises(UsageError, match=r"prompts: 1.* 'A is' -> x or z .*--conflicts last"):
+        resolve_conflicts(EDITS, None)
+
+
+def test_many_conflicts_list_three():
+    edits = [edit(f"{p}{t}", f"{p} is", t) for p in "abcde" for t in "xy"]
+    with pytest.raises(UsageError, match="and 2 more") as caught:
+        resolve_conflicts(edits, None)
+    assert str(caught.value).count("->") == 3
+
+
+def test_last_and_drop():
+    last = resolve_conflicts(EDITS, "last")
+    assert [e.id for e in last.edits] == ["2", "5"]
+    assert (last.dropped, last.merged) == (("1", "3"), 1)
+    assert last.edits[0] == replace(EDITS[1], rephrases=("b?", "and b?"), old="o")
+    drop = resolve_conflicts(EDITS, "drop")
+    assert [e.id for e in drop.edits] == ["2"]
+    assert drop.dropped == ("1", "3", "5")
+    assert len(drop.notes) == 2
+
+
+def test_dropping_everything_is_an_error():
+    with pytest.raises(UsageError, match="no edits are left"):
+        resolve_conflicts([edit("1", "A", "x"), edit("2", "A", "y")], "drop")
+
+
+def test_unknown_policy():
+    with pytest.raises(UsageError, match="unknown policy"):
+        resolve_conflicts(EDITS, "first")  # pyright: ignore
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), min_size=1))
+def test_what_is_left_has_one_target_per_prompt(pairs):
+    edits = [edit(str(i), p, t) for i, (p, t) in enumerate(pairs)]
+    left = resolve_conflicts(edits, "last")
+    assert {e.prompt: e.target for e in left.edits} == dict(pairs)
+    assert len(left.edits) == len({p for p, _ in pairs})
+    assert len(left.edits) + len(left.dropped) + left.merged == len(edits)
+
+
+def test_edited_neighbours_are_left_out():
+    edits = (
+        edit("1", "A is", "x", neighbours=(Probe("b IS"), Probe("C is", "c"), Probe("B?"))),
+        edit("2", "B is", "y", rephrases=("b?",)),
+    )
+    trimmed = drop_edited_neighbours(edits)
+    assert trimmed.edits[0].neighbours == (Probe("C is", "c"),)
+    assert (trimmed.left_out, trimmed.prompts) == (2, ("b IS", "B?"))
+    assert len(edits[0].neighbours) == 3
+
+
+def test_counterfact_has_five_conflicts_and_28_edited_neighbours():
+    if not DATA.exists():
+        pytest.skip("no shared data here")
+    edits = read_edits(str(DATA)).edits
+    assert len(find_conflicts(edits)) == 5
+    assert len(resolve_conflicts(edits, "last").edits) == 2993
+    assert len(resolve_conflicts(edits, "drop").edits) == 2988
+    assert drop_edited_neighbours(edits).left_out == 28
+
+
+def test_neighbours_are_lent_by_edits_that_are_not_tuned():
+    tuned = [edit(str(i), f"P{i}", "x") for i in range(5)]
+    others = [edit(str(i), f"Q{i}", "x", old=f"o{i}") for i in range(4)] + [edit("9", "p1", "x")]
+    lent = lend_neighbours(tuned, others, per_edit=2, seed=1)
+    prompts = [n.prompt for e in lent for n in e.neighbours]
+    assert set(prompts) == {"Q0", "Q1", "Q2", "Q3"}
+    assert max(map(prompts.count, prompts)) - min(map(prompts.count, prompts)) <= 1
+    assert all(len(set(e.neighbours)) == 2 for e in lent)
+    assert all(n.answer == n.prompt.replace("Q", "o") for e in lent for n in e.neighbours)
+    assert lent == lend_neighbours(tuned, others, per_edit=2, seed=1)
+    assert not tuned[0].neighbours
+
+
+def test_nothing_is_lent_where_there_are_neighbours_or_no_lenders():
+    own = [edit("1", "A", "x", neighbours=(Probe("N"),)), edit("2", "B", "x")]
+    assert lend_neighbours(own, [edit("3", "C", "x")]) == tuple(own)
+    assert lend_neighbours(own[1:], []) == tuple(own[1:])
+    (one,) = lend_neighbours(own[1:], [edit("3", "C", "x")], per_edit=5)
+    assert [n.prompt for n in one.neighbours] == ["C"]

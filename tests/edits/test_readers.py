@@ -1,0 +1,247 @@
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import locscope.edits
+from locscope.edits import FORMATS, narrowed, read_edits
+from locscope.errors import UsageError
+from locscope.records import Edit, Probe
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+MINIMAL = {
+    "zsre": {"src": "Q?", "alt": "new"},
+    "counterfact": {"prompt": "P is in", "target_new": "new", "ground_truth": "old"},
+    "wikibigedit": {"prompt": "P is in", "target_new": "new"},
+    "own": {"prompt": "P is in", "target": "new"},
+}
+
+
+def write(folder: Path, content, name: str = "edits.json") -> str:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return str(path)
+
+
+def published(name: str) -> str:
+    path = DATA / name
+    if not path.exists():
+        pytest.skip("no shared data here")
+    return str(path)
+
+
+def test_zsre_as_published():
+    edits = read_edits(published("zsre_3k.json"))
+    assert (edits.format, edits.name, edits.total, len(edits.edits)) == (
+        "zsre",
+        "zsre_3k",
+        3000,
+        3000,
+    )
+    assert edits.edits[0] == Edit(
+        id="zsre-1",
+        prompt="Which river system contains Charity Creek?",
+        target="Chichester River",
+        subject="Charity Creek",
+        old="Parramatta River",
+        rephrases=("What river system is Charity Creek in?",),
+        neighbours=(Probe("nq question: how many series of diary of a wimpy kid are there", "12"),),
+    )
+    # 67 targets of this file have spaces around them.
+    assert all(edit.target == edit.target.strip() for edit in edits.edits)
+
+
+def test_counterfact_as_published():
+    edits = read_edits(published("counterfact_3k.json"))
+    assert (edits.format, len({edit.id for edit in edits.edits})) == ("counterfact", 3000)
+    first = edits.edits[0]
+    assert (first.id, first.prompt, first.target, first.old) == (
+        "1884",
+        "Reedy Glacier is in",
+        "Asia",
+        "Antarctica",
+    )
+    assert first.neighbours == (Probe("Mount Erebus, in", "Antarctica"),)
+
+
+def test_wikibigedit_as_published():
+    edits = read_edits(published("wikibigedit_3k.json"))
+    assert (edits.format, edits.edits[2999].id) == ("wikibigedit", "wikibigedit-3000")
+    assert all(edit.old == "" and edit.rephrases and edit.neighbours for edit in edits.edits)
+
+
+def test_limit_is_a_seeded_sample_in_file_order():
+    source = published("counterfact_3k.json")
+    everything = [edit.id for edit in read_edits(source).edits]
+    one, again, other = (read_edits(source, limit=100, seed=seed) for seed in (1, 1, 2))
+    positions = [everything.index(edit.id) for edit in one.edits]
+    assert positions == sorted(positions)
+    assert len(positions) == 100
+    assert one == again
+    assert one.fingerprint != other.fingerprint
+    assert "100 of 3000 rows" in one.notes[0]
+    assert read_edits(source, limit=5000).edits == read_edits(source).edits
+
+
+def test_limit_must_leave_something(tmp_path):
+    with pytest.raises(UsageError, match="limit 0"):
+        read_edits(write(tmp_path, [MINIMAL["own"]]), limit=0)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_reads_its_minimal_row_and_is_recognised(tmp_path, name):
+    edits = read_edits(write(tmp_path, [MINIMAL[name]]))
+    assert (edits.format, edits.edits[0].target, edits.edits[0].id) == (name, "new", f"{name}-1")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("value", ["", "  ", None, 7, ["x"], "missing"])
+def test_every_format_names_row_and_field_of_a_bad_target(tmp_path, name, value):
+    field = FORMATS[name].fields[1]
+    bad = {**MINIMAL[name], field: value}
+    if value == "missing":
+        del bad[field]
+    with pytest.raises(UsageError, match=rf"row 2: field '{field}' is"):
+        read_edits(write(tmp_path, [MINIMAL[name], bad]))
+
+
+def test_every_reader_file_has_an_entry():
+    modules = [
+        importlib.import_module(f"locscope.edits.{module.name}")
+        for module in pkgutil.iter_modules(locscope.edits.__path__)
+    ]
+    readers = {f"{module.__name__}:read" for module in modules if hasattr(module, "read")}
+    assert readers == {entry.function for entry in FORMATS.values()}
+
+
+def test_own_format_in_full(tmp_path):
+    row = {
+        "id": 7,
+        "prompt": "The capital of France is",
+        "target": "Rome",
+        "subject": "France",
+        "old": "Paris",
+        "rephrases": "France's capital is",
+        "neighbours": ["The capital of Spain is", {"prompt": "Oslo is in", "answer": "Norway"}],
+        "forms": [{"kind": "question", "prompt": "Capital of France?", "answer": "Rome"}],
+        "multihop": [{"prompt": "The river of France's capital is", "answer": "the Tiber"}],
+    }
+    assert read_edits(write(tmp_path, [row])).edits[0] == Edit(
+        id="7",
+        prompt="The capital of France is",
+        target="Rome",
+        subject="France",
+        old="Paris",
+        rephrases=("France's capital is",),
+        neighbours=(Probe("The capital of Spain is"), Probe("Oslo is in", "Norway")),
+        forms=(Probe("Capital of France?", "Rome", "question"),),
+        multihop=(Probe("The river of France's capital is", "the Tiber"),),
+    )
+
+
+def test_csv_with_lists_and_a_byte_order_mark(tmp_path):
+    text = (
+        "﻿prompt,target,rephrases,neighbours,forms\n"
+        '"a, b",x,one|two,N is=>M|K is,question=>Q?=>x\n'
+        '\n"over\ntwo lines",y,,,\n'
+    )
+    first, second = read_edits(write(tmp_path, text, "edits.csv")).edits
+    assert (first.prompt, first.rephrases) == ("a, b", ("one", "two"))
+    assert first.neighbours == (Probe("N is", "M"), Probe("K is"))
+    assert first.forms == (Probe("Q?", "x", "question"),)
+    assert (second.id, second.prompt, second.rephrases) == ("own-4", "over\ntwo lines", ())
+
+
+def test_jsonl_counts_lines_and_skips_blank_ones(tmp_path):
+    lines = [json.dumps(MINIMAL["own"]), "", json.dumps({**MINIMAL["own"], "target": ""})]
+    with pytest.raises(UsageError, match="line 3: field 'target' is empty"):
+        read_edits(write(tmp_path, "\n".join(lines), "edits.jsonl"))
+    assert len(read_edits(write(tmp_path, lines[0] + "\n\n", "edits.jsonl")).edits) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rephrase": "x"}, "row 2: unknown field 'rephrase': did you mean rephrases"),
+        ({"rephrases": [1]}, "row 2: field 'rephrases' is a number"),
+        ({"rephrases": {"a": 1}}, "row 2: field 'rephrases' is an object, not a list"),
+        ({"rephrases": [""]}, "row 2: field 'rephrases' has an empty entry"),
+        ({"neighbours": [{"promt": "x"}]}, "key in 'neighbours' 'promt': did you mean prompt"),
+        ({"neighbours": [3]}, "row 2: field 'neighbours' has an entry that is a number"),
+        ({"neighbours": [{"answer": "x"}]}, "'neighbours' has an entry without 'prompt'"),
+        ({"multihop": ["x"]}, "'multihop' has an entry without 'answer'"),
+        ({"forms": [{"kind": "question", "prompt": "", "answer": "x"}]}, "an empty 'prompt'"),
+        ({"forms": ["x"]}, "'forms' has an entry without 'kind'"),
+        ({"id": "1"}, "row 2: field 'id' is '1', as in .* row 1"),
+        ({"id": True}, "field 'id' is true or false"),
+        ({"subject": "\ud800"}, "half a surrogate"),
+    ],
+)
+def test_own_format_refuses(tmp_path, change, message):
+    rows = [{**MINIMAL["own"], "id": "1"}, {**MINIMAL["own"], **change}]
+    with pytest.raises(UsageError, match=message):
+        read_edits(write(tmp_path, rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", "", "is empty"),
+        ("a.json", "[]", "has no rows"),
+        ("a.json", "{oops", "not JSON"),
+        ("a.json", '{"prompt": "x"}', "found an object"),
+        ("a.json", '{"prompt": "x"}\n{"prompt": "y"}', "name a file with one object per line"),
+        ("a.json", '["x"]', "row 1: an edit is an object"),
+        ("a.json", '[{"question": "x"}]', "row 1: no known edit format has these fields"),
+        ("a.json", '[{"target": "x"}]', "row 1: field 'prompt' is missing"),
+        ("a.json", "[" * 100_000, "not JSON"),
+        ("a.jsonl", '{"prompt"', "line 1: not JSON"),
+        ("a.csv", "prompt,prompt\nx,y", "line 1: the header"),
+        ("a.csv", "prompt,target\nx,y,z", "line 2: 3 cells under 2 columns"),
+        ("a.csv", "prompt,target\nx", "line 2: field 'target' is missing"),
+        ("a.csv", "prompt,target\nx,", "line 2: field 'target' is empty"),
+        ("a.csv", 'prompt,target\n"x', "not CSV"),
+        ("a.csv", "prompt,target\n", "has no rows"),
+    ],
+)
+def test_files_that_cannot_be_used(tmp_path, name, text, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        read_edits(write(tmp_path, text, name))
+    assert "\n" not in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_sources_that_are_no_text_files(tmp_path):
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    for source, message in [
+        (tmp_path, "is a directory"),
+        (tmp_path / "none.json", "no edits file"),
+        (tmp_path / "binary.json", "not UTF-8"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            read_edits(str(source))
+
+
+def test_ids_are_unique_also_where_the_file_repeats_them(tmp_path):
+    rows = [{**MINIMAL["counterfact"], "case_id": case} for case in (5, 5, 6)]
+    assert [e.id for e in read_edits(write(tmp_path, rows)).edits] == ["5", "5.2", "6"]
+    rows = [MINIMAL["own"], {**MINIMAL["own"], "id": "own-1"}]
+    assert [e.id for e in read_edits(write(tmp_path, rows)).edits] == ["own-1.2", "own-1"]
+
+
+def test_demo_is_read_where_it_is_packaged():
+    if not (Path(locscope.edits.__file__).parent / "demo.json").exists():
+        pytest.skip("the bundled edits are not made yet")
+    edits = read_edits("demo")
+    assert (edits.name, edits.format) == ("demo", "own")
+
+
+def test_narrowed_is_hashed_anew(tmp_path):
+    rows = [{**MINIMAL["own"], "prompt": str(i)} for i in range(3)]
+    edits = read_edits(write(tmp_path, rows))
+    fewer = narrowed(edits, edits.edits[:2], "one left out")
+    assert fewer.fingerprint != edits.fingerprint
+    assert (len(fewer.edits), fewer.notes[-1], fewer.total) == (2, "one left out", 3)
+    assert narrowed(fewer, edits.edits).fingerprint == edits.fingerprint

@@ -1,0 +1,113 @@
+"""Tiny random models of every family, and a byte-level tokenizer that encodes any text.
+
+Layers differ visibly: weights are wide, norms and biases are noise, logits have spread near 1.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+VOCABULARY = 300
+BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
+TEXT = """The capital of France is Paris. The capital of Japan is Tokyo. The symbol of gold is Au.
+Who wrote the book? What is the language of the country? The old answer was Rome, 1234567890."""
+
+_COMMON: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.25,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 2,
+    "tie_word_embeddings": False,
+}
+_GEMMA: dict[str, Any] = {
+    "num_hidden_layers": 4,
+    "head_dim": 8,
+    "query_pre_attn_scalar": 8,
+    "sliding_window": 4,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "tie_word_embeddings": True,
+}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "llama": {"model_type": "llama"},
+    "qwen2": {"model_type": "qwen2"},
+    "qwen3": {"model_type": "qwen3", "head_dim": 16},
+    "mistral": {"model_type": "mistral", "sliding_window": 4},
+    "gemma2": {
+        **_GEMMA,
+        "model_type": "gemma2",
+        "attn_logit_softcapping": 5.0,
+        "final_logit_softcapping": 3.0,
+    },
+    "gemma3": {**_GEMMA, "model_type": "gemma3_text"},
+    "phi3": {"model_type": "phi3"},
+    "gpt2": {
+        "model_type": "gpt2",
+        "n_inner": 48,
+        "num_key_value_heads": None,
+        "tie_word_embeddings": True,
+        "attn_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+    },
+    "gptneox": {"model_type": "gpt_neox", "num_key_value_heads": None},
+}
+
+
+def tiny(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
+    """A float32 model in eval mode; `changes` override its configuration."""
+    settings = {**_COMMON, **CONFIGS[family], **changes}
+    config = AutoConfig.for_model(**{k: v for k, v in settings.items() if v is not None})
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.dim() == 1:
+                    parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model.eval()
+
+
+def _maker(family: str) -> Callable[[], PreTrainedModel]:
+    return lambda: tiny(family)
+
+
+FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {name: _maker(name) for name in CONFIGS}
+
+
+def tiny_tokenizer(bos: bool = True) -> PreTrainedTokenizerFast:
+    """Byte-level BPE of 300 tokens: bos 0, eos 1, pad 2; `bos` puts one before every text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[BOS, EOS, PAD],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([TEXT], trainer)
+    if bos:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{BOS} $A", special_tokens=[(BOS, 0)]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD
+    )
+
+
+def save_tiny(path: Path | str, family: str) -> Path:
+    """Writes model (safetensors) and tokenizer to a directory, which is returned."""
+    FAMILIES[family]().save_pretrained(path)
+    tiny_tokenizer().save_pretrained(path)
+    return Path(path)

@@ -1,0 +1,78 @@
+"""The one name for a place in a model."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locscope.errors import UsageError
+from locscope.locations import PAPER_PARTS, PARTS, Location, Site
+
+
+@st.composite
+def sites(draw: st.DrawFn) -> Site:
+    first = draw(st.integers(0, 200))
+    last = first + draw(st.integers(0, 30))
+    head = draw(st.none() | st.integers(0, 128))
+    part = draw(st.sampled_from(PARTS)) if head is None else "attn"
+    return Site(first, last, part, head)
+
+
+@given(st.lists(sites(), min_size=1, max_size=4))
+def test_what_is_printed_reads_back_as_the_same(chosen: list[Site]):
+    location = Location(tuple(chosen))
+    assert Location.parse(str(location)) == location
+    assert str(Location.parse(str(location))) == str(location)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("L22.mlp.down", (Site(22, 22, "mlp.down"),)),
+        ("L6.attn", (Site(6, 6, "attn"),)),
+        ("L23.block", (Site(23, 23, "block"),)),
+        ("L8-15.mlp.up", (Site(8, 15, "mlp.up"),)),
+        ("L4.attn.h3", (Site(4, 4, "attn", 3),)),
+        ("L0.attn.q + L1-2.mlp", (Site(0, 0, "attn.q"), Site(1, 2, "mlp"))),
+    ],
+)
+def test_the_forms_of_the_design_are_read(text: str, expected: tuple[Site, ...]):
+    assert Location.parse(text).sites == expected
+
+
+def test_lowest_and_highest_layer_span_all_sites():
+    location = Location.parse("L8-15.mlp.up+L4.attn.h3+L9.block")
+    assert (location.lowest, location.highest) == (4, 15)
+
+
+def test_at_is_one_part_of_one_layer():
+    assert str(Location.at(22, "mlp.down")) == "L22.mlp.down"
+    assert str(Location.at(4, "attn", 3)) == "L4.attn.h3"
+
+
+def test_a_range_of_one_layer_prints_as_that_layer():
+    assert str(Location.parse("L3-3.mlp")) == "L3.mlp"
+
+
+def test_the_parts_of_the_paper_are_parts():
+    assert set(PAPER_PARTS) <= set(PARTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("22.mlp.down", "cannot read location '22.mlp.down': write L<layer>.<part>"),
+        ("", "cannot read location ''"),
+        ("L3", "cannot read location 'L3'"),
+        ("L-1.mlp", "cannot read location 'L-1.mlp'"),
+        ("L3.mlp+", "cannot read location 'L3.mlp\\+'"),
+        ("l3.mlp", "cannot read location 'l3.mlp'"),
+        ("L3.mlp.sideways", "unknown part 'mlp.sideways' in 'L3.mlp.sideways': there are mlp.gate"),
+        ("L3.mlp+L4.ffn", "unknown part 'ffn' in 'L3.mlp\\+L4.ffn'"),
+        ("L5-3.mlp", "empty layer range in 'L5-3.mlp'"),
+        ("L3.mlp.h2", "'L3.mlp.h2': a head is written L3.attn.h2"),
+        ("L3.attn.q.h2", "a head is written L3.attn.h2"),
+    ],
+)
+def test_what_cannot_be_read_is_explained(text: str, words: str):
+    with pytest.raises(UsageError, match=words):
+        Location.parse(text)
