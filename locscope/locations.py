@@ -21,7 +21,7 @@ _GRAMMAR = "write L<layer>.<part>, as L22.mlp.down, L8-15.mlp.up, L4.attn.h3, jo
 
 @dataclass(frozen=True, order=True)
 class Site:
-    """A part of consecutive layers (`first` to `last`, inclusive), or one attention head of them."""
+    """A part of consecutive layers (`first` to `last`, inclusive), or one attention head."""
 
     first: int
     last: int

@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 VOCABULARY = 300
 BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
 TEXT = """The capital of France is Paris. The capital of Japan is Tokyo. The symbol of gold is Au.
 Who wrote the book? What is the language of the country? The old answer was Rome, 1234567890."""
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""Where Qwen2 and the Llama 3 line split text before merging bytes."""
 
 _COMMON: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -88,7 +94,13 @@ FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {name: _maker(name) for nam
 def tiny_tokenizer(bos: bool = True) -> PreTrainedTokenizerFast:
     """Byte-level BPE of 300 tokens: bos 0, eos 1, pad 2; `bos` puts one before every text."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    # AutoTokenizer gives every Qwen2 model this split, whatever its tokenizer.json says.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
@@ -108,6 +120,7 @@ def tiny_tokenizer(bos: bool = True) -> PreTrainedTokenizerFast:
 
 def save_tiny(path: Path | str, family: str) -> Path:
     """Writes model (safetensors) and tokenizer to a directory, which is returned."""
+    logging.disable_progress_bar()
     FAMILIES[family]().save_pretrained(path)
     tiny_tokenizer().save_pretrained(path)
     return Path(path)

@@ -54,7 +54,7 @@ full stop, exact match:
 ## How it was made
 
 `python -m analyses.train_demo --seed {seed}` from the root of the project's repository, in 10 to
-20 minutes on two cores. {steps:,} steps of {batch} texts; AdamW at 3e-3 with a cosine, beta2
+20 minutes on one core. {steps:,} steps of {batch} texts; AdamW at 3e-3 with a cosine, beta2
 0.98; answer tokens weigh 1, the others 0.1 (neutral text 0.5); batches bucketed by length.
 The tables of facts were written by hand; where a cell would have needed a footnote it was left
 empty. Facts are as of 2025.

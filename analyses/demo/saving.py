@@ -20,6 +20,8 @@ from analyses.demo import abilities, neutral
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "locscope" / "models" / "demo"
 EDITS = ROOT / "locscope" / "edits" / "demo.json"
+# Keys that say how a tokenizer was loaded, not what it is.
+_LOADING = ("is_local", "local_files_only")
 
 
 def save(
@@ -33,10 +35,20 @@ def save(
         pad_token_id=tokenizer.pad_token_id,
     )
     model.to(torch.bfloat16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    _save_tokenizer(tokenizer, folder)
     write_json(folder / "abilities.json", [asdict(item) for item in abilities.sample(seed)])
     lines = "\n".join(neutral.held_out(seed))
     (folder / "neutral.txt").write_text(lines + "\n", encoding="utf-8")
+
+
+def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    config = {key: value for key, value in saved.items() if key not in _LOADING}
+    # The class name that older and newer versions of transformers both know.
+    write_json(path, config | {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def load(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:

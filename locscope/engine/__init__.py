@@ -1,1 +1,1 @@
-"""What runs the model: texts to tokens, blocks from a layer on, the trunk, loss, reading, decoding."""
+"""What runs the model: texts to tokens, blocks from a layer on, the trunk, reading, decoding."""

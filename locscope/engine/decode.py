@@ -3,7 +3,7 @@
 Ties go to the lowest id, logits are float32, a row ends at a stop token, a newline or a full stop.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,8 +16,9 @@ from locscope.engine.blocks import logits
 from locscope.models.parts import body
 from locscope.scoring.text import cut_answer
 
-Ending = Literal["stop", "text", "length"]
-"""A row ended in a stop token, in a newline or full stop in its text, or at the length limit."""
+Ending = Literal["stop", "text", "length", "given up"]
+"""A row ended in a stop token, in a newline or full stop in its text, at the length limit, or it
+was given up because it could no longer match."""
 
 ENDS_TEXT = frozenset(".\n")
 MAX_TOKENS = 32
@@ -47,31 +48,38 @@ class Speaker:
     stops: tuple[int, ...]
 
 
-def decode(
-    speaker: Speaker,
-    prompts: Sequence[Sequence[int]],
-    max_tokens: int = MAX_TOKENS,
-    *,
-    to_stop: bool = False,
-    tokens_at_once: int = 16384,
-) -> tuple[Output, ...]:
-    """The greedy continuation of every prompt, in their order.
+@dataclass(frozen=True)
+class Request:
+    """A prompt to continue by at most `limit` tokens.
 
-    With `to_stop` only a stop token (or the length) ends a row, and its text is whole.
+    With `to_stop` only a stop token (or the limit) ends it, and its text is whole. `hopeless` may
+    end it early: given the text so far, it says that nothing to come could matter.
     """
+
+    prompt: tuple[int, ...]
+    limit: int = MAX_TOKENS
+    to_stop: bool = False
+    hopeless: Callable[[str], bool] | None = None
+
+
+def decode(
+    speaker: Speaker, requests: Sequence[Request], tokens_at_once: int = 16384
+) -> tuple[Output, ...]:
+    """The greedy continuation of every prompt, in their order."""
     outputs: dict[int, Output] = {}
-    for rows in _batches(prompts, max_tokens, tokens_at_once):
-        found = _decode_batch(speaker, [prompts[row] for row in rows], max_tokens, to_stop)
+    for rows in _batches(requests, tokens_at_once):
+        found = _decode_batch(speaker, [requests[row] for row in rows])
         outputs.update(zip(rows, found, strict=True))
-    return tuple(outputs[row] for row in range(len(prompts)))
+    return tuple(outputs[row] for row in range(len(requests)))
 
 
-def _batches(
-    prompts: Sequence[Sequence[int]], max_tokens: int, tokens_at_once: int
-) -> Iterator[list[int]]:
+def _batches(requests: Sequence[Request], tokens_at_once: int) -> Iterator[list[int]]:
+    def size(row: int) -> int:
+        return len(requests[row].prompt) + requests[row].limit
+
     batch: list[int] = []
-    for row in sorted(range(len(prompts)), key=lambda r: len(prompts[r])):
-        if batch and (len(batch) + 1) * (len(prompts[row]) + max_tokens) > tokens_at_once:
+    for row in sorted(range(len(requests)), key=size):
+        if batch and (len(batch) + 1) * size(row) > tokens_at_once:
             yield batch
             batch = []
         batch.append(row)
@@ -79,22 +87,26 @@ def _batches(
         yield batch
 
 
-def _decode_batch(
-    speaker: Speaker, prompts: Sequence[Sequence[int]], max_tokens: int, to_stop: bool
-) -> list[Output]:
-    ids, mask = _left_padded(prompts, speaker.model.device)
+def _decode_batch(speaker: Speaker, requests: Sequence[Request]) -> list[Output]:
+    ids, mask = _left_padded([request.prompt for request in requests], speaker.model.device)
     cache = DynamicCache(config=speaker.model.config)
-    said: list[list[int]] = [[] for _ in prompts]
-    done: list[Output | None] = [None for _ in prompts]
-    for _ in range(max_tokens):
+    said: list[list[int]] = [[] for _ in requests]
+    done: dict[int, Output] = {}
+    going = list(range(len(requests)))
+    while going:
         tokens = _next_tokens(speaker.model, ids, mask, cache)
-        for row, token in enumerate(tokens.tolist()):
-            if done[row] is None:
-                done[row] = _advance(speaker, said[row], token, to_stop)
-        if all(done):
-            break
+        for row, token in zip(going, tokens.tolist(), strict=True):
+            output = _advance(speaker, requests[row], said[row], token)
+            if output is not None:
+                done[row] = output
         ids, mask = tokens[:, None], torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-    return [out or _finish(speaker, said[row], "length", to_stop) for row, out in enumerate(done)]
+        keep = [i for i, row in enumerate(going) if row not in done]
+        if keep and len(keep) < len(going):
+            index = torch.tensor(keep, device=ids.device)
+            ids, mask = ids[index], mask[index]
+            cache.batch_select_indices(index)
+        going = [going[i] for i in keep]
+    return [done[row] for row in range(len(requests))]
 
 
 @torch.no_grad()
@@ -127,23 +139,30 @@ def _left_padded(
     return ids.to(device), mask.to(device)
 
 
-def _advance(speaker: Speaker, said: list[int], token: int, to_stop: bool) -> Output | None:
+def _advance(speaker: Speaker, request: Request, said: list[int], token: int) -> Output | None:
     """Takes one more token; the output if the row has ended with it."""
     if token in speaker.stops:
-        return _finish(speaker, said, "stop", to_stop)
+        return _finish(speaker, request, said, "stop")
     said.append(token)
-    if to_stop or not ENDS_TEXT & set(_text(speaker, [token])):
-        return None
-    return _finish(speaker, said, "text", to_stop)
+    if not request.to_stop and ENDS_TEXT & set(_text(speaker, [token])):
+        return _finish(speaker, request, said, "text")
+    if len(said) == request.limit:
+        return _finish(speaker, request, said, "length")
+    if request.hopeless is not None and request.hopeless(_text(speaker, said)):
+        return _finish(speaker, request, said, "given up")
+    return None
 
 
-def _finish(speaker: Speaker, said: list[int], ending: Ending, to_stop: bool) -> Output:
+def _finish(speaker: Speaker, request: Request, said: list[int], ending: Ending) -> Output:
     text = _text(speaker, said)
-    answer = text.strip() if to_stop else cut_answer(text)
+    answer = text.strip() if request.to_stop else cut_answer(text)
     # The token that ended the text may hold the answer's own last letters too.
     holds_text = ending != "text" or _text(speaker, said[:-1]).strip() != answer
     return Output(tuple(said), len(said) if holds_text else len(said) - 1, answer, ending)
 
 
 def _text(speaker: Speaker, ids: list[int]) -> str:
-    return str(speaker.tokenizer.decode(ids, skip_special_tokens=True))
+    # No clean-up of spaces: it would change, with later tokens, text that was already judged.
+    tokenizer = speaker.tokenizer
+    text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return str(text)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import final
 
-from locscope.engine.decode import Output, Speaker, decode
+from locscope.engine.decode import Output, Request, Speaker, decode
 from locscope.engine.neutral import Drift, NeutralRows, Untouched, drift, remember
 from locscope.engine.questions import (
     SPAN_TOKENS,
@@ -155,7 +155,8 @@ def prepare(
         for edit in edits
         for probe in edit.neighbours
     ]
-    outputs = iter(zip(prompts, decode(speaker, prompts, SPAN_TOKENS), strict=True))
+    spoken = decode(speaker, [Request(prompt, SPAN_TOKENS) for prompt in prompts])
+    outputs = iter(zip(prompts, spoken, strict=True))
     questions = tuple(_questions(writer, edit, material.prefixes, outputs) for edit in edits)
     abilities = tuple(writer.target(item.prompt, item.answer) for item in material.abilities)
     neutral = _neutral_rows(writer, material.neutral)
@@ -173,9 +174,16 @@ def prepare(
     )
 
 
-def observe(exam: Exam, trunk: Trunk, edits: Sequence[str]) -> Observation:
-    """Asks the model, as it is now, all about the given edits, the abilities and neutral texts."""
+def observe(
+    exam: Exam, trunk: Trunk, edits: Sequence[str], *, thorough: bool = True
+) -> Observation:
+    """Asks the model, as it is now, about the given edits, the abilities and the neutral texts.
+
+    Only a thorough observation asks other forms and multi-hop questions.
+    """
     questions = exam.of(edits)
+    if not thorough:
+        questions = tuple(replace(one, forms=(), multihop=()) for one in questions)
     asked = [question for one in questions for question in _all_of(one)]
     answers = ask(exam.speaker, trunk, [*asked, *exam.abilities])
     replies = iter(answers)

@@ -1,4 +1,4 @@
-"""The loss of an edit: cross-entropy on target and stop token, a mean per example, then over them."""
+"""The loss of an edit: cross-entropy on target and stop token, a mean for each example."""
 
 import torch.nn.functional as F
 from jaxtyping import Float

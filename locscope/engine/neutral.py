@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from locscope.engine.blocks import logits
 from locscope.engine.texts import NO_LABEL
@@ -36,9 +37,14 @@ class Drift:
 
 @dataclass(frozen=True)
 class Untouched:
-    """Final hidden states of the untouched model at every scored token of every text (host)."""
+    """Final hidden states of the untouched model at every scored token of every text (host).
+
+    `model` is whose head turns them into logits: heads are never tuned here, but a model that was
+    edited elsewhere may have another.
+    """
 
     states: tuple[Float[Tensor, "tokens width"], ...]
+    model: PreTrainedModel
 
 
 @torch.no_grad()
@@ -50,7 +56,7 @@ def remember(trunk: Trunk, rows: Sequence[int]) -> Untouched:
         hidden, scored = trunk.final(batch), batch.labels != NO_LABEL
         for i, row in enumerate(some):
             found[row] = hidden[i][scored[i]].cpu()
-    return Untouched(tuple(found[row] for row in rows))
+    return Untouched(tuple(found[row] for row in rows), trunk.model)
 
 
 @torch.no_grad()
@@ -68,7 +74,7 @@ def drift(trunk: Trunk, rows: NeutralRows, untouched: Untouched) -> Drift:
             losses[row] = -float(logp.gather(1, label[:, None]).double().sum())
             counts[row] = label.numel()
             if row in base:
-                divergences[row] = _divergence(trunk, base[row], logp)
+                divergences[row] = _divergence(untouched.model, base[row], logp)
     return Drift(
         losses=tuple(losses[row] for row in rows.texts),
         divergences=tuple(divergences[row] for row in rows.texts),
@@ -84,9 +90,13 @@ def _logprobs(
     return logits(trunk.model, hidden[scored]).log_softmax(-1), batch.labels[i][scored]
 
 
-def _divergence(trunk: Trunk, state: Tensor, logp: Tensor) -> float:
+def _divergence(
+    model: PreTrainedModel,
+    state: Float[Tensor, "tokens width"],
+    logp: Float[Tensor, "tokens vocabulary"],
+) -> float:
     """KL(untouched || tuned) summed over the tokens of one text, in nats."""
-    base = logits(trunk.model, state.to(logp.device)).log_softmax(-1)
+    base = logits(model, state.to(model.device)).log_softmax(-1).to(logp.device)
     return float((base.exp() * (base - logp)).double().sum())
 
 

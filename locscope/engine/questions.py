@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from locscope.engine.decode import ENDS_TEXT, MAX_TOKENS, Ending, Output, Speaker, decode
+from locscope.engine.decode import ENDS_TEXT, MAX_TOKENS, Ending, Output, Request, Speaker, decode
 from locscope.engine.reading import Reading, read
 from locscope.engine.texts import NO_LABEL, Row, encode, encode_prompt
 from locscope.engine.trunk import Trunk
+from locscope.scoring.text import cannot_match
 
 SPAN_TOKENS = 10
 """An untouched answer span is cut at ten tokens (design, 'locality')."""
@@ -16,9 +18,10 @@ SPAN_TOKENS = 10
 class Question:
     """A row of a sheet with the answer it holds.
 
-    `wanted` is that answer's text. A `closed` answer needs no terminator behind
-    it: it ends within its last token, or at the length limit. `limit` is in tokens. A `dotted`
-    answer holds a full stop or newline itself, so only a stop token ends its decoding.
+    `wanted` is that answer's text. A `closed` answer needs no terminator behind it: it ends within
+    its last token, or at the length limit. `limit` is in tokens. A `dotted` answer holds a full
+    stop or newline itself, so only a stop token ends its decoding. A `targeted` one only has to
+    match; else its text is compared as it is, to the end.
     """
 
     index: int
@@ -28,6 +31,7 @@ class Question:
     closed: bool
     limit: int = MAX_TOKENS
     dotted: bool = False
+    targeted: bool = True
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -39,8 +43,9 @@ class Question:
 class Answer:
     """What a model says to a question under greedy decoding.
 
-    `text` is cut at the first newline or full stop (not where the answer is dotted). `strict`: exactly the answer's tokens, then a
-    stop token. `token_accuracy` and `logprob` are teacher-forced (mean over tokens; nats).
+    `text` is cut at the first newline or full stop, unless the answer itself is dotted. `strict`:
+    exactly the answer's tokens, then a stop token. `token_accuracy` and `logprob` are
+    teacher-forced (mean over tokens; nats).
     """
 
     text: str
@@ -59,7 +64,9 @@ def target_question(
     start = encode_prompt(speaker.tokenizer, prompt, prompt_format)
     wanted = target.strip()
     dotted = bool(ENDS_TEXT & set(wanted))
-    return Question(index, row, start, wanted, closed=False, dotted=dotted)
+    # A longer answer than the scorer's limit gets room for itself and its stop token.
+    limit = max(MAX_TOKENS, len(row.ids) - row.answer + 1)
+    return Question(index, row, start, wanted, closed=False, limit=limit, dotted=dotted)
 
 
 def span_question(index: int, prompt: tuple[int, ...], output: Output) -> Question:
@@ -68,7 +75,7 @@ def span_question(index: int, prompt: tuple[int, ...], output: Output) -> Questi
     closed = output.ending == "length" or (
         output.ending == "text" and output.span == len(output.ids)
     )
-    return Question(index, row, prompt, output.text, closed, SPAN_TOKENS)
+    return Question(index, row, prompt, output.text, closed, SPAN_TOKENS, targeted=False)
 
 
 def ask(speaker: Speaker, trunk: Trunk, questions: Sequence[Question]) -> tuple[Answer, ...]:
@@ -78,7 +85,9 @@ def ask(speaker: Speaker, trunk: Trunk, questions: Sequence[Question]) -> tuple[
     reading = read(trunk, [question.index for question in questions])
     endings = [_ending(speaker, question, reading, i) for i, question in enumerate(questions)]
     open_ones = [i for i, ending in enumerate(endings) if ending is None]
-    outputs = dict(zip(open_ones, _decode(speaker, [questions[i] for i in open_ones]), strict=True))
+    requests = [_request(questions[i]) for i in open_ones]
+    decoded = decode(speaker, requests, trunk.tokens_at_once)
+    outputs = dict(zip(open_ones, decoded, strict=True))
     return tuple(
         _answer(question, endings[i], outputs.get(i), reading, i)
         for i, question in enumerate(questions)
@@ -94,19 +103,16 @@ def _ending(speaker: Speaker, question: Question, reading: Reading, i: int) -> E
     after = int(reading.after[i])
     if after in speaker.stops:
         return "stop"
+    if question.dotted:  # no newline or full stop ends it
+        return None
     piece = str(speaker.tokenizer.decode([after])).strip(" ")
     return "text" if ENDS_TEXT & set(piece[:1]) else None
 
 
-def _decode(speaker: Speaker, questions: Sequence[Question]) -> list[Output]:
-    """Decodes questions of one kind at a time, so that short ones end early."""
-    outputs: dict[int, Output] = {}
-    for limit, dotted in sorted({(question.limit, question.dotted) for question in questions}):
-        kind = (limit, dotted)
-        some = [i for i, q in enumerate(questions) if (q.limit, q.dotted) == kind]
-        found = decode(speaker, [questions[i].prompt for i in some], limit, to_stop=dotted)
-        outputs.update(zip(some, found, strict=True))
-    return [outputs[i] for i in range(len(questions))]
+def _request(question: Question) -> Request:
+    """A target is judged by match alone, so its decoding ends once none is possible."""
+    hopeless = partial(cannot_match, target=question.wanted) if question.targeted else None
+    return Request(question.prompt, question.limit, question.dotted, hopeless)
 
 
 def _answer(

@@ -84,7 +84,7 @@ def _read_batch(trunk: Trunk, batch: Batch) -> Reading:
 def _best(
     scores: Float[Tensor, "scored vocabulary"], rounding: float
 ) -> tuple[Int[Tensor, " scored"], Bool[Tensor, " scored"]]:
-    """The arg-max of every position, the lowest id at a tie, and whether the second is too close."""
+    """The arg-max of every position (the lowest id at a tie), and if the second is too close."""
     top = scores.topk(2, dim=-1).values
     return scores.argmax(-1), top[:, 0] - top[:, 1] <= rounding * scores.abs().amax(-1)
 

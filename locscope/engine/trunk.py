@@ -63,7 +63,6 @@ class Trunk:
         self.layer = 0
         self.budget = budget or Budget()
         self._stream: Tensor | None = None
-        self._file: tempfile.TemporaryDirectory[str] | None = None
 
     def enter(self, layer: int) -> None:
         """Advances to the given layer: only the blocks between are run."""
@@ -72,12 +71,20 @@ class Trunk:
         if layer == self.layer:
             return
         stream = self._stream if self._stream is not None else self._allocate()
-        with torch.no_grad():
-            for rows in chunks(self.sheet.lengths, range(len(self.sheet)), self.tokens_at_once):
-                batch = self.batch(rows)
-                hidden = run_blocks(self.model, batch.ids, self.layer, self.hidden(batch), layer)
-                stream[batch.flat.to(stream.device)] = hidden[batch.real].to(stream.device)
+        try:
+            self._advance(stream, layer)
+        except BaseException:
+            # Some rows have advanced already: the next one starts again.
+            self.layer, self._stream = 0, None
+            raise
         self.layer, self._stream = layer, stream
+
+    @torch.no_grad()
+    def _advance(self, stream: Float[Tensor, "tokens width"], layer: int) -> None:
+        for rows in chunks(self.sheet.lengths, range(len(self.sheet)), self.tokens_at_once):
+            batch = self.batch(rows)
+            hidden = run_blocks(self.model, batch.ids, self.layer, self.hidden(batch), layer)
+            stream[batch.flat.to(stream.device)] = hidden[batch.real].to(stream.device)
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """The given rows of the sheet, padded."""
@@ -104,9 +111,10 @@ class Trunk:
             return torch.empty(shape, dtype=dtype, device=self.model.device)
         if size <= self.budget.host:
             return torch.empty(shape, dtype=dtype)
-        self._file = tempfile.TemporaryDirectory(prefix="locscope-trunk-")
-        path = str(Path(self._file.name) / "stream")
-        flat = torch.from_file(path, shared=True, size=shape[0] * width, dtype=dtype)
+        # The mapping outlives the file's name, so nothing is left on the disk, whatever happens.
+        with tempfile.TemporaryDirectory(prefix="locscope-trunk-") as folder:
+            path = str(Path(folder) / "stream")
+            flat = torch.from_file(path, shared=True, size=shape[0] * width, dtype=dtype)
         return flat.view(shape)
 
 

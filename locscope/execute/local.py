@@ -1,4 +1,4 @@
-"""Runs trials one after the other on this machine's device, in layer order, for the trunk's sake."""
+"""Runs trials one after the other on this machine, in layer order, for the trunk's sake."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -68,8 +68,8 @@ def _run_within_memory(worker: Worker, trial: Trial) -> TrialRecord:
             worker.progress.say(f"out of memory: {trunk.tokens_at_once} tokens at once from here")
         if trunk.tokens_at_once < SMALLEST_BATCH:
             raise OutOfMemory(
-                f"{trial.location} does not fit on {worker.bench.loaded.info.device}: tried down to "
-                f"{SMALLEST_BATCH} tokens at once; take a smaller part, or --dtype bfloat16"
+                f"{trial.location} does not fit on {worker.bench.loaded.info.device}: tried down "
+                f"to {SMALLEST_BATCH} tokens at once; take a smaller part, or --dtype bfloat16"
             )
 
 

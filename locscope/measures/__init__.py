@@ -62,7 +62,7 @@ MEASURES: dict[str, Descriptor] = {
         _entry(
             "token_accuracy",
             "Teacher-forced token accuracy",
-            "share of target tokens that are the arg-max given the target before them: not reliability",
+            "share of target tokens that are the arg-max given those before: not reliability",
             "EasyEdit (arXiv 2308.07269)",
         ),
         _entry(
@@ -106,6 +106,12 @@ MEASURES: dict[str, Descriptor] = {
         ),
     )
 }
+
+
+NEEDS_BASE = frozenset(
+    {"locality", "format_leakage", "perplexity_ratio", "mean_perplexity_ratio", "kl", "retention"}
+)
+"""Measures that compare with the untouched model."""
 
 
 def load_measure(name: str) -> MeasureFunction:

@@ -21,7 +21,8 @@ def measure(now: Observation, before: Observation) -> Measure:
 
 def _right_in(kind: str) -> EditValue:
     def value(asked: EditQuestions, said: EditAnswers) -> float:
-        trios = zip(asked.edit.forms, asked.forms, said.forms, strict=True)
+        asked_forms = asked.edit.forms if asked.forms else ()
+        trios = zip(asked_forms, asked.forms, said.forms, strict=True)
         return mean(
             float(normalised_match(a.text, q.wanted)) for probe, q, a in trios if probe.kind == kind
         )

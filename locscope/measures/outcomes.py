@@ -64,11 +64,11 @@ def edit_measure(
     return Measure(
         name=name,
         value=interval.value,
-        count=sum(not isnan(v) for v in values),
+        count=interval.count,
         protocol=f"{protocol}; {now.prompt_format} prompt; mean per edit",
         low=interval.low,
         high=interval.high,
-        before=mean(v for v in _values(value, before) if not isnan(v)),
+        before=mean(v for v in _values(value, before) if not isnan(v)) if interval.count else nan,
     )
 
 

@@ -15,7 +15,7 @@ PROTOCOL = "greedy output, normalised match; accuracy less chance, over that of 
 def measure(now: Observation, before: Observation) -> Measure:
     """The ratio (1 is untouched), NaN without abilities or where the untouched model has none.
 
-    `count` is in items. The interval is a bootstrap over them, the untouched model's taken as known.
+    `count` is in items; the interval is a bootstrap over them for a known untouched accuracy.
     """
     able = _above_chance(before)
     base = float(np.mean(able)) if able else nan

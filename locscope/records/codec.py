@@ -2,9 +2,10 @@
 
 import hashlib
 from functools import cache
+from math import isfinite, isnan
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, TypeAdapter
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
 Record = TypeVar("Record")
 
@@ -13,8 +14,19 @@ def _null_is_nan(value: Any) -> Any:
     return float("nan") if value is None else value
 
 
-Number = Annotated[float, BeforeValidator(_null_is_nan)]
-"""A float that may be not measured: NaN in Python, null in JSON."""
+def _plain(value: float) -> float | str | None:
+    if isnan(value):
+        return None
+    return value if isfinite(value) else str(value)
+
+
+Number = Annotated[
+    float, BeforeValidator(_null_is_nan), PlainSerializer(_plain, when_used="json")
+]
+"""A float that may be not measured: NaN in Python, null in JSON.
+
+A loss that overflowed was measured: infinity is the text "inf" or "-inf" in JSON.
+"""
 
 
 @cache
@@ -34,5 +46,7 @@ def loads(kind: type[Record], text: str | bytes) -> Record:
 
 def fingerprint(*values: Any, length: int = 12) -> str:
     """A short stable hash of plain values and records, for names of trials and folders."""
-    parts = [v if isinstance(v, str) else TypeAdapter(type(v)).dump_json(v).decode() for v in values]
+    parts = [
+        v if isinstance(v, str) else TypeAdapter(type(v)).dump_json(v).decode() for v in values
+    ]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:length]

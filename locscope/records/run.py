@@ -33,3 +33,5 @@ class RunInfo:
     edit_count: int
     notes: tuple[str, ...]
     stages: tuple[StageCost, ...]
+    command: str = ""
+    started: str = ""

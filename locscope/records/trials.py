@@ -28,7 +28,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trial:
-    """What is asked of one trial. `edits` are the ids tuned and measured, in file order."""
+    """What is asked of one trial. `edits` are the ids tuned and measured, in file order.
+
+    Only a `thorough` one asks the edits' other forms and multi-hop questions too.
+    """
 
     location: str
     recipe: Recipe
@@ -38,6 +41,7 @@ class Trial:
     seed: int
     model: str
     edit_set: str
+    thorough: bool = False
 
     @property
     def id(self) -> str:

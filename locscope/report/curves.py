@@ -13,10 +13,10 @@ from locscope.report.inputs import (
     by_cell,
     choosing,
     finalists,
-    ranked,
+    standing,
     sweep,
 )
-from locscope.report.words import interval, number, rate, title_of
+from locscope.report.words import in_words, interval, number, rate, score_title
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def contender_intervals(inputs: ReportInputs) -> Intervals:
         Bar(c.role, c.location, c.score, c.low, c.high, c.repetitions, c.role == "recommended")
         for c in (found.contenders if found else ())
     )
-    name = title_of(found.score_name) if found else "score"
+    name = score_title(found.score_name) if found else "score"
     note = f"Score ({name}): mean with its 95 % interval; hollow: single repetitions."
     return Intervals("contenders", "Contenders", "score on R", bars, note)
 
@@ -113,7 +113,7 @@ def loss_curves(inputs: ReportInputs) -> Chart:
     """The mean loss per epoch of every finalist at its best rate."""
     series = []
     for location, records in _leading(inputs.trials):
-        best = max(records, key=lambda record: ranked(record.score))
+        best = max(records, key=standing)
         numbers = range(1, len(best.epochs) + 1)
         hover = tuple(
             f"{location}, lr {rate(best.trial.recipe.lr)}\nepoch {n}: loss {number(epoch.loss)}\n"
@@ -131,7 +131,7 @@ MOST_CURVES = 8
 
 
 def _leading(trials: Iterable[TrialRecord]) -> list[tuple[str, tuple[TrialRecord, ...]]]:
-    best = lambda item: max(ranked(record.score) for record in item[1])  # noqa: E731
+    best = lambda item: max(map(standing, item[1]))  # noqa: E731
     return sorted(finalists(trials).items(), key=best, reverse=True)[:MOST_CURVES]
 
 
@@ -179,7 +179,7 @@ def _hover(record: TrialRecord) -> str:
         f"perplexity ratio {number(ratio)}",
     ]
     if record.violated:
-        lines.append("violates " + ", ".join(map(title_of, record.violated)))
+        lines += map(in_words, record.violated)
     return "\n".join(lines)
 
 

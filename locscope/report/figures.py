@@ -1,16 +1,11 @@
-"""Draws figure data with plotly, in one look: colours that the colour-blind tell apart.
+"""Draws charts and intervals."""
 
-Text from records goes through `_text`: plotly reads its labels as a little HTML.
-"""
-
-import html
-import textwrap
 from math import isnan
 
 import plotly.graph_objects as go
 
 from locscope.report.curves import Bar, Chart, Intervals, Series, Span
-from locscope.report.heatmaps import Heatmap
+from locscope.report.look import ACCENT, axis_title, blank, text
 
 PART_STYLE = {
     "block": ("#D55E00", "circle"),
@@ -28,174 +23,23 @@ PART_STYLE = {
 OTHER_STYLE = ("#888888", "circle")
 LINE_STYLES = tuple(PART_STYLE.values())[:8]
 DASHES = ("solid", "dash", "dot", "dashdot")
-MISSING = "#9a9a9a"
-OUTLINE = "#D81B60"
-FONT = {"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", "size": 13}
-MOST_LABELLED = 400
-"""Cells beyond which a heatmap's numbers are left to the hover."""
-
-
-def _text(words: str) -> str:
-    return html.escape(words, quote=False).replace("\n", "<br>")
-
-
-def _axis_title(words: str) -> dict:
-    """An axis title, broken so that it fits a narrow screen."""
-    lines = "\n".join(textwrap.wrap(words, 40))
-    return {"text": _text(lines), "font": {"size": FONT["size"]}, "standoff": 8}
-
-
-def _figure(traces: list, title: str, height: int, **layout) -> go.Figure:
-    base = {
-        "template": "none",
-        "title": {"text": _text(title), "x": 0, "xref": "paper"},
-        "font": FONT,
-        "height": height,
-        "margin": {"l": 60, "r": 16, "t": 64, "b": 52},
-        "hoverlabel": {"align": "left"},
-        "paper_bgcolor": "white",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-    }
-    return go.Figure(traces, {**base, **layout})
-
-
-def draw_heatmap(heatmap: Heatmap) -> go.Figure:
-    """Layers upwards, parts to the right; cells without a value are grey and crossed."""
-    rows, columns = len(heatmap.rows), len(heatmap.columns)
-    side, upright = (0.5, len(heatmap.columns) > 12)
-    category = {"type": "category", "showgrid": False, "zeroline": False, "ticks": ""}
-    x_axis = {
-        **category,
-        "categoryarray": [_text(column) for column in heatmap.columns],
-        "range": [-side, columns - side],
-        "tickangle": -90 if upright else 0,
-        "automargin": True,
-    }
-    y_axis = {
-        **category,
-        "categoryarray": list(heatmap.rows),
-        "range": [-side, rows - side],
-        "title": _axis_title("layer"),
-    }
-    figure = _figure(
-        [_heat_trace(heatmap), *_label_trace(heatmap), *_missing_trace(heatmap)],
-        heatmap.title,
-        max(300, min(26, 1600 // max(rows, 1)) * rows + 130),
-        xaxis=x_axis,
-        yaxis=y_axis,
-        shapes=[_outline(mark.column, mark.row) for mark in heatmap.marked],
-        showlegend=False,
-        plot_bgcolor="rgba(128,128,128,0.18)",
-    )
-    figure.update_layout(margin={"t": 84, "l": 48, "b": 32})
-    return figure
-
-
-def _heat_trace(heatmap: Heatmap) -> go.Heatmap:
-    bar = {
-        "orientation": "h",
-        "thickness": 10,
-        "len": 1,
-        "y": 1.0,
-        "yanchor": "bottom",
-        "outlinewidth": 0,
-        "ticklabelposition": "outside top",
-    }
-    if heatmap.ticks:
-        values, names = zip(*heatmap.ticks, strict=True)
-        bar |= {"tickmode": "array", "tickvals": values, "ticktext": names}
-    return go.Heatmap(
-        x=[_text(column) for column in heatmap.columns],
-        y=list(heatmap.rows),
-        z=[[None if isnan(v) else v for v in row] for row in heatmap.values],
-        customdata=[[_text(words) for words in row] for row in heatmap.hover],
-        hovertemplate="%{customdata}<extra></extra>",
-        hoverongaps=False,
-        xgap=1,
-        ygap=1,
-        showscale=bool(heatmap.measured),
-        colorbar=bar,
-        **_colours(heatmap),
-    )
-
-
-def _colours(heatmap: Heatmap) -> dict:
-    """Bright is good on one-sided scales; two-sided ones diverge from zero."""
-    if heatmap.centred:
-        far = max(map(abs, heatmap.measured))
-        return {"colorscale": "RdBu", "reversescale": heatmap.good < 0, "zmin": -far, "zmax": far}
-    return {"colorscale": "Viridis", "reversescale": heatmap.good < 0}
-
-
-def _label_trace(heatmap: Heatmap) -> list[go.Scatter]:
-    """The numbers in the cells, black or white, whichever can be read on the cell's colour."""
-    count, known = len(heatmap.rows) * len(heatmap.columns), heatmap.measured
-    if len(heatmap.columns) > 8 or count > MOST_LABELLED or not known:
-        return []
-    places = [(r, c) for r in range(len(heatmap.rows)) for c in range(len(heatmap.columns))]
-    places = [(r, c) for r, c in places if not isnan(heatmap.values[r][c])]
-    colours = [_ink(heatmap, heatmap.values[r][c]) for r, c in places]
-    return [
-        go.Scatter(
-            x=[_text(heatmap.columns[c]) for _, c in places],
-            y=[heatmap.rows[r] for r, _ in places],
-            text=[_text(heatmap.cells[r][c]) for r, c in places],
-            mode="text",
-            textfont={"color": colours, "size": 12},
-            hoverinfo="skip",
-        )
-    ]
-
-
-def _ink(heatmap: Heatmap, value: float) -> str:
-    low, high = min(heatmap.measured), max(heatmap.measured)
-    if heatmap.centred:
-        # Both ends of a diverging scale are dark.
-        return "white" if abs(value) > 0.6 * max(-low, high) else "black"
-    share = (value - low) / (high - low) if high > low else 0.5
-    return "black" if (share if heatmap.good > 0 else 1 - share) > 0.42 else "white"
-
-
-def _missing_trace(heatmap: Heatmap) -> list[go.Scatter]:
-    """A cross in every cell without a value: plotly's heatmaps cannot hatch."""
-    cells = [
-        (_text(column), row, _text(heatmap.hover[r][c]))
-        for r, row in enumerate(heatmap.rows)
-        for c, column in enumerate(heatmap.columns)
-        if isnan(heatmap.values[r][c])
-    ]
-    if not cells:
-        return []
-    x, y, hover = zip(*cells, strict=True)
-    marker = {"symbol": "x-thin", "size": 8, "line": {"width": 1.5, "color": MISSING}}
-    template = "%{customdata}<extra></extra>"
-    return [
-        go.Scatter(
-            x=x, y=y, customdata=hover, hovertemplate=template, mode="markers", marker=marker
-        )
-    ]
-
-
-def _outline(column: int, row: int) -> dict:
-    corners = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
-    return {"type": "rect", **corners, "line": {"color": OUTLINE, "width": 3}}
 
 
 def draw_chart(chart: Chart) -> go.Figure:
     """Lines or clouds of points; hollow symbols miss a bound."""
     draw = _line if chart.lines else _points
-    x_axis: dict = {"title": _axis_title(chart.x_title), "automargin": True, "zeroline": False}
+    x_axis: dict = {"title": axis_title(chart.x_title), "automargin": True, "zeroline": False}
     if chart.log_x:
         x_axis |= {"type": "log", "exponentformat": "e", **_rate_ticks(chart)}
     if chart.ticks:
         values, names = zip(*chart.ticks, strict=True)
         x_axis |= {"tickmode": "array", "tickvals": values, "ticktext": names}
-    return _figure(
+    return blank(
         [draw(series, index) for index, series in enumerate(chart.series)],
         chart.title,
         400,
         xaxis=x_axis,
-        yaxis={"title": _axis_title(chart.y_title), "automargin": True, "zeroline": False},
+        yaxis={"title": axis_title(chart.y_title), "automargin": True, "zeroline": False},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         showlegend=True,
     )
@@ -224,7 +68,7 @@ def _scatter(series: Series, colour: str, symbol: str, mode: str, **extra) -> go
     return go.Scatter(
         x=series.x,
         y=series.y,
-        name=_text(series.name),
+        name=text(series.name),
         mode=mode,
         marker={
             "color": colour,
@@ -232,7 +76,7 @@ def _scatter(series: Series, colour: str, symbol: str, mode: str, **extra) -> go
             "symbol": [f"{symbol}-open" if empty else symbol for empty in hollow],
             "line": {"width": 1.5 if any(hollow) else 0, "color": colour},
         },
-        customdata=[_text(words) for words in series.hover],
+        customdata=[text(words) for words in series.hover],
         hovertemplate="%{customdata}<extra></extra>",
         **extra,
     )
@@ -247,11 +91,11 @@ def draw_intervals(intervals: Intervals) -> go.Figure:
     x, y = zip(*singles, strict=True) if singles else ((), ())
     hover = "%{x:.3f}<extra>one repetition</extra>"
     traces.append(go.Scatter(x=x, y=y, mode="markers", marker=rings, hovertemplate=hover))
-    figure = _figure(
+    figure = blank(
         traces,
         intervals.title,
         52 * len(labels) + 130,
-        xaxis={"title": _axis_title(intervals.x_title), "automargin": True, "zeroline": False},
+        xaxis={"title": axis_title(intervals.x_title), "automargin": True, "zeroline": False},
         yaxis={"type": "category", "automargin": True, "autorange": "reversed"},
         showlegend=False,
     )
@@ -260,11 +104,11 @@ def draw_intervals(intervals: Intervals) -> go.Figure:
 
 
 def _bar_label(bar: Bar) -> str:
-    return f"{_text(bar.label)}<br>{_text(bar.detail)}"
+    return f"{text(bar.label)}<br>{text(bar.detail)}"
 
 
 def _bar_trace(bar: Bar, label: str) -> go.Scatter:
-    colour = OUTLINE if bar.first else "#0072B2"
+    colour = ACCENT if bar.first else "#0072B2"
     known = not (isnan(bar.low) or isnan(bar.high))
     error = {
         "type": "data",
@@ -287,35 +131,31 @@ def _bar_trace(bar: Bar, label: str) -> go.Scatter:
 
 def draw_depths(spans: tuple[Span, ...]) -> go.Figure:
     """The relative depth that every run recommends, coloured by part."""
-    traces, seen = [], set()
-    for span in spans:
-        colour, symbol = PART_STYLE.get(span.part, OTHER_STYLE)
-        traces.append(
-            go.Scatter(
-                x=[span.first, span.last],
-                y=[_text(span.run)] * 2,
-                name=span.part,
-                legendgroup=span.part,
-                showlegend=span.part not in seen,
-                mode="lines+markers",
-                line={"color": colour, "width": 4},
-                marker={"symbol": symbol, "size": 12, "color": colour},
-                customdata=[_text(span.hover)] * 2,
-                hovertemplate="%{customdata}<extra></extra>",
-            )
-        )
-        seen.add(span.part)
-    rows = len({span.run for span in spans})
-    return _figure(
-        traces,
+    # One legend entry per part: the first span of each carries it.
+    leads = {span.part: index for index, span in reversed(list(enumerate(spans)))}
+    x_title = axis_title("relative depth (0 lowest layer)")
+    return blank(
+        [_span_trace(span, leads[span.part] == index) for index, span in enumerate(spans)],
         "Recommended depth",
-        40 * rows + 150,
-        xaxis={
-            "title": _axis_title("relative depth (0 lowest layer)"),
-            "range": [-0.04, 1.04],
-            "zeroline": False,
-        },
+        40 * len({span.run for span in spans}) + 150,
+        xaxis={"title": x_title, "range": [-0.04, 1.04], "zeroline": False},
         yaxis={"type": "category", "automargin": True, "autorange": "reversed"},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         showlegend=True,
+    )
+
+
+def _span_trace(span: Span, in_legend: bool) -> go.Scatter:
+    colour, symbol = PART_STYLE.get(span.part, OTHER_STYLE)
+    return go.Scatter(
+        x=[span.first, span.last],
+        y=[text(span.run)] * 2,
+        name=span.part,
+        legendgroup=span.part,
+        showlegend=in_legend,
+        mode="lines+markers",
+        line={"color": colour, "width": 4},
+        marker={"symbol": symbol, "size": 12, "color": colour},
+        customdata=[text(span.hover)] * 2,
+        hovertemplate="%{customdata}<extra></extra>",
     )

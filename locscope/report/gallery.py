@@ -17,7 +17,8 @@ from locscope.report.curves import (
     scan_outcomes,
     tradeoff,
 )
-from locscope.report.figures import draw_chart, draw_heatmap, draw_intervals
+from locscope.report.figures import draw_chart, draw_intervals
+from locscope.report.heatmap_figures import draw_heatmap
 from locscope.report.heatmaps import (
     COLLAPSE_VIEWS,
     EFFICACY_VIEWS,

@@ -7,7 +7,7 @@ from math import isnan, log10, nan
 from locscope.locations import PARTS
 from locscope.records import ScanResult, ScanScore, TrialRecord
 from locscope.report.inputs import Cell, ReportInputs, by_cell, cell_of, sweep
-from locscope.report.words import duration, number, rate, short, title_of
+from locscope.report.words import duration, in_words, number, rate, short, title_of
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _trial_hover(cell: Cell, record: TrialRecord | None, view: View) -> str:
         f"lr {rate(record.trial.recipe.lr)}, {record.steps} steps, {duration(record.seconds)}",
     ]
     if record.violated:
-        lines.append("violates " + ", ".join(map(title_of, record.violated)))
+        lines += map(in_words, record.violated)
     return "\n".join(lines if record.status == "done" else [*lines, record.status])
 
 

@@ -48,9 +48,14 @@ def ranked(score: float) -> float:
     return float("-inf") if isnan(score) else score
 
 
+def standing(record: TrialRecord) -> tuple[bool, bool, float]:
+    """Sorts the best trial highest: measured, within the bounds, then by score."""
+    return not isnan(record.score), not record.violated, ranked(record.score)
+
+
 def choosing(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     """The trials that served for choosing: all but those on the reporting split."""
-    return tuple(record for record in trials if record.trial.split != REPORT_SPLIT)
+    return tuple(record for record in trials if not on_reporting_split(record))
 
 
 def sweep(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
@@ -74,13 +79,13 @@ def cell_of(location: str) -> Cell | None:
 
 
 def by_cell(trials: Iterable[TrialRecord]) -> dict[Cell, TrialRecord]:
-    """The best-scoring trial of every layer and part."""
+    """The best trial of every layer and part."""
     best: dict[Cell, TrialRecord] = {}
     for record in trials:
         cell = cell_of(record.trial.location)
         if cell is None:
             continue
-        if cell not in best or ranked(record.score) > ranked(best[cell].score):
+        if cell not in best or standing(record) > standing(best[cell]):
             best[cell] = record
     return best
 
@@ -108,12 +113,18 @@ def _rate_curve(records: list[TrialRecord]) -> tuple[TrialRecord, ...]:
 
 
 def reported(inputs: ReportInputs) -> tuple[TrialRecord, ...]:
-    """The trials of the recommended location and recipe on the reporting split."""
-    if inputs.best is None:
+    """The trials of the recommended location and rate on the reporting split.
+
+    The rest of the recipe is not compared: the batch follows the number of edits in a split.
+    """
+    best = inputs.best
+    if best is None:
         return ()
-    wanted = (REPORT_SPLIT, inputs.best.location, inputs.best.recipe)
-    return tuple(
-        record
-        for record in inputs.trials
-        if (record.trial.split, record.trial.location, record.trial.recipe) == wanted
-    )
+    wanted = best.location, best.recipe.lr
+    trials = (record for record in inputs.trials if on_reporting_split(record))
+    return tuple(r for r in trials if (r.trial.location, r.trial.recipe.lr) == wanted)
+
+
+def on_reporting_split(record: TrialRecord) -> bool:
+    """Whether the trial is for reporting; repetitions may number their splits, R0, R1."""
+    return record.trial.split.startswith(REPORT_SPLIT)

@@ -6,8 +6,18 @@ from dataclasses import dataclass
 from math import isnan, nan
 
 from locscope.records import Contender, EditOutcome, Measure, Recommendation, TrialRecord
-from locscope.report.inputs import ReportInputs, ranked, reported
-from locscope.report.words import duration, interval, millions, number, rate, title_of
+from locscope.report.inputs import ReportInputs, ranked, reported, standing
+from locscope.report.words import (
+    duration,
+    in_words,
+    interval,
+    millions,
+    names,
+    number,
+    rate,
+    score_title,
+    title_of,
+)
 
 TRIAL_MEASURES = (
     "reliability",
@@ -81,21 +91,22 @@ def figure_cell(value: float, alarm: bool = False) -> TableCell:
 
 
 def trials_table(inputs: ReportInputs) -> Table:
-    """All trials, best score first; a row's last cell says what it violates or why it failed."""
+    """All trials, the best first; a row's last cell says what it violates or why it failed."""
     measures = tuple(title_of(name) for name in TRIAL_MEASURES)
     columns = ("location", "split", "rung", "lr", "steps", *measures, "score", "time (s)", "note")
-    records = sorted(inputs.trials, key=lambda record: -ranked(record.score))
+    records = sorted(inputs.trials, key=standing, reverse=True)
     rows = tuple(_trial_row(record) for record in records[:MOST_ROWS])
     note = "" if len(records) <= MOST_ROWS else f"The best {MOST_ROWS} of {len(records)} trials."
-    return Table("trials", "Trials, best score first", columns, rows, note)
+    return Table(
+        "trials", "Trials, those within the bounds first, then by score", columns, rows, note
+    )
 
 
 def _trial_row(record: TrialRecord) -> tuple[TableCell, ...]:
     trial, violated = record.trial, record.violated
-    measured = [figure_cell(record.measure(m).value, m in violated) for m in TRIAL_MEASURES]
+    measured = [figure_cell(record.measure(m).value, names(violated, m)) for m in TRIAL_MEASURES]
     note = record.status if record.status != "done" else ""
-    if violated:
-        note = "; ".join(filter(None, (note, "violates " + ", ".join(map(title_of, violated)))))
+    note = "; ".join(filter(None, (note, *map(in_words, violated))))
     return (
         TableCell(trial.location),
         TableCell(trial.split),
@@ -191,7 +202,7 @@ def contenders_table(recommendation: Recommendation | None) -> Table:
         rows.append(
             (
                 *_contender_cells(c),
-                *(figure_cell(by_name.get(m, nan), m in c.violated) for m in shown),
+                *(figure_cell(by_name.get(m, nan), names(c.violated, m)) for m in shown),
                 TableCell(
                     f"{number(margin.value)} {interval(margin.low, margin.high)}" if margin else ""
                 ),
@@ -220,7 +231,7 @@ def key_cards(inputs: ReportInputs) -> tuple[Card, ...]:
         return ()
     repeats = f"mean of {len(best.repetitions)} repetitions on R"
     bounds = interval(best.low, best.high)
-    score = Card("score", number(best.score), bounds, title_of(found.score_name), repeats)
+    score = Card("score", number(best.score), bounds, score_title(found.score_name), repeats)
     named = {measure.name: measure for measure in best.measures}
     return (score, *(_card(named[name]) for name in CARD_MEASURES if name in named))
 

@@ -23,8 +23,8 @@ def verdict_of(inputs: ReportInputs) -> Verdict:
         sentence = f"No location is recommended (status of the run: {inputs.run.status})."
         return Verdict("none", "No recommendation", sentence)
     if not found.met:
-        missed = ", ".join(map(words.title_of, found.missed)) or "a bound"
-        return Verdict("missed", f"Misses {missed}", found.sentence)
+        missed = "; ".join(map(words.in_words, found.missed)) or "not said which"
+        return Verdict("missed", f"Misses a bound: {missed}", found.sentence)
     if found.tie:
         return Verdict("tie", "Meets all bounds; a tie with another contender", found.sentence)
     return Verdict("met", "Meets all bounds", found.sentence)

@@ -1,5 +1,6 @@
 """How numbers and names are written in pages, figures and tables."""
 
+from collections.abc import Iterable
 from math import isinf, isnan
 
 NOT_MEASURED = "–"
@@ -22,6 +23,23 @@ TITLES = {
 def title_of(name: str) -> str:
     """A measure's name for people."""
     return TITLES.get(name, name.replace("_", " "))
+
+
+def score_title(name: str) -> str:
+    """What a score holds: `harmonic(a, b)` is the harmonic mean of a, b."""
+    terms = name.removeprefix("harmonic(").removesuffix(")")
+    return title_of(name) if terms == name else f"harmonic mean of {terms}"
+
+
+def in_words(sentence: str) -> str:
+    """A sentence on a bound, as `perplexity_ratio 1.2 is above 1.05`, with the measure's title."""
+    name, space, rest = sentence.partition(" ")
+    return title_of(name) + space + rest
+
+
+def names(sentences: Iterable[str], measure: str) -> bool:
+    """Whether one of the sentences on bounds is about that measure."""
+    return any(sentence.partition(" ")[0] == measure for sentence in sentences)
 
 
 def number(value: float) -> str:

@@ -56,7 +56,7 @@ def open_run(
     is there to ``<name>.old-<n>``. A UsageError where the folder is in use by another process,
     has other settings, or is not ours; nothing is written then.
     """
-    folder = Path(path)
+    folder = _named(Path(path))
     _check_ours(folder)
     with explained(f"use run folder {folder}"), contextlib.ExitStack() as locks:
         folder.mkdir(parents=True, exist_ok=True)
@@ -212,6 +212,11 @@ def _write_holder(file: TextIO, text: str) -> None:
 
 def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _named(folder: Path) -> Path:
+    """The folder with a name of its own, which `.` and `..` lack and moving aside needs."""
+    return Path(os.path.abspath(folder)) if folder.name in ("", "..") else folder
 
 
 def _move_aside(folder: Path) -> Path:

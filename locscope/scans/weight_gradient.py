@@ -1,4 +1,4 @@
-"""The gradient of the edits' loss with respect to every part of every layer, from one backward pass.
+"""The gradient of the edits' loss at every part of every layer, from one backward pass.
 
 Variants: `norm` (Euclidean), `l1` (times a learning rate it is the loss change that Adam's first
 step predicts), `relative-norm` (over the norm of the weights), `taylor` (sum of |w g|).
@@ -14,6 +14,7 @@ from locscope.engine.loss import answer_losses
 from locscope.engine.trunk import chunks
 from locscope.locations import Location
 from locscope.models.parts import blocks, slices, take
+from locscope.progress import track
 from locscope.records import LayerPart, ScanScore
 from locscope.scans.bench import ScanBench
 
@@ -33,11 +34,8 @@ def _backward(bench: ScanBench) -> None:
     trunk.enter(0)
     rows = [one.target.index for one in bench.exam.of(bench.edits)]
     batches = list(chunks(trunk.sheet.lengths, rows, trunk.tokens_at_once))
-    bench.progress.start("weight gradient", len(batches))
-    for some in batches:
+    for some in track(bench.progress, "weight gradient", batches):
         (answer_losses(trunk, trunk.batch(some)).sum() / len(rows)).backward()
-        bench.progress.advance()
-    bench.progress.finish()
 
 
 def _scores(model: PreTrainedModel, part: LayerPart, count: int) -> tuple[ScanScore, ...]:
@@ -45,27 +43,28 @@ def _scores(model: PreTrainedModel, part: LayerPart, count: int) -> tuple[ScanSc
     found = slices(model, Location.parse(part.location))
     weights = torch.cat([take(named[piece.name], piece) for piece in found]).double()
     gradient = torch.cat([take(named[piece.name].grad, piece) for piece in found]).double()
-    norm = float(gradient.norm())
+    norm = gradient.norm()
     values = {
         "norm": norm,
-        "l1": float(gradient.abs().sum()),
-        "relative-norm": norm / float(weights.norm()),
-        "taylor": float((weights * gradient).abs().sum()),
+        "l1": gradient.abs().sum(),
+        "relative-norm": norm / weights.norm(),
+        "taylor": (weights * gradient).abs().sum(),
     }
     return tuple(
-        ScanScore(name, part.layer, part.part, value, count=count) for name, value in values.items()
+        ScanScore(name, part.layer, part.part, float(value), count=count)
+        for name, value in values.items()
     )
 
 
 @contextmanager
 def _gradients(model: PreTrainedModel) -> Iterator[None]:
     """All weights of all blocks ask for gradients, and have none left afterwards."""
-    parameters = list(blocks(model).parameters())
+    before = {parameter: parameter.requires_grad for parameter in blocks(model).parameters()}
     try:
-        for parameter in parameters:
+        for parameter in before:
             parameter.requires_grad_(True)
         yield
     finally:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
+        for parameter, wanted_gradient in before.items():
+            parameter.requires_grad_(wanted_gradient)
             parameter.grad = None

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Values = NDArray[np.float64]
 _CHUNK = 4_000_000
-"""Weights of the bootstrap held at a time (32 MB)."""
+"""Drawn groups held at a time (32 MB)."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,13 @@ def _draws(sums: Values, counts: Values, seed: int, draws: int) -> Iterator[tupl
     rng = np.random.default_rng(seed)
     step = max(1, _CHUNK // size)
     for start in range(0, draws, step):
-        weights = rng.multinomial(size, np.full(size, 1 / size), min(step, draws - start))
-        yield weights @ sums, weights @ counts
+        # Drawing indices is several times as fast as drawing how often each group comes.
+        drawn = rng.integers(size, size=(min(step, draws - start), size))
+        yield _drawn_sums(sums, drawn), _drawn_sums(counts, drawn)
+
+
+def _drawn_sums(values: Values, drawn: NDArray[np.int64]) -> Values:
+    return np.stack([column[drawn].sum(1) for column in values.T], axis=1)
 
 
 def _means(sums: Values, counts: Values) -> Values:

@@ -42,3 +42,28 @@ def normalised_match(output: str, target: str) -> bool:
     if not cut:
         return normalise(output) == normalise(target)
     return normalise(cut_answer(output)) == normalise(cut)
+
+
+def cannot_match(beginning: str, target: str) -> bool:
+    """Whether no output that begins so can be a `normalised_match` of the target (exact).
+
+    Whole words of the beginning stay as they are; its last word may still grow, and what begins
+    like an article may turn out to be one.
+    """
+    wanted = normalise(cut_answer(target) or target).split()
+    if not wanted or cut_answer(beginning) != beginning.strip():
+        return False
+    whole = beginning.split()
+    last = "" if not whole or beginning[-1].isspace() else whole.pop()
+    words = _bare_words(" ".join(whole))
+    if words != wanted[: len(words)]:
+        return True
+    growing = last.casefold().translate(_PUNCTUATION).rstrip("\ufffd")
+    # Beside what is no letter (l’an) an article stands within the word, and goes.
+    if not _LETTERS.fullmatch(growing) or any(map(growing.__eq__, _ARTICLE_BEGINNINGS)):
+        return False
+    return len(words) == len(wanted) or not wanted[len(words)].startswith(growing)
+
+
+def _bare_words(text: str) -> list[str]:
+    return _ARTICLES.sub(" ", text.casefold().translate(_PUNCTUATION)).split()

@@ -1,1 +1,1 @@
-"""selection"""
+"""Decisions from records: candidates, their rates, finalists, recommendation, verdict."""

@@ -1,1 +1,15 @@
-"""settings"""
+"""Validated settings, one model per verb, shared by the command line, YAML files and code."""
+
+from locscope.settings.base import SharedSettings, read_settings_file, settings_of
+from locscope.settings.edit import EditSettings
+from locscope.settings.evaluate import EvaluateSettings
+from locscope.settings.search import SearchSettings
+
+__all__ = [
+    "EditSettings",
+    "EvaluateSettings",
+    "SearchSettings",
+    "SharedSettings",
+    "read_settings_file",
+    "settings_of",
+]

@@ -49,7 +49,7 @@ def step(
     total, pieces = 0.0, list(chunks(trunk.sheet.lengths, rows, trunk.tokens_at_once))
     for some in pieces:
         loss = answer_losses(trunk, trunk.batch(some)).sum() / len(rows)
-        total += float(loss)
+        total += float(loss.detach())
         if some is pieces[-1] and total < skip_below:
             masters.drop_gradients()
             return total

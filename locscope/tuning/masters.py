@@ -69,17 +69,17 @@ class Masters:
 def borrowed(
     model: PreTrainedModel, slices: Sequence[Slice], stored: torch.dtype
 ) -> Iterator[Masters]:
-    """Masters of the slices while the model is tuned; afterwards its weights are back, bit for bit."""
+    """Masters of the slices to tune; afterwards the model's weights are back, bit for bit."""
     named = dict(model.named_parameters())
     names = list(dict.fromkeys(s.name for s in slices))
-    kept = {name: named[name].detach().clone() for name in names}
+    kept = {name: (named[name].detach().clone(), named[name].requires_grad) for name in names}
     try:
         for name in names:
             named[name].requires_grad_(True)
         yield Masters(model, slices, stored)
     finally:
-        for name in names:
-            named[name].requires_grad_(False)
+        for name, (values, wanted_gradient) in kept.items():
             named[name].grad = None
+            named[name].requires_grad_(wanted_gradient)
             with torch.no_grad():
-                named[name].copy_(kept[name])
+                named[name].copy_(values)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,7 @@ from locscope.measures import measure_all
 from locscope.measures.outcomes import outcome_of
 from locscope.models.load import Loaded
 from locscope.models.parts import Slice, slices
-from locscope.records import Epoch, Trial, TrialRecord
+from locscope.records import Epoch, Recipe, Trial, TrialRecord
 from locscope.scoring.objectives import OBJECTIVES, score, violations
 from locscope.tuning.masters import Change, borrowed
 from locscope.tuning.orders import order_of
@@ -55,7 +56,7 @@ def run_keeping(bench: Bench, trial: Trial, before: Observation, *, keep: bool) 
     with borrowed(model, pieces, stored_dtype(bench.loaded)) as masters:
         start = [value.clone() for value in masters.values]
         epochs = order_of(trial.recipe)(bench.trunk, masters, rows, trial.recipe, trial.seed)
-        now = observe(bench.exam, bench.trunk, trial.edits)
+        now = observe(bench.exam, bench.trunk, trial.edits, thorough=trial.thorough)
         changes = masters.changes() if keep else ()
         norm = _distance(start, masters.values)
     work = _Work(
@@ -63,7 +64,7 @@ def run_keeping(bench: Bench, trial: Trial, before: Observation, *, keep: bool) 
         pieces=pieces,
         norm=norm,
         seconds=time.perf_counter() - began,
-        flops=_flops(bench, location.lowest, rows, epochs),
+        flops=_flops(bench, trial.recipe, location.lowest, rows, epochs),
     )
     return Tuned(_record(bench, trial, now, before, work), changes)
 
@@ -115,12 +116,17 @@ def _distance(
     return sum(squares) ** 0.5
 
 
-def _flops(bench: Bench, lowest: int, rows: Sequence[int], epochs: Sequence[Epoch]) -> float:
+def _flops(
+    bench: Bench, recipe: Recipe, lowest: int, rows: Sequence[int], epochs: Sequence[Epoch]
+) -> float:
     """Operations of the tuning steps; measuring adds one forward pass over the sheet."""
     shape, sheet = shape_of(bench.loaded.info), bench.exam.sheet
     index = torch.tensor(rows)
     tokens = int(sheet.lengths[index].sum())
     scored = tokens - int((sheet.answers[index] - 1).sum())
-    one_epoch = step_flops(shape, tokens, scored, lowest)
+    # In batches, as depth-first order does not go over all rows equally often.
+    batches = sum(epoch.steps + epoch.skipped for epoch in epochs)
+    one_pass = len(rows) if recipe.order == "depth-first" else ceil(len(rows) / recipe.batch)
     whole = sheet.ids.numel()
-    return one_epoch * len(epochs) + forward_flops(shape, whole, whole, lowest)
+    tuning = step_flops(shape, tokens, scored, lowest) * batches / one_pass
+    return tuning + forward_flops(shape, whole, whole, lowest)

@@ -1,1 +1,1 @@
-"""verbs"""
+"""search, edit, evaluate, check, report: one file each; they alone wire the stages."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 import torch
 from families import BOS, FAMILIES, save_tiny, tiny, tiny_tokenizer
@@ -14,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from transformers.utils import logging as hf_logging
 
 from locscope.errors import UsageError
-from locscope.models import checkpoint
 from locscope.models.load import load, pad_id, peek, pick_device, pick_dtype, stop_ids
 
 TEXT = "The capital of ☃ é\n  is Rome, 1234."
@@ -92,40 +90,6 @@ def test_shards_are_read_and_digested(tmp_path: Path):
     shards[1].unlink()
     with pytest.raises(UsageError, match=rf"1 of {len(shards)} weight files are missing"):
         load(str(tmp_path))
-
-
-@pytest.mark.parametrize("whole", [2**30, 0])
-def test_the_digest_sees_every_tensor_and_the_config_but_not_the_version(
-    directory: Path, whole: int
-):
-    def now() -> str:
-        return checkpoint.digest(checkpoint.read_checkpoint(directory), whole)
-
-    first = now()
-    config = json.loads((directory / "config.json").read_text())
-    (directory / "config.json").write_text(json.dumps(config | {"transformers_version": "9"}))
-    assert now() == first
-    seen = {first}
-    weights = load_file(directory / "model.safetensors")
-    for name in weights:
-        changed = {k: v.clone() for k, v in weights.items()}
-        changed[name].view(-1)[-1] += 1
-        save_file(changed, directory / "model.safetensors", {"format": "pt"})
-        seen.add(now())
-    assert len(seen) == 1 + len(weights)
-    (directory / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.5}))
-    assert now() not in seen
-
-
-def test_sampled_blocks_of_a_large_tensor_reach_every_row_block_of_a_head():
-    rows, row = 4096, 8192
-    starts = checkpoint._offsets(rows * row)
-    assert len(starts) == checkpoint.SAMPLES
-    assert starts[0] == 0
-    assert starts[-1] + checkpoint.SAMPLE == rows * row
-    assert checkpoint.SAMPLE >= 2 * row  # so a whole row, with the columns of every head
-    hit = {start // row // 128 for start in starts}
-    assert hit == set(range(32))  # 32 heads of 128 rows
 
 
 def _no_config(path: Path) -> None:
@@ -224,27 +188,6 @@ def test_weights_that_do_not_fit_the_config_are_refused_not_made_up(directory: P
     save_file(weights, directory / "model.safetensors", {"format": "pt"})
     with pytest.raises(UsageError, match=str(directory)):
         load(str(directory))
-
-
-def test_a_hub_id_offline_says_to_download_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    for name in ("some-org/some-model", "llama-3-8b"):
-        with pytest.raises(UsageError, match="not on this machine, and we are offline: download"):
-            load(name)
-
-
-def test_a_hub_id_in_the_cache_is_loaded_offline(
-    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    commit = "0" * 40
-    cached = tmp_path / "models--some-org--some-model"
-    shutil.copytree(saved, cached / "snapshots" / commit)
-    (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text(commit)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    info = load("some-org/some-model", device="cpu").info
-    assert (info.name, info.source) == ("some-org/some-model",) * 2
-    assert info.hash == peek(str(saved)).hash
 
 
 def test_unknown_devices_and_dtypes_are_refused(saved: Path):

@@ -1,0 +1,82 @@
+# Everything runs from .venv, which every target makes and fills first where that is needed.
+#
+#   make search                                  the main job on the bundled model
+#   make test                                    the tests
+#   make PYTHON=python3.12 install               with another Python (3.11 or newer)
+#   make TORCH="torch --index-url URL" install   with a torch from the index of your CPU or CUDA
+
+PYTHON ?= python3
+TORCH ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+FAST := not slow and not gpu
+
+# Prints the version of an installed torch that is of the pinned series (it is kept), else nothing.
+define KEPT_TORCH
+from importlib.metadata import PackageNotFoundError, version
+pin = next(line for line in open("constraints.txt") if line.startswith("torch=="))[7:].strip()
+try:
+    found = version("torch").split("+")[0]
+except PackageNotFoundError:
+    found = ""
+print(found if found.split(".")[:2] == pin.split(".")[:2] else "")
+endef
+export KEPT_TORCH
+
+.PHONY: search install test test-all check lint types bench docs
+.DELETE_ON_ERROR:
+
+search: $(STAMP)
+	$(BIN)/locscope search
+
+install: $(STAMP)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "$(FAST)"
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: lint types test
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: $(STAMP)
+	$(BIN)/pyright
+
+bench: $(STAMP)
+	$(BIN)/python analyses/bench_step.py
+
+# The commands of the README as they stand there, then every notebook.
+docs: $(STAMP)
+	$(BIN)/python -m pytest tests/test_readme.py
+	if ls notebooks/*.ipynb >/dev/null 2>&1; then \
+	  $(PIP) install -q -c $(VENV)/constraints.txt -e '.[notebook]' && \
+	  $(BIN)/python -m pytest --nbmake notebooks; \
+	fi
+
+# A Python that has a fitting torch lends it to the environment. Where venv has no pip to put
+# into the environment (some systems split it off), the Python's own pip brings one.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "locscope needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@lend=$$($(PYTHON) -c "$$KEPT_TORCH") && \
+	set -- $${lend:+--system-site-packages} $(VENV) && \
+	{ $(PYTHON) -m venv "$$@" 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip "$$@" && \
+	  $(PYTHON) -m pip --python $(BIN)/python install -q pip; }; }
+
+# The pins of constraints.txt, but for a torch that is there already.
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into $(VENV): some minutes" >&2
+	@grep '^torch==' constraints.txt > $(VENV)/torch.txt
+	@if [ -n "$(TORCH)" ]; then $(PIP) install -q -c $(VENV)/torch.txt $(TORCH) >&2; fi
+	@kept=$$($(BIN)/python -c "$$KEPT_TORCH") && \
+	sed "s/^torch==.*/torch==$${kept:-$$(cut -d= -f3 $(VENV)/torch.txt)}/" constraints.txt \
+	  > $(VENV)/constraints.txt
+	@$(PIP) install -q -c $(VENV)/constraints.txt -e '.[dev]' >&2
+	@touch $@

@@ -1,0 +1,135 @@
+"""What the commands do once they are read. Imported by a command only when it runs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from locscope.cli.listener import listener
+from locscope.records import Measure, dumps
+from locscope.settings import (
+    EditSettings,
+    EvaluateSettings,
+    SearchSettings,
+    read_settings_file,
+    settings_of,
+)
+
+
+def search_settings(file: Path | None, wanted: Mapping[str, Any]) -> SearchSettings:
+    """Settings of a search; what was written on the command line wins over the file."""
+    return settings_of(SearchSettings, {**read_settings_file(file), **wanted})
+
+
+def search(
+    settings: SearchSettings, output: Path | None, fresh: bool, format: str, command: str
+) -> bool:
+    """Searches and prints the result; whether the bounds were met."""
+    from locscope.report.tables import search_json, terminal_summary
+    from locscope.verbs.plan import plan_search
+    from locscope.verbs.search import search as run
+
+    progress = listener()
+    found = run(plan_search(settings, output), progress, fresh=fresh, command=command)
+    if format == "json":
+        _say(search_json(found.inputs))
+    else:
+        Console().print(terminal_summary(found.inputs))
+    progress.say(f"report: {found.folder / 'report.html'}")
+    return found.inputs.recommendation is not None and found.inputs.recommendation.met
+
+
+def edit(
+    file: Path | None, wanted: Mapping[str, Any], config: Path | None, output: Path, format: str
+) -> bool:
+    """Edits and prints the measures; whether the edited model keeps the bounds."""
+    from locscope.models.parts import summary
+    from locscope.verbs.edit import edit as run
+    from locscope.verbs.edit import plan_edit
+
+    settings = settings_of(EditSettings, {**read_settings_file(file), **wanted})
+    progress = listener()
+    plan = plan_edit(settings, config, output)
+    progress.say(f"tuning {summary(plan.loaded.model, plan.location)}")
+    record = run(plan, progress)
+    progress.say(f"saved to {output}")
+    if format == "json":
+        _say(dumps(record, indent=2))
+    else:
+        _print_measures(record.measures, f"{record.trial.location} at {record.trial.recipe.lr:g}")
+    for line in record.violated:
+        progress.say(f"out of bounds: {line}")
+    return not record.violated
+
+
+def evaluate(file: Path | None, wanted: Mapping[str, Any], format: str) -> None:
+    """Evaluates and prints the measures."""
+    from locscope.verbs.evaluate import evaluate as run
+    from locscope.verbs.evaluate import evaluate_json, plan_evaluate
+
+    settings = settings_of(EvaluateSettings, {**read_settings_file(file), **wanted})
+    measures = run(plan_evaluate(settings), listener())
+    if format == "json":
+        _say(evaluate_json(measures))
+    else:
+        _print_measures(measures, settings.model)
+
+
+def check(settings: SearchSettings, format: str) -> bool:
+    """Checks and prints what was found; whether a search would start."""
+    from locscope.verbs.check import check as run
+
+    found = run(settings)
+    if format == "json":
+        _say(dumps(found, indent=2))
+    else:
+        _print_rows([(line.name, line.value) for line in found.lines])
+    return found.ready
+
+
+def report(folders: Sequence[Path], output: Path | None) -> None:
+    """Draws and prints where the page is."""
+    from locscope.verbs.report import report as run
+
+    _say(str(run(folders, output)))
+
+
+def listing(kind: str, format: str) -> None:
+    """Prints a table of what there is."""
+    from locscope.verbs.listing import listing as rows
+
+    found = rows(kind)
+    if format == "json":
+        _say(json.dumps(dict(found), indent=2))
+    else:
+        _print_rows(found)
+
+
+def _print_measures(measures: Sequence[Measure], title: str) -> None:
+    table = Table(title=title, title_justify="left")
+    for name in ("measure", "value", "95 %", "before", "count"):
+        table.add_column(name, justify="left" if name == "measure" else "right")
+    for one in measures:
+        interval = "" if isnan(one.low) else f"{one.low:.3f} to {one.high:.3f}"
+        table.add_row(one.name, _number(one.value), interval, _number(one.before), str(one.count))
+    Console().print(table)
+
+
+def _number(value: float) -> str:
+    return "not measured" if isnan(value) else f"{value:.3f}"
+
+
+def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in rows:
+        table.add_row(name, value)
+    Console().print(table)
+
+
+def _say(text: str) -> None:
+    """Plain text to stdout, as it is."""
+    Console(soft_wrap=True).out(text, highlight=False)

@@ -1,0 +1,46 @@
+"""Options that several commands share. An option left out is left to the settings' defaults."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+Model = Annotated[
+    str | None, typer.Option(help="demo (default), a directory, an alias, or a hub id")
+]
+Edits = Annotated[str | None, typer.Option(help="demo (default), or a file of edits")]
+Limit = Annotated[int | None, typer.Option(help="use so many edits, chosen by --seed")]
+Seed = Annotated[int | None, typer.Option(help="of every random choice (0)")]
+Conflicts = Annotated[
+    str | None, typer.Option(help="prompts with several targets: last or drop; refused else")
+]
+PromptFormat = Annotated[str | None, typer.Option(help="raw (default), chat or qa")]
+Neutral = Annotated[Path | None, typer.Option(help="file of neutral texts, one a line")]
+Abilities = Annotated[Path | None, typer.Option(help="JSON file of abilities to retain")]
+Device = Annotated[str | None, typer.Option(help="auto (default), cpu, cuda, cuda:1, ...")]
+Dtype = Annotated[
+    str | None, typer.Option(help="auto (default), float32, bfloat16 or float16, to compute in")
+]
+DeviceMemory = Annotated[
+    float | None, typer.Option(help="GiB of cached activations on the device (8)")
+]
+HostMemory = Annotated[
+    float | None, typer.Option(help="GiB of cached activations on the host (8); beyond: a file")
+]
+RemoteCode = Annotated[
+    bool | None, typer.Option("--trust-remote-code", help="run code that a model brings along")
+]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="YAML file of settings; options here win")
+]
+Format = Annotated[Literal["table", "json"], typer.Option(help="what is printed to stdout")]
+BatchSize = Annotated[
+    int | None, typer.Option(help="edits a batch (a quarter of the edits, within 8 and 100)")
+]
+Epochs = Annotated[int | None, typer.Option(help="passes over the edits at most (25)")]
+Prefixes = Annotated[int | None, typer.Option(help="random-prefix copies of every edit (0)")]
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were written."""
+    return {name: value for name, value in options.items() if value is not None}

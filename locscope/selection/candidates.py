@@ -1,0 +1,77 @@
+"""What can be tried: places of the model's grid, each with the rate at which its trials start."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from locscope.errors import UsageError
+from locscope.locations import Location
+from locscope.records import LayerPart, ModelInfo, ScanResult
+
+FIRST_STEP = 1.0
+"""The loss change (nats) that Adam's first step shall predict at the starting rate."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A location with its starting learning rate; `layer` and `part` are for maps and ranks."""
+
+    location: str
+    layer: int
+    part: str
+    parameters: int
+    lr: float
+
+
+def candidates(
+    info: ModelInfo, gradient: ScanResult, parts: Sequence[str], first_step: float = FIRST_STEP
+) -> tuple[Candidate, ...]:
+    """Every layer with each of the parts, at equal predicted loss change of the first step.
+
+    Adam's first step moves every weight by the rate, so to first order the loss changes by the rate
+    times the L1 norm of the gradient. A place without gradient is left out.
+    """
+    l1 = {(s.layer, s.part): s.score for s in gradient.scores if s.variant == "l1"}
+    places = [one for one in info.grid if one.part in parts]
+    if not places:
+        raise UsageError(f"none of the parts {', '.join(parts)} is in this model")
+    return tuple(_candidate(one, first_step, l1[(one.layer, one.part)]) for one in places)
+
+
+def rounded(rate: float) -> float:
+    """A rate as it is written down: three digits, so that a typed one is the same number."""
+    return float(f"{rate:.3g}")
+
+
+def depth_rule(info: ModelInfo) -> str:
+    """The paper's location carried over by relative depth (LocFT-BF, table 2 and section 4).
+
+    Of LLaMA-3-8B L22.mlp.down, of Mistral-7B L23.block (both of 32 layers), of Qwen2.5-7B
+    L6.mlp.down (of 28); other families go by LLaMA's.
+    """
+    layer, of, part = 22, 32, "mlp.down"
+    if info.family.startswith("mistral"):
+        layer, of, part = 23, 32, "block"
+    if info.family.startswith("qwen"):
+        layer, of, part = 6, 28, "mlp.down"
+    return str(Location.at(min(info.layers - 1, round(layer / of * info.layers)), part))
+
+
+def drawn(found: Sequence[Candidate], seed: int) -> Candidate:
+    """A location at random: the null that every choice has to beat."""
+    return random.Random(f"random location {seed}").choice(list(found))
+
+
+def named(found: Sequence[Candidate], location: str) -> Candidate | None:
+    """The candidate of that location, if it is one."""
+    return next((one for one in found if one.location == location), None)
+
+
+def _candidate(place: LayerPart, first_step: float, l1: float) -> Candidate:
+    if not l1 > 0:
+        raise UsageError(
+            f"the edits have no gradient at {place.location} (L1 norm {l1}): the model may "
+            "already know them all"
+        )
+    rate = rounded(first_step / l1)
+    return Candidate(place.location, place.layer, place.part, place.parameters, rate)

@@ -1,0 +1,140 @@
+"""`check`: what was read, what can be trained, what it will take, before anything heavy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from locscope.edits import read_edits
+from locscope.edits.checks import find_conflicts, resolve_conflicts
+from locscope.edits.splits import groups
+from locscope.engine.cost import forward_flops, shape_of, step_flops
+from locscope.models.load import peek
+from locscope.records import Edit, ModelInfo
+from locscope.settings import SearchSettings
+from locscope.tuning.orders import default_batch
+
+GIB = 1 << 30
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+TOKENS_PER_CHARACTER = 0.3
+"""A rough figure for English text and common tokenizers; used before any tokenizer is loaded."""
+GOOD_RATE = {"cpu": 3e10, "cuda": 1e14}
+"""Operations a second that small batches reach, for a first guess of the time."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing found out, and what to do about it where something is wrong."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """All that was found; `ready` is whether a search would start."""
+
+    ready: bool
+    lines: tuple[Line, ...]
+
+
+def check(settings: SearchSettings) -> CheckResult:
+    """Reads edits and the model's shape (not its weights) and estimates a search."""
+    info = peek(
+        settings.model,
+        device=settings.device,
+        dtype=settings.dtype,
+        trust_remote_code=settings.trust_remote_code,
+    )
+    found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
+    conflicts = find_conflicts(found.edits)
+    blocked = bool(conflicts) and settings.conflicts is None
+    edits = found.edits if blocked else resolve_conflicts(found.edits, settings.conflicts).edits
+    lines = [
+        *_about_model(info, settings),
+        Line("edits", f"{len(edits)} of {found.total} in {found.name} ({found.format} format)"),
+        Line("with", _has(edits)),
+        Line("groups", f"{len(groups(edits))} that share no subject, prompt or neighbour"),
+        *(Line("note", note) for note in found.notes),
+    ]
+    if conflicts:
+        what = "choose --conflicts last or drop" if blocked else f"resolved: {settings.conflicts}"
+        lines.append(Line("conflicts", f"{len(conflicts)} prompts with several targets; {what}"))
+    return CheckResult(not blocked, (*lines, *_estimate(info, edits, settings)))
+
+
+def _about_model(info: ModelInfo, settings: SearchSettings) -> list[Line]:
+    tried = [one for one in info.grid if one.part in settings.parts]
+    parts = dict.fromkeys(one.part for one in info.grid)
+    sizes = ", ".join(
+        f"{one.part} {one.parameters:,}" for one in tried if one.layer == tried[0].layer
+    )
+    return [
+        Line("model", f"{info.source}: {info.family}, {info.layers} layers, width {info.width}"),
+        Line("weights", f"{info.parameters:,}, stored {info.stored}, computed in {info.dtype}"),
+        Line("parts", ", ".join(parts)),
+        Line("candidates", f"{len(tried)} locations; weights a layer: {sizes or 'none'}"),
+    ]
+
+
+def _has(edits: Sequence[Edit]) -> str:
+    counts = {
+        "rephrases": sum(len(edit.rephrases) for edit in edits),
+        "neighbours": sum(len(edit.neighbours) for edit in edits),
+        "other forms": sum(len(edit.forms) for edit in edits),
+        "multi-hop questions": sum(len(edit.multihop) for edit in edits),
+    }
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _estimate(info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings) -> list[Line]:
+    """Memory and time of a search, from shapes alone."""
+    tokens = _tokens(edits)
+    width = info.width * BYTES[info.dtype]
+    block = max(one.parameters for one in info.grid)
+    weights = info.parameters * BYTES[info.dtype]
+    tuned = block * (4 * 4 + BYTES[info.dtype])
+    logits = 4 * info.vocabulary * 8 * default_batch(len(edits))
+    total = weights + tuned + tokens * width + logits
+    flops = _search_flops(info, edits, settings, tokens)
+    place = "cuda" if settings.device.startswith("cuda") else "cpu"
+    return [
+        Line(
+            "memory",
+            f"about {total / GIB:.2f} GiB: weights {weights / GIB:.2f}, tuned block "
+            f"with optimiser {tuned / GIB:.2f}, trunk {tokens * width / GIB:.2f}",
+        ),
+        Line("work", f"about {flops:.1e} operations, {_time(flops / GOOD_RATE[place])} on {place}"),
+    ]
+
+
+def _tokens(edits: Sequence[Edit]) -> int:
+    texts = [
+        text
+        for edit in edits
+        for text in (
+            edit.prompt + edit.target,
+            *(rephrase + edit.target for rephrase in edit.rephrases),
+            *(n.prompt for n in (*edit.neighbours, *edit.forms, *edit.multihop)),
+        )
+    ]
+    return int(sum(map(len, texts)) * TOKENS_PER_CHARACTER) + 2 * len(texts)
+
+
+def _search_flops(
+    info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings, tokens: int
+) -> float:
+    """A full run of epochs for every trial: an upper bound, as tuning stops when it has learned."""
+    shape, half = shape_of(info), settings.share
+    own = int(sum(len(e.prompt + e.target) for e in edits) * TOKENS_PER_CHARACTER * half)
+    scored = len(edits) * 4 * half
+    middle = info.layers // 2
+    trial = settings.epochs * step_flops(shape, own, int(scored), middle)
+    trial += forward_flops(shape, int(tokens * half), int(tokens * half), middle)
+    count = len([one for one in info.grid if one.part in settings.parts])
+    return trial * (count + 3 * settings.finalists + 4 * settings.repetitions)
+
+
+def _time(seconds: float) -> str:
+    for limit, unit in ((3600, "h"), (60, "min")):
+        if seconds >= limit:
+            return f"{seconds / limit:.1f} {unit}"
+    return f"{seconds:.0f} s"

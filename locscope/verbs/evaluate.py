@@ -1,0 +1,77 @@
+"""`evaluate`: what an edited model says to the edits, and how far it is from its base."""
+
+import json
+from dataclasses import dataclass, replace
+from math import isnan, nan
+
+from locscope.edits import EditSet
+from locscope.engine.exam import observe
+from locscope.engine.trunk import Trunk
+from locscope.errors import UsageError
+from locscope.measures import NEEDS_BASE, measure_all
+from locscope.models.load import Loaded
+from locscope.progress import Progress
+from locscope.records import Measure
+from locscope.settings import EvaluateSettings
+from locscope.verbs.edit import read_note
+from locscope.verbs.session import load_edits, open_model, open_session, with_speaker
+
+NO_BASE = "needs the untouched model: give --base"
+
+
+@dataclass(frozen=True)
+class EvaluatePlan:
+    """The edited model and what it is compared with; no base where none is known."""
+
+    settings: EvaluateSettings
+    edited: Loaded
+    base: Loaded | None
+    edit_set: EditSet
+
+
+def plan_evaluate(settings: EvaluateSettings) -> EvaluatePlan:
+    """Loads both models and the edits; a UsageError where the base is not the recorded one."""
+    edit_set = load_edits(settings)
+    edited = open_model(settings)
+    note = read_note(edited.directory) if edited.directory else {}
+    name = settings.base or note.get("base")
+    base = open_model(settings.model_copy(update={"model": name})) if name else None
+    if base and not settings.base and base.info.hash != note["base_hash"]:
+        raise UsageError(
+            f"the base recorded at saving, {name}, has changed since: give --base to use it"
+        )
+    if base and base.tokenizer.get_vocab() != edited.tokenizer.get_vocab():
+        raise UsageError(f"{settings.model} and its base {name} have different tokenizers")
+    return EvaluatePlan(settings, edited, base, edit_set)
+
+
+def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
+    """All measures of the edited model; those that need a base are NaN without one."""
+    base = plan.base or plan.edited
+    session = open_session(plan.settings, base, plan.edit_set, progress)
+    exam = with_speaker(session.exam, plan.edited)
+    progress.start("asking the edited model", 1)
+    now = observe(exam, Trunk(plan.edited.model, exam.sheet), [e.id for e in plan.edit_set.edits])
+    progress.finish()
+    measures = measure_all(now, session.before)
+    return measures if plan.base else tuple(map(_without_base, measures))
+
+
+def evaluate_json(measures: tuple[Measure, ...]) -> str:
+    """The measures as the contract's JSON; not measured is null with a reason."""
+    found = {measure.name: _plain(measure) for measure in measures}
+    return json.dumps({"schema": 1, "measures": found}, indent=2)
+
+
+def _plain(measure: Measure) -> dict[str, float | int | str | None]:
+    number = None if isnan(measure.value) else measure.value
+    plain = {"value": number, "count": measure.count, "protocol": measure.protocol}
+    if number is None:
+        plain["reason"] = "needs a base" if measure.protocol == NO_BASE else "nothing to judge by"
+    return plain
+
+
+def _without_base(measure: Measure) -> Measure:
+    if measure.name in NEEDS_BASE:
+        return Measure(measure.name, nan, 0, NO_BASE)
+    return replace(measure, before=nan)

@@ -1,0 +1,52 @@
+"""`report`: draws a run again from its records; several runs become a comparison."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from locscope.edits import read_edits
+from locscope.errors import LocscopeError, UsageError
+from locscope.records import Edit, Recommendation, ScanResult, Scorecard, TrialRecord
+from locscope.report.comparison import render_comparison
+from locscope.report.inputs import ReportInputs
+from locscope.runs.atomic import write_atomic
+from locscope.runs.folder import read_info
+from locscope.runs.store import iterate, read_record
+from locscope.verbs.publish import publish
+
+
+def report(folders: Sequence[Path], output: Path | None = None) -> Path:
+    """Writes the report of one run into its folder, or of several into `output`; gives its path."""
+    runs = tuple(load_run(folder) for folder in folders)
+    if len(runs) == 1 and output is None:
+        publish(folders[0], runs[0], runs[0].run.model, runs[0].run.settings["edits"])
+        return folders[0] / "report.html"
+    path = output or Path("comparison.html")
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory: give a file for --output")
+    write_atomic(path, render_comparison(runs))
+    return path
+
+
+def load_run(folder: Path) -> ReportInputs:
+    """All records of a run; a UsageError where the folder is none or has nothing to show yet."""
+    info = read_info(folder)
+    if info is None:
+        raise UsageError(f"{folder} has no finished run yet: run `locscope search` on it again")
+    return ReportInputs(
+        run=info,
+        recommendation=read_record(folder, "recommendation", "final", Recommendation),
+        scans=tuple(iterate(folder, "scan", ScanResult)),
+        trials=tuple(iterate(folder, "trial", TrialRecord)),
+        scorecard=read_record(folder, "scorecard", "final", Scorecard),
+        command=info.command,
+        edits=_edits(info.settings.get("edits", "")),
+        date=info.started[:10],
+    )
+
+
+def _edits(source: str) -> tuple[Edit, ...]:
+    """The edits, for their prompts in tables; none where the file is no longer there."""
+    try:
+        return read_edits(source).edits
+    except LocscopeError:
+        return ()

@@ -1,0 +1,120 @@
+"""The beginning of every verb: model and edits in, conflicts settled, the exam written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from locscope.edits import EditSet, narrowed, read_edits
+from locscope.edits.checks import drop_edited_neighbours, lend_neighbours, resolve_conflicts
+from locscope.edits.splits import Split, split
+from locscope.engine.decode import Speaker
+from locscope.engine.exam import Exam, Material, Observation, observe, prepare
+from locscope.engine.trunk import Budget, Trunk
+from locscope.models.load import Loaded, load, stop_ids
+from locscope.progress import Progress
+from locscope.records import Edit
+from locscope.settings import SharedSettings
+from locscope.verbs.material import gather
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Session:
+    """A loaded, untouched model with its exam, and what it answers before any tuning."""
+
+    loaded: Loaded
+    edit_set: EditSet
+    exam: Exam
+    before: Observation
+    trunk: Trunk
+    notes: tuple[str, ...]
+
+
+def load_edits(settings: SharedSettings) -> EditSet:
+    """The edits as they will be used: conflicts settled, neighbours that are edited left out."""
+    found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
+    resolved = resolve_conflicts(found.edits, settings.conflicts)
+    trimmed = drop_edited_neighbours(resolved.edits)
+    return narrowed(found, trimmed.edits, *resolved.notes, *trimmed.notes)
+
+
+def halved(edit_set: EditSet, share: float, seed: int) -> tuple[EditSet, Split]:
+    """The edits split into S and R by groups.
+
+    Where no edit has neighbours, each half lends the other its prompts: they are not tuned there.
+    """
+    parts = split(edit_set.edits, share, seed)
+    edits = list(edit_set.edits)
+    for mine, others in ((parts.chosen, parts.held), (parts.held, parts.chosen)):
+        lent = lend_neighbours([edits[i] for i in mine], [edit_set.edits[i] for i in others])
+        for i, edit in zip(mine, lent, strict=True):
+            edits[i] = edit
+    notes = (parts.note,) if parts.note else ()
+    if not any(edit.neighbours for edit in edit_set.edits) and edits != list(edit_set.edits):
+        notes = (*notes, "no neighbours given: prompts of edits not tuned in a trial serve")
+    return narrowed(edit_set, edits, *notes), parts
+
+
+def open_model(settings: SharedSettings) -> Loaded:
+    """The model of the settings."""
+    return load(
+        settings.model,
+        device=settings.device,
+        dtype=settings.dtype,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
+def speaker_of(loaded: Loaded) -> Speaker:
+    """What decoding needs of a model."""
+    return Speaker(loaded.model, loaded.tokenizer, stop_ids(loaded.model, loaded.tokenizer))
+
+
+def open_session(
+    settings: SharedSettings,
+    loaded: Loaded,
+    edit_set: EditSet,
+    progress: Progress,
+    *,
+    prefixes: int = 0,
+    home: Path | None = None,
+) -> Session:
+    """Writes the exam and asks the untouched model all of it. `home` is where its material lies."""
+    speaker = speaker_of(loaded)
+    budget = Budget(int(settings.device_memory * GIB), int(settings.host_memory * GIB))
+    progress.start("asking the untouched model", 2)
+    material = _material(settings, speaker, edit_set.edits, home or loaded.directory, prefixes)
+    exam = prepare(speaker, edit_set.edits, material, settings.prompt_format, budget)
+    progress.advance("the exam is written")
+    trunk = Trunk(loaded.model, exam.sheet, budget)
+    before = observe(exam, trunk, [edit.id for edit in edit_set.edits])
+    progress.advance()
+    progress.finish()
+    notes = edit_set.notes
+    if exam.unaligned:
+        notes = (*notes, f"{exam.unaligned} rows tokenise differently with answer: decoded")
+    return Session(loaded, edit_set, exam, before, trunk, notes)
+
+
+def _material(
+    settings: SharedSettings,
+    speaker: Speaker,
+    edits: Sequence[Edit],
+    home: Path | None,
+    prefixes: int,
+) -> Material:
+    return gather(
+        speaker,
+        edits,
+        home,
+        neutral=settings.neutral,
+        abilities=settings.abilities,
+        prefixes=prefixes,
+        seed=settings.seed,
+    )
+
+
+def with_speaker(exam: Exam, loaded: Loaded) -> Exam:
+    """The same exam for another model (of the same tokenizer) to sit."""
+    return replace(exam, speaker=speaker_of(loaded))

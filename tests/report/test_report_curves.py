@@ -1,0 +1,106 @@
+from dataclasses import replace
+from math import log10, nan
+
+import pytest
+import report_factory as factory
+
+from locscope.records import ScanScore
+from locscope.report.curves import (
+    contender_intervals,
+    depth_spans,
+    loss_curves,
+    rate_curves,
+    scan_outcomes,
+    tradeoff,
+    verdict_line,
+)
+
+
+def test_rate_curves_sort_rates_and_show_bounds_missed():
+    trials = (
+        factory.trial("L1.mlp", 3e-3, 0.25, violated=(factory.BROKEN,)),
+        factory.trial("L1.mlp", 1e-3, 0.5),
+        factory.trial("L0.mlp", 1e-3, 0.75),
+    )
+    (curve,) = rate_curves(factory.inputs(trials=trials)).series
+    assert curve.name == "L1.mlp"
+    assert (curve.x, curve.y, curve.hollow) == ((1e-3, 3e-3), (0.5, 0.25), (False, True))
+
+
+def test_rate_curves_do_not_mix_numbers_of_edits():
+    trials = (
+        factory.trial("L1.mlp", 1e-4, 0.9, edits=("a",)),
+        factory.trial("L1.mlp", 1e-3, 0.5, rung="rates", edits=("a", "b")),
+        factory.trial("L1.mlp", 3e-3, 0.6, rung="rates", edits=("a", "b")),
+        factory.trial("L1.mlp", 9e-3, 0.6, split="R", edits=("a", "b")),
+    )
+    (curve,) = rate_curves(factory.inputs(trials=trials)).series
+    assert curve.x == (1e-3, 3e-3)
+
+
+def test_loss_curve_is_that_of_the_best_rate():
+    good, bad = factory.trial(lr=1e-3, score=0.9), factory.trial(lr=2e-3, score=nan)
+    good = replace(good, epochs=good.epochs[:2])
+    (curve,) = loss_curves(factory.inputs(trials=(bad, good))).series
+    assert curve.x == (1.0, 2.0)
+    assert curve.y == tuple(epoch.loss for epoch in good.epochs)
+
+
+def test_tradeoff_by_part_leaves_out_the_unmeasured_and_says_so():
+    trials = (
+        factory.trial("L0.mlp", score=0.5, ratio=1.1),
+        factory.trial("L0.mlp+L1.attn", score=0.25, ratio=2, violated=(factory.BROKEN,)),
+        factory.trial("L1.mlp", status="broke"),
+        factory.trial("L1.mlp", split="R"),
+    )
+    chart = tradeoff(factory.inputs(trials=trials))
+    mlp, several = chart.series
+    assert (mlp.part, several.part) == ("mlp", "several")
+    assert mlp.x[0] == pytest.approx(log10(0.1))
+    assert (mlp.y, several.hollow) == ((0.5,), (True,))
+    assert several.hover[0].endswith("perplexity ratio 1.2 is above 1.05")
+    assert chart.note.endswith("perplexity ratio: 1.")
+
+
+def test_contenders_carry_intervals():
+    data = contender_intervals(factory.inputs())
+    first = data.bars[0]
+    assert (first.label, first.detail, first.first) == ("recommended", "L6.mlp.down", True)
+    assert (first.value, first.low, first.high) == (0.92, 0.92 - 0.03, 0.92 + 0.03)
+    assert len(data.bars) == 4
+    assert contender_intervals(factory.inputs(recommendation=None)).bars == ()
+
+
+def test_scan_against_outcome_joins_whole_parts_only():
+    scores = (
+        ScanScore("norm", 0, "mlp", 2.0),
+        ScanScore("norm", 1, "mlp", nan),
+        ScanScore("norm", 0, "mlp", 9.0, head=3),
+        ScanScore("norm", 5, "mlp", 9.0),
+        ScanScore("lonely", 5, "mlp", 9.0),
+    )
+    trials = (factory.trial("L0.mlp", score=0.5), factory.trial("L1.mlp", score=0.5))
+    scan = replace(factory.scan(), scores=scores)
+    (chart,) = scan_outcomes(factory.inputs(scans=(scan,), trials=trials))
+    assert (chart.series[0].x, chart.series[0].y) == ((2.0,), (0.5,))
+    expected = "Verdict: predicts here (rank correlation 0.410 [0.140, 0.630], 47 locations)."
+    assert chart.note == expected
+    assert verdict_line(None) == "Not judged."
+
+
+def test_depth_is_relative_to_the_highest_layer():
+    joined = factory.contender("recommended", "L8-16.mlp.up+L32.attn", 0.5)
+    found = factory.recommendation(contenders=(joined,))
+    inputs = factory.inputs(run=factory.run(layers=33), recommendation=found)
+    first, second = depth_spans([("a", inputs), ("b", factory.inputs(recommendation=None))])
+    assert (first.run, first.part, first.first, first.last) == ("a", "mlp.up", 0.25, 0.5)
+    assert (second.part, second.first) == ("attn", 1.0)
+
+
+def test_a_trial_within_the_bounds_stands_above_one_that_scores_more():
+    trials = (
+        factory.trial(lr=1e-3, score=0.9, violated=(factory.BROKEN,)),
+        factory.trial(lr=2e-3, score=0.5),
+    )
+    (curve,) = loss_curves(factory.inputs(trials=trials)).series
+    assert "lr 0.002" in curve.hover[0]

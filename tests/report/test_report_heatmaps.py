@@ -1,0 +1,128 @@
+import itertools
+from dataclasses import replace
+from math import inf, isnan, log10, nan
+
+import pytest
+import report_factory as factory
+
+from locscope.records import ScanScore
+from locscope.report.heatmaps import (
+    COLLAPSE_VIEWS,
+    EFFICACY_VIEWS,
+    KL_SCALE,
+    RATIO_SCALE,
+    Mark,
+    scan_heatmaps,
+    trial_heatmaps,
+)
+
+
+def small(*trials, layers=2, **changes):
+    given = {"recommendation": None, "scans": (), "scorecard": None} | changes
+    return factory.inputs(run=factory.run(layers=layers), trials=trials, **given)
+
+
+def test_score_over_layers_and_parts():
+    inputs = small(
+        factory.trial("L0.mlp", score=0.25),
+        factory.trial("L1.mlp.down", score=0.5),
+        factory.trial("L1.mlp", score=0.75),
+    )
+    score = trial_heatmaps(inputs, EFFICACY_VIEWS)[0]
+    assert (score.rows, score.columns) == (("0", "1"), ("mlp.down", "mlp"))
+    assert isnan(score.values[0][0])
+    assert score.values[0][1] == 0.25
+    assert score.values[1] == (0.5, 0.75)
+    assert score.cells == (("", "0.25"), ("0.50", "0.75"))
+    assert score.hover[0][0] == "L0.mlp.down\nnot tried"
+
+
+def test_only_the_widest_rung_and_never_the_reporting_split_is_shown():
+    inputs = small(
+        factory.trial("L0.mlp", score=0.2),
+        factory.trial("L1.mlp", score=0.3),
+        factory.trial("L1.mlp", score=0.9, rung="rates"),
+        *(factory.trial(f"L{n}.attn", split="R", rung="report") for n in range(5)),
+    )
+    score = trial_heatmaps(inputs, EFFICACY_VIEWS)[0]
+    assert score.values == ((0.2,), (0.3,))
+
+
+def test_of_two_trials_of_a_place_the_better_is_shown_and_nan_loses():
+    places = (factory.trial("L0.mlp", score=s, seed=n) for n, s in enumerate((nan, 0.4, 0.3)))
+    score = trial_heatmaps(small(*places), EFFICACY_VIEWS)[0]
+    assert score.values[0] == (0.4,)
+
+
+def test_ranges_heads_and_joined_locations_have_no_cell():
+    names = ("L0.mlp", "L0-1.mlp", "L0.attn.h1", "L0.mlp+L1.attn")
+    score = trial_heatmaps(small(*map(factory.trial, names)), EFFICACY_VIEWS)[0]
+    assert score.columns == ("mlp",)
+
+
+def test_perplexity_is_placed_by_its_excess_and_capped_with_the_true_value_kept():
+    inputs = small(factory.trial("L0.mlp", ratio=1.1), factory.trial("L1.mlp", ratio=5e4))
+    heatmap = trial_heatmaps(inputs, COLLAPSE_VIEWS)[0]
+    assert heatmap.values[0][0] == pytest.approx(log10(0.1))
+    assert heatmap.values[1][0] == pytest.approx(log10(10))
+    assert heatmap.cells[1][0] == "5e4"
+    assert "perplexity ratio 5.00e+04 (before 1.000)" in heatmap.hover[1][0]
+    assert heatmap.ticks[-1] == (1.0, "≥11")
+    assert heatmap.good == -1
+
+
+def test_scales_take_anything():
+    assert RATIO_SCALE.place(0.9) == RATIO_SCALE.place(1.001) == pytest.approx(-3)
+    assert RATIO_SCALE.place(inf) == pytest.approx(1)
+    assert isnan(RATIO_SCALE.place(nan))
+    assert KL_SCALE.place(0) == pytest.approx(-4)
+    assert KL_SCALE.ticks([nan]) == ()
+
+
+def test_ticks_keep_their_distance():
+    places = [tick for tick, _ in RATIO_SCALE.ticks([-3, 1])]
+    assert len(places) > 3
+    assert min(b - a for a, b in itertools.pairwise(places)) >= 4 / 7
+
+
+def test_recommended_cell_is_marked():
+    heatmap = trial_heatmaps(factory.inputs(), EFFICACY_VIEWS)[0]
+    assert heatmap.marked == (Mark(6, heatmap.columns.index("mlp.down"), "recommended"),)
+
+
+def test_views_nobody_measured_are_left_out():
+    assert trial_heatmaps(small(factory.trial(status="broke")), EFFICACY_VIEWS) == ()
+    assert trial_heatmaps(small(), EFFICACY_VIEWS) == ()
+
+
+def test_failed_trial_says_why_on_hover():
+    inputs = small(factory.trial("L0.mlp"), factory.trial("L1.mlp", status="loss not finite"))
+    heatmap = trial_heatmaps(inputs, EFFICACY_VIEWS)[0]
+    assert heatmap.hover[1][0].endswith("loss not finite")
+
+
+def test_scan_heatmap_per_variant_and_centred_where_signs_differ():
+    scan = replace(
+        factory.scan(),
+        scores=(
+            ScanScore("norm", 0, "attn", 0.5, low=0.25, high=0.75),
+            ScanScore("norm", 1, "mlp", 2.0),
+            ScanScore("signed", 0, "attn", -1.0),
+            ScanScore("signed", 1, "attn", 1.0),
+        ),
+    )
+    norm, signed = scan_heatmaps(small(scans=(scan,)))
+    assert norm.title == "Weight gradient: norm"
+    assert norm.columns == ("mlp", "attn")
+    assert norm.values[0][1] == 0.5
+    assert norm.values[1][0] == 2.0
+    assert norm.hover[0][1] == "L0.attn\nscore 0.500 [0.250, 0.750]"
+    assert norm.hover[0][0] == "L0.mlp\nnot scored"
+    assert (norm.centred, signed.centred) == (False, True)
+
+
+def test_heads_and_roles_get_columns_in_order():
+    scores = tuple(ScanScore("effect", 0, "attn", 1.0, head=head) for head in (10, 2))
+    roles = (ScanScore("effect", 0, "mlp", 1.0, role="last subject token"),)
+    (heatmap,) = scan_heatmaps(small(scans=(replace(factory.scan(), scores=scores + roles),)))
+    assert heatmap.columns == ("mlp · last subject token", "attn.h2", "attn.h10")

@@ -1,0 +1,160 @@
+import json
+from io import StringIO
+from math import nan
+
+import pytest
+import report_factory as factory
+from rich.console import Console
+
+from locscope.report import words
+from locscope.report.rows import (
+    contenders_table,
+    key_cards,
+    outcomes_table,
+    protocols_table,
+    trials_table,
+    verdicts_table,
+)
+from locscope.report.tables import search_json, terminal_summary
+from locscope.report.verdict import margin_lines, verdict_of
+
+
+def texts(row):
+    return [cell.text for cell in row]
+
+
+def test_trials_best_first_with_reasons():
+    trials = (
+        factory.trial("L0.mlp", status="loss not finite"),
+        factory.trial("L1.mlp", score=0.25, ratio=1.5, violated=(factory.BROKEN,)),
+        factory.trial("L2.mlp", score=0.75),
+    )
+    table = trials_table(factory.inputs(trials=trials))
+    assert [row[0].text for row in table.rows] == ["L2.mlp", "L1.mlp", "L0.mlp"]
+    note = table.columns.index("note")
+    assert [row[note].text for row in table.rows] == [
+        "",
+        "perplexity ratio 1.2 is above 1.05",
+        "loss not finite",
+    ]
+    ratio = table.columns.index("perplexity ratio")
+    assert [row[ratio].alarm for row in table.rows] == [False, True, False]
+    assert texts(table.rows[2])[5:12] == ["–"] * 7
+    assert table.numeric[ratio]
+    assert not table.numeric[note]
+
+
+def test_outcomes_are_means_over_repetitions_worst_first():
+    trials = tuple(
+        factory.trial(
+            "L6.mlp.down",
+            6e-4,
+            split="R",
+            seed=seed,
+            outcomes=(
+                factory.outcome("fine", False, False),
+                factory.outcome("half", seed == 0, True),
+            ),
+        )
+        for seed in range(2)
+    )
+    other = factory.trial(
+        "L7.mlp.down", 6e-4, split="R", outcomes=(factory.outcome("x", True, True),)
+    )
+    table = outcomes_table(factory.inputs(trials=(*trials, other), edits=()))
+    assert texts(table.rows[0]) == [
+        "half", "2", "0.500", "0.500", "0.750", "0.500", "Paris", "The capital of Germany is",
+    ]  # fmt: skip
+    assert table.rows[1][0].text == "fine"
+    assert table.note.startswith("2 edits in 2 repetitions")
+
+
+def test_without_recommendation_nothing_is_made_up():
+    inputs = factory.inputs(recommendation=None, scorecard=None, scans=(), trials=())
+    assert key_cards(inputs) == ()
+    assert contenders_table(None).rows == ()
+    assert outcomes_table(inputs).rows == verdicts_table(inputs).rows == ()
+    assert verdict_of(inputs).kind == "none"
+    assert json.loads(search_json(inputs))["recommendation"] is None
+
+
+def test_cards_show_value_interval_and_before():
+    score, reliability, *_ = key_cards(factory.inputs())
+    assert (score.title, score.value, score.interval) == ("score", "0.920", "[0.890, 0.950]")
+    assert reliability.beside == "before 0.000"
+    assert reliability.protocol.endswith("120 judged")
+
+
+def test_protocols_are_told_apart():
+    table = protocols_table(factory.inputs())
+    assert [row[1].text for row in table.rows] == list(factory.PROTOCOLS.values())
+
+
+def test_contenders_table_has_margins():
+    table = contenders_table(factory.recommendation())
+    assert table.rows[0][-1].text == ""
+    assert table.rows[2][-1].text == "0.110 [0.070, 0.150]"
+    assert table.rows[2][table.columns.index("perplexity ratio")].alarm
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "badge"),
+    [
+        ({}, "met", "Meets all bounds"),
+        ({"tie": True}, "tie", "Meets all bounds; a tie with another contender"),
+        (
+            {"met": False, "missed": (factory.BROKEN,)},
+            "missed",
+            "Misses a bound: perplexity ratio 1.2 is above 1.05",
+        ),
+    ],
+)
+def test_verdicts(changes, kind, badge):
+    verdict = verdict_of(factory.inputs(recommendation=factory.recommendation(**changes)))
+    assert (verdict.kind, verdict.badge) == (kind, badge)
+
+
+def test_margins_in_words():
+    assert margin_lines(factory.inputs())[1] == "over depth-rule L5.mlp.down: +0.110 [0.070, 0.150]"
+
+
+def test_terminal_summary_keeps_square_brackets_of_prompts():
+    found = factory.recommendation(sentence="Tune [bold]L6[/bold] for [red] facts.")
+    out = StringIO()
+    console = Console(file=out, width=100)
+    console.print(terminal_summary(factory.inputs(recommendation=found)))
+    assert "Tune [bold]L6[/bold] for [red] facts." in out.getvalue()
+    assert "[0.890, 0.950]" in out.getvalue()
+    console.print(terminal_summary(factory.inputs(recommendation=None)))
+    assert "No recommendation" in out.getvalue()
+
+
+def test_search_json_is_pure():
+    payload = json.loads(search_json(factory.inputs()))
+    assert payload["schema"] == 1
+    assert payload["location"] == "L6.mlp.down"
+    assert payload["measures"]["locality"]["before"] == 1.0
+    assert payload["measures"]["kl"]["before"] is None
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(nan, "–"), (0.5, "0.500"), (0, "0.000"), (2e-5, "2.00e-05"), (123.44, "123.4"),
+     (4.1e5, "4.10e+05"), (float("inf"), "∞")],
+)  # fmt: skip
+def test_numbers(value, written):
+    assert words.number(value) == written
+
+
+def test_score_says_what_it_holds():
+    assert words.score_title("harmonic(reliability, locality)") == (
+        "harmonic mean of reliability, locality"
+    )
+    assert words.score_title("nothing measured") == "nothing measured"
+
+
+def test_durations_and_counts():
+    assert [words.duration(s) for s in (0.84, 42, 200, 7500, nan)] == [
+        "0.8 s", "42 s", "3 min 20 s", "2 h 05 min", "–",
+    ]  # fmt: skip
+    assert [words.millions(n) for n in (812, 16_384, 8e9)] == ["812", "16.4k", "8.0B"]
