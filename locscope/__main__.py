@@ -1,5 +1,6 @@
-"""`python -m locscope` is the command line."""
+"""``python -m locscope`` is ``locscope``."""
 
 from locscope.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -86,7 +86,7 @@ def search(
     ] = None,
     finalists: Annotated[int | None, typer.Option(help="locations with a rate search (3)")] = None,
     repetitions: Annotated[int | None, typer.Option(help="repetitions on R (5)")] = None,
-    share: Annotated[float | None, typer.Option(help="share of edits that choose (0.5)")] = None,
+    share: Annotated[float | None, typer.Option(help="share of edits that choose (0.3)")] = None,
     batch_size: options.BatchSize = None,
     epochs: options.Epochs = None,
     prefixes: options.Prefixes = None,

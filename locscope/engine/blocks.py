@@ -7,7 +7,7 @@ those of the model's own code, for every family.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import final
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
@@ -94,7 +94,7 @@ def logits(
     model: PreTrainedModel, hidden: Float[Tensor, "*any width"]
 ) -> Float[Tensor, "*any vocabulary"]:
     """Next-token logits of final hidden states, computed in float32, soft-capped as the model's."""
-    head = model.get_output_embeddings()
+    head: Any = model.get_output_embeddings()
     bias = None if getattr(head, "bias", None) is None else head.bias.float()
     out = F.linear(hidden.float(), head.weight.float(), bias)
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)

@@ -202,7 +202,7 @@ def observe(
 def _stop_token(speaker: Speaker) -> int:
     """The token that ends a target: the tokenizer's EOS, as in LocFT-BF's code."""
     eos = speaker.tokenizer.eos_token_id
-    return speaker.stops[0] if eos is None else int(eos)
+    return eos if isinstance(eos, int) else speaker.stops[0]
 
 
 def _questions(

@@ -83,7 +83,9 @@ def ask(speaker: Speaker, trunk: Trunk, questions: Sequence[Question]) -> tuple[
     if not questions:
         return ()
     reading = read(trunk, [question.index for question in questions])
-    endings = [_ending(speaker, question, reading, i) for i, question in enumerate(questions)]
+    endings: list[Ending | None] = [
+        _ending(speaker, question, reading, i) for i, question in enumerate(questions)
+    ]
     open_ones = [i for i, ending in enumerate(endings) if ending is None]
     requests = [_request(questions[i]) for i in open_ones]
     decoded = decode(speaker, requests, trunk.tokens_at_once)

@@ -34,7 +34,7 @@ def sample_texts(speaker: Speaker, count: int, tokens: int, seed: int) -> tuple[
 
 def _start_token(speaker: Speaker) -> int:
     bos = speaker.tokenizer.bos_token_id
-    return speaker.stops[0] if bos is None else int(bos)
+    return bos if isinstance(bos, int) else speaker.stops[0]
 
 
 def _text(speaker: Speaker, ids: Sequence[int]) -> str:

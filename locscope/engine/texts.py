@@ -117,7 +117,8 @@ def _tokens(
     ids, offsets = list(coded["input_ids"]), list(coded["offset_mapping"])
     special = set(tokenizer.all_special_ids)
     while len(ids) > 1 and ids[-1] in special and tuple(offsets[-1]) == (0, 0):
-        ids.pop(), offsets.pop()
+        ids.pop()
+        offsets.pop()
     return tuple(ids), tuple(end for _, end in offsets)
 
 

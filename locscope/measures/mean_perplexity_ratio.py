@@ -2,8 +2,6 @@
 
 from math import nan
 
-import numpy as np
-
 from locscope.engine.exam import Observation
 from locscope.records import Measure
 
@@ -12,8 +10,9 @@ PROTOCOL = "neutral texts without BOS, arithmetic mean of exp(mean loss of token
 
 def measure(now: Observation, before: Observation) -> Measure:
     """The tuned mean over the untouched one (arXiv 2402.09656, `ppl.py`)."""
-    means = [float(np.mean(seen.drift.perplexities)) for seen in (now, before)]
-    ratio = means[0] / means[1] if means[1] > 0 else nan
-    return Measure(
-        "mean_perplexity_ratio", ratio, len(now.drift.perplexities), PROTOCOL, before=1.0
-    )
+    found = now.drift.perplexities
+    if not found:
+        return Measure("mean_perplexity_ratio", nan, 0, PROTOCOL)
+    # Of as many texts, so the ratio of means is that of sums; a perplexity is never 0.
+    ratio = sum(found) / sum(before.drift.perplexities)
+    return Measure("mean_perplexity_ratio", ratio, len(found), PROTOCOL, before=1.0)

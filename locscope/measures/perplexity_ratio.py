@@ -1,26 +1,26 @@
 """Pooled perplexity on neutral text: exp of the mean token loss, tuned over untouched."""
 
-from math import exp
-
-import numpy as np
+from math import exp, inf, isnan, nan
 
 from locscope.engine.exam import Observation
-from locscope.engine.neutral import Drift
+from locscope.measures.outcomes import pooled_interval
 from locscope.records import Measure
-from locscope.scoring.statistics import mean_interval
 
 PROTOCOL = "neutral texts with the tokenizer's special tokens, exp of pooled mean token loss"
+_LARGEST = 709.0
+"""Nats beyond which a double ends."""
 
 
 def measure(now: Observation, before: Observation) -> Measure:
     """The ratio (1 is untouched); `count` is in texts, the interval is a bootstrap over them."""
-    tokens = np.array(now.drift.tokens, dtype=float)
-    rise = np.array(now.drift.losses) - np.array(before.drift.losses)
-    # A ratio of sums: each text's rise, weighted so that the plain mean is the pooled one.
-    interval = mean_interval(list(rise / tokens.mean()))
+    tokens = now.drift.tokens
+    if not tokens:
+        return Measure("perplexity_ratio", nan, 0, PROTOCOL)
+    pairs = zip(now.drift.losses, before.drift.losses, strict=True)
+    interval = pooled_interval([after - untouched for after, untouched in pairs], tokens)
     return Measure(
         name="perplexity_ratio",
-        value=_pooled(now.drift) / _pooled(before.drift),
+        value=_exp(interval.value),
         count=len(tokens),
         protocol=PROTOCOL,
         low=_exp(interval.low),
@@ -29,9 +29,5 @@ def measure(now: Observation, before: Observation) -> Measure:
     )
 
 
-def _pooled(drift: Drift) -> float:
-    return _exp(sum(drift.losses) / sum(drift.tokens))
-
-
 def _exp(nats: float) -> float:
-    return exp(min(nats, 700.0))  # beyond it a double ends; a model this far gone is gone
+    return exp(nats) if nats < _LARGEST or isnan(nats) else inf

@@ -2,9 +2,8 @@
 
 from math import nan
 
-import numpy as np
-
 from locscope.engine.exam import Observation
+from locscope.measures.outcomes import mean
 from locscope.records import Measure
 from locscope.scoring.statistics import mean_interval
 from locscope.scoring.text import normalised_match
@@ -18,7 +17,7 @@ def measure(now: Observation, before: Observation) -> Measure:
     `count` is in items; the interval is a bootstrap over them for a known untouched accuracy.
     """
     able = _above_chance(before)
-    base = float(np.mean(able)) if able else nan
+    base = mean(able)
     if not base > 0:
         return Measure("retention", nan, 0, PROTOCOL)
     interval = mean_interval([value / base for value in _above_chance(now)])

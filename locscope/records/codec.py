@@ -20,9 +20,7 @@ def _plain(value: float) -> float | str | None:
     return value if isfinite(value) else str(value)
 
 
-Number = Annotated[
-    float, BeforeValidator(_null_is_nan), PlainSerializer(_plain, when_used="json")
-]
+Number = Annotated[float, BeforeValidator(_null_is_nan), PlainSerializer(_plain, when_used="json")]
 """A float that may be not measured: NaN in Python, null in JSON.
 
 A loss that overflowed was measured: infinity is the text "inf" or "-inf" in JSON.

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from locscope.engine.loss import answer_losses
 from locscope.engine.trunk import chunks
 from locscope.locations import Location
-from locscope.models.parts import blocks, slices, take
+from locscope.models.parts import Slice, blocks, slices, take
 from locscope.progress import track
 from locscope.records import LayerPart, ScanScore
 from locscope.scans.bench import ScanBench
@@ -42,7 +44,7 @@ def _scores(model: PreTrainedModel, part: LayerPart, count: int) -> tuple[ScanSc
     named = dict(model.named_parameters())
     found = slices(model, Location.parse(part.location))
     weights = torch.cat([take(named[piece.name], piece) for piece in found]).double()
-    gradient = torch.cat([take(named[piece.name].grad, piece) for piece in found]).double()
+    gradient = torch.cat([_gradient(named[piece.name], piece) for piece in found]).double()
     norm = gradient.norm()
     values = {
         "norm": norm,
@@ -54,6 +56,11 @@ def _scores(model: PreTrainedModel, part: LayerPart, count: int) -> tuple[ScanSc
         ScanScore(name, part.layer, part.part, float(value), count=count)
         for name, value in values.items()
     )
+
+
+def _gradient(parameter: Tensor, piece: Slice) -> Float[Tensor, " weights"]:
+    assert parameter.grad is not None, f"no gradient reached {piece.name}"
+    return take(parameter.grad, piece)
 
 
 @contextmanager

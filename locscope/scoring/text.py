@@ -8,6 +8,8 @@ import re
 import string
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_ARTICLE_BEGINNINGS = ("", "a", "an", "t", "th", "the")
+_WORD = re.compile(r"\w*")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _STOP = re.compile(r"[.\n]")
 
@@ -60,7 +62,7 @@ def cannot_match(beginning: str, target: str) -> bool:
         return True
     growing = last.casefold().translate(_PUNCTUATION).rstrip("\ufffd")
     # Beside what is no letter (l’an) an article stands within the word, and goes.
-    if not _LETTERS.fullmatch(growing) or any(map(growing.__eq__, _ARTICLE_BEGINNINGS)):
+    if not _WORD.fullmatch(growing) or growing in _ARTICLE_BEGINNINGS:
         return False
     return len(words) == len(wanted) or not wanted[len(words)].startswith(growing)
 

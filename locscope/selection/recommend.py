@@ -43,7 +43,7 @@ def recommend(context: Context, confirmed: Sequence[Confirmed]) -> Recommendatio
     contenders = tuple(_contender(context, one) for one in confirmed)
     margins = tuple(_margin(context, confirmed[0], other) for other in confirmed[1:])
     best = contenders[0]
-    missed = best.violated if not isnan(best.score) else ("nothing could be measured",)
+    missed = (*best.violated, *_nothing_learned(best))
     runner_up = next((margin for margin in margins if margin.over == "runner-up"), None)
     tie = runner_up is not None and _is_tie(runner_up)
     return Recommendation(
@@ -137,6 +137,12 @@ def _groups(context: Context) -> list[range]:
         range(int(end) - len(group), int(end))
         for end, group in zip(ends, context.groups, strict=True)
     ]
+
+
+def _nothing_learned(best: Contender) -> tuple[str, ...]:
+    if isnan(best.score):
+        return ("nothing could be measured",)
+    return ("no place learned the edits: the score is 0",) if best.score <= 0 else ()
 
 
 def _is_tie(margin: Margin) -> bool:

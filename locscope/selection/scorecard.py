@@ -72,7 +72,10 @@ def _interval(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[f
     if len(x) < 5:
         return nan, nan
     draws = [spearman(x[some], y[some]) for some in rng.integers(0, len(x), (DRAWS, len(x)))]
-    low, high = np.nanquantile(draws, [0.025, 0.975])
+    measured = [draw for draw in draws if not isnan(draw)]
+    if not measured:
+        return nan, nan
+    low, high = np.quantile(measured, [0.025, 0.975])
     return float(low), float(high)
 
 

@@ -20,7 +20,7 @@ class SearchSettings(SharedSettings):
     parts: tuple[str, ...] = Field(PAPER_PARTS, description="parts of every layer to try")
     finalists: int = Field(3, ge=1, description="locations whose learning rate is searched")
     repetitions: int = Field(5, ge=1, description="subsets of R that the finalists are tuned on")
-    share: float = Field(0.5, gt=0, lt=1, description="share of the edits that choose (S)")
+    share: float = Field(0.3, gt=0, lt=1, description="share of the edits that choose (S)")
     first_step: float = Field(
         FIRST_STEP, gt=0, description="loss change (nats) that Adam's first step shall predict"
     )

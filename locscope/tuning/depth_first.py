@@ -4,6 +4,8 @@ The way of EasyEdit's FT-M: every edit is tuned alone for up to `epochs` steps, 
 optimiser, until its loss is below the threshold; then comes the next, and nobody looks back.
 """
 
+from math import nan
+
 import torch
 
 from locscope.engine.trunk import Trunk
@@ -22,8 +24,9 @@ def tune(
 
 def _one_row(trunk: Trunk, masters: Masters, row: int, recipe: Recipe) -> Epoch:
     optimizer = torch.optim.Adam(masters.values, lr=recipe.lr)
+    loss = nan
     for steps in range(recipe.epochs):
         loss = step(trunk, masters, optimizer, [row], recipe.stop_below)
         if loss < recipe.stop_below:
-            return Epoch(loss, steps, 1)
-    return Epoch(loss, recipe.epochs, 0)
+            return Epoch(loss, steps, skipped=1)
+    return Epoch(loss, recipe.epochs, skipped=0)

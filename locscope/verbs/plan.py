@@ -16,8 +16,8 @@ from locscope.runs.folder import default_name
 from locscope.settings import SearchSettings
 from locscope.verbs.session import halved, load_edits, open_model
 
-REPORT_SHARE = 0.8
-"""Share of R that each repetition tunes and measures: subsets differ, and are near S in size."""
+MOST_OF_R = 0.8
+"""A repetition tunes and measures no more of R than this, so that repetitions differ."""
 WITHOUT_EFFECT = frozenset({"device", "device_memory", "host_memory"})
 """Settings that say where the work is done, not what it is."""
 
@@ -44,7 +44,9 @@ def plan_search(settings: SearchSettings, output: Path | None) -> Plan:
     """Reads and checks everything; nothing is written and nothing tuned."""
     loaded = open_model(settings)
     edit_set, parts = halved(load_edits(settings), settings.share, settings.seed)
-    subsets = resample(parts.held, parts.groups, REPORT_SHARE, settings.repetitions, settings.seed)
+    # As many edits as on S where R has them: how many are tuned changes what a place can hold.
+    size = min(MOST_OF_R, len(parts.chosen) / len(parts.held))
+    subsets = resample(parts.held, parts.groups, size, settings.repetitions, settings.seed)
     frozen = {
         name: str(value)
         for name, value in settings.model_dump().items()

@@ -1,0 +1,133 @@
+"""Breadth-first against depth-first tuning of the same edits at the same place.
+
+    python -m analyses.breadth_depth --location L7.mlp.down --output reports/breadth_depth.md
+
+Both at batch 1, then breadth-first in batches, each at its own best rate of a small grid (chosen on
+seed 0) and then over five seeds, on edits of the bundled model. After LocFT-BF (arXiv 2509.22072,
+section 2). Depth-first steps on one edit until its loss is below 1e-2, 25 times at most, and never
+returns to it; breadth-first makes at most 25 passes over all.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from locscope.cli.listener import listener
+from locscope.locations import Location
+from locscope.records import Recipe, Trial, TrialRecord
+from locscope.scans import run_scan
+from locscope.scans.bench import ScanBench
+from locscope.settings import SearchSettings
+from locscope.tuning.trial import Bench, run_trial
+from locscope.verbs.session import Session, load_edits, open_model, open_session
+
+RATES = (0.03, 0.1, 0.3, 1.0)
+MEASURES = ("reliability", "generalization", "locality", "perplexity_ratio", "kl", "retention")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way to go through the edits."""
+
+    name: str
+    order: str
+    batch: int
+
+
+ARMS = (
+    Arm("depth-first, batch 1", "depth-first", 1),
+    Arm("breadth-first, batch 1", "breadth-first", 1),
+    Arm("breadth-first, batch 8", "breadth-first", 8),
+    Arm("breadth-first, batch 25", "breadth-first", 25),
+)
+
+
+def main() -> None:
+    """Runs all arms and writes the table."""
+    args = _parse()
+    settings = SearchSettings(limit=args.limit)
+    progress = listener()
+    session = open_session(settings, open_model(settings), load_edits(settings), progress)
+    start = _rate(session, args.location)
+    rows = []
+    for arm in ARMS:
+        tried = [_run(session, args.location, arm, start * factor, 0) for factor in RATES]
+        best = max(tried, key=lambda record: record.score)
+        lr = best.trial.recipe.lr
+        progress.say(f"{arm.name}: rate {lr:.2e}")
+        seeds = range(1, args.seeds)
+        rows.append([best, *(_run(session, args.location, arm, lr, seed) for seed in seeds)])
+    text = _table(rows, args.location, args.limit)
+    args.output.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--location", default="L7.mlp.down")
+    parser.add_argument("--limit", type=int, default=100, help="edits")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=Path("reports/breadth_depth.md"))
+    return parser.parse_args()
+
+
+def _rate(session: Session, location: str) -> float:
+    """The rate at which Adam's first step predicts a loss change of one nat."""
+    ids = tuple(edit.id for edit in session.edit_set.edits)
+    from locscope.progress import Silent
+
+    bench = ScanBench(session.loaded, session.exam, session.trunk, ids, 0, Silent())
+    site = Location.parse(location).sites[0]
+    scores = run_scan("weight-gradient", bench).scores
+    l1 = next(
+        s.score for s in scores if (s.variant, s.layer, s.part) == ("l1", site.first, site.part)
+    )
+    return 1 / l1
+
+
+def _run(session: Session, location: str, arm: Arm, lr: float, seed: int) -> TrialRecord:
+    trial = Trial(
+        location=location,
+        recipe=Recipe(lr=lr, batch=arm.batch, order=arm.order),
+        edits=tuple(edit.id for edit in session.edit_set.edits),
+        split="all",
+        rung=arm.name,
+        seed=seed,
+        model=session.loaded.info.hash,
+        edit_set=session.edit_set.fingerprint,
+    )
+    return run_trial(Bench(session.loaded, session.exam, session.trunk), trial, session.before)
+
+
+def _table(rows: Sequence[Sequence[TrialRecord]], location: str, limit: int) -> str:
+    lines = [
+        f"# Breadth-first against depth-first: demo, {limit} edits, {location}",
+        "",
+        f"Mean over {len(rows[0])} seeds (standard deviation), each arm at its best rate of four.",
+        "`python -m analyses.breadth_depth`",
+        "",
+        "| arm | lr | steps | score | " + " | ".join(MEASURES) + " | seconds |",
+        "|---" * (len(MEASURES) + 5) + "|",
+    ]
+    lines += [_line(records) for records in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _line(records: Sequence[TrialRecord]) -> str:
+    cells = [records[0].trial.rung, f"{records[0].trial.recipe.lr:.1e}"]
+    cells.append(f"{np.mean([record.steps for record in records]):.0f}")
+    cells.append(_spread([record.score for record in records]))
+    cells += [_spread([record.measure(name).value for record in records]) for name in MEASURES]
+    cells.append(f"{np.mean([record.seconds for record in records]):.1f}")
+    return "| " + " | ".join(cells) + " |"
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.3f} ({np.std(values, ddof=1):.3f})"
+
+
+if __name__ == "__main__":
+    main()

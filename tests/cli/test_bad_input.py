@@ -1,0 +1,131 @@
+"""Bad input: one clear line, exit code 2, nothing written."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from families import save_tiny
+from typer.testing import CliRunner
+
+from locscope.cli.app import app
+
+GOOD = [{"prompt": f"a{i} is", "target": "b", "subject": f"s{i}"} for i in range(8)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("m") / "tiny", "llama")
+
+
+@pytest.fixture
+def edits(tmp_path: Path) -> Path:
+    path = tmp_path / "edits.json"
+    path.write_text(json.dumps(GOOD))
+    return path
+
+
+def refused(arguments: list[str], *expected: str) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("locscope: ")]
+    assert len(lines) == 1
+    assert result.stdout == ""
+    for words in expected:
+        assert words in lines[0]
+
+
+def test_unknown_model_with_near_names(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    refused(["search", "--model", "lama-3-8b", "--output", str(out)], "lama-3-8b", "llama-3-8b")
+    assert not out.exists()
+
+
+def test_directory_without_tokenizer_weights_or_safetensors(model: Path, tmp_path: Path) -> None:
+    for name, drop in (("tokenizer", "tokenizer*"), ("weights", "*.safetensors")):
+        broken = tmp_path / name
+        broken.mkdir()
+        for path in model.iterdir():
+            if not path.match(drop):
+                (broken / path.name).write_bytes(path.read_bytes())
+        refused(["search", "--model", str(broken), "--output", str(tmp_path / "r")], name)
+    torch.save({}, tmp_path / "weights" / "pytorch_model.bin")
+    refused(["search", "--model", str(tmp_path / "weights")], "safetensors")
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([*GOOD, {"prompt": "x"}], ("row 9", "target")),
+        ([*GOOD, {"prompt": "x", "target": ""}], ("row 9", "target")),
+        ([{**GOOD[0], "rephrase": ["x"]}], ("rephrase", "rephrases")),
+        ([], ("edits.json",)),
+    ],
+)
+def test_bad_fields_are_named(
+    rows: list, words: tuple[str, ...], model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "edits.json"
+    path.write_text(json.dumps(rows))
+    out = tmp_path / "run"
+    refused(
+        ["search", "--model", str(model), "--edits", str(path), "--output", str(out)],
+        str(path),
+        *words,
+    )
+    assert not out.exists()
+
+
+def test_conflicting_targets(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "edits.json"
+    path.write_text(json.dumps([*GOOD, {"prompt": "a1 is", "target": "c"}]))
+    refused(["search", "--model", str(model), "--edits", str(path)], "a1 is", "--conflicts")
+
+
+def test_unreadable_edits(model: Path, tmp_path: Path) -> None:
+    refused(["search", "--model", str(model), "--edits", str(tmp_path / "no.json")], "no.json")
+    path = tmp_path / "broken.json"
+    path.write_text("{ not json")
+    refused(["search", "--model", str(model), "--edits", str(path)], "broken.json")
+
+
+def test_unknown_location_part_and_head(model: Path, edits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    base = ["edit", "--model", str(model), "--edits", str(edits), "--output", str(out)]
+    refused([*base, "--location", "L9.mlp"], "L9.mlp", "0..2")
+    refused([*base, "--location", "L1.mpl"], "mpl", "mlp.down")
+    refused([*base, "--location", "L1.attn.h9"], "h9", "0..3")
+    refused([*base, "--location", "layer 3"], "layer 3", "L22.mlp.down")
+    refused(base, "--config", "--location")
+    assert not out.exists()
+
+
+def test_unknown_settings_and_values(model: Path, edits: Path, tmp_path: Path) -> None:
+    base = ["search", "--model", str(model), "--edits", str(edits)]
+    refused([*base, "--objective", "balance"], "balance", "balanced")
+    refused([*base, "--strategy", "sweeep"], "strategy", "sweeep")
+    refused([*base, "--parts", "mlp,atn"], "atn", "attn")
+    refused([*base, "--prompt-format", "chat"], "chat template")
+    file = tmp_path / "s.yaml"
+    file.write_text("epohcs: 3\n")
+    refused([*base, "--settings", str(file)], "epohcs", "epochs")
+
+
+def test_too_few_edits_to_split(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "edits.json"
+    path.write_text(json.dumps(GOOD[:1]))
+    refused(["search", "--model", str(model), "--edits", str(path)], "split")
+
+
+def test_a_folder_that_is_not_ours(model: Path, edits: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    refused(
+        ["search", "--model", str(model), "--edits", str(edits), "--output", str(tmp_path)],
+        "not a run folder",
+    )
+    refused(["report", str(tmp_path)], "not a run folder")
+
+
+def test_unknown_list() -> None:
+    refused(["list", "scan"], "scan", "scans")

@@ -1,0 +1,92 @@
+"""The wheel is enough: installed outside the checkout it searches the demo."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SEARCH = (
+    *("search", "--limit", "24", "--parts", "mlp.down", "--repetitions", "2", "--epochs", "3"),
+    "--output",
+)
+"""A search small enough for a test; the output folder follows."""
+DONE = (0, 3)
+"""Exit codes of a search that ran to its end: with so few edits it may find nothing good enough."""
+DATA = (
+    "locscope/models/demo",
+    "locscope/edits/demo.json",
+    "locscope/measures/neutral.txt",
+    "locscope/report/templates",
+    "locscope/py.typed",
+)
+"""What the package needs besides code; every file of a folder."""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built wheel, from a copy: building leaves things behind."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(
+        ROOT / "locscope", source / "locscope", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    build = ("build", "--wheel", "--no-isolation", "--outdir", str(out), str(source))
+    _checked([sys.executable, "-m", *build], cwd=source)
+    (found,) = out.glob("locscope-*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the wheel is installed into."""
+    target = tmp_path_factory.mktemp("installed")
+    install = ("pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile")
+    _checked([sys.executable, "-m", *install, "--target", str(target), str(wheel)], cwd=target)
+    return target
+
+
+def test_the_wheel_holds_all_data(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = [file for name in DATA for file in _files(ROOT / name)]
+    missing = [name for file in wanted if (name := str(file.relative_to(ROOT))) not in names]
+    assert wanted
+    assert missing == []
+
+
+def test_a_search_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+    where = _run(installed, tmp_path, "-c", "import locscope; print(locscope.__file__)")
+    assert Path(where.stdout.strip()) == installed / "locscope" / "__init__.py"
+    done = _run(installed, tmp_path, "-m", "locscope", *SEARCH, "out")
+    assert done.returncode in DONE, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    assert (tmp_path / "out" / "recommendation.yaml").is_file()
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def _files(place: Path) -> list[Path]:
+    inside = (file for file in place.rglob("*") if "__pycache__" not in file.parts)
+    return [place] if place.is_file() else [file for file in inside if file.is_file()]
+
+
+def _run(installed: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _checked(command: Sequence[str], cwd: Path) -> None:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"

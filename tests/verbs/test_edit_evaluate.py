@@ -1,0 +1,88 @@
+"""What `edit` saves is what was measured: same numbers after reloading, nothing else changed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from families import save_tiny
+from safetensors.torch import load_file
+
+from locscope.errors import UsageError
+from locscope.progress import Silent
+from locscope.settings import EditSettings, EvaluateSettings
+from locscope.verbs.edit import edit, plan_edit
+from locscope.verbs.evaluate import evaluate, evaluate_json, plan_evaluate
+from locscope.verbs.search import Found
+
+KINDS = ("llama", "gpt2", "gptneox", "phi3", "gemma3")
+
+
+def tensors(folder: Path) -> dict:
+    return {k: v for shard in folder.glob("*.safetensors") for k, v in load_file(shard).items()}
+
+
+@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("location", ["L1.mlp.down", "L1.attn.q+L2.mlp"])
+def test_reloaded_numbers_are_those_of_the_trial(
+    family: str, location: str, edits_file: Path, tmp_path: Path
+) -> None:
+    base, out = save_tiny(tmp_path / "base", family), tmp_path / "edited"
+    settings = EditSettings(
+        model=str(base), edits=str(edits_file), location=location, lr=5e-3, epochs=8
+    )
+    record = edit(plan_edit(settings, None, out), Silent())
+    measures = evaluate(
+        plan_evaluate(EvaluateSettings(model=str(out), edits=str(edits_file))), Silent()
+    )
+    for one in measures:
+        assert one.value == pytest.approx(record.measure(one.name).value, rel=1e-6, nan_ok=True)
+        assert one.count == record.measure(one.name).count
+    _only_tuned_tensors_changed(base, out, record.parameters)
+
+
+def _only_tuned_tensors_changed(base: Path, out: Path, parameters: tuple[str, ...]) -> None:
+    before, after = tensors(base), tensors(out)
+    changed = {k for k in before if not before[k].equal(after[k])}
+    assert before.keys() == after.keys()
+    assert len(changed) == len(parameters)
+    assert all(any(name.endswith(k) or k.endswith(name) for name in parameters) for k in changed)
+    for path in base.iterdir():
+        if path.suffix != ".safetensors":
+            assert path.read_bytes() == (out / path.name).read_bytes(), path.name
+
+
+def test_edits_as_recommended(found: Found, edits_file: Path, tmp_path: Path) -> None:
+    best = found.inputs.recommendation.best
+    settings = EditSettings(model=found.inputs.run.settings["model"], edits=str(edits_file))
+    record = edit(plan_edit(settings, found.folder, tmp_path / "edited"), Silent())
+    assert record.trial.location == best.location
+    assert record.trial.recipe == best.recipe
+
+
+def test_without_a_base_what_needs_one_is_null(tiny_dir: Path, edits_file: Path) -> None:
+    plan = plan_evaluate(EvaluateSettings(model=str(tiny_dir), edits=str(edits_file)))
+    found = json.loads(evaluate_json(evaluate(plan, Silent())))
+    assert found["schema"] == 1
+    assert found["measures"]["perplexity_ratio"]["value"] is None
+    assert found["measures"]["perplexity_ratio"]["reason"] == "needs a base"
+    assert found["measures"]["reliability"]["value"] is not None
+
+
+def test_a_changed_base_is_noticed(edits_file: Path, tmp_path: Path) -> None:
+    base, out = save_tiny(tmp_path / "base", "llama"), tmp_path / "edited"
+    settings = EditSettings(
+        model=str(base), edits=str(edits_file), location="L0.attn", lr=1e-3, epochs=1
+    )
+    edit(plan_edit(settings, None, out), Silent())
+    other = save_tiny(tmp_path / "other", "gpt2")
+    for path in other.iterdir():
+        (base / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(UsageError, match="has changed since"):
+        plan_evaluate(EvaluateSettings(model=str(out), edits=str(edits_file)))
+
+
+def test_never_writes_over_anything(tiny_dir: Path, edits_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("mine")
+    settings = EditSettings(model=str(tiny_dir), edits=str(edits_file), location="L0.attn")
+    with pytest.raises(UsageError, match="is there already"):
+        plan_edit(settings, None, tmp_path)

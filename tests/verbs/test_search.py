@@ -1,0 +1,159 @@
+"""A whole search on a tiny model: what it writes, that it resumes, that it repeats itself."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from locscope.errors import UsageError
+from locscope.progress import Silent
+from locscope.records import Scorecard, TrialRecord, loads
+from locscope.runs.folder import open_run, read_info
+from locscope.runs.recommendation import read_recommendation
+from locscope.runs.store import iterate
+from locscope.settings import SearchSettings
+from locscope.verbs import search as search_module
+from locscope.verbs.plan import plan_search
+from locscope.verbs.search import Found, search
+
+
+def trials_in(folder: Path) -> dict[str, TrialRecord]:
+    return {record.trial.id: record for record in iterate(folder, "trial", TrialRecord)}
+
+
+def timeless(record: TrialRecord) -> TrialRecord:
+    return replace(record, seconds=0.0)
+
+
+def test_writes_the_whole_run_folder(found: Found) -> None:
+    names = {path.name for path in found.folder.iterdir()}
+    tables = {"trials.parquet", "measures.parquet", "edits.parquet", "scans.parquet"}
+    files = {"recommendation.yaml", "report.html", "run.json", "scorecard.json", "figures"}
+    assert tables | files | {"records"} <= names
+    assert read_info(found.folder) == found.inputs.run
+    assert loads(Scorecard, (found.folder / "scorecard.json").read_bytes()).verdicts
+
+
+def test_every_candidate_is_swept_once_at_equal_first_step(found: Found) -> None:
+    swept = [r for r in trials_in(found.folder).values() if r.trial.rung == "sweep"]
+    assert sorted(r.trial.location for r in swept) == sorted(
+        f"L{layer}.{part}" for layer in range(3) for part in ("mlp.down", "attn")
+    ) or len(swept) == 7  # the depth rule's place is graded too where it is no candidate
+    l1 = {
+        f"L{s.layer}.{s.part}": s.score
+        for s in found.inputs.scans[0].scores
+        if s.variant == "l1"
+    }
+    steps = [r.trial.recipe.lr * l1[r.trial.location] for r in swept]
+    assert steps == pytest.approx([steps[0]] * len(steps), rel=1e-2)
+
+
+def test_nothing_is_chosen_on_what_is_reported(found: Found) -> None:
+    records = trials_in(found.folder).values()
+    chosen = {e for r in records if r.trial.split == "S" for e in r.trial.edits}
+    reported = {e for r in records if r.trial.split == "R" for e in r.trial.edits}
+    assert chosen
+    assert reported
+    assert not chosen & reported
+
+
+def test_recommended_is_the_best_on_s_at_its_best_rate(found: Found) -> None:
+    best = found.inputs.recommendation.best
+    on_s = [r for r in trials_in(found.folder).values() if r.trial.split == "S"]
+    mine = [r for r in on_s if r.trial.location == best.location]
+    assert len({r.trial.recipe.lr for r in mine}) >= 3
+    kept = [r for r in mine if not r.violated] or mine
+    assert best.score_s == max(r.score for r in kept)
+    assert best.recipe.lr in {r.trial.recipe.lr for r in kept if r.score == best.score_s}
+    assert len(best.repetitions) == 2
+    config = read_recommendation(found.folder)
+    assert (config.location, config.recipe) == (best.location, best.recipe)
+
+
+def test_tables_hold_all_trials_and_edits(found: Found) -> None:
+    records = trials_in(found.folder)
+    trials = pd.read_parquet(found.folder / "trials.parquet")
+    edits = pd.read_parquet(found.folder / "edits.parquet")
+    assert set(trials["trial"]) == set(records)
+    assert len(edits) == sum(len(r.outcomes) for r in records.values())
+
+
+def test_same_seed_same_numbers(found: Found, settings: SearchSettings, tmp_path: Path) -> None:
+    again = search(plan_search(settings, tmp_path / "again"), Silent())
+    first, second = trials_in(found.folder), trials_in(again.folder)
+    assert {k: timeless(v) for k, v in first.items()} == {
+        k: timeless(v) for k, v in second.items()
+    } or repr_equal(first, second)
+    assert (found.folder / "recommendation.yaml").read_text() == (
+        again.folder / "recommendation.yaml"
+    ).read_text()
+
+
+def repr_equal(first: dict[str, TrialRecord], second: dict[str, TrialRecord]) -> bool:
+    """As equal, with NaN equal to itself."""
+    return {k: repr(timeless(v)) for k, v in first.items()} == {
+        k: repr(timeless(v)) for k, v in second.items()
+    }
+
+
+def test_resumes_without_running_a_trial_again(
+    found: Found, settings: SearchSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    first = search(plan_search(settings, folder), Silent())
+    lost = sorted(folder.glob("records/trial-*.json"))[0]
+    lost.unlink()
+    (folder / "records" / "recommendation-final.json").unlink()
+    ran = []
+    original = search_module.run_trials.__globals__["run_trial"]
+    monkeypatch.setitem(
+        search_module.run_trials.__globals__,
+        "run_trial",
+        lambda *args: ran.append(1) or original(*args),
+    )
+    second = search(plan_search(settings, folder), Silent())
+    assert len(ran) == 1
+    assert second.inputs.recommendation.sentence == first.inputs.recommendation.sentence
+
+
+def test_weights_come_back_bit_for_bit(settings: SearchSettings, tmp_path: Path) -> None:
+    plan = plan_search(settings, tmp_path / "run")
+    before = {k: v.clone() for k, v in plan.loaded.model.state_dict().items()}
+    search(plan, Silent())
+    after = plan.loaded.model.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    assert not any(p.requires_grad for p in plan.loaded.model.parameters())
+
+
+def test_other_settings_are_refused(found: Found, settings: SearchSettings) -> None:
+    other = settings.model_copy(update={"seed": 7})
+    with pytest.raises(UsageError, match="seed 0 -> 7"):
+        search(plan_search(other, found.folder), Silent())
+
+
+def test_a_folder_in_use_is_refused(settings: SearchSettings, tmp_path: Path) -> None:
+    plan = plan_search(settings, tmp_path / "run")
+    with (
+        open_run(plan.folder, plan.frozen),
+        pytest.raises(UsageError, match="in use by process"),
+    ):
+        search(plan, Silent())
+
+
+def test_an_edit_set_without_neighbours_gets_them_from_the_other_half(
+    settings: SearchSettings, tmp_path: Path
+) -> None:
+    rows = json.loads(Path(settings.edits).read_text())
+    path = tmp_path / "bare.json"
+    path.write_text(json.dumps([{k: r[k] for k in ("prompt", "target")} for r in rows]))
+    made = plan_search(settings.model_copy(update={"edits": str(path)}), tmp_path / "run")
+    edits = made.edit_set.edits
+    prompts = {i: edits[i].prompt for i in range(len(edits))}
+    chosen, held = set(made.parts.chosen), set(made.parts.held)
+    for mine, others in ((chosen, held), (held, chosen)):
+        lent = {n.prompt for i in mine for n in edits[i].neighbours}
+        assert lent
+        assert lent <= {prompts[i] for i in others}
