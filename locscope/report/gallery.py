@@ -110,6 +110,11 @@ def specification(drawn: Drawn) -> dict:
     return {"name": drawn.title, "note": drawn.note, "label": drawn.description, **plain}
 
 
+def figures(inputs: ReportInputs) -> dict[str, go.Figure]:
+    """Every figure of the report, by the name of its file."""
+    return {name: drawn.figure for name, drawn in _named(panels(inputs).values()).items()}
+
+
 def write_figures(inputs: ReportInputs, directory: Path) -> tuple[Path, ...]:
     """Writes every figure as Plotly JSON, and as PNG where kaleido is there and works."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from locscope.records import Recipe, Trial, TrialRecord, dumps
 from locscope.runs.recommendation import read_recommendation
 from locscope.scans import run_scan
 from locscope.scans.bench import ScanBench
-from locscope.selection.candidates import rounded
+from locscope.selection.candidates import FIRST_STEP, rounded
 from locscope.settings import EditSettings
 from locscope.tuning.masters import Change
 from locscope.tuning.orders import default_batch
@@ -114,8 +114,6 @@ def read_note(directory: Path) -> dict[str, str]:
 
 def _rate(plan: EditPlan, session: Session, progress: Progress) -> float:
     """The rate at which Adam's first step is predicted to change the loss as a search wants."""
-    from locscope.settings import SearchSettings
-
     ids = tuple(edit.id for edit in plan.edit_set.edits)
     bench = ScanBench(plan.loaded, session.exam, session.trunk, ids, plan.settings.seed, progress)
     l1 = {
@@ -128,7 +126,7 @@ def _rate(plan: EditPlan, session: Session, progress: Progress) -> float:
         for site in plan.location.sites
         for layer in range(site.first, site.last + 1)
     )
-    return rounded(SearchSettings().first_step / total)
+    return rounded(FIRST_STEP / total)
 
 
 def _tensors(loaded: Loaded, changes: tuple[Change, ...]) -> dict[str, Tensor]:

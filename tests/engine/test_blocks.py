@@ -11,6 +11,9 @@ from locscope.models.parts import blocks, parts, slices, take
 from locscope.tuning.masters import borrowed
 
 EVERY = pytest.mark.parametrize("family", CONFIGS)
+SIDES = {"right": 1e-6, "left": 3e-6}
+"""Largest relative difference. Two plain float32 loops that pad on either side differ by up to
+1.6e-6 on these models (by rounding: positions and masks are the same)."""
 
 
 @EVERY
@@ -37,15 +40,13 @@ def test_the_models_own_blocks_come_back_after_an_error():
 @EVERY
 @pytest.mark.parametrize("layer", [0, 1, -1])
 def test_the_first_gradient_is_that_of_a_plain_full_forward(family, layer):
-    # Smaller weights than the families' own: with those, two plain float32 passes differ as much.
-    model = frozen(family, initializer_range=0.05)
+    model = frozen(family)
     layer %= len(blocks(model))
-    rows = rows_of(model)
+    rows, trunk = rows_of(model), trunk_of(model)
     assert len({len(row.ids) for row in rows}) > 3, "texts of different lengths"
     assert max(len(row.ids) for row in rows) > 4, "longer than the window"
     names = [piece.name for piece in slices(model, Location.at(layer, "block"))]
-    plain = plain_gradients(model, names, rows)
-    trunk = trunk_of(model)
+    plain = {side: plain_gradients(model, names, rows, side) for side in SIDES}
     trunk.enter(layer)
     for part in (*parts(model), "attn.h1"):
         found = slices(model, Location.parse(f"L{layer}.{part}"))
@@ -53,6 +54,7 @@ def test_the_first_gradient_is_that_of_a_plain_full_forward(family, layer):
             answer_losses(trunk, trunk.batch(range(len(PAIRS)))).mean().backward()
             masters.collect_gradients()
             mine = torch.cat([value.grad for value in masters.values])
-        theirs = torch.cat([take(plain[piece.name], piece) for piece in found])
-        difference = (mine - theirs).double().norm() / theirs.double().norm()
-        assert difference <= 1e-6, f"{part}: {difference:.1e}"
+        for side, most in SIDES.items():
+            theirs = torch.cat([take(plain[side][piece.name], piece) for piece in found])
+            difference = float((mine - theirs).double().norm() / theirs.double().norm())
+            assert difference <= most, f"{part}, padded {side}: {difference:.1e}"

@@ -17,23 +17,24 @@ from locscope.records import Epoch, Recipe
 IGNORED = -100
 
 
-def left_padded(rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor]:
+def padded(rows: Sequence[Row], side: str = "left") -> tuple[Tensor, Tensor, Tensor]:
     """Ids, mask and labels (already shifted: what each position should predict)."""
     longest = max(len(row.ids) for row in rows) + 1
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
     for i, row in enumerate(rows):
         whole = [*row.ids, row.final]
-        first = longest - len(whole)
-        ids[i, first:] = torch.tensor(whole)
-        mask[i, first:] = 1
-        labels[i, first + row.answer - 1 : -1] = torch.tensor(whole[row.answer :])
+        first = longest - len(whole) if side == "left" else 0
+        last = first + len(whole)
+        ids[i, first:last] = torch.tensor(whole)
+        mask[i, first:last] = 1
+        labels[i, first + row.answer - 1 : last - 1] = torch.tensor(whole[row.answer :])
     return ids, mask, labels
 
 
-def plain_losses(model: PreTrainedModel, rows: Sequence[Row]) -> Tensor:
+def plain_losses(model: PreTrainedModel, rows: Sequence[Row], side: str = "left") -> Tensor:
     """Mean loss of target and stop tokens of every row."""
-    ids, mask, labels = left_padded(rows)
+    ids, mask, labels = padded(rows, side)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)
     losses = F.cross_entropy(
@@ -43,13 +44,13 @@ def plain_losses(model: PreTrainedModel, rows: Sequence[Row]) -> Tensor:
 
 
 def plain_gradients(
-    model: PreTrainedModel, names: Sequence[str], rows: Sequence[Row]
+    model: PreTrainedModel, names: Sequence[str], rows: Sequence[Row], side: str = "left"
 ) -> dict[str, Tensor]:
     """Gradient of the batch mean, for whole parameters."""
     parameters = [model.get_parameter(name) for name in names]
     for parameter in parameters:
         parameter.requires_grad_(True)
-    found = torch.autograd.grad(plain_losses(model, rows).mean(), parameters)
+    found = torch.autograd.grad(plain_losses(model, rows, side).mean(), parameters)
     for parameter in parameters:
         parameter.requires_grad_(False)
     return dict(zip(names, found, strict=True))

@@ -12,9 +12,7 @@ def record(
     location: str, lr: float, score: float, *, violated: tuple[str, ...] = (), count: int = 10
 ) -> TrialRecord:
     trial = Trial(location, Recipe(lr, 8), ("a",), "S", "sweep", 0, "m", "e")
-    return TrialRecord(
-        trial, "done", score, "s", (), (), (), (), count, 0.0, 0, 0.0, 0.0, violated
-    )
+    return TrialRecord(trial, "done", score, "s", (), (), (), (), count, 0.0, 0, 0.0, 0.0, violated)
 
 
 def test_kept_bounds_go_before_score_and_small_before_large() -> None:
@@ -25,7 +23,7 @@ def test_kept_bounds_go_before_score_and_small_before_large() -> None:
         record("L3.mlp", 1, 0.99, violated=("perplexity",)),
         record("L4.mlp", 1, nan),
     ]
-    assert sorted(reversed(ordered), key=rank_key) == ordered
+    assert sorted(ordered[::-1], key=rank_key) == ordered
 
 
 def test_a_location_is_compared_at_its_own_best_rate() -> None:

@@ -39,13 +39,13 @@ def test_writes_the_whole_run_folder(found: Found) -> None:
 
 def test_every_candidate_is_swept_once_at_equal_first_step(found: Found) -> None:
     swept = [r for r in trials_in(found.folder).values() if r.trial.rung == "sweep"]
-    assert sorted(r.trial.location for r in swept) == sorted(
-        f"L{layer}.{part}" for layer in range(3) for part in ("mlp.down", "attn")
-    ) or len(swept) == 7  # the depth rule's place is graded too where it is no candidate
+    assert (
+        sorted(r.trial.location for r in swept)
+        == sorted(f"L{layer}.{part}" for layer in range(3) for part in ("mlp.down", "attn"))
+        or len(swept) == 7
+    )  # the depth rule's place is graded too where it is no candidate
     l1 = {
-        f"L{s.layer}.{s.part}": s.score
-        for s in found.inputs.scans[0].scores
-        if s.variant == "l1"
+        f"L{s.layer}.{s.part}": s.score for s in found.inputs.scans[0].scores if s.variant == "l1"
     }
     steps = [r.trial.recipe.lr * l1[r.trial.location] for r in swept]
     assert steps == pytest.approx([steps[0]] * len(steps), rel=1e-2)
