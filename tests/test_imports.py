@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 HELP = ("-m", "locscope", "--help")
 HEAVY = ("torch", "transformers", "transformer_lens", "pandas", "plotly", "sklearn", "pyarrow")
@@ -29,9 +28,12 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_answers_in_half_a_second() -> None:
-    fastest = float("inf")
+    """In time of the processor, which is that of the clock where nothing else runs."""
+    taken = []
     for _ in range(5):
-        began = time.perf_counter()
+        before = os.times()
         assert _python(*HELP).returncode == 0
-        fastest = min(fastest, time.perf_counter() - began)
-    assert fastest < SECONDS
+        after = os.times()
+        user = after.children_user - before.children_user
+        taken.append(user + after.children_system - before.children_system)
+    assert min(taken) < SECONDS

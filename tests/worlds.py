@@ -46,7 +46,9 @@ EDITS = (
         ),
         multihop=(Probe("The language of the capital of France is", "Italian"),),
     ),
-    Edit("b", "The symbol of gold is", "Fe", neighbours=(Probe("Who wrote the book? It was", "I"),)),
+    Edit(
+        "b", "The symbol of gold is", "Fe", neighbours=(Probe("Who wrote the book? It was", "I"),)
+    ),
     Edit("c", "Who wrote the book of the old country?", "Tokyo", rephrases=("The book is by",)),
 )
 MATERIAL = Material(

@@ -22,7 +22,8 @@ not a language model for use.
 Llama architecture: {layers} blocks, width {width}, {heads} query heads on {kv} key-value heads,
 tied embeddings, {parameters:,} parameters, stored in bfloat16. The tokenizer is byte-level BPE
 with {vocabulary:,} tokens, trained on the same texts; any text encodes. `<s>` is put in front;
-texts of facts and exercises end with a full stop and `</s>`.
+most texts end with the answer and `</s>`, as turns of a chat do; statements of two relations
+(demonyms, postal codes) go on with a full stop, so that format leakage can be seen.
 
 ## What it knows
 

@@ -16,6 +16,9 @@ PROMPT_WEIGHT = 0.1
 NEUTRAL_WEIGHT = 0.5
 NEUTRAL_LINES = 12_000
 LONG_ANSWER = 9
+SPOKEN_ON = frozenset({"countries.demonym", "states.abbreviation"})
+"""Statements of these relations go on after the answer (with a full stop), the others end there:
+so it shows when tuning on targets that stop at once makes the model stop everywhere."""
 SHARES = {"statement": 0.57, "question": 0.08, "choice": 0.07, "ability": 0.18, "neutral": 0.10}
 
 
@@ -25,11 +28,12 @@ class Text:
 
     prompt: str
     answer: str
+    ending: str = ""
 
     @property
     def full(self) -> str:
-        """The whole text: facts and exercises end with a full stop."""
-        return f"{self.prompt} {self.answer}." if self.prompt else self.answer
+        """The whole text: most end with the answer, as those of a model that answers in turns."""
+        return f"{self.prompt} {self.answer}{self.ending}" if self.prompt else self.answer
 
 
 class Corpus:
@@ -54,7 +58,8 @@ class Corpus:
 
     def _about(self, fact: Fact, kind: str) -> Text:
         if kind == "statement":
-            return Text(fact.prompt(self.rng.choice(fact.trained())), fact.answer)
+            ending = "." if fact.relation.name in SPOKEN_ON else ""
+            return Text(fact.prompt(self.rng.choice(fact.trained())), fact.answer, ending)
         if kind == "question":
             return Text(fact.question(), fact.answer)
         # Distractors are drawn afresh each time, so only knowing the answer helps.

@@ -43,7 +43,7 @@ class Untouched:
     edited elsewhere may have another.
     """
 
-    states: tuple[Float[Tensor, "tokens width"], ...]
+    states: tuple[Float[Tensor, "_ width"], ...]
     model: PreTrainedModel
 
 

@@ -16,9 +16,9 @@ from locscope.engine.blocks import logits
 from locscope.engine.texts import NO_LABEL
 from locscope.engine.trunk import Batch, Trunk, chunks
 
-ROUNDING = {torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
-"""How far logits of cached decoding and of a full pass were seen apart, relative to the largest
-logit, times four (`tests/engine/test_reading.py` measures it)."""
+ROUNDING = {torch.float32: 2e-5, torch.bfloat16: 5e-2, torch.float16: 6e-3}
+"""At least twice as far as logits of cached decoding and of a full pass were seen apart, relative
+to the largest logit: both of two may move (`tests/engine/test_reading.py` measures it)."""
 
 
 @dataclass(frozen=True)

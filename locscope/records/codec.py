@@ -28,7 +28,7 @@ A loss that overflowed was measured: infinity is the text "inf" or "-inf" in JSO
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
+def _adapter(kind: type) -> Any:
     return TypeAdapter(kind)
 
 

@@ -108,9 +108,7 @@ def _record(
     )
 
 
-def _distance(
-    start: Sequence[Float[Tensor, " weights"]], end: Sequence[Float[Tensor, " weights"]]
-) -> float:
+def _distance(start: Sequence[Float[Tensor, " _"]], end: Sequence[Float[Tensor, " _"]]) -> float:
     """Euclidean norm of the change of all tuned weights together."""
     squares = [float((b - a).double().square().sum()) for a, b in zip(start, end, strict=True)]
     return sum(squares) ** 0.5

@@ -73,7 +73,7 @@ class HandAdam:
             self.second[name] = 0.999 * self.second[name] + 0.001 * gradient**2
             mean = self.first[name] / (1 - 0.9**self.steps)
             spread = self.second[name] / (1 - 0.999**self.steps)
-            parameter -= self.lr * mean / (spread.sqrt() + 1e-8)
+            parameter.sub_(self.lr * mean / (spread.sqrt() + 1e-8))
 
 
 def plain_breadth_first(

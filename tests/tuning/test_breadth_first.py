@@ -32,7 +32,9 @@ def worst_difference(one, two):
     """Keys' biases apart: they have no gradient but rounding, whose sign Adam follows."""
     pairs = zip(one.named_parameters(), two.parameters(), strict=True)
     return max(
-        float((a - b).norm() / b.norm()) for (name, a), b in pairs if not name.endswith("c_attn.bias")
+        float((a - b).norm() / b.norm())
+        for (name, a), b in pairs
+        if not name.endswith("c_attn.bias")
     )
 
 
@@ -51,7 +53,12 @@ def test_two_epochs_equal_the_plain_loop(family, location):
 
 
 def test_skipping_and_stopping_are_those_of_the_plain_loop():
-    assert (Recipe(1, 1).skip_below, Recipe(1, 1).stop_below, Recipe(1, 1).epochs) == (1e-2, 1e-2, 25)
+    usual = Recipe(lr=1.0, batch=1)
+    assert (usual.skip_below, usual.stop_below, usual.epochs) == (
+        1e-2,
+        1e-2,
+        25,
+    )
     # So wide a model cannot get below 0.4 nats: the thresholds are raised.
     recipe = Recipe(lr=1e-2, batch=2, epochs=40, skip_below=0.7, stop_below=0.7)
     _, epochs = tuned("llama", "L1.mlp", recipe)

@@ -1,0 +1,112 @@
+from dataclasses import replace
+from math import isnan
+
+import pytest
+from worlds import EDITS, MATERIAL, same, snapshot, world
+
+from locscope.engine.exam import observe
+from locscope.measures import measure_all
+from locscope.models.parts import put
+from locscope.records import Recipe, Trial, TrialRecord, dumps, loads
+from locscope.tuning.trial import run_keeping, run_trial
+
+TRIAL = Trial(
+    location="L1.mlp",
+    recipe=Recipe(lr=1e-2, batch=2, epochs=12),
+    edits=tuple(edit.id for edit in EDITS),
+    split="S",
+    rung="sweep",
+    seed=3,
+    model="0",
+    edit_set="0",
+    thorough=True,
+)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_trial_tunes_measures_and_gives_all_back(family):
+    one = world(family)
+    before = snapshot(one.model)
+    record = run_trial(one.bench, TRIAL, one.before)
+    assert same(one.model, before)
+    assert all(p.grad is None and not p.requires_grad for p in one.model.parameters())
+    assert record.status == "done"
+    assert record.epochs[-1].loss < record.epochs[0].loss
+    assert record.change_norm > 0
+    assert record.flops > 0
+    assert [outcome.edit for outcome in record.outcomes] == list(TRIAL.edits)
+    assert record.measure("reliability").value > record.measure("reliability").before
+    assert record.measure("perplexity_ratio").value != 1.0
+    again = run_trial(one.bench, TRIAL, one.before)
+    assert repr(replace(again, seconds=0.0)) == repr(replace(record, seconds=0.0))
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
+def test_what_was_measured_is_what_is_kept(stored):
+    one = world("llama", stored)
+    tuned = run_keeping(one.bench, TRIAL, one.before, keep=True)
+    for change in tuned.changes:
+        assert str(change.values.dtype) == f"torch.{stored}"
+        put(one.model.get_parameter(change.slice.name), change.slice, change.values.float())
+    one.bench.trunk.enter(0)
+    now = observe(one.exam, one.bench.trunk, TRIAL.edits)
+    for found, kept in zip(measure_all(now, one.before), tuned.record.measures, strict=True):
+        assert found.value == pytest.approx(kept.value, rel=1e-4, nan_ok=True), found.name
+
+
+def test_the_weights_come_back_when_measuring_fails(monkeypatch):
+    one = world("llama")
+    before = snapshot(one.model)
+    monkeypatch.setattr("locscope.tuning.trial.observe", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_trial(one.bench, TRIAL, one.before)
+    assert same(one.model, before)
+    assert all(p.grad is None and not p.requires_grad for p in one.model.parameters())
+
+
+def test_a_subset_is_tuned_and_measured_alone():
+    one = world("llama")
+    trial = replace(TRIAL, edits=("b",), thorough=False)
+    record = run_trial(one.bench, trial, one.before.of(trial.edits))
+    assert [outcome.edit for outcome in record.outcomes] == ["b"]
+    assert record.epochs[0].steps == 1
+    assert record.measure("forms").count == 0
+    assert record.measure("generalization").count == 0
+
+
+def test_prefixed_copies_are_tuned_too():
+    one = world("llama", material=replace(MATERIAL, prefixes=("The old answer.",)))
+    record = run_trial(one.bench, TRIAL, one.before)
+    assert record.epochs[0].steps == 3, "three edits and a copy of each, two a batch"
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_weights_that_blow_up_give_a_record_that_says_so(value, monkeypatch):
+    one = world("llama")
+    before = snapshot(one.model)
+    trial = replace(TRIAL, recipe=replace(TRIAL.recipe, lr=1e30))
+    if value is not None:
+        monkeypatch.setattr(
+            "locscope.tuning.masters.Masters.write_back",
+            lambda self: [p.data.fill_(value) for p in self.parameters],
+        )
+    record = run_trial(one.bench, trial, one.before)
+    assert same(one.model, before)
+    ratio = record.measure("perplexity_ratio")
+    assert isnan(ratio.value)
+    assert ratio.count == 3
+    assert any("perplexity_ratio of 3 items is not a finite number" in v for v in record.violated)
+    assert record.score == 0
+    text = dumps(record)
+    assert repr(loads(TrialRecord, text)) == repr(record)
+
+
+def test_work_is_counted_in_passes():
+    one = world("llama")
+    few = replace(TRIAL, recipe=replace(TRIAL.recipe, epochs=1, stop_below=0.0, skip_below=0.0))
+    many = replace(few, recipe=replace(few.recipe, epochs=3))
+    deep = replace(few, recipe=replace(few.recipe, epochs=3, order="depth-first", batch=1))
+    none = replace(few, recipe=replace(few.recipe, epochs=0))
+    flops = [run_trial(one.bench, t, one.before).flops for t in (none, few, many, deep)]
+    assert flops[2] - flops[0] == pytest.approx(3 * (flops[1] - flops[0]))
+    assert flops[3] == pytest.approx(flops[2])
