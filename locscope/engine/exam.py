@@ -179,11 +179,13 @@ def observe(
 ) -> Observation:
     """Asks the model, as it is now, about the given edits, the abilities and the neutral texts.
 
-    Only a thorough observation asks other forms and multi-hop questions.
+    Only a thorough observation asks other forms and multi-hop questions, and reads the neutral
+    texts a second time without special tokens.
     """
-    questions = exam.of(edits)
+    questions, neutral = exam.of(edits), exam.neutral
     if not thorough:
         questions = tuple(replace(one, forms=(), multihop=()) for one in questions)
+        neutral = replace(neutral, bare=())
     asked = [question for one in questions for question in _all_of(one)]
     answers = ask(exam.speaker, trunk, [*asked, *exam.abilities])
     replies = iter(answers)
@@ -194,7 +196,7 @@ def observe(
         ability_items=exam.ability_items,
         abilities=tuple(replies),
         right_abilities=tuple(question.wanted for question in exam.abilities),
-        drift=drift(trunk, exam.neutral, exam.untouched),
+        drift=drift(trunk, neutral, exam.untouched),
         prompt_format=exam.prompt_format,
     )
 

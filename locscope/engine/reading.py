@@ -19,6 +19,8 @@ from locscope.engine.trunk import Batch, Trunk, chunks
 ROUNDING = {torch.float32: 2e-5, torch.bfloat16: 5e-2, torch.float16: 6e-3}
 """At least twice as far as logits of cached decoding and of a full pass were seen apart, relative
 to the largest logit: both of two may move (`tests/engine/test_reading.py` measures it)."""
+POSITIONS = 2048
+"""Positions whose logits are held at a time: 1 GB of float32 at 128k tokens."""
 
 
 @dataclass(frozen=True)
@@ -63,30 +65,53 @@ def _blank(count: int) -> Reading:
     )
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """Of every position: the arg-max (the lowest id at a tie), whether the second best is too
+    close to it, and the log-probability of the label."""
+
+    best: Int[Tensor, " scored"]
+    close: Bool[Tensor, " scored"]
+    logprob: Float[Tensor, " scored"]
+
+
 def _read_batch(trunk: Trunk, batch: Batch) -> Reading:
     scored, count = batch.scored, batch.scored.shape[0]
-    scores = logits(trunk.model, trunk.final(batch)[scored])
     row, label = scored.nonzero()[:, 0], batch.labels[scored]
-    best, close = _best(scores, ROUNDING[trunk.model.dtype])
-    hit, labelled = best == label, label != NO_LABEL
+    seen = _see(trunk, trunk.final(batch)[scored], label)
+    hit, labelled = seen.best == label, label != NO_LABEL
     last = torch.ones_like(row, dtype=torch.bool)
     last[:-1] = row[1:] != row[:-1]
-    logprob = scores.log_softmax(-1).gather(1, label.clamp(min=0)[:, None])[:, 0]
     return Reading(
         said=_count(row, ~hit & ~last, count) == 0,
-        after=best[last],
-        sure=_count(row, close, count) == 0,
+        after=seen.best[last],
+        sure=_count(row, seen.close, count) == 0,
         token_accuracy=_mean(row, hit.float(), labelled, count),
-        logprob=_mean(row, logprob, labelled, count),
+        logprob=_mean(row, seen.logprob, labelled, count),
     )
 
 
-def _best(
-    scores: Float[Tensor, "scored vocabulary"], rounding: float
-) -> tuple[Int[Tensor, " scored"], Bool[Tensor, " scored"]]:
-    """The arg-max of every position (the lowest id at a tie), and if the second is too close."""
+def _see(
+    trunk: Trunk, hidden: Float[Tensor, "scored width"], label: Int[Tensor, " scored"]
+) -> _Seen:
+    """Goes through the positions in pieces: all logits of a large vocabulary would be gigabytes."""
+    pieces = zip(hidden.split(POSITIONS), label.split(POSITIONS), strict=True)
+    seen = [_see_some(trunk, *piece) for piece in pieces]
+    return _Seen(
+        best=torch.cat([one.best for one in seen]),
+        close=torch.cat([one.close for one in seen]),
+        logprob=torch.cat([one.logprob for one in seen]),
+    )
+
+
+def _see_some(
+    trunk: Trunk, hidden: Float[Tensor, "some width"], label: Int[Tensor, " some"]
+) -> _Seen:
+    scores = logits(trunk.model, hidden)
     top = scores.topk(2, dim=-1).values
-    return scores.argmax(-1), top[:, 0] - top[:, 1] <= rounding * scores.abs().amax(-1)
+    rounding = ROUNDING[trunk.model.dtype] * scores.abs().amax(-1)
+    logprob = scores.log_softmax(-1).gather(1, label.clamp(min=0)[:, None])[:, 0]
+    return _Seen(scores.argmax(-1), top[:, 0] - top[:, 1] <= rounding, logprob)
 
 
 def _count(
