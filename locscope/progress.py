@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar, final
 
 Item = TypeVar("Item")
@@ -44,13 +45,20 @@ class Silent(Progress):
         """Ignored."""
 
 
-def track(progress: Progress, stage: str, items: Iterable[Item]) -> Iterator[Item]:
+@contextmanager
+def stage(progress: Progress, name: str, total: int) -> Iterator[None]:
+    """A stage of `total` steps, which the block advances; it ends also when the block fails."""
+    progress.start(name, total)
+    try:
+        yield
+    finally:
+        progress.finish()
+
+
+def track(progress: Progress, name: str, items: Iterable[Item]) -> Iterator[Item]:
     """Yields the items as one stage, a step for each; the stage ends also when the loop breaks."""
     items = list(items)
-    progress.start(stage, len(items))
-    try:
+    with stage(progress, name, len(items)):
         for item in items:
             yield item
             progress.advance(str(item) if isinstance(item, str) else "")
-    finally:
-        progress.finish()

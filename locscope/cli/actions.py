@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from locscope.cli.listener import listener
 from locscope.records import Measure, dumps
@@ -34,7 +35,8 @@ def search(
     from locscope.verbs.search import search as run
 
     progress = listener()
-    found = run(plan_search(settings, output), progress, fresh=fresh, command=command)
+    plan = plan_search(settings, output, progress)
+    found = run(plan, progress, fresh=fresh, command=command)
     if format == "json":
         _say(search_json(found.inputs))
     else:
@@ -126,7 +128,7 @@ def _number(value: float) -> str:
 def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in rows:
-        table.add_row(name, value)
+        table.add_row(Text(name), Text(value))
     Console().print(table)
 
 

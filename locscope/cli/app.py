@@ -120,11 +120,8 @@ def search(
 
         made = actions.search_settings(settings, wanted)
         if dry_run:
-            ok = actions.check(made, format)
-        else:
-            ok = actions.search(
-                made, output, fresh, format, shlex.join(["locscope", *sys.argv[1:]])
-            )
+            raise typer.Exit(0 if actions.check(made, format) else 2)
+        ok = actions.search(made, output, fresh, format, shlex.join(["locscope", *sys.argv[1:]]))
     raise typer.Exit(0 if ok else NOTHING_MET)
 
 

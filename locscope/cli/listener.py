@@ -39,14 +39,16 @@ class Terminal(Progress):
         self._bars.update(self._bars.task_ids[self._open[-1]], advance=1, note=note)
 
     def finish(self) -> None:
-        """The innermost bar stays as it is."""
+        """The innermost bar stays as it is; the next ones begin anew."""
         self._open.pop()
         if not self._open:
             self._bars.stop()
+            for task in self._bars.task_ids:
+                self._bars.remove_task(task)
 
     def say(self, line: str) -> None:
         """A line above the bars."""
-        self._bars.console.print(line, style="dim", highlight=False)
+        self._bars.console.print(line, style="dim", highlight=False, markup=False)
 
 
 @final
@@ -79,7 +81,7 @@ class Lines(Progress):
 
     def say(self, line: str) -> None:
         """A line."""
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @final

@@ -125,4 +125,6 @@ def _answer(
         assert ending is not None
         return Answer(question.wanted, ending == "stop", ending, False, accuracy, logprob)
     strict = output.ending == "stop" and output.ids == question.ids
-    return Answer(output.text, strict, output.ending, True, accuracy, logprob)
+    # Given up as it cannot match any more: what is shown of it ends in an ellipsis.
+    text = f"{output.text}…" if output.ending == "given up" else output.text
+    return Answer(text, strict, output.ending, True, accuracy, logprob)

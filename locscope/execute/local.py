@@ -1,6 +1,6 @@
 """Runs trials one after the other on this machine, in layer order, for the trunk's sake."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +8,7 @@ import torch
 from locscope.engine.exam import Observation
 from locscope.errors import OutOfMemory
 from locscope.locations import Location
-from locscope.progress import Progress
+from locscope.progress import Progress, stage
 from locscope.records import Trial, TrialRecord
 from locscope.tuning.trial import Bench, run_trial
 
@@ -30,30 +30,18 @@ class Worker:
     progress: Progress
 
 
-def run_trials(worker: Worker, stage: str, trials: Sequence[Trial]) -> tuple[TrialRecord, ...]:
+def run_trials(worker: Worker, name: str, trials: Sequence[Trial]) -> tuple[TrialRecord, ...]:
     """The records of the trials, in their order; those already known are not run again."""
-    found: dict[str, TrialRecord] = {}
-    worker.progress.start(stage, len(trials))
-    try:
-        for trial in _by_layer(trials):
-            found[trial.id] = _record_of(worker, trial)
+    once = {trial.id: trial for trial in trials}
+    known = {key: worker.known(key) for key in once}
+    found = {key: record for key, record in known.items() if record is not None}
+    missing = [trial for key, trial in once.items() if key not in found]
+    with stage(worker.progress, name, len(missing)):
+        for trial in sorted(missing, key=lambda one: Location.parse(one.location).lowest):
+            found[trial.id] = _run_within_memory(worker, trial)
+            worker.keep(found[trial.id])
             worker.progress.advance(_note(found[trial.id]))
-    finally:
-        worker.progress.finish()
     return tuple(found[trial.id] for trial in trials)
-
-
-def _by_layer(trials: Sequence[Trial]) -> Iterator[Trial]:
-    yield from sorted(trials, key=lambda trial: Location.parse(trial.location).lowest)
-
-
-def _record_of(worker: Worker, trial: Trial) -> TrialRecord:
-    known = worker.known(trial.id)
-    if known is not None:
-        return known
-    record = _run_within_memory(worker, trial)
-    worker.keep(record)
-    return record
 
 
 def _run_within_memory(worker: Worker, trial: Trial) -> TrialRecord:

@@ -3,8 +3,8 @@
 from math import nan
 
 from locscope.engine.exam import Observation
-from locscope.measures.outcomes import pooled_interval
 from locscope.records import Measure
+from locscope.scoring.statistics import ratio_interval
 
 PROTOCOL = "KL(untouched || tuned) on neutral texts, nats per token, pooled"
 
@@ -14,7 +14,7 @@ def measure(now: Observation, before: Observation) -> Measure:  # noqa: ARG001
     tokens = now.drift.tokens
     if not tokens:
         return Measure("kl", nan, 0, PROTOCOL)
-    interval = pooled_interval(now.drift.divergences, tokens)
+    interval = ratio_interval(now.drift.divergences, tokens)
     return Measure(
         "kl", interval.value, len(tokens), PROTOCOL, interval.low, interval.high, before=0.0
     )

@@ -5,7 +5,7 @@ from locscope.measures.outcomes import edit_measure, mean
 from locscope.records import Measure
 from locscope.scoring.text import normalised_match
 
-PROTOCOL = "greedy output of neighbours, normalised match with the stated answer"
+PROTOCOL = "greedy output of neighbours, at most 10 tokens, normalised match with the stated answer"
 
 
 def measure(now: Observation, before: Observation) -> Measure:

@@ -1,11 +1,12 @@
 """What one edit's answers are worth, and how such values become a measure."""
 
-from collections.abc import Callable, Iterable, Sequence
-from math import isfinite, isnan, nan
+from collections.abc import Callable, Iterable
+from math import isnan, nan
 
+from locscope.edits.splits import groups
 from locscope.engine.exam import EditAnswers, EditQuestions, Observation
 from locscope.records import EditOutcome, Measure
-from locscope.scoring.statistics import Interval, mean_interval
+from locscope.scoring.statistics import mean_interval
 from locscope.scoring.text import normalised_match
 
 EditValue = Callable[[EditQuestions, EditAnswers], float]
@@ -55,25 +56,13 @@ def mean(values: Iterable[float]) -> float:
     return sum(listed) / len(listed) if listed else nan
 
 
-def pooled_interval(sums: Sequence[float], tokens: Sequence[int]) -> Interval:
-    """The mean per token of sums over texts, with a bootstrap interval over the texts.
-
-    A sum that is not finite makes the value so, and leaves no interval.
-    """
-    typical = sum(tokens) / len(tokens)
-    # Weighted so that the plain mean over texts is the pooled one.
-    weighted = [value / typical for value in sums]
-    if not all(map(isfinite, weighted)):
-        return Interval(sum(weighted) / len(weighted), nan, nan, len(weighted))
-    return mean_interval(weighted)
-
-
 def edit_measure(
     name: str, value: EditValue, protocol: str, now: Observation, before: Observation
 ) -> Measure:
     """The mean of a value over the edits that have one, with its interval and the value before."""
     values = _values(value, now)
-    interval = mean_interval(values)
+    # Edits on one subject rise and fall together, so whole groups are drawn.
+    interval = mean_interval(values, groups([asked.edit for asked in now.questions]))
     return Measure(
         name=name,
         value=interval.value,

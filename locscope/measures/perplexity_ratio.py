@@ -3,8 +3,8 @@
 from math import exp, inf, isnan, nan
 
 from locscope.engine.exam import Observation
-from locscope.measures.outcomes import pooled_interval
 from locscope.records import Measure
+from locscope.scoring.statistics import ratio_interval
 
 PROTOCOL = "neutral texts with the tokenizer's special tokens, exp of pooled mean token loss"
 _LARGEST = 709.0
@@ -17,7 +17,7 @@ def measure(now: Observation, before: Observation) -> Measure:
     if not tokens:
         return Measure("perplexity_ratio", nan, 0, PROTOCOL)
     pairs = zip(now.drift.losses, before.drift.losses, strict=True)
-    interval = pooled_interval([after - untouched for after, untouched in pairs], tokens)
+    interval = ratio_interval([after - untouched for after, untouched in pairs], tokens)
     return Measure(
         name="perplexity_ratio",
         value=_exp(interval.value),

@@ -10,8 +10,9 @@ from locscope.records.trials import Measure, Recipe
 class Contender:
     """A location at its own best rate, as chosen on S and as measured on R.
 
-    `role` is recommended, runner-up, depth-rule or random. `score` is the mean over the
-    repetitions on R, with its bootstrap interval over groups of edits.
+    `role` is recommended, runner-up, depth-rule or random. `score` is that of all repetitions on R
+    together (of each edit the mean of its outcomes), with its bootstrap interval over groups of
+    edits; `repetitions` are the scores of each. Measures are means over the repetitions.
     """
 
     role: str

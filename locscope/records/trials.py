@@ -10,9 +10,9 @@ from locscope.records.codec import Number, fingerprint
 class Recipe:
     """How a location is tuned. The defaults are those of LocFT-BF (code, `fine-tune.py`).
 
-    `batch` is in edits, `skip_below` and `stop_below` in nats of mean loss; `prefixes` is how many
-    random-prefix copies of every edit are tuned too; `order` is breadth-first or depth-first;
-    `steps` caps the steps on a sample in depth-first order.
+    `batch` is in rows (edits, and their copies with a random prefix where `prefixes` of each are
+    tuned too), `skip_below` and `stop_below` in nats of mean loss. `order` is breadth-first, where
+    `epochs` caps the passes over all, or depth-first, where it caps the steps on one row.
     """
 
     lr: float

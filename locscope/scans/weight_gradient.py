@@ -30,6 +30,16 @@ def scan(bench: ScanBench) -> tuple[ScanScore, ...]:
     return tuple(score for scores in scored for score in scores)
 
 
+def l1_norm(bench: ScanBench, location: Location) -> float:
+    """The L1 norm of the gradient of the edits' mean loss at a location, each weight once."""
+    model = bench.loaded.model
+    with _gradients(model):
+        _backward(bench)
+        named = dict(model.named_parameters())
+        found = [_gradient(named[piece.name], piece) for piece in slices(model, location)]
+    return sum(float(gradient.double().abs().sum()) for gradient in found)
+
+
 def _backward(bench: ScanBench) -> None:
     """Leaves the gradient of the edits' mean loss in the model."""
     trunk = bench.trunk

@@ -48,6 +48,20 @@ def mean_interval(
     return Interval(float(value), low, high, int(counts.sum()))
 
 
+def ratio_interval(
+    sums: ArrayLike, sizes: ArrayLike, *, seed: int = 0, draws: int = 2000, level: float = 0.95
+) -> Interval:
+    """Total of `sums` over total of `sizes`, with a bootstrap interval over the pairs.
+
+    A sum that is not finite makes the value so, and leaves no interval.
+    """
+    pairs = np.stack([np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)], axis=1)
+    value = float(pairs[:, 0].sum() / pairs[:, 1].sum())
+    drawn = [totals[:, 0] / totals[:, 1] for totals, _ in _draws(pairs, pairs, seed, draws)]
+    low, high = _bounds(drawn, level)
+    return Interval(value, low, high, len(pairs))
+
+
 def paired_margin(
     a: ArrayLike,
     b: ArrayLike,

@@ -12,7 +12,6 @@ from locscope.scoring.statistics import Interval, overlaps_zero, paired_margin
 from locscope.selection.choice import Best
 
 TERMS = ("reliability", "generalization", "locality")
-PERCENT = frozenset(TERMS)
 
 
 @dataclass(frozen=True)
@@ -65,14 +64,17 @@ def recommend(context: Context, confirmed: Sequence[Confirmed]) -> Recommendatio
 
 
 def pooled(records: Sequence[TrialRecord]) -> tuple[Measure, ...]:
-    """Every measure as its mean over the repetitions; ends of intervals are means too."""
+    """Every measure as its mean over the repetitions that have it; so too its interval and count.
+
+    A mean of intervals is as wide as one repetition's: on the safe side.
+    """
     names = [measure.name for measure in records[0].measures]
     return tuple(_pooled_measure([record.measure(name) for record in records]) for name in names)
 
 
 def _pooled_measure(found: Sequence[Measure]) -> Measure:
     def average(field: str) -> float:
-        values = [getattr(measure, field) for measure in found]
+        values = [getattr(measure, field) for measure in found if measure.count]
         return float(np.mean(values)) if values else nan
 
     return replace(
@@ -81,7 +83,7 @@ def _pooled_measure(found: Sequence[Measure]) -> Measure:
         low=average("low"),
         high=average("high"),
         before=average("before"),
-        count=sum(measure.count for measure in found),
+        count=round(float(np.mean([measure.count for measure in found]))),
     )
 
 
@@ -142,7 +144,8 @@ def _groups(context: Context) -> list[range]:
 def _nothing_learned(best: Contender) -> tuple[str, ...]:
     if isnan(best.score):
         return ("nothing could be measured",)
-    return ("no place learned the edits: the score is 0",) if best.score <= 0 else ()
+    zero = [one.name for one in best.measures if one.name in TERMS and one.value <= 0]
+    return (f"the score is 0, as {' and '.join(zero)} is",) if best.score <= 0 else ()
 
 
 def _is_tie(margin: Margin) -> bool:

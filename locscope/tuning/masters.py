@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -11,14 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from locscope.models.parts import Slice, put, take
-
-
-@dataclass(frozen=True)
-class Change:
-    """The tuned weights of one slice, as they are in the model (on the host)."""
-
-    slice: Slice
-    values: Float[Tensor, " weights"]
+from locscope.models.save import Change
 
 
 @final

@@ -17,9 +17,10 @@ from locscope.measures import measure_all
 from locscope.measures.outcomes import outcome_of
 from locscope.models.load import Loaded
 from locscope.models.parts import Slice, slices
+from locscope.models.save import Change
 from locscope.records import Epoch, Recipe, Trial, TrialRecord
-from locscope.scoring.objectives import OBJECTIVES, score, violations
-from locscope.tuning.masters import Change, borrowed
+from locscope.scoring.objectives import objective, score, violations
+from locscope.tuning.masters import borrowed
 from locscope.tuning.orders import order_of
 
 
@@ -89,7 +90,8 @@ def _record(
     bench: Bench, trial: Trial, now: Observation, before: Observation, work: _Work
 ) -> TrialRecord:
     measures = measure_all(now, before)
-    total = score(measures)
+    aim = objective(bench.objective)
+    total = score(measures, aim.terms)
     return TrialRecord(
         trial=trial,
         status="done",
@@ -104,7 +106,7 @@ def _record(
         decoded=sum(answer.decoded for answer in now.answers),
         seconds=work.seconds,
         flops=work.flops,
-        violated=violations(measures, OBJECTIVES[bench.objective].bounds),
+        violated=violations(measures, aim.bounds),
     )
 
 
@@ -117,7 +119,10 @@ def _distance(start: Sequence[Float[Tensor, " _"]], end: Sequence[Float[Tensor, 
 def _flops(
     bench: Bench, recipe: Recipe, lowest: int, rows: Sequence[int], epochs: Sequence[Epoch]
 ) -> float:
-    """Operations of the tuning steps; measuring adds one forward pass over the sheet."""
+    """Operations of the tuning steps, and of one forward pass over what is measured.
+
+    What is measured is taken as the share of the sheet that the trial's edits have.
+    """
     shape, sheet = shape_of(bench.loaded.info), bench.exam.sheet
     index = torch.tensor(rows)
     tokens = int(sheet.lengths[index].sum())
@@ -125,6 +130,7 @@ def _flops(
     # In batches, as depth-first order does not go over all rows equally often.
     batches = sum(epoch.steps + epoch.skipped for epoch in epochs)
     one_pass = len(rows) if recipe.order == "depth-first" else ceil(len(rows) / recipe.batch)
-    whole = sheet.ids.numel()
+    share = len(rows) / sum(len(one.training) for one in bench.exam.edits)
+    whole = int(sheet.ids.numel() * share)
     tuning = step_flops(shape, tokens, scored, lowest) * batches / one_pass
     return tuning + forward_flops(shape, whole, whole, lowest)

@@ -7,10 +7,11 @@ from locscope.edits import read_edits
 from locscope.edits.checks import find_conflicts, resolve_conflicts
 from locscope.edits.splits import groups
 from locscope.engine.cost import forward_flops, shape_of, step_flops
-from locscope.models.load import peek
+from locscope.models.load import peek, pick_device
 from locscope.records import Edit, ModelInfo
 from locscope.settings import SearchSettings
 from locscope.tuning.orders import default_batch
+from locscope.verbs.plan import check_parts, split_edits
 
 GIB = 1 << 30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -48,6 +49,9 @@ def check(settings: SearchSettings) -> CheckResult:
     conflicts = find_conflicts(found.edits)
     blocked = bool(conflicts) and settings.conflicts is None
     edits = found.edits if blocked else resolve_conflicts(found.edits, settings.conflicts).edits
+    check_parts(settings, info)
+    if not blocked:
+        split_edits(settings)
     lines = [
         *_about_model(info, settings),
         Line("edits", f"{len(edits)} of {found.total} in {found.name} ({found.format} format)"),
@@ -92,17 +96,22 @@ def _estimate(info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings) 
     block = max(one.parameters for one in info.grid)
     weights = info.parameters * BYTES[info.dtype]
     tuned = block * (4 * 4 + BYTES[info.dtype])
-    logits = 4 * info.vocabulary * 8 * default_batch(len(edits))
+    batch = settings.batch_size or default_batch(len(edits))
+    logits = 4 * info.vocabulary * 8 * batch
     total = weights + tuned + tokens * width + logits
     flops = _search_flops(info, edits, settings, tokens)
-    place = "cuda" if settings.device.startswith("cuda") else "cpu"
+    place = pick_device(settings.device).type
+    rate = GOOD_RATE.get(place, GOOD_RATE["cpu"])
     return [
         Line(
             "memory",
             f"about {total / GIB:.2f} GiB: weights {weights / GIB:.2f}, tuned block "
             f"with optimiser {tuned / GIB:.2f}, trunk {tokens * width / GIB:.2f}",
         ),
-        Line("work", f"about {flops:.1e} operations, {_time(flops / GOOD_RATE[place])} on {place}"),
+        Line(
+            "work",
+            f"about {flops:.1e} operations, {_time(flops / rate)} on {place}",
+        ),
     ]
 
 
@@ -122,7 +131,7 @@ def _tokens(edits: Sequence[Edit]) -> int:
 def _search_flops(
     info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings, tokens: int
 ) -> float:
-    """A full run of epochs for every trial: an upper bound, as tuning stops when it has learned."""
+    """A full run of epochs for every trial: too much where tuning stops as it has learned."""
     shape, half = shape_of(info), settings.share
     own = int(sum(len(e.prompt + e.target) for e in edits) * TOKENS_PER_CHARACTER * half)
     scored = len(edits) * 4 * half
@@ -130,7 +139,7 @@ def _search_flops(
     trial = settings.epochs * step_flops(shape, own, int(scored), middle)
     trial += forward_flops(shape, int(tokens * half), int(tokens * half), middle)
     count = len([one for one in info.grid if one.part in settings.parts])
-    return trial * (count + 3 * settings.finalists + 4 * settings.repetitions)
+    return trial * (count + 3 * (settings.finalists + 2) + 4 * settings.repetitions)
 
 
 def _time(seconds: float) -> str:

@@ -1,41 +1,40 @@
 """`edit`: tune one location on all edits and save the model, so that it is what was measured."""
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
-from torch import Tensor
 
 import locscope
 from locscope.edits import EditSet
 from locscope.errors import UsageError
 from locscope.locations import Location
+from locscope.models.aliases import resolve
 from locscope.models.load import Loaded
-from locscope.models.parts import put, slices
+from locscope.models.parts import slices
 from locscope.models.save import save_edited
-from locscope.progress import Progress
-from locscope.records import Recipe, Trial, TrialRecord, dumps
-from locscope.runs.recommendation import read_recommendation
-from locscope.scans import run_scan
+from locscope.progress import Progress, stage
+from locscope.records import Recipe, Trial, TrialRecord
+from locscope.runs.note import EditNote, write_note
+from locscope.runs.recommendation import EditConfig, read_recommendation
 from locscope.scans.bench import ScanBench
+from locscope.scans.weight_gradient import l1_norm
 from locscope.selection.candidates import FIRST_STEP, rounded
 from locscope.settings import EditSettings
-from locscope.tuning.masters import Change
 from locscope.tuning.orders import default_batch
 from locscope.tuning.trial import Bench, run_keeping
 from locscope.verbs.session import Session, load_edits, open_model, open_session
 
-NOTE = "locscope.json"
-"""Written beside the weights: what the model was before, and what was done to it."""
+BY_CONFIG = ("location", "lr", "batch_size", "epochs", "prefixes", "prompt_format")
+"""Settings that a recommendation decides."""
 
 
 @dataclass(frozen=True)
 class EditPlan:
-    """What will be tuned, on what; `recipe` lacks only a rate that the gradient will tell."""
+    """What will be tuned, on what; without a rate, the gradient will tell one."""
 
     settings: EditSettings
     loaded: Loaded
+    base: str
     edit_set: EditSet
     location: Location
     recipe: Recipe
@@ -45,28 +44,29 @@ class EditPlan:
 
 def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> EditPlan:
     """Reads and checks everything; nothing is written and nothing tuned."""
-    if (config is None) == (settings.location is None):
-        raise UsageError("say where to tune: give either --config or --location")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} is there already: choose another --output")
-    edit_set = load_edits(settings)
-    batch = settings.batch_size or default_batch(len(edit_set.edits))
-    recipe = Recipe(
-        lr=settings.lr or 0.0,
-        batch=batch,
-        epochs=settings.epochs,
-        prefixes=settings.prefixes,
-        prompt_format=settings.prompt_format,
+    wanted = _from_config(settings, config) if config else _from_settings(settings)
+    recipe = wanted.recipe
+    settings = settings.model_copy(
+        update={"model": wanted.model, "prompt_format": recipe.prompt_format}
     )
-    place = settings.location or ""
-    if config is not None:
-        wanted = read_recommendation(config)
-        place, recipe = wanted.location, wanted.recipe
-        settings = settings.model_copy(update={"prompt_format": recipe.prompt_format})
-    location = Location.parse(place)
+    edit_set = load_edits(settings)
+    if recipe.batch == 0:
+        recipe = replace(recipe, batch=default_batch(len(edit_set.edits)))
+    location, source = Location.parse(wanted.location), resolve(settings.model)
     loaded = open_model(settings)
     slices(loaded.model, location)
-    return EditPlan(settings, loaded, edit_set, location, recipe, recipe.lr == 0.0, output)
+    return EditPlan(
+        settings=settings,
+        loaded=loaded,
+        base=str(source.path) if source.kind == "directory" else settings.model,
+        edit_set=edit_set,
+        location=location,
+        recipe=recipe,
+        find_rate=config is None and settings.lr is None,
+        output=output,
+    )
 
 
 def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
@@ -74,14 +74,14 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
     session = open_session(
         plan.settings, plan.loaded, plan.edit_set, progress, prefixes=plan.recipe.prefixes
     )
-    recipe = plan.recipe
+    recipe, ids = plan.recipe, tuple(edit.id for edit in plan.edit_set.edits)
     if plan.find_rate:
-        recipe = replace(recipe, lr=_rate(plan, session, progress))
+        recipe = replace(recipe, lr=_rate(plan, session, ids, progress))
         progress.say(f"learning rate {recipe.lr:g}, where trials of a search start")
     trial = Trial(
         location=str(plan.location),
         recipe=recipe,
-        edits=tuple(edit.id for edit in plan.edit_set.edits),
+        edits=ids,
         split="all",
         rung="edit",
         seed=plan.settings.seed,
@@ -89,68 +89,59 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
         edit_set=plan.edit_set.fingerprint,
         thorough=True,
     )
-    progress.start(f"tuning {plan.location}", 1)
-    tuned = run_keeping(
-        Bench(plan.loaded, session.exam, session.trunk), trial, session.before, keep=True
-    )
-    progress.finish()
+    bench = Bench(plan.loaded, session.exam, session.trunk)
+    with stage(progress, f"tuning {plan.location}", 1):
+        tuned = run_keeping(bench, trial, session.before, keep=True)
     assert plan.loaded.directory is not None
-    save_edited(plan.loaded.directory, plan.output, _tensors(plan.loaded, tuned.changes))
-    _write_note(plan, tuned.record)
+    save_edited(plan.loaded.directory, plan.output, tuned.changes)
+    write_note(
+        plan.output,
+        EditNote(
+            schema_number=1,
+            base=plan.base,
+            base_hash=plan.loaded.info.hash,
+            version=locscope.__version__,
+            edits=plan.settings.edits,
+            record=tuned.record,
+        ),
+    )
     return tuned.record
 
 
-def read_note(directory: Path) -> dict[str, str]:
-    """The base and its hash that were recorded at saving; empty for any other model."""
-    path = directory / NOTE
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_bytes())
-        return {key: str(found[key]) for key in ("base", "base_hash")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"cannot read {path}: give --base instead") from error
-
-
-def _rate(plan: EditPlan, session: Session, progress: Progress) -> float:
-    """The rate at which Adam's first step is predicted to change the loss as a search wants."""
-    ids = tuple(edit.id for edit in plan.edit_set.edits)
-    bench = ScanBench(plan.loaded, session.exam, session.trunk, ids, plan.settings.seed, progress)
-    l1 = {
-        (s.layer, s.part): s.score
-        for s in run_scan("weight-gradient", bench).scores
-        if s.variant == "l1"
-    }
-    total = sum(
-        l1[layer, site.part]
-        for site in plan.location.sites
-        for layer in range(site.first, site.last + 1)
+def _from_settings(settings: EditSettings) -> EditConfig:
+    """Where and how, by the settings; a batch of 0 is still to be chosen, by the edits."""
+    if settings.location is None:
+        raise UsageError("say where to tune: give either --config or --location")
+    recipe = Recipe(
+        lr=settings.lr or 0.0,
+        batch=settings.batch_size or 0,
+        epochs=settings.epochs,
+        prefixes=settings.prefixes,
+        prompt_format=settings.prompt_format,
     )
-    return rounded(FIRST_STEP / total)
+    return EditConfig(settings.model, settings.location, recipe)
 
 
-def _tensors(loaded: Loaded, changes: tuple[Change, ...]) -> dict[str, Tensor]:
-    """Whole parameters with the tuned weights in their places."""
-    named = dict(loaded.model.named_parameters())
-    found: dict[str, Tensor] = {}
-    for change in changes:
-        name = change.slice.name
-        found.setdefault(name, named[name].detach().to("cpu", torch.float32, copy=True))
-        put(found[name], change.slice, change.values.float())
-    return found
+def _from_config(settings: EditSettings, config: Path) -> EditConfig:
+    """Where and how, by a recommendation; another model than its own only where it is named."""
+    both = [name for name in BY_CONFIG if name in settings.model_fields_set]
+    if both:
+        raise UsageError(
+            f"--config decides {', '.join(both)} too: give either --config or --location"
+        )
+    wanted = read_recommendation(config)
+    if wanted.recipe.kind != "full":
+        raise UsageError(f"{config}: recipe '{wanted.recipe.kind}' is unknown: there is full")
+    named = "model" in settings.model_fields_set
+    return replace(wanted, model=settings.model) if named else wanted
 
 
-def _write_note(plan: EditPlan, record: TrialRecord) -> None:
-    base = Path(plan.settings.model)
-    note = {
-        "schema": 1,
-        "base": str(base.resolve()) if base.is_dir() else plan.settings.model,
-        "base_hash": plan.loaded.info.hash,
-        "version": locscope.__version__,
-        "location": record.trial.location,
-        "parameters": record.parameters,
-        "edits": plan.settings.edits,
-        "edits_hash": plan.edit_set.fingerprint,
-        "record": json.loads(dumps(record)),
-    }
-    (plan.output / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+def _rate(plan: EditPlan, session: Session, ids: Sequence[str], progress: Progress) -> float:
+    """The rate at which Adam's first step is predicted to change the loss as a search wants."""
+    bench = ScanBench(
+        plan.loaded, session.exam, session.trunk, tuple(ids), plan.settings.seed, progress
+    )
+    norm = l1_norm(bench, plan.location)
+    if not norm > 0:
+        raise UsageError(f"the edits have no gradient at {plan.location}: give --lr")
+    return rounded(FIRST_STEP / norm)

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
-from math import isnan, nan
+from math import nan
 
 from locscope.edits import EditSet
 from locscope.engine.exam import observe
@@ -10,10 +10,10 @@ from locscope.engine.trunk import Trunk
 from locscope.errors import UsageError
 from locscope.measures import NEEDS_BASE, measure_all
 from locscope.models.load import Loaded
-from locscope.progress import Progress
-from locscope.records import Measure
+from locscope.progress import Progress, stage
+from locscope.records import Measure, dumps
+from locscope.runs.note import read_note
 from locscope.settings import EvaluateSettings
-from locscope.verbs.edit import read_note
 from locscope.verbs.session import load_edits, open_model, open_session, with_speaker
 
 NO_BASE = "needs the untouched model: give --base"
@@ -33,10 +33,10 @@ def plan_evaluate(settings: EvaluateSettings) -> EvaluatePlan:
     """Loads both models and the edits; a UsageError where the base is not the recorded one."""
     edit_set = load_edits(settings)
     edited = open_model(settings)
-    note = read_note(edited.directory) if edited.directory else {}
-    name = settings.base or note.get("base")
+    note = read_note(edited.directory) if edited.directory else None
+    name = settings.base or (note.base if note else None)
     base = open_model(settings.model_copy(update={"model": name})) if name else None
-    if base and not settings.base and base.info.hash != note["base_hash"]:
+    if base and note and not settings.base and base.info.hash != note.base_hash:
         raise UsageError(
             f"the base recorded at saving, {name}, has changed since: give --base to use it"
         )
@@ -50,9 +50,9 @@ def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
     base = plan.base or plan.edited
     session = open_session(plan.settings, base, plan.edit_set, progress)
     exam = with_speaker(session.exam, plan.edited)
-    progress.start("asking the edited model", 1)
-    now = observe(exam, Trunk(plan.edited.model, exam.sheet), [e.id for e in plan.edit_set.edits])
-    progress.finish()
+    trunk, ids = Trunk(plan.edited.model, exam.sheet), [e.id for e in plan.edit_set.edits]
+    with stage(progress, "asking the edited model", 1):
+        now = observe(exam, trunk, ids)
     measures = measure_all(now, session.before)
     return measures if plan.base else tuple(map(_without_base, measures))
 
@@ -64,9 +64,9 @@ def evaluate_json(measures: tuple[Measure, ...]) -> str:
 
 
 def _plain(measure: Measure) -> dict[str, float | int | str | None]:
-    number = None if isnan(measure.value) else measure.value
-    plain = {"value": number, "count": measure.count, "protocol": measure.protocol}
-    if number is None:
+    found = json.loads(dumps(measure))
+    plain = {key: found[key] for key in ("value", "count", "protocol", "low", "high", "before")}
+    if plain["value"] is None:
         plain["reason"] = "needs a base" if measure.protocol == NO_BASE else "nothing to judge by"
     return plain
 

@@ -8,7 +8,8 @@ from locscope.errors import LocscopeError, UsageError
 from locscope.records import Edit, Recommendation, ScanResult, Scorecard, TrialRecord
 from locscope.report.comparison import render_comparison
 from locscope.report.inputs import ReportInputs
-from locscope.runs.atomic import write_atomic
+from locscope.report.page import render_report
+from locscope.runs.atomic import explained, write_atomic
 from locscope.runs.folder import read_info
 from locscope.runs.store import iterate, read_record
 from locscope.verbs.publish import publish
@@ -23,7 +24,9 @@ def report(folders: Sequence[Path], output: Path | None = None) -> Path:
     path = output or Path("comparison.html")
     if path.is_dir():
         raise UsageError(f"{path} is a directory: give a file for --output")
-    write_atomic(path, render_comparison(runs))
+    page = render_report(runs[0]) if len(runs) == 1 else render_comparison(runs)
+    with explained(f"write {path}"):
+        write_atomic(path, page)
     return path
 
 

@@ -18,7 +18,7 @@ from locscope.execute.local import Worker, run_trials
 from locscope.progress import Progress
 from locscope.records import Recipe, ScanResult, StageCost, Trial, TrialRecord
 from locscope.report.inputs import ReportInputs
-from locscope.runs.folder import open_run, write_info
+from locscope.runs.folder import open_run, read_info, write_info
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.scans import run_scan
 from locscope.scans.bench import ScanBench
@@ -30,7 +30,6 @@ from locscope.tuning.orders import default_batch
 from locscope.tuning.trial import Bench
 from locscope.verbs.plan import Plan, run_info
 from locscope.verbs.publish import publish
-from locscope.verbs.session import Session, open_session
 
 SCAN = "weight-gradient"
 
@@ -47,35 +46,38 @@ def search(plan: Plan, progress: Progress, *, fresh: bool = False, command: str 
     """Runs a plan in its folder, or goes on where an earlier run of it ended."""
     started, settings = datetime.now().astimezone().isoformat(timespec="seconds"), plan.settings
     with open_run(plan.folder, plan.frozen, fresh=fresh) as folder:
-        for note in folder.notes:
+        for note in (*folder.notes, *plan.session.notes):
             progress.say(note)
-        session = open_session(
-            settings, plan.loaded, plan.edit_set, progress, prefixes=settings.prefixes
-        )
-        steps = _Steps(plan, session, folder, progress)
+        steps = _Steps(plan, folder, progress)
         inputs = steps.run()
-        info = run_info(plan, session.notes, steps.costs, command, started)
+        info = run_info(plan, [*earlier_costs(folder), *steps.costs], command, started)
         inputs = replace(inputs, run=info, command=command, date=started[:10])
         write_info(folder, info)
         publish(folder.path, inputs, plan.loaded.info, settings.edits)
     return Found(plan.folder, inputs)
 
 
+def earlier_costs(folder: PathLike[str]) -> tuple[StageCost, ...]:
+    """What earlier runs of the same search took, where it was finished before."""
+    info = read_info(folder)
+    return () if info is None else info.stages
+
+
 @final
 class _Steps:
     """One run of a plan: its stages in order, each from records and into records."""
 
-    def __init__(
-        self, plan: Plan, session: Session, folder: PathLike[str], progress: Progress
-    ) -> None:
-        self.plan, self.session, self.folder, self.progress = plan, session, folder, progress
+    def __init__(self, plan: Plan, folder: PathLike[str], progress: Progress) -> None:
+        self.plan, self.folder, self.progress = plan, folder, progress
         self.costs: list[StageCost] = []
         self.known = {
             record.trial.id: record for record in iterate(folder, "trial", TrialRecord, progress)
         }
         self.worker = Worker(
-            bench=Bench(plan.loaded, session.exam, session.trunk, plan.settings.objective),
-            before=session.before,
+            bench=Bench(
+                plan.loaded, plan.session.exam, plan.session.trunk, plan.settings.objective
+            ),
+            before=plan.session.before,
             known=self.known.get,
             keep=self._keep,
             progress=progress,
@@ -99,7 +101,7 @@ class _Steps:
         write_record(self.folder, "recommendation", "final", found)
         write_record(self.folder, "scorecard", "final", card)
         return ReportInputs(
-            run=run_info(plan, self.session.notes, self.costs, "", ""),
+            run=run_info(plan, self.costs),
             recommendation=found,
             scans=(gradient,),
             trials=tuple(self.known.values()),
@@ -112,11 +114,11 @@ class _Steps:
         """The weight gradient of S, from its record where there is one."""
         found = read_record(self.folder, "scan", SCAN, ScanResult, self.progress)
         if found is None:
-            plan, session = self.plan, self.session
+            plan = self.plan
             bench = ScanBench(
                 plan.loaded,
-                session.exam,
-                session.trunk,
+                plan.session.exam,
+                plan.session.trunk,
                 plan.chosen,
                 plan.settings.seed,
                 self.progress,

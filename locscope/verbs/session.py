@@ -11,7 +11,7 @@ from locscope.engine.decode import Speaker
 from locscope.engine.exam import Exam, Material, Observation, observe, prepare
 from locscope.engine.trunk import Budget, Trunk
 from locscope.models.load import Loaded, load, stop_ids
-from locscope.progress import Progress
+from locscope.progress import Progress, stage
 from locscope.records import Edit
 from locscope.settings import SharedSettings
 from locscope.verbs.material import gather
@@ -28,6 +28,7 @@ class Session:
     exam: Exam
     before: Observation
     trunk: Trunk
+    material: Material
     notes: tuple[str, ...]
 
 
@@ -78,23 +79,21 @@ def open_session(
     progress: Progress,
     *,
     prefixes: int = 0,
-    home: Path | None = None,
 ) -> Session:
-    """Writes the exam and asks the untouched model all of it. `home` is where its material lies."""
+    """Writes the exam and asks the untouched model all of it."""
     speaker = speaker_of(loaded)
     budget = Budget(int(settings.device_memory * GIB), int(settings.host_memory * GIB))
-    progress.start("asking the untouched model", 2)
-    material = _material(settings, speaker, edit_set.edits, home or loaded.directory, prefixes)
-    exam = prepare(speaker, edit_set.edits, material, settings.prompt_format, budget)
-    progress.advance("the exam is written")
-    trunk = Trunk(loaded.model, exam.sheet, budget)
-    before = observe(exam, trunk, [edit.id for edit in edit_set.edits])
-    progress.advance()
-    progress.finish()
+    with stage(progress, "asking the untouched model", 2):
+        material = _material(settings, speaker, edit_set.edits, loaded.directory, prefixes)
+        exam = prepare(speaker, edit_set.edits, material, settings.prompt_format, budget)
+        progress.advance("the exam is written")
+        trunk = Trunk(loaded.model, exam.sheet, budget)
+        before = observe(exam, trunk, [edit.id for edit in edit_set.edits])
+        progress.advance()
     notes = edit_set.notes
     if exam.unaligned:
         notes = (*notes, f"{exam.unaligned} rows tokenise differently with answer: decoded")
-    return Session(loaded, edit_set, exam, before, trunk, notes)
+    return Session(loaded, edit_set, exam, before, trunk, material, notes)
 
 
 def _material(

@@ -32,7 +32,7 @@ def answer(text, ending="text", strict=False, accuracy=0.5):
 def asked(name, **changes):
     nothing = {"rephrases": (), "neighbours": (), "forms": (), "multihop": ()}
     fields = {**nothing, "stated": (), "spoke_on": (), **changes}
-    return EditQuestions(Edit(name, "p", "Rome"), (0,), question("Rome"), **fields)
+    return EditQuestions(Edit(name, f"p {name}", "Rome"), (0,), question("Rome"), **fields)
 
 
 def said(target, rephrases=(), neighbours=(), forms=(), multihop=()):
@@ -103,7 +103,7 @@ def test_forms_are_judged_by_the_worst():
     forms = (question("Rome"), question("A"))
     pairs = []
     for name, choice in (("a", "A"), ("b", "B")):
-        one = replace(asked(name, forms=forms), edit=Edit(name, "p", "Rome", forms=probes))
+        one = replace(asked(name, forms=forms), edit=Edit(name, f"p {name}", "Rome", forms=probes))
         pairs.append((one, said(answer("Rome"), forms=(answer("Rome"), answer(choice)))))
     found = value("forms", seen(pairs))
     assert (found.value, found.count) == (0.5, 2)

@@ -13,6 +13,7 @@ from locscope.scoring.statistics import (
     overlaps_zero,
     paired_margin,
     proportion_interval,
+    ratio_interval,
     spearman,
 )
 
@@ -148,3 +149,30 @@ def test_chance_corrected():
     assert chance_corrected(1.0, 0.25) == 1
     assert chance_corrected(0.0, 0.5) == -1
     assert isnan(chance_corrected(1.0, 1.0))
+
+
+def test_a_constant_ratio_has_no_width_whatever_the_sizes() -> None:
+    sizes = [5, 60, 12, 30]
+    found = ratio_interval([0.1 * size for size in sizes], sizes)
+    assert found.value == pytest.approx(0.1)
+    assert (found.low, found.high) == (pytest.approx(0.1), pytest.approx(0.1))
+
+
+def test_a_ratio_interval_is_the_slow_bootstrap_s() -> None:
+    rng = np.random.default_rng(1)
+    sums, sizes = rng.normal(2, 1, 40), rng.integers(5, 30, 40)
+    found = ratio_interval(sums, sizes, seed=3)
+    slow = []
+    for _ in range(2000):
+        some = rng.integers(0, 40, 40)
+        slow.append(sums[some].sum() / sizes[some].sum())
+    low, high = np.quantile(slow, [0.025, 0.975])
+    assert found.value == pytest.approx(sums.sum() / sizes.sum())
+    assert found.low == pytest.approx(low, abs=0.01)
+    assert found.high == pytest.approx(high, abs=0.01)
+
+
+def test_a_sum_without_end_leaves_no_interval() -> None:
+    found = ratio_interval([1.0, float("inf")], [2, 3])
+    assert found.value == float("inf")
+    assert isnan(found.low)

@@ -66,7 +66,7 @@ def test_broken_bounds_and_nothing_learned_are_missed() -> None:
     assert "perplexity_ratio" in found.missed[0]
     nothing = recommend(context(), [confirmed("recommended", made("L1.mlp", {}))])
     assert not nothing.met
-    assert "learned" in nothing.missed[0]
+    assert "reliability" in nothing.missed[0]
 
 
 def test_nothing_measured_is_said() -> None:

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from locscope.errors import UsageError
+from locscope.execute import local
 from locscope.progress import Silent
 from locscope.records import Scorecard, TrialRecord, loads
 from locscope.runs.folder import open_run, read_info
 from locscope.runs.recommendation import read_recommendation
 from locscope.runs.store import iterate
 from locscope.settings import SearchSettings
-from locscope.verbs import search as search_module
+from locscope.tuning.trial import run_trial
 from locscope.verbs.plan import plan_search
 from locscope.verbs.search import Found, search
 
@@ -108,12 +109,7 @@ def test_resumes_without_running_a_trial_again(
     lost.unlink()
     (folder / "records" / "recommendation-final.json").unlink()
     ran = []
-    original = search_module.run_trials.__globals__["run_trial"]
-    monkeypatch.setitem(
-        search_module.run_trials.__globals__,
-        "run_trial",
-        lambda *args: ran.append(1) or original(*args),
-    )
+    monkeypatch.setattr(local, "run_trial", lambda *args: ran.append(1) or run_trial(*args))
     second = search(plan_search(settings, folder), Silent())
     assert len(ran) == 1
     assert second.inputs.recommendation.sentence == first.inputs.recommendation.sentence

@@ -1,0 +1,43 @@
+"""The note beside an edited model: what it was before, and what was done to it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from locscope.errors import UsageError
+from locscope.records import TrialRecord, dumps, loads
+from locscope.runs.atomic import explained, write_atomic
+
+NAME = "locscope.json"
+
+
+@dataclass(frozen=True)
+class EditNote:
+    """`base` is the untouched model's name or absolute directory, `base_hash` its digest."""
+
+    schema_number: int
+    base: str
+    base_hash: str
+    version: str
+    edits: str
+    record: TrialRecord
+
+
+def write_note(directory: str | os.PathLike[str], note: EditNote) -> None:
+    """Writes the note into the directory of the edited model."""
+    path = Path(directory) / NAME
+    with explained(f"write {path}"):
+        write_atomic(path, dumps(note, indent=2) + "\n")
+
+
+def read_note(directory: str | os.PathLike[str]) -> EditNote | None:
+    """The note of an edited model; None for any other model."""
+    path = Path(directory) / NAME
+    if not path.is_file():
+        return None
+    try:
+        return loads(EditNote, path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UsageError(f"cannot read {path}: give --base instead") from error
