@@ -42,6 +42,13 @@ def best_per_location(records: Sequence[TrialRecord]) -> tuple[Best, ...]:
     return tuple(sorted(found, key=lambda best: rank_key(best.record)))
 
 
+def on_edge(tried: Sequence[TrialRecord]) -> bool:
+    """Whether the best rate tried at one location is the lowest or the highest of its grid."""
+    rates = [record.trial.recipe.lr for record in tried]
+    best = min(tried, key=rank_key).trial.recipe.lr
+    return len(rates) > 1 and best in (min(rates), max(rates))
+
+
 def next_rates(tried: Sequence[TrialRecord]) -> tuple[float, ...]:
     """The rates to try next at one location; none once its best is inside its grid.
 

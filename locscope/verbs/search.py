@@ -23,7 +23,7 @@ from locscope.runs.store import iterate, read_record, write_record
 from locscope.scans import run_scan
 from locscope.scans.bench import ScanBench
 from locscope.selection.candidates import Candidate, candidates, depth_rule, drawn, named
-from locscope.selection.choice import Best, best_per_location, next_rates
+from locscope.selection.choice import Best, best_per_location, next_rates, on_edge
 from locscope.selection.recommend import Confirmed, Context, recommend
 from locscope.selection.scorecard import scorecard
 from locscope.tuning.orders import default_batch
@@ -51,6 +51,7 @@ def search(plan: Plan, progress: Progress, *, fresh: bool = False, command: str 
         steps = _Steps(plan, folder, progress)
         inputs = steps.run()
         info = run_info(plan, [*earlier_costs(folder), *steps.costs], command, started)
+        info = replace(info, notes=(*info.notes, *steps.notes))
         inputs = replace(inputs, run=info, command=command, date=started[:10])
         write_info(folder, info)
         publish(folder.path, inputs, plan.loaded.info, settings.edits)
@@ -70,6 +71,7 @@ class _Steps:
     def __init__(self, plan: Plan, folder: PathLike[str], progress: Progress) -> None:
         self.plan, self.folder, self.progress = plan, folder, progress
         self.costs: list[StageCost] = []
+        self.notes: list[str] = []
         self.known = {
             record.trial.id: record for record in iterate(folder, "trial", TrialRecord, progress)
         }
@@ -193,6 +195,12 @@ class _Steps:
             ]
             if wanted:
                 records += self.trials("learning rates", wanted)
+        self.notes += [
+            f"{best.location}: the best learning rate is on the edge of its grid, another beyond "
+            "it may be better"
+            for best in best_per_location(records)
+            if on_edge(best.tried)
+        ]
         return tuple(records)
 
     def confirm(self, ranked: Sequence[Best], rules: dict[str, str]) -> tuple[Confirmed, ...]:

@@ -5,7 +5,7 @@ from math import nan
 import pytest
 
 from locscope.records import Recipe, Trial, TrialRecord
-from locscope.selection.choice import best_per_location, next_rates, rank_key
+from locscope.selection.choice import best_per_location, next_rates, on_edge, rank_key
 
 
 def record(
@@ -52,6 +52,9 @@ def test_the_grid_grows_while_its_best_is_on_the_edge() -> None:
     assert next_rates([*upper, record("A", 9, 0.85)]) == (27,)
     assert next_rates([*upper, record("A", 9, 0.85), record("A", 27, 0.9)]) == ()
     assert next_rates([*upper, record("A", 9, 0.6)]) == ()
+    assert not on_edge(inside)
+    assert on_edge(upper)
+    assert on_edge(lower)
 
 
 def test_a_rate_that_breaks_bounds_is_not_the_best() -> None:
