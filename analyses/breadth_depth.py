@@ -24,7 +24,7 @@ from locscope.settings import SearchSettings
 from locscope.tuning.trial import Bench, run_trial
 from locscope.verbs.session import Session, load_edits, open_model, open_session
 
-RATES = (0.03, 0.1, 0.3, 1.0)
+RATES = (0.01, 0.03, 0.1, 0.3)
 MEASURES = ("reliability", "generalization", "locality", "perplexity_ratio", "kl", "retention")
 
 
@@ -113,7 +113,22 @@ def _table(rows: Sequence[Sequence[TrialRecord]], location: str, limit: int) -> 
         "|---" * (len(MEASURES) + 5) + "|",
     ]
     lines += [_line(records) for records in rows]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *map(_against_first, [rows[0]] * len(rows[1:]), rows[1:])]) + "\n"
+
+
+def _against_first(first: Sequence[TrialRecord], other: Sequence[TrialRecord]) -> str:
+    """What an arm shows beside the first, in words."""
+    steps = np.mean([r.steps for r in first]) / np.mean([r.steps for r in other])
+    names = ("reliability", "generalization", "locality", "perplexity_ratio")
+    pairs = [
+        f"{name} {np.mean([r.measure(name).value for r in other]):.2f} for "
+        f"{np.mean([r.measure(name).value for r in first]):.2f}"
+        for name in names
+    ]
+    return (
+        f"- {other[0].trial.rung} against {first[0].trial.rung}: {', '.join(pairs)}, in "
+        f"{steps:.1f} times fewer steps."
+    )
 
 
 def _line(records: Sequence[TrialRecord]) -> str:
