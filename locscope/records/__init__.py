@@ -8,7 +8,7 @@ from locscope.records.edits import Edit, Probe
 from locscope.records.models import LayerPart, ModelInfo
 from locscope.records.outcome import Contender, Margin, Recommendation, ScanVerdict, Scorecard
 from locscope.records.run import RunInfo, StageCost
-from locscope.records.scans import Descriptor, ScanResult, ScanScore
+from locscope.records.scans import Descriptor, ScanOptions, ScanResult, ScanScore, TokenMap
 from locscope.records.trials import EditOutcome, Epoch, Measure, Recipe, Trial, TrialRecord
 
 __all__ = [
@@ -25,11 +25,13 @@ __all__ = [
     "Recipe",
     "Recommendation",
     "RunInfo",
+    "ScanOptions",
     "ScanResult",
     "ScanScore",
     "ScanVerdict",
     "Scorecard",
     "StageCost",
+    "TokenMap",
     "Trial",
     "TrialRecord",
     "dumps",

@@ -11,7 +11,8 @@ class Descriptor:
     """An entry of a table of scans or measures, in words; results carry it along.
 
     `function` is `module:name`, imported only when it runs; `sign` is +1 where a high score
-    recommends a place, -1 where a low one does; `cost` says in words what it costs.
+    recommends a place, -1 where a low one does; `cost` says in words what it costs, and `passes`
+    counts it: forward passes over one request, a formula in the names of `scans.cost.Sizes`.
     """
 
     name: str
@@ -21,11 +22,36 @@ class Descriptor:
     function: str
     sign: int = 1
     cost: str = ""
+    passes: str = "0"
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """How scans look. Where it says default, each scan has its own, which its settings name.
+
+    `noise` is in standard deviations of the subjects' embeddings, drawn `samples` times; `stream`
+    `rome` draws the very numbers of ROME's code. `window` is in layers (0: 10 at 32 or more, in
+    proportion below), `steps` are those of integrated gradients, `ablation` is zero, mean or
+    resample.
+    """
+
+    corruption: str = "default"
+    metric: str = "default"
+    noise: float = 3.0
+    samples: int = 10
+    stream: str = "own"
+    window: int = 0
+    steps: int = 1
+    ablation: str = "default"
 
 
 @dataclass(frozen=True)
 class ScanScore:
-    """The score of one place; `head` is -1 and `role` empty where the scan does not tell them."""
+    """The score of one place; `head` is -1 and `role` empty where the scan does not tell them.
+
+    `values` are those of the single requests, in the order of the result's `edits`, NaN where one
+    could not be used; none where a score is not a mean over requests.
+    """
 
     variant: str
     layer: int
@@ -36,11 +62,31 @@ class ScanScore:
     low: Number = nan
     high: Number = nan
     count: int = 0
+    values: tuple[Number, ...] = ()
+
+
+@dataclass(frozen=True)
+class TokenMap:
+    """A scan of one prompt: layers x tokens. `subject` holds the indices of its tokens.
+
+    `answer` is what the trace follows; `values[layer][token]` are in the unit of the scan's scores.
+    """
+
+    edit: str
+    variant: str
+    part: str
+    tokens: tuple[str, ...]
+    subject: tuple[int, ...]
+    answer: str
+    values: tuple[tuple[Number, ...], ...]
 
 
 @dataclass(frozen=True)
 class ScanResult:
-    """One scan on one model and edit set; `usable` of `requests` edits could be used."""
+    """One scan on one model and edit set; `usable` of `requests` edits could be used.
+
+    `edits` are their ids, `notes` say what was left out and why.
+    """
 
     descriptor: Descriptor
     scores: tuple[ScanScore, ...]
@@ -49,8 +95,24 @@ class ScanResult:
     seed: int
     seconds: Number
     settings: str = ""
+    edits: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    maps: tuple[TokenMap, ...] = ()
 
     @property
     def variants(self) -> tuple[str, ...]:
         """The kinds of score it gives, in order of first appearance."""
         return tuple(dict.fromkeys(score.variant for score in self.scores))
+
+    def of_places(self, variant: str) -> dict[tuple[int, str], ScanScore]:
+        """The scores of whole parts of layers: without those of heads and of token roles."""
+        return {
+            (score.layer, score.part): score
+            for score in self.scores
+            if score.variant == variant and score.head < 0 and not score.role
+        }
+
+    def at(self, variant: str, layer: int, part: str) -> float:
+        """The score of a part of a layer; NaN where the scan cannot see it."""
+        found = self.of_places(variant).get((layer, part))
+        return nan if found is None else found.score

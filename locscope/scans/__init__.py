@@ -1,7 +1,7 @@
 """Localisation scans: a table, one file each.
 
-A scan is a function from a `ScanBench` to scores of places. A new one is one file here and one
-entry in `SCANS`; results carry the entry, so a report needs nothing of this package.
+A scan is a function from a `ScanBench` to `Findings`. A new one is one file here and one entry in
+`SCANS`; results carry the entry, so a report needs nothing of this package.
 """
 
 import time
@@ -9,22 +9,178 @@ from collections.abc import Callable
 from importlib import import_module
 
 from locscope.errors import unknown
-from locscope.records import Descriptor, ScanResult, ScanScore
-from locscope.scans.bench import ScanBench
+from locscope.records import Descriptor, ScanResult
+from locscope.scans.bench import Findings, ScanBench
 
-ScanFunction = Callable[[ScanBench], tuple[ScanScore, ...]]
+ScanFunction = Callable[[ScanBench], Findings]
+
+
+def _entry(
+    name: str, title: str, *, note: str, source: str, cost: str, passes: str, sign: int = 1
+) -> Descriptor:
+    function = f"locscope.scans.{name.replace('-', '_')}:scan"
+    return Descriptor(name, title, note, source, function, sign, cost, passes)
+
 
 SCANS: dict[str, Descriptor] = {
     entry.name: entry
     for entry in (
-        Descriptor(
-            name="weight-gradient",
-            title="Weight gradient",
+        _entry(
+            "causal-tracing",
+            "Causal tracing",
+            note="how much of the answer comes back when one clean state is restored in a run "
+            "whose subject is corrupted; bright: this state carries the fact",
+            source="ROME (arXiv 2202.05262, section 2; code causal_trace.py)",
+            cost="about a forward pass per token, layer and sample, from the restored layer on",
+            passes="3 + 0.5 * tokens * samples * layers",
+        ),
+        _entry(
+            "attribution-patching",
+            "Attribution patching",
+            note="first-order estimate of what patching the clean state into the corrupted run "
+            "does; above zero: the state speaks for the answer, below: against it",
+            source="Nanda 2023; AtP* (arXiv 2403.00745); EAP-IG (arXiv 2403.17806)",
+            cost="two forward passes and one backward pass per step",
+            passes="4 * steps + 2",
+        ),
+        _entry(
+            "weight-gradient",
+            "Weight gradient",
             note="how strongly the loss of the edits pulls at each place's weights before any "
             "tuning; bright: a small step there changes the edits most",
             source="first-order saliency; |w g| after Molchanov et al. (arXiv 1906.10771)",
-            function="locscope.scans.weight_gradient:scan",
-            cost="one forward and one backward pass over the edits",
+            cost="one forward and one backward pass over edits and neutral texts",
+            passes="6",
+        ),
+        _entry(
+            "head-ablation",
+            "Head ablation",
+            note="what the answer loses when a head is silenced; above zero: the head is needed",
+            source="exact ablation; resample after Chan et al. 2022 (causal scrubbing)",
+            cost="a forward pass per head, from its layer on",
+            passes="1 + 0.5 * layers * heads",
+        ),
+        _entry(
+            "head-gradient",
+            "Head gradient",
+            note="first-order estimate of head ablation; above zero: the head is needed",
+            source="Michel et al. (arXiv 1905.10650), with sign",
+            cost="one forward and one backward pass",
+            passes="3",
+        ),
+        _entry(
+            "mlp-ablation",
+            "MLP ablation",
+            note="what the answer loses when an MLP is silenced; above zero: the MLP is needed",
+            source="exact ablation; resample after Chan et al. 2022 (causal scrubbing)",
+            cost="a forward pass per layer, from that layer on",
+            passes="1 + 0.5 * layers",
+        ),
+        _entry(
+            "knowledge-neurons",
+            "Knowledge neurons",
+            note="share of the neurons with the highest integrated gradient that lie in each MLP; "
+            "bright: many of the fact's neurons are here",
+            source="Dai et al. (arXiv 2104.08696)",
+            cost="forward and backward per layer and integration step, from that layer on",
+            passes="1 + 30 * layers",
+        ),
+        _entry(
+            "ships",
+            "Ships: shift of the answer's distribution",
+            note="KL(untouched || head attends evenly) at the last token; bright: the head decides",
+            source="Ships and Sahara (arXiv 2410.13708), query heads set to zero",
+            cost="a forward pass per head, from its layer on",
+            passes="1 + 0.5 * layers * heads",
+        ),
+        _entry(
+            "sahara",
+            "Sahara: shift of the representations",
+            note="angle (degrees) by which the subspace of final states turns when a head attends "
+            "evenly, and the group found greedily; bright: the head shapes the answers",
+            source="Ships and Sahara (arXiv 2410.13708), greedy group",
+            cost="a forward pass per head, from its layer on, for every head of the group",
+            passes="1 + 1.5 * layers * heads",
+        ),
+        _entry(
+            "lofit-heads",
+            "LoFiT heads",
+            note="norm of a scale learned on each head's output under an L1 penalty, while all "
+            "weights are frozen; bright: the edits want this head changed",
+            source="LoFiT (arXiv 2406.01563), step A",
+            cost="five epochs of training one vector per head",
+            passes="15",
+        ),
+        _entry(
+            "stealth-dimension",
+            "Stealth dimension",
+            note="intrinsic dimension of the MLP's inputs: high means that one prompt can be "
+            "changed there with few others noticing; capped by the number of texts",
+            source="Stealth edits (arXiv 2406.12670)",
+            cost="one forward pass",
+            passes="1",
+        ),
+        _entry(
+            "probe",
+            "Probe",
+            note="how much better than the commonest answer a linear probe reads the old answer "
+            "from the state after each layer (cross-validated); above zero: it can be read",
+            source="linear probing (Alain and Bengio, arXiv 1610.01644)",
+            cost="one forward pass and a logistic regression per layer",
+            passes="1",
+        ),
+        _entry(
+            "logit-lens",
+            "Logit lens",
+            note="log-probability of the answer if the model stopped after this layer, as gained "
+            "over the layer before; above zero: the answer appears here",
+            source="nostalgebraist 2020; TransformerLens logit_lens",
+            cost="one forward pass and the head per layer",
+            passes="2",
+        ),
+        _entry(
+            "direct-logit-attribution",
+            "Direct logit attribution",
+            note="what each component writes itself in the direction of the answer against its "
+            "rival, in logits; above zero: it writes the answer",
+            source="Elhage et al. 2021, with the final norm's scale held",
+            cost="one forward pass",
+            passes="1",
+        ),
+        _entry(
+            "dropout-kl",
+            "Dropout KL",
+            note="how strongly the agreement of two passes with dropout depends on each unit; "
+            "bright: general ability leans on this place, so that tuning it costs more",
+            source="CoFiTune (arXiv 2404.10306), absolute gradients per text, no labels",
+            cost="two forward passes and one backward pass",
+            passes="4",
+            sign=-1,
+        ),
+        _entry(
+            "step-forecast",
+            "Step forecast",
+            note="gain on rephrases over damage to neighbours of Adam's first step here, to first "
+            "order; bright: the edits go in with little else moved; a hypothesis",
+            source="locscope",
+            cost="a forward and a backward pass per edit, rephrase and neighbour",
+            passes="3 * asked",
+        ),
+        _entry(
+            "depth-rule",
+            "Depth rule",
+            note="nearness of the layer to the depth that LocFT-BF took for other models",
+            source="LocFT-BF (arXiv 2509.22072), proportional transfer",
+            cost="nothing",
+            passes="0",
+        ),
+        _entry(
+            "random",
+            "Random",
+            note="a random number: what a scan must beat",
+            source="the null",
+            cost="nothing",
+            passes="0",
         ),
     )
 }
@@ -37,12 +193,16 @@ def run_scan(name: str, bench: ScanBench) -> ScanResult:
     module, function = SCANS[name].function.split(":")
     scan: ScanFunction = getattr(import_module(module), function)
     began = time.perf_counter()
-    scores = scan(bench)
+    found = scan(bench)
     return ScanResult(
         descriptor=SCANS[name],
-        scores=scores,
+        scores=found.scores,
         requests=len(bench.edits),
-        usable=max((score.count for score in scores), default=0),
+        usable=found.usable,
         seed=bench.seed,
         seconds=time.perf_counter() - began,
+        settings=found.settings,
+        edits=bench.edits,
+        notes=found.notes,
+        maps=found.maps,
     )

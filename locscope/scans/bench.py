@@ -1,16 +1,52 @@
-"""What every scan is given."""
+"""What every scan is given, what it gives back, and how scores are made of single requests."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import nan
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
 from locscope.engine.exam import Exam
+from locscope.engine.facts import Facts, facts_of
+from locscope.engine.lens import Lens, lens_of
+from locscope.engine.memory import in_batches
+from locscope.engine.selftest import check_lens
 from locscope.engine.trunk import Trunk
 from locscope.models.load import Loaded
-from locscope.progress import Progress
+from locscope.progress import Progress, stage
+from locscope.records import ScanOptions, ScanScore, TokenMap
+from locscope.scoring.statistics import mean_intervals
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a scan found.
+
+    `usable` counts the requests it could use, `settings` names the options that decided the
+    numbers (corruption, metric, steps), `notes` what a reader should know.
+    """
+
+    scores: tuple[ScanScore, ...]
+    usable: int
+    settings: str = ""
+    notes: tuple[str, ...] = ()
+    maps: tuple[TokenMap, ...] = ()
 
 
 @dataclass(frozen=True)
 class ScanBench:
-    """The untouched model, the exam, a trunk over it, and the ids of the edits to scan for."""
+    """The untouched model, the exam, a trunk over it, and the ids of the edits to scan for.
+
+    `groups` hold ids of edits that rise and fall together; intervals go by them. What several
+    scans need (the twin, the facts) is made when the first asks for it.
+    """
 
     loaded: Loaded
     exam: Exam
@@ -18,3 +54,87 @@ class ScanBench:
     edits: tuple[str, ...]
     seed: int
     progress: Progress
+    options: ScanOptions = field(default_factory=ScanOptions)
+    groups: tuple[tuple[str, ...], ...] = ()
+    strict: bool = False
+
+    @cached_property
+    def lens(self) -> Lens:
+        """The hooked twin, once it has passed its self-test."""
+        lens = lens_of(self.loaded.model)
+        row = self.exam.of(self.edits)[0].target.row
+        check_lens(lens, self.loaded.model, row.ids)
+        return lens
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the model answers to the edits' prompts, and where their subjects stand."""
+        edits = [questions.edit for questions in self.exam.of(self.edits)]
+        return facts_of(
+            self.exam.speaker,
+            edits,
+            self.exam.prompt_format,
+            strict=self.strict,
+            tokens_at_once=self.tokens_at_once,
+        )
+
+    @property
+    def tokens_at_once(self) -> int:
+        """Tokens of one batch, with padding."""
+        return self.trunk.tokens_at_once
+
+    def batched(
+        self,
+        name: str,
+        items: Sequence[Item],
+        run: Callable[[Sequence[Item]], Sequence[Result]],
+        size: Callable[[Item], int],
+    ) -> list[Result]:
+        """`run` over batches of the items that fit memory, shown as a stage; in their order."""
+
+        def done(count: int) -> None:
+            for _ in range(count):
+                self.progress.advance()
+
+        with stage(self.progress, name, len(items)):
+            return in_batches(items, run, size=size, tokens_at_once=self.tokens_at_once, done=done)
+
+    def scores(
+        self,
+        variant: str,
+        part: str,
+        used: Sequence[str],
+        values: Float[Tensor, "used layers"] | Float[Tensor, "used layers heads"],
+        role: str = "",
+    ) -> tuple[ScanScore, ...]:
+        """Means over requests with intervals, for every layer (and head) of a part.
+
+        `values` are those of the edits `used`, NaN where one has none; the interval is a bootstrap
+        over groups of edits.
+        """
+        place = {edit: i for i, edit in enumerate(self.edits)}
+        table = np.full((len(self.edits), *values.shape[1:]), nan)
+        table[[place[edit] for edit in used]] = values.double().cpu().numpy()
+        columns = table.reshape(len(self.edits), -1)
+        intervals = mean_intervals(columns, self._group_indices, seed=self.seed)
+        heads = values.shape[2] if values.dim() == 3 else 0
+        return tuple(
+            ScanScore(
+                variant=variant,
+                layer=i // heads if heads else i,
+                part=part,
+                score=one.value,
+                head=i % heads if heads else -1,
+                role=role,
+                low=one.low,
+                high=one.high,
+                count=one.count,
+                values=tuple(columns[:, i].tolist()),
+            )
+            for i, one in enumerate(intervals)
+        )
+
+    @cached_property
+    def _group_indices(self) -> tuple[tuple[int, ...], ...]:
+        place = {edit: i for i, edit in enumerate(self.edits)}
+        return tuple(tuple(place[e] for e in group if e in place) for group in self.groups)

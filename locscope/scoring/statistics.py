@@ -48,6 +48,30 @@ def mean_interval(
     return Interval(float(value), low, high, int(counts.sum()))
 
 
+def mean_intervals(
+    values: ArrayLike,
+    groups: Sequence[Sequence[int]] | None = None,
+    *,
+    seed: int = 0,
+    draws: int = 1000,
+    level: float = 0.95,
+) -> tuple[Interval, ...]:
+    """`mean_interval` of every column of `values` (rows, columns), all from the same draws."""
+    columns = np.asarray(values, dtype=float)
+    sums, counts = _by_group(columns, _labels(len(columns), groups))
+    value, size = _means(sums.sum(0), counts.sum(0)), len(sums)
+    low = high = np.full(columns.shape[1], nan)
+    if size >= 2:
+        # How often each group comes, so that one product of matrices serves all columns.
+        times = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), draws)
+        drawn = _means(times @ sums, times @ counts)
+        low, high = _column_bounds(drawn, level)
+    return tuple(
+        Interval(float(v), float(lo), float(hi), int(n))
+        for v, lo, hi, n in zip(value, low, high, counts.sum(0), strict=True)
+    )
+
+
 def ratio_interval(
     sums: ArrayLike, sizes: ArrayLike, *, seed: int = 0, draws: int = 2000, level: float = 0.95
 ) -> Interval:
@@ -195,6 +219,16 @@ def _bounds(drawn: Sequence[Values], level: float) -> tuple[float, float]:
         return nan, nan
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def _column_bounds(drawn: Values, level: float) -> tuple[Values, Values]:
+    """Bounds of every column; NaN for columns without any value."""
+    measured = ~np.isnan(drawn).all(0)
+    low, high = np.full((2, drawn.shape[1]), nan)
+    if measured.any():
+        ends = [(1 - level) / 2, (1 + level) / 2]
+        low[measured], high[measured] = np.nanquantile(drawn[:, measured], ends, axis=0)
+    return low, high
 
 
 def _ranks(values: Values) -> Values:

@@ -1,0 +1,171 @@
+"""Facts: prompts with the answer that the untouched model gives, and where their subject stands.
+
+Scans that patch or trace follow the model's own greedy answer. Where that is the edit's old answer
+the fact is `known`; else it is what the model says instead.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from locscope.engine.decode import Output, Request, Speaker, decode
+from locscope.engine.questions import SPAN_TOKENS
+from locscope.engine.texts import frame
+from locscope.errors import UsageError
+from locscope.records import Edit
+from locscope.scoring.text import normalised_match
+
+ROLES = (
+    "first subject",
+    "middle subject",
+    "last subject",
+    "first after",
+    "further",
+    "last",
+)
+"""What a token is to its fact. The last token of the prompt is `last`, whatever else it is; a
+subject of one token is its last. Tokens before the subject have no role."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A prompt as token ids, and the answer to it that scans follow.
+
+    `subject` is half-open in tokens, None where the edit's subject is not in the prompt; `answer`
+    are the answer's tokens, at least one. `relation` is the prompt with the subject blanked.
+    """
+
+    edit: str
+    ids: tuple[int, ...]
+    subject: tuple[int, int] | None
+    answer: tuple[int, ...]
+    known: bool
+    relation: str
+
+    @property
+    def last(self) -> int:
+        """The index of the prompt's last token, whose logits predict the answer."""
+        return len(self.ids) - 1
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The subject's tokens; only for facts that have a subject."""
+        assert self.subject is not None, f"{self.edit} has no subject"
+        return self.subject
+
+    def role(self, token: int) -> str:
+        """What the token is to the fact; empty before the subject."""
+        first, stop = self.span
+        if token == self.last:
+            return "last"
+        if token < first:
+            return ""
+        if token < stop:
+            inner = "first subject" if token == first else "middle subject"
+            return "last subject" if token == stop - 1 else inner
+        return "first after" if token == stop else "further"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The facts of some edits, in their order; `notes` say which were left out and why."""
+
+    all: tuple[Fact, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def with_subject(self) -> tuple[Fact, ...]:
+        """Those whose subject was found in the prompt."""
+        return tuple(fact for fact in self.all if fact.subject is not None)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A prompt's tokens and those of them that hold the subject; `problem` where there are none."""
+
+    ids: tuple[int, ...]
+    subject: tuple[int, int] | None
+    relation: str
+    problem: str = ""
+
+
+def facts_of(
+    speaker: Speaker,
+    edits: Sequence[Edit],
+    prompt_format: str = "raw",
+    *,
+    strict: bool = False,
+    tokens_at_once: int = 16384,
+) -> Facts:
+    """Finds every edit's subject in its prompt and asks the model for its answer.
+
+    With `strict` a UsageError names the first edit whose subject is not in its prompt.
+    """
+    placed = [_place(speaker, edit, prompt_format) for edit in edits]
+    for edit, one in zip(edits, placed, strict=True):
+        if strict and one.problem:
+            raise UsageError(f"edit {edit.id}: {one.problem}; correct it or run without --strict")
+    said = decode(speaker, [Request(one.ids, SPAN_TOKENS) for one in placed], tokens_at_once)
+    found = [_fact(*triple) for triple in zip(edits, placed, said, strict=True)]
+    return Facts(tuple(fact for fact in found if fact), _notes(edits, placed, found))
+
+
+def _place(speaker: Speaker, edit: Edit, prompt_format: str) -> _Placed:
+    framed = frame(speaker.tokenizer, edit.prompt, prompt_format)
+    coded = speaker.tokenizer(
+        framed.prompt, add_special_tokens=framed.specials, return_offsets_mapping=True
+    )
+    ids, offsets = list(coded["input_ids"]), list(coded["offset_mapping"])
+    # Some templates append an end token, which no answer could follow.
+    while len(ids) > 1 and ids[-1] in speaker.stops and offsets[-1][0] == offsets[-1][1]:
+        ids.pop()
+        offsets.pop()
+    first = framed.prompt.casefold().find(edit.subject.casefold()) if edit.subject else -1
+    if first < 0:
+        problem = f"its subject '{edit.subject}' is not in its prompt '{edit.prompt}'"
+        return _Placed(tuple(ids), None, "", problem if edit.subject else "it has no subject")
+    stop = first + len(edit.subject)
+    relation = f"{framed.prompt[:first]}{{}}{framed.prompt[stop:]}"
+    inside = [i for i, (a, b) in enumerate(offsets) if a < stop and b > first and b > a]
+    if inside and _holds(speaker, ids[inside[0] : inside[-1] + 1], edit.subject):
+        return _Placed(tuple(ids), (inside[0], inside[-1] + 1), relation)
+    problem = f"the tokens of its subject '{edit.subject}' cannot be told from their offsets"
+    return _Placed(tuple(ids), None, relation, problem)
+
+
+def _holds(speaker: Speaker, ids: Sequence[int], subject: str) -> bool:
+    """Whether the tokens, decoded, hold the subject: some tokenizers give wrong offsets."""
+    text = str(speaker.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+    return subject.casefold().strip() in text.casefold()
+
+
+def _fact(edit: Edit, placed: _Placed, said: Output) -> Fact | None:
+    if not said.span:
+        return None
+    known = bool(edit.old) and normalised_match(said.text, edit.old)
+    answer = said.ids[: said.span]
+    return Fact(edit.id, placed.ids, placed.subject, answer, known, placed.relation)
+
+
+def _notes(
+    edits: Sequence[Edit], placed: Sequence[_Placed], found: Sequence[Fact | None]
+) -> tuple[str, ...]:
+    silent = [e.id for e, fact in zip(edits, found, strict=True) if fact is None]
+    lost = [f"{e.id} ({one.problem})" for e, one in zip(edits, placed, strict=True) if one.problem]
+    early = [f.edit for f in found if f is not None and f.subject is not None and f.subject[0] == 0]
+    there = [fact for fact in found if fact is not None]
+    known = sum(fact.known for fact in there)
+    notes = [
+        f"{known} of {len(there)} facts are answered with the old answer, "
+        "the others are traced to what the model says instead"
+    ]
+    notes += [_counted(lost, "not used by scans that need the subject")] if lost else []
+    notes += (
+        [_counted(silent, "not used, as the model answers them with nothing")] if silent else []
+    )
+    notes += [_counted(early, "with the subject at the very first token")] if early else []
+    return tuple(notes)
+
+
+def _counted(names: Sequence[str], what: str) -> str:
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} edits {what}: {shown}"

@@ -1,0 +1,135 @@
+"""The hooked twin: the model's activations read and patched through TransformerLens.
+
+The twin shares the model's weights, so it costs next to nothing, and the model that is tuned and
+saved is never touched. It is a Hugging Face model too: `run_blocks` and `logits` run it, from any
+block on, and hooks fire in the blocks that are run.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from locscope.errors import UsageError
+from locscope.models.parts import blocks
+
+ACTIVATIONS = {
+    "embed": "hook_embed",
+    "resid_pre": "blocks.{}.hook_resid_pre",
+    "resid_post": "blocks.{}.hook_resid_post",
+    "attn_out": "blocks.{}.hook_attn_out",
+    "mlp_out": "blocks.{}.hook_mlp_out",
+    "mlp_in": "blocks.{}.ln2.hook_normalized",
+    "neurons": "blocks.{}.mlp.hook_post",
+    "z": "blocks.{}.attn.hook_z",
+    "q": "blocks.{}.attn.hook_q",
+    "k": "blocks.{}.attn.hook_k",
+    "v": "blocks.{}.attn.hook_v",
+    "pattern": "blocks.{}.attn.hook_pattern",
+    "heads_out": "blocks.{}.attn.hook_out",
+}
+"""What can be read and patched. Shapes: (batch, seq, width) for what is in the residual stream,
+(batch, seq, heads, head_width) for z and q, key-value heads for k and v, (batch, heads, seq, seq)
+for patterns, (batch, seq, hidden) for neurons. `heads_out` is the sum of the heads and the bias;
+`attn_out` what is added to the stream, which some families normalise first. There is no
+`resid_mid`: writing to it reaches the MLP alone (TransformerLens 4.3)."""
+
+Edit = Callable[[Tensor], Tensor | None]
+"""What a hook does: gives the activation's replacement (a new tensor), or None to leave it."""
+
+
+@dataclass(frozen=True)
+class Lens:
+    """A model's hooked twin, to be run as the model is. `layers` counts its blocks."""
+
+    twin: PreTrainedModel
+    bridge: Any
+    layers: int
+
+
+def lens_of(model: PreTrainedModel) -> Lens:
+    """Builds the twin; a UsageError where TransformerLens does not know the architecture."""
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    shared: Any = {id(parameter): parameter for parameter in model.parameters()}
+    twin = copy.deepcopy(model, memo=shared)
+    name = type(model).__name__
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            bridge = build_bridge_from_module(twin, name, hf_config=twin.config)
+    except (ValueError, AttributeError, NotImplementedError) as error:
+        raise UsageError(
+            f"TransformerLens cannot hook {name} ({str(error).splitlines()[0]}): scans of "
+            "activations are not possible, take --scans weight-gradient"
+        ) from error
+    return Lens(twin, bridge, len(blocks(model)))
+
+
+def place(kind: str, layer: int = 0) -> str:
+    """The hook of an activation at a layer, as in `place("z", 3)`."""
+    return ACTIVATIONS[kind].format(layer)
+
+
+@contextmanager
+def hooked(lens: Lens, edits: Mapping[str, Edit]) -> Iterator[None]:
+    """The twin with its activations edited wherever it is run; all hooks are gone afterwards.
+
+    A UsageError names a hook that the model does not have.
+    """
+    missing = [name for name in edits if name not in lens.bridge.hook_dict]
+    if missing:
+        known = lens.bridge.cfg.architecture
+        raise UsageError(f"{known} has no hook {missing[0]}: this scan cannot see this model")
+    hooks = [(name, _as_hook(edit)) for name, edit in edits.items()]
+    with lens.bridge.hooks(fwd_hooks=hooks):
+        yield
+
+
+@contextmanager
+def recorded(lens: Lens, *names: str) -> Iterator[dict[str, Tensor]]:
+    """Keeps detached copies of the named activations of the last run within the block."""
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Edit:
+        def edit(value: Tensor) -> None:
+            # Later hooks may write in place: only a copy is safe.
+            seen[name] = value.detach().clone()
+
+        return edit
+
+    with hooked(lens, {name: keep(name) for name in names}):
+        yield seen
+
+
+@contextmanager
+def probed(lens: Lens, *names: str) -> Iterator[dict[str, Tensor]]:
+    """Adds a zero that asks for a gradient to the named activations.
+
+    After a run the zeros are in the dictionary: the gradient of anything with respect to one is
+    that with respect to the activation, whatever the twin does with it before and after the hook.
+    """
+    zeros: dict[str, Tensor] = {}
+
+    def add(name: str) -> Edit:
+        def edit(value: Tensor) -> Tensor:
+            zeros[name] = torch.zeros_like(value).requires_grad_(True)
+            return value + zeros[name]
+
+        return edit
+
+    with hooked(lens, {name: add(name) for name in names}):
+        yield zeros
+
+
+def _as_hook(edit: Edit) -> Callable[..., Tensor | None]:
+    def hook(value: Tensor, hook: object) -> Tensor | None:  # noqa: ARG001
+        return edit(value)
+
+    return hook

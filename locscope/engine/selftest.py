@@ -1,0 +1,94 @@
+"""Before any scan trusts the hooked twin: does it see and change what it says it does?"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from locscope.engine.blocks import logits, run_blocks
+from locscope.engine.heads import head_outputs, output_bias
+from locscope.engine.lens import ACTIVATIONS, Edit, Lens, hooked, place
+from locscope.errors import UsageError
+
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+"""Relative to the largest logit: the twin computes attention itself, in another order."""
+
+
+@torch.no_grad()
+def check_lens(lens: Lens, model: PreTrainedModel, prompt: Sequence[int]) -> None:
+    """A UsageError says what is wrong with the twin: then its numbers would be, too.
+
+    The twin answers as the model; every hook fires once in a pass; putting every activation back
+    as it is changes nothing; zeroing the last block's attention does; heads and bias sum to the
+    attention's output.
+    """
+    ids = torch.tensor([list(prompt)], device=model.device)
+    plain = logits(model, run_blocks(model, ids))
+    _equal(lens, logits(lens.twin, run_blocks(lens.twin, ids)), plain, "its logits differ")
+    with torch.no_grad():
+        seen, back = _identity(lens, ids)
+    _equal(lens, back, plain, "putting activations back as they are changes its logits")
+    for name, count in _fired(lens, seen).items():
+        if count != 1:
+            _fail(lens, f"hook {name} fires {count} times in a pass")
+    with hooked(lens, {place("z", lens.layers - 1): torch.zeros_like}):
+        silenced = logits(lens.twin, run_blocks(lens.twin, ids))
+    if torch.equal(silenced, plain):
+        _fail(lens, "silencing the heads of its last layer changes nothing")
+    for layer in range(lens.layers):
+        _check_heads(lens, model, ids, layer)
+
+
+def _identity(lens: Lens, ids: Int[Tensor, "1 seq"]) -> tuple[list[str], Tensor]:
+    """The hooks that fired, in order, and the logits when each put back a copy."""
+    seen: list[str] = []
+
+    def back(name: str) -> Edit:
+        def edit(value: Tensor) -> Tensor:
+            seen.append(name)
+            return value.clone()
+
+        return edit
+
+    with hooked(lens, {name: back(name) for name in _names(lens)}):
+        return seen, logits(lens.twin, run_blocks(lens.twin, ids))
+
+
+def _names(lens: Lens) -> list[str]:
+    per_layer = [kind for kind in ACTIVATIONS if kind != "embed"]
+    return [place("embed")] + [place(k, i) for i in range(lens.layers) for k in per_layer]
+
+
+def _fired(lens: Lens, seen: Sequence[str]) -> dict[str, int]:
+    return {name: seen.count(name) for name in _names(lens)}
+
+
+def _check_heads(lens: Lens, model: PreTrainedModel, ids: Int[Tensor, "1 seq"], layer: int) -> None:
+    kept: dict[str, Tensor] = {}
+    names = {place("z", layer): "z", place("heads_out", layer): "out"}
+
+    def keep(name: str) -> Edit:
+        return lambda value: kept.update({name: value.detach().clone()})
+
+    with hooked(lens, {hook: keep(name) for hook, name in names.items()}):
+        run_blocks(lens.twin, ids)
+    total = head_outputs(model, layer, kept["z"]).sum(2)
+    bias = output_bias(model, layer)
+    total = total if bias is None else total + bias
+    _equal(lens, total, kept["out"], f"the heads of layer {layer} do not sum to their output")
+
+
+def _equal(lens: Lens, found: Tensor, wanted: Tensor, problem: str) -> None:
+    scale = max(float(wanted.abs().max()), 1e-6)
+    far = float((found.float() - wanted.float()).abs().max()) / scale
+    if not far <= TOLERANCE[lens.twin.dtype]:
+        _fail(lens, f"{problem} (by {far:.1e} of the largest)")
+
+
+def _fail(lens: Lens, problem: str) -> None:
+    raise UsageError(
+        f"self-test of the hooked {type(lens.twin).__name__}: {problem}; its activations cannot be "
+        "trusted, take scans that need none (--scans weight-gradient)"
+    )

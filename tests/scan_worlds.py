@@ -1,0 +1,63 @@
+"""A tiny model with edits that have subjects, and a bench over it: where the tests of scans start."""
+
+from collections.abc import Sequence
+
+from worlds import MATERIAL, loaded_of, speaker_of
+
+from families import tiny
+from locscope.engine.exam import prepare
+from locscope.engine.trunk import Trunk
+from locscope.progress import Silent
+from locscope.records import Edit, Probe, ScanOptions
+from locscope.scans.bench import ScanBench
+
+SCAN_FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gpt2", "gptneox")
+"""The families that the issue of the scans names: grouped-query, post-norms, parallel blocks."""
+
+
+def _edit(name: str, prompt: str, subject: str, target: str, old: str = "") -> Edit:
+    return Edit(
+        name,
+        prompt,
+        target,
+        subject=subject,
+        old=old,
+        rephrases=(f"Who has {subject}? It is", f"{subject} is in"),
+        neighbours=(Probe("The capital of Rome is", "Paris"), Probe(f"The old book of {name} is")),
+    )
+
+
+SCAN_EDITS = (
+    _edit("p", "The capital of France is", "France", "Rome", "Paris"),
+    _edit("q", "The capital of Brazil is", "Brazil", "Tokyo"),
+    _edit("r", "The capital of the old country over there, Norway, is now", "Norway", "Oslo"),
+    _edit("s", "Poland has the symbol of the", "Poland", "gold"),
+    _edit("t", "The symbol of gold is", "gold", "Fe"),
+    _edit("u", "The symbol of iron in the book is", "iron", "Au"),
+    _edit("v", "Who wrote the book?", "Tokyo", "Tokyo"),
+)
+"""Four subjects of one length and two of another; one prompt begins with its subject, and the last
+edit's subject is not in its prompt."""
+
+
+def scan_bench(
+    family: str,
+    edits: Sequence[Edit] = SCAN_EDITS,
+    *,
+    tokens_at_once: int = 16384,
+    options: ScanOptions | None = None,
+    seed: int = 0,
+    **changes,
+) -> ScanBench:
+    model = tiny(family, **changes).requires_grad_(False)
+    exam = prepare(speaker_of(model), edits, MATERIAL)
+    trunk = Trunk(model, exam.sheet, tokens_at_once=tokens_at_once)
+    return ScanBench(
+        loaded_of(model),
+        exam,
+        trunk,
+        tuple(edit.id for edit in edits),
+        seed,
+        Silent(),
+        options or ScanOptions(),
+    )
