@@ -17,9 +17,10 @@ import numpy as np
 
 from locscope.cli.listener import listener
 from locscope.locations import Location
+from locscope.progress import Silent
 from locscope.records import Recipe, Trial, TrialRecord
-from locscope.scans import run_scan
 from locscope.scans.bench import ScanBench
+from locscope.scans.weight_gradient import l1_norm
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import Bench, run_trial
 from locscope.verbs.session import Session, load_edits, open_model, open_session
@@ -77,15 +78,8 @@ def _parse() -> argparse.Namespace:
 def _rate(session: Session, location: str) -> float:
     """The rate at which Adam's first step predicts a loss change of one nat."""
     ids = tuple(edit.id for edit in session.edit_set.edits)
-    from locscope.progress import Silent
-
     bench = ScanBench(session.loaded, session.exam, session.trunk, ids, 0, Silent())
-    site = Location.parse(location).sites[0]
-    scores = run_scan("weight-gradient", bench).scores
-    l1 = next(
-        s.score for s in scores if (s.variant, s.layer, s.part) == ("l1", site.first, site.part)
-    )
-    return 1 / l1
+    return 1 / l1_norm(bench, Location.parse(location))
 
 
 def _run(session: Session, location: str, arm: Arm, lr: float, seed: int) -> TrialRecord:

@@ -63,6 +63,20 @@ class Location:
         return Location(tuple(_parse_site(piece, text) for piece in text.split("+")))
 
 
+def paper_location(family: str, layers: int) -> Location:
+    """The paper's location carried over by relative depth (LocFT-BF, table 2 and section 4).
+
+    Of LLaMA-3-8B L22.mlp.down, of Mistral-7B L23.block (both of 32 layers), of Qwen2.5-7B
+    L6.mlp.down (of 28); other families go by LLaMA's.
+    """
+    layer, of, part = 22, 32, "mlp.down"
+    if family.startswith("mistral"):
+        layer, of, part = 23, 32, "block"
+    if family.startswith("qwen"):
+        layer, of, part = 6, 28, "mlp.down"
+    return Location.at(min(layers - 1, round(layer / of * layers)), part)
+
+
 def _parse_site(piece: str, text: str) -> Site:
     match = _SITE.fullmatch(piece.strip())
     if match is None:

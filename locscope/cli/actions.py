@@ -15,6 +15,7 @@ from locscope.records import Measure, dumps
 from locscope.settings import (
     EditSettings,
     EvaluateSettings,
+    ScanSettings,
     SearchSettings,
     read_settings_file,
     settings_of,
@@ -43,6 +44,32 @@ def search(
         Console().print(terminal_summary(found.inputs))
     progress.say(f"report: {found.folder / 'report.html'}")
     return found.inputs.recommendation is not None and found.inputs.recommendation.met
+
+
+def scan(
+    file: Path | None,
+    wanted: Mapping[str, Any],
+    output: Path | None,
+    fresh: bool,
+    format: str,
+    command: str,
+) -> bool:
+    """Scans and prints the results; whether any scan could use any edit."""
+    from locscope.report.tables import scan_json, scan_summary
+    from locscope.verbs.scan import plan_scan
+    from locscope.verbs.scan import scan as run
+
+    progress = listener()
+    settings = settings_of(ScanSettings, {**read_settings_file(file), **wanted})
+    found = run(plan_scan(settings, output, progress), progress, fresh=fresh, command=command)
+    if format == "json":
+        _say(scan_json(found.inputs.scans))
+    else:
+        Console().print(scan_summary(found.inputs.scans))
+    if not found.usable:
+        progress.say("no scan could use any of the edits")
+    progress.say(f"report: {found.folder / 'report.html'}")
+    return found.usable
 
 
 def edit(

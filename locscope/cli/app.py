@@ -121,7 +121,56 @@ def search(
         made = actions.search_settings(settings, wanted)
         if dry_run:
             raise typer.Exit(0 if actions.check(made, format) else 2)
-        ok = actions.search(made, output, fresh, format, shlex.join(["locscope", *sys.argv[1:]]))
+        ok = actions.search(made, output, fresh, format, _command())
+    raise typer.Exit(0 if ok else NOTHING_MET)
+
+
+@app.command()
+def scan(
+    model: options.Model = None,
+    edits: options.Edits = None,
+    scans: options.Scans = None,
+    output: Annotated[Path | None, typer.Option(help="run folder (runs/<name>)")] = None,
+    seed: options.Seed = None,
+    limit: options.Limit = None,
+    corruption: options.Corruption = None,
+    metric: options.Metric = None,
+    noise: options.Noise = None,
+    samples: options.Samples = None,
+    stream: options.Stream = None,
+    window: options.Window = None,
+    steps: options.Steps = None,
+    ablation: options.Ablation = None,
+    strict: Annotated[
+        bool | None, typer.Option("--strict", help="refuse edits whose subject is not there")
+    ] = None,
+    prompt_format: options.PromptFormat = None,
+    conflicts: options.Conflicts = None,
+    neutral: options.Neutral = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    device_memory: options.DeviceMemory = None,
+    host_memory: options.HostMemory = None,
+    trust_remote_code: options.RemoteCode = None,
+    settings: options.SettingsFile = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="move an existing run aside / go on with it")
+    ] = False,
+    format: options.Format = "table",
+) -> None:
+    """Scan the untouched model: where do localisation methods see these facts?"""
+    wanted = given(
+        model=model, edits=edits, scans=options.split(scans), seed=seed, limit=limit,
+        corruption=corruption, metric=metric, noise=noise, samples=samples, stream=stream,
+        window=window, steps=steps, ablation=ablation, strict=strict,
+        prompt_format=prompt_format, conflicts=conflicts, neutral=neutral, device=device,
+        dtype=dtype, device_memory=device_memory, host_memory=host_memory,
+        trust_remote_code=trust_remote_code,
+    )  # fmt: skip
+    with guarded():
+        from locscope.cli import actions
+
+        ok = actions.scan(settings, wanted, output, fresh, format, _command())
     raise typer.Exit(0 if ok else NOTHING_MET)
 
 
@@ -242,6 +291,10 @@ def list_(
 ) -> None:
     """List what there is."""
     _with_actions(lambda actions: actions.listing(kind, format))
+
+
+def _command() -> str:
+    return shlex.join(["locscope", *sys.argv[1:]])
 
 
 def _with_actions(act: Callable) -> None:

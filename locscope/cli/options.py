@@ -40,6 +40,29 @@ BatchSize = Annotated[
 Epochs = Annotated[int | None, typer.Option(help="passes over the edits at most (25)")]
 Prefixes = Annotated[int | None, typer.Option(help="random-prefix copies of every edit (0)")]
 
+Scans = Annotated[str | None, typer.Option(help="names with commas between, cheap, or all")]
+Corruption = Annotated[
+    str | None, typer.Option(help="of patching scans: swap or noise (each scan's own)")
+]
+Metric = Annotated[
+    str | None, typer.Option(help="what is followed: probability or logit-diff (each scan's own)")
+]
+Noise = Annotated[
+    float | None, typer.Option(help="standard deviations of the subjects' embeddings (3)")
+]
+Samples = Annotated[int | None, typer.Option(help="draws of noise (10)")]
+Stream = Annotated[str | None, typer.Option(help="random numbers of the noise: own or rome")]
+Window = Annotated[int | None, typer.Option(help="layers restored together (10 of 32)")]
+Steps = Annotated[int | None, typer.Option(help="steps of integrated gradients (1)")]
+Ablation = Annotated[
+    str | None, typer.Option(help="heads and MLPs are replaced by: zero, mean or resample")
+]
+
+
+def split(names: str | None) -> tuple[str, ...] | None:
+    """Names that were written with commas between them."""
+    return tuple(name.strip() for name in names.split(",")) if names is not None else None
+
 
 def given(**options: Any) -> dict[str, Any]:
     """The options that were written."""

@@ -31,14 +31,18 @@ ACTIVATIONS = {
     "q": "blocks.{}.attn.hook_q",
     "k": "blocks.{}.attn.hook_k",
     "v": "blocks.{}.attn.hook_v",
+    "scores": "blocks.{}.attn.hook_attn_scores",
     "pattern": "blocks.{}.attn.hook_pattern",
     "heads_out": "blocks.{}.attn.hook_out",
 }
 """What can be read and patched. Shapes: (batch, seq, width) for what is in the residual stream,
 (batch, seq, heads, head_width) for z and q, key-value heads for k and v, (batch, heads, seq, seq)
-for patterns, (batch, seq, hidden) for neurons. `heads_out` is the sum of the heads and the bias;
-`attn_out` what is added to the stream, which some families normalise first. There is no
+for patterns and for the masked scores they are the softmax of, (batch, seq, hidden) for neurons.
+`heads_out` is the sum of the heads and the bias; `attn_out` what is added to the stream, which some families normalise first. There is no
 `resid_mid`: writing to it reaches the MLP alone (TransformerLens 4.3)."""
+
+READ_ONLY = ("mlp_in",)
+"""Writing to it makes TransformerLens compute the norm in another way, and warn."""
 
 Edit = Callable[[Tensor], Tensor | None]
 """What a hook does: gives the activation's replacement (a new tensor), or None to leave it."""
@@ -46,11 +50,15 @@ Edit = Callable[[Tensor], Tensor | None]
 
 @dataclass(frozen=True)
 class Lens:
-    """A model's hooked twin, to be run as the model is. `layers` counts its blocks."""
+    """A model's hooked twin, to be run as the model is. `layers` counts its blocks.
+
+    `points` are its hooks by name: looking them up in the bridge costs milliseconds each time.
+    """
 
     twin: PreTrainedModel
     bridge: Any
     layers: int
+    points: Mapping[str, Any]
 
 
 def lens_of(model: PreTrainedModel) -> Lens:
@@ -69,7 +77,7 @@ def lens_of(model: PreTrainedModel) -> Lens:
             f"TransformerLens cannot hook {name} ({str(error).splitlines()[0]}): scans of "
             "activations are not possible, take --scans weight-gradient"
         ) from error
-    return Lens(twin, bridge, len(blocks(model)))
+    return Lens(twin, bridge, len(blocks(model)), bridge.hook_dict)
 
 
 def place(kind: str, layer: int = 0) -> str:
@@ -83,13 +91,19 @@ def hooked(lens: Lens, edits: Mapping[str, Edit]) -> Iterator[None]:
 
     A UsageError names a hook that the model does not have.
     """
-    missing = [name for name in edits if name not in lens.bridge.hook_dict]
+    missing = [name for name in edits if name not in lens.points]
     if missing:
         known = lens.bridge.cfg.architecture
         raise UsageError(f"{known} has no hook {missing[0]}: this scan cannot see this model")
-    hooks = [(name, _as_hook(edit)) for name, edit in edits.items()]
-    with lens.bridge.hooks(fwd_hooks=hooks):
+    handles: list[tuple[Any, Any]] = []
+    try:
+        for name, edit in edits.items():
+            handles.append((lens.points[name], lens.points[name].add_hook(_as_hook(edit))))
         yield
+    finally:
+        for point, handle in handles:
+            handle.hook.remove()
+            point.fwd_hooks[:] = [one for one in point.fwd_hooks if one is not handle]
 
 
 @contextmanager

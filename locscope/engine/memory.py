@@ -1,11 +1,15 @@
 """Batches that fit: sized by tokens, halved where memory ends; the results do not depend on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
 import torch
+from transformers import PreTrainedModel
 
 from locscope.errors import OutOfMemory
+
+KEPT = 8
+LEAST_TOKENS, MOST_TOKENS = 64, 16384
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -17,18 +21,23 @@ def in_batches(
     *,
     size: Callable[[Item], int],
     tokens_at_once: int,
+    alike: Callable[[Item], Hashable] = lambda _: None,
     done: Callable[[int], None] = lambda _: None,
 ) -> list[Result]:
     """`run` over batches of items of like size; the results in the order of the items.
 
     `size` is in tokens of one item, so that a batch padded to its longest has at most
-    `tokens_at_once`. A batch that does not fit memory is halved; `done` is told how many items
+    `tokens_at_once`; items of a batch are all `alike`. A batch that does not fit memory is halved; `done` is told how many items
     each batch had. An OutOfMemory where a single item does not fit.
     """
     found: dict[int, Result] = {}
-    waiting = _batches([size(item) for item in items], tokens_at_once)[::-1]
+    groups: dict[Hashable, list[int]] = {}
+    for row, item in enumerate(items):
+        groups.setdefault(alike(item), []).append(row)
+    sizes = [size(item) for item in items]
+    waiting = [batch for rows in groups.values() for batch in _batches(rows, sizes, tokens_at_once)]
     while waiting:
-        rows = waiting.pop()
+        rows = waiting.pop(0)
         try:
             results = run([items[row] for row in rows])
         except (MemoryError, RuntimeError) as error:
@@ -39,11 +48,22 @@ def in_batches(
                     f"{size(items[rows[0]])} tokens of one request do not fit the device: "
                     "take a smaller model, shorter prompts or --dtype bfloat16"
                 ) from None
-            waiting += [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
+            waiting = [rows[: len(rows) // 2], rows[len(rows) // 2 :], *waiting]
             continue
         found.update(zip(rows, results, strict=True))
         done(len(rows))
     return [found[row] for row in range(len(items))]
+
+
+def tokens_that_fit(model: PreTrainedModel, device_bytes: int) -> int:
+    """How many tokens a pass may hold at a time within so many bytes of activations.
+
+    Scans keep up to `KEPT` states a token at every layer (entering, keys and values, outputs, clean
+    and corrupted); a pass without any keeps far less.
+    """
+    config = model.config.get_text_config()
+    a_token = KEPT * config.num_hidden_layers * config.hidden_size * model.dtype.itemsize
+    return max(LEAST_TOKENS, min(MOST_TOKENS, device_bytes // a_token))
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -56,9 +76,9 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _batches(sizes: Sequence[int], tokens_at_once: int) -> list[list[int]]:
+def _batches(rows: Sequence[int], sizes: Sequence[int], tokens_at_once: int) -> list[list[int]]:
     batches: list[list[int]] = []
-    for row in sorted(range(len(sizes)), key=sizes.__getitem__):
+    for row in sorted(rows, key=sizes.__getitem__):
         if batches and (len(batches[-1]) + 1) * sizes[row] <= tokens_at_once:
             batches[-1].append(row)
         else:

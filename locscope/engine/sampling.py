@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 
-from locscope.engine.blocks import logits
+from locscope.engine.blocks import logits, run_blocks
 from locscope.engine.decode import Speaker
+from locscope.engine.memory import in_batches
+from locscope.engine.texts import Row, pack
+from locscope.engine.trunk import pad
 from locscope.models.parts import body
 
 
@@ -30,6 +34,44 @@ def sample_texts(speaker: Speaker, count: int, tokens: int, seed: int) -> tuple[
         said.append(drawn)
         ids = drawn.to(ids.device)
     return tuple(_text(speaker, row) for row in torch.cat(said, dim=1).tolist())
+
+
+@torch.no_grad()
+def sample_after(
+    model: PreTrainedModel,
+    prompts: Sequence[tuple[int, ...]],
+    counts: Sequence[int],
+    seed: int,
+    tokens_at_once: int = 16384,
+) -> tuple[tuple[int, ...], ...]:
+    """So many tokens drawn at temperature 1 behind each prompt; stop tokens end nothing.
+
+    Every prompt has random numbers of its own, drawn on the CPU, so that neither the batch nor the
+    device changes what is drawn, up to rounding.
+    """
+    drawn = [
+        np.random.default_rng([seed, *prompt]).random(count)
+        for prompt, count in zip(prompts, counts, strict=True)
+    ]
+    said = [list(prompt) for prompt in prompts]
+
+    def next_tokens(some: Sequence[int]) -> list[int]:
+        batch = pad(pack([Row(tuple(said[i]), 1) for i in some]), range(len(some)), model.device)
+        hidden = run_blocks(model, batch.ids)
+        last = hidden[torch.arange(len(some), device=hidden.device), batch.real.sum(1) - 1]
+        reached = logits(model, last).cpu().double().softmax(-1).cumsum(-1)
+        wanted = torch.tensor([[drawn[i][len(said[i]) - len(prompts[i])]] for i in some])
+        # The last sum may end a rounding below 1.
+        return torch.searchsorted(reached, wanted * reached[:, -1:], right=True)[:, 0].tolist()
+
+    for step in range(max(counts, default=0)):
+        going = [i for i, count in enumerate(counts) if count > step]
+        tokens = in_batches(
+            going, next_tokens, size=lambda i: len(said[i]), tokens_at_once=tokens_at_once
+        )
+        for i, token in zip(going, tokens, strict=True):
+            said[i].append(token)
+    return tuple(tuple(all_[len(p) :]) for all_, p in zip(said, prompts, strict=True))
 
 
 def _start_token(speaker: Speaker) -> int:

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from locscope.engine.blocks import logits, run_blocks
 from locscope.engine.heads import head_outputs, output_bias
-from locscope.engine.lens import ACTIVATIONS, Edit, Lens, hooked, place
+from locscope.engine.lens import ACTIVATIONS, READ_ONLY, Edit, Lens, hooked, place
 from locscope.errors import UsageError
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
@@ -44,11 +44,12 @@ def check_lens(lens: Lens, model: PreTrainedModel, prompt: Sequence[int]) -> Non
 def _identity(lens: Lens, ids: Int[Tensor, "1 seq"]) -> tuple[list[str], Tensor]:
     """The hooks that fired, in order, and the logits when each put back a copy."""
     seen: list[str] = []
+    untouched = {place(kind, layer) for kind in READ_ONLY for layer in range(lens.layers)}
 
     def back(name: str) -> Edit:
-        def edit(value: Tensor) -> Tensor:
+        def edit(value: Tensor) -> Tensor | None:
             seen.append(name)
-            return value.clone()
+            return None if name in untouched else value.clone()
 
         return edit
 

@@ -66,5 +66,5 @@ def _run_row(inputs: ReportInputs) -> tuple[TableCell, ...]:
         figure_cell(best.score if best else nan),
         TableCell(bounds),
         figure_cell(measures.get("perplexity_ratio", nan)),
-        TableCell(verdict.badge, alarm=verdict.kind in ("none", "missed")),
+        TableCell(verdict.badge or words.NOT_MEASURED, alarm=verdict.kind in ("none", "missed")),
     )

@@ -7,7 +7,7 @@ from math import isnan, nan
 
 from locscope.locations import Location
 from locscope.records import ScanResult, ScanVerdict, TrialRecord
-from locscope.report.heatmaps import RATIO_SCALE, part_order, scan_title
+from locscope.report.heatmaps import RATIO_SCALE, part_order
 from locscope.report.inputs import (
     ReportInputs,
     by_cell,
@@ -16,6 +16,7 @@ from locscope.report.inputs import (
     standing,
     sweep,
 )
+from locscope.report.scan_heatmaps import scan_title
 from locscope.report.words import in_words, interval, number, rate, score_title
 
 

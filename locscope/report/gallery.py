@@ -3,41 +3,50 @@
 import importlib.util
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import plotly.graph_objects as go
+import plotly.io
 
 from locscope.report.curves import (
     Chart,
     contender_intervals,
     loss_curves,
     rate_curves,
-    scan_outcomes,
+    scan_outcome,
     tradeoff,
 )
 from locscope.report.figures import draw_chart, draw_intervals
-from locscope.report.heatmap_figures import draw_heatmap
-from locscope.report.heatmaps import (
-    COLLAPSE_VIEWS,
-    EFFICACY_VIEWS,
-    Heatmap,
-    scan_heatmaps,
-    trial_heatmaps,
-)
+from locscope.report.heatmap_figures import draw_heatmap, least_width
+from locscope.report.heatmaps import COLLAPSE_VIEWS, EFFICACY_VIEWS, Heatmap, trial_heatmaps
 from locscope.report.inputs import ReportInputs
+from locscope.report.scan_heatmaps import scan_heatmaps
+
+IMAGES = ("png", "svg")
+IMAGE_WIDTH = 900
+HALF_PAGE = 400
+"""Pixels that a figure has at the least where two stand side by side."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure with its name, its title, a note on how to read it, and a description in words."""
+    """A figure with its name, its title, a note on how to read it, and a description in words.
+
+    Beside others it goes by its `choice`; tables of the same `variant` belong to it. `width` is
+    the least that it needs, in pixels.
+    """
 
     name: str
     title: str
     note: str
     description: str
     figure: go.Figure
+    choice: str = ""
+    variant: str = ""
+    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,11 @@ class Panel:
     name: str
     heading: str
     views: tuple[Drawn, ...]
+
+    @property
+    def wide(self) -> bool:
+        """Whether a view needs the whole width of a page."""
+        return any(view.width > HALF_PAGE for view in self.views)
 
 
 def panels(inputs: ReportInputs) -> dict[str, Panel]:
@@ -58,10 +72,31 @@ def panels(inputs: ReportInputs) -> dict[str, Panel]:
         Panel("tradeoff", "Efficacy against collapse", _charts([tradeoff(inputs)])),
         Panel("rates", "Finalists: score by learning rate", _charts([rate_curves(inputs)])),
         Panel("losses", "Finalists: loss by epoch", _charts([loss_curves(inputs)])),
-        Panel("scans", "Scan", _heatmaps(scan_heatmaps(inputs))),
-        Panel("outcomes", "Scan against outcome", _charts(scan_outcomes(inputs))),
+        *_scan_panels(inputs),
     )
     return {panel.name: panel for panel in found if panel.views}
+
+
+def scan_panel(index: int) -> str:
+    """The name of the panel with the heatmaps of the scan of that number."""
+    return f"scan-{index}"
+
+
+def outcome_panel(index: int) -> str:
+    """The name of the panel with that scan against what tuning showed."""
+    return f"outcome-{index}"
+
+
+def _scan_panels(inputs: ReportInputs) -> Iterator[Panel]:
+    for index, scan in enumerate(inputs.scans):
+        yield Panel(scan_panel(index), "Heatmaps", _heatmaps(scan_heatmaps(inputs, scan)))
+        charts = [scan_outcome(inputs, scan, variant) for variant in scan.variants]
+        views = tuple(
+            replace(view, choice=variant, variant=variant)
+            for variant, chart in zip(scan.variants, charts, strict=True)
+            for view in _charts([chart])
+        )
+        yield Panel(outcome_panel(index), "Score after tuning", views)
 
 
 def _contenders(inputs: ReportInputs) -> tuple[Drawn, ...]:
@@ -75,12 +110,22 @@ def _contenders(inputs: ReportInputs) -> tuple[Drawn, ...]:
 
 def _heatmaps(heatmaps: Iterable[Heatmap]) -> tuple[Drawn, ...]:
     return tuple(
-        Drawn(h.name, h.title, h.note, _describe_heatmap(h), draw_heatmap(h)) for h in heatmaps
+        Drawn(
+            h.name,
+            h.title,
+            h.note,
+            _describe_heatmap(h),
+            draw_heatmap(h),
+            h.choice,
+            h.variant,
+            least_width(h),
+        )
+        for h in heatmaps
     )
 
 
 def _describe_heatmap(heatmap: Heatmap) -> str:
-    size = f"heatmap over {len(heatmap.rows)} layers and {len(heatmap.columns)} parts"
+    size = f"heatmap over {len(heatmap.rows)} layers and {len(heatmap.columns)} {heatmap.across}"
     marks = "".join(
         f", {mark.label}: layer {heatmap.rows[mark.row]}, {heatmap.columns[mark.column]}"
         for mark in heatmap.marked
@@ -107,7 +152,8 @@ def specification(drawn: Drawn) -> dict:
     for unused in ("title", "template", "paper_bgcolor"):
         plain["layout"].pop(unused, None)
     plain["layout"]["margin"]["t"] = max(16, plain["layout"]["margin"]["t"] - 40)
-    return {"name": drawn.title, "note": drawn.note, "label": drawn.description, **plain}
+    words = {"name": drawn.title, "note": drawn.note, "label": drawn.description}
+    return {**words, "variant": drawn.variant, "width": drawn.width, **plain}
 
 
 def figures(inputs: ReportInputs) -> dict[str, go.Figure]:
@@ -116,18 +162,16 @@ def figures(inputs: ReportInputs) -> dict[str, go.Figure]:
 
 
 def write_figures(inputs: ReportInputs, directory: Path) -> tuple[Path, ...]:
-    """Writes every figure as Plotly JSON, and as PNG where kaleido is there and works."""
+    """Writes every figure as Plotly JSON, and as PNG and SVG where kaleido is there and works."""
     directory.mkdir(parents=True, exist_ok=True)
-    written, images = [], importlib.util.find_spec("kaleido") is not None
-    for name, drawn in _named(panels(inputs).values()).items():
+    found, written = figures(inputs), []
+    for name, figure in found.items():
         path = directory / f"{name}.json"
-        path.write_text(str(drawn.figure.to_json()), encoding="utf-8")
+        path.write_text(str(figure.to_json()), encoding="utf-8")
         written.append(path)
-        if images:
-            image = _write_image(drawn.figure, directory / f"{name}.png")
-            written += [image] if image else []
-            images = image is not None
-    return tuple(written)
+    if importlib.util.find_spec("kaleido") is None:
+        return tuple(written)
+    return (*written, *_write_images(found, directory))
 
 
 def _named(found: Iterable[Panel]) -> dict[str, Drawn]:
@@ -143,11 +187,14 @@ def _named(found: Iterable[Panel]) -> dict[str, Drawn]:
     return named
 
 
-def _write_image(figure: go.Figure, path: Path) -> Path | None:
-    try:
-        figure.write_image(path, width=900, scale=2)
-    except Exception:
-        # kaleido needs a browser and fails in many ways without one; pictures are an extra.
+def _write_images(found: dict[str, go.Figure], directory: Path) -> tuple[Path, ...]:
+    """All pictures in one go, for each go starts a browser; those that were written."""
+    wanted = [(figure, directory / f"{n}.{kind}") for n, figure in found.items() for kind in IMAGES]
+    drawn, paths = [figure for figure, _ in wanted], [path for _, path in wanted]
+    size = {"width": IMAGE_WIDTH, "height": [figure.layout.height for figure in drawn]}
+    for path in paths:
         path.unlink(missing_ok=True)
-        return None
-    return path
+    # kaleido needs a browser and fails in many ways without one; pictures are an extra.
+    with suppress(Exception):
+        plotly.io.write_images(drawn, paths, scale=2, validate=False, **size)
+    return tuple(path for path in paths if path.is_file())

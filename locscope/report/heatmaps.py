@@ -1,11 +1,11 @@
-"""Data of the heatmaps: layers x parts, from trials and from scans. Numbers only, no drawing."""
+"""Data of heatmaps, and those of trials: layers x parts. Numbers only, no drawing."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import isnan, log10, nan
+from math import isfinite, isnan, log10, nan
 
 from locscope.locations import PARTS
-from locscope.records import ScanResult, ScanScore, TrialRecord
+from locscope.records import TrialRecord
 from locscope.report.inputs import Cell, ReportInputs, by_cell, cell_of, sweep
 from locscope.report.words import duration, in_words, number, rate, short, title_of
 
@@ -26,6 +26,9 @@ class Heatmap:
     `values` give the colours (on a log scale where `ticks` translate them back), `cells` is the
     text in the cells and `hover` the text on hover, both with the true value. `centred` asks for
     colours that diverge from zero, `good` is +1 where high values are good and -1 where low are.
+    `across` says what the columns are; `labels` stand under them where their names, which must
+    differ, are not for people, `upright` if they are long; `banded` columns are set apart. Beside
+    others, a heatmap goes by its `choice`, and tables of the same `variant` belong to it.
     """
 
     name: str
@@ -40,11 +43,17 @@ class Heatmap:
     good: int = 1
     marked: tuple[Mark, ...] = ()
     ticks: tuple[tuple[float, str], ...] = ()
+    across: str = "parts"
+    labels: tuple[str, ...] = ()
+    upright: bool = False
+    banded: tuple[int, ...] = ()
+    choice: str = ""
+    variant: str = ""
 
     @property
     def measured(self) -> tuple[float, ...]:
-        """All values that are there."""
-        return tuple(value for row in self.values for value in row if not isnan(value))
+        """All finite values."""
+        return tuple(value for row in self.values for value in row if isfinite(value))
 
 
 @dataclass(frozen=True)
@@ -129,67 +138,35 @@ def trial_heatmap(inputs: ReportInputs, trials: dict[Cell, TrialRecord], view: V
     layers, columns = range(inputs.run.model.layers), _in_order(part for _, part in trials)
     true = {cell: view.value(record) for cell, record in trials.items()}
     place = view.scale.place if view.scale else float
-    values = _grid(layers, columns, lambda cell: place(true.get(cell, nan)))
+    values = grid(layers, columns, lambda cell: place(true.get(cell, nan)))
     return Heatmap(
         view.name,
         title_of(view.name),
         tuple(map(str, layers)),
         columns,
         values,
-        _grid(layers, columns, lambda cell: short(true.get(cell, nan))),
-        _grid(layers, columns, lambda cell: _trial_hover(cell, trials.get(cell), view)),
+        grid(layers, columns, lambda cell: short(true.get(cell, nan))),
+        grid(layers, columns, lambda cell: _trial_hover(cell, trials.get(cell), view)),
         view.note,
         good=view.good,
-        marked=_marks(inputs, columns),
+        marked=marks(inputs, columns),
         ticks=view.scale.ticks(v for row in values for v in row) if view.scale else (),
     )
 
 
-def scan_heatmaps(inputs: ReportInputs) -> tuple[Heatmap, ...]:
-    """A heatmap per variant of every scan."""
-    return tuple(
-        scan_heatmap(inputs, scan, variant) for scan in inputs.scans for variant in scan.variants
-    )
+def has_both_signs(values: Iterable[float]) -> bool:
+    """Whether the sign tells something: there are values below and above zero."""
+    known = tuple(values)
+    return any(value < 0 for value in known) and any(value > 0 for value in known)
 
 
-def scan_heatmap(inputs: ReportInputs, scan: ScanResult, variant: str) -> Heatmap:
-    """A variant's scores over layers and parts (heads and token roles get their own columns)."""
-    scores = [score for score in scan.scores if score.variant == variant]
-    found = {(score.layer, column_of(score)): score for score in scores}
-    columns = tuple(dict.fromkeys(column_of(s) for s in sorted(scores, key=_column_order)))
-    layers = range(inputs.run.model.layers)
-    true = {cell: score.score for cell, score in found.items()}
-    values = _grid(layers, columns, lambda cell: true.get(cell, nan))
-    known = [value for row in values for value in row if not isnan(value)]
-    return Heatmap(
-        f"scan-{scan.descriptor.name}-{variant}",
-        scan_title(scan, variant),
-        tuple(map(str, layers)),
-        columns,
-        values,
-        _grid(layers, columns, lambda cell: short(true.get(cell, nan))),
-        _grid(layers, columns, lambda cell: _scan_hover(cell, found.get(cell))),
-        scan.descriptor.note,
-        centred=bool(known) and min(known) < 0 < max(known),
-        good=scan.descriptor.sign,
-        marked=_marks(inputs, columns),
-    )
-
-
-def scan_title(scan: ScanResult, variant: str) -> str:
-    """Scan and variant in words."""
-    return f"{scan.descriptor.title}: {variant}" if variant else scan.descriptor.title
-
-
-def column_of(score: ScanScore) -> str:
-    """The column a scan's score stands in: its part, with head and token role where it has any."""
-    head = f".h{score.head}" if score.head >= 0 else ""
-    role = f" · {score.role}" if score.role else ""
-    return f"{score.part}{head}{role}"
-
-
-def _column_order(score: ScanScore) -> tuple[int, str, int]:
-    return part_order(score.part), score.part, score.head
+def colour_key(good: int, centred: bool) -> str:
+    """How to read the colours of scores of which high (+1) or low (-1) ones are good."""
+    start = "" if good > 0 else "A low score recommends a place. "
+    if centred:
+        below, above = ("red", "blue") if good > 0 else ("blue", "red")
+        return f"{start}White is zero, {above} above and {below} below it."
+    return f"{start}Bright is {'high' if good > 0 else 'low'}."
 
 
 def part_order(part: str) -> int:
@@ -201,17 +178,21 @@ def _in_order(parts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(parts), key=part_order))
 
 
-def _grid(layers: Iterable[int], columns: tuple[str, ...], of: Callable) -> tuple[tuple, ...]:
+def grid(layers: Iterable[int], columns: tuple[str, ...], of: Callable) -> tuple[tuple, ...]:
+    """What `of` gives for every layer and column."""
     return tuple(tuple(of((layer, column)) for column in columns) for layer in layers)
 
 
-def _marks(inputs: ReportInputs, columns: tuple[str, ...]) -> tuple[Mark, ...]:
+def marks(
+    inputs: ReportInputs, columns: tuple[str, ...], cell: Callable[[str], Cell | None] = cell_of
+) -> tuple[Mark, ...]:
+    """The recommended location, where it has a `cell`: a layer and one of the columns."""
     contenders = inputs.recommendation.contenders if inputs.recommendation else ()
-    cells = ((cell_of(c.location), c.role) for c in contenders if c.role == "recommended")
+    cells = ((cell(c.location), c.role) for c in contenders if c.role == "recommended")
     return tuple(
-        Mark(cell[0], columns.index(cell[1]), role)
-        for cell, role in cells
-        if cell is not None and cell[1] in columns
+        Mark(found[0], columns.index(found[1]), role)
+        for found, role in cells
+        if found is not None and found[1] in columns
     )
 
 
@@ -228,11 +209,3 @@ def _trial_hover(cell: Cell, record: TrialRecord | None, view: View) -> str:
     if record.violated:
         lines += map(in_words, record.violated)
     return "\n".join(lines if record.status == "done" else [*lines, record.status])
-
-
-def _scan_hover(cell: Cell, score: ScanScore | None) -> str:
-    place = f"L{cell[0]}.{cell[1]}"
-    if score is None:
-        return f"{place}\nnot scored"
-    bounds = "" if isnan(score.low) else f" [{number(score.low)}, {number(score.high)}]"
-    return f"{place}\nscore {number(score.score)}{bounds}"

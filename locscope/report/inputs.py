@@ -37,6 +37,11 @@ class ReportInputs:
     date: str = ""
 
     @property
+    def only_scans(self) -> bool:
+        """Whether the run was to scan and no more: nothing of it was tuned."""
+        return self.run.verb == "scan"
+
+    @property
     def best(self) -> Contender | None:
         """The recommended contender, where there is one."""
         has_one = self.recommendation is not None and self.recommendation.contenders

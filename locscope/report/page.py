@@ -11,6 +11,8 @@ from markupsafe import Markup
 from locscope.report import rows, words
 from locscope.report.gallery import Panel, panels, specification
 from locscope.report.inputs import ReportInputs
+from locscope.report.scan_rows import scans_table
+from locscope.report.scan_sections import scan_sections
 from locscope.report.verdict import margin_lines, verdict_of
 
 
@@ -28,6 +30,8 @@ def render_report(inputs: ReportInputs) -> str:
         trials=rows.trials_table(inputs),
         outcomes=rows.outcomes_table(inputs),
         verdicts=rows.verdicts_table(inputs),
+        scans=scans_table(inputs.scans),
+        sections=scan_sections(inputs),
         protocols=rows.protocols_table(inputs),
         provenance=rows.provenance_tables(inputs),
         version=version_of(inputs),

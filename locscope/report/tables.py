@@ -1,15 +1,18 @@
-"""What `locscope search` prints as its result: a table for people, or pure JSON."""
+"""What `locscope search` and `scan` print as their result: a table for people, or pure JSON."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from locscope.records import dumps
+from locscope.records import ScanResult, ScanScore, dumps
 from locscope.report.inputs import ReportInputs
 from locscope.report.rows import Table, contenders_table, trials_table
+from locscope.report.scan_rows import place_of, scans_table
 from locscope.report.verdict import margin_lines, verdict_of
 
 SCHEMA = 1
@@ -17,8 +20,13 @@ BEST_TRIALS = 5
 
 
 def terminal_summary(inputs: ReportInputs) -> RenderableType:
-    """The sentence, the verdict, and the contenders; without a recommendation the best trials."""
+    """The sentence, the verdict, and the contenders; without a recommendation the best trials.
+
+    Of a run of scans: the scans.
+    """
     verdict = verdict_of(inputs)
+    if inputs.only_scans:
+        return Group(Text(verdict.sentence, style="bold"), scan_summary(inputs.scans))
     colour = {"met": "green", "tie": "yellow"}.get(verdict.kind, "red")
     head = [Text(verdict.sentence, style="bold"), Text(verdict.badge, style=colour)]
     if inputs.best is not None:
@@ -48,6 +56,51 @@ def _best_trials(table: Table) -> list[RenderableType]:
     for row in table.rows[:BEST_TRIALS]:
         best.add_row(*(Text(row[index].text) for index in shown))
     return [best]
+
+
+def scan_summary(results: Iterable[ScanResult]) -> RenderableType:
+    """A row per variant of every scan with its best places, and below what the scans note."""
+    results = tuple(results)
+    data = scans_table(results)
+    table = RichTable(title=Text(data.caption), title_justify="left", box=SIMPLE_HEAD)
+    for column in ("scan", "variant", "usable", "best places, best heads", "time"):
+        right = column in ("usable", "time")
+        table.add_column(column, justify="right" if right else "left", no_wrap=right)
+    before = ""
+    for row in data.rows:
+        scan, variant, usable, places, heads, seconds = (cell.text for cell in row)
+        best = "\n".join(filter(None, (places, heads)))
+        cells = ("" if scan == before else scan, variant, usable, best, seconds)
+        table.add_row(*map(Text, cells))
+        before = scan
+    notes = [Text(f"{r.descriptor.title}: {note}") for r in results for note in r.notes]
+    return Group(table, *notes)
+
+
+def scan_json(results: Iterable[ScanResult]) -> str:
+    """Every variant of every scan as one JSON object; not measured is null.
+
+    Heads are places of their own (`L7.attn.h3`); a score with a role is of tokens of that role.
+    """
+    scans = [_plain_scan(scan, variant) for scan in results for variant in scan.variants or ("",)]
+    return json.dumps({"schema": SCHEMA, "scans": scans}, indent=2, allow_nan=False)
+
+
+def _plain_scan(scan: ScanResult, variant: str) -> dict[str, Any]:
+    return {
+        "scan": scan.descriptor.name,
+        "variant": variant,
+        "usable": scan.usable,
+        "requests": scan.requests,
+        "settings": scan.settings,
+        "scores": [_plain_score(score) for score in scan.scores if score.variant == variant],
+    }
+
+
+def _plain_score(score: ScanScore) -> dict[str, Any]:
+    plain = _plain(score)
+    kept = {key: plain[key] for key in ("score", "low", "high", "count", "role")}
+    return {"location": place_of(score), **kept}
 
 
 def search_json(inputs: ReportInputs) -> str:

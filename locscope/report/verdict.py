@@ -9,7 +9,10 @@ from locscope.report.inputs import ReportInputs
 
 @dataclass(frozen=True)
 class Verdict:
-    """The recommendation in one sentence, and in few words whether it holds."""
+    """The recommendation in one sentence, and in few words whether it holds.
+
+    A run of scans recommends nothing: its kind is `scans`, and it has no badge.
+    """
 
     kind: str
     badge: str
@@ -17,8 +20,10 @@ class Verdict:
 
 
 def verdict_of(inputs: ReportInputs) -> Verdict:
-    """What the top of the page says: met, tie, missed or nothing."""
+    """What the top of the page says: met, tie, missed, nothing, or which scans these are."""
     found = inputs.recommendation
+    if inputs.only_scans:
+        return Verdict("scans", "", scans_sentence(inputs))
     if found is None or not found.contenders:
         sentence = f"No location is recommended (status of the run: {inputs.run.status})."
         return Verdict("none", "No recommendation", sentence)
@@ -28,6 +33,15 @@ def verdict_of(inputs: ReportInputs) -> Verdict:
     if found.tie:
         return Verdict("tie", "Meets all bounds; a tie with another contender", found.sentence)
     return Verdict("met", "Meets all bounds", found.sentence)
+
+
+def scans_sentence(inputs: ReportInputs) -> str:
+    """What a run of scans is of."""
+    run, count = inputs.run, len(inputs.scans)
+    scans = f"{count} scan" if count == 1 else f"{count} scans"
+    edits = f"{run.edit_count} edit" if run.edit_count == 1 else f"{run.edit_count} edits"
+    ended = "" if run.status == "done" else f" (status of the run: {run.status})"
+    return f"Scans of {run.model.name} on {run.edits}: {scans}, {edits}{ended}"
 
 
 def margin_lines(inputs: ReportInputs) -> tuple[str, ...]:

@@ -37,6 +37,12 @@ def in_words(sentence: str) -> str:
     return title_of(name) + space + rest
 
 
+def sentence(words: str) -> str:
+    """The words with a capital and a full stop."""
+    words = words.strip()
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
+
+
 def names(sentences: Iterable[str], measure: str) -> bool:
     """Whether one of the sentences on bounds is about that measure."""
     return any(sentence.partition(" ")[0] == measure for sentence in sentences)

@@ -1,18 +1,11 @@
 """Localisation scans: a table, one file each.
 
 A scan is a function from a `ScanBench` to `Findings`. A new one is one file here and one entry in
-`SCANS`; results carry the entry, so a report needs nothing of this package.
+`SCANS`; results carry the entry, so a report needs nothing of this package. The table is plain
+data: nothing of torch is imported with it.
 """
 
-import time
-from collections.abc import Callable
-from importlib import import_module
-
-from locscope.errors import unknown
-from locscope.records import Descriptor, ScanResult
-from locscope.scans.bench import Findings, ScanBench
-
-ScanFunction = Callable[[ScanBench], Findings]
+from locscope.records import Descriptor
 
 
 def _entry(
@@ -47,9 +40,10 @@ SCANS: dict[str, Descriptor] = {
             "weight-gradient",
             "Weight gradient",
             note="how strongly the loss of the edits pulls at each place's weights before any "
-            "tuning; bright: a small step there changes the edits most",
+            "tuning; bright: a small step there changes the edits most; neutral-ratio: as "
+            "compared with neutral text's pull, neutral-cosine: above zero where both pull alike",
             source="first-order saliency; |w g| after Molchanov et al. (arXiv 1906.10771)",
-            cost="one forward and one backward pass over edits and neutral texts",
+            cost="a forward and a backward pass over each edit, alone, and over neutral texts",
             passes="6",
         ),
         _entry(
@@ -153,8 +147,8 @@ SCANS: dict[str, Descriptor] = {
             note="how strongly the agreement of two passes with dropout depends on each unit; "
             "bright: general ability leans on this place, so that tuning it costs more",
             source="CoFiTune (arXiv 2404.10306), absolute gradients per text, no labels",
-            cost="two forward passes and one backward pass",
-            passes="4",
+            cost="two forward passes over neutral texts and a backward pass through both",
+            passes="6",
             sign=-1,
         ),
         _entry(
@@ -186,23 +180,9 @@ SCANS: dict[str, Descriptor] = {
 }
 
 
-def run_scan(name: str, bench: ScanBench) -> ScanResult:
-    """Runs a scan of the table, imported now."""
-    if name not in SCANS:
-        raise unknown("scan", name, SCANS)
-    module, function = SCANS[name].function.split(":")
-    scan: ScanFunction = getattr(import_module(module), function)
-    began = time.perf_counter()
-    found = scan(bench)
-    return ScanResult(
-        descriptor=SCANS[name],
-        scores=found.scores,
-        requests=len(bench.edits),
-        usable=found.usable,
-        seed=bench.seed,
-        seconds=time.perf_counter() - began,
-        settings=found.settings,
-        edits=bench.edits,
-        notes=found.notes,
-        maps=found.maps,
-    )
+def __getattr__(name: str) -> object:
+    if name == "run_scan":
+        from locscope.scans.run import run_scan
+
+        return run_scan
+    raise AttributeError(name)

@@ -1,6 +1,6 @@
 """What every scan is given, what it gives back, and how scores are made of single requests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import nan
@@ -89,6 +89,7 @@ class ScanBench:
         items: Sequence[Item],
         run: Callable[[Sequence[Item]], Sequence[Result]],
         size: Callable[[Item], int],
+        alike: Callable[[Item], Hashable] = lambda _: None,
     ) -> list[Result]:
         """`run` over batches of the items that fit memory, shown as a stage; in their order."""
 
@@ -97,7 +98,14 @@ class ScanBench:
                 self.progress.advance()
 
         with stage(self.progress, name, len(items)):
-            return in_batches(items, run, size=size, tokens_at_once=self.tokens_at_once, done=done)
+            return in_batches(
+                items,
+                run,
+                size=size,
+                tokens_at_once=self.tokens_at_once,
+                alike=alike,
+                done=done,
+            )
 
     def scores(
         self,

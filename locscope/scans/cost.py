@@ -1,12 +1,22 @@
-"""What a scan will cost, before it runs: forward passes over one request, from its table entry."""
+"""What a scan will cost, before it runs: forward passes over one request, from its table entry,
+and how long one takes here."""
 
 import ast
 import operator
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from statistics import mean
 from typing import Any
 
+import torch
+
+from locscope.engine.blocks import run_blocks
 from locscope.records import Descriptor
+from locscope.scans.bench import ScanBench
+
+TIMED = 16
+"""Rows of the pass that is timed."""
 
 _OPERATIONS: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -33,6 +43,30 @@ def passes(scan: Descriptor, sizes: Sizes) -> float:
     """Forward passes over one request (a backward pass counts as two); a ValueError for a formula
     that is not made of the names of `Sizes`, numbers and the four operations."""
     return _value(ast.parse(scan.passes, mode="eval").body, asdict(sizes))
+
+
+def sizes_of(bench: ScanBench) -> Sizes:
+    """The sizes that the costs of scans depend on."""
+    asked = bench.exam.of(bench.edits)
+    return Sizes(
+        layers=bench.loaded.info.layers,
+        heads=bench.loaded.info.heads,
+        tokens=mean(len(one.target.prompt) for one in asked),
+        asked=mean(1 + len(one.rephrases) + len(one.neighbours) for one in asked),
+        samples=bench.options.samples,
+        steps=bench.options.steps,
+    )
+
+
+@torch.no_grad()
+def seconds_of_a_pass(bench: ScanBench) -> float:
+    """How long a forward pass over one edit's row takes in a batch, measured now."""
+    rows = [one.target.index for one in bench.exam.of(bench.edits)][:TIMED]
+    batch = bench.trunk.batch(rows)
+    run_blocks(bench.loaded.model, batch.ids)
+    began = time.perf_counter()
+    float(run_blocks(bench.loaded.model, batch.ids).sum())
+    return (time.perf_counter() - began) / len(rows)
 
 
 def _value(node: Any, names: dict[str, float]) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from locscope.errors import UsageError
-from locscope.locations import Location
+from locscope.locations import paper_location
 from locscope.records import LayerPart, ModelInfo, ScanResult
 
 FIRST_STEP = 0.3
@@ -47,17 +47,8 @@ def rounded(rate: float) -> float:
 
 
 def depth_rule(info: ModelInfo) -> str:
-    """The paper's location carried over by relative depth (LocFT-BF, table 2 and section 4).
-
-    Of LLaMA-3-8B L22.mlp.down, of Mistral-7B L23.block (both of 32 layers), of Qwen2.5-7B
-    L6.mlp.down (of 28); other families go by LLaMA's.
-    """
-    layer, of, part = 22, 32, "mlp.down"
-    if info.family.startswith("mistral"):
-        layer, of, part = 23, 32, "block"
-    if info.family.startswith("qwen"):
-        layer, of, part = 6, 28, "mlp.down"
-    return str(Location.at(min(info.layers - 1, round(layer / of * info.layers)), part))
+    """The paper's location for this model, by relative depth."""
+    return str(paper_location(info.family, info.layers))
 
 
 def drawn(found: Sequence[Candidate], seed: int) -> Candidate:

@@ -3,11 +3,13 @@
 from locscope.settings.base import SharedSettings, read_settings_file, settings_of
 from locscope.settings.edit import EditSettings
 from locscope.settings.evaluate import EvaluateSettings
+from locscope.settings.scan import ScanSettings
 from locscope.settings.search import SearchSettings
 
 __all__ = [
     "EditSettings",
     "EvaluateSettings",
+    "ScanSettings",
     "SearchSettings",
     "SharedSettings",
     "read_settings_file",

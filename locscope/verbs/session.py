@@ -9,6 +9,7 @@ from locscope.edits.checks import drop_edited_neighbours, lend_neighbours, resol
 from locscope.edits.splits import Split, split
 from locscope.engine.decode import Speaker
 from locscope.engine.exam import Exam, Material, Observation, observe, prepare
+from locscope.engine.memory import tokens_that_fit
 from locscope.engine.trunk import Budget, Trunk
 from locscope.models.load import Loaded, load, stop_ids
 from locscope.progress import Progress, stage
@@ -27,6 +28,16 @@ class Session:
     edit_set: EditSet
     exam: Exam
     before: Observation
+    trunk: Trunk
+    material: Material
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The exam for an untouched model, before anything is asked; `trunk` runs over its rows."""
+
+    exam: Exam
     trunk: Trunk
     material: Material
     notes: tuple[str, ...]
@@ -81,19 +92,29 @@ def open_session(
     prefixes: int = 0,
 ) -> Session:
     """Writes the exam and asks the untouched model all of it."""
+    with stage(progress, "asking the untouched model", 2):
+        opened = open_exam(settings, loaded, edit_set, prefixes=prefixes)
+        progress.advance("the exam is written")
+        before = observe(opened.exam, opened.trunk, [edit.id for edit in edit_set.edits])
+        progress.advance()
+    return Session(
+        loaded, edit_set, opened.exam, before, opened.trunk, opened.material, opened.notes
+    )
+
+
+def open_exam(
+    settings: SharedSettings, loaded: Loaded, edit_set: EditSet, *, prefixes: int = 0
+) -> Opened:
+    """Writes the exam."""
     speaker = speaker_of(loaded)
     budget = Budget(int(settings.device_memory * GIB), int(settings.host_memory * GIB))
-    with stage(progress, "asking the untouched model", 2):
-        material = _material(settings, speaker, edit_set.edits, loaded.directory, prefixes)
-        exam = prepare(speaker, edit_set.edits, material, settings.prompt_format, budget)
-        progress.advance("the exam is written")
-        trunk = Trunk(loaded.model, exam.sheet, budget)
-        before = observe(exam, trunk, [edit.id for edit in edit_set.edits])
-        progress.advance()
+    material = _material(settings, speaker, edit_set.edits, loaded.directory, prefixes)
+    exam = prepare(speaker, edit_set.edits, material, settings.prompt_format, budget)
+    trunk = Trunk(loaded.model, exam.sheet, budget, tokens_that_fit(loaded.model, budget.device))
     notes = edit_set.notes
     if exam.unaligned:
         notes = (*notes, f"{exam.unaligned} rows tokenise differently with answer: decoded")
-    return Session(loaded, edit_set, exam, before, trunk, material, notes)
+    return Opened(exam, trunk, material, notes)
 
 
 def _material(

@@ -1,18 +1,15 @@
 import itertools
-from dataclasses import replace
 from math import inf, isnan, log10, nan
 
 import pytest
 import report_factory as factory
 
-from locscope.records import ScanScore
 from locscope.report.heatmaps import (
     COLLAPSE_VIEWS,
     EFFICACY_VIEWS,
     KL_SCALE,
     RATIO_SCALE,
     Mark,
-    scan_heatmaps,
     trial_heatmaps,
 )
 
@@ -99,30 +96,3 @@ def test_failed_trial_says_why_on_hover():
     inputs = small(factory.trial("L0.mlp"), factory.trial("L1.mlp", status="loss not finite"))
     heatmap = trial_heatmaps(inputs, EFFICACY_VIEWS)[0]
     assert heatmap.hover[1][0].endswith("loss not finite")
-
-
-def test_scan_heatmap_per_variant_and_centred_where_signs_differ():
-    scan = replace(
-        factory.scan(),
-        scores=(
-            ScanScore("norm", 0, "attn", 0.5, low=0.25, high=0.75),
-            ScanScore("norm", 1, "mlp", 2.0),
-            ScanScore("signed", 0, "attn", -1.0),
-            ScanScore("signed", 1, "attn", 1.0),
-        ),
-    )
-    norm, signed = scan_heatmaps(small(scans=(scan,)))
-    assert norm.title == "Weight gradient: norm"
-    assert norm.columns == ("mlp", "attn")
-    assert norm.values[0][1] == 0.5
-    assert norm.values[1][0] == 2.0
-    assert norm.hover[0][1] == "L0.attn\nscore 0.500 [0.250, 0.750]"
-    assert norm.hover[0][0] == "L0.mlp\nnot scored"
-    assert (norm.centred, signed.centred) == (False, True)
-
-
-def test_heads_and_roles_get_columns_in_order():
-    scores = tuple(ScanScore("effect", 0, "attn", 1.0, head=head) for head in (10, 2))
-    roles = (ScanScore("effect", 0, "mlp", 1.0, role="last subject token"),)
-    (heatmap,) = scan_heatmaps(small(scans=(replace(factory.scan(), scores=scores + roles),)))
-    assert heatmap.columns == ("mlp · last subject token", "attn.h2", "attn.h10")

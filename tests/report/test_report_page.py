@@ -9,6 +9,7 @@ from math import nan
 
 import pytest
 import report_factory as factory
+import report_scans as scans
 
 from locscope.records import Edit, EditOutcome
 from locscope.report import gallery
@@ -123,7 +124,7 @@ def test_nothing_in_records_becomes_markup():
 
 def test_plotly_labels_are_escaped_too():
     scan = replace(factory.scan(), descriptor=replace(factory.scan().descriptor, title=NASTY))
-    views = panels(factory.inputs(scans=(scan,)))["scans"].views
+    views = panels(factory.inputs(scans=(scan,)))["scan-0"].views
     assert "<img" not in views[0].figure.layout.title.text
 
 
@@ -132,7 +133,7 @@ def test_figures_in_the_page_hold_no_nan():
     start = page.index(">", page.index('id="figures"')) + 1
     figures = json.loads(page[start : page.index("</script>", start)])
     assert set(figures) == {
-        "contenders", "efficacy", "collapse", "tradeoff", "rates", "losses", "scans", "outcomes",
+        "contenders", "efficacy", "collapse", "tradeoff", "rates", "losses", "scan-0", "outcome-0",
     }  # fmt: skip
     assert [view["name"] for view in figures["efficacy"]] == [
         "score", "reliability", "generalization", "locality",
@@ -159,18 +160,35 @@ def test_figures_are_files_without_kaleido(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "figures" / "score.json").read_text())["data"]
 
 
-def test_a_kaleido_that_fails_is_tried_once(tmp_path, monkeypatch):
+def test_a_kaleido_that_fails_is_tried_once_and_leaves_no_picture(tmp_path, monkeypatch):
     calls = []
 
-    def broken(figure, path, **options):
-        calls.append(path)
+    def broken(found, paths, **options):
+        calls.append(len(paths))
         raise RuntimeError("no browser")
 
+    (tmp_path / "score.png").write_text("of a former run")
     monkeypatch.setattr(gallery.importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(gallery.go.Figure, "write_image", broken)
+    monkeypatch.setattr(gallery.plotly.io, "write_images", broken)
     written = write_figures(factory.inputs(), tmp_path)
-    assert len(calls) == 1
+    assert calls == [2 * len(written)]
     assert all(path.suffix == ".json" for path in written)
+    assert not (tmp_path / "score.png").exists()
+
+
+def test_pictures_are_png_and_svg_in_the_size_of_the_figure(tmp_path, monkeypatch):
+    heights = {}
+
+    def write(found, paths, height, **options):
+        for one, path, pixels in zip(found, paths, height, strict=True):
+            path.write_text("picture")
+            heights[path.name] = (one.layout.height, pixels)
+
+    monkeypatch.setattr(gallery.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(gallery.plotly.io, "write_images", write)
+    names = {path.name for path in write_figures(factory.inputs(), tmp_path)}
+    assert {"score.json", "score.png", "score.svg"} <= names
+    assert all(own == drawn for own, drawn in heights.values())
 
 
 def test_comparison_of_runs():
@@ -190,32 +208,65 @@ def test_comparison_of_runs():
 
 PROBE = """<body style="margin:0"><iframe style="border:0;width:{width}px;height:3000px"
 srcdoc="{page}"></iframe><script>
-onload = () => setTimeout(() => {{
-  const inner = document.querySelector("iframe").contentDocument;
+const errors = [];
+onload = () => {{
+  const frame = document.querySelector("iframe"), inner = frame.contentDocument;
+  frame.contentWindow.addEventListener("error", (event) => errors.push(event.message));
+  frame.contentWindow.addEventListener("unhandledrejection", (e) => errors.push(String(e.reason)));
+  const folded = [...inner.querySelectorAll("details:not([open])")];
+  const before = inner.querySelectorAll(".main-svg").length > 0 &&
+    folded.every((scan) => scan.querySelector(".main-svg") === null);
+  folded.forEach((scan) => {{ scan.open = true; }});
+  const select = inner.querySelector(".scan select");
+  select.value = select.options.length - 1;
+  select.dispatchEvent(new Event("change"));
+  setTimeout(() => look(inner, before), 3000);
+}};
+function look(inner, before) {{
   const root = inner.documentElement;
   const plots = [...inner.querySelectorAll(".plot")];
-  const wide = plots.filter(
-    (plot) => plot.querySelector(".main-svg").clientWidth > root.clientWidth);
-  const head = inner.querySelector("[data-table=trials] th:nth-child(4) button");
-  head.click();
-  const rates = [...inner.querySelectorAll("[data-table=trials] tbody tr")].map(
-    (row) => Number(row.cells[3].dataset.sort));
+  const wide = plots.filter((plot) => plot.querySelector(".main-svg").clientWidth
+    > Math.max(root.clientWidth, parseInt(plot.style.minWidth || 0)));
+  const table = inner.querySelector("[data-table=trials], [data-table=scans]");
+  const column = [...table.querySelector("tbody tr").cells].findIndex((cell) => cell.dataset.sort);
+  table.querySelectorAll("th button")[column].click();
+  const keys = [...table.querySelectorAll("tbody tr")].map(
+    (row) => Number(row.cells[column].dataset.sort));
   const found = {{
     overflow: root.scrollWidth - root.clientWidth, plots: plots.length, wide: wide.length,
-    sorted: rates.every((rate, i) => i === 0 || rates[i - 1] <= rate),
+    sorted: keys.every((key, i) => i === 0 || keys[i - 1] <= key), lazy: before, errors,
+    tables: [...inner.querySelector(".scan").querySelectorAll("[data-variant]")].map(
+      (part) => part.hidden),
   }};
   document.body.innerHTML = "<pre>" + JSON.stringify(found) + "</pre>";
-}}, 1000);
+}}
 </script>"""
+
+PAGES = {
+    "search": (factory.inputs(), 8, [True, False]),
+    "scans": (scans.scan_run(), 17, [False]),
+    "large": (
+        scans.scan_run(
+            run=replace(factory.run(layers=80), verb="scan"),
+            scans=(scans.heads(layers=80, count=64), scans.causal(80)),
+        ),
+        2,
+        [True, False],
+    ),
+}
+"""Inputs, how many figures there are, and which variants' tables of the first scan are hidden once
+the last view is chosen."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
-def test_page_in_a_browser(tmp_path, width):
+@pytest.mark.parametrize("name", PAGES)
+def test_page_in_a_browser(tmp_path, name, width):
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         pytest.skip("no chromium here")
-    page = html.escape(render_report(factory.inputs()))
+    inputs, plots, hidden = PAGES[name]
+    page = html.escape(render_report(inputs))
     (tmp_path / "probe.html").write_text(PROBE.format(width=width, page=page), encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
     options += ["--disable-background-networking", "--disable-component-update"]
@@ -226,6 +277,9 @@ def test_page_in_a_browser(tmp_path, width):
     command = [browser, *options, "--dump-dom", address]
     seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     found = json.loads(seen[seen.index("<pre>") + 5 : seen.index("</pre>")])
-    assert found == {"overflow": 0, "plots": 8, "wide": 0, "sorted": True}
+    assert found == {
+        "overflow": 0, "plots": plots, "wide": 0, "sorted": True, "lazy": True, "errors": [],
+        "tables": hidden,
+    }  # fmt: skip
     subprocess.run([browser, *options, shot, address], capture_output=True, timeout=120, check=True)
     assert (tmp_path / "page.png").stat().st_size > 10_000

@@ -23,28 +23,58 @@
     };
   }
 
+  const drawn = new Set();
+  const folded = (panel) => panel.closest("details:not([open])") !== null;
+
   function draw(panel) {
     const select = panel.querySelector("select");
     const view = figures[panel.dataset.figure][select ? Number(select.value) : 0];
     const plot = panel.querySelector(".plot");
     panel.querySelector(".note").textContent = view.note;
     plot.setAttribute("aria-label", view.label);
+    plot.style.minWidth = view.width ? `${view.width}px` : "";
     // A copy: plotly writes into what it is given.
     const copy = JSON.parse(JSON.stringify(view));
     Plotly.react(plot, copy.data, themed(copy.layout), config);
+    drawn.add(panel);
   }
 
+  // Tables and figures of a scan follow the variant that is shown beside them.
+  function follow(scan, variant) {
+    scan.querySelectorAll("[data-variant]").forEach((part) => { part.hidden = part.dataset.variant !== variant; });
+    scan.querySelectorAll(".panel").forEach((panel) => {
+      const views = figures[panel.dataset.figure], select = panel.querySelector("select");
+      if (!select || views[select.value].variant === variant) return;
+      const index = views.findIndex((view) => view.variant === variant);
+      if (index < 0) return;
+      select.value = index;
+      if (drawn.has(panel)) draw(panel);
+    });
+  }
+
+  const chosen = (panel) => figures[panel.dataset.figure][panel.querySelector("select")?.value ?? 0];
   const panels = [...document.querySelectorAll(".panel")];
-  const drawAll = () => panels.forEach(draw);
   panels.forEach((panel) => {
-    const select = panel.querySelector("select");
-    if (select) select.addEventListener("change", () => draw(panel));
+    const select = panel.querySelector("select"), scan = panel.closest(".scan");
+    if (select) select.addEventListener("change", () => {
+      draw(panel);
+      if (scan) follow(scan, chosen(panel).variant);
+    });
+    if (!folded(panel)) draw(panel);
   });
-  drawAll();
+  document.querySelectorAll(".scan").forEach((scan) => {
+    const inside = panels.filter((panel) => scan.contains(panel));
+    if (inside.length) follow(scan, chosen(inside[0]).variant);
+    scan.addEventListener("toggle", () => inside.forEach((panel) => {
+      if (scan.open && !drawn.has(panel)) draw(panel);
+    }));
+  });
   // Plotly itself only listens to the window, but a panel's width also changes with the grid.
-  const resized = new ResizeObserver((seen) => seen.forEach(({ target }) => Plotly.Plots.resize(target)));
+  const resized = new ResizeObserver((seen) => seen.forEach(({ target }) => {
+    if (target.clientWidth && drawn.has(target.closest(".panel"))) Plotly.Plots.resize(target);
+  }));
   panels.forEach((panel) => resized.observe(panel.querySelector(".plot")));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn.forEach(draw));
 
   function key(row, index) {
     const cell = row.cells[index];

@@ -1,0 +1,57 @@
+"""The positive control: what planted answers lose when one place gets its old weights back."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from analyses.planted_parts.planting import Soil
+from locscope.engine.reading import read
+from locscope.locations import Location
+from locscope.models.parts import blocks, slices
+
+Place = tuple[int, str]
+
+
+def remembered(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Copies of the weights of all blocks, by name."""
+    inside = {id(parameter) for parameter in blocks(model).parameters()}
+    return {n: p.detach().clone() for n, p in model.named_parameters() if id(p) in inside}
+
+
+def falls(soil: Soil, before: Mapping[str, Tensor], parts: Sequence[str]) -> dict[Place, float]:
+    """How far the planted answers' mean log-probability falls (nats per token), for every place."""
+    soil.trunk.enter(0)
+    whole = _logprob(soil)
+    layers = len(blocks(soil.loaded.model))
+    places = [(layer, part) for part in parts for layer in range(layers)]
+    return {place: whole - _without(soil, before, [place]) for place in places}
+
+
+def whole_fall(soil: Soil, before: Mapping[str, Tensor]) -> float:
+    """The same when all blocks get their old weights back."""
+    soil.trunk.enter(0)
+    everywhere = [(layer, "block") for layer in range(len(blocks(soil.loaded.model)))]
+    return _logprob(soil) - _without(soil, before, everywhere)
+
+
+def _without(soil: Soil, before: Mapping[str, Tensor], places: Sequence[Place]) -> float:
+    model = soil.loaded.model
+    names = [s.name for place in places for s in slices(model, Location.at(*place))]
+    kept = {name: model.get_parameter(name).detach().clone() for name in names}
+    _put(model, {name: before[name] for name in names})
+    try:
+        return _logprob(soil)
+    finally:
+        _put(model, kept)
+
+
+@torch.no_grad()
+def _put(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
+    for name, value in weights.items():
+        model.get_parameter(name).copy_(value)
+
+
+def _logprob(soil: Soil) -> float:
+    return float(read(soil.trunk, soil.taught).logprob.double().mean())

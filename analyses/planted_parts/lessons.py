@@ -1,0 +1,124 @@
+"""Lessons: facts about invented subjects, which the bundled model cannot know."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from analyses.demo.facts import answers_of, fill, load_facts
+from analyses.demo.relations import RELATIONS, Relation
+from locscope.engine.decode import Request, Speaker, decode
+from locscope.engine.texts import encode_prompt
+from locscope.records import Edit, Probe
+
+TAUGHT = ("countries.capital", "countries.currency", "books.author")
+PER_RELATION, ANSWERS = 4, 2
+"""Subjects per relation, and answers that they share: two subjects each, so that a probe could
+learn them, and no answer follows from the relation alone."""
+NAME_TOKENS = 3
+"""All subjects are of one length, so that each can be swapped for another."""
+STARTS = "b d f g k l m n p r s t v z br dr gr kr tr".split()
+ENDS = "n r l s m x".split()
+SAID_TOKENS = 10
+NEIGHBOURS, SHOWN = 6, 2
+"""Known facts beside every lesson, and how many of them the scans get to see."""
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """A relation, an invented subject, the answer to be planted, and another one."""
+
+    relation: Relation
+    name: str
+    answer: str
+    other: str
+
+
+def lessons(speaker: Speaker, seed: int) -> tuple[Edit, ...]:
+    """Facts to plant, as edits whose target is to be planted.
+
+    The untouched model answers none of them as planted. Rephrases and neighbours (real subjects in
+    the same words) are there for the scans that ask for them.
+    """
+    rng = random.Random(f"planted-{seed}")
+    names = _names(speaker, rng)
+    draws = [draw for name in TAUGHT for draw in _relation(speaker, _named(name), names, rng)]
+    return tuple(_lesson(draw, i, rng) for i, draw in enumerate(draws))
+
+
+def turned(taught: Sequence[Edit]) -> tuple[Edit, ...]:
+    """The edits that scans are given once the lessons are planted: what was planted is old now.
+
+    The new target is another answer of the same relation.
+    """
+    others = {one.id: one.multihop[0].answer for one in taught}
+    return tuple(
+        replace(
+            one,
+            old=one.target,
+            target=others[one.id],
+            neighbours=one.neighbours[:SHOWN],
+            multihop=(),
+        )
+        for one in taught
+    )
+
+
+def _named(name: str) -> Relation:
+    return next(relation for relation in RELATIONS if relation.name == name)
+
+
+def _names(speaker: Speaker, rng: random.Random) -> list[str]:
+    """Invented names of `NAME_TOKENS` tokens that no table of the demo holds."""
+    real = {fact.subject for fact in load_facts()}
+    found: dict[str, None] = {}
+    while len(found) < 3 * len(TAUGHT) * PER_RELATION:
+        syllables = [rng.choice(STARTS) + rng.choice("aeiou") for _ in range(2)]
+        name = ("".join(syllables) + rng.choice(ENDS)).capitalize()
+        ids = speaker.tokenizer(f" {name}", add_special_tokens=False)["input_ids"]
+        if len(ids) == NAME_TOKENS and name not in real:
+            found[name] = None
+    return list(found)
+
+
+def _relation(
+    speaker: Speaker, relation: Relation, names: list[str], rng: random.Random
+) -> list[_Draw]:
+    """Takes names off the list until enough are not answered as is to be planted."""
+    answers = _answers(speaker, relation, rng)
+    draws: list[_Draw] = []
+    while len(draws) < PER_RELATION:
+        name = names.pop()
+        prompt = fill(relation.phrasings[0], name)
+        ids = encode_prompt(speaker.tokenizer, prompt, "raw")
+        said = decode(speaker, [Request(ids, SAID_TOKENS)])[0].text
+        answer = answers[len(draws) % ANSWERS]
+        if said != answer:
+            other = rng.choice([one for one in answers if one != answer])
+            draws.append(_Draw(relation, name, answer, other))
+    return draws
+
+
+def _answers(speaker: Speaker, relation: Relation, rng: random.Random) -> list[str]:
+    """Answers of the relation that begin with different tokens, as scans look at the first."""
+    known = answers_of()[relation.name]
+    found: dict[int, str] = {}
+    for answer in rng.sample(known, len(known)):
+        ids = speaker.tokenizer(f" {answer}", add_special_tokens=False)["input_ids"]
+        found.setdefault(ids[0], answer)
+    return list(found.values())[:ANSWERS]
+
+
+def _lesson(draw: _Draw, number: int, rng: random.Random) -> Edit:
+    first, second, third = draw.relation.phrasings[:3]
+    real = [fact for fact in load_facts() if fact.relation == draw.relation]
+    known = rng.sample(real, NEIGHBOURS)
+    return Edit(
+        f"planted-{number:02d}",
+        fill(first, draw.name),
+        draw.answer,
+        subject=draw.name,
+        rephrases=(fill(second, draw.name), fill(third, draw.name)),
+        neighbours=tuple(Probe(fill(first, fact.name), fact.answer) for fact in known),
+        # The other answer waits here until the fact is planted.
+        multihop=(Probe(fill(first, draw.name), draw.other),),
+    )

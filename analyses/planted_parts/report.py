@@ -1,0 +1,173 @@
+"""The report: what was planted, whether it could be found at all, and which scans found it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
+
+import numpy as np
+
+from analyses.planted_parts.judging import judge, peak, rank, rise
+from analyses.planted_parts.keeping import Kept
+from analyses.planted_parts.planting import Plant
+from analyses.planted_parts.summary import Summary, Verdicts, summaries
+from analyses.planted_parts.words import HEAD, TABLE, spoken, summary_line
+from locscope.locations import Location
+
+EVERYWHERE = "everywhere"
+Bare = Mapping[int, Kept]
+"""What the scans said of the untouched model, by seed."""
+
+
+def written(good: Sequence[Kept], lost: Sequence[Plant], bare: Bare, names: Sequence[str]) -> str:
+    """The whole report as Markdown."""
+    found = sorted(summaries(verdicts_of(good, bare, names)), key=lambda one: one.mean.value)
+    peaks = _peaks(good, bare, names)
+    lines = [*HEAD, "", *_plants(good, lost), "", *_positive(good), "", *_negative(good)]
+    lines += ["", *spoken(found), "", *TABLE]
+    lines += [summary_line(one, peaks[one.scan, one.variant]) for one in found]
+    lines += ["", *_costs(good, names)]
+    return "\n".join(lines) + "\n"
+
+
+def rows_of(good: Sequence[Kept], bare: Bare, names: Sequence[str]) -> str:
+    """One line a scan, variant and seed: the rank of every plant after and before planting."""
+    lines = ["scan,variant,plant,part,rank,before,moved"]
+    for (scan, variant), of_plants in verdicts_of(good, bare, names).items():
+        for plant, one in of_plants.items():
+            numbers = ("/".join(f"{r:g}" for r in x) for x in (one.ranks, one.before, one.moved))
+            lines.append(",".join([scan, variant, plant, one.part, *numbers]))
+    return "\n".join(lines) + "\n"
+
+
+def verdicts_of(good: Sequence[Kept], bare: Bare, names: Sequence[str]) -> Verdicts:
+    """The verdicts on every variant that can see a plant, except on those that are everywhere."""
+    found: dict[tuple[str, str], dict] = {}
+    for kept in _placed(good):
+        for name in names:
+            before = bare[kept.plant.seed].by_variant(name)
+            for variant, after in kept.by_variant(name).items():
+                verdict = judge(kept.plant.place, after, before.get(variant, {}))
+                if verdict is not None:
+                    found.setdefault((name, variant), {})[kept.plant.name] = verdict
+    return found
+
+
+def _placed(good: Sequence[Kept]) -> list[Kept]:
+    return [kept for kept in good if kept.plant.place != EVERYWHERE]
+
+
+def _plants(good: Sequence[Kept], lost: Sequence[Plant]) -> Iterator[str]:
+    yield "## What was planted"
+    yield ""
+    yield "| part | plants | layers | norm | recall | log-probability | known facts kept |"
+    yield "|---" * 7 + "|"
+    kinds: dict[str, list[Plant]] = {}
+    for kept in good:
+        kinds.setdefault(_kind(kept.plant), []).append(kept.plant)
+    for kind, plants in kinds.items():
+        layers = len({plant.place for plant in plants})
+        cells = [_range([getattr(p, what) for p in plants]) for what in ("norm", "recall")]
+        cells += [_range([getattr(p, what) for p in plants]) for what in ("logprob", "kept")]
+        yield f"| {kind} | {len(plants)} | {layers} | {' | '.join(cells)} |"
+    yield ""
+    single = sum(_kind(kept.plant) in ("mlp", "attn", "mlp.down", "attn.o") for kept in good)
+    yield f"{single} plants at one location. "
+    if lost:
+        rest = ", ".join(f"{plant.name} ({plant.recall:.2f})" for plant in lost)
+        yield f"Left out, as the place did not hold the facts at this norm (recall): {rest}."
+    else:
+        yield "Every place held its facts; none was left out."
+
+
+def _kind(plant: Plant) -> str:
+    if plant.place == EVERYWHERE:
+        return EVERYWHERE
+    sites = Location.parse(plant.place).sites
+    return sites[0].part if len(sites) == 1 else f"{sites[0].part} of two layers"
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
+
+
+def _positive(good: Sequence[Kept]) -> Iterator[str]:
+    """How the restoring of old weights ranks the planted places."""
+    placed = _placed(good)
+    ranks = {kept.plant.name: _restored(kept) for kept in placed}
+    pairs = {kept.plant.name for kept in placed if "+" in kept.plant.place}
+    single = [ranks[name] for name in ranks if name not in pairs]
+    double = [ranks[name] for name in pairs]
+    right = sum(found == [1.0] for found in single)
+    both = sum(max(found) <= 2 for found in double)
+    missed = [name for name in ranks if max(ranks[name]) > (2 if name in pairs else 1)]
+    lowest = min(max(kept.falls.values()) for kept in placed)
+    yield "## Positive control: old weights back, one MLP or attention at a time"
+    yield ""
+    yield (
+        f"The planted place is first of {len(placed[0].falls)} for {right} of {len(single)} plants "
+        f"at one location; both places are the first two for {both} of {len(double)} at two. At "
+        f"the best place the answers lose {lowest:.2f} nats per token or more."
+    )
+    yield f"**Not found: {', '.join(missed)}.**" if missed else "It finds every plant."
+
+
+def _restored(kept: Kept) -> list[float]:
+    """The ranks of the sites of a plant; a part of an MLP is found with its MLP."""
+    places, lost = list(kept.falls), list(kept.falls.values())
+    wanted = [
+        f"L{site.first}.{site.part.partition('.')[0]}"
+        for site in Location.parse(kept.plant.place).sites
+    ]
+    return [rank(lost, places.index(name)) for name in wanted]
+
+
+def _negative(good: Sequence[Kept]) -> Iterator[str]:
+    yield "## Negative control: planted everywhere"
+    yield ""
+    for kept in good:
+        if kept.plant.place == EVERYWHERE:
+            share = max(kept.falls.values()) / kept.whole
+            yield (
+                f"Seed {kept.plant.seed}: restoring the best single place takes {share:.0%} of "
+                f"what restoring all takes ({kept.whole:.2f} nats per token)."
+            )
+    yield (
+        "The last column of the table says how far the layer with the largest rise stands out "
+        "(standard deviations above the mean of the layers), for plants at one location and for "
+        "those everywhere: where the two are alike, a peak is no sign of a place."
+    )
+
+
+def _peaks(
+    good: Sequence[Kept], bare: Bare, names: Sequence[str]
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Mean peak of the rise by variant: plants at one location, plants everywhere."""
+    found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+    for kept in good:
+        everywhere = kept.plant.place == EVERYWHERE
+        if "+" in kept.plant.place:
+            continue
+        for name in names:
+            before = bare[kept.plant.seed].by_variant(name)
+            for variant, after in kept.by_variant(name).items():
+                rises = [rise(after[p], before.get(variant, {}).get(p, ())) for p in after]
+                lists = found.setdefault((name, variant), ([], []))
+                lists[everywhere].extend(map(peak, rises))
+    return {key: (_mean(one), _mean(two)) for key, (one, two) in found.items()}
+
+
+def _mean(values: Sequence[float]) -> float:
+    real = [value for value in values if not isnan(value)]
+    return float(np.mean(real)) if real else float("nan")
+
+
+def _costs(good: Sequence[Kept], names: Sequence[str]) -> Iterator[str]:
+    yield "## Cost, and scans that gave nothing"
+    yield ""
+    for name in names:
+        runs = [kept.scans[name] for kept in good if name in kept.scans]
+        problems = {run.problem for run in runs if run.problem}
+        seconds = _mean([run.seconds for run in runs])
+        empty = sum(not run.columns for run in runs)
+        tail = f"; gave nothing on {empty} of {len(runs)} plants" if empty else ""
+        yield f"- {name}: {seconds:.1f} s a plant{tail}" + "".join(f" ({p})" for p in problems)

@@ -1,0 +1,183 @@
+"""Patching: a clean state put into a corrupted run, for every token and layer, exactly.
+
+Facts of one shape go together. What a patch at a token cannot reach is not computed again: blocks
+below it, and the tokens before it, whose keys and values are kept from the corrupted run. All
+layers of a token climb as one batch that grows: a cell joins at the first block it changes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from locscope.engine.blocks import logits, run_blocks
+from locscope.engine.lens import Edit, Lens, hooked, place, recorded
+from locscope.engine.reading import POSITIONS
+
+Measure = Callable[[Float[Tensor, "rows vocabulary"]], Float[Tensor, " rows"]]
+"""From next-token logits of rows (all samples of the first fact, then of the next, and so on, as
+often as there are cells) to the number that patching is judged by."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is restored: the state behind a block, or what attention or the MLP adds to it.
+
+    A state is restored at one layer, an output over a window of `window` layers around it.
+    """
+
+    part: str
+    activation: str
+    window: int = 1
+
+
+@dataclass(frozen=True)
+class Clean:
+    """What facts of one length do uncorrupted: activations by hook, logits at the last token."""
+
+    activations: dict[str, Float[Tensor, "facts seq width"]]
+    logits: Float[Tensor, "facts vocabulary"]
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """The corrupted runs of the facts, each with its samples one after another.
+
+    `entering[l]` is the residual stream entering block l, `cache` holds all keys and values.
+    """
+
+    ids: Int[Tensor, "rows seq"]
+    entering: tuple[Float[Tensor, "rows seq width"], ...]
+    cache: DynamicCache
+    logits: Float[Tensor, "rows vocabulary"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A restoration centred on `layer`: it changes blocks `first` to before `stop`."""
+
+    layer: int
+    first: int
+    stop: int
+
+
+def cells_of(kind: Kind, layers: int) -> tuple[Cell, ...]:
+    """The restorations of a kind. That of the last block's state is left out: behind it nothing is
+    computed, so it is the clean answer at the last token and changes nothing elsewhere.
+
+    Windows lie as in ROME's code: of 10 layers, from 5 below to 4 above.
+    """
+    if kind.activation == "resid_pre":
+        return tuple(Cell(layer, layer + 1, layer + 2) for layer in range(layers - 1))
+    below, above = kind.window // 2, -(-kind.window // 2)
+    return tuple(
+        Cell(layer, max(0, layer - below), min(layers, layer + above)) for layer in range(layers)
+    )
+
+
+@torch.no_grad()
+def run_clean(lens: Lens, ids: Int[Tensor, "facts seq"], kinds: Sequence[Kind]) -> Clean:
+    """Runs facts of one length, and keeps what the kinds restore."""
+    names = [place(kind.activation, n) for kind in kinds for n in range(lens.layers)]
+    with recorded(lens, *names) as seen:
+        final = run_blocks(lens.twin, ids)
+    return Clean(dict(seen), logits(lens.twin, final[:, -1]))
+
+
+@torch.no_grad()
+def run_corrupted(lens: Lens, ids: Int[Tensor, "rows seq"], edits: dict[str, Edit]) -> Corrupted:
+    """Runs the corrupted prompts, their embeddings changed by the edits."""
+    names = [place("resid_pre", layer) for layer in range(lens.layers)]
+    cache = DynamicCache()
+    with hooked(lens, edits), recorded(lens, *names) as seen:
+        final = run_blocks(lens.twin, ids, cache=cache)
+    entering = tuple(seen[name] for name in names)
+    return Corrupted(ids, entering, cache, logits(lens.twin, final[:, -1]))
+
+
+@torch.no_grad()
+def restored(
+    lens: Lens,
+    clean: Clean,
+    corrupted: Corrupted,
+    kind: Kind,
+    first: int,
+    measure: Measure,
+    tokens_at_once: int,
+) -> Float[Tensor, "rows seq layers"]:
+    """The measure with each token's state restored at each layer; tokens before `first`, which
+    are not corrupted, keep the corrupted run's.
+    """
+    floor, top = measure(corrupted.logits), measure(clean.logits)
+    rows, length = corrupted.ids.shape
+    out = floor[:, None, None].repeat(1, length, lens.layers)
+    if kind.activation == "resid_pre":
+        out[:, -1, -1] = top.repeat_interleave(rows // len(top))
+    cells = cells_of(kind, lens.layers)
+    for token in range(first, length):
+        together = max(1, min(tokens_at_once // (length - token), POSITIONS) // rows)
+        for start in range(0, len(cells), together):
+            some = cells[start : start + together]
+            final = _climb(lens, clean, corrupted, kind, token, some)
+            values = measure(logits(lens.twin, final))
+            out[:, token, [cell.layer for cell in some]] = values.view(len(some), rows).T
+    return out
+
+
+def _climb(
+    lens: Lens,
+    clean: Clean,
+    corrupted: Corrupted,
+    kind: Kind,
+    token: int,
+    cells: Sequence[Cell],
+) -> Float[Tensor, "cell_rows width"]:
+    """Final states of the last token, cell after cell, each restored at the given token."""
+    rows = corrupted.ids[:, token:]
+    hidden = corrupted.entering[0][:0, token:]
+    for block in range(cells[0].first, lens.layers):
+        joining = sum(cell.first == block for cell in cells)
+        hidden = torch.cat([hidden, corrupted.entering[block][:, token:].repeat(joining, 1, 1)])
+        going = [cell for cell in cells if cell.first <= block]
+        ids = rows.repeat(len(going), 1)
+        stop = block + 1 if block + 1 < lens.layers else None
+        before = _before(corrupted.cache, block, token, len(going))
+        with hooked(lens, _restore(clean, kind, token, block, going, len(rows))):
+            hidden = run_blocks(lens.twin, ids, block, hidden, stop, before)
+    return hidden[:, -1]
+
+
+def _restore(
+    clean: Clean, kind: Kind, token: int, block: int, cells: Sequence[Cell], rows: int
+) -> dict[str, Edit]:
+    """The edit that puts the clean state in the place of the first token's, where it is due."""
+    due = torch.tensor([block < cell.stop for cell in cells])
+    if not due.any():
+        return {}
+    name = place(kind.activation, block)
+    state = clean.activations[name][:, token]
+    state = state.repeat_interleave(rows // len(state), dim=0)
+
+    def put(value: Float[Tensor, "cell_rows seq width"]) -> Float[Tensor, "cell_rows seq width"]:
+        value = value.clone()
+        value[due.repeat_interleave(rows).to(value.device), 0] = state.repeat(int(due.sum()), 1)
+        return value
+
+    return {name: put}
+
+
+def _before(cache: DynamicCache, block: int, token: int, copies: int) -> DynamicCache | None:
+    """Keys and values of the tokens before this one at a block, for so many copies of the rows.
+
+    The model asks the other layers of a cache only for their length.
+    """
+    if token == 0:
+        return None
+    shape = cache.layers[block]
+    keys, values = (part[:, :, :token] for part in (shape.keys, shape.values))
+    own = keys.repeat(copies, 1, 1, 1), values.repeat(copies, 1, 1, 1)
+    other = keys[:1], values[:1]
+    return DynamicCache([own if i == block else other for i in range(len(cache.layers))])

@@ -1,0 +1,179 @@
+"""Attribution patching: a first-order estimate of what every clean activation brings back.
+
+Facts are corrupted by a swap of their subject (or by noise); patching goes from clean into
+corrupted, so above zero speaks for the answer. Variants: `attribution` (plain), `integrated` where
+there are steps, `atp-star` (absolute values: a bound, without sign).
+
+A place's score is the sum over all tokens of the prompt: `block` is the residual stream that
+enters it, `attn` and `mlp` what they add to it, `attn.q`, `attn.k`, `attn.v` the heads' sum; token
+roles are sums over the role's tokens. A head of `attn` is its output before the output matrix;
+heads of `attn.k` and `attn.v` are key-value heads.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from locscope.engine.attribution import Estimates, estimated
+from locscope.engine.corruption import noise_scale, subject_noise, swapped
+from locscope.engine.facts import ROLES, Fact
+from locscope.engine.metrics import METRICS, metric_named, rivals
+from locscope.engine.slopes import Contrast, ends_of
+from locscope.errors import unknown
+from locscope.records import ScanScore, TokenMap
+from locscope.scans.bench import Findings, ScanBench
+
+TOKENWISE = ("block", "attn", "mlp")
+CORRUPTIONS = {"swap": "a subject of as many tokens", "noise": "noise on the subject"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One fact's estimates by variant and component.
+
+    `places` are sums over all tokens, with heads where the component has them; `roles` sums over
+    the tokens of each role, NaN where the fact has none; `cells` single tokens (of the first fact
+    only, as there are many).
+    """
+
+    fact: Fact
+    places: dict[str, Estimates]
+    roles: dict[str, Estimates]
+    cells: dict[str, Estimates]
+
+
+def scan(bench: ScanBench) -> Findings:
+    """Mean estimates with intervals; `count` is in facts, the unit that of the metric."""
+    corruption, metric = _corruption(bench), metric_named(bench.options.metric)
+    contrasts = _contrasts(bench, corruption)
+    if not contrasts:
+        return Findings((), 0, notes=(_none(corruption), *bench.facts.notes))
+    first = contrasts[0].fact.edit
+
+    def run(some: Sequence[Contrast]) -> list[Found]:
+        return _found(bench, some, metric, first)
+
+    found = bench.batched(
+        "attribution patching", contrasts, run, size=lambda one: one.noise.shape[0] * len(one.ids)
+    )
+    return Findings(
+        tuple(score for variant in found[0].places for score in _scores(bench, found, variant)),
+        len(found),
+        settings=_settings(bench, corruption, metric),
+        notes=("atp-star has no sign: it bounds the effect", *bench.facts.notes),
+        maps=_maps(bench, found[0]),
+    )
+
+
+def _corruption(bench: ScanBench) -> str:
+    chosen = "swap" if bench.options.corruption == "default" else bench.options.corruption
+    if chosen not in CORRUPTIONS:
+        raise unknown("corruption", chosen, CORRUPTIONS)
+    return chosen
+
+
+def _none(corruption: str) -> str:
+    if corruption == "noise":
+        return "no edit's subject was found in its prompt"
+    return "no edit has a partner: another subject of as many tokens that changes the answer"
+
+
+def _contrasts(bench: ScanBench, corruption: str) -> list[Contrast]:
+    """The foil is what the model says to the swapped subject, with noise its second choice."""
+    facts, options = bench.facts.with_subject, bench.options
+    if corruption == "noise" and facts:
+        scale = noise_scale(bench.lens, facts, options.noise)
+        foils = rivals(bench.lens, facts, bench.tokens_at_once)
+        width = bench.loaded.info.width
+        return [
+            Contrast(f, f.ids, foil, subject_noise(f, width, scale, options, bench.seed))
+            for f, foil in zip(facts, foils, strict=True)
+        ]
+    pairs = swapped(bench.lens, facts, bench.seed, bench.tokens_at_once) if facts else ()
+    spans = [pair.fact.span for pair in pairs]
+    silence = [torch.zeros(1, stop - first, bench.loaded.info.width) for first, stop in spans]
+    return [
+        Contrast(pair.fact, pair.ids, pair.foil, none)
+        for pair, none in zip(pairs, silence, strict=True)
+    ]
+
+
+def _found(bench: ScanBench, some: Sequence[Contrast], metric: str, first: str) -> list[Found]:
+    samples = some[0].noise.shape[0]
+    variants = estimated(bench.lens, ends_of(bench.lens, some), metric, bench.options.steps)
+
+    def of(row: int) -> dict[str, Estimates]:
+        """Means over the samples of one fact, its real tokens only."""
+        length = len(some[row].ids)
+        mine = slice(row * samples, (row + 1) * samples)
+        return {
+            variant: {part: x[mine].mean(0)[:, :length].cpu() for part, x in estimates.items()}
+            for variant, estimates in variants.items()
+        }
+
+    return [_summed(one.fact, of(row), one.fact.edit == first) for row, one in enumerate(some)]
+
+
+def _summed(fact: Fact, cells: Mapping[str, Estimates], keep: bool) -> Found:
+    masks = torch.tensor([[fact.role(token) == r for token in range(len(fact.ids))] for r in ROLES])
+    places = {v: {part: x.sum(1) for part, x in parts.items()} for v, parts in cells.items()}
+    roles = {v: {p: _by_role(parts[p], masks) for p in TOKENWISE} for v, parts in cells.items()}
+    kept = {v: {p: parts[p] for p in TOKENWISE} for v, parts in cells.items()} if keep else {}
+    return Found(fact, places, roles, kept)
+
+
+def _by_role(
+    cells: Float[Tensor, "layers tokens"], masks: Bool[Tensor, "roles tokens"]
+) -> Float[Tensor, "roles layers"]:
+    summed = masks.to(cells) @ cells.T
+    return summed.masked_fill(~masks.any(1)[:, None], nan)
+
+
+def _scores(bench: ScanBench, found: Sequence[Found], variant: str) -> list[ScanScore]:
+    used = [one.fact.edit for one in found]
+
+    def stacked(part: str) -> Tensor:
+        return torch.stack([one.places[variant][part] for one in found])
+
+    scores: list[ScanScore] = []
+    for part in TOKENWISE:
+        scores += bench.scores(variant, part, used, stacked(part))
+        by_role = torch.stack([one.roles[variant][part] for one in found], dim=1)
+        for role, values in zip(ROLES, by_role, strict=True):
+            there = not bool(values.isnan().all())
+            scores += bench.scores(variant, part, used, values, role) if there else ()
+    scores += bench.scores(variant, "attn", used, stacked("head"))
+    for part in ("attn.q", "attn.k", "attn.v"):
+        scores += bench.scores(variant, part, used, stacked(part).sum(2))
+        scores += bench.scores(variant, part, used, stacked(part))
+    return scores
+
+
+def _settings(bench: ScanBench, corruption: str, metric: str) -> str:
+    options = bench.options
+    how = CORRUPTIONS[corruption]
+    if corruption == "noise":
+        how = f"{how}, {options.noise:g} standard deviations, {options.samples} samples"
+    steps = f", {options.steps} steps from corrupted to clean" if options.steps > 1 else ""
+    return f"corruption: {how}; metric: {METRICS[metric]}; clean into corrupted{steps}"
+
+
+def _maps(bench: ScanBench, one: Found) -> tuple[TokenMap, ...]:
+    tokenizer, fact = bench.exam.speaker.tokenizer, one.fact
+    return tuple(
+        TokenMap(
+            edit=fact.edit,
+            variant=variant,
+            part=part,
+            tokens=tuple(str(tokenizer.decode([token])) for token in fact.ids),
+            subject=tuple(range(*fact.span)),
+            answer=str(tokenizer.decode(list(fact.answer))).strip(),
+            values=tuple(tuple(layer) for layer in cells.tolist()),
+        )
+        for variant, parts in one.cells.items()
+        for part, cells in parts.items()
+    )

@@ -1,0 +1,154 @@
+"""Direct logit attribution: what each component writes itself towards the answer.
+
+The residual stream at the prompt's last token is a sum of what the embedding, every attention and
+every MLP wrote. With the final norm's scale held (and, for heads, that of a norm behind attention)
+each summand has its share of the logit difference between the answer and the untouched model's next
+best token, before any soft-capping; the shares and what biases add make up the whole. After Elhage
+et al. 2021. Parts `attn` (the layer's, and its heads), `mlp`, and `block`, their sum.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from locscope.engine.blocks import run_blocks
+from locscope.engine.corruption import at_last
+from locscope.engine.facts import Fact
+from locscope.engine.heads import head_outputs
+from locscope.engine.lens import Lens, place, recorded
+from locscope.engine.metrics import Asked, asked, rivals
+from locscope.engine.norms import Held, final_norm, held, norm_after_attention
+from locscope.scans.bench import Findings, ScanBench
+from locscope.scoring.statistics import mean_interval
+
+VARIANT = "logit-diff"
+
+
+@dataclass(frozen=True)
+class Rivalry:
+    """A fact, and the token that comes next to its answer."""
+
+    fact: Fact
+    foil: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """One fact's logit difference as a sum: `embedding` + `attn` + `mlp` + `biases` = `whole`.
+
+    `heads` make up `attn`, but for the bias of the attention's output (and its norm's).
+    """
+
+    embedding: float
+    attn: Float[Tensor, " layers"]
+    mlp: Float[Tensor, " layers"]
+    heads: Float[Tensor, "layers heads"]
+    biases: float
+    whole: float
+
+
+def scan(bench: ScanBench) -> Findings:
+    """Mean shares with intervals, in logits; `count` is in facts."""
+    facts = bench.facts.all
+    if not facts:
+        return Findings((), 0, notes=("the model answers no edit's prompt", *bench.facts.notes))
+    foils = rivals(bench.lens, facts, bench.tokens_at_once)
+    items = [Rivalry(fact, foil) for fact, foil in zip(facts, foils, strict=True)]
+    found = bench.batched(
+        "direct logit attribution",
+        items,
+        lambda some: written(bench, some),
+        size=lambda one: len(one.fact.ids),
+    )
+    used = [fact.edit for fact in facts]
+    attn, mlp = torch.stack([one.attn for one in found]), torch.stack([one.mlp for one in found])
+    heads = torch.stack([one.heads for one in found])
+    return Findings(
+        (
+            *bench.scores(VARIANT, "block", used, attn + mlp),
+            *bench.scores(VARIANT, "attn", used, attn),
+            *bench.scores(VARIANT, "mlp", used, mlp),
+            *bench.scores(VARIANT, "attn", used, heads),
+        ),
+        len(facts),
+        settings="answer against the next best token, scale of the final norm held",
+        notes=(_rest(found, bench.seed), *bench.facts.notes),
+    )
+
+
+@torch.no_grad()
+def written(bench: ScanBench, some: Sequence[Rivalry]) -> list[Written]:
+    """Takes the logit difference of every fact apart."""
+    lens, layers = bench.lens, range(bench.lens.layers)
+    rows = _rows(lens, some)
+    kinds = ("attn_out", "mlp_out", "heads_out", "z")
+    names = [place(kind, layer) for kind in kinds for layer in layers]
+    ends = [place("resid_pre", 0), place("resid_post", lens.layers - 1)]
+    with recorded(lens, *names, *ends) as seen:
+        run_blocks(lens.twin, rows.ids)
+    last = {name: at_last(value, rows.last) for name, value in seen.items()}
+    norm = held(final_norm(lens.twin), last[ends[1]])
+    towards, bias = _direction(lens, rows)
+
+    def share(value: Tensor) -> Tensor:
+        """(rows, parts): the logits that parts (rows, parts, width) of the stream write."""
+        return torch.einsum("rpw,rw->rp", norm.part(value.float()), towards).cpu()
+
+    attn, mlp = (
+        share(torch.stack([last[place(kind, n)] for n in layers], dim=1)) for kind in kinds[:2]
+    )
+    heads = torch.stack([share(_heads(bench, last, layer)) for layer in layers], dim=1)
+    embedding = share(last[ends[0]][:, None])[:, 0]
+    biases = (towards @ norm.bias + bias).cpu()
+    whole = _whole(norm, last[ends[1]], towards) + biases
+    return [
+        Written(float(embedding[i]), attn[i], mlp[i], heads[i], float(biases[i]), float(whole[i]))
+        for i in range(len(some))
+    ]
+
+
+def _rows(lens: Lens, some: Sequence[Rivalry]) -> Asked:
+    prompts, answers = [one.fact.ids for one in some], [one.fact.answer[0] for one in some]
+    return asked(lens, prompts, answers, [one.foil for one in some])
+
+
+def _direction(
+    lens: Lens, rows: Asked
+) -> tuple[Float[Tensor, "rows width"], Float[Tensor, " rows"]]:
+    """Unembedding of the answer less that of the foil, and the same of its bias."""
+    head: Any = lens.twin.get_output_embeddings()
+    towards = head.weight[rows.answer].float() - head.weight[rows.foil].float()
+    bias = getattr(head, "bias", None)
+    if bias is None:
+        return towards, torch.zeros_like(towards[:, 0])
+    return towards, bias[rows.answer].float() - bias[rows.foil].float()
+
+
+def _whole(
+    norm: Held, stream: Float[Tensor, "rows width"], towards: Float[Tensor, "rows width"]
+) -> Float[Tensor, " rows"]:
+    return (norm.part(stream.float()) * towards).sum(-1).cpu()
+
+
+def _heads(
+    bench: ScanBench, last: dict[str, Tensor], layer: int
+) -> Float[Tensor, "rows heads width"]:
+    """What each head adds to the stream: through the norm behind attention, where there is one."""
+    out = head_outputs(bench.loaded.model, layer, last[place("z", layer)][:, None].float())[:, 0]
+    norm = norm_after_attention(bench.loaded.model, layer)
+    return out if norm is None else held(norm, last[place("heads_out", layer)]).part(out)
+
+
+def _rest(found: Sequence[Written], seed: int) -> str:
+    whole, embedding, biases = (
+        mean_interval([getattr(one, name) for one in found], seed=seed).value
+        for name in ("whole", "embedding", "biases")
+    )
+    return (
+        f"the logit difference is {whole:.3f} on average, of which the embedding writes "
+        f"{embedding:.3f} and biases {biases:.3f}"
+    )

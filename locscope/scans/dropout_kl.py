@@ -1,0 +1,188 @@
+"""Which units general ability leans on: how two passes with dropout would come to agree.
+
+A text is read twice, each time with its own dropout on what every block's attention and MLP add to
+the residual stream; L = 0.1 KL(first || second), summed over the text's tokens. Every unit has a
+gate g = 1, the same in both passes and at all tokens, and its importance is |dL/dg| of a text per
+token, in nats. No labels are needed.
+
+Units are the outputs of mlp.up and of mlp.down, and the attention heads. A place scores the mean
+importance of its units, so that a part of many units is not ahead by their number.
+
+Other than CoFiTune's code: absolute values are taken text by text (there signed sums cancel between
+batches), and means are reported as they are: its z-score within a layer and |tanh|, meant for a
+mask on the gradients of training, would make all layers alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from locscope.engine.blocks import logits, run_blocks
+from locscope.engine.lens import Edit, hooked, place
+from locscope.engine.texts import Row, pack
+from locscope.engine.trunk import Batch, pad
+from locscope.models.parts import parts
+from locscope.records import ScanScore
+from locscope.scans.bench import Findings, ScanBench
+from locscope.scoring.statistics import mean_intervals
+
+RATE = 0.003
+WEIGHT = 0.1
+"""CoFiTune: dropout of the two passes, and the weight of their divergence."""
+
+_DROPPED = ("attn_out", "mlp_out")
+_DOWN = "blocks.{}.mlp.hook_out"
+_UNGATED_UP = "blocks.{}.mlp.hook_pre"
+
+Text = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Importance:
+    """Of one text, in nats per token: means over the units of a layer, and every head's own."""
+
+    up: Float[Tensor, " layers"]
+    down: Float[Tensor, " layers"]
+    heads: Float[Tensor, "layers heads"]
+
+
+def scan(bench: ScanBench) -> Findings:
+    """Scores of mlp.up, mlp.down, every head, and attn, which is the mean of its heads.
+
+    Means over neutral texts, as are their intervals and `count`; edits play no part, so that there
+    are no values of single requests.
+    """
+    sheet, rows = bench.exam.sheet, bench.exam.neutral.texts
+    if not rows:
+        return Findings((), 0, notes=("no neutral texts: there is nothing to read twice",))
+    spans = [(int(sheet.offsets[row]), int(sheet.offsets[row + 1])) for row in rows]
+    texts = [tuple(sheet.ids[first:stop].tolist()) for first, stop in spans]
+    found = bench.batched(
+        "dropout KL", texts, lambda some: _importances(bench, some), lambda text: 2 * len(text)
+    )
+    heads = torch.stack([one.heads for one in found])
+    return Findings(
+        scores=(
+            *_scores(bench, "mlp.up", torch.stack([one.up for one in found])),
+            *_scores(bench, "mlp.down", torch.stack([one.down for one in found])),
+            *_scores(bench, "attn", heads.mean(2)),
+            *_scores(bench, "attn", heads),
+        ),
+        usable=len(bench.edits),
+        settings=f"dropout {RATE} on attention and MLP outputs, {len(texts)} neutral texts",
+    )
+
+
+def kept(
+    text: Text, which: int, kind: str, layer: int, width: int, seed: int
+) -> Float[np.ndarray, "tokens width"]:
+    """What dropout multiplies one activation of one text by in the first or second pass (0, 1).
+
+    Drawn by text, so that the batch does not matter, and when it is needed, so that only one
+    activation's numbers are ever held.
+    """
+    key = [seed, which, _DROPPED.index(kind), layer, *text]
+    stays = np.random.default_rng(key).random((len(text), width), dtype=np.float32) >= RATE
+    return stays.astype(np.float32) / np.float32(1 - RATE)
+
+
+def _importances(bench: ScanBench, texts: Sequence[Text]) -> list[_Importance]:
+    """One run over both passes of all texts, and one backward pass to the gates of every text."""
+    lens, count = bench.lens, len(texts)
+    rows = pack([Row(text, 1) for text in (*texts, *texts)])
+    both = pad(rows, range(2 * count), bench.loaded.model.device)
+    gates: dict[str, Tensor] = {}
+    with hooked(lens, _gating(bench, gates) | _dropping(bench, texts)):
+        hidden = run_blocks(lens.twin, both.ids)
+    loss = WEIGHT * _divergence(bench, hidden, both)
+    named = dict(zip(gates, torch.autograd.grad(loss, list(gates.values())), strict=True))
+    tokens = torch.tensor([len(text) for text in texts])
+    up, down, heads = (
+        torch.stack([named[name].abs().cpu() for name in names], 1) / tokens[:, None, None]
+        for names in _gated(bench)
+    )
+    return [_Importance(up[i].mean(1), down[i].mean(1), heads[i]) for i in range(count)]
+
+
+def _gated(bench: ScanBench) -> tuple[list[str], list[str], list[str]]:
+    """Hooks of the units, layer by layer: of mlp.up, of mlp.down and of the heads.
+
+    Where a gate is multiplied by up's output, their product scales as that does; without a gate
+    there is a nonlinearity in between.
+    """
+    layers = range(bench.lens.layers)
+    gated = "mlp.gate" in parts(bench.loaded.model)
+    up = [place("neurons", n) if gated else _UNGATED_UP.format(n) for n in layers]
+    return up, [_DOWN.format(n) for n in layers], [place("z", n) for n in layers]
+
+
+def _gating(bench: ScanBench, gates: dict[str, Tensor]) -> dict[str, Edit]:
+    """Multiplies every unit by a gate, which is left in `gates`: (texts, units), all 1."""
+
+    def gating(name: str) -> Edit:
+        def edit(value: Tensor) -> Tensor:
+            count, units = value.shape[0] // 2, value.shape[2]
+            gate = torch.ones(count, units, device=value.device, requires_grad=True)
+            gates[name] = gate
+            wide = gate.repeat(2, 1).view(2 * count, 1, units, *[1] * (value.dim() - 3))
+            return (value * wide).to(value.dtype)
+
+        return edit
+
+    return {name: gating(name) for names in _gated(bench) for name in names}
+
+
+def _dropping(bench: ScanBench, texts: Sequence[Text]) -> dict[str, Edit]:
+    """Dropout where blocks add to the residual stream, other in each of the two passes."""
+
+    def dropping(kind: str, layer: int) -> Edit:
+        def edit(value: Tensor) -> Tensor:
+            noise = torch.zeros(value.shape)
+            for i, (which, text) in enumerate((w, t) for w in (0, 1) for t in texts):
+                drawn = kept(text, which, kind, layer, value.shape[2], bench.seed)
+                noise[i, : len(text)] = torch.from_numpy(drawn)
+            return value * noise.to(value)
+
+        return edit
+
+    layers = range(bench.lens.layers)
+    return {place(kind, n): dropping(kind, n) for n in layers for kind in _DROPPED}
+
+
+def _divergence(
+    bench: ScanBench, hidden: Float[Tensor, "both seq width"], both: Batch
+) -> Float[Tensor, ""]:
+    """KL(first || second) summed over all tokens of all texts, in nats."""
+    count = len(hidden) // 2
+    first, second = (
+        logits(bench.loaded.model, half[real]).log_softmax(-1)
+        for half, real in zip(hidden.split(count), both.real.split(count), strict=True)
+    )
+    return (first.exp() * (first - second)).sum()
+
+
+def _scores(
+    bench: ScanBench,
+    part: str,
+    values: Float[Tensor, "texts layers"] | Float[Tensor, "texts layers heads"],
+) -> list[ScanScore]:
+    """Means over texts with intervals."""
+    heads = values.shape[2] if values.dim() == 3 else 0
+    intervals = mean_intervals(values.flatten(1).double().numpy(), seed=bench.seed)
+    return [
+        ScanScore(
+            "importance",
+            i // heads if heads else i,
+            part,
+            one.value,
+            head=i % heads if heads else -1,
+            low=one.low,
+            high=one.high,
+            count=one.count,
+        )
+        for i, one in enumerate(intervals)
+    ]

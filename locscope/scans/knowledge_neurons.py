@@ -1,0 +1,214 @@
+"""Knowledge neurons: which neurons of the MLPs the answer's probability is owed to.
+
+Integrated gradients (Dai et al., arXiv 2104.08696, section 3.1): the activations w of a layer's
+neurons at the prompt's last token are scaled by k / m, k = 1 .. m, and
+
+    attribution of neuron i = w_i / m * sum over k of dP(answer | k / m * w) / dw_i.
+
+The neurons of a fact are those above 0.2 of the largest attribution of all layers (section 3.2).
+Variants: `share` is the part of a fact's neurons that lies in the layer, `attribution` the sum of
+theirs there (in probability). The paper's second filter, neurons that several prompts of a fact
+have in common, is left out. Where a norm follows the MLP (Gemma 2 and 3) it undoes the scaling, so
+that a layer's attributions sum to nothing: they then tell neurons apart, not layers.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from locscope.engine.blocks import logits, run_blocks
+from locscope.engine.facts import Fact
+from locscope.engine.lens import Edit, Lens, hooked, place
+from locscope.models.parts import blocks
+from locscope.scans.bench import Findings, ScanBench
+
+STEPS = 20
+THRESHOLD = 0.2
+NAMED = 5
+"""So many of the commonest neurons are named in the notes."""
+
+NORMALISED = (
+    "this model normalises what its MLPs write, which undoes the scaling of their neurons: take "
+    "the shares of its layers with caution"
+)
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """The knowledge neurons of one fact: layer, number and attribution (probability) of each."""
+
+    layers: Int[Tensor, " kept"]
+    numbers: Int[Tensor, " kept"]
+    attributions: Float[Tensor, " kept"]
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """Facts of one length, and what stands at their last token while the model answers them.
+
+    `entering[l]` is the residual stream that enters block l, `neurons[l]` are those of its MLP;
+    `answers` holds the first token of every answer, `cache` all keys and values.
+    """
+
+    ids: Int[Tensor, "facts seq"]
+    answers: Int[Tensor, " facts"]
+    entering: tuple[Float[Tensor, "facts 1 width"], ...]
+    neurons: tuple[Float[Tensor, "facts count"], ...]
+    cache: DynamicCache
+
+
+def scan(bench: ScanBench) -> Findings:
+    """Scores of the MLPs; a fact without a neuron that speaks for its answer cannot be used."""
+    steps = bench.options.steps if bench.options.steps > 1 else STEPS
+    facts = bench.facts.all
+
+    def run(some: Sequence[Fact]) -> list[Neurons]:
+        return knowledge_neurons(bench.lens, some, steps)
+
+    found = bench.batched("knowledge neurons", facts, run, size=lambda fact: steps * len(fact.ids))
+    used = {
+        fact.edit: some for fact, some in zip(facts, found, strict=True) if len(some.attributions)
+    }
+    if not used:
+        return Findings((), 0, notes=bench.facts.notes)
+    sums = torch.stack([_per_layer(some, bench.lens.layers) for some in used.values()])
+    counts = torch.stack([_per_layer(_ones(some), bench.lens.layers) for some in used.values()])
+    shares = counts / counts.sum(1, keepdim=True)
+    return Findings(
+        scores=(
+            *bench.scores("share", "mlp", list(used), shares),
+            *bench.scores("attribution", "mlp", list(used), sums),
+        ),
+        usable=len(used),
+        settings=f"probability of the answer's first token, {steps} steps of integrated gradients, "
+        f"neurons above {THRESHOLD} of the largest attribution, no filter by rephrases",
+        notes=(
+            *bench.facts.notes,
+            *_notes(list(used.values()), len(facts)),
+            *([NORMALISED] if _normalises(bench) else []),
+        ),
+    )
+
+
+def knowledge_neurons(lens: Lens, facts: Sequence[Fact], steps: int) -> list[Neurons]:
+    """The neurons above the threshold of every one of some facts of one length."""
+    run = run_untouched(lens, facts)
+    rows, layers, numbers, values = [], [], [], []
+    largest = torch.zeros(len(facts), device=lens.twin.device)
+    for layer in range(lens.layers):
+        attributions = integrated_gradients(lens, run, layer, steps).float()
+        largest = torch.maximum(largest, attributions.amax(1))
+        # The largest so far only grows: what is below its threshold now will be in the end.
+        row, number = (attributions > THRESHOLD * largest[:, None]).nonzero().unbind(1)
+        rows.append(row.cpu())
+        numbers.append(number.cpu())
+        layers.append(torch.full_like(rows[-1], layer))
+        values.append(attributions[row, number].cpu())
+    row, value, limit = torch.cat(rows), torch.cat(values), THRESHOLD * largest.cpu()
+    found = Neurons(torch.cat(layers), torch.cat(numbers), value)
+    kept = value > limit[row]
+    return [_only(found, kept & (row == i)) for i in range(len(facts))]
+
+
+@torch.no_grad()
+def run_untouched(lens: Lens, facts: Sequence[Fact]) -> Untouched:
+    """Runs some facts of one length."""
+    ids = torch.tensor([fact.ids for fact in facts], device=lens.twin.device)
+    answers = torch.tensor([fact.answer[0] for fact in facts], device=lens.twin.device)
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Edit:
+        def edit(value: Tensor) -> None:
+            seen[name] = value[:, -1:].clone()
+
+        return edit
+
+    entering, neurons = (
+        [place(kind, layer) for layer in range(lens.layers)] for kind in ("resid_pre", "neurons")
+    )
+    cache = DynamicCache()
+    with hooked(lens, {name: keep(name) for name in (*entering, *neurons)}):
+        run_blocks(lens.twin, ids, cache=cache)
+    return Untouched(
+        ids,
+        answers,
+        tuple(seen[name] for name in entering),
+        tuple(seen[name][:, 0] for name in neurons),
+        cache,
+    )
+
+
+def integrated_gradients(
+    lens: Lens, run: Untouched, layer: int, steps: int
+) -> Float[Tensor, "facts count"]:
+    """What every neuron adds to the probability of the answer on the way from zero, by right sums.
+
+    All steps run as rows of one batch, from the layer on, and of the last token alone: the tokens
+    before it do not see it, so that their keys and values are those of the untouched run.
+    """
+    neurons = run.neurons[layer]
+    scales = torch.arange(1, steps + 1, device=neurons.device).to(neurons) / steps
+    points = (neurons[:, None] * scales[:, None]).flatten(0, 1).requires_grad_(True)
+    ids, entering = _repeated(run.ids[:, -1:], steps), _repeated(run.entering[layer], steps)
+    cache = _before(run.cache, layer, steps)
+    with torch.enable_grad(), hooked(lens, {place("neurons", layer): lambda _: points[:, None]}):
+        final = run_blocks(lens.twin, ids, layer, entering, cache=cache)
+        chances = logits(lens.twin, final[:, 0]).softmax(-1)
+        wanted = chances.gather(1, _repeated(run.answers, steps)[:, None]).sum()
+    (gradient,) = torch.autograd.grad(wanted, points)
+    return neurons * gradient.view(-1, steps, neurons.shape[1]).mean(1)
+
+
+def _before(cache: DynamicCache, layer: int, steps: int) -> DynamicCache | None:
+    """Keys and values of all tokens but the last, from a layer on, for every step.
+
+    The model asks the layers below for their length alone; a prompt of one token has none.
+    """
+    length = cache.get_seq_length() - 1
+    if length == 0:
+        return None
+    pairs = [(one.keys[:, :, :length], one.values[:, :, :length]) for one in cache.layers]
+    return DynamicCache(
+        [
+            tuple(_repeated(part, steps) if i >= layer else part[:1] for part in pair)
+            for i, pair in enumerate(pairs)
+        ]
+    )
+
+
+def _repeated(values: Tensor, steps: int) -> Tensor:
+    return values.repeat_interleave(steps, 0)
+
+
+def _only(neurons: Neurons, kept: Tensor) -> Neurons:
+    return Neurons(neurons.layers[kept], neurons.numbers[kept], neurons.attributions[kept])
+
+
+def _ones(neurons: Neurons) -> Neurons:
+    return Neurons(neurons.layers, neurons.numbers, torch.ones_like(neurons.attributions))
+
+
+def _per_layer(neurons: Neurons, layers: int) -> Float[Tensor, " layers"]:
+    """The sum of the neurons' attributions in every layer."""
+    return torch.zeros(layers).index_add(0, neurons.layers, neurons.attributions)
+
+
+def _normalises(bench: ScanBench) -> bool:
+    """Whether a norm follows the MLP before its output is added to the stream."""
+    return hasattr(blocks(bench.loaded.model)[0], "post_feedforward_layernorm")
+
+
+def _notes(found: Sequence[Neurons], asked: int) -> tuple[str, ...]:
+    pairs = [zip(one.layers.tolist(), one.numbers.tolist(), strict=True) for one in found]
+    times = Counter(pair for some in pairs for pair in some)
+    commonest = sorted(times, key=lambda pair: (-times[pair], pair))[:NAMED]
+    named = ", ".join(f"L{i}.mlp neuron {n} (in {times[i, n]})" for i, n in commonest)
+    mean = sum(times.values()) / len(found)
+    notes = (f"{mean:.1f} neurons a fact; the commonest in {len(found)} facts: {named}",)
+    without = asked - len(found)
+    return (*notes, f"{without} facts have no neuron that speaks for them") if without else notes

@@ -1,0 +1,107 @@
+"""LoFiT's choice of heads: which heads the edits would change if they could change nothing else.
+
+Step A of LoFiT (arXiv 2406.01563, section 3.1): all weights stay as they are, and the output z of
+every head is scaled by one learned vector, z <- (1 + A) * z, before the attention's output matrix.
+The loss is the edits' mean cross-entropy plus `PENALTY` times the L1 norm of all A; Adam, with the
+constants that its code takes for MQuAKE on Llama-2-7B. Variant `norm`: the Euclidean norm of a
+head's A; of a layer's heads together at head -1. Learned on all edits at once, so that no request
+has a value of its own and there are no intervals.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from locscope.engine.blocks import run_blocks
+from locscope.engine.lens import Edit, Lens, hooked, place, recorded
+from locscope.engine.loss import answer_losses
+from locscope.engine.memory import in_batches
+from locscope.engine.trunk import Trunk
+from locscope.progress import stage
+from locscope.records import ScanScore
+from locscope.scans.bench import Findings, ScanBench
+
+SPREAD = 1e-3
+"""Standard deviation of A at the start."""
+RATE = 5e-3
+PENALTY = 1e-3
+BATCH = 8
+EPOCHS = 5
+
+
+def scan(bench: ScanBench) -> Findings:
+    """Scores of heads and layers after five epochs."""
+    rows = [questions.target.index for questions in bench.exam.of(bench.edits)]
+    scales = learned_scales(bench, rows).double()
+    heads, layers = scales.norm(dim=2), scales.flatten(1).norm(dim=1)
+    table = torch.cat([layers[:, None], heads], dim=1).tolist()
+    scores = tuple(
+        ScanScore("norm", layer, "attn", norm, head=head, count=len(rows))
+        for layer, norms in enumerate(table)
+        for head, norm in enumerate(norms, start=-1)
+    )
+    return Findings(
+        scores,
+        usable=len(rows),
+        settings=f"cross-entropy of the targets + {PENALTY} L1, Adam {RATE}, batch {BATCH}, "
+        f"{EPOCHS} epochs, start N(0, {SPREAD})",
+        notes=("one vector per head learned on all edits together: no intervals",),
+    )
+
+
+def learned_scales(
+    bench: ScanBench, rows: Sequence[int]
+) -> Float[Tensor, "layers heads head_width"]:
+    """A of every head after all epochs, on the CPU; the order of the rows comes from the seed."""
+    lens = bench.lens
+    trunk = Trunk(lens.twin, bench.exam.sheet, tokens_at_once=bench.tokens_at_once)
+    # Drawn on the CPU, so that every device sees the same.
+    generator = torch.Generator().manual_seed(bench.seed)
+    start = SPREAD * torch.randn(lens.layers, *_head_shape(lens, rows, trunk), generator=generator)
+    scales = start.to(lens.twin.device).requires_grad_(True)
+    adam = torch.optim.Adam([scales], lr=RATE)
+    with stage(bench.progress, "LoFiT heads", EPOCHS * len(rows)):
+        for _ in range(EPOCHS):
+            for picked in torch.randperm(len(rows), generator=generator).split(BATCH):
+                some = [rows[i] for i in picked.tolist()]
+                scales.grad = _gradient(lens, trunk, some, scales)
+                adam.step()
+                for _ in some:
+                    bench.progress.advance()
+    return scales.detach().cpu()
+
+
+def _gradient(
+    lens: Lens, trunk: Trunk, rows: Sequence[int], scales: Float[Tensor, "layers heads head_width"]
+) -> Float[Tensor, "layers heads head_width"]:
+    """The gradient of the rows' mean loss and the penalty, gathered over batches that fit."""
+    parts: list[Tensor] = []
+
+    def run(some: Sequence[int]) -> list[None]:
+        with hooked(lens, _scaling(lens, scales)):
+            loss = answer_losses(trunk, trunk.batch(some)).sum() / len(rows)
+        # Only what came through counts: a batch that does not fit is halved and run again.
+        parts.append(torch.autograd.grad(loss, scales)[0])
+        return [None for _ in some]
+
+    lengths = trunk.sheet.lengths
+    in_batches(rows, run, size=lambda row: int(lengths[row]), tokens_at_once=trunk.tokens_at_once)
+    return torch.stack(parts).sum(0) + PENALTY * scales.detach().sign()
+
+
+def _scaling(lens: Lens, scales: Float[Tensor, "layers heads head_width"]) -> dict[str, Edit]:
+    def times(layer: int) -> Edit:
+        return lambda z: z * (1 + scales[layer]).to(z.dtype)
+
+    return {place("z", layer): times(layer) for layer in range(lens.layers)}
+
+
+@torch.no_grad()
+def _head_shape(lens: Lens, rows: Sequence[int], trunk: Trunk) -> tuple[int, int]:
+    """Heads of a layer, and the width of one."""
+    with recorded(lens, place("z", 0)) as seen:
+        run_blocks(lens.twin, trunk.batch(rows[:1]).ids, stop=1 if lens.layers > 1 else None)
+    heads, width = seen[place("z", 0)].shape[2:]
+    return heads, width

@@ -1,0 +1,59 @@
+"""Logit lens: what the model would answer if it stopped after each layer.
+
+The residual stream behind every block, at the prompt's last token, goes through the model's own
+final norm and unembedding (nostalgebraist 2020; TransformerLens logit_lens). Variants: `logprob`,
+the answer's log-probability in nats, and `gain` over the layer before (the embedding before layer
+0), both for the part `block`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from locscope.engine.blocks import logits, run_blocks
+from locscope.engine.corruption import at_last, padded
+from locscope.engine.facts import Fact
+from locscope.engine.lens import place, recorded
+from locscope.engine.norms import final_norm
+from locscope.scans.bench import Findings, ScanBench
+
+
+def scan(bench: ScanBench) -> Findings:
+    """Means with intervals, in nats; `count` is in facts."""
+    facts = bench.facts.all
+    if not facts:
+        return Findings((), 0, notes=("the model answers no edit's prompt", *bench.facts.notes))
+
+    def run(some: Sequence[Fact]) -> list[Tensor]:
+        return list(levels(bench, some))
+
+    found = bench.batched("logit lens", facts, run, size=lambda fact: len(fact.ids))
+    values, used = torch.stack(found), [fact.edit for fact in facts]
+    return Findings(
+        (
+            *bench.scores("gain", "block", used, values.diff(dim=1)),
+            *bench.scores("logprob", "block", used, values[:, 1:]),
+        ),
+        len(facts),
+        settings="the answer's first token, at the prompt's last token",
+        notes=bench.facts.notes,
+    )
+
+
+@torch.no_grad()
+def levels(bench: ScanBench, facts: Sequence[Fact]) -> Float[Tensor, "facts states"]:
+    """Log-probability of the answer of the embedding, then behind every block."""
+    lens = bench.lens
+    names = [place("resid_pre", 0), *(place("resid_post", n) for n in range(lens.layers))]
+    ids, last = padded([fact.ids for fact in facts], lens.twin.device)
+    answer = torch.tensor([fact.answer[0] for fact in facts], device=ids.device)
+    with recorded(lens, *names) as seen:
+        run_blocks(lens.twin, ids)
+    norm, found = final_norm(lens.twin), []
+    # State after state: logits of all of them at once would not fit.
+    for name in names:
+        scored = logits(lens.twin, norm(at_last(seen[name], last)))
+        found.append(scored.log_softmax(-1).gather(1, answer[:, None])[:, 0])
+    return torch.stack(found, dim=1).cpu()

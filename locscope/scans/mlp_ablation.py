@@ -1,0 +1,43 @@
+"""MLP ablation: what does the answer lose when the MLP of one layer is silenced?
+
+What the MLP adds to the residual stream is replaced at all tokens: by zero, by its mean over all
+tokens of all requests, or by what it adds on another request (resample, after the causal scrubbing
+of Chan et al. 2022). The result is exact: everything above the MLP is computed again.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from locscope.engine.ablation import mlp_effects
+from locscope.engine.effects import drops
+from locscope.engine.facts import Fact
+from locscope.engine.silencing import HOW, ablation_of
+from locscope.scans.bench import Findings, ScanBench
+
+VARIANTS = ("probability", "logit-diff")
+
+
+def scan(bench: ScanBench) -> Findings:
+    """Mean drops per MLP: of the probability of the answer's first token, and of its logit less
+    that of the token which the untouched model likes best beside it; above zero, the MLP is needed.
+    """
+    model, lens, most = bench.loaded.model, bench.lens, bench.tokens_at_once
+    silent = ablation_of(lens, bench.facts.all, "mlp_out", bench.options.ablation, bench.seed, most)
+    settings = f"MLP output {HOW[silent.how]}, at all tokens"
+    if not silent.facts:
+        return Findings((), 0, settings, ("no prompt to ablate in", *bench.facts.notes))
+
+    def run(facts: Sequence[Fact]) -> Sequence[Tensor]:
+        ways = silent.over(lens, facts, ("mlp_out",))
+        return mlp_effects(model, lens, facts, ways, drops).unbind()
+
+    values = torch.stack(bench.batched("MLP ablation", silent.facts, run, silent.tokens))
+    used = [fact.edit for fact in silent.facts]
+    scores = [
+        score
+        for i, variant in enumerate(VARIANTS)
+        for score in bench.scores(variant, "mlp", used, values[..., i])
+    ]
+    return Findings(tuple(scores), len(used), settings, bench.facts.notes)

@@ -1,0 +1,62 @@
+"""Ships: how far does the distribution of the answer move when one head is disturbed?
+
+Zhou et al. (arXiv 2410.13708): a head's importance for a query is KL(untouched ||
+disturbed) at the prompt's last token. `undifferentiated`: the head attends evenly to its whole
+causal past, as its query is set to zero. `scaling`: the head's output is all but removed.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from locscope.engine.ablation import (
+    HEAD_KINDS,
+    Visit,
+    attending_evenly,
+    head_effects,
+    prompts_of,
+    visits,
+)
+from locscope.engine.effects import divergence
+from locscope.engine.facts import Fact
+from locscope.engine.lens import Lens
+from locscope.scans.bench import Findings, ScanBench
+
+VARIANTS = ("undifferentiated", "scaling")
+SCALE = 1e-5
+"""What is left of a head's output: the paper's epsilon."""
+
+
+def scan(bench: ScanBench) -> Findings:
+    """Mean shifts over requests, in nats; an attention's score (head -1) is the mean of its heads'.
+
+    In each of them all other heads are as they were.
+    """
+    model, lens, facts = bench.loaded.model, bench.lens, bench.facts.all
+    settings = f"queries zero; outputs times {SCALE:g}; at all tokens"
+    if not facts:
+        return Findings((), 0, settings, ("no request has an answer", *bench.facts.notes))
+
+    def run(some: Sequence[Fact]) -> Sequence[Tensor]:
+        ways = _ways(lens, some)
+        most = bench.tokens_at_once
+        return head_effects(model, lens, some, ways, divergence, most).unbind()
+
+    heads = bench.loaded.info.heads
+    size = lambda fact: heads * len(fact.ids)  # noqa: E731
+    values = torch.stack(bench.batched("ships", facts, run, size))
+    used = [fact.edit for fact in facts]
+    scores = [
+        score
+        for i, variant in enumerate(VARIANTS)
+        for one in (values[..., i], values[..., i].mean(-1))
+        for score in bench.scores(variant, "attn", used, one)
+    ]
+    return Findings(tuple(scores), len(used), settings, bench.facts.notes)
+
+
+def _ways(lens: Lens, facts: Sequence[Fact]) -> Iterator[tuple[Visit, list[Tensor]]]:
+    prompts = prompts_of(lens, [fact.ids for fact in facts])
+    for here in visits(lens, prompts, HEAD_KINDS):
+        yield here, [attending_evenly(lens, here), SCALE * here.seen["z"]]

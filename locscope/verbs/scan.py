@@ -1,0 +1,177 @@
+"""`scan`: what every localisation method says of a model and edits, without tuning anything."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+
+from locscope.edits import EditSet
+from locscope.edits.splits import groups
+from locscope.errors import UsageError
+from locscope.models.load import Loaded
+from locscope.progress import Progress
+from locscope.records import RunInfo, ScanResult, StageCost
+from locscope.records.codec import fingerprint
+from locscope.report.inputs import ReportInputs
+from locscope.report.words import duration
+from locscope.runs.folder import default_name, open_run, read_info, write_info
+from locscope.runs.store import iterate, read_record, write_record
+from locscope.scans import SCANS
+from locscope.scans.bench import ScanBench
+from locscope.scans.cost import passes, seconds_of_a_pass, sizes_of
+from locscope.scans.run import run_scan
+from locscope.settings import ScanSettings
+from locscope.verbs.plan import WITHOUT_EFFECT, versions
+from locscope.verbs.publish import publish
+from locscope.verbs.session import Opened, load_edits, open_exam, open_model
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """All that is settled before anything is scanned or written."""
+
+    settings: ScanSettings
+    loaded: Loaded
+    edit_set: EditSet
+    opened: Opened
+    folder: Path
+    frozen: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """Where the results lie, and what they are."""
+
+    folder: Path
+    inputs: ReportInputs
+
+    @property
+    def usable(self) -> bool:
+        """Whether any scan could use any edit."""
+        return any(scan.usable for scan in self.inputs.scans)
+
+
+def plan_scan(settings: ScanSettings, output: Path | None, progress: Progress) -> ScanPlan:
+    """Reads and checks everything; nothing is scanned or written."""
+    edit_set, loaded = load_edits(settings), open_model(settings)
+    progress.say(f"writing the exam for {len(edit_set.edits)} edits")
+    opened = open_exam(settings, loaded, edit_set)
+    frozen = {
+        name: str(value)
+        for name, value in settings.model_dump().items()
+        # Which scans are asked for is not part of it: more can be added to a folder.
+        if name not in WITHOUT_EFFECT | {"scans"}
+    }
+    frozen |= {
+        "dtype": loaded.info.dtype,
+        "model_hash": loaded.info.hash,
+        "edits_hash": edit_set.fingerprint,
+        "material_hash": fingerprint(opened.material),
+    }
+    folder = output or default_name(settings.model, settings.edits, fingerprint("scan", frozen))
+    return ScanPlan(settings, loaded, edit_set, opened, folder, frozen)
+
+
+def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: str = "") -> Scanned:
+    """Runs the scans of a plan in its folder; those that are there already are not run again."""
+    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    with open_run(plan.folder, plan.frozen, fresh=fresh) as folder:
+        for note in (*folder.notes, *plan.opened.notes):
+            progress.say(note)
+        costs = run_scans(bench_of(plan, progress), plan.settings.scans, folder)
+        earlier = read_info(folder)
+        found = tuple(iterate(folder, "scan", ScanResult, progress))
+        info = _info(plan, (*(earlier.stages if earlier else ()), *costs), command, started)
+        inputs = ReportInputs(
+            run=info,
+            recommendation=None,
+            scans=tuple(sorted(found, key=lambda one: list(SCANS).index(one.descriptor.name))),
+            trials=(),
+            scorecard=None,
+            command=command,
+            edits=plan.edit_set.edits,
+            date=started[:10],
+        )
+        write_info(folder, info)
+        publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
+    return Scanned(plan.folder, inputs)
+
+
+def bench_of(plan: ScanPlan, progress: Progress) -> ScanBench:
+    """What the scans of a plan are given."""
+    edits = plan.edit_set.edits
+    return ScanBench(
+        loaded=plan.loaded,
+        exam=plan.opened.exam,
+        trunk=plan.opened.trunk,
+        edits=tuple(edit.id for edit in edits),
+        seed=plan.settings.seed,
+        progress=progress,
+        options=plan.settings.scan_options,
+        groups=tuple(tuple(edits[i].id for i in group) for group in groups(edits)),
+        strict=plan.settings.strict,
+    )
+
+
+def run_scans(
+    bench: ScanBench, names: Sequence[str], folder: str | PathLike[str]
+) -> tuple[StageCost, ...]:
+    """Runs the scans that have no record in the folder yet, and writes theirs.
+
+    A scan that cannot see this model is said and recorded as such, and the others go on; a
+    UsageError where none can, or, with `strict`, where a subject is not in its prompt.
+    """
+    if bench.strict:
+        _ = bench.facts
+    waiting = [name for name in names if read_record(folder, "scan", name, ScanResult) is None]
+    a_pass = seconds_of_a_pass(bench) if waiting else 0.0
+    problems: list[UsageError] = []
+    costs: list[StageCost] = []
+    for name in waiting:
+        work = passes(SCANS[name], sizes_of(bench)) * len(bench.edits)
+        bench.progress.say(f"{name}: about {work:.3g} passes, {duration(work * a_pass)}")
+        try:
+            found = run_scan(name, bench)
+        except UsageError as error:
+            problems.append(error)
+            bench.progress.say(f"{name} was not run: {error}")
+            found = _unseen(name, bench, error)
+        write_record(folder, "scan", name, found)
+        costs.append(StageCost(f"scan {name}", found.seconds, 1, 0))
+    if waiting and len(problems) == len(names):
+        raise problems[0]
+    return tuple(costs)
+
+
+def _unseen(name: str, bench: ScanBench, error: UsageError) -> ScanResult:
+    return ScanResult(
+        descriptor=SCANS[name],
+        scores=(),
+        requests=len(bench.edits),
+        usable=0,
+        seed=bench.seed,
+        seconds=0.0,
+        edits=bench.edits,
+        notes=(str(error),),
+    )
+
+
+def _info(plan: ScanPlan, costs: Sequence[StageCost], command: str, started: str) -> RunInfo:
+    return RunInfo(
+        schema_number=1,
+        verb="scan",
+        status="done",
+        settings=plan.frozen,
+        settings_hash=fingerprint(plan.frozen),
+        seed=plan.settings.seed,
+        versions=versions(),
+        model=plan.loaded.info,
+        edits=plan.edit_set.name,
+        edits_hash=plan.edit_set.fingerprint,
+        edit_count=len(plan.edit_set.edits),
+        notes=plan.opened.notes,
+        stages=tuple(costs),
+        command=command,
+        started=started,
+    )

@@ -1,0 +1,120 @@
+import sys
+from math import isnan, nan
+from pathlib import Path
+
+import pytest
+from worlds import EDITS, MATERIAL, frozen, loaded_of, same, snapshot, speaker_of
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
+
+from analyses.planted_parts import judging  # noqa: E402
+from analyses.planted_parts.control import falls, remembered, whole_fall  # noqa: E402
+from analyses.planted_parts.planting import Soil, planted  # noqa: E402
+from analyses.planted_parts.scanning import bench_of, columns_of  # noqa: E402
+from analyses.planted_parts.summary import summaries  # noqa: E402
+from locscope.engine.exam import prepare  # noqa: E402
+from locscope.engine.trunk import Trunk  # noqa: E402
+from locscope.locations import Location  # noqa: E402
+from locscope.models.parts import slices  # noqa: E402
+
+
+def soil_of(family):
+    model = frozen(family)
+    exam = prepare(speaker_of(model), EDITS, MATERIAL)
+    return Soil(loaded_of(model), exam, Trunk(model, exam.sheet))
+
+
+def change(model, before, place):
+    """The norm of the change at a place, and everywhere else."""
+    inside = {piece.name for piece in slices(model, Location.parse(place))}
+    squares = {
+        name: float((value.detach() - before[name]).double().square().sum())
+        for name, value in model.named_parameters()
+    }
+    own = sum(square for name, square in squares.items() if name in inside)
+    return own**0.5, sum(square for name, square in squares.items() if name not in inside)
+
+
+@pytest.mark.parametrize("place", ["L1.mlp.down", "L0.attn", "L0.mlp+L1.attn"])
+def test_a_plant_has_its_norm_at_its_place_only_and_is_taken_out_again(place):
+    soil = soil_of("llama")
+    model, before = soil.loaded.model, snapshot(soil.loaded.model)
+    old = sum(falls(soil, remembered(model), ["block"]).values())
+    assert old == 0  # nothing is planted: nothing to lose
+    with planted(soil, place, 3.0, seed=0) as plant:
+        inside, outside = change(model, before, place)
+        assert inside == pytest.approx(3.0, rel=1e-4)
+        assert plant.norm == pytest.approx(3.0, rel=1e-4)
+        assert outside == 0
+        for site in place.split("+"):
+            share = change(model, before, site)[0]
+            assert share == pytest.approx(3.0 / len(place.split("+")) ** 0.5, rel=1e-4)
+        assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert same(model, before)
+
+
+@pytest.mark.parametrize("place", ["L1.mlp", "L0.attn"])
+def test_the_positive_control_finds_the_plant(place):
+    soil = soil_of("llama")
+    before = remembered(soil.loaded.model)
+    with planted(soil, place, 3.0, seed=0) as plant:
+        assert plant.recall > 0
+        during = snapshot(soil.loaded.model)
+        lost = falls(soil, before, ["mlp", "attn"])
+        assert same(soil.loaded.model, during)
+        whole = whole_fall(soil, before)
+    found = {f"L{layer}.{part}": fall for (layer, part), fall in lost.items()}
+    assert whole > 0.5
+    assert found.pop(place) == pytest.approx(whole)
+    assert set(found.values()) == {0.0}
+
+
+def test_columns_are_the_scores_of_whole_parts():
+    soil = soil_of("llama")
+    bench = bench_of(soil.loaded, EDITS, MATERIAL, seed=0)
+    columns = {(c.variant, c.part): c for c in columns_of(bench, "weight-gradient")}
+    down, whole = columns["norm", "mlp.down"].scores, columns["norm", "mlp"].scores
+    assert len(down) == len(whole) == soil.loaded.info.layers
+    assert all(0 < d < w for d, w in zip(down, whole, strict=True))
+
+
+def test_ranks_by_hand():
+    assert judging.rank([0.1, 0.9, 0.5], 1) == 1
+    assert judging.rank([0.1, 0.9, 0.5], 0) == 3
+    assert judging.rank([1.0, 1.0, 0.0, 1.0], 3) == 2  # three share the ranks 1 to 3
+    assert judging.rank([nan, -5.0, nan], 1) == 1
+    assert judging.rank([nan, -5.0, nan], 0) == 2.5
+    assert judging.peak([0.0, 0.0, 0.0, 4.0]) == pytest.approx(3 / 3**0.5)
+    assert isnan(judging.peak([1.0, 1.0]))
+
+
+def test_a_part_is_judged_where_it_is_seen():
+    assert judging.seen_part(["mlp.down", "mlp", "block"], "mlp.down") == "mlp.down"
+    assert judging.seen_part(["mlp", "block"], "mlp.down") == "mlp"
+    assert judging.seen_part(["attn", "block"], "mlp.down") == "block"
+    assert judging.seen_part(["mlp"], "attn.o") == ""
+
+
+def test_a_verdict_by_hand():
+    before = {"mlp": [3.0, 2.0, 1.0], "attn": [0.0, 0.0, 0.0]}
+    after = {"mlp": [3.0, 2.5, 2.9], "attn": [5.0, 0.0, 4.0]}
+    one = judging.judge("L2.mlp.down", after, before)
+    assert one == judging.Verdict("mlp", (2.0,), (3.0,), (1.0,), 4.0)
+    two = judging.judge("L2.mlp+L0.mlp", after, before)
+    assert (two.ranks, two.before, two.moved) == ((2.0, 1.0), (3.0, 1.0), (1.0, 3.0))
+    assert isnan(two.place)
+    assert judging.judge("L2.mlp", {"attn": [1.0, 2.0, 3.0]}, before) is None
+    assert judging.judge("L2.mlp", {"mlp": [nan, nan, nan]}, before) is None
+
+
+def test_a_summary_by_hand():
+    first = judging.Verdict("mlp", (1.0,), (2.0,), (1.0,), 1.0)
+    second = judging.Verdict("mlp", (4.0,), (3.0,), (2.0,), 7.0)
+    pair = judging.Verdict("mlp", (2.0, 1.0), (2.0, 3.0), (1.0, 2.0), nan)
+    verdicts = {"L0.mlp/0": first, "L1.mlp/0": second, "L0.mlp+L1.mlp/0": pair}
+    (found,) = summaries({("a scan", "a variant"): verdicts})
+    assert (found.scan, found.variant, found.plants) == ("a scan", "a variant", 2)
+    assert (found.first.value, found.third.value, found.mean.value) == (0.5, 0.5, 2.5)
+    assert (found.gained.value, found.moved_first.value) == (0.0, 0.5)
+    assert (found.place.value, found.pairs, found.either, found.both) == (0.5, 1, 1, 1)

@@ -1,0 +1,161 @@
+"""Causal tracing against one whole forward per cell, and what it costs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from reference.causal_tracing import trace_cell, window_of
+from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
+
+from locscope.engine.patching import Kind, cells_of
+from locscope.models.parts import blocks
+from locscope.records import ScanOptions
+from locscope.scans import causal_tracing, run_scan
+from locscope.scans.causal_tracing import kinds_of, trace
+
+OPTIONS = ScanOptions(samples=2, window=3)
+
+
+def traces_of(bench):
+    subjects = causal_tracing._subjects(bench)
+    return [(one, trace(bench, [one], kinds_of(bench))[0]) for one in subjects]
+
+
+def cell(bench, one, states, **settings):
+    return trace_cell(
+        bench.loaded.model,
+        one.fact.ids,
+        one.ids,
+        one.noise,
+        one.fact.span[0],
+        states,
+        one.fact.answer[0],
+        **settings,
+    )
+
+
+@pytest.mark.parametrize("corruption", ["noise", "swap"])
+@pytest.mark.parametrize("family", SCAN_FAMILIES)
+def test_equals_one_forward_per_cell(family, corruption):
+    bench = scan_bench(family, options=replace(OPTIONS, corruption=corruption), num_hidden_layers=4)
+    traces = traces_of(bench)
+    assert traces, "no subject could be corrupted"
+    for one, fast in traces[:2]:
+        first, length = one.fact.span[0], len(one.fact.ids)
+        assert fast.corrupted == pytest.approx(cell(bench, one, []), abs=1e-5)
+        for number, (side, padding) in enumerate([("left", 3), ("right", 2), ("left", 0)]):
+            token = [first, one.fact.span[1] - 1, length - 1][number]
+            for layer in range(4):
+                states = {
+                    "block": [("block", layer, token)],
+                    "mlp": [("mlp", n, token) for n in window_of(layer, 3, 4)],
+                    "attn": [("attn", n, token) for n in window_of(layer, 3, 4)],
+                }
+                for kind, part in enumerate(("block", "mlp", "attn")):
+                    slow = cell(bench, one, states[part], side=side, padding=padding)
+                    found = float(fast.restored[kind, token, layer])
+                    assert found == pytest.approx(slow, abs=1e-5), (part, layer, token)
+
+
+def test_every_cell_of_one_fact_also_those_that_are_not_computed():
+    bench = scan_bench("llama", options=OPTIONS, num_hidden_layers=4)
+    one, fast = traces_of(bench)[0]
+    for token in range(len(one.fact.ids)):
+        for layer in range(4):
+            slow = cell(bench, one, [("block", layer, token)])
+            assert float(fast.restored[0, token, layer]) == pytest.approx(slow, abs=1e-5)
+
+
+def test_romes_random_stream():
+    bench = scan_bench("gpt2", options=replace(OPTIONS, stream="rome", samples=3))
+    for one in causal_tracing._subjects(bench):
+        first, stop = one.fact.span
+        drawn = np.random.RandomState(1).randn(3, stop - first, 32)
+        scale = float(one.noise[0, 0, 0]) / drawn[0, 0, 0]
+        assert np.allclose(one.noise.numpy(), scale * drawn, atol=1e-6)
+
+
+def test_noise_is_three_standard_deviations_of_the_subjects_embeddings():
+    bench = scan_bench("llama", options=replace(OPTIONS, samples=4000))
+    one = causal_tracing._subjects(bench)[0]
+    tokens = [t for f in bench.facts.with_subject for t in f.ids[slice(*f.span)]]
+    embedded = bench.loaded.model.get_input_embeddings().weight[tokens]
+    assert float(one.noise.std()) == pytest.approx(3 * float(embedded.std()), rel=0.02)
+
+
+@pytest.mark.parametrize("layers", [3, 5])
+def test_block_calls_follow_a_formula(layers):
+    """Twice all blocks; then, for each token from the subject on, all but the lowest block for
+    states, and all blocks for the outputs of MLPs and of attention."""
+    bench = scan_bench("llama", options=OPTIONS, num_hidden_layers=layers)
+    one = causal_tracing._subjects(bench)[0]
+    calls = [0]
+
+    def count(module, args, out):
+        calls[0] += 1
+
+    handles = [block.register_forward_hook(count) for block in blocks(bench.lens.twin)]
+    trace(bench, [one], kinds_of(bench))
+    for handle in handles:
+        handle.remove()
+    tokens = len(one.fact.ids) - one.fact.span[0]
+    assert calls[0] == 2 * layers + tokens * (3 * layers - 1)
+
+
+def test_windows_lie_as_in_the_paper():
+    ten = cells_of(Kind("mlp", "mlp_out", 10), 48)
+    assert [(c.first, c.stop) for c in (ten[0], ten[20], ten[47])] == [(0, 5), (15, 25), (42, 48)]
+    for cell_ in cells_of(Kind("mlp", "mlp_out", 3), 6):
+        assert range(cell_.first, cell_.stop) == window_of(cell_.layer, 3, 6)
+
+
+@pytest.mark.parametrize("layers", [(4, 1), (32, 10), (48, 10), (8, 2), (10, 3)])
+def test_the_window_shrinks_with_the_model(layers):
+    depth, window = layers
+    bench = scan_bench("llama", num_hidden_layers=2)
+    info = replace(bench.loaded.info, layers=depth)
+    asked = replace(bench, loaded=replace(bench.loaded, info=info))
+    assert kinds_of(asked)[1].window == window
+
+
+def test_the_batch_decides_nothing():
+    whole, small = (
+        run_scan("causal-tracing", scan_bench("qwen3", options=OPTIONS, tokens_at_once=n))
+        for n in (16384, 40)
+    )
+    assert len(whole.scores) == len(small.scores)
+    for one, other in zip(whole.scores, small.scores, strict=True):
+        assert one.values == pytest.approx(other.values, abs=1e-5, nan_ok=True)
+
+
+def test_scores_are_means_over_facts_at_the_last_subject_token():
+    bench = scan_bench("llama", options=OPTIONS)
+    result = run_scan("causal-tracing", bench)
+    traces = traces_of(bench)
+    for kind, part in enumerate(("block", "mlp", "attn")):
+        for layer in range(3):
+            ends = [one.fact.last if part == "attn" else one.fact.span[1] - 1 for one, _ in traces]
+            slow = [
+                float(fast.restored[kind, end, layer]) - fast.corrupted
+                for (_, fast), end in zip(traces, ends, strict=True)
+            ]
+            assert result.at("indirect effect", layer, part) == pytest.approx(
+                np.mean(slow), abs=1e-6
+            )
+    assert result.usable == 6
+    assert result.requests == len(SCAN_EDITS)
+    assert {s.role for s in result.scores} == {
+        "", "first subject", "middle subject", "last subject", "first after", "further", "last"
+    }  # fmt: skip
+    (found,) = [m for m in result.maps if m.part == "block"]
+    assert [found.tokens[i] for i in found.subject][0].strip() in "France"
+    assert len(found.values) == 3
+    assert len(found.values[0]) == len(found.tokens)
+
+
+def test_without_any_subject_nothing_is_usable():
+    edits = tuple(replace(edit, subject="") for edit in SCAN_EDITS)
+    result = run_scan("causal-tracing", scan_bench("llama", edits))
+    assert (result.usable, result.scores) == (0, ())
+    assert torch.isnan(torch.tensor(result.at("indirect effect", 0, "mlp")))

@@ -1,0 +1,108 @@
+"""Direct logit attribution against norms written out and against TransformerLens's."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from reference import readout as slow
+from reference.attribution import Prompt, activation
+from scan_worlds import SCAN_FAMILIES, scan_bench
+from worlds import same, snapshot
+
+from locscope.engine.lens import lens_of
+from locscope.engine.metrics import rivals
+from locscope.scans import run_scan
+from locscope.scans.direct_logit_attribution import Rivalry, written
+
+PADDING = ({}, {"side": "left", "padding": 2}, {"side": "right", "padding": 2})
+
+
+def apart(bench):
+    facts = bench.facts.all
+    items = [Rivalry(f, t) for f, t in zip(facts, rivals(bench.lens, facts), strict=True)]
+    return items, written(bench, items)
+
+
+@pytest.mark.parametrize("family", SCAN_FAMILIES)
+def test_everything_sums_to_the_models_own_logit_difference(family):
+    bench = scan_bench(family)
+    for item, one in zip(*apart(bench), strict=True):
+        total = one.embedding + float(one.attn.sum() + one.mlp.sum()) + one.biases
+        expected = slow.difference(
+            bench.loaded.model, Prompt(item.fact.ids), item.fact.answer[0], item.foil
+        )
+        assert total == pytest.approx(expected, abs=1e-5)
+        assert one.whole == pytest.approx(expected, abs=1e-5)
+        assert expected >= 0, "the answer is the model's own, the foil the next best"
+
+
+@pytest.mark.parametrize("family", SCAN_FAMILIES)
+def test_equals_norms_written_out_component_by_component(family):
+    bench = scan_bench(family)
+    model = bench.loaded.model
+    for number, (item, one) in enumerate(zip(*apart(bench), strict=True)):
+        prompt = Prompt(item.fact.ids, **PADDING[number % 3])
+        last = slow.states(model, prompt)[-1]
+        pair = item.fact.answer[0], item.foil
+
+        def share(part, last=last, pair=pair):
+            return pytest.approx(slow.share(model, part, last, *pair), abs=1e-5)
+
+        assert one.embedding == share(slow.states(model, prompt)[0])
+        for layer in range(bench.lens.layers):
+            assert float(one.attn[layer]) == share(activation(model, prompt, "attn_out", layer)[-1])
+            assert float(one.mlp[layer]) == share(activation(model, prompt, "mlp_out", layer)[-1])
+            for head in range(4):
+                part = slow.head_part(model, prompt, layer, head)
+                assert float(one.heads[layer, head]) == share(part), (layer, head)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_equals_transformer_lens_in_compatibility_mode(family):
+    from transformer_lens.tools.analysis import direct_logit_attribution
+
+    bench = scan_bench(family)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        other = lens_of(copy.deepcopy(bench.loaded.model)).bridge
+        other.enable_compatibility_mode()
+    for item, one in zip(*apart(bench), strict=True):
+
+        def theirs(unit, item=item):
+            found = direct_logit_attribution(
+                other,
+                torch.tensor([item.fact.ids]),
+                torch.tensor([item.fact.answer[0]]),
+                torch.tensor([item.foil]),
+                unit=unit,
+            )
+            return dict(zip(found.labels, found.attribution.flatten().tolist(), strict=True))
+
+        parts, heads = theirs("component"), theirs("head")
+        for layer in range(bench.lens.layers):
+            assert float(one.attn[layer]) == pytest.approx(parts[f"{layer}_attn_out"], abs=1e-5)
+            assert float(one.mlp[layer]) == pytest.approx(parts[f"{layer}_mlp_out"], abs=1e-5)
+            # GPT-2 has biases of values, which compatibility mode takes from the heads.
+            for head in range(4 if family == "llama" else 0):
+                mine = float(one.heads[layer, head])
+                assert mine == pytest.approx(heads[f"L{layer}H{head}"], abs=1e-5)
+
+
+def test_scores_are_means_over_facts_and_the_batch_decides_nothing():
+    bench = scan_bench("qwen3")
+    before = snapshot(bench.loaded.model)
+    result = run_scan("direct-logit-attribution", bench)
+    small = run_scan("direct-logit-attribution", scan_bench("qwen3", tokens_at_once=20))
+    for one, other in zip(result.scores, small.scores, strict=True):
+        assert one.values == pytest.approx(other.values, abs=1e-5, nan_ok=True)
+    _, found = apart(bench)
+    for layer in range(3):
+        attn = sum(float(one.attn[layer]) for one in found) / len(found)
+        mlp = sum(float(one.mlp[layer]) for one in found) / len(found)
+        assert result.at("logit-diff", layer, "attn") == pytest.approx(attn, abs=1e-5)
+        assert result.at("logit-diff", layer, "mlp") == pytest.approx(mlp, abs=1e-5)
+        assert result.at("logit-diff", layer, "block") == pytest.approx(attn + mlp, abs=1e-5)
+    assert result.usable == len(found) == 7
+    assert "the embedding writes" in result.notes[0]
+    assert same(bench.loaded.model, before)

@@ -1,0 +1,157 @@
+from math import isnan
+
+import pytest
+import torch
+from reference.ablation import drops, head_replaced, head_width, say, z_of
+from scan_worlds import SCAN_FAMILIES, scan_bench
+from worlds import same, snapshot
+
+from locscope.engine.ablation import (
+    HEAD_KINDS,
+    head_effects,
+    prompts_of,
+    visits,
+    without_each_head,
+)
+from locscope.engine.effects import drops as fast_drops
+from locscope.engine.facts import Fact, Facts
+from locscope.engine.silencing import ablation_of
+from locscope.errors import UsageError
+from locscope.records import ScanOptions
+from locscope.scans.head_ablation import VARIANTS, scan
+
+HOWS = ("zero", "mean", "resample")
+SIDES = ("left", "right", "none")
+
+
+def bench_of(family, how="zero", **changes):
+    return scan_bench(family, options=ScanOptions(ablation=how), **changes)
+
+
+def partner(bench, fact):
+    facts, most = bench.facts.all, bench.tokens_at_once
+    silent = ablation_of(bench.lens, facts, "z", "resample", bench.seed, most)
+    return silent.partners[fact.edit]
+
+
+def replacement(bench, how, fact, layer, columns):
+    """What a head's z of a fact becomes, from the plain model."""
+    model = bench.loaded.model
+    if how == "zero":
+        return torch.zeros_like
+    if how == "mean":
+        every = torch.cat([z_of(model, layer, one.ids) for one in bench.facts.all])
+        mean = every.mean(0)[columns]
+        return lambda z: z * 0.0 + mean
+    other = z_of(model, layer, partner(bench, fact))[:, columns]
+    return lambda z: torch.stack([other[min(t, len(other) - 1)] for t in range(len(z))])
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("family", SCAN_FAMILIES)
+def test_heads_lose_what_the_plain_model_loses(family, how):
+    bench = bench_of(family, how)
+    model, width = bench.loaded.model, head_width(bench.loaded.model)
+    found = scan(bench)
+    assert found.usable == len(bench.facts.all) > 2
+    scores = {(s.variant, s.layer, s.head): s for s in found.scores}
+    sides = {f.edit: SIDES[i % 3] for i, f in enumerate(bench.facts.all)}
+    for fact in bench.facts.all:
+        row, side = bench.edits.index(fact.edit), sides[fact.edit]
+        before = say(model, fact.ids, side)
+        for layer in range(bench.loaded.info.layers):
+            lost = []
+            for head in range(4):
+                columns = slice(head * width, (head + 1) * width)
+                value = replacement(bench, how, fact, layer, columns)
+                with head_replaced(model, layer, head, value, side):
+                    lost.append(drops(before, say(model, fact.ids, side), fact.answer[0]))
+            for i, variant in enumerate(VARIANTS):
+                for head in range(4):
+                    value = scores[variant, layer, head].values[row]
+                    assert value == pytest.approx(lost[head][i], abs=1e-5)
+                together = scores[variant, layer, -1].values[row]
+                assert together == pytest.approx(sum(abs(one[i]) for one in lost), abs=4e-5)
+
+
+def test_scores_are_means_of_requests_with_intervals():
+    bench = bench_of("llama")
+    for score in scan(bench).scores:
+        values = [value for value in score.values if not isnan(value)]
+        assert len(score.values) == len(bench.edits)
+        assert score.count == len(values) == len(bench.facts.all)
+        assert score.score == pytest.approx(sum(values) / len(values))
+        assert score.low <= score.score <= score.high
+        assert score.part == "attn"
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_no_batch_changes_the_result(how):
+    whole = scan(bench_of("gemma2", how))
+    for tokens in (100, 5):
+        parts = scan(bench_of("gemma2", how, tokens_at_once=tokens))
+        for one, other in zip(whole.scores, parts.scores, strict=True):
+            assert other.values == pytest.approx(one.values, abs=1e-5, nan_ok=True)
+
+
+def test_the_model_is_left_as_it_was():
+    bench = bench_of("qwen2")
+    model, before = bench.loaded.model, snapshot(bench.loaded.model)
+    modules = [name for name, _ in model.named_modules()]
+    twin = bench.lens.twin
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in twin.modules()]
+    first = scan(bench)
+    assert scan(bench) == first or str(scan(bench)) == str(first)
+    assert same(model, before)
+    assert [name for name, _ in model.named_modules()] == modules
+    assert [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in twin.modules()] == hooks
+    assert all(p.grad is None and not p.requires_grad for p in model.parameters())
+
+
+def test_putting_back_a_heads_own_output_changes_nothing():
+    bench = bench_of("gptneox")
+    facts = bench.facts.all
+    prompts = prompts_of(bench.lens, [fact.ids for fact in facts])
+    ways = ((v, [v.seen["z"]]) for v in visits(bench.lens, prompts, HEAD_KINDS))
+    lost = head_effects(bench.loaded.model, bench.lens, facts, ways, fast_drops, 16384)
+    assert lost.shape == (len(facts), 3, 4, 2)
+    assert float(lost.abs().max()) < 1e-5
+
+
+def test_edits_that_hold_in_other_layers_run_on_the_twin_with_the_same_result():
+    """A hook that changes nothing sends the rows through the twin's own attention."""
+    bench = bench_of("gemma2")
+    prompts = prompts_of(bench.lens, [fact.ids for fact in bench.facts.all])
+    nothing = {"blocks.3.attn.hook_q": lambda value: None}
+    for here in visits(bench.lens, prompts, HEAD_KINDS):
+        zeros = torch.zeros_like(here.seen["z"])
+        given = bench.loaded.model, bench.lens, here, zeros, 16384
+        torch.testing.assert_close(
+            without_each_head(*given, nothing), without_each_head(*given), atol=1e-5, rtol=0
+        )
+
+
+def _fact(name, *ids):
+    return Fact(name, ids, None, (5,), False, "")
+
+
+def test_resampled_prompts_are_others_of_the_same_length_where_there_are_any():
+    lens = bench_of("llama").lens
+    facts = [_fact("a", 0, 1, 2), _fact("b", 0, 3, 4), _fact("c", 0, 5, 6), _fact("d", 0, 9)]
+    facts += [_fact("e", 0, 1, 2)]
+    chosen = [ablation_of(lens, facts, "z", "resample", seed, 64) for seed in range(20)]
+    assert {c.partners["a"] for c in chosen} == {(0, 3, 4), (0, 5, 6)}
+    assert all(c.partners["a"] == c.partners["e"] for c in chosen)
+    assert {c.partners["d"] for c in chosen} == {(0, 1, 2), (0, 3, 4), (0, 5, 6)}
+    alone = ablation_of(lens, [facts[0], facts[4]], "z", "resample", 0, 64)
+    assert alone.facts == ()
+
+
+def test_nothing_usable_is_said_and_an_unknown_ablation_refused():
+    bench = bench_of("llama")
+    bench.__dict__["facts"] = Facts((), ("7 edits not used",))
+    found = scan(bench)
+    assert (found.scores, found.usable) == ((), 0)
+    assert "7 edits not used" in found.notes
+    with pytest.raises(UsageError, match="unknown ablation 'zeros': did you mean zero"):
+        scan(bench_of("llama", "zeros"))

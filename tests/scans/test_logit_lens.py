@@ -1,0 +1,67 @@
+"""The logit lens against the plain model and against TransformerLens's."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from reference.attribution import Prompt
+from reference.readout import level, states
+from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
+from worlds import same, snapshot
+
+from locscope.scans import run_scan
+
+PADDING = ({}, {"side": "left", "padding": 2}, {"side": "right", "padding": 2})
+
+
+@pytest.mark.parametrize("family", SCAN_FAMILIES)
+def test_equals_the_plain_model_stopped_after_each_layer(family):
+    bench = scan_bench(family)
+    result, facts = run_scan("logit-lens", bench), bench.facts.all
+    levels, gains = result.of_places("logprob"), result.of_places("gain")
+    for number, fact in enumerate(facts):
+        prompt = Prompt(fact.ids, **PADDING[number % 3])
+        expected = [
+            level(bench.loaded.model, prompt, state, fact.answer[0])
+            for state in states(bench.loaded.model, prompt)
+        ]
+        row = bench.edits.index(fact.edit)
+        for layer, (below, here) in enumerate(pairwise(expected)):
+            assert levels[layer, "block"].values[row] == pytest.approx(here, abs=1e-5)
+            assert gains[layer, "block"].values[row] == pytest.approx(here - below, abs=1e-5)
+    assert result.usable == len(facts)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
+def test_equals_transformer_lens(family):
+    from transformer_lens.tools.analysis import logit_lens
+
+    bench = scan_bench(family)
+    levels = run_scan("logit-lens", bench).of_places("logprob")
+    for fact in bench.facts.all[:3]:
+        theirs = logit_lens(
+            bench.lens.bridge,
+            torch.tensor([fact.ids]),
+            targets=[fact.answer[0]],
+            return_type="log_probs",
+        ).values.flatten()
+        row = bench.edits.index(fact.edit)
+        for layer in range(bench.lens.layers):
+            mine = levels[layer, "block"].values[row]
+            assert mine == pytest.approx(float(theirs[layer + 1]), abs=1e-5)
+
+
+def test_the_batch_decides_nothing_and_the_model_is_left_as_it_was():
+    bench = scan_bench("qwen3")
+    before = snapshot(bench.loaded.model)
+    whole = run_scan("logit-lens", bench)
+    small = run_scan("logit-lens", scan_bench("qwen3", tokens_at_once=20))
+    for one, other in zip(whole.scores, small.scores, strict=True):
+        assert one.values == pytest.approx(other.values, rel=1e-5, abs=1e-5, nan_ok=True)
+    assert same(bench.loaded.model, before)
+
+
+def test_facts_need_no_subject():
+    edits = tuple(replace(edit, subject="") for edit in SCAN_EDITS)
+    assert run_scan("logit-lens", scan_bench("llama", edits)).usable == len(SCAN_EDITS)

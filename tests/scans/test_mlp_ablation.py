@@ -1,0 +1,68 @@
+import pytest
+import torch
+from reference.ablation import drops, mlp_of, mlp_replaced, say
+from scan_worlds import SCAN_FAMILIES, scan_bench
+from worlds import same, snapshot
+
+from locscope.engine.facts import Facts
+from locscope.engine.silencing import ablation_of
+from locscope.records import ScanOptions
+from locscope.scans.mlp_ablation import VARIANTS, scan
+
+HOWS = ("zero", "mean", "resample")
+SIDES = ("left", "right", "none")
+
+
+def bench_of(family, how="zero", **changes):
+    return scan_bench(family, options=ScanOptions(ablation=how), **changes)
+
+
+def replacement(bench, how, fact, layer):
+    model, facts = bench.loaded.model, bench.facts.all
+    if how == "zero":
+        return torch.zeros_like
+    if how == "mean":
+        every = torch.cat([mlp_of(model, layer, one.ids) for one in facts])
+        return lambda out: every.mean(0).expand_as(out)
+    silent = ablation_of(bench.lens, facts, "mlp_out", how, bench.seed, bench.tokens_at_once)
+    other = mlp_of(model, layer, silent.partners[fact.edit])
+    return lambda out: torch.stack([other[min(t, len(other) - 1)] for t in range(len(out))])
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("family", SCAN_FAMILIES)
+def test_mlps_lose_what_the_plain_model_loses(family, how):
+    bench = bench_of(family, how)
+    model, found = bench.loaded.model, scan(bench)
+    assert found.usable == len(bench.facts.all) > 2
+    assert {s.part for s in found.scores} == {"mlp"}
+    scores = {(s.variant, s.layer): s for s in found.scores}
+    sides = {f.edit: SIDES[i % 3] for i, f in enumerate(bench.facts.all)}
+    for fact in bench.facts.all:
+        row, side = bench.edits.index(fact.edit), sides[fact.edit]
+        before = say(model, fact.ids, side)
+        for layer in range(bench.loaded.info.layers):
+            with mlp_replaced(model, layer, replacement(bench, how, fact, layer), side):
+                lost = drops(before, say(model, fact.ids, side), fact.answer[0])
+            for variant, value in zip(VARIANTS, lost, strict=True):
+                assert scores[variant, layer].values[row] == pytest.approx(value, abs=1e-5)
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_no_batch_changes_the_result_nor_the_model(how):
+    bench = bench_of("gptneox", how)
+    before = snapshot(bench.loaded.model)
+    whole, parts = scan(bench), scan(bench_of("gptneox", how, tokens_at_once=12))
+    for one, other in zip(whole.scores, parts.scores, strict=True):
+        assert other.values == pytest.approx(one.values, abs=1e-5, nan_ok=True)
+    assert str(scan(bench)) == str(whole)
+    assert same(bench.loaded.model, before)
+    assert all(p.grad is None and not p.requires_grad for p in bench.loaded.model.parameters())
+
+
+def test_nothing_usable_is_said():
+    bench = bench_of("llama")
+    bench.__dict__["facts"] = Facts((), ("7 edits not used",))
+    found = scan(bench)
+    assert (found.scores, found.usable) == ((), 0)
+    assert "7 edits not used" in found.notes

@@ -1,0 +1,48 @@
+from dataclasses import replace
+
+import pytest
+from scan_worlds import SCAN_EDITS, scan_bench
+
+from locscope.locations import Location
+from locscope.scans import run_scan
+from locscope.selection.candidates import depth_rule
+
+FEW = SCAN_EDITS[:1]
+
+
+def scored(name, bench):
+    result = run_scan(name, bench)
+    assert {(s.layer, s.part) for s in result.scores} == {
+        (place.layer, place.part) for place in bench.loaded.info.grid
+    }
+    return {(s.layer, s.part): s.score for s in result.scores}
+
+
+@pytest.mark.parametrize(
+    ("family", "layer"), [("llama", 4), ("mistral", 4), ("qwen2", 1), ("gpt2", 4)]
+)
+def test_the_depth_rules_layer_is_on_top_and_others_fall_off_by_distance(family, layer):
+    changes = {"layer_types": None, "num_hidden_layers": 6}
+    bench = scan_bench(family, FEW, **changes)
+    scores = scored("depth-rule", bench)
+    assert Location.parse(depth_rule(bench.loaded.info)).lowest == layer
+    for (at, _), score in scores.items():
+        assert score == pytest.approx(1 - abs(at - layer) / 6)
+    assert f"L{layer}." in run_scan("depth-rule", bench).settings
+
+
+def test_random_scores_differ_by_place_and_seed():
+    bench = scan_bench("llama", FEW)
+    scores = scored("random", bench)
+    assert all(0 <= score < 1 for score in scores.values())
+    assert len(set(scores.values())) == len(scores)
+    assert scored("random", bench) == scores
+    other = scored("random", replace(bench, seed=1))
+    assert all(other[place] != score for place, score in scores.items())
+
+
+@pytest.mark.parametrize("name", ["depth-rule", "random"])
+def test_they_use_every_edit_and_have_no_values(name):
+    result = run_scan(name, scan_bench("llama", SCAN_EDITS))
+    assert (result.requests, result.usable) == (len(SCAN_EDITS),) * 2
+    assert all(score.values == () for score in result.scores)
