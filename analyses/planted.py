@@ -5,7 +5,8 @@
 Facts about invented subjects are tuned into the bundled model at one location, every scan looks at
 the planted model alone, and is judged by the rank that it gives to the planted layer. Results are
 kept in `--keep`, one file a plant: a later run only adds the scans that are missing there.
-`--plants 6 --scans random,weight-gradient` is a short run; `--fresh` forgets what was kept.
+`--plants 6 --scans random,weight-gradient` is a short run; `--fresh` forgets what was kept, and
+`--again probe` what that scan said. All of it takes 10 to 20 minutes on one core.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 from torch import Tensor
 
 from analyses.planted_parts.control import falls, remembered, whole_fall
-from analyses.planted_parts.keeping import Kept, Scanned, path_of, read, save
+from analyses.planted_parts.keeping import Kept, Scanned, forget, path_of, read, save
 from analyses.planted_parts.lessons import lessons, turned
 from analyses.planted_parts.planting import Plant, Soil, planted
 from analyses.planted_parts.report import rows_of, written
@@ -67,6 +68,7 @@ def main() -> None:
     if args.fresh:
         for path in args.keep.glob("*.json"):
             path.unlink()
+    forget(args.keep, args.again.split(","))
     bare = {one.seed: _scan_bare(one, names, args.keep) for one in fields}
     found = []
     for i, (one, place) in enumerate(chosen):
@@ -83,10 +85,11 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--plants", type=int, default=0, help="so many, drawn (0: all)")
-    parser.add_argument("--parts", default="mlp,attn,mlp.down,attn.o")
+    parser.add_argument("--parts", default="mlp,attn")
     parser.add_argument("--seeds", type=int, default=2, help="sets of facts")
     parser.add_argument("--seed", type=int, default=0, help="the first of them")
     parser.add_argument("--scans", default="", help="names with commas (default: all there are)")
+    parser.add_argument("--again", default="", help="scans whose kept results are forgotten")
     parser.add_argument("--keep", type=Path, default=Path("runs/planted"))
     parser.add_argument("--fresh", action="store_true", help="forget what was kept")
     parser.add_argument("--output", type=Path, default=Path("reports/planted.md"))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from analyses.planted_parts.planting import Plant
@@ -58,6 +58,15 @@ def read(path: Path) -> Kept | None:
     found = json.loads(path.read_text(encoding="utf-8"))
     scans = {name: _scanned(**one) for name, one in found["scans"].items()}
     return Kept(Plant(**found["plant"]), found["falls"], found["whole"], scans)
+
+
+def forget(folder: Path, names: Sequence[str]) -> None:
+    """Drops what these scans said."""
+    for path in folder.glob("*.json"):
+        kept = read(path)
+        if kept is not None:
+            rest = {name: one for name, one in kept.scans.items() if name not in names}
+            save(replace(kept, scans=rest), path)
 
 
 def _scanned(columns: list[dict], seconds: float, problem: str) -> Scanned:

@@ -16,8 +16,8 @@ PER_RELATION, ANSWERS = 4, 2
 learn them, and no answer follows from the relation alone."""
 NAME_TOKENS = 3
 """All subjects are of one length, so that each can be swapped for another."""
-STARTS = "b d f g k l m n p r s t v z br dr gr kr tr".split()
-ENDS = "n r l s m x".split()
+STARTS = (*"bdfgklmnprstvz", "br", "dr", "gr", "kr", "tr")
+ENDS = "nrlsmx"
 SAID_TOKENS = 10
 NEIGHBOURS, SHOWN = 6, 2
 """Known facts beside every lesson, and how many of them the scans get to see."""

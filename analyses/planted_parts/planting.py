@@ -154,11 +154,10 @@ def _gradients(soil: Soil, masters: Masters, rows: Sequence[int]) -> float:
 def _normalise(masters: Masters, bed: _Bed) -> None:
     """Every site's gradient gets length one."""
     for group in bed.groups:
-        gradients = [masters.values[i].grad for i in group]
-        length = sum(float(g.double().square().sum()) for g in gradients if g is not None) ** 0.5
+        gradients = [g for i in group if (g := masters.values[i].grad) is not None]
+        length = sum(float(g.double().square().sum()) for g in gradients) ** 0.5
         for gradient in gradients:
-            if gradient is not None:
-                gradient /= max(length, TINY)
+            gradient.div_(max(length, TINY))
 
 
 def _judged(soil: Soil, place: str, seed: int, norm: float, epochs: int) -> Plant:

@@ -8,7 +8,7 @@ import numpy as np
 from analyses.planted_parts.judging import judge, peak, rank, rise
 from analyses.planted_parts.keeping import Kept
 from analyses.planted_parts.planting import Plant
-from analyses.planted_parts.summary import Summary, Verdicts, summaries
+from analyses.planted_parts.summary import Verdicts, summaries
 from analyses.planted_parts.words import HEAD, TABLE, spoken, summary_line
 from locscope.locations import Location
 

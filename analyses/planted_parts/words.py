@@ -26,8 +26,8 @@ HEAD = (
     "",
     "**A plant's place need not be the best place to edit.** This says whether a scan tells where "
     "a change of weights sits. Where the model's own knowledge sits, and where tuning does the "
-    "least damage, are other questions; only trials answer the latter. The facts are planted in one "
-    "phrasing with a change that is larger than most places need, in one small model.",
+    "least damage, are other questions; only trials answer the latter. The facts are planted in "
+    "one phrasing with a change that is larger than most places need, in one small model.",
 )
 TABLE = (
     "## All variants",

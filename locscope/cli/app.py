@@ -2,8 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +10,8 @@ import typer
 
 from locscope import __version__
 from locscope.cli import options
+from locscope.cli.guard import NOTHING_MET, guarded
 from locscope.cli.options import given
-from locscope.errors import LocscopeError
-
-NOTHING_MET = 3
-OUT_OF_MEMORY = 4
 
 app = typer.Typer(
     name="locscope",
@@ -30,31 +26,6 @@ app = typer.Typer(
 def main() -> None:
     """Runs the command line."""
     app()
-
-
-@contextmanager
-def guarded() -> Iterator[None]:
-    """Turns errors that people are meant to see into one line on stderr and an exit code."""
-    try:
-        yield
-    except LocscopeError as error:
-        print(f"locscope: {error}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(error.exit_code) from None
-    except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
-            raise
-        line = "out of memory: take a smaller part, fewer edits (--limit), or --dtype bfloat16"
-        print(f"locscope: {line}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(OUT_OF_MEMORY) from None
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    name = type(error).__name__
-    return (
-        isinstance(error, MemoryError)
-        or name == "OutOfMemoryError"
-        or ("allocate memory" in str(error) or "out of memory" in str(error))
-    )
 
 
 def _version(wanted: bool) -> None:
@@ -81,6 +52,7 @@ def search(
     limit: options.Limit = None,
     strategy: Annotated[str | None, typer.Option(help="sweep (default)")] = None,
     objective: Annotated[str | None, typer.Option(help="balanced (default)")] = None,
+    scans: options.Scans = None,
     parts: Annotated[
         str | None, typer.Option(help="parts of every layer to try, with commas between")
     ] = None,
@@ -109,7 +81,8 @@ def search(
     """Search the layer configuration to fine-tune, with held-out evidence for it."""
     wanted = given(
         model=model, edits=edits, seed=seed, limit=limit, strategy=strategy,
-        objective=objective, parts=parts.split(",") if parts else None, finalists=finalists,
+        objective=objective, scans=options.split(scans), parts=options.split(parts),
+        finalists=finalists,
         repetitions=repetitions, share=share, batch_size=batch_size, epochs=epochs,
         prefixes=prefixes, prompt_format=prompt_format, conflicts=conflicts, neutral=neutral,
         abilities=abilities, device=device, dtype=dtype, device_memory=device_memory,
@@ -141,6 +114,7 @@ def scan(
     window: options.Window = None,
     steps: options.Steps = None,
     ablation: options.Ablation = None,
+    requests: options.Requests = None,
     strict: Annotated[
         bool | None, typer.Option("--strict", help="refuse edits whose subject is not there")
     ] = None,
@@ -162,7 +136,7 @@ def scan(
     wanted = given(
         model=model, edits=edits, scans=options.split(scans), seed=seed, limit=limit,
         corruption=corruption, metric=metric, noise=noise, samples=samples, stream=stream,
-        window=window, steps=steps, ablation=ablation, strict=strict,
+        window=window, steps=steps, ablation=ablation, requests=requests, strict=strict,
         prompt_format=prompt_format, conflicts=conflicts, neutral=neutral, device=device,
         dtype=dtype, device_memory=device_memory, host_memory=host_memory,
         trust_remote_code=trust_remote_code,
@@ -263,7 +237,7 @@ def check(
     """Say what was read, what can be trained, and what a search will take."""
     wanted = given(
         model=model, edits=edits, seed=seed, limit=limit, conflicts=conflicts, device=device,
-        parts=parts.split(",") if parts else None, dtype=dtype,
+        parts=options.split(parts), dtype=dtype,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
     with guarded():

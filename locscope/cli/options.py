@@ -58,6 +58,10 @@ Ablation = Annotated[
     str | None, typer.Option(help="heads and MLPs are replaced by: zero, mean or resample")
 ]
 
+Requests = Annotated[
+    int | None, typer.Option(help="edits that scans look at if they are not cheap (100; 0: all)")
+]
+
 
 def split(names: str | None) -> tuple[str, ...] | None:
     """Names that were written with commas between them."""

@@ -31,14 +31,22 @@ class Asked:
     foil: Int[Tensor, " rows"]
 
 
+@dataclass(frozen=True)
+class Rivalry:
+    """A fact, and the token that its answer is held against."""
+
+    fact: Fact
+    foil: int
+
+
 def asked(
-    lens: Lens, prompts: Sequence[Sequence[int]], answers: Sequence[int], foils: Sequence[int]
+    lens: Lens, rivals: Sequence[Rivalry], prompts: Sequence[Sequence[int]] | None = None
 ) -> Asked:
-    """The prompts as one batch, on the model's device."""
+    """Facts as one batch on the model's device, with other prompts where there are some."""
     device = lens.twin.device
-    ids, last = padded(prompts, device)
-    answer, foil = (torch.tensor(list(tokens), device=device) for tokens in (answers, foils))
-    return Asked(ids, last, answer, foil)
+    ids, last = padded([one.fact.ids for one in rivals] if prompts is None else prompts, device)
+    answer = torch.tensor([one.fact.answer[0] for one in rivals], device=device)
+    return Asked(ids, last, answer, torch.tensor([one.foil for one in rivals], device=device))
 
 
 def metric_named(name: str) -> str:
@@ -61,13 +69,16 @@ def measured(
 
 
 @torch.no_grad()
-def rivals(lens: Lens, facts: Sequence[Fact], tokens_at_once: int = 16384) -> list[int]:
-    """The untouched model's best token other than the answer, for every fact."""
+def rivalries(
+    lens: Lens, facts: Sequence[Fact], tokens_at_once: int = 16384
+) -> tuple[Rivalry, ...]:
+    """The facts with the untouched model's best token other than the answer."""
 
-    def run(some: Sequence[Fact]) -> list[int]:
-        rows = asked(lens, [f.ids for f in some], [f.answer[0] for f in some], [0] * len(some))
+    def run(some: Sequence[Fact]) -> list[Rivalry]:
+        rows = asked(lens, [Rivalry(fact, fact.answer[0]) for fact in some])
         scored = logits(lens.twin, at_last(run_blocks(lens.twin, rows.ids), rows.last))
-        return scored.scatter(1, rows.answer[:, None], -torch.inf).argmax(-1).tolist()
+        best = scored.scatter(1, rows.answer[:, None], -torch.inf).argmax(-1).tolist()
+        return [Rivalry(fact, token) for fact, token in zip(some, best, strict=True)]
 
     size = lambda fact: len(fact.ids)  # noqa: E731
-    return in_batches(facts, run, size=size, tokens_at_once=tokens_at_once)
+    return tuple(in_batches(facts, run, size=size, tokens_at_once=tokens_at_once))

@@ -12,7 +12,7 @@ from torch import Tensor
 from locscope.engine.blocks import run_blocks
 from locscope.engine.facts import Fact
 from locscope.engine.lens import Edit, Lens, hooked, place, probed, recorded
-from locscope.engine.metrics import Asked, asked, measured
+from locscope.engine.metrics import Asked, Rivalry, asked, measured
 
 Activations = dict[str, Tensor]
 """By the name of the hook."""
@@ -47,10 +47,9 @@ def ends_of(lens: Lens, contrasts: Sequence[Contrast]) -> Ends:
     """Both ends of facts with equally many samples."""
     samples = len(contrasts[0].noise)
     each = [one for one in contrasts for _ in range(samples)]
-    answers, foils = [one.fact.answer[0] for one in each], [one.foil for one in each]
-    rows = asked(lens, [one.ids for one in each], answers, foils)
-    corrupted = _embedded(lens, rows)
-    clean = _embedded(lens, asked(lens, [one.fact.ids for one in each], answers, foils))
+    rivals = [Rivalry(one.fact, one.foil) for one in each]
+    rows = asked(lens, rivals, [one.ids for one in each])
+    corrupted, clean = _embedded(lens, rows), _embedded(lens, asked(lens, rivals))
     for i, one in enumerate(contrasts):
         first, stop = one.fact.span
         corrupted[i * samples : (i + 1) * samples, first:stop] += one.noise.to(corrupted)

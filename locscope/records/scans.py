@@ -32,7 +32,7 @@ class ScanOptions:
     `noise` is in standard deviations of the subjects' embeddings, drawn `samples` times; `stream`
     `rome` draws the very numbers of ROME's code. `window` is in layers (0: 10 at 32 or more, in
     proportion below), `steps` are those of integrated gradients, `ablation` is zero, mean or
-    resample.
+    resample. Scans that are not cheap look at no more than `requests` edits (0: at all).
     """
 
     corruption: str = "default"
@@ -43,6 +43,7 @@ class ScanOptions:
     window: int = 0
     steps: int = 1
     ablation: str = "default"
+    requests: int = 100
 
 
 @dataclass(frozen=True)

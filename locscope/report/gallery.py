@@ -27,7 +27,7 @@ from locscope.report.scan_heatmaps import scan_heatmaps
 
 IMAGES = ("png", "svg")
 IMAGE_WIDTH = 900
-HALF_PAGE = 400
+HALF_PAGE = 470
 """Pixels that a figure has at the least where two stand side by side."""
 
 
@@ -190,11 +190,12 @@ def _named(found: Iterable[Panel]) -> dict[str, Drawn]:
 def _write_images(found: dict[str, go.Figure], directory: Path) -> tuple[Path, ...]:
     """All pictures in one go, for each go starts a browser; those that were written."""
     wanted = [(figure, directory / f"{n}.{kind}") for n, figure in found.items() for kind in IMAGES]
-    drawn, paths = [figure for figure, _ in wanted], [path for _, path in wanted]
+    drawn = [figure for figure, _ in wanted]
+    paths: list[str | Path] = [path for _, path in wanted]
     size = {"width": IMAGE_WIDTH, "height": [figure.layout.height for figure in drawn]}
-    for path in paths:
+    for _, path in wanted:
         path.unlink(missing_ok=True)
     # kaleido needs a browser and fails in many ways without one; pictures are an extra.
     with suppress(Exception):
         plotly.io.write_images(drawn, paths, scale=2, validate=False, **size)
-    return tuple(path for path in paths if path.is_file())
+    return tuple(path for _, path in wanted if path.is_file())

@@ -16,8 +16,8 @@ CATEGORY = {"type": "category", "showgrid": False, "zeroline": False, "ticks": "
 SIDE = 0.5
 SPEAKING = ("parts", "token roles")
 """What columns may be across without a title: their names say it."""
-COLUMN_WIDTH = 11
-"""Pixels that a column needs at the least; a page lets a wider figure scroll."""
+COLUMN_WIDTH, NUMBER_WIDTH = 11, 42
+"""Pixels that a column needs at the least, without and with numbers in its cells."""
 
 
 def draw_heatmap(heatmap: Heatmap) -> go.Figure:
@@ -54,8 +54,8 @@ def _below(heatmap: Heatmap) -> int:
 
 
 def least_width(heatmap: Heatmap) -> int:
-    """Pixels below which the heatmap's columns cannot be told apart."""
-    return 70 + COLUMN_WIDTH * len(heatmap.columns)
+    """Pixels below which the heatmap's columns, or the numbers in them, cannot be read."""
+    return 70 + (NUMBER_WIDTH if _labelled(heatmap) else COLUMN_WIDTH) * len(heatmap.columns)
 
 
 def _x_axis(heatmap: Heatmap) -> dict:
@@ -73,6 +73,7 @@ def _x_axis(heatmap: Heatmap) -> dict:
             for index, label in enumerate(heatmap.labels)
         ]
         axis |= {"tickmode": "array", "tickvals": list(range(columns)), "ticktext": shown}
+        axis["tickfont"] = {"size": 12 if heatmap.upright else 11}
     if heatmap.across not in SPEAKING:
         # With a standoff the title stays where it was before the colour bar took its room.
         axis["title"] = axis_title(heatmap.across.removesuffix("s")) | {"standoff": None}

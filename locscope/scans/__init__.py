@@ -6,6 +6,7 @@ data: nothing of torch is imported with it.
 """
 
 from locscope.records import Descriptor
+from locscope.scans.passes import Sizes, passes
 
 
 def _entry(
@@ -76,8 +77,9 @@ SCANS: dict[str, Descriptor] = {
             note="share of the neurons with the highest integrated gradient that lie in each MLP; "
             "bright: many of the fact's neurons are here",
             source="Dai et al. (arXiv 2104.08696)",
-            cost="forward and backward per layer and integration step, from that layer on",
-            passes="1 + 30 * layers",
+            cost="forward and backward of one token per layer and integration step, from that "
+            "layer on",
+            passes="2 + 30 * layers / tokens",
         ),
         _entry(
             "ships",
@@ -111,8 +113,8 @@ SCANS: dict[str, Descriptor] = {
             note="intrinsic dimension of the MLP's inputs: high means that one prompt can be "
             "changed there with few others noticing; capped by the number of texts",
             source="Stealth edits (arXiv 2406.12670)",
-            cost="one forward pass",
-            passes="1",
+            cost="a forward pass over the prompts and two over the neutral texts",
+            passes="3",
         ),
         _entry(
             "probe",
@@ -120,7 +122,8 @@ SCANS: dict[str, Descriptor] = {
             note="how much better than the commonest answer a linear probe reads the old answer "
             "from the state after each layer (cross-validated); above zero: it can be read",
             source="linear probing (Alain and Bengio, arXiv 1610.01644)",
-            cost="one forward pass and a logistic regression per layer",
+            cost="a forward pass over prompts, rephrases and neighbours, and five logistic "
+            "regressions per layer",
             passes="1",
         ),
         _entry(
@@ -178,6 +181,16 @@ SCANS: dict[str, Descriptor] = {
         ),
     )
 }
+
+
+CHEAP_PASSES = 10
+"""A cheap scan takes no more forward passes over a request, whatever the size of the model."""
+
+
+def is_cheap(name: str) -> bool:
+    """Whether the cost of a scan neither grows with the model's depth or prompts nor is high."""
+    large = Sizes(layers=1e6, heads=1e6, tokens=1e6, asked=1e6, samples=1.0, steps=1.0)
+    return passes(SCANS[name].passes, large) <= CHEAP_PASSES
 
 
 def __getattr__(name: str) -> object:

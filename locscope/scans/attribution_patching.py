@@ -21,7 +21,7 @@ from torch import Tensor
 from locscope.engine.attribution import Estimates, estimated
 from locscope.engine.corruption import noise_scale, subject_noise, swapped
 from locscope.engine.facts import ROLES, Fact
-from locscope.engine.metrics import METRICS, metric_named, rivals
+from locscope.engine.metrics import METRICS, metric_named, rivalries
 from locscope.engine.slopes import Contrast, ends_of
 from locscope.errors import unknown
 from locscope.records import ScanScore, TokenMap
@@ -87,11 +87,15 @@ def _contrasts(bench: ScanBench, corruption: str) -> list[Contrast]:
     facts, options = bench.facts.with_subject, bench.options
     if corruption == "noise" and facts:
         scale = noise_scale(bench.lens, facts, options.noise)
-        foils = rivals(bench.lens, facts, bench.tokens_at_once)
         width = bench.loaded.info.width
         return [
-            Contrast(f, f.ids, foil, subject_noise(f, width, scale, options, bench.seed))
-            for f, foil in zip(facts, foils, strict=True)
+            Contrast(
+                one.fact,
+                one.fact.ids,
+                one.foil,
+                subject_noise(one.fact, width, scale, options, bench.seed),
+            )
+            for one in rivalries(bench.lens, facts, bench.tokens_at_once)
         ]
     pairs = swapped(bench.lens, facts, bench.seed, bench.tokens_at_once) if facts else ()
     spans = [pair.fact.span for pair in pairs]

@@ -17,23 +17,14 @@ from torch import Tensor
 
 from locscope.engine.blocks import run_blocks
 from locscope.engine.corruption import at_last
-from locscope.engine.facts import Fact
 from locscope.engine.heads import head_outputs
 from locscope.engine.lens import Lens, place, recorded
-from locscope.engine.metrics import Asked, asked, rivals
+from locscope.engine.metrics import Asked, Rivalry, asked, rivalries
 from locscope.engine.norms import Held, final_norm, held, norm_after_attention
 from locscope.scans.bench import Findings, ScanBench
 from locscope.scoring.statistics import mean_interval
 
 VARIANT = "logit-diff"
-
-
-@dataclass(frozen=True)
-class Rivalry:
-    """A fact, and the token that comes next to its answer."""
-
-    fact: Fact
-    foil: int
 
 
 @dataclass(frozen=True)
@@ -56,11 +47,9 @@ def scan(bench: ScanBench) -> Findings:
     facts = bench.facts.all
     if not facts:
         return Findings((), 0, notes=("the model answers no edit's prompt", *bench.facts.notes))
-    foils = rivals(bench.lens, facts, bench.tokens_at_once)
-    items = [Rivalry(fact, foil) for fact, foil in zip(facts, foils, strict=True)]
     found = bench.batched(
         "direct logit attribution",
-        items,
+        rivalries(bench.lens, facts, bench.tokens_at_once),
         lambda some: written(bench, some),
         size=lambda one: len(one.fact.ids),
     )
@@ -84,7 +73,7 @@ def scan(bench: ScanBench) -> Findings:
 def written(bench: ScanBench, some: Sequence[Rivalry]) -> list[Written]:
     """Takes the logit difference of every fact apart."""
     lens, layers = bench.lens, range(bench.lens.layers)
-    rows = _rows(lens, some)
+    rows = asked(lens, some)
     kinds = ("attn_out", "mlp_out", "heads_out", "z")
     names = [place(kind, layer) for kind in kinds for layer in layers]
     ends = [place("resid_pre", 0), place("resid_post", lens.layers - 1)]
@@ -109,11 +98,6 @@ def written(bench: ScanBench, some: Sequence[Rivalry]) -> list[Written]:
         Written(float(embedding[i]), attn[i], mlp[i], heads[i], float(biases[i]), float(whole[i]))
         for i in range(len(some))
     ]
-
-
-def _rows(lens: Lens, some: Sequence[Rivalry]) -> Asked:
-    prompts, answers = [one.fact.ids for one in some], [one.fact.answer[0] for one in some]
-    return asked(lens, prompts, answers, [one.foil for one in some])
 
 
 def _direction(

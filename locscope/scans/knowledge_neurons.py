@@ -15,6 +15,7 @@ that a layer's attributions sum to nothing: they then tell neurons apart, not la
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -70,7 +71,13 @@ def scan(bench: ScanBench) -> Findings:
     def run(some: Sequence[Fact]) -> list[Neurons]:
         return knowledge_neurons(bench.lens, some, steps)
 
-    found = bench.batched("knowledge neurons", facts, run, size=lambda fact: steps * len(fact.ids))
+    found = bench.batched(
+        "knowledge neurons",
+        facts,
+        run,
+        size=lambda fact: steps * len(fact.ids),
+        alike=lambda fact: len(fact.ids),
+    )
     used = {
         fact.edit: some for fact, some in zip(facts, found, strict=True) if len(some.attributions)
     }
@@ -172,7 +179,8 @@ def _before(cache: DynamicCache, layer: int, steps: int) -> DynamicCache | None:
     length = cache.get_seq_length() - 1
     if length == 0:
         return None
-    pairs = [(one.keys[:, :, :length], one.values[:, :, :length]) for one in cache.layers]
+    layers: list[Any] = cache.layers
+    pairs = [(one.keys[:, :, :length], one.values[:, :, :length]) for one in layers]
     return DynamicCache(
         [
             tuple(_repeated(part, steps) if i >= layer else part[:1] for part in pair)

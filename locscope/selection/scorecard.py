@@ -38,11 +38,7 @@ def _place(record: TrialRecord) -> Place:
 
 def _scores(scan: ScanResult, variant: str) -> dict[Place, float]:
     sign = scan.descriptor.sign
-    return {
-        (score.layer, score.part): sign * score.score
-        for score in scan.scores
-        if score.variant == variant and score.head < 0
-    }
+    return {place: sign * score.score for place, score in scan.of_places(variant).items()}
 
 
 def _verdict(

@@ -6,12 +6,10 @@ from pydantic import BaseModel, Field, field_validator
 
 from locscope.errors import unknown
 from locscope.records import ScanOptions
-from locscope.scans import SCANS
+from locscope.scans import SCANS, is_cheap
 from locscope.settings.base import SharedSettings
 
 ALL, CHEAP = "all", "cheap"
-CHEAP_PASSES = 10
-"""A cheap scan takes no more forward passes over a request, whatever the size of the model."""
 
 
 class ScanChoices(BaseModel):
@@ -31,6 +29,7 @@ class ScanChoices(BaseModel):
     ablation: Literal["default", "zero", "mean", "resample"] = Field(
         "default", description="what a head or MLP is replaced by"
     )
+    requests: int = Field(100, ge=0, description="edits that scans look at if not cheap; 0: all")
 
     @property
     def scan_options(self) -> ScanOptions:
@@ -44,20 +43,18 @@ def scan_names(value: tuple[str, ...]) -> tuple[str, ...]:
     for name in value:
         if name not in (*SCANS, ALL, CHEAP):
             raise unknown("scan", name, (*SCANS, ALL, CHEAP))
-        cheap = [one for one, entry in SCANS.items() if _is_cheap(entry.passes)]
-        names += {ALL: list(SCANS), CHEAP: cheap}.get(name, [name])
+        several = {ALL: list(SCANS), CHEAP: [one for one in SCANS if is_cheap(one)]}
+        names += several.get(name, [name])
     return tuple(dict.fromkeys(names))
-
-
-def _is_cheap(passes: str) -> bool:
-    return passes.isdigit() and int(passes) <= CHEAP_PASSES
 
 
 @final
 class ScanSettings(SharedSettings, ScanChoices):
     """What is scanned, and how."""
 
-    scans: tuple[str, ...] = Field((ALL,), description="names of scans, cheap, or all")
+    scans: tuple[str, ...] = Field(
+        (ALL,), validate_default=True, description="names of scans, cheap, or all"
+    )
     strict: bool = Field(False, description="refuse edits whose subject is not in the prompt")
 
     @field_validator("scans")

@@ -9,13 +9,17 @@ from locscope.locations import PAPER_PARTS, PARTS
 from locscope.scoring.objectives import OBJECTIVES
 from locscope.selection.candidates import FIRST_STEP
 from locscope.settings.base import SharedSettings
+from locscope.settings.scan import CHEAP, ScanChoices, scan_names
 
 
 @final
-class SearchSettings(SharedSettings):
+class SearchSettings(SharedSettings, ScanChoices):
     """What is searched, and how much is spent on it."""
 
     strategy: Literal["sweep"] = Field("sweep", description="how candidates are gone through")
+    scans: tuple[str, ...] = Field(
+        (CHEAP,), validate_default=True, description="names of scans, cheap, or all"
+    )
     objective: str = Field("balanced", description="what makes a location good")
     parts: tuple[str, ...] = Field(PAPER_PARTS, description="parts of every layer to try")
     finalists: int = Field(3, ge=1, description="locations whose learning rate is searched")
@@ -34,6 +38,11 @@ class SearchSettings(SharedSettings):
         if value not in OBJECTIVES:
             raise unknown("objective", value, OBJECTIVES)
         return value
+
+    @field_validator("scans")
+    @classmethod
+    def _known_scans(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return scan_names(value)
 
     @field_validator("parts")
     @classmethod

@@ -17,10 +17,11 @@ from locscope.report.inputs import ReportInputs
 from locscope.report.words import duration
 from locscope.runs.folder import default_name, open_run, read_info, write_info
 from locscope.runs.store import iterate, read_record, write_record
-from locscope.scans import SCANS
+from locscope.scans import SCANS, is_cheap
 from locscope.scans.bench import ScanBench
-from locscope.scans.cost import passes, seconds_of_a_pass, sizes_of
-from locscope.scans.run import run_scan
+from locscope.scans.cost import seconds_of_a_pass, sizes_of
+from locscope.scans.passes import passes
+from locscope.scans.run import narrowed, run_scan
 from locscope.settings import ScanSettings
 from locscope.verbs.plan import WITHOUT_EFFECT, versions
 from locscope.verbs.publish import publish
@@ -129,7 +130,8 @@ def run_scans(
     problems: list[UsageError] = []
     costs: list[StageCost] = []
     for name in waiting:
-        work = passes(SCANS[name], sizes_of(bench)) * len(bench.edits)
+        edits = len((bench if is_cheap(name) else narrowed(bench)).edits)
+        work = passes(SCANS[name].passes, sizes_of(bench)) * edits
         bench.progress.say(f"{name}: about {work:.3g} passes, {duration(work * a_pass)}")
         try:
             found = run_scan(name, bench)

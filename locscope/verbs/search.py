@@ -20,7 +20,6 @@ from locscope.records import Recipe, ScanResult, StageCost, Trial, TrialRecord
 from locscope.report.inputs import ReportInputs
 from locscope.runs.folder import open_run, read_info, write_info
 from locscope.runs.store import iterate, read_record, write_record
-from locscope.scans import run_scan
 from locscope.scans.bench import ScanBench
 from locscope.selection.candidates import Candidate, candidates, depth_rule, drawn, named
 from locscope.selection.choice import Best, best_per_location, next_rates, on_edge
@@ -30,6 +29,7 @@ from locscope.tuning.orders import default_batch
 from locscope.tuning.trial import Bench
 from locscope.verbs.plan import Plan, run_info
 from locscope.verbs.publish import publish
+from locscope.verbs.scan import run_scans
 
 SCAN = "weight-gradient"
 
@@ -87,10 +87,10 @@ class _Steps:
 
     def run(self) -> ReportInputs:
         plan, settings = self.plan, self.plan.settings
-        gradient = self.scan()
+        scans = self.scan()
         everything = candidates(
             plan.loaded.info,
-            gradient,
+            scans[0],
             [*{one.part for one in plan.loaded.info.grid}],
             settings.first_step,
         )
@@ -98,37 +98,37 @@ class _Steps:
         swept = self.trials("sweep", [self.trial(one.location, one.lr, "sweep") for one in tried])
         graded = self.rates(self.contestants(everything, tried, swept), swept)
         confirmed = self.confirm(best_per_location(graded), self.rules(everything, tried))
-        card = scorecard([gradient], swept, settings.seed)
+        card = scorecard(scans, swept, settings.seed)
         found = recommend(self.context(), confirmed)
         write_record(self.folder, "recommendation", "final", found)
         write_record(self.folder, "scorecard", "final", card)
         return ReportInputs(
             run=run_info(plan, self.costs),
             recommendation=found,
-            scans=(gradient,),
+            scans=scans,
             trials=tuple(self.known.values()),
             scorecard=card,
             command="",
             edits=plan.edit_set.edits,
         )
 
-    def scan(self) -> ScanResult:
-        """The weight gradient of S, from its record where there is one."""
-        found = read_record(self.folder, "scan", SCAN, ScanResult, self.progress)
-        if found is None:
-            plan = self.plan
-            bench = ScanBench(
-                plan.loaded,
-                plan.session.exam,
-                plan.session.trunk,
-                plan.chosen,
-                plan.settings.seed,
-                self.progress,
-            )
-            found = run_scan(SCAN, bench)
-            write_record(self.folder, "scan", SCAN, found)
-            self.costs.append(StageCost("scan", found.seconds, 1, 0))
-        return found
+    def scan(self) -> tuple[ScanResult, ...]:
+        """The scans of S, each from its record where there is one; the weight gradient first."""
+        plan, edits = self.plan, self.plan.edit_set.edits
+        bench = ScanBench(
+            loaded=plan.loaded,
+            exam=plan.session.exam,
+            trunk=plan.session.trunk,
+            edits=plan.chosen,
+            seed=plan.settings.seed,
+            progress=self.progress,
+            options=plan.settings.scan_options,
+            groups=tuple(tuple(edits[i].id for i in group) for group in plan.parts.groups),
+        )
+        names = tuple(dict.fromkeys((SCAN, *plan.settings.scans)))
+        self.costs += run_scans(bench, names, self.folder)
+        found = (read_record(self.folder, "scan", name, ScanResult) for name in names)
+        return tuple(one for one in found if one is not None)
 
     def trial(self, location: str, lr: float, rung: str) -> Trial:
         """A trial on S."""

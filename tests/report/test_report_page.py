@@ -11,7 +11,7 @@ import pytest
 import report_factory as factory
 import report_scans as scans
 
-from locscope.records import Edit, EditOutcome
+from locscope.records import Edit, EditOutcome, ScanScore
 from locscope.report import gallery
 from locscope.report.comparison import render_comparison, run_labels
 from locscope.report.gallery import panels, write_figures
@@ -85,12 +85,16 @@ def nothing_measured():
         ),
         factory.inputs(edits=(), date="", trials=factory.sweep_trials()),
         nothing_measured(),
+        factory.inputs(scans=scans.all_scans()),
+        scans.scan_run(),
+        scans.scan_run(scans=()),
     ],
 )
 def test_page_is_whole_and_loads_nothing(inputs):
     checker = check(render_report(inputs))
     text = html.unescape("".join(checker.text))
-    wanted = inputs.recommendation.sentence if inputs.recommendation else "No location is"
+    started = "Scans of demo" if inputs.only_scans else "No location is"
+    wanted = inputs.recommendation.sentence if inputs.recommendation else started
     assert wanted in text
     assert inputs.command in text
 
@@ -105,12 +109,15 @@ def test_nothing_in_records_becomes_markup():
     )
     descriptor = replace(factory.scan().descriptor, title=NASTY, note=NASTY)
     run = replace(factory.run(), edits=NASTY, notes=(NASTY,), settings={NASTY: NASTY})
-    scans = (replace(factory.scan(), descriptor=descriptor),)
+    tokens = replace(scans.token_map("mlp", 10), tokens=(NASTY, NASTY), edit=NASTY, answer=NASTY)
+    score = ScanScore(NASTY, 0, "mlp", 1.0, role=NASTY)
+    scan = replace(factory.scan(), descriptor=descriptor, settings=NASTY, notes=(NASTY,))
+    scan = replace(scan, maps=(replace(tokens, subject=(1,)),), scores=(*scan.scores, score))
     inputs = factory.inputs(
         run=run,
         recommendation=found,
         trials=trials,
-        scans=scans,
+        scans=(scan,),
         command=NASTY,
         edits=(Edit("e0", NASTY, NASTY),),
     )
@@ -204,6 +211,8 @@ def test_comparison_of_runs():
     assert "3 runs compared" in text
     assert run_labels(runs)[2] == "demo · demo · seed 0 (2)"
     check(render_comparison((nothing_measured(),)))
+    mixed = html.unescape("".join(check(render_comparison((scans.scan_run(), runs[0]))).text))
+    assert "Scans of demo on demo: 18 scans, 40 edits" in mixed
 
 
 PROBE = """<body style="margin:0"><iframe style="border:0;width:{width}px;height:3000px"

@@ -245,8 +245,6 @@ def test_a_run_of_scans_has_only_what_scans_have(inputs):
                     "How it was measured", "No location"):  # fmt: skip
         assert heading not in page
     assert "The model knows none of the old answers." in page
-        "the model", "the model"
-    )
     assert "locscope scan --scans all --model demo" in page
 
 

@@ -16,7 +16,7 @@ from locscope.engine.lens import lens_of
 from locscope.engine.slopes import Contrast, ends_of
 from locscope.errors import UsageError
 from locscope.records import ScanOptions
-from locscope.scans import run_scan
+from locscope.scans.run import run_scan
 
 LONG = ((7, 40, 51, 62, 73, 84, 95), (7, 41, 55, 62, 73, 84, 95))
 SHORT = ((9, 110, 121, 13, 17), (9, 140, 151, 13, 17))

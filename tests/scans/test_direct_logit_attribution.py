@@ -11,16 +11,15 @@ from scan_worlds import SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
 from locscope.engine.lens import lens_of
-from locscope.engine.metrics import rivals
-from locscope.scans import run_scan
-from locscope.scans.direct_logit_attribution import Rivalry, written
+from locscope.engine.metrics import rivalries
+from locscope.scans.direct_logit_attribution import written
+from locscope.scans.run import run_scan
 
 PADDING = ({}, {"side": "left", "padding": 2}, {"side": "right", "padding": 2})
 
 
 def apart(bench):
-    facts = bench.facts.all
-    items = [Rivalry(f, t) for f, t in zip(facts, rivals(bench.lens, facts), strict=True)]
+    items = rivalries(bench.lens, bench.facts.all)
     return items, written(bench, items)
 
 

@@ -1,9 +1,11 @@
+from dataclasses import replace
+from functools import cache
 from math import isnan
 
 import pytest
 import torch
 from reference.ablation import drops, head_replaced, head_width, say, z_of
-from scan_worlds import SCAN_FAMILIES, scan_bench
+from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
 from locscope.engine.ablation import (
@@ -24,8 +26,21 @@ HOWS = ("zero", "mean", "resample")
 SIDES = ("left", "right", "none")
 
 
-def bench_of(family, how="zero", **changes):
-    return scan_bench(family, options=ScanOptions(ablation=how), **changes)
+EDITS = tuple(edit for edit in SCAN_EDITS if edit.id in "pqst")
+"""Prompts of 9, 12, 12 and 16 tokens; GPT-2 has an answer to two of them."""
+
+
+@cache
+def world(family):
+    return scan_bench(family, EDITS)
+
+
+def bench_of(family, how="zero"):
+    """The model, its twin and its facts are made once for all tests."""
+    one = world(family)
+    bench = replace(one, options=ScanOptions(ablation=how))
+    bench.__dict__.update(lens=one.lens, facts=one.facts)
+    return bench
 
 
 def partner(bench, fact):
@@ -53,7 +68,7 @@ def test_heads_lose_what_the_plain_model_loses(family, how):
     bench = bench_of(family, how)
     model, width = bench.loaded.model, head_width(bench.loaded.model)
     found = scan(bench)
-    assert found.usable == len(bench.facts.all) > 2
+    assert found.usable == len(bench.facts.all) > 1
     scores = {(s.variant, s.layer, s.head): s for s in found.scores}
     sides = {f.edit: SIDES[i % 3] for i, f in enumerate(bench.facts.all)}
     for fact in bench.facts.all:
@@ -87,9 +102,9 @@ def test_scores_are_means_of_requests_with_intervals():
 
 @pytest.mark.parametrize("how", HOWS)
 def test_no_batch_changes_the_result(how):
-    whole = scan(bench_of("gemma2", how))
-    for tokens in (100, 5):
-        parts = scan(bench_of("gemma2", how, tokens_at_once=tokens))
+    whole, options = scan(bench_of("gemma2", how)), ScanOptions(ablation=how)
+    for tokens in (100, 40):
+        parts = scan(scan_bench("gemma2", EDITS, tokens_at_once=tokens, options=options))
         for one, other in zip(whole.scores, parts.scores, strict=True):
             assert other.values == pytest.approx(one.values, abs=1e-5, nan_ok=True)
 
@@ -101,7 +116,8 @@ def test_the_model_is_left_as_it_was():
     twin = bench.lens.twin
     hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in twin.modules()]
     first = scan(bench)
-    assert scan(bench) == first or str(scan(bench)) == str(first)
+    # As text, where NaN equals NaN.
+    assert str(scan(bench)) == str(first)
     assert same(model, before)
     assert [name for name, _ in model.named_modules()] == modules
     assert [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in twin.modules()] == hooks

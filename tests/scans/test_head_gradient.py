@@ -11,7 +11,7 @@ from worlds import same, snapshot
 from locscope.engine.metrics import METRICS
 from locscope.errors import UsageError
 from locscope.records import ScanOptions
-from locscope.scans import run_scan
+from locscope.scans.run import run_scan
 
 PADDING = ({}, {"side": "left", "padding": 2}, {"side": "right", "padding": 2})
 
@@ -89,5 +89,5 @@ def test_the_batch_decides_nothing_and_the_model_is_left_as_it_was():
     assert same(bench.loaded.model, before)
     assert all(p.grad is None and not p.requires_grad for p in bench.loaded.model.parameters())
     assert isnan(whole.at("probability", 0, "mlp"))
-    with pytest.raises(UsageError, match="unknown ablation 'resample'"):
-        run_scan("head-gradient", scan_bench("qwen3", options=ScanOptions(ablation="resample")))
+    with pytest.raises(UsageError, match="unknown ablation 'resampl'"):
+        run_scan("head-gradient", scan_bench("qwen3", options=ScanOptions(ablation="resampl")))

@@ -10,7 +10,7 @@ from reference.readout import level, states
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
-from locscope.scans import run_scan
+from locscope.scans.run import run_scan
 
 PADDING = ({}, {"side": "left", "padding": 2}, {"side": "right", "padding": 2})
 
