@@ -71,7 +71,7 @@ def main() -> None:
     found = [agreement("bundled model", bench.lens, contrasts)]
     for name, family in RANDOM.items():
         lens = lens_of(_random(family))
-        found.append(agreement(name, lens, _random_contrasts(lens, args.limit // 2)))
+        found.append(agreement(name, lens, _random_contrasts(lens, args.limit)))
     text = _report(found, _ablations(bench), len(bench.facts.all))
     args.output.write_text(text, encoding="utf-8")
     print(text)
@@ -223,9 +223,10 @@ def _report(
     lines = [
         "# Attribution patching against exact patching",
         "",
-        "Spearman's rank correlation over all cells of all facts, metric logit difference, clean",
-        "into corrupted (subject swap). `atp-star` has no sign, so that magnitudes are compared for",
-        f"it, and beside it for the others; `integrated` has {STEPS} steps.",
+        "Spearman's rank correlation over all cells of all facts; metric logit difference, clean",
+        "into corrupted (subject swap). `atp-star` has no sign, so magnitudes are compared for it,",
+        f"and for the others beside it; `integrated` has {STEPS} steps. Heads are patched at all",
+        "tokens at once.",
         "`python -m analyses.attribution_agreement`",
         "",
         "| model | component | cells | attribution | integrated | abs attribution | "

@@ -10,10 +10,10 @@ from locscope.engine.decode import Request, Speaker, decode
 from locscope.engine.texts import encode_prompt
 from locscope.records import Edit, Probe
 
-TAUGHT = ("countries.capital", "countries.currency", "books.author")
-PER_RELATION, ANSWERS = 4, 2
-"""Subjects per relation, and answers that they share: two subjects each, so that a probe could
-learn them, and no answer follows from the relation alone."""
+TAUGHT = ("countries.capital", "books.author")
+PER_RELATION, ANSWERS = 6, 2
+"""Subjects per relation, and answers that they share: three subjects each, so that an answer is a
+class for a probe, and does not follow from the relation alone."""
 NAME_TOKENS = 3
 """All subjects are of one length, so that each can be swapped for another."""
 STARTS = (*"bdfgklmnprstvz", "br", "dr", "gr", "kr", "tr")

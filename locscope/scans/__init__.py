@@ -23,7 +23,7 @@ SCANS: dict[str, Descriptor] = {
             "causal-tracing",
             "Causal tracing",
             note="how much of the answer comes back when one clean state is restored in a run "
-            "whose subject is corrupted; bright: this state carries the fact",
+            "whose subject is corrupted; high: this state carries the fact",
             source="ROME (arXiv 2202.05262, section 2; code causal_trace.py)",
             cost="about a forward pass per token, layer and sample, from the restored layer on",
             passes="3 + 0.5 * tokens * samples * layers",
@@ -34,14 +34,14 @@ SCANS: dict[str, Descriptor] = {
             note="first-order estimate of what patching the clean state into the corrupted run "
             "does; above zero: the state speaks for the answer, below: against it",
             source="Nanda 2023; AtP* (arXiv 2403.00745); EAP-IG (arXiv 2403.17806)",
-            cost="two forward passes and one backward pass per step",
-            passes="4 * steps + 2",
+            cost="some forward passes, a backward pass per layer, forward and backward per step",
+            passes="13 + 2 * layers + 3 * steps",
         ),
         _entry(
             "weight-gradient",
             "Weight gradient",
             note="how strongly the loss of the edits pulls at each place's weights before any "
-            "tuning; bright: a small step there changes the edits most; neutral-ratio: as "
+            "tuning; high: a small step there changes the edits most; neutral-ratio: as "
             "compared with neutral text's pull, neutral-cosine: above zero where both pull alike",
             source="first-order saliency; |w g| after Molchanov et al. (arXiv 1906.10771)",
             cost="a forward and a backward pass over each edit, alone, and over neutral texts",
@@ -60,8 +60,8 @@ SCANS: dict[str, Descriptor] = {
             "Head gradient",
             note="first-order estimate of head ablation; above zero: the head is needed",
             source="Michel et al. (arXiv 1905.10650), with sign",
-            cost="one forward and one backward pass",
-            passes="3",
+            cost="three forward and two backward passes",
+            passes="7",
         ),
         _entry(
             "mlp-ablation",
@@ -75,7 +75,7 @@ SCANS: dict[str, Descriptor] = {
             "knowledge-neurons",
             "Knowledge neurons",
             note="share of the neurons with the highest integrated gradient that lie in each MLP; "
-            "bright: many of the fact's neurons are here",
+            "high: many of the fact's neurons are here",
             source="Dai et al. (arXiv 2104.08696)",
             cost="forward and backward of one token per layer and integration step, from that "
             "layer on",
@@ -84,7 +84,7 @@ SCANS: dict[str, Descriptor] = {
         _entry(
             "ships",
             "Ships: shift of the answer's distribution",
-            note="KL(untouched || head attends evenly) at the last token; bright: the head decides",
+            note="KL(untouched || head attends evenly) at the last token; high: the head decides",
             source="Ships and Sahara (arXiv 2410.13708), query heads set to zero",
             cost="a forward pass per head, from its layer on",
             passes="1 + 0.5 * layers * heads",
@@ -93,7 +93,7 @@ SCANS: dict[str, Descriptor] = {
             "sahara",
             "Sahara: shift of the representations",
             note="angle (degrees) by which the subspace of final states turns when a head attends "
-            "evenly, and the group found greedily; bright: the head shapes the answers",
+            "evenly, and the group found greedily; high: the head shapes the answers",
             source="Ships and Sahara (arXiv 2410.13708), greedy group",
             cost="a forward pass per head, from its layer on, for every head of the group",
             passes="1 + 1.5 * layers * heads",
@@ -102,7 +102,7 @@ SCANS: dict[str, Descriptor] = {
             "lofit-heads",
             "LoFiT heads",
             note="norm of a scale learned on each head's output under an L1 penalty, while all "
-            "weights are frozen; bright: the edits want this head changed",
+            "weights are frozen; high: the edits want this head changed",
             source="LoFiT (arXiv 2406.01563), step A",
             cost="five epochs of training one vector per head",
             passes="15",
@@ -141,14 +141,14 @@ SCANS: dict[str, Descriptor] = {
             note="what each component writes itself in the direction of the answer against its "
             "rival, in logits; above zero: it writes the answer",
             source="Elhage et al. 2021, with the final norm's scale held",
-            cost="one forward pass",
-            passes="1",
+            cost="two forward passes",
+            passes="2",
         ),
         _entry(
             "dropout-kl",
             "Dropout KL",
             note="how strongly the agreement of two passes with dropout depends on each unit; "
-            "bright: general ability leans on this place, so that tuning it costs more",
+            "high: general ability leans on this place, so that tuning it costs more",
             source="CoFiTune (arXiv 2404.10306), absolute gradients per text, no labels",
             cost="two forward passes over neutral texts and a backward pass through both",
             passes="6",
@@ -158,7 +158,7 @@ SCANS: dict[str, Descriptor] = {
             "step-forecast",
             "Step forecast",
             note="gain on rephrases over damage to neighbours of Adam's first step here, to first "
-            "order; bright: the edits go in with little else moved; a hypothesis",
+            "order; high: the edits go in with little else moved; a hypothesis",
             source="locscope",
             cost="a forward and a backward pass per edit, rephrase and neighbour",
             passes="3 * asked",

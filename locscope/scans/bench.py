@@ -56,7 +56,6 @@ class ScanBench:
     progress: Progress
     options: ScanOptions = field(default_factory=ScanOptions)
     groups: tuple[tuple[str, ...], ...] = ()
-    strict: bool = False
 
     @cached_property
     def lens(self) -> Lens:
@@ -74,7 +73,6 @@ class ScanBench:
             self.exam.speaker,
             edits,
             self.exam.prompt_format,
-            strict=self.strict,
             tokens_at_once=self.tokens_at_once,
         )
 

@@ -82,7 +82,8 @@ def scan(bench: ScanBench) -> Findings:
         fact.edit: some for fact, some in zip(facts, found, strict=True) if len(some.attributions)
     }
     if not used:
-        return Findings((), 0, notes=bench.facts.notes)
+        none = f"no neuron speaks for the answer of any of {len(facts)} facts"
+        return Findings((), 0, notes=(*bench.facts.notes, none))
     sums = torch.stack([_per_layer(some, bench.lens.layers) for some in used.values()])
     counts = torch.stack([_per_layer(_ones(some), bench.lens.layers) for some in used.values()])
     shares = counts / counts.sum(1, keepdim=True)
@@ -108,7 +109,7 @@ def knowledge_neurons(lens: Lens, facts: Sequence[Fact], steps: int) -> list[Neu
     rows, layers, numbers, values = [], [], [], []
     largest = torch.zeros(len(facts), device=lens.twin.device)
     for layer in range(lens.layers):
-        attributions = integrated_gradients(lens, run, layer, steps).float()
+        attributions = integrated_gradients(lens, run, layer, steps)
         largest = torch.maximum(largest, attributions.amax(1))
         # The largest so far only grows: what is below its threshold now will be in the end.
         row, number = (attributions > THRESHOLD * largest[:, None]).nonzero().unbind(1)
@@ -168,7 +169,7 @@ def integrated_gradients(
         chances = logits(lens.twin, final[:, 0]).softmax(-1)
         wanted = chances.gather(1, _repeated(run.answers, steps)[:, None]).sum()
     (gradient,) = torch.autograd.grad(wanted, points)
-    return neurons * gradient.view(-1, steps, neurons.shape[1]).mean(1)
+    return neurons.float() * gradient.float().view(-1, steps, neurons.shape[1]).mean(1)
 
 
 def _before(cache: DynamicCache, layer: int, steps: int) -> DynamicCache | None:

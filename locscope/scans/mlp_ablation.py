@@ -17,6 +17,7 @@ from locscope.engine.silencing import HOW, ablation_of
 from locscope.scans.bench import Findings, ScanBench
 
 VARIANTS = ("probability", "logit-diff")
+NOTHING = "no request has an answer (or, resampled, all prompts are the same)"
 
 
 def scan(bench: ScanBench) -> Findings:
@@ -25,9 +26,11 @@ def scan(bench: ScanBench) -> Findings:
     """
     model, lens, most = bench.loaded.model, bench.lens, bench.tokens_at_once
     silent = ablation_of(lens, bench.facts.all, "mlp_out", bench.options.ablation, bench.seed, most)
-    settings = f"MLP output {HOW[silent.how]}, at all tokens"
+    settings = (
+        f"MLP output {HOW[silent.how]}, at all tokens; answer against the untouched runner-up"
+    )
     if not silent.facts:
-        return Findings((), 0, settings, ("no prompt to ablate in", *bench.facts.notes))
+        return Findings((), 0, settings, (NOTHING, *bench.facts.notes))
 
     def run(facts: Sequence[Fact]) -> Sequence[Tensor]:
         ways = silent.over(lens, facts, ("mlp_out",))

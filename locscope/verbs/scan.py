@@ -8,6 +8,7 @@ from pathlib import Path
 
 from locscope.edits import EditSet
 from locscope.edits.splits import groups
+from locscope.engine.facts import facts_of
 from locscope.errors import UsageError
 from locscope.models.load import Loaded
 from locscope.progress import Progress
@@ -58,6 +59,9 @@ def plan_scan(settings: ScanSettings, output: Path | None, progress: Progress) -
     edit_set, loaded = load_edits(settings), open_model(settings)
     progress.say(f"writing the exam for {len(edit_set.edits)} edits")
     opened = open_exam(settings, loaded, edit_set)
+    if settings.strict:
+        speaker = opened.exam.speaker
+        facts_of(speaker, edit_set.edits, settings.prompt_format, strict=True)
     frozen = {
         name: str(value)
         for name, value in settings.model_dump().items()
@@ -111,7 +115,6 @@ def bench_of(plan: ScanPlan, progress: Progress) -> ScanBench:
         progress=progress,
         options=plan.settings.scan_options,
         groups=tuple(tuple(edits[i].id for i in group) for group in groups(edits)),
-        strict=plan.settings.strict,
     )
 
 
@@ -121,10 +124,8 @@ def run_scans(
     """Runs the scans that have no record in the folder yet, and writes theirs.
 
     A scan that cannot see this model is said and recorded as such, and the others go on; a
-    UsageError where none can, or, with `strict`, where a subject is not in its prompt.
+    UsageError where none can.
     """
-    if bench.strict:
-        _ = bench.facts
     waiting = [name for name in names if read_record(folder, "scan", name, ScanResult) is None]
     a_pass = seconds_of_a_pass(bench) if waiting else 0.0
     problems: list[UsageError] = []

@@ -147,6 +147,38 @@ def test_edits_that_hold_in_other_layers_run_on_the_twin_with_the_same_result():
         )
 
 
+def test_nothing_is_computed_that_no_answer_needs():
+    """Tokens through the plain model's modules while the heads of one layer are silenced: none
+    through its own attention, and of the last block only last tokens where it works on each
+    alone."""
+    bench = bench_of("qwen2")
+    facts, model = bench.facts.all, bench.loaded.model
+    prompts = prompts_of(bench.lens, [fact.ids for fact in facts])
+    here = next(visits(bench.lens, prompts, HEAD_KINDS))
+    names = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.o_proj", "mlp")
+    counts = {(layer, name): 0 for layer in range(3) for name in names}
+
+    def counting(key):
+        def count(module, args):
+            counts[key] += args[0].shape[0] * args[0].shape[1]
+
+        return count
+
+    layers = model.model.layers
+    handles = [
+        layers[layer].get_submodule(name).register_forward_pre_hook(counting((layer, name)))
+        for layer, name in counts
+    ]
+    zeros = torch.zeros_like(here.seen["z"])
+    without_each_head(model, bench.lens, here, zeros, 16384)
+    for handle in handles:
+        handle.remove()
+    rows, tokens = 4 * len(facts), 4 * prompts.ids.numel()
+    assert [counts[0, name] for name in names] == [0, 0, 0, tokens]
+    assert [counts[1, name] for name in names] == [tokens] * 4
+    assert [counts[2, name] for name in names] == [rows, tokens, rows, rows]
+
+
 def _fact(name, *ids):
     return Fact(name, ids, None, (5,), False, "")
 

@@ -12,6 +12,7 @@ from reference.neurons import (
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
+from locscope.engine.facts import Facts
 from locscope.records import ScanOptions
 from locscope.scans import run_scan
 from locscope.scans.knowledge_neurons import integrated_gradients, knowledge_neurons, run_untouched
@@ -154,3 +155,12 @@ def test_the_notes_name_the_commonest_neurons_and_the_settings_the_steps():
     layer, number = min(counts, key=lambda place: (-counts[place], place))
     note = next(note for note in result.notes if "commonest" in note)
     assert f"facts: L{layer}.mlp neuron {number} (in {counts[layer, number]})" in note
+
+
+def test_without_facts_there_are_no_scores():
+    bench = scan_bench("llama")
+    # What is kept of the facts once they were asked for.
+    vars(bench)["facts"] = Facts((), ("nothing said",))
+    result = run_scan("knowledge-neurons", bench)
+    assert (result.scores, result.usable) == ((), 0)
+    assert result.notes[0] == "nothing said"

@@ -52,6 +52,7 @@ def test_norms_are_those_of_scales_learned_on_the_plain_model(family):
         assert score.score == pytest.approx(float(one.norm()), abs=1e-5), score
         assert score.low != score.low
         assert score.values == ()
+    assert any(note.startswith("10 steps of Adam") for note in result.notes)
     # Ten steps of about a rate each: far from the start, which the scores would else repeat.
     assert min(s.score for s in result.scores) > 5 * float(start.norm(dim=2).max())
 
