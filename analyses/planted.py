@@ -35,7 +35,9 @@ from locscope.verbs.session import speaker_of
 
 NOWHERE = "none"
 NORM = 6.0
-"""Euclidean norm of every plant's change: large enough that every place can hold the facts."""
+"""Euclidean norm of every plant's change: large enough that every MLP and attention holds the facts.
+Of their parts most do not (seed 0: 0.25 of the facts at L4.mlp.down, 0.08 at L4.attn.o and at
+L9.attn.o), and at a much larger norm the lowest layers lose what they knew."""
 RECALL = 0.95
 """A plant of which less is answered as planted is left out."""
 NEUTRAL = 8

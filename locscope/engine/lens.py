@@ -38,8 +38,9 @@ ACTIVATIONS = {
 """What can be read and patched. Shapes: (batch, seq, width) for what is in the residual stream,
 (batch, seq, heads, head_width) for z and q, key-value heads for k and v, (batch, heads, seq, seq)
 for patterns and for the masked scores they are the softmax of, (batch, seq, hidden) for neurons.
-`heads_out` is the sum of the heads and the bias; `attn_out` what is added to the stream, which some families normalise first. There is no
-`resid_mid`: writing to it reaches the MLP alone (TransformerLens 4.3)."""
+`heads_out` is the sum of the heads and the bias; `attn_out` what is added to the stream, which some
+families normalise first. There is no `resid_mid`: writing to it reaches the MLP alone
+(TransformerLens 4.3)."""
 
 READ_ONLY = ("mlp_in",)
 """Writing to it makes TransformerLens compute the norm in another way, and warn."""
@@ -50,11 +51,12 @@ Edit = Callable[[Tensor], Tensor | None]
 
 @dataclass(frozen=True)
 class Lens:
-    """A model's hooked twin, to be run as the model is. `layers` counts its blocks.
+    """A model and its hooked twin, to be run as the model is. `layers` counts their blocks.
 
     `points` are its hooks by name: looking them up in the bridge costs milliseconds each time.
     """
 
+    model: PreTrainedModel
     twin: PreTrainedModel
     bridge: Any
     layers: int
@@ -77,7 +79,7 @@ def lens_of(model: PreTrainedModel) -> Lens:
             f"TransformerLens cannot hook {name} ({str(error).splitlines()[0]}): scans of "
             "activations are not possible, take --scans weight-gradient"
         ) from error
-    return Lens(twin, bridge, len(blocks(model)), bridge.hook_dict)
+    return Lens(model, twin, bridge, len(blocks(model)), bridge.hook_dict)
 
 
 def place(kind: str, layer: int = 0) -> str:

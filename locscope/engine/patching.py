@@ -1,8 +1,9 @@
 """Patching: a clean state put into a corrupted run, for every token and layer, exactly.
 
 Facts of one shape go together. What a patch at a token cannot reach is not computed again: blocks
-below it, and the tokens before it, whose keys and values are kept from the corrupted run. All
-layers of a token climb as one batch that grows: a cell joins at the first block it changes.
+below it; the tokens before it, whose keys and values are kept from the corrupted run; in the last
+block all but the last token. All layers of a token climb as one batch that grows: a cell joins at
+the first block it changes. Only where an output is replaced does the hooked twin run.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,9 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
-from locscope.engine.blocks import logits, run_blocks
+from locscope.engine.blocks import logits, replaced_modules, run_blocks
 from locscope.engine.lens import Edit, Lens, hooked, place, recorded
 from locscope.engine.reading import POSITIONS
+from locscope.engine.resume import last_block
 
 Measure = Callable[[Float[Tensor, "rows vocabulary"]], Float[Tensor, " rows"]]
 """From next-token logits of rows (all samples of the first fact, then of the next, and so on, as
@@ -140,22 +142,55 @@ def _climb(
     hidden = corrupted.entering[0][:0, token:]
     for block in range(cells[0].first, lens.layers):
         joining = sum(cell.first == block for cell in cells)
-        hidden = torch.cat([hidden, corrupted.entering[block][:, token:].repeat(joining, 1, 1)])
+        entering = corrupted.entering[block][:, token:]
+        if kind.activation == "resid_pre":
+            entering = _with_first(entering, clean.activations[place("resid_pre", block)][:, token])
+        hidden = torch.cat([hidden, entering.repeat(joining, 1, 1)])
         going = [cell for cell in cells if cell.first <= block]
-        ids = rows.repeat(len(going), 1)
-        stop = block + 1 if block + 1 < lens.layers else None
         before = _before(corrupted.cache, block, token, len(going))
-        with hooked(lens, _restore(clean, kind, token, block, going, len(rows))):
-            hidden = run_blocks(lens.twin, ids, block, hidden, stop, before)
+        edits = _restore(clean, kind, token, block, going, len(rows))
+        hidden = _through(lens, block, rows.repeat(len(going), 1), hidden, before, edits)
     return hidden[:, -1]
+
+
+def _through(
+    lens: Lens,
+    block: int,
+    ids: Int[Tensor, "cell_rows seq"],
+    hidden: Float[Tensor, "cell_rows seq width"],
+    before: DynamicCache | None,
+    edits: dict[str, Edit],
+) -> Float[Tensor, "cell_rows seq width"]:
+    """Through one block; behind the last, and through the final norm, only the last token counts.
+
+    What is put in the place of an earlier token's output in the last block is read by nobody.
+    """
+    final = block == lens.layers - 1
+    if final and ids.shape[1] > 1:
+        last = torch.full((len(ids),), ids.shape[1] - 1, device=ids.device)
+        with replaced_modules(lens.model, last_block(lens.model, last)):
+            return run_blocks(lens.model, ids, block, hidden, None, before)
+    stop = None if final else block + 1
+    if not edits:
+        return run_blocks(lens.model, ids, block, hidden, stop, before)
+    with hooked(lens, edits):
+        return run_blocks(lens.twin, ids, block, hidden, stop, before)
+
+
+def _with_first(
+    entering: Float[Tensor, "rows seq width"], state: Float[Tensor, "facts width"]
+) -> Float[Tensor, "rows seq width"]:
+    """The rows with the facts' state in the place of their first token's."""
+    state = state.repeat_interleave(len(entering) // len(state), dim=0)
+    return torch.cat([state[:, None], entering[:, 1:]], dim=1)
 
 
 def _restore(
     clean: Clean, kind: Kind, token: int, block: int, cells: Sequence[Cell], rows: int
 ) -> dict[str, Edit]:
-    """The edit that puts the clean state in the place of the first token's, where it is due."""
+    """The edit that puts the clean output in the place of the first token's, where it is due."""
     due = torch.tensor([block < cell.stop for cell in cells])
-    if not due.any():
+    if kind.activation == "resid_pre" or not due.any():
         return {}
     name = place(kind.activation, block)
     state = clean.activations[name][:, token]

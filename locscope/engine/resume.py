@@ -57,7 +57,7 @@ def resumed(
     `out` is the sum of the heads and the bias, before any norm that follows it; `before` may be
     None at layer 0. `model` is the plain one, without hooks.
     """
-    modules: dict[str, nn.Module] = dict(_last_block(model, last))
+    modules: dict[str, nn.Module] = dict(last_block(model, last))
     attention = family_of(model).attention
     if layer == len(blocks(model)) - 1:
         # Wrapping what lies within an attention that is not run would only get in its way.
@@ -67,8 +67,9 @@ def resumed(
         return at_last(run_blocks(model, ids, layer, before), last)
 
 
-def _last_block(model: PreTrainedModel, last: Int[Tensor, " rows"]) -> dict[str, nn.Module]:
-    """The modules of the last block whose work on other tokens is read by nobody.
+def last_block(model: PreTrainedModel, last: Int[Tensor, " rows"]) -> dict[str, nn.Module]:
+    """The modules of the last block whose work on other tokens is read by nobody, and in their
+    place ones that are run for the last tokens alone.
 
     Keys and values of all tokens are, so that a matrix that makes them too runs as it is.
     """

@@ -6,8 +6,8 @@ not tuned on: above zero they improve. `damage` is the mean over neighbours of (
 one neighbour at a time, of the log-probability of a continuation that is sampled from the untouched
 model: to second order, twice the KL divergence from the untouched model's continuations that a step
 causes, per squared rate. Both are averaged edit by edit, so that one with many rephrases or
-neighbours weighs like any other. `forecast` is max(gain, 0)^2 / damage: free of the rate, since for equal
-damage the rate may grow as 1 / sqrt(damage).
+neighbours weighs like any other. `forecast` is max(gain, 0)^2 / damage: free of the rate, since for
+equal damage the rate may grow as 1 / sqrt(damage).
 
 Edits fit the step or are scored, never both: half of the groups fit while the other half is scored,
 and then the other way round.

@@ -10,13 +10,18 @@ sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
 
 from analyses.planted_parts import judging  # noqa: E402
 from analyses.planted_parts.control import falls, remembered, whole_fall  # noqa: E402
+from analyses.planted_parts.lessons import lessons, turned  # noqa: E402
 from analyses.planted_parts.planting import Soil, planted  # noqa: E402
 from analyses.planted_parts.scanning import bench_of, columns_of  # noqa: E402
 from analyses.planted_parts.summary import summaries  # noqa: E402
+from locscope.engine.decode import Request, decode  # noqa: E402
 from locscope.engine.exam import prepare  # noqa: E402
+from locscope.engine.texts import encode_prompt  # noqa: E402
 from locscope.engine.trunk import Trunk  # noqa: E402
 from locscope.locations import Location  # noqa: E402
+from locscope.models.load import load  # noqa: E402
 from locscope.models.parts import slices  # noqa: E402
+from locscope.verbs import session  # noqa: E402
 
 
 def soil_of(family):
@@ -68,6 +73,22 @@ def test_the_positive_control_finds_the_plant(place):
     assert whole > 0.5
     assert found.pop(place) == pytest.approx(whole)
     assert set(found.values()) == {0.0}
+
+
+def test_the_bundled_model_knows_no_lesson():
+    loaded = load("demo")
+    speaker = session.speaker_of(loaded)
+    taught = lessons(speaker, seed=0)
+    assert taught == lessons(speaker, seed=0)
+    assert {len(encode_prompt(loaded.tokenizer, one.subject, "raw")) for one in taught} == {4}
+    prompts = [encode_prompt(loaded.tokenizer, one.prompt, "raw") for one in taught]
+    said = decode(speaker, [Request(prompt) for prompt in prompts])
+    assert all(answer.text != one.target for answer, one in zip(said, taught, strict=True))
+    for one, after in zip(taught, turned(taught), strict=True):
+        assert after.old == one.target
+        assert after.target not in ("", after.old)
+        assert (after.prompt, after.multihop) == (one.prompt, ())
+        assert one.subject in one.prompt
 
 
 def test_columns_are_the_scores_of_whole_parts():

@@ -1,5 +1,7 @@
 """The hooked twin, and the self-test that stands before it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from families import FAMILIES, tiny
@@ -95,7 +97,7 @@ def test_the_self_test_finds_a_silent_hook(monkeypatch):
         check_lens(lens, model, IDS)
     monkeypatch.setitem(lens_module.ACTIVATIONS, "v", "blocks.{}.attn.o.never")
     points = {**lens.points, **{f"blocks.{n}.attn.o.never": _Silent() for n in range(3)}}
-    dead = type(lens)(lens.twin, lens.bridge, lens.layers, points)
+    dead = replace(lens, points=points)
     with pytest.raises(UsageError, match=r"hook blocks\.0\.attn\.o\.never fires 0 times"):
         check_lens(dead, model, IDS)
 
