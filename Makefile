@@ -51,6 +51,8 @@ types: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python analyses/bench_step.py
+	$(BIN)/python -m analyses.bench_trace
+	$(BIN)/python -m analyses.bench_heads
 
 # The commands of the README as they stand there, then every notebook.
 docs: $(STAMP)

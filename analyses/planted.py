@@ -22,8 +22,8 @@ from analyses.planted_parts.control import falls, remembered, whole_fall
 from analyses.planted_parts.keeping import Kept, Scanned, forget, path_of, read, save
 from analyses.planted_parts.lessons import lessons, turned
 from analyses.planted_parts.planting import Plant, Soil, planted
-from analyses.planted_parts.report import rows_of, written
-from analyses.planted_parts.scanning import bench_of, columns_of, there
+from analyses.planted_parts.report import RECALL, rows_of, written
+from analyses.planted_parts.scanning import ALSO, bench_of, columns_of, there
 from locscope.engine.exam import Material, prepare
 from locscope.engine.trunk import Trunk
 from locscope.errors import LocscopeError
@@ -35,11 +35,9 @@ from locscope.verbs.session import speaker_of
 
 NOWHERE = "none"
 NORM = 6.0
-"""Euclidean norm of every plant's change: large enough that every MLP and attention holds the facts.
+"""Euclidean norm of every plant's change: so large that every MLP and attention holds the facts.
 Of their parts most do not (seed 0: 0.25 of the facts at L4.mlp.down, 0.08 at L4.attn.o and at
 L9.attn.o), and at a much larger norm the lowest layers lose what they knew."""
-RECALL = 0.95
-"""A plant of which less is answered as planted is left out."""
 NEUTRAL = 8
 PAIRS = ("L1.mlp+L6.mlp", "L2.mlp+L7.mlp", "L3.mlp+L8.mlp", "L2.attn+L7.attn", "L4.attn+L9.attn")
 
@@ -62,7 +60,7 @@ class Field:
 def main() -> None:
     """Plants, scans what was planted, and writes the report and its rows."""
     args = _parse()
-    names = [name for name in args.scans.split(",") if name] or list(SCANS)
+    names = [name for name in args.scans.split(",") if name] or [*SCANS, *ALSO]
     names = [name for name in names if there(name)]
     loaded = load("demo")
     fields = [_field(loaded, args.seed + i) for i in range(args.seeds)]

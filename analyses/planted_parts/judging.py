@@ -21,7 +21,7 @@ class Verdict:
 
     `ranks` are those in the planted model, `before` those in the model before planting, `moved`
     those by how much the score rose. `place` is the rank among all MLPs and attentions together,
-    NaN where the variant does not score both.
+    NaN where the variant does not score both. `top` is the layer with the highest score.
     """
 
     part: str
@@ -29,6 +29,7 @@ class Verdict:
     before: tuple[float, ...]
     moved: tuple[float, ...]
     place: float
+    top: int
 
 
 def rank(scores: Sequence[float], index: int) -> float:
@@ -60,6 +61,7 @@ def judge(place: str, after: Scores, before: Scores) -> Verdict | None:
         before=tuple(rank(before[p], layer) if p in before else nan for p, layer in pairs),
         moved=tuple(rank(rises[part], layer) for part, layer in pairs),
         place=_place_rank(after, *pairs[0]) if len(pairs) == 1 else nan,
+        top=int(np.nanargmax(after[parts[0]])),
     )
 
 

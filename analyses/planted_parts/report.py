@@ -8,11 +8,16 @@ import numpy as np
 from analyses.planted_parts.judging import judge, peak, rank, rise
 from analyses.planted_parts.keeping import Kept
 from analyses.planted_parts.planting import Plant
-from analyses.planted_parts.summary import Verdicts, summaries
-from analyses.planted_parts.words import HEAD, TABLE, spoken, summary_line
+from analyses.planted_parts.summary import Summary, Verdicts, summaries
+from analyses.planted_parts.words import HEAD, TABLE, spoken, summary_line, verdict
 from locscope.locations import Location
 
 EVERYWHERE = "everywhere"
+ALIKE = 0.8
+RECALL = 0.95
+"""A plant of which less is answered as planted is left out."""
+UNHARMED = 0.8
+Peaks = Mapping[tuple[str, str], tuple[float, float]]
 Bare = Mapping[int, Kept]
 """What the scans said of the untouched model, by seed."""
 
@@ -22,6 +27,7 @@ def written(good: Sequence[Kept], lost: Sequence[Plant], bare: Bare, names: Sequ
     found = sorted(summaries(verdicts_of(good, bare, names)), key=lambda one: one.mean.value)
     peaks = _peaks(good, bare, names)
     lines = [*HEAD, "", *_plants(good, lost), "", *_positive(good), "", *_negative(good)]
+    lines += _misled(found, peaks)
     lines += ["", *spoken(found), "", *TABLE]
     lines += [summary_line(one, peaks[one.scan, one.variant]) for one in found]
     lines += ["", *_costs(good, names)]
@@ -29,12 +35,14 @@ def written(good: Sequence[Kept], lost: Sequence[Plant], bare: Bare, names: Sequ
 
 
 def rows_of(good: Sequence[Kept], bare: Bare, names: Sequence[str]) -> str:
-    """One line a scan, variant and seed: the rank of every plant after and before planting."""
-    lines = ["scan,variant,plant,part,rank,before,moved"]
+    """A column a plant, and of every variant the ranks after, before, and of the rise."""
+    plants = [kept.plant.name for kept in _placed(good)]
+    lines = [",".join(["scan", "variant", "rank", *plants])]
     for (scan, variant), of_plants in verdicts_of(good, bare, names).items():
-        for plant, one in of_plants.items():
-            numbers = ("/".join(f"{r:g}" for r in x) for x in (one.ranks, one.before, one.moved))
-            lines.append(",".join([scan, variant, plant, one.part, *numbers]))
+        for what in ("ranks", "before", "moved"):
+            found = [getattr(of_plants[p], what) if p in of_plants else () for p in plants]
+            cells = ["/".join(f"{number:g}" for number in ranks) for ranks in found]
+            lines.append(",".join([scan, variant, what, *cells]))
     return "\n".join(lines) + "\n"
 
 
@@ -70,12 +78,19 @@ def _plants(good: Sequence[Kept], lost: Sequence[Plant]) -> Iterator[str]:
         yield f"| {kind} | {len(plants)} | {layers} | {' | '.join(cells)} |"
     yield ""
     single = sum(_kind(kept.plant) in ("mlp", "attn", "mlp.down", "attn.o") for kept in good)
-    yield f"{single} plants at one location. "
-    if lost:
-        rest = ", ".join(f"{plant.name} ({plant.recall:.2f})" for plant in lost)
-        yield f"Left out, as the place did not hold the facts at this norm (recall): {rest}."
-    else:
-        yield "Every place held its facts; none was left out."
+    yield f"{single} plants at one location, all answered as planted to {RECALL:.0%} or more. " + (
+        _named(
+            "Left out, as the place did not hold the facts at this norm (recall)", lost, "recall"
+        )
+        or "Every place held its facts; none was left out."
+    )
+    harmed = [kept.plant for kept in good if kept.plant.kept < UNHARMED]
+    yield _named("Harmed: the share of other known facts kept is low at", harmed, "kept")
+
+
+def _named(what: str, plants: Sequence[Plant], value: str) -> str:
+    names = ", ".join(f"{plant.name} ({getattr(plant, value):.2f})" for plant in plants)
+    return f"{what}: {names}." if plants else ""
 
 
 def _kind(plant: Plant) -> str:
@@ -128,19 +143,33 @@ def _negative(good: Sequence[Kept]) -> Iterator[str]:
         if kept.plant.place == EVERYWHERE:
             share = max(kept.falls.values()) / kept.whole
             yield (
-                f"Seed {kept.plant.seed}: restoring the best single place takes {share:.0%} of "
+                f"Seed {kept.plant.seed}: restoring the best single place takes {share:.1%} of "
                 f"what restoring all takes ({kept.whole:.2f} nats per token)."
             )
     yield (
-        "The last column of the table says how far the layer with the largest rise stands out "
-        "(standard deviations above the mean of the layers), for plants at one location and for "
-        "those everywhere: where the two are alike, a peak is no sign of a place."
+        "Every block then holds enough for all the others. A scan should name no place; the column "
+        "`peak` of the table says how far the layer with the largest rise stands out (standard "
+        "deviations above the mean of the layers), for plants at one location and for those "
+        "everywhere: where the two are alike, a peak is no sign of a place."
     )
 
 
-def _peaks(
-    good: Sequence[Kept], bare: Bare, names: Sequence[str]
-) -> dict[tuple[str, str], tuple[float, float]]:
+def _misled(found: Sequence[Summary], peaks: Peaks) -> Iterator[str]:
+    """The variants that find plants, but show as high a peak where there is no place to find."""
+    good = [one for one in found if verdict(one) in ("finds", "near")]
+    alike = [one for one in good if _alike(*peaks[one.scan, one.variant])]
+    names = ", ".join(f"{one.scan} {one.variant}" for one in alike)
+    yield (
+        f"So it is for {len(alike)} of the {len(good)} variants that put a plant first or among "
+        f"the first three (peak everywhere at least {ALIKE} of that of one place): {names or '-'}."
+    )
+
+
+def _alike(single: float, everywhere: float) -> bool:
+    return everywhere >= ALIKE * single
+
+
+def _peaks(good: Sequence[Kept], bare: Bare, names: Sequence[str]) -> Peaks:
     """Mean peak of the rise by variant: plants at one location, plants everywhere."""
     found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     for kept in good:

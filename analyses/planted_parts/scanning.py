@@ -1,7 +1,7 @@
 """Scanning: what the scans say of a model, as columns of scores by layer."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from math import nan
 
@@ -16,6 +16,9 @@ from locscope.verbs.session import speaker_of
 
 OPTIONS = ScanOptions(samples=3)
 """Cheaper than the default in one thing: three samples of noise instead of ten."""
+ALSO = {"causal-tracing (window 1)": ("causal-tracing", replace(OPTIONS, window=1))}
+"""Scans that run a second time with other options: by default tracing restores the MLPs or
+attentions of several layers at once, which blurs where a plant is."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Column:
 
 def there(name: str) -> bool:
     """Whether the scan's module exists."""
-    return find_spec(SCANS[name].function.split(":")[0]) is not None
+    return find_spec(SCANS[_options(name)[0]].function.split(":")[0]) is not None
 
 
 def bench_of(loaded: Loaded, edits: Sequence[Edit], material: Material, seed: int) -> ScanBench:
@@ -46,14 +49,22 @@ def bench_of(loaded: Loaded, edits: Sequence[Edit], material: Material, seed: in
 
 def columns_of(bench: ScanBench, name: str) -> tuple[Column, ...]:
     """Runs a scan; its whole parts of layers as columns."""
-    return tuple(_columns(run_scan(name, bench), bench.loaded.info.layers))
+    scan, options = _options(name)
+    # The same bench where it can be: its twin and its facts are made once.
+    same = bench if options == bench.options else replace(bench, options=options)
+    result = run_scan(scan, same)
+    return tuple(_columns(name, result, bench.loaded.info.layers))
 
 
-def _columns(result: ScanResult, layers: int) -> Iterator[Column]:
+def _options(name: str) -> tuple[str, ScanOptions]:
+    return ALSO.get(name, (name, OPTIONS))
+
+
+def _columns(name: str, result: ScanResult, layers: int) -> Iterator[Column]:
     sign = result.descriptor.sign
     for variant in result.variants:
         scores = result.of_places(variant)
         for part in dict.fromkeys(part for _, part in scores):
             of_part = [scores.get((layer, part)) for layer in range(layers)]
             values = tuple(sign * one.score if one is not None else nan for one in of_part)
-            yield Column(result.descriptor.name, variant, part, values)
+            yield Column(name, variant, part, values)

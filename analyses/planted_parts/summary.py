@@ -1,5 +1,6 @@
 """Verdicts over all plants put together, with intervals over plants."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ class Summary:
     before planting, `gained` by how much planting lifted the rank; `moved` and `moved_first` judge
     the scores' rise. `place` is recall at 1 among all MLPs and attentions. Of `pairs` plants at two
     locations, `either` are found at 1 and `both` within 3. `mlp` and `attn` are mean ranks.
+    `favourite` is the layer that most often comes first, whatever was planted.
     """
 
     scan: str
@@ -40,6 +42,7 @@ class Summary:
     pairs: int
     either: int
     both: int
+    favourite: str
 
 
 def summaries(verdicts: Verdicts) -> list[Summary]:
@@ -76,9 +79,15 @@ def _summary(scan: str, variant: str, of_plants: Mapping[str, Verdict]) -> Summa
         pairs=len(pairs),
         either=sum(min(one.ranks) <= 1 for one in pairs),
         both=sum(max(one.ranks) <= TOP for one in pairs),
+        favourite=_favourite([one.top for one in single.values()]),
     )
 
 
 def _mean_of(single: Mapping[str, Verdict], part: str) -> float:
     ranks: Sequence[float] = [one.ranks[0] for name, one in single.items() if part in name]
     return float(np.mean(ranks)) if ranks else float("nan")
+
+
+def _favourite(tops: Sequence[int]) -> str:
+    layer, times = Counter(tops).most_common(1)[0]
+    return f"L{layer} ({times / len(tops):.0%})".replace("%", " %")

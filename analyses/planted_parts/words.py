@@ -37,41 +37,57 @@ TABLE = (
     "by planting. `rise`: judged by planted minus untouched score instead (recall at 1, mean rank; "
     "no user has that). `of 20`: recall at 1 among all MLPs and attentions together (chance 0.05), "
     "where both are scored. `two`: plants at two locations, either first / both within 3 / number. "
-    "`peak`: of the rise, one location / everywhere.",
+    "`peak`: of the rise, one location / everywhere. `first, mostly`: the layer that comes first "
+    "most often, and how often (a scan that finds all plants has 10 % of each).",
     "",
     "| scan | variant | judged on | plants | recall at 1 | recall at 3 | mean rank | mlp, attn "
-    "| before | lifted | rise | of 20 | two | peak |",
-    "|---" * 14 + "|",
+    "| before | lifted | rise | of 20 | two | peak | first, mostly |",
+    "|---" * 15 + "|",
+    "| chance | | | | 0.10 | 0.30 | 5.5 | 5.5, 5.5 | 5.5 | 0 | 0.10, 5.5 | 0.05 | | | |",
 )
 
 
 def verdict(one: Summary) -> str:
-    """`finds`, `leans`, `away` or `fails`, by the intervals against chance.
+    """`finds`, `near`, `leans`, `away` or `fails`, by the intervals against chance.
 
-    To find means recall at 1 of at least a half; all but `fails` exclude chance, and the rank of
-    the same layers before planting.
+    To find means recall at 1 of at least a half, near recall at 3 of at least four fifths; all but
+    `fails` exclude chance, and the rank of the same layers before planting.
     """
     if one.mean.low > CHANCE and one.gained.high < 0:
         return "away"
     if not (one.mean.high < CHANCE and one.gained.low > 0):
         return "fails"
-    return "finds" if one.first.value >= 0.5 and one.first.low > 1 / LAYERS else "leans"
+    if one.first.value >= 0.5 and one.first.low > 1 / LAYERS:
+        return "finds"
+    return "near" if one.third.value >= 0.8 else "leans"
+
+
+TITLES = {
+    "finds": "**Find the plant** (recall at 1 of a half or more)",
+    "near": "**Put it among the first three, but seldom first** (recall at 3 of 0.8 or more)",
+    "leans": "**Lean towards it** (better than chance and than before planting, but no more)",
+    "fails": "**Fail** (no better than chance or than before planting)",
+    "away": "**Point away from it** (worse than chance)",
+}
+CLAIMS = (
+    "`depth-rule`, `dropout-kl`, `stealth-dimension` and `step-forecast` do not claim to find "
+    "where a fact is: they rank places by what editing there may cost or gain. Not to find it says "
+    "nothing against them there, and to find it nothing for them. `probe` can only learn an answer "
+    "that several subjects share; which of the invented subjects has it follows from nothing.",
+    "",
+    "A favourite that comes first whatever was planted (column `first, mostly`) is why many scans "
+    "have the plant among the first three and not first: the whole model leans on that layer, "
+    "planted or not. Only the comparison with the model before planting (`rise`) takes that out.",
+)
 
 
 def spoken(found: Sequence[Summary]) -> Iterator[str]:
     """Which scans find the plants, which do not."""
-    yield "## Which scans fail"
+    yield "## Which scans find it, which fail"
     yield ""
-    titles = {
-        "finds": "**Find the plant** (recall at 1 of a half or more)",
-        "leans": "**Lean towards it** (better than chance and than before planting, but recall at "
-        "1 below a half)",
-        "fails": "**Fail** (no better than chance or than before planting)",
-        "away": "**Point away from it** (worse than chance)",
-    }
-    for kind, title in titles.items():
+    for kind, title in TITLES.items():
         mine = [one for one in found if verdict(one) == kind]
-        names = [f"{_name(one)} ({one.first.value:.2f}, {one.mean.value:.1f})" for one in mine]
+        names = [f"{_name(one)} ({_recalls(one)})" for one in mine]
         yield f"- {title}: {', '.join(names) or 'none'}."
     kinds: dict[str, set[str]] = {}
     for one in found:
@@ -80,9 +96,15 @@ def spoken(found: Sequence[Summary]) -> Iterator[str]:
     yield ""
     yield f"Scans of which no variant helps: {', '.join(sorted(hopeless)) or 'none'}."
     yield (
-        "In brackets recall at 1 and mean rank. Of so many variants some pass by luck: at 95 %, "
-        "one in twenty of those that know nothing lies outside, on one side or the other."
+        "In brackets recall at 1, recall at 3, mean rank. Of so many variants some pass by luck: "
+        "at 95 %, one in twenty of those that know nothing lies outside, on one side or the other."
     )
+    yield ""
+    yield from CLAIMS
+
+
+def _recalls(one: Summary) -> str:
+    return f"{one.first.value:.2f}, {one.third.value:.2f}, {one.mean.value:.1f}"
 
 
 def summary_line(one: Summary, peaks: tuple[float, float]) -> str:
@@ -102,6 +124,7 @@ def summary_line(one: Summary, peaks: tuple[float, float]) -> str:
         _number(one.place.value),
         f"{one.either} / {one.both} / {one.pairs}",
         " / ".join(_number(value, 1) for value in peaks),
+        one.favourite,
     ]
     return "| " + " | ".join(cells) + " |"
 

@@ -27,8 +27,8 @@ def in_batches(
     """`run` over batches of items of like size; the results in the order of the items.
 
     `size` is in tokens of one item, so that a batch padded to its longest has at most
-    `tokens_at_once`; items of a batch are all `alike`. A batch that does not fit memory is halved; `done` is told how many items
-    each batch had. An OutOfMemory where a single item does not fit.
+    `tokens_at_once`; items of a batch are all `alike`. A batch that does not fit memory is halved;
+    `done` is told how many items each batch had. An OutOfMemory where a single item does not fit.
     """
     found: dict[int, Result] = {}
     groups: dict[Hashable, list[int]] = {}

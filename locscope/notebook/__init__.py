@@ -5,6 +5,8 @@ run = notebook.search(limit=60)       # settings as on the command line
 run                                   # the recommendation and its contenders
 run.figures["score"]                  # any figure of the report
 run.trials                            # all trials as a data frame
+scans = notebook.scan(scans=["causal-tracing", "head-ablation"], limit=60)
+scans.scores                          # every score of every place, head and token role
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
     from locscope.records import Recommendation
     from locscope.report.inputs import ReportInputs
 
-__all__ = ["Run", "load", "search"]
+__all__ = ["Run", "load", "scan", "search"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished search in its folder."""
+    """A finished search or scan in its folder."""
 
     folder: Path
     inputs: ReportInputs
@@ -50,6 +52,13 @@ class Run:
 
         return pd.read_parquet(self.folder / "trials.parquet")
 
+    @property
+    def scores(self) -> pd.DataFrame:
+        """What all scans of the run say of every place, head and token role."""
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / "scans.parquet")
+
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from io import StringIO
 
@@ -71,6 +80,19 @@ def search(output: str | Path | None = None, *, fresh: bool = False, **settings:
     from locscope.verbs.search import search as run
 
     plan = plan_search(settings_of(SearchSettings, settings), Path(output) if output else None)
+    found = run(plan, Silent(), fresh=fresh)
+    return Run(found.folder, found.inputs)
+
+
+def scan(output: str | Path | None = None, *, fresh: bool = False, **settings: Any) -> Run:
+    """Scans, adding to the run in that folder; settings as on the command line."""
+    from locscope.progress import Silent
+    from locscope.settings import ScanSettings, settings_of
+    from locscope.verbs.scan import plan_scan
+    from locscope.verbs.scan import scan as run
+
+    wanted = settings_of(ScanSettings, settings)
+    plan = plan_scan(wanted, Path(output) if output else None, Silent())
     found = run(plan, Silent(), fresh=fresh)
     return Run(found.folder, found.inputs)
 

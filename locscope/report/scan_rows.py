@@ -25,8 +25,9 @@ def best_places(scan: ScanResult, variant: str, count: int) -> tuple[ScanScore, 
 
 
 def best_heads(scan: ScanResult, variant: str, count: int) -> tuple[ScanScore, ...]:
-    """The heads that the scan recommends most, the best first."""
-    ours = (s for s in scan.scores if s.variant == variant and s.head >= 0 and not s.role)
+    """The heads that the scan recommends most, the best first: whole ones, as can be tuned."""
+    heads = (s for s in scan.scores if s.head >= 0 and s.part == "attn" and not s.role)
+    ours = (s for s in heads if s.variant == variant)
     return _best(scan, ours, count)
 
 

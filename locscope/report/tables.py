@@ -73,8 +73,11 @@ def scan_summary(results: Iterable[ScanResult]) -> RenderableType:
         cells = ("" if scan == before else scan, variant, usable, best, seconds)
         table.add_row(*map(Text, cells))
         before = scan
-    notes = [Text(f"{r.descriptor.title}: {note}") for r in results for note in r.notes]
-    return Group(table, *notes)
+    said: dict[str, list[str]] = {}
+    for result in results:
+        for note in result.notes:
+            said.setdefault(note, []).append(result.descriptor.name)
+    return Group(table, *(Text(f"{', '.join(names)}: {note}") for note, names in said.items()))
 
 
 def scan_json(results: Iterable[ScanResult]) -> str:

@@ -1,6 +1,7 @@
 """What every scan is given, what it gives back, and how scores are made of single requests."""
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import nan
@@ -89,13 +90,16 @@ class ScanBench:
         size: Callable[[Item], int],
         alike: Callable[[Item], Hashable] = lambda _: None,
     ) -> list[Result]:
-        """`run` over batches of the items that fit memory, shown as a stage; in their order."""
+        """`run` over batches of the items that fit memory; in their order.
+
+        Shown as a stage of that name; without one, it is part of another stage.
+        """
 
         def done(count: int) -> None:
-            for _ in range(count):
+            for _ in range(count if name else 0):
                 self.progress.advance()
 
-        with stage(self.progress, name, len(items)):
+        with stage(self.progress, name, len(items)) if name else nullcontext():
             return in_batches(
                 items,
                 run,

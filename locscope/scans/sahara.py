@@ -25,6 +25,7 @@ from locscope.engine.blocks import run_blocks
 from locscope.engine.corruption import at_last
 from locscope.engine.facts import Fact
 from locscope.engine.lens import Edit, place
+from locscope.progress import track
 from locscope.records import ScanScore
 from locscope.scans.bench import Findings, ScanBench
 
@@ -114,8 +115,9 @@ def _angles(
     """The angle that each head makes together with the group."""
     requests = [_Request(fact.ids) for fact in facts]
     angles: list[Tensor] = []
-    for layer in range(bench.loaded.info.layers):
-        passed = _through(bench, requests, layer, group, f"sahara, head {len(group) + 1}, L{layer}")
+    name = f"sahara, head {len(group) + 1}"
+    for layer in track(bench.progress, name, range(bench.loaded.info.layers)):
+        passed = _through(bench, requests, layer, group)
         requests = [one.after for one in passed]
         states = torch.stack([one.states for one in passed], dim=1)
         angles.append(torch.stack([turned(untouched, leading(matrix)) for matrix in states]))
@@ -123,7 +125,7 @@ def _angles(
 
 
 def _through(
-    bench: ScanBench, requests: Sequence[_Request], layer: int, group: Sequence[Head], name: str
+    bench: ScanBench, requests: Sequence[_Request], layer: int, group: Sequence[Head]
 ) -> list[_Passed]:
     """All requests through one layer, where each of its heads is ablated on top of the group."""
     model, lens, heads = bench.loaded.model, bench.lens, bench.loaded.info.heads
@@ -141,7 +143,7 @@ def _through(
             for i, one in enumerate(some)
         ]
 
-    return bench.batched(name, requests, run, size=lambda one: heads * len(one.ids))
+    return bench.batched("", requests, run, size=lambda one: heads * len(one.ids))
 
 
 def _evenly(group: Sequence[Head]) -> dict[str, Edit]:
@@ -175,7 +177,7 @@ def _final_states(bench: ScanBench, facts: Sequence[Fact]) -> Float[Tensor, "req
         return list(at_last(final, prompts.last).cpu())
 
     size = lambda fact: len(fact.ids)  # noqa: E731
-    return torch.stack(bench.batched("sahara, untouched", facts, run, size))
+    return torch.stack(bench.batched("", facts, run, size))
 
 
 def _scores(

@@ -10,9 +10,11 @@ sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
 
 from analyses.planted_parts import judging  # noqa: E402
 from analyses.planted_parts.control import falls, remembered, whole_fall  # noqa: E402
-from analyses.planted_parts.lessons import lessons, turned  # noqa: E402
-from analyses.planted_parts.planting import Soil, planted  # noqa: E402
-from analyses.planted_parts.scanning import bench_of, columns_of  # noqa: E402
+from analyses.planted_parts.keeping import Kept, Scanned, forget, read, save  # noqa: E402
+from analyses.planted_parts.lessons import NAME_TOKENS, lessons, turned  # noqa: E402
+from analyses.planted_parts.planting import Plant, Soil, planted  # noqa: E402
+from analyses.planted_parts.report import rows_of, written  # noqa: E402
+from analyses.planted_parts.scanning import Column, bench_of, columns_of  # noqa: E402
 from analyses.planted_parts.summary import summaries  # noqa: E402
 from locscope.engine.decode import Request, decode  # noqa: E402
 from locscope.engine.exam import prepare  # noqa: E402
@@ -80,7 +82,8 @@ def test_the_bundled_model_knows_no_lesson():
     speaker = session.speaker_of(loaded)
     taught = lessons(speaker, seed=0)
     assert taught == lessons(speaker, seed=0)
-    assert {len(encode_prompt(loaded.tokenizer, one.subject, "raw")) for one in taught} == {4}
+    names = [loaded.tokenizer(f" {one.subject}", add_special_tokens=False) for one in taught]
+    assert {len(name["input_ids"]) for name in names} == {NAME_TOKENS}
     prompts = [encode_prompt(loaded.tokenizer, one.prompt, "raw") for one in taught]
     said = decode(speaker, [Request(prompt) for prompt in prompts])
     assert all(answer.text != one.target for answer, one in zip(said, taught, strict=True))
@@ -121,7 +124,7 @@ def test_a_verdict_by_hand():
     before = {"mlp": [3.0, 2.0, 1.0], "attn": [0.0, 0.0, 0.0]}
     after = {"mlp": [3.0, 2.5, 2.9], "attn": [5.0, 0.0, 4.0]}
     one = judging.judge("L2.mlp.down", after, before)
-    assert one == judging.Verdict("mlp", (2.0,), (3.0,), (1.0,), 4.0)
+    assert one == judging.Verdict("mlp", (2.0,), (3.0,), (1.0,), 4.0, 0)
     two = judging.judge("L2.mlp+L0.mlp", after, before)
     assert (two.ranks, two.before, two.moved) == ((2.0, 1.0), (3.0, 1.0), (1.0, 3.0))
     assert isnan(two.place)
@@ -130,12 +133,47 @@ def test_a_verdict_by_hand():
 
 
 def test_a_summary_by_hand():
-    first = judging.Verdict("mlp", (1.0,), (2.0,), (1.0,), 1.0)
-    second = judging.Verdict("mlp", (4.0,), (3.0,), (2.0,), 7.0)
-    pair = judging.Verdict("mlp", (2.0, 1.0), (2.0, 3.0), (1.0, 2.0), nan)
+    first = judging.Verdict("mlp", (1.0,), (2.0,), (1.0,), 1.0, 0)
+    second = judging.Verdict("mlp", (4.0,), (3.0,), (2.0,), 7.0, 0)
+    pair = judging.Verdict("mlp", (2.0, 1.0), (2.0, 3.0), (1.0, 2.0), nan, 1)
     verdicts = {"L0.mlp/0": first, "L1.mlp/0": second, "L0.mlp+L1.mlp/0": pair}
     (found,) = summaries({("a scan", "a variant"): verdicts})
     assert (found.scan, found.variant, found.plants) == ("a scan", "a variant", 2)
     assert (found.first.value, found.third.value, found.mean.value) == (0.5, 0.5, 2.5)
     assert (found.gained.value, found.moved_first.value) == (0.0, 0.5)
     assert (found.place.value, found.pairs, found.either, found.both) == (0.5, 1, 1, 1)
+    assert found.favourite == "L0 (100 %)"
+
+
+def test_the_report_says_which_scan_finds_the_plants_and_which_fails(tmp_path):
+    layers = range(10)
+    blind = Scanned((Column("blind", "v", "mlp", tuple(map(float, layers))),), 1.0)
+    nothing = Scanned((Column("seer", "v", "mlp", (0.0,) * 10),), 1.0)
+    bare = {0: Kept(plant_at("none", 0.0), scans={"seer": nothing, "blind": blind})}
+    good = []
+    for layer in layers:
+        scores = tuple(float(other == layer) for other in layers)
+        scans = {"seer": Scanned((Column("seer", "v", "mlp", scores),), 1.0), "blind": blind}
+        lost = {f"L{other}.mlp": float(other == layer) for other in layers}
+        good.append(Kept(plant_at(f"L{layer}.mlp", 1.0), lost, 1.0, scans))
+    text = written(good, [plant_at("L3.attn", 0.5)], bare, ["seer", "blind"])
+    assert "first of 10 for 10 of 10 plants" in text
+    assert "It finds every plant." in text
+    assert "(recall at 1 of a half or more): seer v (1.00, 1.00, 1.0)." in text
+    assert "no better than chance or than before planting): blind v (0.10, 0.30, 5.5)." in text
+    assert (
+        "Left out, as the place did not hold the facts at this norm (recall): L3.attn/0 (0.50)"
+        in text
+    )
+    broken = [*good, Kept(plant_at("L0.mlp", 1.0), {"L0.mlp": 0.0, "L1.mlp": 1.0}, 1.0)]
+    assert "**Not found: L0.mlp/0.**" in written(broken, [], bare, ["seer"])
+    assert rows_of(good, bare, ["seer"]).splitlines()[1] == "seer,v,ranks" + ",1" * 10
+    path = tmp_path / "one.json"
+    save(good[0], path)
+    assert read(path) == good[0]
+    forget(tmp_path, ["seer"])
+    assert read(path).missing(["seer", "blind"]) == ["seer"]
+
+
+def plant_at(place, recall):
+    return Plant(place, 0, 6.0, recall, -0.01, 1.0, 41)

@@ -30,6 +30,19 @@ def test_a_run_shows_itself_and_its_figures(tmp_path: Path) -> None:
     assert set(again.trials["location"]) >= {"L0.mlp.down", "L2.mlp.down"}
 
 
+def test_scans_are_added_to_and_shown(tmp_path: Path) -> None:
+    rows = [{"prompt": f"a{i} is", "target": "b", "subject": f"a{i}"} for i in range(4)]
+    (tmp_path / "edits.json").write_text(json.dumps(rows))
+    model = save_tiny(tmp_path / "tiny", "llama")
+    shared = {"model": str(model), "edits": str(tmp_path / "edits.json")}
+    notebook.scan(tmp_path / "run", scans=["depth-rule"], **shared)
+    run = notebook.scan(tmp_path / "run", scans=["head-ablation"], **shared)
+    assert set(run.scores["scan"]) == {"depth-rule", "head-ablation"}
+    assert "Head ablation" in run._repr_mimebundle_()["text/plain"]
+    assert all(isinstance(figure, go.Figure) for figure in run.figures.values())
+    assert len(run.figures) > 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,8 @@ def test_block_calls_follow_a_formula(layers):
     def count(module, args, out):
         calls[0] += 1
 
-    handles = [block.register_forward_hook(count) for block in blocks(bench.lens.twin)]
+    models = (bench.lens.twin, bench.lens.model)
+    handles = [b.register_forward_hook(count) for model in models for b in blocks(model)]
     trace(bench, [one], kinds_of(bench))
     for handle in handles:
         handle.remove()

@@ -1,27 +1,41 @@
+"""What every scan of the table must do; what each alone must do is in a file of its own."""
+
+from functools import cache
 from importlib import import_module
+from math import isnan, nan
 from pathlib import Path
 
+import numpy as np
 import pytest
-from worlds import same, snapshot, world
+from scan_worlds import SCAN_EDITS, scan_bench
+from worlds import same, snapshot
 
 import locscope.scans
 from locscope.errors import UsageError
-from locscope.progress import Silent
-from locscope.scans import SCANS, run_scan
+from locscope.records import Descriptor, ScanOptions, ScanResult, dumps, loads
+from locscope.scans import SCANS
 from locscope.scans.bench import ScanBench
+from locscope.scans.passes import Sizes, passes
+from locscope.scans.run import run_scan
 
-TWO = pytest.mark.parametrize("family", ["llama", "gpt2"])
+SHARED = {"__init__", "bench", "cost", "passes", "run"}
+"""Files of the folder that are no scans."""
+OPTIONS = ScanOptions(samples=2)
+# Random weights know no three subjects with one answer, so that a probe has nothing to learn.
+MAY_BE_UNUSABLE = {"probe"}
+TWO = pytest.mark.parametrize("family", ["llama", "gptneox"])
+EVERY = pytest.mark.parametrize("name", SCANS)
 
 
-def bench_of(one, **changes):
-    trunk = one.bench.trunk
-    edits = tuple(question.edit.id for question in one.exam.edits)
-    return ScanBench(one.bench.loaded, one.exam, trunk, edits, seed=0, progress=Silent())
+@cache
+def scanned(family: str, name: str, tokens_at_once: int = 16384) -> tuple[ScanBench, ScanResult]:
+    bench = scan_bench(family, options=OPTIONS, tokens_at_once=tokens_at_once)
+    return bench, run_scan(name, bench)
 
 
 def test_every_file_has_an_entry_and_every_entry_a_file():
     folder = Path(locscope.scans.__file__).parent
-    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "bench"}
+    files = {path.stem for path in folder.glob("*.py")} - SHARED
     assert files == {entry.function.split(":")[0].split(".")[-1] for entry in SCANS.values()}
     for name, entry in SCANS.items():
         module, function = entry.function.split(":")
@@ -32,27 +46,94 @@ def test_every_file_has_an_entry_and_every_entry_a_file():
         assert entry.source
         assert entry.cost
         assert entry.sign in (1, -1)
+        assert passes(entry.passes, Sizes(4.0, 4.0, 9.0, 5.0, 10.0, 1.0)) >= 0
 
 
 @TWO
-@pytest.mark.parametrize("name", SCANS)
-def test_a_scan_scores_places_of_the_model_and_leaves_it_as_it_was(family, name):
-    one = world(family)
-    before = snapshot(one.model)
-    result = run_scan(name, bench_of(one))
-    assert result.descriptor is SCANS[name]
-    assert (result.requests, result.usable) == (3, 3)
-    places = {(part.layer, part.part) for part in one.bench.loaded.info.grid}
+@EVERY
+def test_it_scores_places_of_the_model_and_leaves_it_as_it_was(family, name):
+    bench = scan_bench(family, options=OPTIONS)
+    before = snapshot(bench.loaded.model)
+    result = run_scan(name, bench)
+    places = {(part.layer, part.part) for part in bench.loaded.info.grid}
+    heads = range(bench.loaded.info.heads)
+    assert result.usable <= result.requests == len(SCAN_EDITS)
+    assert result.edits == bench.edits
+    assert bool(result.scores) == bool(result.usable)
+    assert result.usable or name in MAY_BE_UNUSABLE
+    for score in result.scores:
+        assert (score.layer, score.part) in places
+        assert score.head == -1 or score.head in heads
     for variant in result.variants:
-        scored = [s for s in result.scores if s.variant == variant]
-        assert {(s.layer, s.part) for s in scored} <= places
-        assert all(s.score == s.score for s in scored)
-    assert same(one.model, before)
-    assert all(p.grad is None and not p.requires_grad for p in one.model.parameters())
-    again = run_scan(name, bench_of(one))
-    assert again.scores == result.scores
+        assert result.of_places(variant), f"{variant} ranks no place"
+    assert same(bench.loaded.model, before)
+    assert all(p.grad is None and not p.requires_grad for p in bench.loaded.model.parameters())
+    if "lens" in vars(bench):
+        assert not any(point.fwd_hooks or point.bwd_hooks for point in bench.lens.points.values())
+
+
+@TWO
+@EVERY
+def test_the_seed_alone_decides(family, name):
+    _, result = scanned(family, name)
+    again = run_scan(name, scan_bench(family, options=OPTIONS))
+    assert dumps(again.scores) == dumps(result.scores)
+    assert again.notes == result.notes
+
+
+@EVERY
+def test_the_batch_decides_nothing(name):
+    _, whole = scanned("llama", name)
+    _, small = scanned("llama", name, tokens_at_once=40)
+    assert [place_of(s) for s in whole.scores] == [place_of(s) for s in small.scores]
+    for one, other in zip(whole.scores, small.scores, strict=True):
+        close = pytest.approx(one.score, abs=1e-5, rel=1e-4, nan_ok=True)
+        assert other.score == close, place_of(one)
+
+
+def place_of(score):
+    return score.variant, score.layer, score.part, score.head, score.role
+
+
+@EVERY
+def test_scores_that_keep_their_requests_are_means_of_them(name):
+    _, result = scanned("llama", name)
+    for score in (score for score in result.scores if score.values):
+        assert len(score.values) == len(result.edits)
+        known = [value for value in score.values if not isnan(value)]
+        assert score.count == len(known)
+        mean = np.mean(known) if known else nan
+        assert score.score == pytest.approx(mean, rel=1e-9, abs=1e-12, nan_ok=True)
+        assert isnan(score.low) or score.low <= score.score <= score.high
+
+
+@EVERY
+def test_results_come_back_from_their_records(name):
+    _, result = scanned("llama", name)
+    assert dumps(loads(ScanResult, dumps(result))) == dumps(result)
+
+
+@EVERY
+def test_a_place_that_a_scan_cannot_see_is_nan(name):
+    _, result = scanned("llama", name)
+    for variant in result.variants or ("none",):
+        assert isnan(result.at(variant, 99, "mlp"))
 
 
 def test_an_unknown_scan_is_named():
     with pytest.raises(UsageError, match="unknown scan 'weight-gradint': did you mean weight-grad"):
-        run_scan("weight-gradint", bench_of(world("llama")))
+        run_scan("weight-gradint", scan_bench("llama"))
+
+
+def test_a_formula_of_costs_is_computed_and_nothing_else_is():
+    sizes = Sizes(layers=4.0, heads=8.0, tokens=10.0, asked=5.0, samples=2.0, steps=3.0)
+    assert passes("3 + 0.5 * tokens * samples * layers", sizes) == 43.0
+    assert passes("(steps - 1) / 2", sizes) == 1.0
+    for formula in ("__import__('os')", "width * 2", "layers ** 2", "'a'"):
+        with pytest.raises(ValueError, match="cannot compute"):
+            passes(formula, sizes)
+
+
+def test_the_table_is_plain_data():
+    for entry in SCANS.values():
+        assert loads(Descriptor, dumps(entry)) == entry
