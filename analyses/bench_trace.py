@@ -18,11 +18,11 @@ from statistics import median
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from locscope.engine.corruption import Contrast, corrupting
 from locscope.engine.facts import Fact
 from locscope.engine.lens import Lens, lens_of
 from locscope.engine.patching import Kind, restored, run_clean, run_corrupted
 from locscope.models.parts import blocks
-from locscope.scans.causal_tracing import Subject, noise_edit
 
 TOKENS, SAMPLES, VOCABULARY = 12, 10, 32000
 SUBJECTS = ((1, 4), (5, 8))
@@ -60,20 +60,20 @@ def model_of(layers: int, width: int) -> PreTrainedModel:
     return LlamaForCausalLM(config).eval().requires_grad_(False)
 
 
-def subject_of(model: PreTrainedModel, span: tuple[int, int]) -> Subject:
+def subject_of(model: PreTrainedModel, span: tuple[int, int]) -> Contrast:
     generator = torch.Generator().manual_seed(1)
     ids = tuple(torch.randint(3, VOCABULARY, (TOKENS,), generator=generator).tolist())
     width = model.config.hidden_size
     noise = 0.2 * torch.randn(SAMPLES, span[1] - span[0], width, generator=generator)
     answer = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
-    return Subject(Fact("one", ids, span, (answer,), False, ""), ids, -1, noise)
+    return Contrast(Fact("one", ids, span, (answer,), False, ""), ids, -1, noise)
 
 
 def window_of(layers: int) -> int:
     return max(1, round(10 * min(1, layers / 32)))
 
 
-def fast(lens: Lens, subject: Subject, window: int) -> torch.Tensor:
+def fast(lens: Lens, subject: Contrast, window: int) -> torch.Tensor:
     """(kinds, tokens, layers) mean probabilities of the answer."""
     ids = torch.tensor([subject.ids])
     kinds = (Kind("block", "resid_pre"), Kind("mlp", "mlp_out", window))
@@ -83,7 +83,7 @@ def fast(lens: Lens, subject: Subject, window: int) -> torch.Tensor:
         return (logits[:, subject.fact.answer[0]] - logits.logsumexp(-1)).exp()
 
     clean = run_clean(lens, ids, kinds)
-    corrupted = run_corrupted(lens, ids.repeat(SAMPLES, 1), noise_edit([subject]))
+    corrupted = run_corrupted(lens, ids.repeat(SAMPLES, 1), corrupting([subject]))
     found = [
         restored(lens, clean, corrupted, kind, subject.fact.span[0], measure, 16384).mean(0)
         for kind in kinds
@@ -92,7 +92,7 @@ def fast(lens: Lens, subject: Subject, window: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def slow(model: PreTrainedModel, subject: Subject, window: int) -> torch.Tensor:
+def slow(model: PreTrainedModel, subject: Contrast, window: int) -> torch.Tensor:
     """The same, a whole forward of clean and noised rows for each."""
     layers, cells = len(blocks(model)), []
     for kind in KINDS:
@@ -105,7 +105,7 @@ def slow(model: PreTrainedModel, subject: Subject, window: int) -> torch.Tensor:
 
 
 def _forward(
-    model: PreTrainedModel, subject: Subject, kind: str, layers: list[int], token: int
+    model: PreTrainedModel, subject: Contrast, kind: str, layers: list[int], token: int
 ) -> float:
     def corrupt(_: object, __: object, out: torch.Tensor) -> torch.Tensor:
         out[1:, slice(*subject.fact.span)] += subject.noise

@@ -1,10 +1,11 @@
-"""A tiny model with edits that have subjects, and a bench over it: where the tests of scans start."""
+"""A tiny model with edits that have subjects, and a bench over it: what tests of scans start from."""
 
 from collections.abc import Sequence
 
+import torch
+from families import tiny
 from worlds import MATERIAL, loaded_of, speaker_of
 
-from families import tiny
 from locscope.engine.exam import prepare
 from locscope.engine.trunk import Trunk
 from locscope.progress import Silent
@@ -47,9 +48,10 @@ def scan_bench(
     tokens_at_once: int = 16384,
     options: ScanOptions | None = None,
     seed: int = 0,
+    dtype: torch.dtype = torch.float32,
     **changes,
 ) -> ScanBench:
-    model = tiny(family, **changes).requires_grad_(False)
+    model = tiny(family, **changes).to(dtype).requires_grad_(False)
     exam = prepare(speaker_of(model), edits, MATERIAL)
     trunk = Trunk(model, exam.sheet, tokens_at_once=tokens_at_once)
     return ScanBench(

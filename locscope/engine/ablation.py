@@ -10,28 +10,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from locscope.engine.blocks import run_blocks
-from locscope.engine.corruption import at_last, padded
 from locscope.engine.effects import Measure, base_of, judged
 from locscope.engine.facts import Fact
 from locscope.engine.heads import head_matrices
 from locscope.engine.lens import Edit, Lens, hooked, place, recorded
+from locscope.engine.prompts import Prompts, at_last
 from locscope.engine.resume import resumed
 
 HEAD_KINDS = ("z", "heads_out")
 """What a visit must have seen for heads to be silenced."""
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """Prompts padded on the right, and the index of each one's last token, on the device."""
-
-    ids: Int[Tensor, "prompts seq"]
-    last: Int[Tensor, " prompts"]
 
 
 @dataclass(frozen=True)
@@ -44,11 +36,6 @@ class Visit:
     before: Float[Tensor, "prompts seq width"] | None
     after: Float[Tensor, "prompts seq width"]
     seen: Mapping[str, Tensor]
-
-
-def prompts_of(lens: Lens, prompts: Sequence[Sequence[int]]) -> Prompts:
-    """The prompts as one batch."""
-    return Prompts(*padded(prompts, lens.twin.device))
 
 
 @torch.no_grad()

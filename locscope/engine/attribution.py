@@ -19,7 +19,7 @@ from locscope.engine.lens import Edit, Lens, hooked, place
 from locscope.engine.slopes import Activations, Ends, activations, at_all_layers, gradients
 
 COMPONENTS = {
-    "block": "resid_pre",
+    "block": "resid_post",
     "attn": "attn_out",
     "mlp": "mlp_out",
     "head": "z",
@@ -27,7 +27,7 @@ COMPONENTS = {
     "attn.k": "k",
     "attn.v": "v",
 }
-"""What is scored, and its activation. The block is the residual stream that enters it; those after
+"""What is scored, and its activation. The block is the residual stream behind it; those after
 `mlp` are told by head: k and v by key-value head, as many as there are."""
 
 Estimates = dict[str, Tensor]
@@ -68,8 +68,8 @@ def _integrated(lens: Lens, ends: Ends, seen: Seen, metric: str, steps: int) -> 
     """With the gradient's mean over `steps` points on the straight way between the embeddings
     (EAP-IG's `inputs`), each at the middle of its stretch.
 
-    The estimates for the residual stream that enters block 0 sum up to the metric's clean value
-    less its corrupted one, with an error that falls with the square of the steps.
+    Of the embeddings themselves, the way's own ends, the estimates would sum up to the metric's
+    clean value less its corrupted one, with an error that falls with the square of the steps.
     """
     hooks = at_all_layers(lens, *COMPONENTS.values())
     total: Activations = {}
@@ -85,8 +85,8 @@ def _corrected(lens: Lens, ends: Ends, seen: Seen, passes: Iterable[Activations]
     For queries and keys attention is computed anew, and is linear only from its pattern on. Then
     one backward pass for every layer, in which that layer's attention and MLP let no gradient
     through; the estimate is the sum of the absolute values over layers - 1, as the pass of a node's
-    own layer gives nothing. A residual stream has no layer of its own: there it is the mean. Models
-    of one layer have nothing to drop.
+    own layer gives nothing. No pass takes everything from the stream behind a block, as it goes on
+    past whatever is dropped above: there it is the mean. Models of one layer have nothing to drop.
     """
     attention = _attention(lens, ends, seen)
     total: Estimates = {}

@@ -4,48 +4,61 @@
 to the subject's embeddings (many samples), as ROME does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.blocks import logits, run_blocks
+from locscope.engine.blocks import run_blocks
 from locscope.engine.facts import Fact
 from locscope.engine.lens import Edit, Lens, place, recorded
-from locscope.engine.memory import in_batches
+from locscope.engine.prompts import top_tokens
+from locscope.errors import unknown
 from locscope.records import ScanOptions
 
 PARTNERS = 6
 """Subjects that are tried in a swap until the model's answer changes."""
 ROME_SEED = 1
+CORRUPTIONS = {"swap": "a subject of as many tokens", "noise": "noise on the subject"}
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A fact with a corrupted prompt of the same length; `foil` is what the model says to it."""
+class Contrast:
+    """A fact beside its corrupted prompt of the same length; the foil of its answer; and noise for
+    the embeddings of its subject, one corrupted run for every sample (zeros for a swap)."""
 
     fact: Fact
     ids: tuple[int, ...]
     foil: int
+    noise: Float[Tensor, "samples span width"]
+
+
+def corruption_named(name: str, default: str) -> str:
+    """The corruption that an option names, or a scan's own; a UsageError otherwise."""
+    chosen = default if name == "default" else name
+    if chosen not in CORRUPTIONS:
+        raise unknown("corruption", chosen, CORRUPTIONS)
+    return chosen
 
 
 def swapped(
     lens: Lens, facts: Sequence[Fact], seed: int, tokens_at_once: int = 16384
-) -> tuple[Pair, ...]:
+) -> tuple[Contrast, ...]:
     """The facts that have a partner: a subject of as many tokens that changes the answer.
 
     Partners in the same relation come first. The first of at most `PARTNERS` whose top token is
-    not the answer's is taken; a fact without one is left out.
+    not the answer's is taken, and that token is the foil; a fact without one is left out.
     """
     tried = [(fact, ids) for fact in facts for ids in _partners(fact, facts, seed)]
-    tops = top_tokens(lens, [ids for _, ids in tried], tokens_at_once)
-    found: dict[str, Pair] = {}
+    tops = top_tokens(lens.twin, [ids for _, ids in tried], tokens_at_once)
+    found: dict[str, Contrast] = {}
     for (fact, ids), top in zip(tried, tops, strict=True):
         if fact.edit not in found and top != fact.answer[0]:
-            found[fact.edit] = Pair(fact, ids, top)
+            silence = torch.zeros(1, fact.span[1] - fact.span[0], _width(lens))
+            found[fact.edit] = Contrast(fact, ids, top, silence)
     return tuple(found[fact.edit] for fact in facts if fact.edit in found)
 
 
@@ -66,34 +79,23 @@ def _partners(fact: Fact, facts: Sequence[Fact], seed: int) -> list[tuple[int, .
     return [fact.ids[:first] + subject + fact.ids[stop:] for subject in chosen]
 
 
-@torch.no_grad()
-def top_tokens(
-    lens: Lens, prompts: Sequence[tuple[int, ...]], tokens_at_once: int = 16384
-) -> list[int]:
-    """The token that the model puts first after every prompt."""
-
-    def run(some: Sequence[tuple[int, ...]]) -> list[int]:
-        ids, last = padded(some, lens.twin.device)
-        hidden = run_blocks(lens.twin, ids)
-        return logits(lens.twin, at_last(hidden, last)).argmax(-1).tolist()
-
-    return in_batches(prompts, run, size=len, tokens_at_once=tokens_at_once)
-
-
-def padded(
-    prompts: Sequence[Sequence[int]], device: torch.device
-) -> tuple[Int[Tensor, "batch seq"], Int[Tensor, " batch"]]:
-    """Prompts as right-padded ids, and the index of each one's last token."""
-    rows = [torch.as_tensor(list(prompt)) for prompt in prompts]
-    last = torch.tensor([len(row) - 1 for row in rows])
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device), last.to(device)
-
-
-def at_last(
-    values: Float[Tensor, "batch seq *rest"], last: Int[Tensor, " batch"]
-) -> Float[Tensor, "batch *rest"]:
-    """The values of every row at its last token."""
-    return values[torch.arange(len(last), device=values.device), last]
+def noised(
+    lens: Lens, facts: Sequence[Fact], foils: Mapping[str, int], options: ScanOptions, seed: int
+) -> tuple[Contrast, ...]:
+    """The facts whose edits have a foil, with noise in the measure of all facts' subjects."""
+    if not foils:
+        return ()
+    scale, width = noise_scale(lens, facts, options.noise), _width(lens)
+    return tuple(
+        Contrast(
+            fact,
+            fact.ids,
+            foils[fact.edit],
+            subject_noise(fact, width, scale, options, seed),
+        )
+        for fact in facts
+        if fact.edit in foils
+    )
 
 
 @torch.no_grad()
@@ -118,12 +120,22 @@ def subject_noise(
     return (scale * torch.from_numpy(drawn)).float()
 
 
-def corrupting(noise: Float[Tensor, "samples span width"], first: int) -> dict[str, Edit]:
-    """The edit of the embeddings that adds the noise from token `first` on."""
+def with_noise(
+    embeddings: Float[Tensor, "rows seq width"], contrasts: Sequence[Contrast]
+) -> Float[Tensor, "rows seq width"]:
+    """Every fact's noise added to its subject: rows are all samples of the first fact, then of the
+    next."""
+    noised, samples = embeddings.clone(), len(contrasts[0].noise)
+    for i, one in enumerate(contrasts):
+        first, stop = one.fact.span
+        noised[i * samples : (i + 1) * samples, first:stop] += one.noise.to(noised)
+    return noised
 
-    def add(value: Tensor) -> Tensor:
-        value = value.clone()
-        value[:, first : first + noise.shape[1]] += noise.to(value)
-        return value
 
-    return {place("embed"): add}
+def corrupting(contrasts: Sequence[Contrast]) -> dict[str, Edit]:
+    """The edit that adds every fact's noise to its subject's embeddings."""
+    return {place("embed"): lambda value: with_noise(value, contrasts)}
+
+
+def _width(lens: Lens) -> int:
+    return int(lens.twin.config.get_text_config().hidden_size)

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from locscope.engine.blocks import logits, run_blocks
-from locscope.engine.corruption import at_last, padded
+from locscope.engine.blocks import logits
 from locscope.engine.facts import Fact
+from locscope.engine.metrics import METRICS, Rivals, runner_up, value_of
+from locscope.engine.prompts import next_logits, prompts_of
 
 _ROWS = 256
 """Rows of logits held at a time: of a large vocabulary they weigh more than all else."""
@@ -20,12 +21,11 @@ _ROWS = 256
 class Base:
     """What the untouched model says after prompts: the log-probability of every token.
 
-    `answer` is the token that scans follow, `rival` the best of the others.
+    The rival of an answer is its runner-up.
     """
 
     logs: Float[Tensor, "prompts vocabulary"]
-    answer: Int[Tensor, " prompts"]
-    rival: Int[Tensor, " prompts"]
+    rivals: Rivals
 
 
 Measure = Callable[[Base, Float[Tensor, "places prompts vocabulary"]], Tensor]
@@ -35,16 +35,12 @@ Measure = Callable[[Base, Float[Tensor, "places prompts vocabulary"]], Tensor]
 def drops(
     base: Base, scored: Float[Tensor, "places prompts vocabulary"]
 ) -> Float[Tensor, "places prompts 2"]:
-    """How much the answer loses in probability, and in its logit over the untouched rival's."""
-    return _standing(base, base.logs[None]) - _standing(base, scored)
-
-
-def _standing(
-    base: Base, scored: Float[Tensor, "places prompts vocabulary"]
-) -> Float[Tensor, "places prompts 2"]:
-    rows = torch.arange(scored.shape[1], device=scored.device)
-    answer, rival = scored[:, rows, base.answer], scored[:, rows, base.rival]
-    return torch.stack([(answer - scored.logsumexp(-1)).exp(), answer - rival], dim=-1)
+    """How much the answer loses in every one of `METRICS`."""
+    lost = [
+        value_of(metric, base.logs, base.rivals) - value_of(metric, scored, base.rivals)
+        for metric in METRICS
+    ]
+    return torch.stack(lost, dim=-1)
 
 
 def divergence(
@@ -58,11 +54,9 @@ def divergence(
 @torch.no_grad()
 def base_of(model: PreTrainedModel, facts: Sequence[Fact]) -> Base:
     """One forward pass of the untouched model."""
-    ids, last = padded([fact.ids for fact in facts], model.device)
-    logs = logits(model, at_last(run_blocks(model, ids), last)).log_softmax(-1)
+    logs = next_logits(model, prompts_of(model, [fact.ids for fact in facts])).log_softmax(-1)
     answer = torch.tensor([fact.answer[0] for fact in facts], device=model.device)
-    rival = logs.scatter(1, answer[:, None], -torch.inf).argmax(-1)
-    return Base(logs, answer, rival)
+    return Base(logs, Rivals(answer, runner_up(logs, answer)))
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ def head_outputs(
     model: PreTrainedModel, layer: int, z: Float[Tensor, "batch seq heads head_width"]
 ) -> Float[Tensor, "batch seq heads width"]:
     """What every head adds to the attention's output (before any norm that follows it)."""
-    return torch.einsum("bshd,hdw->bshw", z, head_matrices(model, layer, z.shape[2]))
+    return torch.einsum("bshd,hdw->bshw", z, head_matrices(model, layer, z.shape[2]).to(z))
 
 
 def output_bias(model: PreTrainedModel, layer: int) -> Float[Tensor, " width"] | None:

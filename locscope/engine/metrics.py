@@ -1,4 +1,4 @@
-"""What patching and ablating are judged by: a number made of the logits behind a prompt."""
+"""What an answer is judged by: its probability, or its logit over that of another token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,28 +7,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from locscope.engine.blocks import logits, run_blocks
-from locscope.engine.corruption import at_last, padded
 from locscope.engine.facts import Fact
 from locscope.engine.lens import Lens
 from locscope.engine.memory import in_batches
+from locscope.engine.prompts import next_logits, prompts_of
 from locscope.errors import unknown
 
 METRICS = {
-    "logit-diff": "logit difference of answer and foil",
     "probability": "probability of the answer",
+    "logit-diff": "logit difference of answer and foil",
 }
 """Logits are those the model gives, soft-capped where it caps them."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Prompts padded on the right, the index of their last token, and the tokens of interest."""
-
-    ids: Int[Tensor, "rows seq"]
-    last: Int[Tensor, " rows"]
-    answer: Int[Tensor, " rows"]
-    foil: Int[Tensor, " rows"]
 
 
 @dataclass(frozen=True)
@@ -39,46 +28,67 @@ class Rivalry:
     foil: int
 
 
-def asked(
-    lens: Lens, rivals: Sequence[Rivalry], prompts: Sequence[Sequence[int]] | None = None
-) -> Asked:
-    """Facts as one batch on the model's device, with other prompts where there are some."""
-    device = lens.twin.device
-    ids, last = padded([one.fact.ids for one in rivals] if prompts is None else prompts, device)
-    answer = torch.tensor([one.fact.answer[0] for one in rivals], device=device)
-    return Asked(ids, last, answer, torch.tensor([one.foil for one in rivals], device=device))
+@dataclass(frozen=True)
+class Rivals:
+    """The first token of every row's answer, and the foil that this is held against."""
+
+    answer: Int[Tensor, " rows"]
+    foil: Int[Tensor, " rows"]
 
 
-def metric_named(name: str) -> str:
-    """The metric that an option names, the logit difference by default; a UsageError otherwise."""
-    chosen = "logit-diff" if name == "default" else name
+def rivals_of(facts: Sequence[Fact], foils: Sequence[int], device: torch.device) -> Rivals:
+    """The rivals of a row for every fact."""
+    answers = [fact.answer[0] for fact in facts]
+    return Rivals(torch.tensor(answers, device=device), torch.tensor(foils, device=device))
+
+
+def metric_named(name: str, default: str) -> str:
+    """The metric that an option names, or a scan's own; a UsageError for one that is not known."""
+    chosen = default if name == "default" else name
     if chosen not in METRICS:
         raise unknown("metric", chosen, METRICS)
     return chosen
 
 
-def measured(
-    lens: Lens, rows: Asked, final: Float[Tensor, "rows seq width"], metric: str
-) -> Float[Tensor, " rows"]:
-    """The metric of every row, from its final hidden states; gradients flow."""
-    scored = logits(lens.twin, at_last(final, rows.last))
-    answer = scored.gather(1, rows.answer[:, None])[:, 0]
+def value_of(
+    metric: str, scored: Float[Tensor, "*runs rows vocabulary"], rivals: Rivals
+) -> Float[Tensor, "*runs rows"]:
+    """The metric of every row from its next-token logits, of any number of runs; gradients flow."""
     if metric == "logit-diff":
-        return answer - scored.gather(1, rows.foil[:, None])[:, 0]
-    return (answer - scored.logsumexp(-1)).exp()
+        return _of_tokens(scored, rivals.answer) - _of_tokens(scored, rivals.foil)
+    return log_probability(scored, rivals.answer).exp()
 
 
-@torch.no_grad()
+def log_probability(
+    scored: Float[Tensor, "*runs rows vocabulary"], tokens: Int[Tensor, " rows"]
+) -> Float[Tensor, "*runs rows"]:
+    """The log-probability of every row's token, in nats."""
+    return _of_tokens(scored, tokens) - scored.logsumexp(-1)
+
+
+def runner_up(
+    scored: Float[Tensor, "rows vocabulary"], answer: Int[Tensor, " rows"]
+) -> Int[Tensor, " rows"]:
+    """The best token beside the answer."""
+    return scored.scatter(1, answer[:, None], -torch.inf).argmax(-1)
+
+
 def rivalries(
     lens: Lens, facts: Sequence[Fact], tokens_at_once: int = 16384
 ) -> tuple[Rivalry, ...]:
-    """The facts with the untouched model's best token other than the answer."""
+    """The facts, each with the untouched model's runner-up."""
 
     def run(some: Sequence[Fact]) -> list[Rivalry]:
-        rows = asked(lens, [Rivalry(fact, fact.answer[0]) for fact in some])
-        scored = logits(lens.twin, at_last(run_blocks(lens.twin, rows.ids), rows.last))
-        best = scored.scatter(1, rows.answer[:, None], -torch.inf).argmax(-1).tolist()
-        return [Rivalry(fact, token) for fact, token in zip(some, best, strict=True)]
+        scored = next_logits(lens.twin, prompts_of(lens.twin, [fact.ids for fact in some]))
+        answer = torch.tensor([fact.answer[0] for fact in some], device=scored.device)
+        foils = runner_up(scored, answer).tolist()
+        return [Rivalry(fact, foil) for fact, foil in zip(some, foils, strict=True)]
 
     size = lambda fact: len(fact.ids)  # noqa: E731
     return tuple(in_batches(facts, run, size=size, tokens_at_once=tokens_at_once))
+
+
+def _of_tokens(
+    scored: Float[Tensor, "*runs rows vocabulary"], tokens: Int[Tensor, " rows"]
+) -> Float[Tensor, "*runs rows"]:
+    return scored[..., torch.arange(len(tokens), device=scored.device), tokens]

@@ -17,7 +17,7 @@ from transformers import DynamicCache
 from locscope.engine.blocks import logits, replaced_modules, run_blocks
 from locscope.engine.lens import Edit, Lens, hooked, place, recorded
 from locscope.engine.reading import POSITIONS
-from locscope.engine.resume import last_block
+from locscope.engine.resume import earlier, last_block
 
 Measure = Callable[[Float[Tensor, "rows vocabulary"]], Float[Tensor, " rows"]]
 """From next-token logits of rows (all samples of the first fact, then of the next, and so on, as
@@ -147,7 +147,8 @@ def _climb(
             entering = _with_first(entering, clean.activations[place("resid_pre", block)][:, token])
         hidden = torch.cat([hidden, entering.repeat(joining, 1, 1)])
         going = [cell for cell in cells if cell.first <= block]
-        before = _before(corrupted.cache, block, token, len(going))
+        copies = (len(going), 1, 1, 1)
+        before = earlier(corrupted.cache, token, range(block, block + 1), lambda x: x.repeat(copies))  # noqa: B023
         edits = _restore(clean, kind, token, block, going, len(rows))
         hidden = _through(lens, block, rows.repeat(len(going), 1), hidden, before, edits)
     return hidden[:, -1]
@@ -202,17 +203,3 @@ def _restore(
         return value
 
     return {name: put}
-
-
-def _before(cache: DynamicCache, block: int, token: int, copies: int) -> DynamicCache | None:
-    """Keys and values of the tokens before this one at a block, for so many copies of the rows.
-
-    The model asks the other layers of a cache only for their length.
-    """
-    if token == 0:
-        return None
-    shape = cache.layers[block]
-    keys, values = (part[:, :, :token] for part in (shape.keys, shape.values))
-    own = keys.repeat(copies, 1, 1, 1), values.repeat(copies, 1, 1, 1)
-    other = keys[:1], values[:1]
-    return DynamicCache([own if i == block else other for i in range(len(cache.layers))])

@@ -4,15 +4,16 @@ The attention of the first block is known, so it is not run; of the last block o
 of every row is read, so only that one goes through its query, its output matrix and its MLP.
 """
 
-from typing import final
+from collections.abc import Callable
+from typing import Any, final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from locscope.engine.blocks import replaced_modules, run_blocks
-from locscope.engine.corruption import at_last
+from locscope.engine.prompts import at_last
 from locscope.models.families import PLAIN
 from locscope.models.parts import blocks, family_of
 
@@ -78,6 +79,27 @@ def last_block(model: PreTrainedModel, last: Int[Tensor, " rows"]) -> dict[str, 
     names = [family.mlp, *(family.leaves[part].module for part in ("attn.o", *alone))]
     paths = [_path(model, layer, name) for name in names]
     return {path: _AtLast(model.get_submodule(path), last) for path in paths}
+
+
+def earlier(
+    cache: DynamicCache, token: int, used: range, copied: Callable[[Tensor], Tensor]
+) -> DynamicCache | None:
+    """Keys and values of the tokens before this one, copied row by row for the layers that are
+    used.
+
+    The model asks the other layers of a cache for their length alone; before a first token there
+    is nothing.
+    """
+    if token == 0:
+        return None
+    layers: list[Any] = cache.layers
+    pairs = [(one.keys[:, :, :token], one.values[:, :, :token]) for one in layers]
+    return DynamicCache(
+        [
+            tuple(copied(part) if i in used else part[:1] for part in pair)
+            for i, pair in enumerate(pairs)
+        ]
+    )
 
 
 def _path(model: PreTrainedModel, layer: int, name: str) -> str:

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from locscope.engine.ablation import Visit, prompts_of, visits
+from locscope.engine.ablation import Visit, visits
 from locscope.engine.blocks import run_blocks
 from locscope.engine.facts import Fact
 from locscope.engine.lens import Edit, Lens, hooked, place
 from locscope.engine.memory import in_batches
+from locscope.engine.prompts import prompts_of
 from locscope.errors import unknown
 
 HOW = {
@@ -46,9 +47,9 @@ class Ablation:
         Resampled, a token takes the activation of the other prompt's token at the same position;
         beyond the other's end, that of its last token.
         """
-        own = prompts_of(lens, [fact.ids for fact in facts])
+        own = prompts_of(lens.twin, [fact.ids for fact in facts])
         if self.how == "resample":
-            other = prompts_of(lens, [self.partners[fact.edit] for fact in facts])
+            other = prompts_of(lens.twin, [self.partners[fact.edit] for fact in facts])
             pairs = zip(visits(lens, own, kinds), visits(lens, other, kinds[:1]), strict=True)
             for here, there in pairs:
                 yield here, _aligned(there, kinds[0], own.ids.shape[1])
@@ -117,7 +118,7 @@ def _means(lens: Lens, facts: Sequence[Fact], kind: str, tokens_at_once: int) ->
 
 def _sums(lens: Lens, facts: Sequence[Fact], kind: str) -> dict[str, Tensor]:
     """Of every layer's hook, the sum of its activation over the tokens that are not padding."""
-    prompts = prompts_of(lens, [fact.ids for fact in facts])
+    prompts = prompts_of(lens.twin, [fact.ids for fact in facts])
     tokens = torch.arange(prompts.ids.shape[1], device=prompts.last.device)
     real, sums = tokens[None] <= prompts.last[:, None], dict[str, Tensor]()
 

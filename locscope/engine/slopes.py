@@ -9,32 +9,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.blocks import run_blocks
-from locscope.engine.facts import Fact
+from locscope.engine.blocks import logits, run_blocks
+from locscope.engine.corruption import Contrast, with_noise
 from locscope.engine.lens import Edit, Lens, hooked, place, probed, recorded
-from locscope.engine.metrics import Asked, Rivalry, asked, measured
+from locscope.engine.metrics import Rivals, rivals_of, value_of
+from locscope.engine.prompts import Prompts, at_last, prompts_of
 
 Activations = dict[str, Tensor]
 """By the name of the hook."""
 
 
 @dataclass(frozen=True)
-class Contrast:
-    """A fact beside its corrupted prompt of the same length; the foil of its answer; and noise for
-    the embeddings of its subject, one corrupted run for every sample (zeros for a swap)."""
-
-    fact: Fact
-    ids: tuple[int, ...]
-    foil: int
-    noise: Float[Tensor, "samples span width"]
-
-
-@dataclass(frozen=True)
 class Ends:
     """Both ends of the way from corrupted to clean: the embeddings of every row (all samples of
-    the first fact, then of the next)."""
+    the first fact, then of the next). `prompts` are the corrupted ones."""
 
-    rows: Asked
+    prompts: Prompts
+    rivals: Rivals
     corrupted: Float[Tensor, "rows seq width"]
     clean: Float[Tensor, "rows seq width"]
 
@@ -47,13 +38,15 @@ def ends_of(lens: Lens, contrasts: Sequence[Contrast]) -> Ends:
     """Both ends of facts with equally many samples."""
     samples = len(contrasts[0].noise)
     each = [one for one in contrasts for _ in range(samples)]
-    rivals = [Rivalry(one.fact, one.foil) for one in each]
-    rows = asked(lens, rivals, [one.ids for one in each])
-    corrupted, clean = _embedded(lens, rows), _embedded(lens, asked(lens, rivals))
-    for i, one in enumerate(contrasts):
-        first, stop = one.fact.span
-        corrupted[i * samples : (i + 1) * samples, first:stop] += one.noise.to(corrupted)
-    return Ends(rows, corrupted, clean)
+    facts = [one.fact for one in each]
+    prompts = prompts_of(lens.twin, [one.ids for one in each])
+    clean = prompts_of(lens.twin, [fact.ids for fact in facts])
+    return Ends(
+        prompts,
+        rivals_of(facts, [one.foil for one in each], lens.twin.device),
+        corrupted=with_noise(_embedded(lens, prompts), contrasts),
+        clean=_embedded(lens, clean),
+    )
 
 
 def at_all_layers(lens: Lens, *kinds: str) -> list[str]:
@@ -62,9 +55,9 @@ def at_all_layers(lens: Lens, *kinds: str) -> list[str]:
 
 
 @torch.no_grad()
-def _embedded(lens: Lens, rows: Asked) -> Float[Tensor, "rows seq width"]:
+def _embedded(lens: Lens, prompts: Prompts) -> Float[Tensor, "rows seq width"]:
     with recorded(lens, place("embed")) as seen:
-        run_blocks(lens.twin, rows.ids, stop=0)
+        run_blocks(lens.twin, prompts.ids, stop=0)
     return seen[place("embed")]
 
 
@@ -79,7 +72,7 @@ def _entered(
 def activations(lens: Lens, ends: Ends, share: float, hooks: Sequence[str]) -> Activations:
     """What the hooks see a share of the way from corrupted (0) to clean (1)."""
     with _entered(lens, ends.at(share)), recorded(lens, *hooks) as seen:
-        run_blocks(lens.twin, ends.rows.ids)
+        run_blocks(lens.twin, ends.prompts.ids)
     return dict(seen)
 
 
@@ -124,8 +117,8 @@ def gradients(
         probed(lens, *hooks) as zeros,
         hooked(lens, shutting),
     ):
-        final_states = run_blocks(lens.twin, ends.rows.ids)
-        value = measured(lens, ends.rows, final_states, metric).sum()
+        states = at_last(run_blocks(lens.twin, ends.prompts.ids), ends.prompts.last)
+        value = value_of(metric, logits(lens.twin, states), ends.rivals).sum()
     wanted = [zeros[name] for name in hooks]
     for layer in range(-1, lens.layers if drop else 0):
         valves.shut = layer

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from locscope.engine.blocks import run_blocks
-from locscope.engine.corruption import at_last, padded
 from locscope.engine.lens import Edit, Lens, hooked, place
 from locscope.engine.memory import in_batches
+from locscope.engine.prompts import Prompts, at_last, prompts_of
 from locscope.progress import Progress, stage
 
 HELD = 1 << 26
@@ -45,8 +45,7 @@ def _of_layers(
     tokens_at_once: int,
 ) -> Float[Tensor, "texts layers width"]:
     def run(some: Sequence[tuple[int, ...]]) -> list[Tensor]:
-        ids, last = padded(some, lens.twin.device)
-        return list(_one_batch(lens, kind, ids, last, layers))
+        return list(_one_batch(lens, kind, prompts_of(lens.twin, some), layers))
 
     def done(count: int) -> None:
         for _ in range(count):
@@ -60,21 +59,17 @@ def _of_layers(
 
 @torch.no_grad()
 def _one_batch(
-    lens: Lens,
-    kind: str,
-    ids: Int[Tensor, "batch seq"],
-    last: Int[Tensor, " batch"],
-    layers: range,
+    lens: Lens, kind: str, prompts: Prompts, layers: range
 ) -> Float[Tensor, "batch layers width"]:
     seen: dict[int, Tensor] = {}
 
     def keep(layer: int) -> Edit:
         def edit(value: Tensor) -> None:
-            seen[layer] = at_last(value, last).float().cpu()
+            seen[layer] = at_last(value, prompts.last).float().cpu()
 
         return edit
 
     stop = layers.stop if layers.stop < lens.layers else None
     with hooked(lens, {place(kind, layer): keep(layer) for layer in layers}):
-        run_blocks(lens.twin, ids, stop=stop)
+        run_blocks(lens.twin, prompts.ids, stop=stop)
     return torch.stack([seen[layer] for layer in layers], dim=1)

@@ -4,8 +4,8 @@ Facts are corrupted by a swap of their subject (or by noise); patching goes from
 corrupted, so above zero speaks for the answer. Variants: `attribution` (plain), `integrated` where
 there are steps, `atp-star` (absolute values: a bound, without sign).
 
-A place's score is the sum over all tokens of the prompt: `block` is the residual stream that
-enters it, `attn` and `mlp` what they add to it, `attn.q`, `attn.k`, `attn.v` the heads' sum; token
+A place's score is the sum over all tokens of the prompt: `block` is the residual stream
+behind it, `attn` and `mlp` what they add to it, `attn.q`, `attn.k`, `attn.v` the heads' sum; token
 roles are sums over the role's tokens. A head of `attn` is its output before the output matrix;
 heads of `attn.k` and `attn.v` are key-value heads.
 """
@@ -19,16 +19,20 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from locscope.engine.attribution import Estimates, estimated
-from locscope.engine.corruption import noise_scale, subject_noise, swapped
+from locscope.engine.corruption import (
+    CORRUPTIONS,
+    Contrast,
+    corruption_named,
+    noised,
+    swapped,
+)
 from locscope.engine.facts import ROLES, Fact
 from locscope.engine.metrics import METRICS, metric_named, rivalries
-from locscope.engine.slopes import Contrast, ends_of
-from locscope.errors import unknown
-from locscope.records import ScanScore, TokenMap
+from locscope.engine.slopes import ends_of
+from locscope.records import ScanScore
 from locscope.scans.bench import Findings, ScanBench
 
 TOKENWISE = ("block", "attn", "mlp")
-CORRUPTIONS = {"swap": "a subject of as many tokens", "noise": "noise on the subject"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class Found:
 
 def scan(bench: ScanBench) -> Findings:
     """Mean estimates with intervals; `count` is in facts, the unit that of the metric."""
-    corruption, metric = _corruption(bench), metric_named(bench.options.metric)
+    corruption = corruption_named(bench.options.corruption, "swap")
+    metric = metric_named(bench.options.metric, "logit-diff")
     contrasts = _contrasts(bench, corruption)
     if not contrasts:
         return Findings((), 0, notes=(_none(corruption), *bench.facts.notes))
@@ -65,15 +70,12 @@ def scan(bench: ScanBench) -> Findings:
         len(found),
         settings=_settings(bench, corruption, metric),
         notes=("atp-star has no sign: it bounds the effect", *bench.facts.notes),
-        maps=_maps(bench, found[0]),
+        maps=tuple(
+            bench.token_map(found[0].fact, variant, part, cells)
+            for variant, parts in found[0].cells.items()
+            for part, cells in parts.items()
+        ),
     )
-
-
-def _corruption(bench: ScanBench) -> str:
-    chosen = "swap" if bench.options.corruption == "default" else bench.options.corruption
-    if chosen not in CORRUPTIONS:
-        raise unknown("corruption", chosen, CORRUPTIONS)
-    return chosen
 
 
 def _none(corruption: str) -> str:
@@ -82,28 +84,13 @@ def _none(corruption: str) -> str:
     return "no edit has a partner: another subject of as many tokens that changes the answer"
 
 
-def _contrasts(bench: ScanBench, corruption: str) -> list[Contrast]:
+def _contrasts(bench: ScanBench, corruption: str) -> tuple[Contrast, ...]:
     """The foil is what the model says to the swapped subject, with noise its second choice."""
-    facts, options = bench.facts.with_subject, bench.options
-    if corruption == "noise" and facts:
-        scale = noise_scale(bench.lens, facts, options.noise)
-        width = bench.loaded.info.width
-        return [
-            Contrast(
-                one.fact,
-                one.fact.ids,
-                one.foil,
-                subject_noise(one.fact, width, scale, options, bench.seed),
-            )
-            for one in rivalries(bench.lens, facts, bench.tokens_at_once)
-        ]
-    pairs = swapped(bench.lens, facts, bench.seed, bench.tokens_at_once) if facts else ()
-    spans = [pair.fact.span for pair in pairs]
-    silence = [torch.zeros(1, stop - first, bench.loaded.info.width) for first, stop in spans]
-    return [
-        Contrast(pair.fact, pair.ids, pair.foil, none)
-        for pair, none in zip(pairs, silence, strict=True)
-    ]
+    facts, most = bench.facts.with_subject, bench.tokens_at_once
+    if corruption == "swap":
+        return swapped(bench.lens, facts, bench.seed, most)
+    foils = {one.fact.edit: one.foil for one in rivalries(bench.lens, facts, most)}
+    return noised(bench.lens, facts, foils, bench.options, bench.seed)
 
 
 def _found(bench: ScanBench, some: Sequence[Contrast], metric: str, first: str) -> list[Found]:
@@ -164,20 +151,3 @@ def _settings(bench: ScanBench, corruption: str, metric: str) -> str:
         how = f"{how}, {options.noise:g} standard deviations, {options.samples} samples"
     steps = f", {options.steps} steps from corrupted to clean" if options.steps > 1 else ""
     return f"corruption: {how}; metric: {METRICS[metric]}; clean into corrupted{steps}"
-
-
-def _maps(bench: ScanBench, one: Found) -> tuple[TokenMap, ...]:
-    tokenizer, fact = bench.exam.speaker.tokenizer, one.fact
-    return tuple(
-        TokenMap(
-            edit=fact.edit,
-            variant=variant,
-            part=part,
-            tokens=tuple(str(tokenizer.decode([token])) for token in fact.ids),
-            subject=tuple(range(*fact.span)),
-            answer=str(tokenizer.decode(list(fact.answer))).strip(),
-            values=tuple(tuple(layer) for layer in cells.tolist()),
-        )
-        for variant, parts in one.cells.items()
-        for part, cells in parts.items()
-    )

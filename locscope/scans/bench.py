@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from locscope.engine.exam import Exam
-from locscope.engine.facts import Facts, facts_of
+from locscope.engine.facts import Fact, Facts, facts_of
 from locscope.engine.lens import Lens, lens_of
 from locscope.engine.memory import in_batches
 from locscope.engine.selftest import check_lens
@@ -142,6 +142,21 @@ class ScanBench:
                 values=tuple(columns[:, i].tolist()),
             )
             for i, one in enumerate(intervals)
+        )
+
+    def token_map(
+        self, fact: Fact, variant: str, part: str, cells: Float[Tensor, "layers tokens"]
+    ) -> TokenMap:
+        """A part's values on every token of one fact."""
+        tokenizer = self.loaded.tokenizer
+        return TokenMap(
+            edit=fact.edit,
+            variant=variant,
+            part=part,
+            tokens=tuple(str(tokenizer.decode([token])) for token in fact.ids),
+            subject=tuple(range(*fact.span)),
+            answer=str(tokenizer.decode(list(fact.answer))).strip(),
+            values=tuple(tuple(layer) for layer in cells.tolist()),
         )
 
     @cached_property

@@ -15,26 +15,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.corruption import noise_scale, subject_noise, swapped
+from locscope.engine.corruption import (
+    Contrast,
+    corrupting,
+    corruption_named,
+    noised,
+    swapped,
+)
 from locscope.engine.facts import ROLES, Fact
-from locscope.engine.lens import Edit, place
+from locscope.engine.metrics import Rivals, metric_named, rivals_of, value_of
 from locscope.engine.patching import Kind, Measure, restored, run_clean, run_corrupted
-from locscope.records import ScanScore, TokenMap
+from locscope.records import ScanScore
 from locscope.scans.bench import Findings, ScanBench
 from locscope.scoring.statistics import mean_interval
 
 VARIANT = "indirect effect"
 PAPER_WINDOW, PAPER_LAYERS = 10, 32
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A fact with its corrupted prompt, the foil of its answer and the noise on its embeddings."""
-
-    fact: Fact
-    ids: tuple[int, ...]
-    foil: int
-    noise: Float[Tensor, "samples span width"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,10 @@ def scan(bench: ScanBench) -> Findings:
         len(traces),
         settings=_settings(bench, kinds),
         notes=(_total(bench, traces), *bench.facts.notes),
-        maps=tuple(_map(bench, traces[0], kind, i) for i, kind in enumerate(kinds)),
+        maps=tuple(
+            bench.token_map(traces[0].fact, VARIANT, kind.part, traces[0].effect[i].T)
+            for i, kind in enumerate(kinds)
+        ),
     )
 
 
@@ -89,14 +88,14 @@ def kinds_of(bench: ScanBench) -> tuple[Kind, ...]:
 
 
 def trace(
-    bench: ScanBench, subjects: Sequence[Subject], kinds: Sequence[Kind]
+    bench: ScanBench, subjects: Sequence[Contrast], kinds: Sequence[Kind]
 ) -> tuple[Trace, ...]:
     """Traces facts of one length whose subjects begin at the same token."""
     lens, samples, first = bench.lens, len(subjects[0].noise), subjects[0].fact.span[0]
     device = lens.twin.device
     clean = run_clean(lens, torch.tensor([one.fact.ids for one in subjects], device=device), kinds)
     ids = torch.tensor([one.ids for one in subjects], device=device)
-    corrupted = run_corrupted(lens, ids.repeat_interleave(samples, 0), noise_edit(subjects))
+    corrupted = run_corrupted(lens, ids.repeat_interleave(samples, 0), corrupting(subjects))
     measure = _measure(bench, subjects)
     cells = torch.stack(
         [
@@ -112,59 +111,41 @@ def trace(
     )
 
 
-def _subjects(bench: ScanBench) -> tuple[Subject, ...]:
-    facts, options, width = bench.facts.with_subject, bench.options, bench.loaded.info.width
-    if not facts:
-        return ()
-    # The foil is what a swapped subject makes the model say, also where noise corrupts.
-    if options.corruption == "swap" or options.metric == "logit-diff":
-        pairs = swapped(bench.lens, facts, bench.seed, bench.tokens_at_once)
-    if options.corruption == "swap":
-        silence = [torch.zeros(1, f.span[1] - f.span[0], width) for f in (p.fact for p in pairs)]
-        return tuple(
-            Subject(p.fact, p.ids, p.foil, none) for p, none in zip(pairs, silence, strict=True)
-        )
-    foils = {p.fact.edit: p.foil for p in pairs} if options.metric == "logit-diff" else {}
-    scale = noise_scale(bench.lens, facts, options.noise)
-    return tuple(
-        Subject(
-            fact,
-            fact.ids,
-            foils.get(fact.edit, -1),
-            subject_noise(fact, width, scale, options, bench.seed),
-        )
-        for fact in facts
-        if fact.edit in foils or options.metric != "logit-diff"
-    )
+def _subjects(bench: ScanBench) -> tuple[Contrast, ...]:
+    """The foil is what a swapped subject makes the model say, also where noise corrupts."""
+    facts = bench.facts.with_subject
+    if _corruption(bench) == "noise" and _metric(bench) == "probability":
+        unused = {fact.edit: -1 for fact in facts}
+        return noised(bench.lens, facts, unused, bench.options, bench.seed)
+    swaps = swapped(bench.lens, facts, bench.seed, bench.tokens_at_once)
+    if _corruption(bench) == "swap":
+        return swaps
+    foils = {one.fact.edit: one.foil for one in swaps}
+    return noised(bench.lens, facts, foils, bench.options, bench.seed)
 
 
-def noise_edit(subjects: Sequence[Subject]) -> dict[str, Edit]:
-    """The edit that adds every fact's noise to its subject's embeddings."""
-
-    def add(value: Float[Tensor, "rows seq width"]) -> Float[Tensor, "rows seq width"]:
-        value, samples = value.clone(), len(subjects[0].noise)
-        for i, one in enumerate(subjects):
-            first, stop = one.fact.span
-            value[i * samples : (i + 1) * samples, first:stop] += one.noise.to(value)
-        return value
-
-    return {place("embed"): add}
+def _corruption(bench: ScanBench) -> str:
+    return corruption_named(bench.options.corruption, "noise")
 
 
-def _measure(bench: ScanBench, subjects: Sequence[Subject]) -> Measure:
-    """Probability of the answer's first token, or its logit less that of the foil."""
-    device = bench.lens.twin.device
-    answers = torch.tensor([one.fact.answer[0] for one in subjects], device=device)
-    foils = torch.tensor([one.foil for one in subjects], device=device)
+def _metric(bench: ScanBench) -> str:
+    return metric_named(bench.options.metric, "probability")
+
+
+def _measure(bench: ScanBench, subjects: Sequence[Contrast]) -> Measure:
+    """The metric of rows that are facts (clean), or samples of facts, all again for every cell."""
+    metric, samples = _metric(bench), len(subjects[0].noise)
+
+    def rivals(copies: int) -> Rivals:
+        each = [one for one in subjects for _ in range(copies)]
+        device = bench.lens.twin.device
+        return rivals_of([one.fact for one in each], [one.foil for one in each], device)
+
+    once, sampled = rivals(1), rivals(samples)
 
     def measure(logits: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, " rows"]:
-        # Rows are samples of facts; all facts come again for every cell.
-        samples = 1 if len(logits) == len(answers) else len(subjects[0].noise)
-        times = len(logits) // (samples * len(answers))
-        of_row = [t.repeat_interleave(samples).repeat(times)[:, None] for t in (answers, foils)]
-        if bench.options.metric == "logit-diff":
-            return (logits.gather(1, of_row[0]) - logits.gather(1, of_row[1]))[:, 0]
-        return (logits.gather(1, of_row[0])[:, 0] - logits.logsumexp(-1)).exp()
+        mine = once if len(logits) == len(subjects) else sampled
+        return value_of(metric, logits.unflatten(0, (-1, len(mine.answer))), mine).flatten()
 
     return measure
 
@@ -203,20 +184,7 @@ def _total(bench: ScanBench, traces: Sequence[Trace]) -> str:
 def _settings(bench: ScanBench, kinds: Sequence[Kind]) -> str:
     options = bench.options
     noise = f"noise of {options.noise:g} standard deviations, {options.samples} samples"
-    corruption = "same-length subject swap" if options.corruption == "swap" else noise
-    metric = "logit difference" if options.metric == "logit-diff" else "probability"
+    corruption = "same-length subject swap" if _corruption(bench) == "swap" else noise
+    metric = "logit difference" if _metric(bench) == "logit-diff" else "probability"
     stream = ", ROME's random stream" if options.stream == "rome" else ""
     return f"{corruption}{stream}; {metric}; windows of {kinds[-1].window} layers"
-
-
-def _map(bench: ScanBench, one: Trace, kind: Kind, index: int) -> TokenMap:
-    tokenizer = bench.loaded.tokenizer
-    return TokenMap(
-        edit=one.fact.edit,
-        variant=VARIANT,
-        part=kind.part,
-        tokens=tuple(str(tokenizer.decode([token])) for token in one.fact.ids),
-        subject=tuple(range(*one.fact.span)),
-        answer=str(tokenizer.decode(list(one.fact.answer))).strip(),
-        values=tuple(tuple(row) for row in one.effect[index].T.tolist()),
-    )

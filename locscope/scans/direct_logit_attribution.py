@@ -16,11 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from locscope.engine.blocks import run_blocks
-from locscope.engine.corruption import at_last
 from locscope.engine.heads import head_outputs
 from locscope.engine.lens import Lens, place, recorded
-from locscope.engine.metrics import Asked, Rivalry, asked, rivalries
+from locscope.engine.metrics import Rivalry, Rivals, rivalries, rivals_of
 from locscope.engine.norms import Held, final_norm, held, norm_after_attention
+from locscope.engine.prompts import at_last, prompts_of
 from locscope.scans.bench import Findings, ScanBench
 from locscope.scoring.statistics import mean_interval
 
@@ -73,15 +73,16 @@ def scan(bench: ScanBench) -> Findings:
 def written(bench: ScanBench, some: Sequence[Rivalry]) -> list[Written]:
     """Takes the logit difference of every fact apart."""
     lens, layers = bench.lens, range(bench.lens.layers)
-    rows = asked(lens, some)
+    prompts = prompts_of(lens.twin, [one.fact.ids for one in some])
+    rivals = rivals_of([one.fact for one in some], [one.foil for one in some], lens.twin.device)
     kinds = ("attn_out", "mlp_out", "heads_out", "z")
     names = [place(kind, layer) for kind in kinds for layer in layers]
     ends = [place("resid_pre", 0), place("resid_post", lens.layers - 1)]
     with recorded(lens, *names, *ends) as seen:
-        run_blocks(lens.twin, rows.ids)
-    last = {name: at_last(value, rows.last) for name, value in seen.items()}
+        run_blocks(lens.twin, prompts.ids)
+    last = {name: at_last(value, prompts.last) for name, value in seen.items()}
     norm = held(final_norm(lens.twin), last[ends[1]])
-    towards, bias = _direction(lens, rows)
+    towards, bias = _direction(lens, rivals)
 
     def share(value: Tensor) -> Tensor:
         """(rows, parts): the logits that parts (rows, parts, width) of the stream write."""
@@ -101,15 +102,15 @@ def written(bench: ScanBench, some: Sequence[Rivalry]) -> list[Written]:
 
 
 def _direction(
-    lens: Lens, rows: Asked
+    lens: Lens, rivals: Rivals
 ) -> tuple[Float[Tensor, "rows width"], Float[Tensor, " rows"]]:
     """Unembedding of the answer less that of the foil, and the same of its bias."""
     head: Any = lens.twin.get_output_embeddings()
-    towards = head.weight[rows.answer].float() - head.weight[rows.foil].float()
+    towards = head.weight[rivals.answer].float() - head.weight[rivals.foil].float()
     bias = getattr(head, "bias", None)
     if bias is None:
         return towards, torch.zeros_like(towards[:, 0])
-    return towards, bias[rows.answer].float() - bias[rows.foil].float()
+    return towards, bias[rivals.answer].float() - bias[rivals.foil].float()
 
 
 def _whole(

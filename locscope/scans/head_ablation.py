@@ -13,10 +13,10 @@ from torch import Tensor
 from locscope.engine.ablation import HEAD_KINDS, head_effects
 from locscope.engine.effects import drops
 from locscope.engine.facts import Fact
+from locscope.engine.metrics import METRICS
 from locscope.engine.silencing import HOW, ablation_of
 from locscope.scans.bench import Findings, ScanBench
 
-VARIANTS = ("probability", "logit-diff")
 NOTHING = "no request has an answer (or, resampled, all prompts are the same)"
 
 
@@ -41,7 +41,7 @@ def scan(bench: ScanBench) -> Findings:
     used = [fact.edit for fact in silent.facts]
     scores = [
         score
-        for i, variant in enumerate(VARIANTS)
+        for i, variant in enumerate(METRICS)
         for one in (values[..., i], values[..., i].abs().sum(-1))
         for score in bench.scores(variant, "attn", used, one)
     ]

@@ -17,14 +17,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.blocks import run_blocks
+from locscope.engine.blocks import logits, run_blocks
 from locscope.engine.facts import Fact
 from locscope.engine.lens import place, probed
-from locscope.engine.metrics import Asked, Rivalry, asked, measured, rivalries
+from locscope.engine.metrics import METRICS, Rivalry, rivalries, rivals_of, value_of
+from locscope.engine.prompts import at_last, prompts_of
 from locscope.engine.silencing import HOW, Ablation, ablation_of
 from locscope.scans.bench import Findings, ScanBench
-
-VARIANTS = ("probability", "logit-diff")
 
 
 def scan(bench: ScanBench) -> Findings:
@@ -43,7 +42,7 @@ def scan(bench: ScanBench) -> Findings:
     used = [fact.edit for fact in silent.facts]
     scores = [
         score
-        for variant, of_heads in zip(VARIANTS, torch.stack(found, dim=1), strict=True)
+        for variant, of_heads in zip(METRICS, torch.stack(found, dim=1), strict=True)
         for each in (of_heads, of_heads.abs().sum(2))
         for score in bench.scores(variant, "attn", used, each)
     ]
@@ -52,12 +51,11 @@ def scan(bench: ScanBench) -> Findings:
 
 def _losses(bench: ScanBench, silent: Ablation, some: Sequence[Rivalry]) -> list[Tensor]:
     """For every fact (variants, layers, heads)."""
-    rows, facts = asked(bench.lens, some), [one.fact for one in some]
-    changes = _changes(bench, silent, facts)
+    changes = _changes(bench, silent, [one.fact for one in some])
     # To the head's mean or to another prompt, padding changes too; its gradient is zero.
     found = [
         torch.stack([(changes[i] * slope).sum((1, 3)) for i, slope in enumerate(slopes)], dim=1)
-        for slopes in _slopes(bench, rows)
+        for slopes in _slopes(bench, some)
     ]
     return list(torch.stack(found, dim=1).cpu())
 
@@ -72,14 +70,18 @@ def _changes(
 
 
 def _slopes(
-    bench: ScanBench, rows: Asked
+    bench: ScanBench, some: Sequence[Rivalry]
 ) -> list[list[Float[Tensor, "rows seq heads head_width"]]]:
-    """The gradients of every variant's metric with respect to z, for every layer."""
+    """The gradients of every metric with respect to z, for every layer."""
     lens = bench.lens
+    facts = [one.fact for one in some]
+    prompts = prompts_of(lens.twin, [fact.ids for fact in facts])
+    rivals = rivals_of(facts, [one.foil for one in some], lens.twin.device)
     names = [place("z", layer) for layer in range(lens.layers)]
     with torch.enable_grad(), probed(lens, *names) as zeros:
-        final = run_blocks(lens.twin, rows.ids)
-        values = [measured(lens, rows, final, variant).sum() for variant in VARIANTS]
+        final = at_last(run_blocks(lens.twin, prompts.ids), prompts.last)
+        scored = logits(lens.twin, final)
+        values = [value_of(metric, scored, rivals).sum() for metric in METRICS]
     wanted = [zeros[name] for name in names]
     return [
         [slope.float() for slope in torch.autograd.grad(value, wanted, retain_graph=True)]

@@ -25,6 +25,8 @@ from transformers import DynamicCache
 from locscope.engine.blocks import logits, run_blocks
 from locscope.engine.facts import Fact
 from locscope.engine.lens import Edit, Lens, hooked, place
+from locscope.engine.metrics import log_probability
+from locscope.engine.resume import earlier
 from locscope.models.parts import blocks
 from locscope.scans.bench import Findings, ScanBench
 
@@ -163,31 +165,14 @@ def integrated_gradients(
     scales = torch.arange(1, steps + 1, device=neurons.device).to(neurons) / steps
     points = (neurons[:, None] * scales[:, None]).flatten(0, 1).requires_grad_(True)
     ids, entering = _repeated(run.ids[:, -1:], steps), _repeated(run.entering[layer], steps)
-    cache = _before(run.cache, layer, steps)
+    above = range(layer, lens.layers)
+    cache = earlier(run.cache, run.ids.shape[1] - 1, above, lambda part: _repeated(part, steps))
     with torch.enable_grad(), hooked(lens, {place("neurons", layer): lambda _: points[:, None]}):
         final = run_blocks(lens.twin, ids, layer, entering, cache=cache)
-        chances = logits(lens.twin, final[:, 0]).softmax(-1)
-        wanted = chances.gather(1, _repeated(run.answers, steps)[:, None]).sum()
+        answers = _repeated(run.answers, steps)
+        wanted = log_probability(logits(lens.twin, final[:, 0]), answers).exp().sum()
     (gradient,) = torch.autograd.grad(wanted, points)
     return neurons.float() * gradient.float().view(-1, steps, neurons.shape[1]).mean(1)
-
-
-def _before(cache: DynamicCache, layer: int, steps: int) -> DynamicCache | None:
-    """Keys and values of all tokens but the last, from a layer on, for every step.
-
-    The model asks the layers below for their length alone; a prompt of one token has none.
-    """
-    length = cache.get_seq_length() - 1
-    if length == 0:
-        return None
-    layers: list[Any] = cache.layers
-    pairs = [(one.keys[:, :, :length], one.values[:, :, :length]) for one in layers]
-    return DynamicCache(
-        [
-            tuple(_repeated(part, steps) if i >= layer else part[:1] for part in pair)
-            for i, pair in enumerate(pairs)
-        ]
-    )
 
 
 def _repeated(values: Tensor, steps: int) -> Tensor:

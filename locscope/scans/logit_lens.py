@@ -13,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from locscope.engine.blocks import logits, run_blocks
-from locscope.engine.corruption import at_last, padded
 from locscope.engine.facts import Fact
 from locscope.engine.lens import place, recorded
+from locscope.engine.metrics import log_probability
 from locscope.engine.norms import final_norm
+from locscope.engine.prompts import at_last, prompts_of
 from locscope.scans.bench import Findings, ScanBench
 
 
@@ -47,13 +48,13 @@ def levels(bench: ScanBench, facts: Sequence[Fact]) -> Float[Tensor, "facts stat
     """Log-probability of the answer of the embedding, then behind every block."""
     lens = bench.lens
     names = [place("resid_pre", 0), *(place("resid_post", n) for n in range(lens.layers))]
-    ids, last = padded([fact.ids for fact in facts], lens.twin.device)
-    answer = torch.tensor([fact.answer[0] for fact in facts], device=ids.device)
+    prompts = prompts_of(lens.twin, [fact.ids for fact in facts])
+    answer = torch.tensor([fact.answer[0] for fact in facts], device=prompts.ids.device)
     with recorded(lens, *names) as seen:
-        run_blocks(lens.twin, ids)
+        run_blocks(lens.twin, prompts.ids)
     norm, found = final_norm(lens.twin), []
     # State after state: logits of all of them at once would not fit.
     for name in names:
-        scored = logits(lens.twin, norm(at_last(seen[name], last)))
-        found.append(scored.log_softmax(-1).gather(1, answer[:, None])[:, 0])
+        scored = logits(lens.twin, norm(at_last(seen[name], prompts.last)))
+        found.append(log_probability(scored, answer))
     return torch.stack(found, dim=1).cpu()

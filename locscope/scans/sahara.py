@@ -13,18 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.ablation import (
-    HEAD_KINDS,
-    Prompts,
-    attending_evenly,
-    prompts_of,
-    visit,
-    without_each_head,
-)
-from locscope.engine.blocks import run_blocks
-from locscope.engine.corruption import at_last
+from locscope.engine.ablation import HEAD_KINDS, attending_evenly, visit, without_each_head
 from locscope.engine.facts import Fact
 from locscope.engine.lens import Edit, place
+from locscope.engine.prompts import Prompts, final_states, prompts_of
 from locscope.progress import track
 from locscope.records import ScanScore
 from locscope.scans.bench import Findings, ScanBench
@@ -132,7 +124,7 @@ def _through(
     edits = _evenly(group)
 
     def run(some: Sequence[_Request]) -> list[_Passed]:
-        prompts = prompts_of(lens, [one.ids for one in some])
+        prompts = prompts_of(lens.twin, [one.ids for one in some])
         here = visit(lens, prompts, layer, _streams(prompts, some), HEAD_KINDS, edits)
         even = attending_evenly(lens, here)
         states = without_each_head(model, lens, here, even, bench.tokens_at_once, edits).cpu()
@@ -169,12 +161,10 @@ def _streams(prompts: Prompts, some: Sequence[_Request]) -> Float[Tensor, "batch
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(prompts.ids.device)
 
 
-@torch.no_grad()
 def _final_states(bench: ScanBench, facts: Sequence[Fact]) -> Float[Tensor, "requests width"]:
     def run(some: Sequence[Fact]) -> list[Tensor]:
-        prompts = prompts_of(bench.lens, [fact.ids for fact in some])
-        final = run_blocks(bench.loaded.model, prompts.ids)
-        return list(at_last(final, prompts.last).cpu())
+        model = bench.loaded.model
+        return list(final_states(model, prompts_of(model, [fact.ids for fact in some])).cpu())
 
     size = lambda fact: len(fact.ids)  # noqa: E731
     return torch.stack(bench.batched("", facts, run, size))

@@ -10,17 +10,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from locscope.engine.ablation import (
-    HEAD_KINDS,
-    Visit,
-    attending_evenly,
-    head_effects,
-    prompts_of,
-    visits,
-)
+from locscope.engine.ablation import HEAD_KINDS, Visit, attending_evenly, head_effects, visits
 from locscope.engine.effects import divergence
 from locscope.engine.facts import Fact
 from locscope.engine.lens import Lens
+from locscope.engine.prompts import prompts_of
 from locscope.scans.bench import Findings, ScanBench
 
 VARIANTS = ("undifferentiated", "scaling")
@@ -57,6 +51,6 @@ def scan(bench: ScanBench) -> Findings:
 
 
 def _ways(lens: Lens, facts: Sequence[Fact]) -> Iterator[tuple[Visit, list[Tensor]]]:
-    prompts = prompts_of(lens, [fact.ids for fact in facts])
+    prompts = prompts_of(lens.twin, [fact.ids for fact in facts])
     for here in visits(lens, prompts, HEAD_KINDS):
         yield here, [attending_evenly(lens, here), SCALE * here.seen["z"]]

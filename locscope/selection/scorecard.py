@@ -26,7 +26,8 @@ def scorecard(scans: Sequence[ScanResult], trials: Sequence[TrialRecord], seed: 
         for variant in scan.variants
     }
     rankings["depth", "later is better"] = {place: float(place[0]) for place in outcome}
-    rankings["random", "uniform"] = {place: float(rng.random()) for place in outcome}
+    null = {place: float(rng.random()) for place in outcome}
+    rankings.setdefault(("random", "uniform"), null)
     verdicts = [_verdict(name, scores, outcome, rng) for name, scores in rankings.items()]
     return Scorecard("score at the starting rate, on S", tuple(verdicts))
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from scan_worlds import SCAN_EDITS, scan_bench
 
-from locscope.engine.corruption import swapped, top_tokens
+from locscope.engine.corruption import swapped
+from locscope.engine.prompts import top_tokens
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gptneox"])
@@ -28,7 +29,9 @@ def test_a_swap_keeps_the_length_and_changes_the_answer(family):
 def test_the_seed_alone_decides_the_partner():
     bench = scan_bench("llama")
     facts = bench.facts.with_subject
-    assert swapped(bench.lens, facts, 3) == swapped(bench.lens, facts, 3, tokens_at_once=1)
+    whole, single = (swapped(bench.lens, facts, 3, tokens_at_once=n) for n in (16384, 1))
+    assert whole
+    assert [(one.ids, one.foil) for one in whole] == [(one.ids, one.foil) for one in single]
 
 
 def test_top_tokens_do_not_see_the_padding():
@@ -36,4 +39,4 @@ def test_top_tokens_do_not_see_the_padding():
     prompts = [fact.ids for fact in bench.facts.all]
     with torch.no_grad():
         alone = [int(bench.loaded.model(torch.tensor([p])).logits[0, -1].argmax()) for p in prompts]
-    assert top_tokens(bench.lens, prompts) == alone
+    assert top_tokens(bench.lens.twin, prompts) == alone

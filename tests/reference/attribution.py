@@ -88,6 +88,7 @@ def _module(model, kind, layer):
     gemma = model.config.model_type.startswith(("gemma2", "gemma3"))
     paths = {
         "resid_pre": "",
+        "resid_post": "",
         "attn_out": "post_attention_layernorm" if gemma else family.attention,
         "mlp_out": "post_feedforward_layernorm" if gemma else family.mlp,
         "z": family.leaves["attn.o"].module,
@@ -105,7 +106,7 @@ def _heads(model, kind):
 def _changed(model, kind, whole, change):
     """`whole` with the part that is the activation changed; it comes as (1, tokens, features) or
     (1, tokens, heads, features)."""
-    if kind in ("resid_pre", "attn_out", "mlp_out"):
+    if kind in ("resid_pre", "resid_post", "attn_out", "mlp_out"):
         return change(whole)
     heads = _heads(model, kind)
     layout = family_of(model).leaves["attn.q"].layout if kind in "qkv" else ""
@@ -254,7 +255,7 @@ def atp_star(model: PreTrainedModel, case: Case, kind: str, layer: int) -> Tenso
     if kind not in ("q", "k"):
         passes = [attribution(model, case, kind, layer, drop) for drop in range(layers)]
         mean = torch.stack(passes).abs().mean(0)
-        return mean if kind == "resid_pre" else mean * layers / (layers - 1)
+        return mean if kind == "resid_post" else mean * layers / (layers - 1)
     clean, own = (activation(model, p, kind, layer) for p in (case.clean, case.corrupted))
     slopes = [pattern_gradient(model, case, layer, drop) for drop in range(layers)]
     before = pattern(model, case.corrupted, layer, kind, 0, 0, own[0, 0])

@@ -272,7 +272,7 @@ def test_the_terminal_shows_the_best_of_every_variant_and_the_notes():
     assert "L2.block 0.400, L4.mlp 0.400" in said
     assert said.count("Head ablation") == 1
     assert "resample" not in said
-    assert "Probe: the model knows none of the old answers" in said
+    assert "probe: the model knows none of the old answers" in said
     assert "0 of 40" in said
     assert "Scans of demo on demo" in shown(terminal_summary(scans.scan_run()))
 

@@ -11,9 +11,10 @@ from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import frozen, same, snapshot
 
 from locscope.engine.attribution import COMPONENTS, estimated
+from locscope.engine.corruption import Contrast
 from locscope.engine.facts import ROLES, Fact
 from locscope.engine.lens import lens_of
-from locscope.engine.slopes import Contrast, ends_of
+from locscope.engine.slopes import ends_of
 from locscope.errors import UsageError
 from locscope.records import ScanOptions
 from locscope.scans.run import run_scan

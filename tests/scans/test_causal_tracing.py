@@ -7,6 +7,7 @@ import pytest
 import torch
 from reference.causal_tracing import trace_cell, window_of
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
+from transformer_lens import patching
 
 from locscope.engine.patching import Kind, cells_of
 from locscope.models.parts import blocks
@@ -65,6 +66,34 @@ def test_every_cell_of_one_fact_also_those_that_are_not_computed():
         for layer in range(4):
             slow = cell(bench, one, [("block", layer, token)])
             assert float(fast.restored[0, token, layer]) == pytest.approx(slow, abs=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_equals_transformerlens_patching(family):
+    """Its `patching` module on the swapped prompt, one forward per cell of one fact."""
+    options = ScanOptions(corruption="swap", window=1)
+    bench = scan_bench(family, options=options, num_hidden_layers=4)
+    one, fast = traces_of(bench)[0]
+    answer, bridge = one.fact.answer[0], bench.lens.bridge
+
+    def metric(logits):
+        return logits[0, -1].softmax(-1)[answer]
+
+    with torch.no_grad():
+        _, clean = bridge.run_with_cache(torch.tensor([one.fact.ids]))
+        theirs = [
+            patch(bridge, torch.tensor([one.ids]), clean, metric)
+            for patch in (
+                patching.get_act_patch_resid_pre,
+                patching.get_act_patch_mlp_out,
+                patching.get_act_patch_attn_out,
+            )
+        ]
+    found = fast.restored.transpose(1, 2)
+    # The stream that enters a block is the state behind the one below it.
+    assert torch.allclose(found[0, :-1], theirs[0][1:], atol=1e-6)
+    assert torch.allclose(found[1], theirs[1], atol=1e-6)
+    assert torch.allclose(found[2], theirs[2], atol=1e-6)
 
 
 def test_romes_random_stream():

@@ -8,19 +8,15 @@ from reference.ablation import drops, head_replaced, head_width, say, z_of
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
-from locscope.engine.ablation import (
-    HEAD_KINDS,
-    head_effects,
-    prompts_of,
-    visits,
-    without_each_head,
-)
+from locscope.engine.ablation import HEAD_KINDS, head_effects, visits, without_each_head
 from locscope.engine.effects import drops as fast_drops
 from locscope.engine.facts import Fact, Facts
+from locscope.engine.metrics import METRICS
+from locscope.engine.prompts import prompts_of
 from locscope.engine.silencing import ablation_of
 from locscope.errors import UsageError
 from locscope.records import ScanOptions
-from locscope.scans.head_ablation import VARIANTS, scan
+from locscope.scans.head_ablation import scan
 
 HOWS = ("zero", "mean", "resample")
 SIDES = ("left", "right", "none")
@@ -81,7 +77,7 @@ def test_heads_lose_what_the_plain_model_loses(family, how):
                 value = replacement(bench, how, fact, layer, columns)
                 with head_replaced(model, layer, head, value, side):
                     lost.append(drops(before, say(model, fact.ids, side), fact.answer[0]))
-            for i, variant in enumerate(VARIANTS):
+            for i, variant in enumerate(METRICS):
                 for head in range(4):
                     value = scores[variant, layer, head].values[row]
                     assert value == pytest.approx(lost[head][i], abs=1e-5)
@@ -127,7 +123,7 @@ def test_the_model_is_left_as_it_was():
 def test_putting_back_a_heads_own_output_changes_nothing():
     bench = bench_of("gptneox")
     facts = bench.facts.all
-    prompts = prompts_of(bench.lens, [fact.ids for fact in facts])
+    prompts = prompts_of(bench.lens.twin, [fact.ids for fact in facts])
     ways = ((v, [v.seen["z"]]) for v in visits(bench.lens, prompts, HEAD_KINDS))
     lost = head_effects(bench.loaded.model, bench.lens, facts, ways, fast_drops, 16384)
     assert lost.shape == (len(facts), 3, 4, 2)
@@ -137,7 +133,7 @@ def test_putting_back_a_heads_own_output_changes_nothing():
 def test_edits_that_hold_in_other_layers_run_on_the_twin_with_the_same_result():
     """A hook that changes nothing sends the rows through the twin's own attention."""
     bench = bench_of("gemma2")
-    prompts = prompts_of(bench.lens, [fact.ids for fact in bench.facts.all])
+    prompts = prompts_of(bench.lens.twin, [fact.ids for fact in bench.facts.all])
     nothing = {"blocks.3.attn.hook_q": lambda value: None}
     for here in visits(bench.lens, prompts, HEAD_KINDS):
         zeros = torch.zeros_like(here.seen["z"])
@@ -153,7 +149,7 @@ def test_nothing_is_computed_that_no_answer_needs():
     alone."""
     bench = bench_of("qwen2")
     facts, model = bench.facts.all, bench.loaded.model
-    prompts = prompts_of(bench.lens, [fact.ids for fact in facts])
+    prompts = prompts_of(bench.lens.twin, [fact.ids for fact in facts])
     here = next(visits(bench.lens, prompts, HEAD_KINDS))
     names = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.o_proj", "mlp")
     counts = {(layer, name): 0 for layer in range(3) for name in names}

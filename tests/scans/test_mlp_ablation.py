@@ -10,7 +10,7 @@ from worlds import same, snapshot
 from locscope.engine.facts import Facts
 from locscope.engine.silencing import ablation_of
 from locscope.records import ScanOptions
-from locscope.scans.mlp_ablation import VARIANTS, scan
+from locscope.scans.mlp_ablation import scan
 
 HOWS = ("zero", "mean", "resample")
 SIDES = ("left", "right", "none")
@@ -59,7 +59,7 @@ def test_mlps_lose_what_the_plain_model_loses(family, how):
         for layer in range(bench.loaded.info.layers):
             with mlp_replaced(model, layer, replacement(bench, how, fact, layer), side):
                 lost = drops(before, say(model, fact.ids, side), fact.answer[0])
-            for variant, value in zip(VARIANTS, lost, strict=True):
+            for variant, value in zip(METRICS, lost, strict=True):
                 assert scores[variant, layer].values[row] == pytest.approx(value, abs=1e-5)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scan_worlds import SCAN_EDITS, scan_bench
 from worlds import same, snapshot
 
@@ -89,6 +90,14 @@ def test_the_batch_decides_nothing(name):
     for one, other in zip(whole.scores, small.scores, strict=True):
         close = pytest.approx(one.score, abs=1e-5, rel=1e-4, nan_ok=True)
         assert other.score == close, place_of(one)
+
+
+@EVERY
+def test_it_runs_in_half_precision(name):
+    result = run_scan(name, scan_bench("llama", options=OPTIONS, dtype=torch.bfloat16))
+    assert result.usable or name in MAY_BE_UNUSABLE
+    for variant in result.variants:
+        assert any(not isnan(score.score) for score in result.of_places(variant).values())
 
 
 def place_of(score):

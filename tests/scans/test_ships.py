@@ -8,10 +8,11 @@ from reference.ablation import angle, divergence, even_heads, head_replaced, say
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
-from locscope.engine.ablation import attending_evenly, prompts_of, visits
+from locscope.engine.ablation import attending_evenly, visits
 from locscope.engine.blocks import run_blocks
 from locscope.engine.facts import Facts
 from locscope.engine.lens import hooked, place, recorded
+from locscope.engine.prompts import prompts_of
 from locscope.scans import sahara, ships
 from locscope.scans.sahara import GROUP, leading, turned
 
@@ -31,7 +32,7 @@ def test_a_head_without_a_query_attends_evenly_to_all_that_its_mask_allows(famil
     bench = scan_bench("llama", EDITS, attention_bias=True) if family == "llama" else world(family)
     lens, prompt = bench.lens, bench.facts.all[0].ids
     config = bench.loaded.model.config
-    prompts = prompts_of(lens, [prompt])
+    prompts = prompts_of(lens.twin, [prompt])
     windows = [getattr(config, "sliding_window", None) if f else None for f in _sliding(config)]
     assert any(windows) == (family in ("mistral", "gemma2", "gemma3"))
     for here, window in zip(visits(lens, prompts, ("v", "z")), windows, strict=True):
