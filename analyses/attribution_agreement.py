@@ -4,8 +4,9 @@
 
 The bundled model on its own facts, and two models of random weights (one of GPT-2's kind, one with
 grouped queries) on random prompts. Exact: one clean activation put into the corrupted run, at every
-(layer, token) for the residual stream, attention and MLP; for heads, queries and keys at all tokens
-of every (layer, head) at once. Tokens before the subject, where nothing differs, are left out.
+(layer, token) for the stream behind a block, attention and MLP (causal tracing does it); for heads,
+queries and keys at all tokens of every (layer, head) at once. Tokens before the subject, where
+nothing differs, are left out.
 """
 
 import argparse
@@ -20,13 +21,14 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from locscope.engine.attribution import COMPONENTS, estimated
-from locscope.engine.blocks import run_blocks
-from locscope.engine.corruption import swapped
+from locscope.engine.blocks import logits, run_blocks
+from locscope.engine.corruption import Contrast, swapped
 from locscope.engine.exam import Material, prepare
 from locscope.engine.facts import Fact
 from locscope.engine.lens import Lens, hooked, lens_of, place, recorded
-from locscope.engine.metrics import Asked, measured
-from locscope.engine.slopes import Contrast, ends_of
+from locscope.engine.metrics import value_of
+from locscope.engine.patching import Corrupted, Kind, restored, run_clean, run_corrupted
+from locscope.engine.slopes import at_all_layers, ends_of
 from locscope.engine.trunk import Trunk
 from locscope.progress import Silent
 from locscope.scans.bench import ScanBench
@@ -65,9 +67,7 @@ def main() -> None:
     """Compares on all models and writes the report."""
     args = _parse()
     bench = _demo(args.limit)
-    pairs = swapped(bench.lens, bench.facts.with_subject, bench.seed)
-    silence = [torch.zeros(1, p.fact.span[1] - p.fact.span[0], 128) for p in pairs]
-    contrasts = [Contrast(p.fact, p.ids, p.foil, s) for p, s in zip(pairs, silence, strict=True)]
+    contrasts = swapped(bench.lens, bench.facts.with_subject, bench.seed)
     found = [agreement("bundled model", bench.lens, contrasts)]
     for name, family in RANDOM.items():
         lens = lens_of(_random(family))
@@ -162,42 +162,48 @@ def _pooled(rows: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> Pairs:
 @torch.no_grad()
 def exact(lens: Lens, one: Contrast) -> dict[str, Tensor]:
     """By component, what each patch adds to the metric: (layers, tokens) or (layers, heads)."""
-    rows = ends_of(lens, [one]).rows
-    kinds = {part: COMPONENTS[part] for part in TOKENWISE + HEADWISE}
-    names = [place(kind, layer) for kind in kinds.values() for layer in range(lens.layers)]
-    with recorded(lens, *names) as clean:
-        run_blocks(lens.twin, torch.tensor([one.fact.ids]))
+    rivals = ends_of(lens, [one]).rivals
+    kinds = [Kind("block", "resid_pre"), Kind("mlp", "mlp_out"), Kind("attn", "attn_out")]
+    clean = run_clean(lens, torch.tensor([one.fact.ids]), kinds)
+    corrupted = run_corrupted(lens, torch.tensor([one.ids]), {})
+
+    def measure(scored: Tensor) -> Tensor:
+        return value_of("logit-diff", scored[:, None], rivals)[:, 0]
+
+    found = {}
+    for kind in kinds:
+        cells = restored(lens, clean, corrupted, kind, one.fact.span[0], measure, 16384)
+        found[kind.part] = cells[0].T - measure(corrupted.logits)
+    names = at_all_layers(lens, *(COMPONENTS[part] for part in HEADWISE))
     with recorded(lens, *names) as seen:
-        floor = measured(lens, rows, run_blocks(lens.twin, rows.ids), "logit-diff")
-    return {
-        part: torch.stack(
-            [
-                _patched(lens, rows, seen[place("resid_pre", n)], place(kind, n), n, clean) - floor
-                for n in range(lens.layers)
-            ]
-        )
-        for part, kind in kinds.items()
-    }
+        run_blocks(lens.twin, torch.tensor([one.fact.ids]))
+    for part in HEADWISE:
+        each = [
+            measure(_with_heads(lens, corrupted, layer, place(COMPONENTS[part], layer), seen))
+            for layer in range(lens.layers)
+        ]
+        found[part] = torch.stack(each) - measure(corrupted.logits)
+    return found
 
 
-def _patched(
-    lens: Lens, rows: Asked, entering: Tensor, name: str, layer: int, clean: dict[str, Tensor]
+def _with_heads(
+    lens: Lens, corrupted: Corrupted, layer: int, name: str, clean: dict[str, Tensor]
 ) -> Tensor:
-    """The metric, resumed at a layer, with each token (or each head at all tokens) patched."""
-    axis = 1 if clean[name].dim() == 3 else 2
-    copies = clean[name].shape[axis]
+    """The logits (heads, vocabulary), resumed at a layer, with each head patched at all tokens."""
+    copies = clean[name].shape[2]
 
     def put(value: Tensor) -> Tensor:
         value = value.clone()
-        for i in range(copies):
-            value[i].select(axis - 1, i).copy_(clean[name][0].select(axis - 1, i))
+        for head in range(copies):
+            value[head, :, head] = clean[name][0, :, head]
         return value
 
-    many = Asked(*(x.expand(copies, *x.shape[1:]) for x in vars(rows).values()))
+    ids, entering = corrupted.ids, corrupted.entering[layer]
     with hooked(lens, {name: put}):
-        hidden = entering.expand(copies, -1, -1)
-        final = run_blocks(lens.twin, many.ids, layer, hidden)
-    return measured(lens, many, final, "logit-diff")
+        final = run_blocks(
+            lens.twin, ids.expand(copies, -1), layer, entering.expand(copies, -1, -1)
+        )
+    return logits(lens.twin, final[:, -1])
 
 
 def _ablations(bench: ScanBench) -> dict[str, tuple[float, float, int]]:
@@ -226,7 +232,8 @@ def _report(
         "Spearman's rank correlation over all cells of all facts; metric logit difference, clean",
         "into corrupted (subject swap). `atp-star` has no sign, so magnitudes are compared for it,",
         f"and for the others beside it; `integrated` has {STEPS} steps. Heads are patched at all",
-        "tokens at once.",
+        "tokens at once; `block` is the stream behind a block. In the last layer only the last",
+        "token is read, so that its other cells are zero in both.",
         "`python -m analyses.attribution_agreement`",
         "",
         "| model | component | cells | attribution | integrated | abs attribution | "

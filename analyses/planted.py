@@ -6,7 +6,7 @@ Facts about invented subjects are tuned into the bundled model at one location, 
 the planted model alone, and is judged by the rank that it gives to the planted layer. Results are
 kept in `--keep`, one file a plant: a later run only adds the scans that are missing there.
 `--plants 6 --scans random,weight-gradient` is a short run; `--fresh` forgets what was kept, and
-`--again probe` what that scan said. All of it takes 10 to 20 minutes on one core.
+`--again probe` what that scan said. All of it takes about ten minutes on one core.
 """
 
 import argparse

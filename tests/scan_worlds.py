@@ -1,6 +1,8 @@
-"""A tiny model with edits that have subjects, and a bench over it: what tests of scans start from."""
+"""A tiny model with edits that have subjects, and a bench over it: the start of tests of scans."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 
 import torch
 from families import tiny
@@ -63,3 +65,17 @@ def scan_bench(
         Silent(),
         options or ScanOptions(),
     )
+
+
+@cache
+def _world(family: str) -> ScanBench:
+    return scan_bench(family)
+
+
+def shared_bench(family: str, options: ScanOptions | None = None) -> ScanBench:
+    """A bench over all edits whose model, twin and facts are made once for all tests, which must
+    leave them as they are."""
+    one = _world(family)
+    bench = replace(one, options=options or ScanOptions())
+    bench.__dict__.update(lens=one.lens, facts=one.facts)
+    return bench

@@ -26,9 +26,8 @@ def written(good: Sequence[Kept], lost: Sequence[Plant], bare: Bare, names: Sequ
     """The whole report as Markdown."""
     found = sorted(summaries(verdicts_of(good, bare, names)), key=lambda one: one.mean.value)
     peaks = _peaks(good, bare, names)
-    lines = [*HEAD, "", *_plants(good, lost), "", *_positive(good), "", *_negative(good)]
-    lines += _misled(found, peaks)
-    lines += ["", *spoken(found), "", *TABLE]
+    lines = [*HEAD, "", *spoken(found), "", *_plants(good, lost), "", *_positive(good), ""]
+    lines += [*_negative(good), *_misled(found, peaks), "", *TABLE]
     lines += [summary_line(one, peaks[one.scan, one.variant]) for one in found]
     lines += ["", *_costs(good, names)]
     return "\n".join(lines) + "\n"

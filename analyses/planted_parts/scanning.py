@@ -10,8 +10,9 @@ from locscope.engine.trunk import Trunk
 from locscope.models.load import Loaded
 from locscope.progress import Silent
 from locscope.records import Edit, ScanOptions, ScanResult
-from locscope.scans import SCANS, run_scan
+from locscope.scans import SCANS
 from locscope.scans.bench import ScanBench
+from locscope.scans.run import run_scan
 from locscope.verbs.session import speaker_of
 
 OPTIONS = ScanOptions(samples=3)

@@ -43,7 +43,8 @@ TABLE = (
     "| scan | variant | judged on | plants | recall at 1 | recall at 3 | mean rank | mlp, attn "
     "| before | lifted | rise | of 20 | two | peak | first, mostly |",
     "|---" * 15 + "|",
-    "| chance | | | | 0.10 | 0.30 | 5.5 | 5.5, 5.5 | 5.5 | 0 | 0.10, 5.5 | 0.05 | | | |",
+    "| chance | | | | 0.10 | 0.30 | 5.5 | 5.5, 5.5 | 5.5 | 0 | 0.10, 5.5 | 0.05 "
+    "| 0.2 / 0.07 of all | | |",
 )
 
 
@@ -51,11 +52,12 @@ def verdict(one: Summary) -> str:
     """`finds`, `near`, `leans`, `away` or `fails`, by the intervals against chance.
 
     To find means recall at 1 of at least a half, near recall at 3 of at least four fifths; all but
-    `fails` exclude chance, and the rank of the same layers before planting.
+    `fails` exclude chance, and the rank of the same layers before planting, where that is known.
     """
-    if one.mean.low > CHANCE and one.gained.high < 0:
+    known = not isnan(one.gained.value)
+    if one.mean.low > CHANCE and (one.gained.high < 0 or not known):
         return "away"
-    if not (one.mean.high < CHANCE and one.gained.low > 0):
+    if not (one.mean.high < CHANCE and (one.gained.low > 0 or not known)):
         return "fails"
     if one.first.value >= 0.5 and one.first.low > 1 / LAYERS:
         return "finds"
@@ -73,7 +75,9 @@ CLAIMS = (
     "`depth-rule`, `dropout-kl`, `stealth-dimension` and `step-forecast` do not claim to find "
     "where a fact is: they rank places by what editing there may cost or gain. Not to find it says "
     "nothing against them there, and to find it nothing for them. `probe` can only learn an answer "
-    "that several subjects share; which of the invented subjects has it follows from nothing.",
+    "that several subjects share; which of the invented subjects has it follows from nothing, and "
+    "before planting it had no classes to learn. `dropout-kl` recommends places that the model "
+    "does not lean on, and points away from plants because it leans on them.",
     "",
     "A favourite that comes first whatever was planted (column `first, mostly`) is why many scans "
     "have the plant among the first three and not first: the whole model leans on that layer, "

@@ -16,11 +16,11 @@ from transformers import PreTrainedModel
 
 from locscope.engine.blocks import replaced_modules
 from locscope.engine.loss import answer_losses
-from locscope.engine.memory import in_batches
+from locscope.engine.memory import in_stage
 from locscope.engine.trunk import Budget, Trunk
 from locscope.locations import Location
 from locscope.models.parts import Slice, blocks, pieces, slices
-from locscope.progress import Progress, stage
+from locscope.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -100,18 +100,11 @@ def mean_gradient(
             sums[key] += gradient
         return some
 
-    def done(count: int) -> None:
-        for _ in range(count):
-            progress.advance()
+    def size(row: int) -> int:
+        return int(trunk.sheet.lengths[row])
 
-    with asking(weights), stage(progress, name, len(rows)):
-        in_batches(
-            rows,
-            add,
-            size=lambda row: int(trunk.sheet.lengths[row]),
-            tokens_at_once=trunk.tokens_at_once,
-            done=done,
-        )
+    with asking(weights):
+        in_stage(progress, name, rows, add, size=size, tokens_at_once=trunk.tokens_at_once)
     return {key: total.div_(max(1, len(rows))) for key, total in sums.items()}
 
 

@@ -1,12 +1,14 @@
 """Batches that fit: sized by tokens, halved where memory ends; the results do not depend on it."""
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 import torch
 from transformers import PreTrainedModel
 
 from locscope.errors import OutOfMemory
+from locscope.progress import Progress, stage
 
 KEPT = 8
 LEAST_TOKENS, MOST_TOKENS = 64, 16384
@@ -53,6 +55,28 @@ def in_batches(
         found.update(zip(rows, results, strict=True))
         done(len(rows))
     return [found[row] for row in range(len(items))]
+
+
+def in_stage(
+    progress: Progress,
+    name: str,
+    items: Sequence[Item],
+    run: Callable[[Sequence[Item]], Sequence[Result]],
+    *,
+    size: Callable[[Item], int],
+    tokens_at_once: int,
+    alike: Callable[[Item], Hashable] = lambda _: None,
+) -> list[Result]:
+    """`in_batches`, shown as a stage that goes on with every item; without a name not shown."""
+
+    def done(count: int) -> None:
+        for _ in range(count if name else 0):
+            progress.advance()
+
+    with stage(progress, name, len(items)) if name else nullcontext():
+        return in_batches(
+            items, run, size=size, tokens_at_once=tokens_at_once, alike=alike, done=done
+        )
 
 
 def tokens_that_fit(model: PreTrainedModel, device_bytes: int) -> int:

@@ -147,8 +147,7 @@ def _climb(
             entering = _with_first(entering, clean.activations[place("resid_pre", block)][:, token])
         hidden = torch.cat([hidden, entering.repeat(joining, 1, 1)])
         going = [cell for cell in cells if cell.first <= block]
-        copies = (len(going), 1, 1, 1)
-        before = earlier(corrupted.cache, token, range(block, block + 1), lambda x: x.repeat(copies))  # noqa: B023
+        before = _before(corrupted.cache, block, token, len(going))
         edits = _restore(clean, kind, token, block, going, len(rows))
         hidden = _through(lens, block, rows.repeat(len(going), 1), hidden, before, edits)
     return hidden[:, -1]
@@ -203,3 +202,9 @@ def _restore(
         return value
 
     return {name: put}
+
+
+def _before(cache: DynamicCache, block: int, token: int, copies: int) -> DynamicCache | None:
+    """Keys and values of the tokens before this one at a block, for so many copies of the rows."""
+    used = range(block, block + 1)
+    return earlier(cache, token, used, lambda part: part.repeat(copies, 1, 1, 1))

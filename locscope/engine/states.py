@@ -8,9 +8,9 @@ from torch import Tensor
 
 from locscope.engine.blocks import run_blocks
 from locscope.engine.lens import Edit, Lens, hooked, place
-from locscope.engine.memory import in_batches
+from locscope.engine.memory import in_stage
 from locscope.engine.prompts import Prompts, at_last, prompts_of
-from locscope.progress import Progress, stage
+from locscope.progress import Progress
 
 HELD = 1 << 26
 """Numbers held on the CPU at a time (256 MB): where all layers are more, the model runs again."""
@@ -47,14 +47,10 @@ def _of_layers(
     def run(some: Sequence[tuple[int, ...]]) -> list[Tensor]:
         return list(_one_batch(lens, kind, prompts_of(lens.twin, some), layers))
 
-    def done(count: int) -> None:
-        for _ in range(count):
-            progress.advance()
-
     name = f"states of layers {layers[0]} to {layers[-1]}"
-    with stage(progress, name, len(texts)):
-        found = in_batches(texts, run, size=len, tokens_at_once=tokens_at_once, done=done)
-    return torch.stack(found)
+    return torch.stack(
+        in_stage(progress, name, texts, run, size=len, tokens_at_once=tokens_at_once)
+    )
 
 
 @torch.no_grad()

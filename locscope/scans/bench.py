@@ -1,7 +1,6 @@
 """What every scan is given, what it gives back, and how scores are made of single requests."""
 
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import nan
@@ -14,11 +13,11 @@ from torch import Tensor
 from locscope.engine.exam import Exam
 from locscope.engine.facts import Fact, Facts, facts_of
 from locscope.engine.lens import Lens, lens_of
-from locscope.engine.memory import in_batches
+from locscope.engine.memory import in_stage
 from locscope.engine.selftest import check_lens
 from locscope.engine.trunk import Trunk
 from locscope.models.load import Loaded
-from locscope.progress import Progress, stage
+from locscope.progress import Progress
 from locscope.records import ScanOptions, ScanScore, TokenMap
 from locscope.scoring.statistics import mean_intervals
 
@@ -94,20 +93,15 @@ class ScanBench:
 
         Shown as a stage of that name; without one, it is part of another stage.
         """
-
-        def done(count: int) -> None:
-            for _ in range(count if name else 0):
-                self.progress.advance()
-
-        with stage(self.progress, name, len(items)) if name else nullcontext():
-            return in_batches(
-                items,
-                run,
-                size=size,
-                tokens_at_once=self.tokens_at_once,
-                alike=alike,
-                done=done,
-            )
+        return in_stage(
+            self.progress,
+            name,
+            items,
+            run,
+            size=size,
+            tokens_at_once=self.tokens_at_once,
+            alike=alike,
+        )
 
     def scores(
         self,

@@ -15,7 +15,6 @@ that a layer's attributions sum to nothing: they then tell neurons apart, not la
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int

@@ -26,17 +26,9 @@ def level(model: PreTrainedModel, prompt: Prompt, state: Tensor, answer: int) ->
 
 def states(model: PreTrainedModel, prompt: Prompt) -> list[Tensor]:
     """Of the last token: the embedding, then what leaves every block."""
-    seen = [activation(model, prompt, "resid_pre", n)[-1] for n in range(len(blocks(model)))]
-    last = []
-
-    def keep(module, args, out):
-        last.append((out[0] if isinstance(out, tuple) else out)[0, prompt.tokens][-1])
-
-    handle = blocks(model)[-1].register_forward_hook(keep)
-    with torch.no_grad():
-        run(model, prompt)
-    handle.remove()
-    return [*seen, last[0]]
+    layers = range(len(blocks(model)))
+    behind = [activation(model, prompt, "resid_post", layer)[-1] for layer in layers]
+    return [activation(model, prompt, "resid_pre", 0)[-1], *behind]
 
 
 def normed(norm, part: Tensor, whole: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from reference import readout as slow
 from reference.attribution import Prompt, activation
-from scan_worlds import SCAN_FAMILIES, scan_bench
+from scan_worlds import SCAN_FAMILIES, scan_bench, shared_bench
 from worlds import same, snapshot
 
 from locscope.engine.lens import lens_of
@@ -25,7 +25,7 @@ def apart(bench):
 
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_everything_sums_to_the_models_own_logit_difference(family):
-    bench = scan_bench(family)
+    bench = shared_bench(family)
     for item, one in zip(*apart(bench), strict=True):
         total = one.embedding + float(one.attn.sum() + one.mlp.sum()) + one.biases
         expected = slow.difference(
@@ -38,7 +38,7 @@ def test_everything_sums_to_the_models_own_logit_difference(family):
 
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_equals_norms_written_out_component_by_component(family):
-    bench = scan_bench(family)
+    bench = shared_bench(family)
     model = bench.loaded.model
     for number, (item, one) in enumerate(zip(*apart(bench), strict=True)):
         prompt = Prompt(item.fact.ids, **PADDING[number % 3])
@@ -61,7 +61,7 @@ def test_equals_norms_written_out_component_by_component(family):
 def test_equals_transformer_lens_in_compatibility_mode(family):
     from transformer_lens.tools.analysis import direct_logit_attribution
 
-    bench = scan_bench(family)
+    bench = shared_bench(family)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         other = lens_of(copy.deepcopy(bench.loaded.model)).bridge
@@ -89,7 +89,7 @@ def test_equals_transformer_lens_in_compatibility_mode(family):
 
 
 def test_scores_are_means_over_facts_and_the_batch_decides_nothing():
-    bench = scan_bench("qwen3")
+    bench = shared_bench("qwen3")
     before = snapshot(bench.loaded.model)
     result = run_scan("direct-logit-attribution", bench)
     small = run_scan("direct-logit-attribution", scan_bench("qwen3", tokens_at_once=20))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from reference.attribution import Prompt
 from reference.readout import level, states
-from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
+from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench, shared_bench
 from worlds import same, snapshot
 
 from locscope.scans.run import run_scan
@@ -17,7 +17,7 @@ PADDING = ({}, {"side": "left", "padding": 2}, {"side": "right", "padding": 2})
 
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_equals_the_plain_model_stopped_after_each_layer(family):
-    bench = scan_bench(family)
+    bench = shared_bench(family)
     result, facts = run_scan("logit-lens", bench), bench.facts.all
     levels, gains = result.of_places("logprob"), result.of_places("gain")
     for number, fact in enumerate(facts):
@@ -37,7 +37,7 @@ def test_equals_the_plain_model_stopped_after_each_layer(family):
 def test_equals_transformer_lens(family):
     from transformer_lens.tools.analysis import logit_lens
 
-    bench = scan_bench(family)
+    bench = shared_bench(family)
     levels = run_scan("logit-lens", bench).of_places("logprob")
     for fact in bench.facts.all[:3]:
         theirs = logit_lens(
@@ -53,7 +53,7 @@ def test_equals_transformer_lens(family):
 
 
 def test_the_batch_decides_nothing_and_the_model_is_left_as_it_was():
-    bench = scan_bench("qwen3")
+    bench = shared_bench("qwen3")
     before = snapshot(bench.loaded.model)
     whole = run_scan("logit-lens", bench)
     small = run_scan("logit-lens", scan_bench("qwen3", tokens_at_once=20))
