@@ -163,7 +163,7 @@ def _pooled(rows: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> Pairs:
 def exact(lens: Lens, one: Contrast) -> dict[str, Tensor]:
     """By component, what each patch adds to the metric: (layers, tokens) or (layers, heads)."""
     rivals = ends_of(lens, [one]).rivals
-    kinds = [Kind("block", "resid_pre"), Kind("mlp", "mlp_out"), Kind("attn", "attn_out")]
+    kinds = [Kind("block", "resid_post"), Kind("mlp", "mlp_out"), Kind("attn", "attn_out")]
     clean = run_clean(lens, torch.tensor([one.fact.ids]), kinds)
     corrupted = run_corrupted(lens, torch.tensor([one.ids]), {})
 

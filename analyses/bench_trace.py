@@ -76,7 +76,7 @@ def window_of(layers: int) -> int:
 def fast(lens: Lens, subject: Contrast, window: int) -> torch.Tensor:
     """(kinds, tokens, layers) mean probabilities of the answer."""
     ids = torch.tensor([subject.ids])
-    kinds = (Kind("block", "resid_pre"), Kind("mlp", "mlp_out", window))
+    kinds = (Kind("block", "resid_post"), Kind("mlp", "mlp_out", window))
     kinds = (*kinds, Kind("attn", "attn_out", window))
 
     def measure(logits: torch.Tensor) -> torch.Tensor:

@@ -85,7 +85,7 @@ def noised(
     """The facts whose edits have a foil, with noise in the measure of all facts' subjects."""
     if not foils:
         return ()
-    scale, width = noise_scale(lens, facts, options.noise), _width(lens)
+    scale, width = noise_scale(lens, facts, options), _width(lens)
     return tuple(
         Contrast(
             fact,
@@ -99,12 +99,15 @@ def noised(
 
 
 @torch.no_grad()
-def noise_scale(lens: Lens, facts: Sequence[Fact], multiple: float) -> float:
-    """So many standard deviations of the model's own embeddings of the facts' subjects."""
-    tokens = torch.tensor([[t for f in facts for t in f.ids[f.span[0] : f.span[1]]]])
+def noise_scale(lens: Lens, facts: Sequence[Fact], options: ScanOptions) -> float:
+    """So many standard deviations of the model's own embeddings of the facts' subjects: as they
+    stand in their prompts, for the stream `rome` tokenised alone, as ROME's code does."""
+    own = options.stream == "own"
+    subjects = [fact.ids[slice(*fact.span)] if own else fact.alone for fact in facts]
+    tokens = torch.tensor([[token for subject in subjects for token in subject]])
     with recorded(lens, place("embed")) as seen:
         run_blocks(lens.twin, tokens.to(lens.twin.device), stop=1)
-    return multiple * float(seen[place("embed")].float().std())
+    return options.noise * float(seen[place("embed")].float().std())
 
 
 def subject_noise(

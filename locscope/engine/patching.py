@@ -24,6 +24,9 @@ Measure = Callable[[Float[Tensor, "rows vocabulary"]], Float[Tensor, " rows"]]
 often as there are cells) to the number that patching is judged by."""
 
 
+STATE = "resid_post"
+
+
 @dataclass(frozen=True)
 class Kind:
     """What is restored: the state behind a block, or what attention or the MLP adds to it.
@@ -72,7 +75,7 @@ def cells_of(kind: Kind, layers: int) -> tuple[Cell, ...]:
 
     Windows lie as in ROME's code: of 10 layers, from 5 below to 4 above.
     """
-    if kind.activation == "resid_pre":
+    if kind.activation == STATE:
         return tuple(Cell(layer, layer + 1, layer + 2) for layer in range(layers - 1))
     below, above = kind.window // 2, -(-kind.window // 2)
     return tuple(
@@ -116,7 +119,7 @@ def restored(
     floor, top = measure(corrupted.logits), measure(clean.logits)
     rows, length = corrupted.ids.shape
     out = floor[:, None, None].repeat(1, length, lens.layers)
-    if kind.activation == "resid_pre":
+    if kind.activation == STATE:
         out[:, -1, -1] = top.repeat_interleave(rows // len(top))
     cells = cells_of(kind, lens.layers)
     for token in range(first, length):
@@ -143,8 +146,8 @@ def _climb(
     for block in range(cells[0].first, lens.layers):
         joining = sum(cell.first == block for cell in cells)
         entering = corrupted.entering[block][:, token:]
-        if kind.activation == "resid_pre":
-            entering = _with_first(entering, clean.activations[place("resid_pre", block)][:, token])
+        if kind.activation == STATE:
+            entering = _with_first(entering, clean.activations[place(STATE, block - 1)][:, token])
         hidden = torch.cat([hidden, entering.repeat(joining, 1, 1)])
         going = [cell for cell in cells if cell.first <= block]
         before = _before(corrupted.cache, block, token, len(going))
@@ -190,7 +193,7 @@ def _restore(
 ) -> dict[str, Edit]:
     """The edit that puts the clean output in the place of the first token's, where it is due."""
     due = torch.tensor([block < cell.stop for cell in cells])
-    if kind.activation == "resid_pre" or not due.any():
+    if kind.activation == STATE or not due.any():
         return {}
     name = place(kind.activation, block)
     state = clean.activations[name][:, token]

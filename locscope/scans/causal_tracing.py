@@ -23,7 +23,7 @@ from locscope.engine.corruption import (
     swapped,
 )
 from locscope.engine.facts import ROLES, Fact
-from locscope.engine.metrics import Rivals, metric_named, rivals_of, value_of
+from locscope.engine.metrics import Rivals, metric_named, rivalries, rivals_of, value_of
 from locscope.engine.patching import Kind, Measure, restored, run_clean, run_corrupted
 from locscope.records import ScanScore
 from locscope.scans.bench import Findings, ScanBench
@@ -81,7 +81,7 @@ def kinds_of(bench: ScanBench) -> tuple[Kind, ...]:
     layers = bench.loaded.info.layers
     window = bench.options.window or max(1, round(PAPER_WINDOW * min(1, layers / PAPER_LAYERS)))
     return (
-        Kind("block", "resid_pre"),
+        Kind("block", "resid_post"),
         Kind("mlp", "mlp_out", window),
         Kind("attn", "attn_out", window),
     )
@@ -112,16 +112,13 @@ def trace(
 
 
 def _subjects(bench: ScanBench) -> tuple[Contrast, ...]:
-    """The foil is what a swapped subject makes the model say, also where noise corrupts."""
-    facts = bench.facts.with_subject
-    if _corruption(bench) == "noise" and _metric(bench) == "probability":
-        unused = {fact.edit: -1 for fact in facts}
-        return noised(bench.lens, facts, unused, bench.options, bench.seed)
-    swaps = swapped(bench.lens, facts, bench.seed, bench.tokens_at_once)
+    """The facts with their corruption. Where noise corrupts, the foil is the runner-up."""
+    lens, facts, seed = bench.lens, bench.facts.with_subject, bench.seed
     if _corruption(bench) == "swap":
-        return swaps
-    foils = {one.fact.edit: one.foil for one in swaps}
-    return noised(bench.lens, facts, foils, bench.options, bench.seed)
+        return swapped(lens, facts, seed, bench.tokens_at_once)
+    rivals = rivalries(lens, facts, bench.tokens_at_once)
+    foils = {one.fact.edit: one.foil for one in rivals}
+    return noised(lens, facts, foils, bench.options, seed)
 
 
 def _corruption(bench: ScanBench) -> str:
