@@ -38,9 +38,11 @@ SCAN_EDITS = (
     _edit("t", "The symbol of gold is", "gold", "Fe"),
     _edit("u", "The symbol of iron in the book is", "iron", "Au"),
     _edit("v", "Who wrote the book?", "Tokyo", "Tokyo"),
+    _edit("w", "The answer to Norway is", "Norway", "Lima"),
+    _edit("x", "The old language in Brazil was", "Brazil", "Latin"),
 )
-"""Four subjects of one length and two of another; one prompt begins with its subject, and the last
-edit's subject is not in its prompt."""
+"""Subjects of some lengths, so that they can be swapped; one prompt begins with its subject, and
+that of `v` does not hold it."""
 
 
 def scan_bench(

@@ -4,6 +4,7 @@
 to the subject's embeddings (many samples), as ROME does.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -66,13 +67,13 @@ def _partners(fact: Fact, facts: Sequence[Fact], seed: int) -> list[tuple[int, .
     """The fact's prompt with the subjects of others, the likeliest partners first."""
     first, stop = fact.span
     own = fact.ids[first:stop]
-    others: dict[tuple[int, ...], tuple[bool, bool]] = {}
+    others: dict[tuple[int, ...], bool] = {}
     for other in facts:
-        a, b = other.span
-        subject = other.ids[a:b]
-        if len(subject) == len(own) and subject != own:
-            rank = (other.relation != fact.relation, (a == 0) != (first == 0))
-            others[subject] = min(rank, others.get(subject, (True, True)))
+        subject = other.ids[slice(*other.span)]
+        # Many tokenizers write a word behind a space and one at the beginning in different ways.
+        if len(subject) == len(own) and subject != own and other.spaced == fact.spaced:
+            stranger = other.relation != fact.relation
+            others[subject] = stranger and others.get(subject, True)
     order = np.random.default_rng([seed, *fact.ids]).permutation(len(others))
     shuffled = [list(others)[i] for i in order]
     chosen = sorted(shuffled, key=others.__getitem__)[:PARTNERS]
@@ -104,10 +105,15 @@ def noise_scale(lens: Lens, facts: Sequence[Fact], options: ScanOptions) -> floa
     stand in their prompts, for the stream `rome` tokenised alone, as ROME's code does."""
     own = options.stream == "own"
     subjects = [fact.ids[slice(*fact.span)] if own else fact.alone for fact in facts]
-    tokens = torch.tensor([[token for subject in subjects for token in subject]])
+    counts = Counter(token for subject in subjects for token in subject)
     with recorded(lens, place("embed")) as seen:
-        run_blocks(lens.twin, tokens.to(lens.twin.device), stop=1)
-    return options.noise * float(seen[place("embed")].float().std())
+        # A text each, of one token: subjects of many edits are more than any model has positions.
+        run_blocks(lens.twin, torch.tensor(list(counts), device=lens.twin.device)[:, None], stop=0)
+    embedded, often = seen[place("embed")][:, 0].double().cpu(), torch.tensor([*counts.values()])
+    size = float(often.sum()) * embedded.shape[1]
+    mean = float(often.double() @ embedded.sum(1)) / size
+    squares = float(often.double() @ (embedded - mean).square().sum(1))
+    return options.noise * (squares / (size - 1)) ** 0.5
 
 
 def subject_noise(

@@ -4,6 +4,7 @@ Scans that patch or trace follow the model's own greedy answer. Where that is th
 the fact is `known`; else it is what the model says instead.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class Fact:
 
     `subject` is half-open in tokens, None where the edit's subject is not in the prompt; `answer`
     are the answer's tokens, at least one. `relation` is the prompt with the subject blanked,
-    `alone` the subject tokenised by itself.
+    `alone` the subject tokenised by itself; `spaced` says whether a space stands before it.
     """
 
     edit: str
@@ -42,6 +43,7 @@ class Fact:
     known: bool
     relation: str
     alone: tuple[int, ...] = ()
+    spaced: bool = False
 
     @property
     def last(self) -> int:
@@ -88,6 +90,7 @@ class _Placed:
     subject: tuple[int, int] | None
     relation: str
     problem: str = ""
+    spaced: bool = False
 
 
 def facts_of(
@@ -121,23 +124,44 @@ def _place(speaker: Speaker, edit: Edit, prompt_format: str) -> _Placed:
     while len(ids) > 1 and ids[-1] in speaker.stops and offsets[-1][0] == offsets[-1][1]:
         ids.pop()
         offsets.pop()
-    first = framed.prompt.casefold().find(edit.subject.casefold()) if edit.subject else -1
-    if first < 0:
+    inside = _find(framed.prompt, edit)
+    if inside is None:
         problem = f"its subject '{edit.subject}' is not in its prompt '{edit.prompt}'"
         return _Placed(tuple(ids), None, "", problem if edit.subject else "it has no subject")
-    stop = first + len(edit.subject)
+    first, stop = inside
     relation = f"{framed.prompt[:first]}{{}}{framed.prompt[stop:]}"
-    inside = [i for i, (a, b) in enumerate(offsets) if a < stop and b > first and b > a]
-    if inside and _holds(speaker, ids[inside[0] : inside[-1] + 1], edit.subject):
-        return _Placed(tuple(ids), (inside[0], inside[-1] + 1), relation)
+    spaced = framed.prompt[:first][-1:].isspace()
+    held = [i for i, (a, b) in enumerate(offsets) if a < stop and b > first and b > a]
+    if held and _holds(speaker, ids[held[0] : held[-1] + 1], framed.prompt[first:stop]):
+        return _Placed(tuple(ids), (held[0], held[-1] + 1), relation, spaced=spaced)
     problem = f"the tokens of its subject '{edit.subject}' cannot be told from their offsets"
     return _Placed(tuple(ids), None, relation, problem)
 
 
+def _find(text: str, edit: Edit) -> tuple[int, int] | None:
+    """Where the subject stands in the prompt within its frame: as a word of its own and as it is
+    written, if that can be found; else without regard to case, else within a word."""
+    if not edit.subject:
+        return None
+    start = max(0, text.rfind(edit.prompt))
+    plain = re.escape(edit.subject)
+    for pattern in (rf"(?<!\w){plain}(?!\w)", plain):
+        for flags in (re.NOFLAG, re.IGNORECASE):
+            found = re.compile(pattern, flags).search(text, start)
+            if found:
+                return found.span()
+    return None
+
+
 def _holds(speaker: Speaker, ids: Sequence[int], subject: str) -> bool:
-    """Whether the tokens, decoded, hold the subject: some tokenizers give wrong offsets."""
-    text = str(speaker.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
-    return subject.casefold().strip() in text.casefold()
+    """Whether the tokens, decoded, hold the subject, and would not without the first or last of
+    them: some tokenizers give wrong offsets."""
+
+    def text(some: Sequence[int]) -> str:
+        return str(speaker.tokenizer.decode(list(some), clean_up_tokenization_spaces=False))
+
+    fewer = (ids[1:], ids[:-1])
+    return subject in text(ids) and not any(subject in text(some) for some in fewer)
 
 
 def _fact(speaker: Speaker, edit: Edit, placed: _Placed, said: Output) -> Fact | None:
@@ -146,7 +170,16 @@ def _fact(speaker: Speaker, edit: Edit, placed: _Placed, said: Output) -> Fact |
     known = bool(edit.old) and normalised_match(said.text, edit.old)
     answer = said.ids[: said.span]
     alone = tuple(speaker.tokenizer(edit.subject)["input_ids"]) if edit.subject else ()
-    return Fact(edit.id, placed.ids, placed.subject, answer, known, placed.relation, alone)
+    return Fact(
+        edit.id,
+        placed.ids,
+        placed.subject,
+        answer,
+        known,
+        placed.relation,
+        alone,
+        placed.spaced,
+    )
 
 
 def _notes(

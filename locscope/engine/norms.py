@@ -61,8 +61,9 @@ def final_norm(model: PreTrainedModel) -> Norm:
     """The norm behind the last block, as the model itself applies it."""
 
     def norm(vectors: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
-        ids = torch.zeros(1, len(vectors), dtype=torch.long, device=vectors.device)
-        return run_blocks(model, ids, len(blocks(model)), vectors[None])[0]
+        # A text each: one text of so many tokens may be longer than the model has positions for.
+        ids = torch.zeros(len(vectors), 1, dtype=torch.long, device=vectors.device)
+        return run_blocks(model, ids, len(blocks(model)), vectors[:, None])[:, 0]
 
     return norm
 

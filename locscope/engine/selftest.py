@@ -14,6 +14,8 @@ from locscope.errors import UsageError
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Relative to the largest logit: the twin computes attention itself, in another order."""
+LEAST = 6
+"""Tokens: a single one attends to itself whatever its query is."""
 
 
 @torch.no_grad()
@@ -21,10 +23,10 @@ def check_lens(lens: Lens, model: PreTrainedModel, prompt: Sequence[int]) -> Non
     """A UsageError says what is wrong with the twin: then its numbers would be, too.
 
     The twin answers as the model; every hook fires once in a pass; putting every activation back
-    as it is changes nothing; zeroing the last block's attention does; heads and bias sum to the
-    attention's output.
+    as it is changes nothing, and zero in its place does, in the first block and the last; heads and
+    bias sum to the attention's output.
     """
-    ids = torch.tensor([list(prompt)], device=model.device)
+    ids = torch.tensor([(list(prompt) * LEAST)[: max(LEAST, len(prompt))]], device=model.device)
     plain = logits(model, run_blocks(model, ids))
     _equal(lens, logits(lens.twin, run_blocks(lens.twin, ids)), plain, "its logits differ")
     with torch.no_grad():
@@ -33,18 +35,34 @@ def check_lens(lens: Lens, model: PreTrainedModel, prompt: Sequence[int]) -> Non
     for name, count in _fired(lens, seen).items():
         if count != 1:
             _fail(lens, f"hook {name} fires {count} times in a pass")
-    with hooked(lens, {place("z", lens.layers - 1): torch.zeros_like}):
-        silenced = logits(lens.twin, run_blocks(lens.twin, ids))
-    if torch.equal(silenced, plain):
-        _fail(lens, "silencing the heads of its last layer changes nothing")
+    _check_writes(lens, ids)
     for layer in range(lens.layers):
         _check_heads(lens, model, ids, layer)
+
+
+def _check_writes(lens: Lens, ids: Int[Tensor, "1 seq"]) -> None:
+    """What is written must be read: zero in the place of an activation changes the twin's logits.
+
+    Compared with the twin's own, which are the same to the last bit where nothing was written.
+    """
+    own = logits(lens.twin, run_blocks(lens.twin, ids))
+    ends = {0, lens.layers - 1}
+    written = {place(kind, layer) for kind in ACTIVATIONS for layer in ends}
+    for name in sorted(written - _read_only(lens)):
+        with hooked(lens, {name: torch.zeros_like}):
+            changed = logits(lens.twin, run_blocks(lens.twin, ids))
+        if torch.equal(changed, own):
+            _fail(lens, f"writing to {name} changes nothing")
+
+
+def _read_only(lens: Lens) -> set[str]:
+    return {place(kind, layer) for kind in READ_ONLY for layer in range(lens.layers)}
 
 
 def _identity(lens: Lens, ids: Int[Tensor, "1 seq"]) -> tuple[list[str], Tensor]:
     """The hooks that fired, in order, and the logits when each put back a copy."""
     seen: list[str] = []
-    untouched = {place(kind, layer) for kind in READ_ONLY for layer in range(lens.layers)}
+    untouched = _read_only(lens)
 
     def back(name: str) -> Edit:
         def edit(value: Tensor) -> Tensor | None:

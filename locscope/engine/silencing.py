@@ -90,15 +90,26 @@ def _partners(facts: Sequence[Fact], seed: int) -> dict[str, tuple[int, ...]]:
 
     Drawn from the seed and the fact's own tokens, so that no batch decides it.
     """
-    prompts = list(dict.fromkeys(fact.ids for fact in facts))
+    by_length: dict[int, list[tuple[int, ...]]] = {}
+    for ids in dict.fromkeys(fact.ids for fact in facts):
+        by_length.setdefault(len(ids), []).append(ids)
     found: dict[str, tuple[int, ...]] = {}
     for fact in facts:
-        apart = {ids: abs(len(ids) - len(fact.ids)) for ids in prompts if ids != fact.ids}
-        nearest = [ids for ids in apart if apart[ids] == min(apart.values())]
+        nearest = _nearest(fact.ids, by_length)
         if nearest:
             drawn = np.random.default_rng([seed, *fact.ids]).integers(len(nearest))
             found[fact.edit] = nearest[drawn]
     return found
+
+
+def _nearest(
+    own: tuple[int, ...], by_length: Mapping[int, Sequence[tuple[int, ...]]]
+) -> list[tuple[int, ...]]:
+    """The other prompts whose length is nearest."""
+    lengths = [n for n, prompts in by_length.items() if n != len(own) or len(prompts) > 1]
+    apart = min((abs(n - len(own)) for n in lengths), default=0)
+    near = (prompts for n, prompts in by_length.items() if abs(n - len(own)) == apart)
+    return [ids for prompts in near for ids in prompts if ids != own]
 
 
 @torch.no_grad()

@@ -173,7 +173,7 @@ def test_scores_are_means_over_facts_at_the_last_subject_token():
             assert result.at("indirect effect", layer, part) == pytest.approx(
                 np.mean(slow), abs=1e-6
             )
-    assert result.usable == 6
+    assert result.usable == len(SCAN_EDITS) - 1
     assert result.requests == len(SCAN_EDITS)
     assert {s.role for s in result.scores} == {
         "", "first subject", "middle subject", "last subject", "first after", "further", "last"
