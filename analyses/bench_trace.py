@@ -27,7 +27,7 @@ from locscope.models.parts import blocks
 TOKENS, SAMPLES, VOCABULARY = 12, 10, 32000
 SUBJECTS = ((1, 4), (5, 8))
 """Where the subject stands: near the beginning, and in the middle."""
-SIZES = {8: 512, 24: 512}
+SIZES = {8: 512, 24: 256}
 """Layers to width."""
 KINDS = ("block", "mlp", "attn")
 
@@ -152,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layers", type=int, choices=SIZES, nargs="*", default=list(SIZES))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("reports/bench_trace.md"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

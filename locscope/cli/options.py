@@ -53,7 +53,7 @@ Noise = Annotated[
 Samples = Annotated[int | None, typer.Option(help="draws of noise (10)")]
 Stream = Annotated[str | None, typer.Option(help="random numbers of the noise: own or rome")]
 Window = Annotated[int | None, typer.Option(help="layers restored together (10 of 32)")]
-Steps = Annotated[int | None, typer.Option(help="steps of integrated gradients (1)")]
+Steps = Annotated[int | None, typer.Option(help="of integrated gradients (each scan's own)")]
 Ablation = Annotated[
     str | None, typer.Option(help="heads and MLPs are replaced by: zero, mean or resample")
 ]

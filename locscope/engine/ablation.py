@@ -19,6 +19,7 @@ from locscope.engine.effects import Measure, base_of, judged
 from locscope.engine.facts import Fact
 from locscope.engine.heads import head_matrices
 from locscope.engine.lens import Edit, Lens, hooked, place, recorded
+from locscope.engine.memory import in_batches
 from locscope.engine.prompts import Prompts, at_last
 from locscope.engine.resume import resumed
 
@@ -80,16 +81,19 @@ def without_each_head(
     twin runs them, else the plain model, which is faster.
     """
     change = instead - here.seen["z"]
-    heads, copies = change.shape[2], max(1, tokens_at_once // here.prompts.ids.numel())
+    heads, tokens = change.shape[2], here.prompts.ids.numel()
     matrices = head_matrices(model, here.layer, heads)
-    states: list[Tensor] = []
-    for some in torch.arange(heads).split(copies):
+
+    def run(some: Sequence[int]) -> list[Float[Tensor, "prompts width"]]:
         # The output matrix is linear: only what the silenced head writes has to be written anew.
         written = torch.einsum("bshd,hdw->hbsw", change[:, :, some], matrices[some])
         out = (here.seen["heads_out"] + written).flatten(0, 1)
         final = _onwards(model, lens, here, out, edits)
-        states.append(final.unflatten(0, (len(some), -1)))
-    return torch.cat(states)
+        return list(final.unflatten(0, (len(some), -1)))
+
+    return torch.stack(
+        in_batches(range(heads), run, size=lambda _: tokens, tokens_at_once=tokens_at_once)
+    )
 
 
 def _onwards(

@@ -54,11 +54,11 @@ def estimated(lens: Lens, ends: Ends, metric: str, steps: int = 1) -> dict[str, 
     extra = at_all_layers(lens, "pattern", "scores")
     seen = Seen(clean, activations(lens, ends, 0.0, [*hooks, *extra]))
     slopes = [*hooks, *at_all_layers(lens, "pattern")]
+    # First, so that no other graph is held meanwhile.
+    more = {"integrated": _integrated(lens, ends, seen, metric, steps)} if steps > 1 else {}
     passes = gradients(lens, ends, 0.0, slopes, metric, drop=lens.layers > 1)
     plain = next(passes)
-    found = {"attribution": _products(lens, seen, plain)}
-    if steps > 1:
-        found["integrated"] = _integrated(lens, ends, seen, metric, steps)
+    found = {"attribution": _products(lens, seen, plain), **more}
     return found | {
         "atp-star": _corrected(lens, ends, seen, passes if lens.layers > 1 else [plain])
     }

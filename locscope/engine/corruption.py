@@ -27,14 +27,42 @@ CORRUPTIONS = {"swap": "a subject of as many tokens", "noise": "noise on the sub
 
 
 @dataclass(frozen=True)
+class Noise:
+    """Gaussian noise for the embeddings of a subject: how it is drawn.
+
+    The numbers are drawn whenever a batch needs them and never kept: of thousands of facts they
+    would be gigabytes.
+    """
+
+    samples: int
+    scale: float
+    seed: int | tuple[int, ...]
+
+    def drawn(self, span: int, width: int) -> Float[Tensor, "samples span width"]:
+        """The numbers, on the CPU so that all devices see the same."""
+        drawn = np.random.RandomState(self.seed).randn(self.samples, span, width)
+        return (self.scale * torch.from_numpy(drawn)).float()
+
+
+@dataclass(frozen=True)
 class Contrast:
     """A fact beside its corrupted prompt of the same length; the foil of its answer; and noise for
-    the embeddings of its subject, one corrupted run for every sample (zeros for a swap)."""
+    the embeddings of its subject, one corrupted run for every sample (one for a swap)."""
 
     fact: Fact
     ids: tuple[int, ...]
     foil: int
-    noise: Float[Tensor, "samples span width"]
+    noise: Noise | None = None
+
+    @property
+    def samples(self) -> int:
+        """How many corrupted runs there are."""
+        return self.noise.samples if self.noise else 1
+
+    def drawn(self, width: int) -> Float[Tensor, "samples span width"]:
+        """The noise for its subject, zeros for a swap."""
+        span = self.fact.span[1] - self.fact.span[0]
+        return self.noise.drawn(span, width) if self.noise else torch.zeros(1, span, width)
 
 
 def corruption_named(name: str, default: str) -> str:
@@ -58,8 +86,7 @@ def swapped(
     found: dict[str, Contrast] = {}
     for (fact, ids), top in zip(tried, tops, strict=True):
         if fact.edit not in found and top != fact.answer[0]:
-            silence = torch.zeros(1, fact.span[1] - fact.span[0], _width(lens))
-            found[fact.edit] = Contrast(fact, ids, top, silence)
+            found[fact.edit] = Contrast(fact, ids, top)
     return tuple(found[fact.edit] for fact in facts if fact.edit in found)
 
 
@@ -86,14 +113,9 @@ def noised(
     """The facts whose edits have a foil, with noise in the measure of all facts' subjects."""
     if not foils:
         return ()
-    scale, width = noise_scale(lens, facts, options), _width(lens)
+    scale = noise_scale(lens, facts, options)
     return tuple(
-        Contrast(
-            fact,
-            fact.ids,
-            foils[fact.edit],
-            subject_noise(fact, width, scale, options, seed),
-        )
+        Contrast(fact, fact.ids, foils[fact.edit], subject_noise(fact, scale, options, seed))
         for fact in facts
         if fact.edit in foils
     )
@@ -116,17 +138,13 @@ def noise_scale(lens: Lens, facts: Sequence[Fact], options: ScanOptions) -> floa
     return options.noise * (squares / (size - 1)) ** 0.5
 
 
-def subject_noise(
-    fact: Fact, width: int, scale: float, options: ScanOptions, seed: int
-) -> Float[Tensor, "samples span width"]:
-    """Noise for the subject's embeddings, drawn on the CPU so that all devices see the same.
+def subject_noise(fact: Fact, scale: float, options: ScanOptions, seed: int) -> Noise:
+    """Noise for the subject's embeddings.
 
     The stream `rome` is that of ROME's code: seed 1 anew for every fact, float64 normals.
     """
-    first, stop = fact.span
-    own = [seed, *fact.ids] if options.stream == "own" else ROME_SEED
-    drawn = np.random.RandomState(own).randn(options.samples, stop - first, width)
-    return (scale * torch.from_numpy(drawn)).float()
+    own = (seed, *fact.ids) if options.stream == "own" else ROME_SEED
+    return Noise(options.samples, scale, own)
 
 
 def with_noise(
@@ -134,17 +152,13 @@ def with_noise(
 ) -> Float[Tensor, "rows seq width"]:
     """Every fact's noise added to its subject: rows are all samples of the first fact, then of the
     next."""
-    noised, samples = embeddings.clone(), len(contrasts[0].noise)
+    noised, samples = embeddings.clone(), contrasts[0].samples
     for i, one in enumerate(contrasts):
-        first, stop = one.fact.span
-        noised[i * samples : (i + 1) * samples, first:stop] += one.noise.to(noised)
+        noise = one.drawn(embeddings.shape[2]).to(noised)
+        noised[i * samples : (i + 1) * samples, slice(*one.fact.span)] += noise
     return noised
 
 
 def corrupting(contrasts: Sequence[Contrast]) -> dict[str, Edit]:
     """The edit that adds every fact's noise to its subject's embeddings."""
     return {place("embed"): lambda value: with_noise(value, contrasts)}
-
-
-def _width(lens: Lens) -> int:
-    return int(lens.twin.config.get_text_config().hidden_size)

@@ -16,11 +16,16 @@ from transformers import PreTrainedModel
 
 from locscope.engine.blocks import replaced_modules
 from locscope.engine.loss import answer_losses
-from locscope.engine.memory import in_stage
+from locscope.engine.memory import Holds, in_stage
 from locscope.engine.trunk import Budget, Trunk
 from locscope.locations import Location
 from locscope.models.parts import Slice, blocks, pieces, slices
 from locscope.progress import Progress
+
+GRADIENT = Holds(states=0, backward=True, logits=3)
+"""Where all tokens are labels: their logits, log-probabilities and gradients."""
+SLOPES = Holds(states=16, backward=True, logits=3)
+"""Of every unit, how its module's output changes along the step, besides."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def mean_gradient(
         return some
 
     def size(row: int) -> int:
-        return int(trunk.sheet.lengths[row])
+        return GRADIENT.tokens(trunk.model, int(trunk.sheet.lengths[row]))
 
     with asking(weights):
         in_stage(progress, name, rows, add, size=size, tokens_at_once=trunk.tokens_at_once)

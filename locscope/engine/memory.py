@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
+from math import ceil
 from typing import TypeVar
 
 import torch
@@ -11,10 +13,51 @@ from locscope.errors import OutOfMemory
 from locscope.progress import Progress, stage
 
 KEPT = 8
+"""States of the residual stream's width that a forward scan may keep of a token at every layer."""
+_FLOAT32 = 4
 LEAST_TOKENS, MOST_TOKENS = 64, 16384
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Holds:
+    """What a scan that keeps more than `KEPT` states has in memory at once.
+
+    Of every token at every layer `states` (as wide as the stream, in the model's precision: one in
+    float32 counts as two of half) and `patterns` of attention (for every head a number per token of
+    the prompt), with `backward` the graph of autograd, too; and once for every token so many
+    `logits` of the whole vocabulary, in float32.
+    """
+
+    states: int
+    patterns: int = 0
+    backward: bool = False
+    logits: int = 0
+
+    def tokens(self, model: PreTrainedModel, length: int, rows: int = 1) -> int:
+        """How many tokens of a scan that keeps `KEPT` states weigh as much as these rows."""
+        config = model.config.get_text_config()
+        width, layers = config.hidden_size, config.num_hidden_layers
+        a_pattern = config.num_attention_heads * length / width
+        numbers = self.states + self.patterns * a_pattern
+        if self.backward:
+            numbers += _graph(model, a_pattern)
+        vocabulary = config.vocab_size * _FLOAT32 / model.dtype.itemsize
+        numbers += self.logits * vocabulary / (layers * width)
+        return ceil(rows * length * max(1.0, numbers / KEPT))
+
+
+def _graph(model: PreTrainedModel, a_pattern: float) -> float:
+    """States that autograd keeps of a token at a layer: those of norms, attention and the stream,
+    what enters and leaves the MLP's nonlinearity and its product, and scores and pattern.
+
+    As counted on the hooked Llama: 4.7 + 3.0 x the MLP's width, in widths of the stream.
+    """
+    config = model.config.get_text_config()
+    hidden = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    return 5 + 3 * hidden / config.hidden_size + 2 * a_pattern
 
 
 def in_batches(
@@ -28,9 +71,10 @@ def in_batches(
 ) -> list[Result]:
     """`run` over batches of items of like size; the results in the order of the items.
 
-    `size` is in tokens of one item, so that a batch padded to its longest has at most
-    `tokens_at_once`; items of a batch are all `alike`. A batch that does not fit memory is halved;
-    `done` is told how many items each batch had. An OutOfMemory where a single item does not fit.
+    `size` is in tokens of one item (weighed by `Holds` where it is heavier), so that a batch padded
+    to its longest has at most `tokens_at_once`; items of a batch are all `alike`. A batch that does
+    not fit memory is halved, also where batches within it were halved in vain; `done` is told how
+    many items each batch had. An OutOfMemory where a single item does not fit.
     """
     found: dict[int, Result] = {}
     groups: dict[Hashable, list[int]] = {}
@@ -42,7 +86,7 @@ def in_batches(
         rows = waiting.pop(0)
         try:
             results = run([items[row] for row in rows])
-        except (MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError, OutOfMemory) as error:
             if not out_of_memory(error):
                 raise
             if len(rows) == 1:
@@ -94,7 +138,7 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the host or on a device."""
     words = str(error)
     return (
-        isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        isinstance(error, (MemoryError, torch.OutOfMemoryError, OutOfMemory))
         or "allocate memory" in words
         or "out of memory" in words
     )

@@ -16,6 +16,7 @@ from transformers import DynamicCache
 
 from locscope.engine.blocks import logits, replaced_modules, run_blocks
 from locscope.engine.lens import Edit, Lens, hooked, place, recorded
+from locscope.engine.memory import in_batches
 from locscope.engine.reading import POSITIONS
 from locscope.engine.resume import earlier, last_block
 
@@ -123,12 +124,15 @@ def restored(
         out[:, -1, -1] = top.repeat_interleave(rows // len(top))
     cells = cells_of(kind, lens.layers)
     for token in range(first, length):
-        together = max(1, min(tokens_at_once // (length - token), POSITIONS) // rows)
-        for start in range(0, len(cells), together):
-            some = cells[start : start + together]
+
+        def run(some: Sequence[Cell], token: int = token) -> list[Float[Tensor, " rows"]]:
             final = _climb(lens, clean, corrupted, kind, token, some)
-            values = measure(logits(lens.twin, final))
-            out[:, token, [cell.layer for cell in some]] = values.view(len(some), rows).T
+            return list(measure(logits(lens.twin, final)).view(len(some), rows))
+
+        # No more rows than there may be positions with logits.
+        size = rows * max(length - token, -(-tokens_at_once // POSITIONS))
+        found = in_batches(cells, run, size=lambda _, s=size: s, tokens_at_once=tokens_at_once)
+        out[:, token, [cell.layer for cell in cells]] = torch.stack(found, dim=1)
     return out
 
 

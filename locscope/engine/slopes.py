@@ -31,12 +31,13 @@ class Ends:
 
     def at(self, share: float) -> Float[Tensor, "rows seq width"]:
         """The embeddings a share of the way from corrupted (0) to clean (1)."""
-        return self.corrupted + share * (self.clean - self.corrupted)
+        # Exact at both ends, in half precision too, as start + share * (end - start) is not.
+        return torch.lerp(self.corrupted, self.clean, share)
 
 
 def ends_of(lens: Lens, contrasts: Sequence[Contrast]) -> Ends:
     """Both ends of facts with equally many samples."""
-    samples = len(contrasts[0].noise)
+    samples = contrasts[0].samples
     each = [one for one in contrasts for _ in range(samples)]
     facts = [one.fact for one in each]
     prompts = prompts_of(lens.twin, [one.ids for one in each])

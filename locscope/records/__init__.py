@@ -8,7 +8,14 @@ from locscope.records.edits import Edit, Probe
 from locscope.records.models import LayerPart, ModelInfo
 from locscope.records.outcome import Contender, Margin, Recommendation, ScanVerdict, Scorecard
 from locscope.records.run import RunInfo, StageCost
-from locscope.records.scans import Descriptor, ScanOptions, ScanResult, ScanScore, TokenMap
+from locscope.records.scans import (
+    Descriptor,
+    ScanOptions,
+    ScanResult,
+    ScanScore,
+    ScanTotal,
+    TokenMap,
+)
 from locscope.records.trials import EditOutcome, Epoch, Measure, Recipe, Trial, TrialRecord
 
 __all__ = [
@@ -28,6 +35,7 @@ __all__ = [
     "ScanOptions",
     "ScanResult",
     "ScanScore",
+    "ScanTotal",
     "ScanVerdict",
     "Scorecard",
     "StageCost",

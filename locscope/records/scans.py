@@ -31,8 +31,9 @@ class ScanOptions:
 
     `noise` is in standard deviations of the subjects' embeddings, drawn `samples` times; `stream`
     `rome` draws the very numbers of ROME's code. `window` is in layers (0: 10 at 32 or more, in
-    proportion below), `steps` are those of integrated gradients, `ablation` is zero, mean or
-    resample. Scans that are not cheap look at no more than `requests` edits (0: at all).
+    proportion below), `steps` are those of integrated gradients (0: each scan's own), `ablation`
+    is zero, mean or resample. Scans that are not cheap look at no more than `requests` edits
+    (0: at all).
     """
 
     corruption: str = "default"
@@ -41,7 +42,7 @@ class ScanOptions:
     samples: int = 10
     stream: str = "own"
     window: int = 0
-    steps: int = 1
+    steps: int = 0
     ablation: str = "default"
     requests: int = 100
 
@@ -64,6 +65,19 @@ class ScanScore:
     high: Number = nan
     count: int = 0
     values: tuple[Number, ...] = ()
+
+
+@dataclass(frozen=True)
+class ScanTotal:
+    """A number about whole requests and no place, as the total effect of corrupting a subject;
+    `values` as in `ScanScore`."""
+
+    name: str
+    value: Number
+    low: Number
+    high: Number
+    count: int
+    values: tuple[Number, ...]
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,7 @@ class ScanResult:
     edits: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     maps: tuple[TokenMap, ...] = ()
+    totals: tuple[ScanTotal, ...] = ()
 
     @property
     def variants(self) -> tuple[str, ...]:

@@ -27,12 +27,16 @@ from locscope.engine.corruption import (
     swapped,
 )
 from locscope.engine.facts import ROLES, Fact
+from locscope.engine.memory import Holds
 from locscope.engine.metrics import METRICS, metric_named, rivalries
 from locscope.engine.slopes import ends_of
 from locscope.records import ScanScore
 from locscope.scans.bench import Findings, ScanBench
 
 TOKENWISE = ("block", "attn", "mlp")
+HOLDS = Holds(states=49, patterns=9, backward=True)
+"""Of seven activations: clean, corrupted, a zero to ask for gradients, and these in float32 of the
+pass before and of this one. Patterns: two of the corrupted run, two patched, a zero, gradients."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,12 @@ def scan(bench: ScanBench) -> Findings:
     def run(some: Sequence[Contrast]) -> list[Found]:
         return _found(bench, some, metric, first)
 
+    model = bench.loaded.model
     found = bench.batched(
-        "attribution patching", contrasts, run, size=lambda one: one.noise.shape[0] * len(one.ids)
+        "attribution patching",
+        contrasts,
+        run,
+        size=lambda one: HOLDS.tokens(model, len(one.ids), one.samples),
     )
     return Findings(
         tuple(score for variant in found[0].places for score in _scores(bench, found, variant)),
@@ -94,8 +102,8 @@ def _contrasts(bench: ScanBench, corruption: str) -> tuple[Contrast, ...]:
 
 
 def _found(bench: ScanBench, some: Sequence[Contrast], metric: str, first: str) -> list[Found]:
-    samples = some[0].noise.shape[0]
-    variants = estimated(bench.lens, ends_of(bench.lens, some), metric, bench.options.steps)
+    samples = some[0].samples
+    variants = estimated(bench.lens, ends_of(bench.lens, some), metric, max(1, bench.options.steps))
 
     def of(row: int) -> dict[str, Estimates]:
         """Means over the samples of one fact, its real tokens only."""

@@ -1,7 +1,7 @@
 """What every scan is given, what it gives back, and how scores are made of single requests."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import nan
 from typing import TypeVar
@@ -18,8 +18,8 @@ from locscope.engine.selftest import check_lens
 from locscope.engine.trunk import Trunk
 from locscope.models.load import Loaded
 from locscope.progress import Progress
-from locscope.records import ScanOptions, ScanScore, TokenMap
-from locscope.scoring.statistics import mean_intervals
+from locscope.records import ScanOptions, ScanScore, ScanTotal, TokenMap
+from locscope.scoring.statistics import mean_interval, mean_intervals
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,6 +38,7 @@ class Findings:
     settings: str = ""
     notes: tuple[str, ...] = ()
     maps: tuple[TokenMap, ...] = ()
+    totals: tuple[ScanTotal, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class ScanBench:
     """The untouched model, the exam, a trunk over it, and the ids of the edits to scan for.
 
     `groups` hold ids of edits that rise and fall together; intervals go by them. What several
-    scans need (the twin, the facts) is made when the first asks for it.
+    scans need (the twin, the facts) is made when the first asks for it. `whole` is the bench that
+    this one was drawn from.
     """
 
     loaded: Loaded
@@ -56,10 +58,25 @@ class ScanBench:
     progress: Progress
     options: ScanOptions = field(default_factory=ScanOptions)
     groups: tuple[tuple[str, ...], ...] = ()
+    whole: "ScanBench | None" = None
+
+    @cached_property
+    def narrowed(self) -> "ScanBench":
+        """With no more edits than the options allow, drawn by the seed, in their order.
+
+        Made once and with the same twin, so that costly scans share what they need.
+        """
+        most = self.options.requests
+        if not most or len(self.edits) <= most:
+            return self
+        drawn = np.random.default_rng(self.seed).choice(len(self.edits), most, replace=False)
+        return replace(self, edits=tuple(self.edits[i] for i in sorted(drawn)), whole=self)
 
     @cached_property
     def lens(self) -> Lens:
         """The hooked twin, once it has passed its self-test."""
+        if self.whole is not None:
+            return self.whole.lens
         lens = lens_of(self.loaded.model)
         row = self.exam.of(self.edits)[0].target.row
         check_lens(lens, self.loaded.model, row.ids)
@@ -152,6 +169,13 @@ class ScanBench:
             answer=str(tokenizer.decode(list(fact.answer))).strip(),
             values=tuple(tuple(layer) for layer in cells.tolist()),
         )
+
+    def total(self, name: str, used: Sequence[str], values: Sequence[float]) -> ScanTotal:
+        """The mean of a number about each of the edits `used`, with an interval over groups."""
+        found = dict(zip(used, values, strict=True))
+        column = [found.get(edit, nan) for edit in self.edits]
+        one = mean_interval(column, self._group_indices, seed=self.seed)
+        return ScanTotal(name, one.value, one.low, one.high, one.count, tuple(column))
 
     @cached_property
     def _group_indices(self) -> tuple[tuple[int, ...], ...]:

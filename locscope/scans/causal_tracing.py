@@ -23,11 +23,10 @@ from locscope.engine.corruption import (
     swapped,
 )
 from locscope.engine.facts import ROLES, Fact
-from locscope.engine.metrics import Rivals, metric_named, rivalries, rivals_of, value_of
+from locscope.engine.metrics import METRICS, Rivals, metric_named, rivalries, rivals_of, value_of
 from locscope.engine.patching import Kind, Measure, restored, run_clean, run_corrupted
-from locscope.records import ScanScore
+from locscope.records import ScanScore, ScanTotal
 from locscope.scans.bench import Findings, ScanBench
-from locscope.scoring.statistics import mean_interval
 
 VARIANT = "indirect effect"
 PAPER_WINDOW, PAPER_LAYERS = 10, 32
@@ -59,19 +58,22 @@ def scan(bench: ScanBench) -> Findings:
         "causal tracing",
         subjects,
         lambda some: trace(bench, some, kinds),
-        size=lambda one: len(one.noise) * len(one.ids),
+        size=lambda one: one.samples * len(one.ids),
         alike=lambda one: (len(one.ids), one.fact.span[0]),
     )
+    used, lost = [one.fact.edit for one in traces], [one.clean - one.corrupted for one in traces]
+    total = bench.total("total effect", used, lost)
     scores = [score for i, kind in enumerate(kinds) for score in _scores(bench, traces, kind, i)]
     return Findings(
         tuple(scores),
         len(traces),
         settings=_settings(bench, kinds),
-        notes=(_total(bench, traces), *bench.facts.notes),
+        notes=(_told(total), *bench.facts.notes),
         maps=tuple(
             bench.token_map(traces[0].fact, VARIANT, kind.part, traces[0].effect[i].T)
             for i, kind in enumerate(kinds)
         ),
+        totals=(total,),
     )
 
 
@@ -91,7 +93,7 @@ def trace(
     bench: ScanBench, subjects: Sequence[Contrast], kinds: Sequence[Kind]
 ) -> tuple[Trace, ...]:
     """Traces facts of one length whose subjects begin at the same token."""
-    lens, samples, first = bench.lens, len(subjects[0].noise), subjects[0].fact.span[0]
+    lens, samples, first = bench.lens, subjects[0].samples, subjects[0].fact.span[0]
     device = lens.twin.device
     clean = run_clean(lens, torch.tensor([one.fact.ids for one in subjects], device=device), kinds)
     ids = torch.tensor([one.ids for one in subjects], device=device)
@@ -131,7 +133,7 @@ def _metric(bench: ScanBench) -> str:
 
 def _measure(bench: ScanBench, subjects: Sequence[Contrast]) -> Measure:
     """The metric of rows that are facts (clean), or samples of facts, all again for every cell."""
-    metric, samples = _metric(bench), len(subjects[0].noise)
+    metric, samples = _metric(bench), subjects[0].samples
 
     def rivals(copies: int) -> Rivals:
         each = [one for one in subjects for _ in range(copies)]
@@ -170,18 +172,19 @@ def _mean(effect: Float[Tensor, "seq layers"], tokens: Sequence[int]) -> Float[T
     return effect[list(tokens)].mean(0) if tokens else torch.full(effect.shape[1:], nan)
 
 
-def _total(bench: ScanBench, traces: Sequence[Trace]) -> str:
-    lost = mean_interval([one.clean - one.corrupted for one in traces], seed=bench.seed)
+def _told(total: ScanTotal) -> str:
     return (
-        f"average total effect {lost.value:.3f} ({lost.low:.3f} to {lost.high:.3f}): what "
-        f"corrupting the subject takes from the answer, over {lost.count} facts"
+        f"average {total.name} {total.value:.3f} ({total.low:.3f} to {total.high:.3f}): what "
+        f"corrupting the subject takes from the answer, over {total.count} facts"
     )
 
 
 def _settings(bench: ScanBench, kinds: Sequence[Kind]) -> str:
     options = bench.options
-    noise = f"noise of {options.noise:g} standard deviations, {options.samples} samples"
-    corruption = "same-length subject swap" if _corruption(bench) == "swap" else noise
-    metric = "logit difference" if _metric(bench) == "logit-diff" else "probability"
-    stream = ", ROME's random stream" if options.stream == "rome" else ""
-    return f"{corruption}{stream}; {metric}; windows of {kinds[-1].window} layers"
+    swap, stream = _corruption(bench) == "swap", "ROME's" if options.stream == "rome" else "own"
+    noise = f"noise of {options.noise:g} standard deviations, {options.samples} samples, {stream} "
+    corruption = "same-length subject swap" if swap else f"{noise}random stream"
+    metric = METRICS[_metric(bench)]
+    if _metric(bench) == "logit-diff":
+        metric += ": the foil is what the corrupted prompt says" if swap else ": the runner-up"
+    return f"{corruption}; {metric}; windows of {kinds[-1].window} layers"

@@ -21,8 +21,8 @@ def sizes_of(bench: ScanBench) -> Sizes:
         heads=float(bench.loaded.info.heads),
         tokens=float(mean(len(one.target.prompt) for one in asked)),
         asked=float(mean(1 + len(one.rephrases) + len(one.neighbours) for one in asked)),
-        samples=float(bench.options.samples),
-        steps=float(bench.options.steps),
+        samples=1.0 if bench.options.corruption == "swap" else float(bench.options.samples),
+        steps=float(max(1, bench.options.steps)),
     )
 
 

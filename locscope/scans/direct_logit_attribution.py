@@ -21,10 +21,11 @@ from locscope.engine.lens import Lens, place, recorded
 from locscope.engine.metrics import Rivalry, Rivals, rivalries, rivals_of
 from locscope.engine.norms import Held, final_norm, held, norm_after_attention
 from locscope.engine.prompts import at_last, prompts_of
+from locscope.records import ScanTotal
 from locscope.scans.bench import Findings, ScanBench
-from locscope.scoring.statistics import mean_interval
 
 VARIANT = "logit-diff"
+TOTALS = {"logit difference": "whole", "embedding": "embedding", "biases": "biases"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ def scan(bench: ScanBench) -> Findings:
     used = [fact.edit for fact in facts]
     attn, mlp = torch.stack([one.attn for one in found]), torch.stack([one.mlp for one in found])
     heads = torch.stack([one.heads for one in found])
+    totals = tuple(
+        bench.total(name, used, [getattr(one, field) for one in found])
+        for name, field in TOTALS.items()
+    )
     return Findings(
         (
             *bench.scores(VARIANT, "block", used, attn + mlp),
@@ -65,7 +70,8 @@ def scan(bench: ScanBench) -> Findings:
         ),
         len(facts),
         settings="answer against the next best token, scale of the final norm held",
-        notes=(_rest(found, bench.seed), *bench.facts.notes),
+        notes=(_told(totals), *bench.facts.notes),
+        totals=totals,
     )
 
 
@@ -128,12 +134,6 @@ def _heads(
     return out if norm is None else held(norm, last[place("heads_out", layer)]).part(out)
 
 
-def _rest(found: Sequence[Written], seed: int) -> str:
-    whole, embedding, biases = (
-        mean_interval([getattr(one, name) for one in found], seed=seed).value
-        for name in ("whole", "embedding", "biases")
-    )
-    return (
-        f"the logit difference is {whole:.3f} on average, of which the embedding writes "
-        f"{embedding:.3f} and biases {biases:.3f}"
-    )
+def _told(totals: Sequence[ScanTotal]) -> str:
+    whole, *rest = (f"{total.name} {total.value:.3f}" for total in totals)
+    return f"mean {whole} logits, of which {', '.join(rest)}"

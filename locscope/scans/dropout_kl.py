@@ -23,6 +23,7 @@ from torch import Tensor
 
 from locscope.engine.blocks import logits, run_blocks
 from locscope.engine.lens import Edit, hooked, place
+from locscope.engine.memory import Holds
 from locscope.engine.texts import Row, pack
 from locscope.engine.trunk import Batch, pad
 from locscope.models.parts import parts
@@ -33,6 +34,10 @@ from locscope.scoring.statistics import mean_intervals
 RATE = 0.003
 WEIGHT = 0.1
 """CoFiTune: dropout of the two passes, and the weight of their divergence."""
+
+HOLDS = Holds(states=9, backward=True, logits=3)
+"""Two masks of dropout, what they and the gates are multiplied by, and per token of either pass the
+log-probabilities, their terms and gradients (half as many of both)."""
 
 _DROPPED = ("attn_out", "mlp_out")
 _DOWN = "blocks.{}.mlp.hook_out"
@@ -62,7 +67,10 @@ def scan(bench: ScanBench) -> Findings:
     spans = [(int(sheet.offsets[row]), int(sheet.offsets[row + 1])) for row in rows]
     texts = [tuple(sheet.ids[first:stop].tolist()) for first, stop in spans]
     found = bench.batched(
-        "dropout KL", texts, lambda some: _importances(bench, some), lambda text: 2 * len(text)
+        "dropout KL",
+        texts,
+        lambda some: _importances(bench, some),
+        lambda text: HOLDS.tokens(bench.loaded.model, len(text), rows=2),
     )
     heads = torch.stack([one.heads for one in found])
     return Findings(

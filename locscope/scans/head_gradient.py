@@ -20,10 +20,15 @@ from torch import Tensor
 from locscope.engine.blocks import logits, run_blocks
 from locscope.engine.facts import Fact
 from locscope.engine.lens import place, probed
+from locscope.engine.memory import Holds
 from locscope.engine.metrics import METRICS, Rivalry, rivalries, rivals_of, value_of
 from locscope.engine.prompts import at_last, prompts_of
 from locscope.engine.silencing import HOW, Ablation, ablation_of
 from locscope.scans.bench import Findings, ScanBench
+
+HOLDS = Holds(states=9, backward=True)
+"""Of z: a zero to ask for gradients, in float32 what it changes by and two metrics' gradients, and
+these again before they are in float32."""
 
 
 def scan(bench: ScanBench) -> Findings:
@@ -37,7 +42,7 @@ def scan(bench: ScanBench) -> Findings:
         "head gradient",
         rivalries(lens, silent.facts, most),
         lambda some: _losses(bench, silent, some),
-        size=lambda one: silent.tokens(one.fact),
+        size=lambda one: HOLDS.tokens(bench.loaded.model, silent.tokens(one.fact)),
     )
     used = [fact.edit for fact in silent.facts]
     scores = [

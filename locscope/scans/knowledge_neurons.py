@@ -66,7 +66,7 @@ class Untouched:
 
 def scan(bench: ScanBench) -> Findings:
     """Scores of the MLPs; a fact without a neuron that speaks for its answer cannot be used."""
-    steps = bench.options.steps if bench.options.steps > 1 else STEPS
+    steps = bench.options.steps or STEPS
     facts = bench.facts.all
 
     def run(some: Sequence[Fact]) -> list[Neurons]:

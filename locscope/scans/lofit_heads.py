@@ -17,7 +17,7 @@ from torch import Tensor
 from locscope.engine.blocks import run_blocks
 from locscope.engine.lens import Edit, Lens, hooked, place, recorded
 from locscope.engine.loss import answer_losses
-from locscope.engine.memory import in_batches
+from locscope.engine.memory import Holds, in_batches
 from locscope.engine.trunk import Trunk
 from locscope.progress import stage
 from locscope.records import ScanScore
@@ -29,6 +29,8 @@ RATE = 5e-3
 PENALTY = 1e-3
 BATCH = 8
 EPOCHS = 5
+HOLDS = Holds(states=4, backward=True, logits=3)
+"""z in float32 and scaled; logits of the answer, log-probabilities and gradients."""
 
 
 def scan(bench: ScanBench) -> Findings:
@@ -91,8 +93,10 @@ def _gradient(
         parts.append(torch.autograd.grad(loss, scales)[0])
         return [None for _ in some]
 
-    lengths = trunk.sheet.lengths
-    in_batches(rows, run, size=lambda row: int(lengths[row]), tokens_at_once=trunk.tokens_at_once)
+    def size(row: int) -> int:
+        return HOLDS.tokens(lens.model, int(trunk.sheet.lengths[row]))
+
+    in_batches(rows, run, size=size, tokens_at_once=trunk.tokens_at_once)
     return torch.stack(parts).sum(0) + PENALTY * scales.detach().sign()
 
 

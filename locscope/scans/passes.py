@@ -16,8 +16,8 @@ _OPERATIONS: dict[type, Callable[[float, float], float]] = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a formula may name: of the model, of a request (mean `tokens` of a prompt, from the
-    subject on, and `asked`, the rows about one edit), and the options `samples` and `steps`."""
+    """What a formula may name: of the model, of a request (mean `tokens` of a prompt, and `asked`,
+    the rows about one edit), and the options `samples` and `steps`."""
 
     layers: float
     heads: float

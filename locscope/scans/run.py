@@ -2,10 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from importlib import import_module
-
-import numpy as np
 
 from locscope.errors import unknown
 from locscope.records import ScanResult
@@ -13,16 +10,6 @@ from locscope.scans import SCANS, is_cheap
 from locscope.scans.bench import Findings, ScanBench
 
 ScanFunction = Callable[[ScanBench], Findings]
-
-
-def narrowed(bench: ScanBench) -> ScanBench:
-    """The bench with no more edits than its options allow, drawn by its seed, in their order."""
-    most = bench.options.requests
-    if not most or len(bench.edits) <= most:
-        return bench
-    rng = np.random.default_rng(bench.seed)
-    drawn = sorted(rng.choice(len(bench.edits), most, replace=False))
-    return replace(bench, edits=tuple(bench.edits[i] for i in drawn))
 
 
 def run_scan(name: str, bench: ScanBench) -> ScanResult:
@@ -33,7 +20,7 @@ def run_scan(name: str, bench: ScanBench) -> ScanResult:
     scan: ScanFunction = getattr(import_module(module), function)
     began, everything = time.perf_counter(), len(bench.edits)
     if not is_cheap(name):
-        bench = narrowed(bench)
+        bench = bench.narrowed
     found = scan(bench)
     drawn = f"{len(bench.edits)} of {everything} edits, drawn with seed {bench.seed} (--requests)"
     return ScanResult(
@@ -47,4 +34,5 @@ def run_scan(name: str, bench: ScanBench) -> ScanResult:
         edits=bench.edits,
         notes=found.notes if len(bench.edits) == everything else (drawn, *found.notes),
         maps=found.maps,
+        totals=found.totals,
     )

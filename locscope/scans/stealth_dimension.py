@@ -77,7 +77,7 @@ def scan(bench: ScanBench) -> Findings:
     sizes = ", ".join(f"{len(texts)} {variant}" for variant, texts in samples.items())
     return Findings(
         scores=tuple(scores),
-        usable=len(prompts) if len(samples["prompts"]) > 1 else 0,
+        usable=len(prompts) if scores else 0,
         settings=f"theta {THETA}, last token, {sizes}",
         notes=tuple(notes),
     )

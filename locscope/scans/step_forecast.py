@@ -24,6 +24,7 @@ from jaxtyping import Float, Int8
 from torch import Tensor
 
 from locscope.engine.gradients import (
+    SLOPES,
     layer_groups,
     mean_gradient,
     slopes,
@@ -170,8 +171,10 @@ def _along(
     def run(some: Sequence[int]) -> list[Tensor]:
         return list(slopes(trunk, some, units, signs).cpu())
 
-    lengths = trunk.sheet.lengths
-    found = bench.batched("step forecast: its effect", rows, run, lambda row: int(lengths[row]))
+    def size(row: int) -> int:
+        return SLOPES.tokens(trunk.model, int(trunk.sheet.lengths[row]))
+
+    found = bench.batched("step forecast: its effect", rows, run, size)
     return torch.stack(found).double() @ holds
 
 

@@ -22,7 +22,7 @@ from locscope.scans import SCANS, is_cheap
 from locscope.scans.bench import ScanBench
 from locscope.scans.cost import seconds_of_a_pass, sizes_of
 from locscope.scans.passes import passes
-from locscope.scans.run import narrowed, run_scan
+from locscope.scans.run import run_scan
 from locscope.settings import ScanSettings
 from locscope.verbs.plan import WITHOUT_EFFECT, versions
 from locscope.verbs.publish import publish
@@ -131,7 +131,7 @@ def run_scans(
     problems: list[UsageError] = []
     costs: list[StageCost] = []
     for name in waiting:
-        edits = len((bench if is_cheap(name) else narrowed(bench)).edits)
+        edits = len((bench if is_cheap(name) else bench.narrowed).edits)
         work = passes(SCANS[name].passes, sizes_of(bench)) * edits
         bench.progress.say(f"{name}: about {work:.3g} passes, {duration(work * a_pass)}")
         try:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from scan_worlds import SCAN_EDITS, scan_bench
 
-from locscope.engine.corruption import swapped
+from locscope.engine.corruption import _partners, noise_scale, swapped
 from locscope.engine.prompts import top_tokens
+from locscope.records import ScanOptions
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gptneox"])
@@ -24,6 +25,37 @@ def test_a_swap_keeps_the_length_and_changes_the_answer(family):
         with torch.no_grad():
             logits = bench.loaded.model(torch.tensor([pair.ids])).logits[0, -1]
         assert pair.foil == int(logits.argmax()) != pair.fact.answer[0]
+
+
+def test_a_subject_behind_a_space_is_swapped_for_one_behind_a_space():
+    bench = scan_bench("llama")
+    spaced = {tokenizer_text(bench, fact): fact.spaced for fact in bench.facts.with_subject}
+    assert not all(spaced.values())
+    assert any(spaced.values())
+    facts = bench.facts.with_subject
+    for fact in facts:
+        for ids in _partners(fact, facts, 0):
+            first, stop = fact.span
+            other = bench.loaded.tokenizer.decode(ids[first:stop])
+            assert spaced[other] == fact.spaced
+
+
+def tokenizer_text(bench, fact):
+    return bench.loaded.tokenizer.decode(fact.ids[slice(*fact.span)])
+
+
+def test_noise_is_measured_over_more_subjects_than_the_model_has_positions():
+    bench = scan_bench("gpt2", max_position_embeddings=64)
+    facts = bench.facts.with_subject * 20
+    tokens = [t for f in facts for t in f.ids[slice(*f.span)]]
+    assert len(tokens) > 64
+    embedded = bench.loaded.model.get_input_embeddings().weight[tokens]
+    found = noise_scale(bench.lens, facts, ScanOptions())
+    assert found == pytest.approx(3 * float(embedded.std()), rel=1e-5)
+    alone = [t for f in facts for t in f.alone]
+    embedded = bench.loaded.model.get_input_embeddings().weight[alone]
+    found = noise_scale(bench.lens, facts, ScanOptions(stream="rome", noise=1.0))
+    assert found == pytest.approx(float(embedded.std()), rel=1e-5)
 
 
 def test_the_seed_alone_decides_the_partner():

@@ -70,6 +70,33 @@ def test_a_subject_that_is_not_there_is_named_and_counted(bench):
         of(bench, SCAN_EDITS[0], lost, strict=True)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "subject", "expected"),
+    [
+        ("In Canada, Ana lives in", "Ana", " Ana"),
+        ("The canal of the bana Ana", "Ana", " Ana"),
+        ("paris is where Paris lies", "Paris", " Paris"),
+        ("in FRANCE they say", "France", " FRANCE"),
+        ("Unparalleled: parallels are", "parallel", "parallel"),
+        ("Die Straße in Hamburg ist", "Hamburg", " Hamburg"),
+        ("İzmir und İstanbul sind", "İstanbul", " İstanbul"),
+        ("Bora Bora is", "Bora Bora", "Bora Bora"),
+    ],
+)
+def test_the_subject_is_found_as_a_word_of_its_own(bench, prompt, subject, expected):
+    (fact,) = of(bench, Edit("e", prompt, "x", subject=subject)).with_subject
+    first, stop = fact.span
+    text = tokenizer().decode(fact.ids[first:stop], clean_up_tokenization_spaces=False)
+    assert text.strip() == expected.strip()
+    assert fact.spaced == (expected[0] == " ")
+
+
+def test_the_subject_is_looked_for_in_the_prompt_and_not_in_its_frame(bench):
+    edit = Edit("e", "What Question is", "x", subject="Question")
+    (fact,) = of(bench, edit, prompt_format="qa").with_subject
+    assert fact.relation == "Question: What {}\nAnswer:".replace("{}", "{} is")
+
+
 def test_a_subject_at_the_very_first_token_is_noted():
     bench = scan_bench("llama")
     plain = replace(bench.exam.speaker, tokenizer=_without_bos())

@@ -102,6 +102,31 @@ def test_the_self_test_finds_a_silent_hook(monkeypatch):
         check_lens(dead, model, IDS)
 
 
+WRITTEN = sorted(set(ACTIVATIONS) - set(lens_module.READ_ONLY))
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_the_self_test_finds_a_hook_whose_writing_is_not_read(kind):
+    model, lens = lens_for("llama")
+    name = place(kind, 2)
+    deaf = {**lens.points, name: _Deaf(lens.points[name])}
+    with pytest.raises(UsageError, match=f"writing to {name} changes nothing"):
+        check_lens(replace(lens, points=deaf), model, IDS)
+
+
+class _Deaf:
+    """A hook point that shows what passes and forgets what it is given back."""
+
+    def __init__(self, point):
+        self.point, self.fwd_hooks = point, point.fwd_hooks
+
+    def add_hook(self, hook):
+        def forgetful(value, **more):
+            hook(value, **more)
+
+        return self.point.add_hook(forgetful)
+
+
 class _Silent:
     """A hook point that nothing ever calls."""
 

@@ -179,7 +179,7 @@ def test_scores_are_means_over_facts_at_the_last_subject_token():
         "", "first subject", "middle subject", "last subject", "first after", "further", "last"
     }  # fmt: skip
     (found,) = [m for m in result.maps if m.part == "block"]
-    assert [found.tokens[i] for i in found.subject][0].strip() in "France"
+    assert found.tokens[found.subject[0]].strip() in "France"
     assert len(found.values) == 3
     assert len(found.values[0]) == len(found.tokens)
 

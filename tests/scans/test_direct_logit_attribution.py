@@ -7,7 +7,7 @@ import pytest
 import torch
 from reference import readout as slow
 from reference.attribution import Prompt, activation
-from scan_worlds import SCAN_FAMILIES, scan_bench, shared_bench
+from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench, shared_bench
 from worlds import same, snapshot
 
 from locscope.engine.lens import lens_of
@@ -102,6 +102,10 @@ def test_scores_are_means_over_facts_and_the_batch_decides_nothing():
         assert result.at("logit-diff", layer, "attn") == pytest.approx(attn, abs=1e-5)
         assert result.at("logit-diff", layer, "mlp") == pytest.approx(mlp, abs=1e-5)
         assert result.at("logit-diff", layer, "block") == pytest.approx(attn + mlp, abs=1e-5)
-    assert result.usable == len(found) == 7
-    assert "the embedding writes" in result.notes[0]
+    assert result.usable == len(found) == len(SCAN_EDITS)
+    assert "of which embedding" in result.notes[0]
+    whole, embedding, biases = result.totals
+    written = sum(result.at("logit-diff", layer, "block") for layer in range(3))
+    assert whole.value == pytest.approx(embedding.value + biases.value + written, abs=1e-4)
+    assert whole.count == len(SCAN_EDITS)
     assert same(bench.loaded.model, before)

@@ -10,6 +10,7 @@ from reference.readout import level, states
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench, shared_bench
 from worlds import same, snapshot
 
+from locscope.records import ScanOptions
 from locscope.scans.run import run_scan
 
 PADDING = ({}, {"side": "left", "padding": 2}, {"side": "right", "padding": 2})
@@ -65,3 +66,12 @@ def test_the_batch_decides_nothing_and_the_model_is_left_as_it_was():
 def test_facts_need_no_subject():
     edits = tuple(replace(edit, subject="") for edit in SCAN_EDITS)
     assert run_scan("logit-lens", scan_bench("llama", edits)).usable == len(SCAN_EDITS)
+
+
+@pytest.mark.parametrize("name", ["logit-lens", "direct-logit-attribution", "causal-tracing"])
+def test_there_may_be_more_requests_than_positions(name):
+    """The norms are asked about rows, which are no tokens of one text."""
+    edits = [replace(edit, id=f"{edit.id}{n}") for n in range(9) for edit in SCAN_EDITS]
+    options = ScanOptions(samples=1)
+    bench = scan_bench("gpt2", edits, max_position_embeddings=64, options=options)
+    assert run_scan(name, bench).usable > 64

@@ -116,7 +116,8 @@ def test_where_no_two_are_near_the_score_is_the_most_that_can_be_told():
 def test_a_text_counts_once_and_one_is_not_enough():
     edits = [replace(edit, prompt=SCAN_EDITS[0].prompt) for edit in SCAN_EDITS[:3]]
     result = run_scan("stealth-dimension", scan_bench("llama", edits))
-    assert result.usable == 0
+    assert result.usable == 3
+    assert "prompts" not in result.variants
     assert {s.variant for s in result.scores} == {"neutral", "neutral-drawn"}
     assert any("prompts: 1 texts" in note for note in result.notes)
 
