@@ -122,7 +122,6 @@ def _random_contrasts(lens: Lens, count: int) -> list[Contrast]:
             Fact(str(i), tuple(clean[i].tolist()), (2, 5), (int(answer),), True, ""),
             tuple(corrupted[i].tolist()),
             int(foil),
-            torch.zeros(1, 3, 64),
         )
         for i, (answer, foil) in enumerate(zip(*tops, strict=True))
         if answer != foil

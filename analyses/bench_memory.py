@@ -3,18 +3,17 @@
     python -m analyses.bench_memory                          all scans, 64 and 512 requests
     python -m analyses.bench_memory --scans causal-tracing --requests 64 512 --budget 0.05
 
-Each measurement is a process of its own: a random Llama of 24 blocks with the bundled tokenizer and
-the bundled edits (repeated where there are fewer), one scan over all of them, and the peak of the
-process above what it held before the scan. The budget is in GiB and set for device and host alike.
+A random Llama of 24 blocks with the bundled tokenizer and the bundled edits (repeated where there
+are fewer), one scan over all of them, and the peak above what was held before the scan. Each
+measurement is a process of its own, forked once the model, its twin and the facts are there. The
+budget is in GiB and set for device and host alike.
 Writes `reports/bench_memory.md`.
 """
 
 import argparse
 import ctypes
 import gc
-import json
-import subprocess
-import sys
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,33 +41,37 @@ def main() -> None:
     parser.add_argument("--scans", nargs="*", default=list(SCANS))
     parser.add_argument("--requests", nargs="*", type=int, default=[64, 512])
     parser.add_argument("--budget", type=float, default=0.1)
-    parser.add_argument("--one", help="measure this scan in this process and print it")
     parser.add_argument("--output", type=Path, default=Path("reports/bench_memory.md"))
     options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(options.one, options.requests[0], options.budget)))
-        return
-    rows = []
-    for name in options.scans:
-        rows.append((name, [_apart(name, n, options.budget) for n in options.requests]))
-        print(name, rows[-1][1], flush=True)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in options.scans}
+    for requests in options.requests:
+        bench = bench_of(requests, int(options.budget * (1 << 30)))
+        # What several scans share is there before; what it takes itself is not the scan's.
+        _ = bench.lens, bench.facts
+        for name in options.scans:
+            found[name].append(_apart(name, bench))
+            print(requests, name, found[name][-1], flush=True)
+    rows = list(found.items())
     text = report(rows, options.requests, options.budget)
     print(text)
     options.output.write_text(text, encoding="utf-8")
 
 
-def _apart(name: str, requests: int, budget: float) -> dict[str, float]:
-    command = [sys.executable, "-W", "ignore", "-m", "analyses.bench_memory", "--one", name]
-    command += ["--requests", str(requests), "--budget", str(budget)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def _apart(name: str, bench: ScanBench) -> dict[str, float]:
+    """`measure` in a process of its own."""
+    context = multiprocessing.get_context("fork")
+    receiving, sending = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sending.send(measure(name, bench)))
+    child.start()
+    # Else a child that fails would be waited for.
+    sending.close()
+    found = receiving.recv()
+    child.join()
+    return found
 
 
-def measure(name: str, requests: int, budget: float) -> dict[str, float]:
+def measure(name: str, bench: ScanBench) -> dict[str, float]:
     """MiB that the scan added to the peak of this process, and its seconds."""
-    bench = bench_of(requests, int(budget * (1 << 30)))
-    # What several scans share is there before; what it takes itself is not the scan's.
-    _ = bench.lens, bench.facts
     gc.collect()
     # What is free but still counted would hide what the scan takes.
     ctypes.CDLL("libc.so.6").malloc_trim(0)

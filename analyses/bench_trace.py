@@ -18,7 +18,7 @@ from statistics import median
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from locscope.engine.corruption import Contrast, corrupting
+from locscope.engine.corruption import Contrast, Noise, corrupting
 from locscope.engine.facts import Fact
 from locscope.engine.lens import Lens, lens_of
 from locscope.engine.patching import Kind, restored, run_clean, run_corrupted
@@ -63,8 +63,7 @@ def model_of(layers: int, width: int) -> PreTrainedModel:
 def subject_of(model: PreTrainedModel, span: tuple[int, int]) -> Contrast:
     generator = torch.Generator().manual_seed(1)
     ids = tuple(torch.randint(3, VOCABULARY, (TOKENS,), generator=generator).tolist())
-    width = model.config.hidden_size
-    noise = 0.2 * torch.randn(SAMPLES, span[1] - span[0], width, generator=generator)
+    noise = Noise(SAMPLES, scale=0.2, seed=1)
     answer = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
     return Contrast(Fact("one", ids, span, (answer,), False, ""), ids, -1, noise)
 
@@ -108,7 +107,7 @@ def _forward(
     model: PreTrainedModel, subject: Contrast, kind: str, layers: list[int], token: int
 ) -> float:
     def corrupt(_: object, __: object, out: torch.Tensor) -> torch.Tensor:
-        out[1:, slice(*subject.fact.span)] += subject.noise
+        out[1:, slice(*subject.fact.span)] += subject.drawn(out.shape[2])
         return out
 
     def restore(_: object, __: object, out: object) -> object:

@@ -22,8 +22,9 @@ from locscope.locations import Location
 from locscope.models.parts import Slice, blocks, pieces, slices
 from locscope.progress import Progress
 
-GRADIENT = Holds(states=0, backward=True, logits=3)
-"""Where all tokens are labels: their logits, log-probabilities and gradients."""
+GRADIENT = Holds(states=8, backward=True, logits=3)
+"""What enters every matrix, for the gradients of weights; where all tokens are labels, their
+logits, log-probabilities and gradients."""
 SLOPES = Holds(states=16, backward=True, logits=3)
 """Of every unit, how its module's output changes along the step, besides."""
 
@@ -108,8 +109,9 @@ def mean_gradient(
     def size(row: int) -> int:
         return GRADIENT.tokens(trunk.model, int(trunk.sheet.lengths[row]))
 
+    # Half of what fits: the weights' gradients and their sums lie beside it.
     with asking(weights):
-        in_stage(progress, name, rows, add, size=size, tokens_at_once=trunk.tokens_at_once)
+        in_stage(progress, name, rows, add, size=size, tokens_at_once=trunk.tokens_at_once // 2)
     return {key: total.div_(max(1, len(rows))) for key, total in sums.items()}
 
 

@@ -35,7 +35,7 @@ RATE = 0.003
 WEIGHT = 0.1
 """CoFiTune: dropout of the two passes, and the weight of their divergence."""
 
-HOLDS = Holds(states=9, backward=True, logits=3)
+HOLDS = Holds(states=12, backward=True, logits=3)
 """Two masks of dropout, what they and the gates are multiplied by, and per token of either pass the
 log-probabilities, their terms and gradients (half as many of both)."""
 

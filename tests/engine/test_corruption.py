@@ -1,10 +1,11 @@
 """Swapped subjects: of as many tokens, and with another answer."""
 
+import numpy as np
 import pytest
 import torch
 from scan_worlds import SCAN_EDITS, scan_bench
 
-from locscope.engine.corruption import _partners, noise_scale, swapped
+from locscope.engine.corruption import _partners, noise_scale, noised, swapped
 from locscope.engine.prompts import top_tokens
 from locscope.records import ScanOptions
 
@@ -64,6 +65,19 @@ def test_the_seed_alone_decides_the_partner():
     whole, single = (swapped(bench.lens, facts, 3, tokens_at_once=n) for n in (16384, 1))
     assert whole
     assert [(one.ids, one.foil) for one in whole] == [(one.ids, one.foil) for one in single]
+
+
+def test_noise_is_drawn_anew_and_the_same_and_never_kept():
+    bench = scan_bench("llama", options=ScanOptions(samples=3))
+    facts = bench.facts.with_subject
+    some = noised(bench.lens, facts, {fact.edit: 1 for fact in facts}, bench.options, 5)
+    for one in some:
+        first, stop = one.fact.span
+        drawn = np.random.RandomState([5, *one.fact.ids]).randn(3, stop - first, 32)
+        found = one.drawn(32)
+        assert np.allclose(found, one.noise.scale * drawn, atol=1e-6)
+        assert torch.equal(found, one.drawn(32))
+        assert not any(isinstance(value, torch.Tensor) for value in vars(one.noise).values())
 
 
 def test_top_tokens_do_not_see_the_padding():

@@ -1,10 +1,12 @@
 """Batches: sized by tokens, halved where memory ends, in the order of the items."""
 
+import math
+
 import pytest
 import torch
 from families import tiny
 
-from locscope.engine.memory import in_batches, tokens_that_fit
+from locscope.engine.memory import KEPT, Holds, in_batches, tokens_that_fit
 from locscope.errors import OutOfMemory
 
 
@@ -78,3 +80,49 @@ def test_more_layers_leave_room_for_fewer_tokens():
     room = 1 << 20
     assert tokens_that_fit(small, room) == 4 * tokens_that_fit(deep, room)
     assert tokens_that_fit(deep, 0) > 0
+
+
+def test_a_scan_that_goes_backward_takes_fewer_tokens_at_once_than_a_forward_one():
+    model, holds = tiny("llama", num_hidden_layers=2), Holds(states=7, patterns=2, backward=True)
+    forward, backward = [], []
+
+    def batches(found, size):
+        run = lambda some: found.append(sum(some)) or some  # noqa: E731
+        in_batches([6] * 40, run, size=size, tokens_at_once=120)
+
+    batches(forward, lambda length: length)
+    batches(backward, lambda length: holds.tokens(model, length))
+    assert max(forward) == 120
+    # Autograd keeps 5 states, three as wide as the MLP, and two patterns, beside what the scan has.
+    config = model.config
+    a_pattern = config.num_attention_heads * 6 / config.hidden_size
+    states = 12 + 3 * config.intermediate_size / config.hidden_size + 4 * a_pattern
+    assert max(backward) == 6 * (120 // math.ceil(6 * states / KEPT))
+    assert sum(forward) == sum(backward) == 240
+
+
+def test_what_a_scan_holds_grows_with_rows_length_and_vocabulary_and_is_never_below_a_token():
+    model = tiny("gpt2", num_hidden_layers=2)
+    assert Holds(states=1).tokens(model, 7) == 7
+    assert Holds(states=2 * KEPT).tokens(model, 7, rows=3) == 42
+    assert Holds(states=0, patterns=KEPT).tokens(model, 64) == 64 * 64 * 4 // 32
+    whole = 7 * model.config.vocab_size / (2 * 32)
+    assert Holds(states=0, logits=KEPT).tokens(model, 7) == math.ceil(whole)
+    half = model.to(torch.bfloat16)
+    assert Holds(states=0, logits=KEPT).tokens(half, 7) == math.ceil(2 * whole)
+
+
+def test_a_batch_within_a_batch_that_does_not_fit_halves_the_outer_one():
+    tried = []
+
+    def full(some):
+        raise MemoryError
+
+    def run(some):
+        tried.append(len(some))
+        if len(some) > 1:
+            in_batches([1], full, size=lambda item: item, tokens_at_once=9)
+        return some
+
+    assert in_batches([1, 2], run, size=lambda item: item, tokens_at_once=9) == [1, 2]
+    assert tried == [2, 1, 1]

@@ -11,7 +11,7 @@ from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import frozen, same, snapshot
 
 from locscope.engine.attribution import COMPONENTS, estimated
-from locscope.engine.corruption import Contrast
+from locscope.engine.corruption import Contrast, Noise
 from locscope.engine.facts import ROLES, Fact
 from locscope.engine.lens import lens_of
 from locscope.engine.slopes import ends_of
@@ -21,7 +21,7 @@ from locscope.scans.run import run_scan
 
 LONG = ((7, 40, 51, 62, 73, 84, 95), (7, 41, 55, 62, 73, 84, 95))
 SHORT = ((9, 110, 121, 13, 17), (9, 140, 151, 13, 17))
-NOISE = 0.3 * torch.randn(2, 2, 32, generator=torch.Generator().manual_seed(3))
+NOISE = Noise(samples=2, scale=0.3, seed=3)
 
 
 def contrasts(noise=None):
@@ -29,18 +29,14 @@ def contrasts(noise=None):
     found = []
     for name, (clean, corrupted), answer, foil in (("a", LONG, 33, 44), ("b", SHORT, 50, 60)):
         fact = Fact(name, clean, (1, 3), (answer,), True, "")
-        none = torch.zeros(1, 2, 32)
-        found.append(
-            Contrast(fact, corrupted, foil, none)
-            if noise is None
-            else Contrast(fact, clean, foil, noise)
-        )
+        ids = corrupted if noise is None else clean
+        found.append(Contrast(fact, ids, foil, noise))
     return found
 
 
 def case_of(one: Contrast, metric="logit-diff", sample=0, **padded) -> slow.Case:
     noise = torch.zeros(len(one.ids), 32)
-    noise[1:3] = one.noise[sample]
+    noise[1:3] = one.drawn(32)[sample]
     corrupted = slow.Prompt(one.ids, noise, **padded)
     clean = slow.Prompt(one.fact.ids, 0.0, **padded)
     return slow.Case(clean, corrupted, one.fact.answer[0], one.foil, metric)

@@ -28,7 +28,7 @@ def cell(bench, one, states, **settings):
         bench.loaded.model,
         one.fact.ids,
         one.ids,
-        one.noise,
+        one.drawn(32),
         one.fact.span[0],
         states,
         one.fact.answer[0],
@@ -101,8 +101,8 @@ def test_romes_random_stream():
     for one in causal_tracing._subjects(bench):
         first, stop = one.fact.span
         drawn = np.random.RandomState(1).randn(3, stop - first, 32)
-        scale = float(one.noise[0, 0, 0]) / drawn[0, 0, 0]
-        assert np.allclose(one.noise.numpy(), scale * drawn, atol=1e-6)
+        scale = float(one.drawn(32)[0, 0, 0]) / drawn[0, 0, 0]
+        assert np.allclose(one.drawn(32).numpy(), scale * drawn, atol=1e-6)
 
 
 def test_noise_is_three_standard_deviations_of_the_subjects_embeddings():
@@ -110,7 +110,7 @@ def test_noise_is_three_standard_deviations_of_the_subjects_embeddings():
     one = causal_tracing._subjects(bench)[0]
     tokens = [t for f in bench.facts.with_subject for t in f.ids[slice(*f.span)]]
     embedded = bench.loaded.model.get_input_embeddings().weight[tokens]
-    assert float(one.noise.std()) == pytest.approx(3 * float(embedded.std()), rel=0.02)
+    assert float(one.drawn(32).std()) == pytest.approx(3 * float(embedded.std()), rel=0.02)
 
 
 @pytest.mark.parametrize("layers", [3, 5])

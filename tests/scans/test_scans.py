@@ -143,6 +143,20 @@ def test_a_formula_of_costs_is_computed_and_nothing_else_is():
             passes(formula, sizes)
 
 
+def test_costly_scans_share_one_draw_of_edits_its_facts_and_the_twin():
+    bench = scan_bench("llama", options=ScanOptions(samples=2, requests=3))
+    fewer = bench.narrowed
+    assert run_scan("ships", bench).edits == fewer.edits
+    assert len(fewer.edits) == 3
+    assert set(fewer.edits) < set(bench.edits)
+    facts, lens = vars(fewer)["facts"], vars(bench)["lens"]
+    run_scan("mlp-ablation", bench)
+    assert bench.narrowed is fewer
+    assert fewer.facts is facts
+    assert fewer.lens is bench.lens is lens
+    assert scan_bench("llama", options=ScanOptions(requests=0)).narrowed.whole is None
+
+
 def test_the_table_is_plain_data():
     for entry in SCANS.values():
         assert loads(Descriptor, dumps(entry)) == entry
