@@ -167,15 +167,16 @@ def report(rows: list[Row], threads: int, repeats: int) -> str:
         "# Causal tracing: against one whole forward per token and layer",
         "",
         f"`python -m analyses.bench_trace`; a random Llama, vocabulary {VOCABULARY}, one fact of "
-        f"{TOKENS} tokens, {SAMPLES} samples; states, MLP and attention windows; {threads} threads, medians of {repeats}, in turns.",
+        f"{TOKENS} tokens, {SAMPLES} samples; states, MLP and attention windows; {threads} threads, "
+        f"medians of {repeats}, in turns.",
         "",
         "| blocks | width | subject at | one forward per cell (s) | locscope (s) | times faster | "
         "largest difference | block calls, theirs | ours |",
         "|---:|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
-        f"| {r.layers} | {r.width} | {r.subject[0]} to {r.subject[1] - 1} | {r.slow:.2f} | {r.fast:.2f} | {r.slow / r.fast:.1f} | "
-        f"{r.apart:.1e} | {r.slow_calls:,} | {r.calls:,} |"
+        f"| {r.layers} | {r.width} | {r.subject[0]} to {r.subject[1] - 1} | {r.slow:.2f} | "
+        f"{r.fast:.2f} | {r.slow / r.fast:.1f} | {r.apart:.1e} | {r.slow_calls:,} | {r.calls:,} |"
         for r in rows
     ]
     return "\n".join(lines) + "\n"
