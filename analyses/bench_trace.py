@@ -167,8 +167,8 @@ def report(rows: list[Row], threads: int, repeats: int) -> str:
         "# Causal tracing: against one whole forward per token and layer",
         "",
         f"`python -m analyses.bench_trace`; a random Llama, vocabulary {VOCABULARY}, one fact of "
-        f"{TOKENS} tokens, {SAMPLES} samples; states, MLP and attention windows; {threads} threads, "
-        f"medians of {repeats}, in turns.",
+        f"{TOKENS} tokens, {SAMPLES} samples; states, MLP and attention windows; {threads} "
+        f"threads, medians of {repeats}, in turns.",
         "",
         "| blocks | width | subject at | one forward per cell (s) | locscope (s) | times faster | "
         "largest difference | block calls, theirs | ours |",
