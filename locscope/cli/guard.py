@@ -10,6 +10,7 @@ from locscope.errors import LocscopeError
 
 NOTHING_MET = 3
 OUT_OF_MEMORY = 4
+INTERRUPTED = 130
 
 
 @contextmanager
@@ -20,6 +21,10 @@ def guarded() -> Iterator[None]:
     except LocscopeError as error:
         print(f"locscope: {error}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        line = "interrupted: the same command goes on with what is done"
+        print(f"locscope: {line}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(INTERRUPTED) from None
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise

@@ -77,7 +77,10 @@ class Lines(Progress):
     def finish(self) -> None:
         """Says how long it took."""
         stage = self._open.pop()
-        self.say(f"{stage.name}: done in {time.monotonic() - stage.began:.0f} s")
+        took = f"{time.monotonic() - stage.began:.0f} s"
+        whole = stage.done >= stage.total
+        end = "done in" if whole else f"stopped at {stage.done} of {stage.total} after"
+        self.say(f"{stage.name}: {end} {took}")
 
     def say(self, line: str) -> None:
         """A line."""

@@ -90,6 +90,17 @@ def swapped(
     return tuple(found[fact.edit] for fact in facts if fact.edit in found)
 
 
+def left_out(facts: Sequence[Fact], used: Sequence[Contrast]) -> tuple[str, ...]:
+    """Says how many facts could not be corrupted, if there are any."""
+    lost = len(facts) - len(used)
+    if not lost:
+        return ()
+    return (
+        f"{lost} of {len(facts)} facts were not used: no other subject of as many tokens changes "
+        "the answer (--corruption noise needs none)",
+    )
+
+
 def _partners(fact: Fact, facts: Sequence[Fact], seed: int) -> list[tuple[int, ...]]:
     """The fact's prompt with the subjects of others, the likeliest partners first."""
     first, stop = fact.span

@@ -190,16 +190,20 @@ def _notes(
     early = [f.edit for f in found if f is not None and f.subject is not None and f.subject[0] == 0]
     there = [fact for fact in found if fact is not None]
     known = sum(fact.known for fact in there)
-    notes = [
-        f"{known} of {len(there)} facts are answered with the old answer, "
-        "the others are traced to what the model says instead"
-    ]
+    notes = [_known(known, len(there))]
     notes += [_counted(lost, "not used by scans that need the subject")] if lost else []
     notes += (
         [_counted(silent, "not used, as the model answers them with nothing")] if silent else []
     )
     notes += [_counted(early, "with the subject at the very first token")] if early else []
     return tuple(notes)
+
+
+def _known(known: int, count: int) -> str:
+    if known == count:
+        return f"all {count} facts are answered with the old answer"
+    many = f"{known} of {count} facts are answered with the edit's old answer"
+    return f"{many}; for the other {count - known}, what the model says instead is followed"
 
 
 def _counted(names: Sequence[str], what: str) -> str:

@@ -1,8 +1,9 @@
 """The hooked twin: the model's activations read and patched through TransformerLens.
 
-The twin shares the model's weights (all but fused query-key-value matrices of GPT-NeoX, which are
-copied), so it costs little, and the model that is tuned and saved is never touched. It is a Hugging Face model too: `run_blocks` and `logits` run it, from any
-block on, and hooks fire in the blocks that are run.
+The twin shares the model's weights (all but GPT-NeoX's fused query-key-value matrices, which are
+copied), so it costs little, and the model that is tuned and saved is never touched. It is a Hugging
+Face model too: `run_blocks` and `logits` run it, from any block on, and hooks fire in the blocks
+that are run.
 """
 
 import copy

@@ -64,7 +64,7 @@ def _x_axis(heatmap: Heatmap) -> dict:
         **CATEGORY,
         "categoryarray": [text(column) for column in heatmap.columns],
         "range": [-SIDE, columns - SIDE],
-        "tickangle": -90 if columns > 12 or heatmap.upright else 0,
+        "tickangle": -90 if columns > 8 or heatmap.upright else 0,
         "automargin": True,
     }
     if heatmap.labels:

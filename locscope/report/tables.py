@@ -69,13 +69,14 @@ def scan_summary(results: Iterable[ScanResult]) -> RenderableType:
     before = ""
     for row in data.rows:
         scan, variant, usable, places, heads, seconds = (cell.text for cell in row)
-        best = "\n".join(filter(None, (places, heads)))
+        best = places + (f"\nheads: {heads}" if heads else "")
         cells = ("" if scan == before else scan, variant, usable, best, seconds)
         table.add_row(*map(Text, cells))
         before = scan
     said: dict[str, list[str]] = {}
     for result in results:
-        for note in result.notes:
+        low = ("a low score recommends a place",) if result.descriptor.sign < 0 else ()
+        for note in (*low, *filter(None, (result.settings,)), *result.notes):
             said.setdefault(note, []).append(result.descriptor.name)
     return Group(table, *(Text(f"{', '.join(names)}: {note}") for note, names in said.items()))
 
@@ -96,6 +97,8 @@ def _plain_scan(scan: ScanResult, variant: str) -> dict[str, Any]:
         "usable": scan.usable,
         "requests": scan.requests,
         "settings": scan.settings,
+        "sign": scan.descriptor.sign,
+        "notes": list(scan.notes),
         "scores": [_plain_score(score) for score in scan.scores if score.variant == variant],
     }
 

@@ -23,7 +23,8 @@ SCANS: dict[str, Descriptor] = {
             "causal-tracing",
             "Causal tracing",
             note="how much of the answer comes back when one clean state is restored in a run "
-            "whose subject is corrupted; high: this state carries the fact",
+            "whose subject is corrupted; high: this state carries the fact; a place is scored at "
+            "the last subject token, attn at the last token of the prompt",
             source="ROME (arXiv 2202.05262, section 2; code causal_trace.py)",
             cost="about a forward pass per token, layer and sample, from the restored layer on",
             passes="3 + 0.5 * tokens * samples * layers",
@@ -50,7 +51,8 @@ SCANS: dict[str, Descriptor] = {
         _entry(
             "head-ablation",
             "Head ablation",
-            note="what the answer loses when a head is silenced; above zero: the head is needed",
+            note="what the answer loses when a head is silenced; above zero: the head is needed; "
+            "attn sums up its heads, without sign",
             source="exact ablation; resample after Chan et al. 2022 (causal scrubbing)",
             cost="a forward pass per head, from its layer on",
             passes="1 + 0.5 * layers * heads",
@@ -58,7 +60,8 @@ SCANS: dict[str, Descriptor] = {
         _entry(
             "head-gradient",
             "Head gradient",
-            note="first-order estimate of head ablation; above zero: the head is needed",
+            note="first-order estimate of head ablation; above zero: the head is needed; attn sums "
+            "up its heads, without sign",
             source="Michel et al. (arXiv 1905.10650), with sign",
             cost="three forward and two backward passes",
             passes="7",
@@ -84,7 +87,8 @@ SCANS: dict[str, Descriptor] = {
         _entry(
             "ships",
             "Ships: shift of the answer's distribution",
-            note="KL(untouched || head attends evenly) at the last token; high: the head decides",
+            note="KL(untouched || head attends evenly) at the last token; high: the head decides; "
+            "attn is the mean of its heads",
             source="Ships and Sahara (arXiv 2410.13708), query heads set to zero",
             cost="a forward pass per head, from its layer on",
             passes="1 + 0.5 * layers * heads",

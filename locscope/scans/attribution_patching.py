@@ -23,6 +23,7 @@ from locscope.engine.corruption import (
     CORRUPTIONS,
     Contrast,
     corruption_named,
+    left_out,
     noised,
     swapped,
 )
@@ -77,7 +78,11 @@ def scan(bench: ScanBench) -> Findings:
         tuple(score for variant in found[0].places for score in _scores(bench, found, variant)),
         len(found),
         settings=_settings(bench, corruption, metric),
-        notes=("atp-star has no sign: it bounds the effect", *bench.facts.notes),
+        notes=(
+            "atp-star has no sign: it bounds the effect",
+            *left_out(bench.facts.with_subject, contrasts),
+            *bench.facts.notes,
+        ),
         maps=tuple(
             bench.token_map(found[0].fact, variant, part, cells)
             for variant, parts in found[0].cells.items()

@@ -80,6 +80,7 @@ class ScanBench:
         lens = lens_of(self.loaded.model)
         row = self.exam.of(self.edits)[0].target.row
         check_lens(lens, self.loaded.model, row.ids)
+        self.progress.say("the hooked twin of the model passed its self-test")
         return lens
 
     @cached_property

@@ -9,7 +9,7 @@ ROME (arXiv 2202.05262, section 2) found each to act; token roles are scored bes
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
+from math import isnan, nan
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,7 @@ from locscope.engine.corruption import (
     Contrast,
     corrupting,
     corruption_named,
+    left_out,
     noised,
     swapped,
 )
@@ -68,7 +69,7 @@ def scan(bench: ScanBench) -> Findings:
         tuple(scores),
         len(traces),
         settings=_settings(bench, kinds),
-        notes=(_told(total), *bench.facts.notes),
+        notes=(_told(total), *left_out(bench.facts.with_subject, subjects), *bench.facts.notes),
         maps=tuple(
             bench.token_map(traces[0].fact, VARIANT, kind.part, traces[0].effect[i].T)
             for i, kind in enumerate(kinds)
@@ -173,10 +174,13 @@ def _mean(effect: Float[Tensor, "seq layers"], tokens: Sequence[int]) -> Float[T
 
 
 def _told(total: ScanTotal) -> str:
-    return (
-        f"average {total.name} {total.value:.3f} ({total.low:.3f} to {total.high:.3f}): what "
-        f"corrupting the subject takes from the answer, over {total.count} facts"
+    bounds = "" if isnan(total.low) else f" ({total.low:.3f} to {total.high:.3f})"
+    said = (
+        f"average {total.name} {total.value:.3f}{bounds}: what corrupting the subject takes from "
+        f"the answer, over {total.count} facts"
     )
+    nothing = not isnan(total.low) and total.low <= 0
+    return f"{said}; not told from zero, so that nothing can be restored" if nothing else said
 
 
 def _settings(bench: ScanBench, kinds: Sequence[Kind]) -> str:

@@ -47,11 +47,13 @@ class Scanned:
 
     folder: Path
     inputs: ReportInputs
+    asked: tuple[str, ...]
 
     @property
     def usable(self) -> bool:
-        """Whether any scan could use any edit."""
-        return any(scan.usable for scan in self.inputs.scans)
+        """Whether any of the scans asked for could use any edit."""
+        mine = (scan for scan in self.inputs.scans if scan.descriptor.name in self.asked)
+        return any(scan.usable for scan in mine)
 
 
 def plan_scan(settings: ScanSettings, output: Path | None, progress: Progress) -> ScanPlan:
@@ -100,7 +102,7 @@ def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: st
         )
         write_info(folder, info)
         publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
-    return Scanned(plan.folder, inputs)
+    return Scanned(plan.folder, inputs, plan.settings.scans)
 
 
 def bench_of(plan: ScanPlan, progress: Progress) -> ScanBench:
@@ -126,25 +128,33 @@ def run_scans(
     A scan that cannot see this model is said and recorded as such, and the others go on; a
     UsageError where none can.
     """
-    waiting = [name for name in names if read_record(folder, "scan", name, ScanResult) is None]
+    waiting = [name for name in names if not _found_something(folder, name)]
     a_pass = seconds_of_a_pass(bench) if waiting else 0.0
-    problems: list[UsageError] = []
+    problems: dict[str, UsageError] = {}
     costs: list[StageCost] = []
     for name in waiting:
         edits = len((bench if is_cheap(name) else bench.narrowed).edits)
         work = passes(SCANS[name].passes, sizes_of(bench)) * edits
-        bench.progress.say(f"{name}: about {work:.3g} passes, {duration(work * a_pass)}")
+        bench.progress.say(f"{name}: about {work:,.0f} passes, {duration(work * a_pass)}")
         try:
             found = run_scan(name, bench)
         except UsageError as error:
-            problems.append(error)
+            problems[name] = error
             bench.progress.say(f"{name} was not run: {error}")
-            found = _unseen(name, bench, error)
+            continue
         write_record(folder, "scan", name, found)
         costs.append(StageCost(f"scan {name}", found.seconds, 1, 0))
-    if waiting and len(problems) == len(names):
-        raise problems[0]
+    if problems and len(problems) == len(names):
+        raise next(iter(problems.values()))
+    for name, error in problems.items():
+        write_record(folder, "scan", name, _unseen(name, bench, error))
     return tuple(costs)
+
+
+def _found_something(folder: str | PathLike[str], name: str) -> bool:
+    """Whether the folder has a result of the scan that could use any edit."""
+    found = read_record(folder, "scan", name, ScanResult)
+    return found is not None and found.usable > 0
 
 
 def _unseen(name: str, bench: ScanBench, error: UsageError) -> ScanResult:

@@ -90,6 +90,7 @@ def test_json_is_all_that_stdout_has(tiny_dir, edits_file, tmp_path) -> None:
     (one,) = json.loads(out.stdout)["scans"]
     assert one["scan"] == "depth-rule"
     assert one["scores"]
+    assert one["sign"] == 1
 
 
 def test_nothing_usable_exits_3_and_says_so(tiny_dir, tmp_path) -> None:
@@ -99,6 +100,29 @@ def test_nothing_usable_exits_3_and_says_so(tiny_dir, tmp_path) -> None:
               tmp_path / "r")  # fmt: skip
     assert out.exit_code == 3, out.output
     assert "no scan could use any of the edits" in out.stderr
+
+
+def test_the_exit_code_is_that_of_the_scans_asked_for(tiny_dir, tmp_path) -> None:
+    edits = tmp_path / "edits.json"
+    edits.write_text(json.dumps([{"prompt": f"a{i} is", "target": "b"} for i in range(4)]))
+    same = ("--model", tiny_dir, "--edits", edits, "--output", tmp_path / "r")
+    assert run(*same, "--scans", "depth-rule").exit_code == 0
+    assert run(*same, "--scans", "causal-tracing").exit_code == 3
+
+
+def test_an_interrupt_is_said_and_what_is_done_stays(tiny_dir, edits_file, tmp_path, monkeypatch):
+    def interrupted(name: str, bench: ScanBench) -> ScanResult:
+        if name == "depth-rule":
+            raise KeyboardInterrupt
+        return real(name, bench)
+
+    real = verb.run_scan
+    monkeypatch.setattr(verb, "run_scan", interrupted)
+    out = run("--model", tiny_dir, "--edits", edits_file, "--scans", "random,depth-rule",
+              "--output", tmp_path / "r")  # fmt: skip
+    assert out.exit_code == 130
+    assert "interrupted: the same command goes on" in out.stderr
+    assert set(results(tmp_path / "r")) == {"random"}
 
 
 @pytest.mark.parametrize(
