@@ -288,7 +288,7 @@ def test_scan_json_names_places_and_has_null_for_not_measured():
     first, second, nothing = found["scans"]
     assert first == {
         "scan": "demo", "variant": "v", "usable": 38, "requests": 40,
-        "settings": "same-length subject swap; logit difference",
+        "settings": "same-length subject swap; logit difference", "sign": 1, "notes": [],
         "scores": [
             {"location": "L7.attn.h3", "score": 0.5, "low": 0.25, "high": 0.75, "count": 4,
              "role": ""},
@@ -298,3 +298,4 @@ def test_scan_json_names_places_and_has_null_for_not_measured():
     }  # fmt: skip
     assert second["scores"][0]["score"] == "inf"
     assert (nothing["usable"], nothing["scores"]) == (0, [])
+    assert nothing["notes"] == ["the model knows none of the old answers"]
