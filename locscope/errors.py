@@ -31,3 +31,14 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     near = get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
     return UsageError(f"unknown {kind} '{name}': {hint}")
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the host or on a device; torch's error is known by its name."""
+    words = str(error)
+    return (
+        isinstance(error, (MemoryError, OutOfMemory))
+        or type(error).__name__ == "OutOfMemoryError"
+        or "allocate memory" in words
+        or "out of memory" in words
+    )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import typer
 
-from locscope.errors import LocscopeError
+from locscope.errors import LocscopeError, ran_out_of_memory
 
 NOTHING_MET = 3
 OUT_OF_MEMORY = 4
@@ -26,17 +26,8 @@ def guarded() -> Iterator[None]:
         print(f"locscope: {line}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(INTERRUPTED) from None
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not ran_out_of_memory(error):
             raise
         line = "out of memory: take a smaller part, fewer edits (--limit), or --dtype bfloat16"
         print(f"locscope: {line}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(OUT_OF_MEMORY) from None
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    name = type(error).__name__
-    return (
-        isinstance(error, MemoryError)
-        or name == "OutOfMemoryError"
-        or ("allocate memory" in str(error) or "out of memory" in str(error))
-    )

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TypeVar
 
-import torch
 from transformers import PreTrainedModel
 
-from locscope.errors import OutOfMemory
+from locscope.errors import OutOfMemory, ran_out_of_memory
 from locscope.progress import Progress, stage
 
 KEPT = 8
@@ -87,7 +86,7 @@ def in_batches(
         try:
             results = run([items[row] for row in rows])
         except (MemoryError, RuntimeError, OutOfMemory) as error:
-            if not out_of_memory(error):
+            if not ran_out_of_memory(error):
                 raise
             if len(rows) == 1:
                 raise OutOfMemory(
@@ -132,16 +131,6 @@ def tokens_that_fit(model: PreTrainedModel, device_bytes: int) -> int:
     config = model.config.get_text_config()
     a_token = KEPT * config.num_hidden_layers * config.hidden_size * model.dtype.itemsize
     return max(LEAST_TOKENS, min(MOST_TOKENS, device_bytes // a_token))
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on the host or on a device."""
-    words = str(error)
-    return (
-        isinstance(error, (MemoryError, torch.OutOfMemoryError, OutOfMemory))
-        or "allocate memory" in words
-        or "out of memory" in words
-    )
 
 
 def _batches(rows: Sequence[int], sizes: Sequence[int], tokens_at_once: int) -> list[list[int]]:

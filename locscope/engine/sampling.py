@@ -6,11 +6,10 @@ import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from locscope.engine.blocks import logits, run_blocks
+from locscope.engine.blocks import logits
 from locscope.engine.decode import Speaker
 from locscope.engine.memory import in_batches
-from locscope.engine.texts import Row, pack
-from locscope.engine.trunk import pad
+from locscope.engine.prompts import next_logits, prompts_of
 from locscope.models.parts import body
 
 
@@ -56,10 +55,8 @@ def sample_after(
     said = [list(prompt) for prompt in prompts]
 
     def next_tokens(some: Sequence[int]) -> list[int]:
-        batch = pad(pack([Row(tuple(said[i]), 1) for i in some]), range(len(some)), model.device)
-        hidden = run_blocks(model, batch.ids)
-        last = hidden[torch.arange(len(some), device=hidden.device), batch.real.sum(1) - 1]
-        reached = logits(model, last).cpu().double().softmax(-1).cumsum(-1)
+        scored = next_logits(model, prompts_of(model, [said[i] for i in some]))
+        reached = scored.cpu().double().softmax(-1).cumsum(-1)
         wanted = torch.tensor([[drawn[i][len(said[i]) - len(prompts[i])]] for i in some])
         # The last sum may end a rounding below 1.
         return torch.searchsorted(reached, wanted * reached[:, -1:], right=True)[:, 0].tolist()

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from locscope.engine.blocks import logits, run_blocks
 from locscope.engine.heads import head_outputs, output_bias
-from locscope.engine.lens import ACTIVATIONS, READ_ONLY, Edit, Lens, hooked, place
+from locscope.engine.lens import ACTIVATIONS, READ_ONLY, Edit, Lens, hooked, place, recorded
 from locscope.errors import UsageError
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
@@ -29,15 +29,13 @@ def check_lens(lens: Lens, model: PreTrainedModel, prompt: Sequence[int]) -> Non
     ids = torch.tensor([(list(prompt) * LEAST)[: max(LEAST, len(prompt))]], device=model.device)
     plain = logits(model, run_blocks(model, ids))
     _equal(lens, logits(lens.twin, run_blocks(lens.twin, ids)), plain, "its logits differ")
-    with torch.no_grad():
-        seen, back = _identity(lens, ids)
+    seen, back = _identity(lens, ids)
     _equal(lens, back, plain, "putting activations back as they are changes its logits")
     for name, count in _fired(lens, seen).items():
         if count != 1:
             _fail(lens, f"hook {name} fires {count} times in a pass")
     _check_writes(lens, ids)
-    for layer in range(lens.layers):
-        _check_heads(lens, model, ids, layer)
+    _check_heads(lens, model, ids)
 
 
 def _check_writes(lens: Lens, ids: Int[Tensor, "1 seq"]) -> None:
@@ -84,19 +82,16 @@ def _fired(lens: Lens, seen: Sequence[str]) -> dict[str, int]:
     return {name: seen.count(name) for name in _names(lens)}
 
 
-def _check_heads(lens: Lens, model: PreTrainedModel, ids: Int[Tensor, "1 seq"], layer: int) -> None:
-    kept: dict[str, Tensor] = {}
-    names = {place("z", layer): "z", place("heads_out", layer): "out"}
-
-    def keep(name: str) -> Edit:
-        return lambda value: kept.update({name: value.detach().clone()})
-
-    with hooked(lens, {hook: keep(name) for hook, name in names.items()}):
+def _check_heads(lens: Lens, model: PreTrainedModel, ids: Int[Tensor, "1 seq"]) -> None:
+    layers = range(lens.layers)
+    with recorded(lens, *(place(k, i) for k in ("z", "heads_out") for i in layers)) as seen:
         run_blocks(lens.twin, ids)
-    total = head_outputs(model, layer, kept["z"]).sum(2)
-    bias = output_bias(model, layer)
-    total = total if bias is None else total + bias
-    _equal(lens, total, kept["out"], f"the heads of layer {layer} do not sum to their output")
+    for layer in layers:
+        total = head_outputs(model, layer, seen[place("z", layer)]).sum(2)
+        bias = output_bias(model, layer)
+        total = total if bias is None else total + bias
+        problem = f"the heads of layer {layer} do not sum to their output"
+        _equal(lens, total, seen[place("heads_out", layer)], problem)
 
 
 def _equal(lens: Lens, found: Tensor, wanted: Tensor, problem: str) -> None:

@@ -195,11 +195,3 @@ def is_cheap(name: str) -> bool:
     """Whether the cost of a scan neither grows with the model's depth or prompts nor is high."""
     large = Sizes(layers=1e6, heads=1e6, tokens=1e6, asked=1e6, samples=1.0, steps=1.0)
     return passes(SCANS[name].passes, large) <= CHEAP_PASSES
-
-
-def __getattr__(name: str) -> object:
-    if name == "run_scan":
-        from locscope.scans.run import run_scan
-
-        return run_scan
-    raise AttributeError(name)

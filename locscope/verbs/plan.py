@@ -1,27 +1,22 @@
-"""What a search will do, settled before the model is touched; and what it says of itself after."""
+"""What a search will do, settled before the model is touched."""
 
-import platform
-from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-import locscope
 from locscope.edits import EditSet
 from locscope.edits.splits import Split, resample
 from locscope.errors import UsageError
 from locscope.models.load import Loaded
 from locscope.progress import Progress, Silent
-from locscope.records import ModelInfo, RunInfo, StageCost
+from locscope.records import ModelInfo
 from locscope.records.codec import fingerprint
 from locscope.runs.folder import default_name
 from locscope.settings import SearchSettings
+from locscope.verbs.provenance import frozen_settings
 from locscope.verbs.session import Session, halved, load_edits, open_model, open_session
 
 MOST_OF_R = 0.8
 """A repetition tunes and measures no more of R than this, so that repetitions differ."""
-WITHOUT_EFFECT = frozenset({"device", "device_memory", "host_memory"})
-"""Settings that say where the work is done, not what it is."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +84,7 @@ def plan_search(
     session = open_session(
         settings, loaded, halves.edit_set, progress or Silent(), prefixes=settings.prefixes
     )
-    frozen = {
-        name: str(value)
-        for name, value in settings.model_dump().items()
-        if name not in WITHOUT_EFFECT
-    }
-    frozen |= {
-        "dtype": loaded.info.dtype,
-        "model_hash": loaded.info.hash,
-        "edits_hash": halves.edit_set.fingerprint,
-        "material_hash": fingerprint(session.material),
-    }
+    frozen = frozen_settings(settings, loaded, halves.edit_set, session.material)
     return Plan(
         settings=settings,
         session=session,
@@ -108,36 +93,3 @@ def plan_search(
         folder=output or default_name(settings.model, settings.edits, fingerprint(frozen)),
         frozen=frozen,
     )
-
-
-def run_info(
-    plan: Plan, costs: Sequence[StageCost], command: str = "", started: str = ""
-) -> RunInfo:
-    """The record of the run as a whole."""
-    return RunInfo(
-        schema_number=1,
-        verb="search",
-        status="done",
-        settings=plan.frozen,
-        settings_hash=fingerprint(plan.frozen),
-        seed=plan.settings.seed,
-        versions=versions(),
-        model=plan.loaded.info,
-        edits=plan.edit_set.name,
-        edits_hash=plan.edit_set.fingerprint,
-        edit_count=len(plan.edit_set.edits),
-        notes=plan.session.notes,
-        stages=tuple(costs),
-        command=command,
-        started=started,
-    )
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    names = ("torch", "transformers", "transformer-lens", "numpy")
-    return {
-        "locscope": locscope.__version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in names},
-    }

@@ -12,11 +12,11 @@ from locscope.engine.facts import facts_of
 from locscope.errors import UsageError
 from locscope.models.load import Loaded
 from locscope.progress import Progress
-from locscope.records import RunInfo, ScanResult, StageCost
+from locscope.records import ScanResult, StageCost
 from locscope.records.codec import fingerprint
 from locscope.report.inputs import ReportInputs
 from locscope.report.words import duration
-from locscope.runs.folder import default_name, open_run, read_info, write_info
+from locscope.runs.folder import default_name, open_run, write_info
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.scans import SCANS, is_cheap
 from locscope.scans.bench import ScanBench
@@ -24,7 +24,7 @@ from locscope.scans.cost import seconds_of_a_pass, sizes_of
 from locscope.scans.passes import passes
 from locscope.scans.run import run_scan
 from locscope.settings import ScanSettings
-from locscope.verbs.plan import WITHOUT_EFFECT, versions
+from locscope.verbs.provenance import earlier_costs, frozen_settings, run_info
 from locscope.verbs.publish import publish
 from locscope.verbs.session import Opened, load_edits, open_exam, open_model
 
@@ -64,18 +64,9 @@ def plan_scan(settings: ScanSettings, output: Path | None, progress: Progress) -
     if settings.strict:
         speaker = opened.exam.speaker
         facts_of(speaker, edit_set.edits, settings.prompt_format, strict=True)
-    frozen = {
-        name: str(value)
-        for name, value in settings.model_dump().items()
-        # Which scans are asked for is not part of it: more can be added to a folder.
-        if name not in WITHOUT_EFFECT | {"scans"}
-    }
-    frozen |= {
-        "dtype": loaded.info.dtype,
-        "model_hash": loaded.info.hash,
-        "edits_hash": edit_set.fingerprint,
-        "material_hash": fingerprint(opened.material),
-    }
+    # Which scans are asked for is not part of it: more can be added to a folder.
+    without = frozenset({"scans"})
+    frozen = frozen_settings(settings, loaded, edit_set, opened.material, without)
     folder = output or default_name(settings.model, settings.edits, fingerprint("scan", frozen))
     return ScanPlan(settings, loaded, edit_set, opened, folder, frozen)
 
@@ -87,9 +78,18 @@ def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: st
         for note in (*folder.notes, *plan.opened.notes):
             progress.say(note)
         costs = run_scans(bench_of(plan, progress), plan.settings.scans, folder)
-        earlier = read_info(folder)
         found = tuple(iterate(folder, "scan", ScanResult, progress))
-        info = _info(plan, (*(earlier.stages if earlier else ()), *costs), command, started)
+        info = run_info(
+            "scan",
+            plan.frozen,
+            plan.settings.seed,
+            plan.loaded,
+            plan.edit_set,
+            plan.opened.notes,
+            (*earlier_costs(folder), *costs),
+            command,
+            started,
+        )
         inputs = ReportInputs(
             run=info,
             recommendation=None,
@@ -129,12 +129,14 @@ def run_scans(
     UsageError where none can.
     """
     waiting = [name for name in names if not _found_something(folder, name)]
-    a_pass = seconds_of_a_pass(bench) if waiting else 0.0
+    if not waiting:
+        return ()
+    a_pass, sizes = seconds_of_a_pass(bench), sizes_of(bench)
     problems: dict[str, UsageError] = {}
     costs: list[StageCost] = []
     for name in waiting:
         edits = len((bench if is_cheap(name) else bench.narrowed).edits)
-        work = passes(SCANS[name].passes, sizes_of(bench)) * edits
+        work = passes(SCANS[name].passes, sizes) * edits
         bench.progress.say(f"{name}: about {work:,.0f} passes, {duration(work * a_pass)}")
         try:
             found = run_scan(name, bench)
@@ -167,24 +169,4 @@ def _unseen(name: str, bench: ScanBench, error: UsageError) -> ScanResult:
         seconds=0.0,
         edits=bench.edits,
         notes=(str(error),),
-    )
-
-
-def _info(plan: ScanPlan, costs: Sequence[StageCost], command: str, started: str) -> RunInfo:
-    return RunInfo(
-        schema_number=1,
-        verb="scan",
-        status="done",
-        settings=plan.frozen,
-        settings_hash=fingerprint(plan.frozen),
-        seed=plan.settings.seed,
-        versions=versions(),
-        model=plan.loaded.info,
-        edits=plan.edit_set.name,
-        edits_hash=plan.edit_set.fingerprint,
-        edit_count=len(plan.edit_set.edits),
-        notes=plan.opened.notes,
-        stages=tuple(costs),
-        command=command,
-        started=started,
     )

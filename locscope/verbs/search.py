@@ -16,9 +16,9 @@ from typing import final
 import locscope
 from locscope.execute.local import Worker, run_trials
 from locscope.progress import Progress
-from locscope.records import Recipe, ScanResult, StageCost, Trial, TrialRecord
+from locscope.records import Recipe, RunInfo, ScanResult, StageCost, Trial, TrialRecord
 from locscope.report.inputs import ReportInputs
-from locscope.runs.folder import open_run, read_info, write_info
+from locscope.runs.folder import open_run, write_info
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.scans.bench import ScanBench
 from locscope.selection.candidates import Candidate, candidates, depth_rule, drawn, named
@@ -27,7 +27,8 @@ from locscope.selection.recommend import Confirmed, Context, recommend
 from locscope.selection.scorecard import scorecard
 from locscope.tuning.orders import default_batch
 from locscope.tuning.trial import Bench
-from locscope.verbs.plan import Plan, run_info
+from locscope.verbs.plan import Plan
+from locscope.verbs.provenance import earlier_costs, run_info
 from locscope.verbs.publish import publish
 from locscope.verbs.scan import run_scans
 
@@ -50,7 +51,7 @@ def search(plan: Plan, progress: Progress, *, fresh: bool = False, command: str 
             progress.say(note)
         steps = _Steps(plan, folder, progress)
         inputs = steps.run()
-        info = run_info(plan, [*earlier_costs(folder), *steps.costs], command, started)
+        info = info_of(plan, [*earlier_costs(folder), *steps.costs], command, started)
         info = replace(info, notes=(*info.notes, *steps.notes))
         inputs = replace(inputs, run=info, command=command, date=started[:10])
         write_info(folder, info)
@@ -58,10 +59,22 @@ def search(plan: Plan, progress: Progress, *, fresh: bool = False, command: str 
     return Found(plan.folder, inputs)
 
 
-def earlier_costs(folder: PathLike[str]) -> tuple[StageCost, ...]:
-    """What earlier runs of the same search took, where it was finished before."""
-    info = read_info(folder)
-    return () if info is None else info.stages
+def info_of(
+    plan: Plan, costs: Sequence[StageCost], command: str = "", started: str = ""
+) -> RunInfo:
+    """The record of the search as a whole."""
+    session = plan.session
+    return run_info(
+        "search",
+        plan.frozen,
+        plan.settings.seed,
+        plan.loaded,
+        plan.edit_set,
+        session.notes,
+        costs,
+        command,
+        started,
+    )
 
 
 @final
@@ -103,7 +116,7 @@ class _Steps:
         write_record(self.folder, "recommendation", "final", found)
         write_record(self.folder, "scorecard", "final", card)
         return ReportInputs(
-            run=run_info(plan, self.costs),
+            run=info_of(plan, self.costs),
             recommendation=found,
             scans=scans,
             trials=tuple(self.known.values()),

@@ -8,8 +8,8 @@ from worlds import same, snapshot
 
 from locscope.engine.neutral import NeutralRows
 from locscope.engine.trunk import Trunk
-from locscope.scans import run_scan
 from locscope.scans.dropout_kl import RATE, kept
+from locscope.scans.run import run_scan
 
 FEW = SCAN_EDITS[:1]
 

@@ -14,8 +14,8 @@ from worlds import same, snapshot
 
 from locscope.engine.facts import Facts
 from locscope.records import ScanOptions
-from locscope.scans import run_scan
 from locscope.scans.knowledge_neurons import integrated_gradients, knowledge_neurons, run_untouched
+from locscope.scans.run import run_scan
 
 STEPS = 3
 

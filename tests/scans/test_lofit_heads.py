@@ -7,8 +7,8 @@ from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
 from locscope.records import Edit
-from locscope.scans import run_scan
 from locscope.scans.lofit_heads import learned_scales
+from locscope.scans.run import run_scan
 
 MORE = tuple(
     Edit(f"m{i}", f"The {word} of the country is", word, subject=word)

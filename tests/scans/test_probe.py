@@ -13,8 +13,8 @@ import locscope.scans.probe as probe
 from locscope.engine.states import last_states
 from locscope.progress import Silent
 from locscope.records import Edit, Probe
-from locscope.scans import run_scan
 from locscope.scans.probe import Example, examples, gains, of_classes
+from locscope.scans.run import run_scan
 
 SUBJECTS = ("France", "Japan", "gold", "Norway", "Rome", "Brazil")
 OTHERS = ("Paris", "Tokyo", "Oslo", "iron", "Fe", "Au")

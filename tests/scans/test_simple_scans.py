@@ -4,7 +4,7 @@ import pytest
 from scan_worlds import SCAN_EDITS, scan_bench
 
 from locscope.locations import Location
-from locscope.scans import run_scan
+from locscope.scans.run import run_scan
 from locscope.selection.candidates import depth_rule
 
 FEW = SCAN_EDITS[:1]

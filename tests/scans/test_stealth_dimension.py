@@ -10,7 +10,7 @@ from worlds import same, snapshot
 import locscope.scans.stealth_dimension as stealth
 from locscope.engine.states import last_states
 from locscope.progress import Silent
-from locscope.scans import run_scan
+from locscope.scans.run import run_scan
 
 DELTA = 2 * 0.995**2 - 2
 

@@ -10,7 +10,7 @@ from worlds import same, snapshot
 from locscope.engine.trunk import Budget, Trunk
 from locscope.locations import Location
 from locscope.models.parts import slices
-from locscope.scans import run_scan
+from locscope.scans.run import run_scan
 from locscope.scans.step_forecast import halves, prepared
 
 FEW = SCAN_EDITS[:5]

@@ -14,8 +14,8 @@ from locscope.engine.trunk import Budget, Trunk
 from locscope.locations import Location
 from locscope.models.parts import blocks, slices
 from locscope.progress import Silent
-from locscope.scans import run_scan
 from locscope.scans.bench import ScanBench
+from locscope.scans.run import run_scan
 from locscope.scans.weight_gradient import l1_norm
 
 FEW = SCAN_EDITS[:4]
