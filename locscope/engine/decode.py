@@ -3,7 +3,7 @@
 Ties go to the lowest id, logits are float32, a row ends at a stop token, a newline or a full stop.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from locscope.engine.blocks import logits
+from locscope.engine.memory import in_batches
 from locscope.models.parts import body
 from locscope.scoring.text import cut_answer
 
@@ -66,25 +67,14 @@ def decode(
     speaker: Speaker, requests: Sequence[Request], tokens_at_once: int = 16384
 ) -> tuple[Output, ...]:
     """The greedy continuation of every prompt, in their order."""
-    outputs: dict[int, Output] = {}
-    for rows in _batches(requests, tokens_at_once):
-        found = _decode_batch(speaker, [requests[row] for row in rows])
-        outputs.update(zip(rows, found, strict=True))
-    return tuple(outputs[row] for row in range(len(requests)))
 
+    def run(some: Sequence[Request]) -> list[Output]:
+        return _decode_batch(speaker, some)
 
-def _batches(requests: Sequence[Request], tokens_at_once: int) -> Iterator[list[int]]:
-    def size(row: int) -> int:
-        return len(requests[row].prompt) + requests[row].limit
+    def size(request: Request) -> int:
+        return len(request.prompt) + request.limit
 
-    batch: list[int] = []
-    for row in sorted(range(len(requests)), key=size):
-        if batch and (len(batch) + 1) * size(row) > tokens_at_once:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+    return tuple(in_batches(requests, run, size=size, tokens_at_once=tokens_at_once))
 
 
 def _decode_batch(speaker: Speaker, requests: Sequence[Request]) -> list[Output]:

@@ -80,7 +80,7 @@ def in_batches(
     for row, item in enumerate(items):
         groups.setdefault(alike(item), []).append(row)
     sizes = [size(item) for item in items]
-    waiting = [batch for rows in groups.values() for batch in _batches(rows, sizes, tokens_at_once)]
+    waiting = [batch for rows in groups.values() for batch in packed(rows, sizes, tokens_at_once)]
     while waiting:
         rows = waiting.pop(0)
         try:
@@ -133,7 +133,9 @@ def tokens_that_fit(model: PreTrainedModel, device_bytes: int) -> int:
     return max(LEAST_TOKENS, min(MOST_TOKENS, device_bytes // a_token))
 
 
-def _batches(rows: Sequence[int], sizes: Sequence[int], tokens_at_once: int) -> list[list[int]]:
+def packed(rows: Sequence[int], sizes: Sequence[int], tokens_at_once: int) -> list[list[int]]:
+    """The rows in batches of like size, each of at most that many tokens padded to its longest;
+    `sizes` are those of all rows there are."""
     batches: list[list[int]] = []
     for row in sorted(rows, key=sizes.__getitem__):
         if batches and (len(batches[-1]) + 1) * sizes[row] <= tokens_at_once:

@@ -22,6 +22,9 @@ HOW = {
 }
 
 
+NOTHING = "no request has an answer (or, resampled, all prompts are the same)"
+
+
 @dataclass(frozen=True)
 class Ablation:
     """What a silenced activation becomes, as in `HOW`, for the facts that it is there for.

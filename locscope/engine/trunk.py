@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from locscope.engine.blocks import run_blocks
+from locscope.engine.memory import packed
 from locscope.engine.texts import NO_LABEL, Sheet
 
 
@@ -122,15 +123,7 @@ def chunks(
     lengths: Int[Tensor, " rows"], rows: Sequence[int], tokens_at_once: int
 ) -> Iterator[list[int]]:
     """The rows in batches of like length, each of at most that many tokens with padding."""
-    ordered = sorted(rows, key=lambda row: int(lengths[row]))
-    batch: list[int] = []
-    for row in ordered:
-        if batch and (len(batch) + 1) * int(lengths[row]) > tokens_at_once:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+    yield from packed(rows, lengths.tolist(), tokens_at_once)
 
 
 def pad(sheet: Sheet, rows: Sequence[int], device: torch.device) -> Batch:

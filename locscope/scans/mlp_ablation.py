@@ -14,10 +14,8 @@ from locscope.engine.ablation import mlp_effects
 from locscope.engine.effects import drops
 from locscope.engine.facts import Fact
 from locscope.engine.metrics import METRICS
-from locscope.engine.silencing import HOW, ablation_of
+from locscope.engine.silencing import HOW, NOTHING, ablation_of
 from locscope.scans.bench import Findings, ScanBench
-
-NOTHING = "no request has an answer (or, resampled, all prompts are the same)"
 
 
 def scan(bench: ScanBench) -> Findings:
