@@ -17,7 +17,7 @@ from locscope.engine.memory import in_batches
 from locscope.models.parts import body
 from locscope.scoring.text import cut_answer
 
-Ending = Literal["stop", "text", "length", "given up"]
+Ending = Literal["stop", "text", "length", "given up", "not decoded"]
 """A row ended in a stop token, in a newline or full stop in its text, at the length limit, or it
 was given up because it could no longer match."""
 

@@ -12,12 +12,16 @@ from locscope.engine.questions import (
     Answer,
     Question,
     ask,
+    read_answers,
     span_question,
     target_question,
 )
 from locscope.engine.texts import Row, Sheet, encode, encode_prompt, encode_text, pack
 from locscope.engine.trunk import Budget, Trunk
 from locscope.records import Edit, Probe
+
+GLANCE_TEXTS = 24
+"""Neutral texts that a glance reads: enough to see a collapse."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,10 @@ class Exam:
 
 @dataclass(frozen=True)
 class Observation:
-    """What the model, as it is, said to the exam or to the part of it about some edits."""
+    """What the model, as it is, said to the exam or to the part of it about some edits.
+
+    Of a `glance` only the answers' probabilities are meant, and the drift is that of some texts.
+    """
 
     questions: tuple[EditQuestions, ...]
     edits: tuple[EditAnswers, ...]
@@ -96,6 +103,7 @@ class Observation:
     right_abilities: tuple[str, ...]
     drift: Drift
     prompt_format: str
+    glance: bool = False
 
     def of(self, edits: Sequence[str]) -> "Observation":
         """The part of it about the edits of these ids."""
@@ -105,6 +113,20 @@ class Observation:
             self,
             questions=tuple(self.questions[i] for i in keep),
             edits=tuple(self.edits[i] for i in keep),
+        )
+
+    @property
+    def at_a_glance(self) -> "Observation":
+        """The part of it that a glance sees, to compare one with."""
+        return replace(
+            self,
+            questions=tuple(replace(one, forms=(), multihop=()) for one in self.questions),
+            edits=tuple(replace(one, forms=(), multihop=()) for one in self.edits),
+            ability_items=(),
+            abilities=(),
+            right_abilities=(),
+            drift=self.drift.first(GLANCE_TEXTS),
+            glance=True,
         )
 
     @property
@@ -198,6 +220,25 @@ def observe(
         right_abilities=tuple(question.wanted for question in exam.abilities),
         drift=drift(trunk, neutral, exam.untouched),
         prompt_format=exam.prompt_format,
+    )
+
+
+def look(exam: Exam, trunk: Trunk, edits: Sequence[str]) -> Observation:
+    """A glance at the given edits: one pass without any decoding, and some of the neutral texts."""
+    questions = tuple(replace(one, forms=(), multihop=()) for one in exam.of(edits))
+    asked = [question for one in questions for question in _all_of(one)]
+    replies = iter(read_answers(trunk, asked))
+    untouched = exam.untouched.first(GLANCE_TEXTS)
+    rows = NeutralRows(exam.neutral.texts[:GLANCE_TEXTS], ())
+    return Observation(
+        questions=questions,
+        edits=tuple(_sort_answers(one, replies) for one in questions),
+        ability_items=(),
+        abilities=(),
+        right_abilities=(),
+        drift=drift(trunk, rows, untouched),
+        prompt_format=exam.prompt_format,
+        glance=True,
     )
 
 

@@ -34,6 +34,10 @@ class Drift:
     tokens: tuple[int, ...]
     perplexities: tuple[float, ...]
 
+    def first(self, count: int) -> "Drift":
+        """That of the first texts, without the bare ones."""
+        return Drift(self.losses[:count], self.divergences[:count], self.tokens[:count], ())
+
 
 @dataclass(frozen=True)
 class Untouched:
@@ -45,6 +49,10 @@ class Untouched:
 
     states: tuple[Float[Tensor, "_ width"], ...]
     model: PreTrainedModel
+
+    def first(self, count: int) -> "Untouched":
+        """What it thinks of the first texts."""
+        return Untouched(self.states[:count], self.model)
 
 
 @torch.no_grad()

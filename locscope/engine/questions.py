@@ -96,6 +96,19 @@ def ask(speaker: Speaker, trunk: Trunk, questions: Sequence[Question]) -> tuple[
     )
 
 
+def read_answers(trunk: Trunk, questions: Sequence[Question]) -> tuple[Answer, ...]:
+    """What one pass tells of the answers without decoding: probabilities; no text, no ending."""
+    if not questions:
+        return ()
+    reading = read(trunk, [question.index for question in questions])
+    return tuple(_glimpsed(reading, i) for i in range(len(questions)))
+
+
+def _glimpsed(reading: Reading, i: int) -> Answer:
+    accuracy, logprob = float(reading.token_accuracy[i]), float(reading.logprob[i])
+    return Answer("", False, "not decoded", False, accuracy, logprob)
+
+
 def _ending(speaker: Speaker, question: Question, reading: Reading, i: int) -> Ending | None:
     """How the row certainly ends after exactly the wanted answer; None where decoding must tell."""
     if not (reading.said[i] and reading.sure[i] and question.row.aligned):

@@ -66,6 +66,24 @@ MEASURES: dict[str, Descriptor] = {
             "EasyEdit (arXiv 2308.07269)",
         ),
         _entry(
+            "target_probability",
+            "Target probability",
+            "probability of the new target, a geometric mean over its tokens, a mean per edit",
+            "locscope, after the rewrite score of arXiv 2202.05262",
+        ),
+        _entry(
+            "rephrase_probability",
+            "Rephrase probability",
+            "the same after the edit's rephrases",
+            "locscope",
+        ),
+        _entry(
+            "neighbour_kept",
+            "Neighbours' probability kept",
+            "min(1, p/p0) of the neighbours' untouched answers, a mean per edit",
+            "locscope",
+        ),
+        _entry(
             "forms",
             "Worst other form",
             "share answered with the new target in the form that does worst",
@@ -109,9 +127,14 @@ MEASURES: dict[str, Descriptor] = {
 
 
 NEEDS_BASE = frozenset(
-    {"locality", "format_leakage", "perplexity_ratio", "mean_perplexity_ratio", "kl", "retention"}
+    {
+        *("locality", "format_leakage", "neighbour_kept"),
+        *("perplexity_ratio", "mean_perplexity_ratio", "kl", "retention"),
+    }
 )
 """Measures that compare with the untouched model."""
+AT_A_GLANCE = ("target_probability", "rephrase_probability", "neighbour_kept")
+COLLAPSE = ("perplexity_ratio", "kl")
 
 
 def load_measure(name: str) -> MeasureFunction:
@@ -123,5 +146,6 @@ def load_measure(name: str) -> MeasureFunction:
 
 
 def measure_all(now: Observation, before: Observation) -> tuple[Measure, ...]:
-    """Every measure of the table."""
-    return tuple(load_measure(name)(now, before) for name in MEASURES)
+    """Every measure of the table; of a glance those that it can tell."""
+    names = (*AT_A_GLANCE, *COLLAPSE) if now.glance else tuple(MEASURES)
+    return tuple(load_measure(name)(now, before) for name in names)

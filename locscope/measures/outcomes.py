@@ -1,10 +1,12 @@
 """What one edit's answers are worth, and how such values become a measure."""
 
-from collections.abc import Callable, Iterable
-from math import isnan, nan
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from math import exp, isnan, nan
 
 from locscope.edits.splits import groups
 from locscope.engine.exam import EditAnswers, EditQuestions, Observation
+from locscope.engine.questions import Answer
 from locscope.records import EditOutcome, Measure
 from locscope.scoring.statistics import mean_interval
 from locscope.scoring.text import normalised_match
@@ -34,11 +36,55 @@ def local(asked: EditQuestions, said: EditAnswers) -> float:
     return mean(float(answer.text == question.wanted) for answer, question in pairs)
 
 
-def outcome_of(asked: EditQuestions, said: EditAnswers) -> EditOutcome:
-    """The record of one edit."""
-    neighbours = zip(asked.edit.neighbours, asked.neighbours, said.neighbours, strict=True)
+def target_probability(_: EditQuestions, said: EditAnswers) -> float:
+    """Geometric mean over the target's tokens (and its stop token), teacher-forced."""
+    return exp(said.target.logprob)
+
+
+def rephrase_probability(_: EditQuestions, said: EditAnswers) -> float:
+    """The same over all rephrases' tokens; NaN without rephrases."""
+    return exp(mean(answer.logprob for answer in said.rephrases))
+
+
+def neighbour_kept(said: EditAnswers, before: EditAnswers) -> float:
+    """Mean over neighbours of min(1, p/p0), p of the untouched answer span; NaN without any."""
+    pairs = zip(said.neighbours, before.neighbours, strict=True)
+    return mean(_kept(now, untouched) for now, untouched in pairs)
+
+
+def _kept(now: Answer, untouched: Answer) -> float:
+    change = now.logprob - untouched.logprob
+    return change if isnan(change) else exp(min(0.0, change))
+
+
+def glimpse_of(asked: EditQuestions, said: EditAnswers, before: EditAnswers) -> EditOutcome:
+    """The record of one edit at a glance: probabilities, nothing that needs the answer's text."""
     return EditOutcome(
         edit=asked.edit.id,
+        reliability=nan,
+        reliability_strict=nan,
+        generalization=nan,
+        locality=nan,
+        target_probability=target_probability(asked, said),
+        rephrase_probability=rephrase_probability(asked, said),
+        neighbour_kept=neighbour_kept(said, before),
+    )
+
+
+def outcomes_of(now: Observation, before: Observation) -> tuple[EditOutcome, ...]:
+    """The records of all edits that were asked about."""
+    record = glimpse_of if now.glance else outcome_of
+    return tuple(
+        record(asked, said, untouched)
+        for asked, said, untouched in zip(now.questions, now.edits, before.edits, strict=True)
+    )
+
+
+def outcome_of(asked: EditQuestions, said: EditAnswers, before: EditAnswers) -> EditOutcome:
+    """The record of one edit."""
+    neighbours = zip(asked.edit.neighbours, asked.neighbours, said.neighbours, strict=True)
+    return replace(
+        glimpse_of(asked, said, before),
         reliability=reliable(asked, said),
         reliability_strict=strictly_reliable(asked, said),
         generalization=general(asked, said),
@@ -60,7 +106,17 @@ def edit_measure(
     name: str, value: EditValue, protocol: str, now: Observation, before: Observation
 ) -> Measure:
     """The mean of a value over the edits that have one, with its interval and the value before."""
-    values = _values(value, now)
+    return mean_measure(name, _values(value, now), _values(value, before), protocol, now)
+
+
+def mean_measure(
+    name: str,
+    values: Sequence[float],
+    values_before: Sequence[float],
+    protocol: str,
+    now: Observation,
+) -> Measure:
+    """The mean of one value an edit, NaN left out, with its interval and the mean before."""
     # Edits on one subject rise and fall together, so whole groups are drawn.
     interval = mean_interval(values, groups([asked.edit for asked in now.questions]))
     return Measure(
@@ -70,7 +126,7 @@ def edit_measure(
         protocol=f"{protocol}; {now.prompt_format} prompt; mean per edit",
         low=interval.low,
         high=interval.high,
-        before=mean(v for v in _values(value, before) if not isnan(v)) if interval.count else nan,
+        before=mean(v for v in values_before if not isnan(v)) if interval.count else nan,
     )
 
 

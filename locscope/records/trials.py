@@ -30,7 +30,8 @@ class Recipe:
 class Trial:
     """What is asked of one trial. `edits` are the ids tuned and measured, in file order.
 
-    Only a `thorough` one asks the edits' other forms and multi-hop questions too.
+    Only a `thorough` one asks the edits' other forms and multi-hop questions too. A `glance` reads
+    probabilities alone, and some of the neutral texts: what early rungs of a race go by.
     """
 
     location: str
@@ -42,6 +43,7 @@ class Trial:
     model: str
     edit_set: str
     thorough: bool = False
+    glance: bool = False
 
     @property
     def id(self) -> str:
@@ -71,7 +73,9 @@ class EditOutcome:
     """What became of one edit: shares in 0..1, NaN where the edit has nothing to judge by.
 
     `output` is the tuned model's answer where it was decoded, `broken` the neighbours' prompts
-    whose answer changed.
+    whose answer changed. Probabilities are geometric means over tokens: of the target, of the
+    rephrases' answers, and min(1, p/p0) of the neighbours' untouched answers (`neighbour_kept`).
+    A glance gives these alone.
     """
 
     edit: str
@@ -81,6 +85,9 @@ class EditOutcome:
     locality: Number
     output: str = ""
     broken: tuple[str, ...] = ()
+    target_probability: Number = nan
+    rephrase_probability: Number = nan
+    neighbour_kept: Number = nan
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from locscope.engine.cost import forward_flops, shape_of, step_flops
-from locscope.engine.exam import Exam, Observation, observe
+from locscope.engine.exam import Exam, Observation, look, observe
 from locscope.engine.trunk import Trunk
 from locscope.locations import Location
-from locscope.measures import measure_all
-from locscope.measures.outcomes import outcome_of
+from locscope.measures import AT_A_GLANCE, measure_all
+from locscope.measures.outcomes import outcomes_of
 from locscope.models.load import Loaded
 from locscope.models.parts import Slice, slices
 from locscope.models.save import Change
@@ -57,7 +57,7 @@ def run_keeping(bench: Bench, trial: Trial, before: Observation, *, keep: bool) 
     with borrowed(model, pieces, stored_dtype(bench.loaded)) as masters:
         start = [value.clone() for value in masters.values]
         epochs = order_of(trial.recipe)(bench.trunk, masters, rows, trial.recipe, trial.seed)
-        now = observe(bench.exam, bench.trunk, trial.edits, thorough=trial.thorough)
+        now = _observed(bench, trial)
         changes = masters.changes() if keep else ()
         norm = _distance(start, masters.values)
     work = _Work(
@@ -89,16 +89,17 @@ class _Work:
 def _record(
     bench: Bench, trial: Trial, now: Observation, before: Observation, work: _Work
 ) -> TrialRecord:
+    before = before.at_a_glance if trial.glance else before
     measures = measure_all(now, before)
     aim = objective(bench.objective)
-    total = score(measures, aim.terms)
+    total = score(measures, AT_A_GLANCE if trial.glance else aim.terms)
     return TrialRecord(
         trial=trial,
         status="done",
         score=total.value,
         score_name=total.name,
         measures=measures,
-        outcomes=tuple(outcome_of(*pair) for pair in zip(now.questions, now.edits, strict=True)),
+        outcomes=outcomes_of(now, before),
         epochs=work.epochs,
         parameters=tuple(dict.fromkeys(piece.name for piece in work.pieces)),
         parameter_count=sum(piece.count for piece in work.pieces),
@@ -108,6 +109,12 @@ def _record(
         flops=work.flops,
         violated=violations(measures, aim.bounds),
     )
+
+
+def _observed(bench: Bench, trial: Trial) -> Observation:
+    if trial.glance:
+        return look(bench.exam, bench.trunk, trial.edits)
+    return observe(bench.exam, bench.trunk, trial.edits, thorough=trial.thorough)
 
 
 def _distance(start: Sequence[Float[Tensor, " _"]], end: Sequence[Float[Tensor, " _"]]) -> float:

@@ -93,7 +93,7 @@ def test_rephrases_and_neighbours_are_means_per_edit():
     assert value("locality", now).value == 0.75, "the same words in another case are another span"
     assert value("neighbour_accuracy", now).value == 0.5, "stated answers are normalised"
     assert value("format_leakage", now).value == 0.5, "only where the untouched model went on"
-    outcome = outcome_of(now.questions[2], now.edits[2])
+    outcome = outcome_of(now.questions[2], now.edits[2], now.edits[2])
     assert isnan(outcome.generalization)
     assert isnan(outcome.locality)
 

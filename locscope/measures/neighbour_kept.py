@@ -1,0 +1,15 @@
+"""Neighbours kept: how much of the untouched answers' probability is left."""
+
+from locscope.engine.exam import Observation
+from locscope.measures.outcomes import mean_measure, neighbour_kept
+from locscope.records import Measure
+
+PROTOCOL = "min(1, p/p0) of the untouched answer span, geometric mean over tokens"
+
+
+def measure(now: Observation, before: Observation) -> Measure:
+    """Mean over edits, in 0..1; NaN where no edit has neighbours."""
+    pairs = zip(now.edits, before.edits, strict=True)
+    values = [neighbour_kept(said, untouched) for said, untouched in pairs]
+    untouched = [neighbour_kept(said, said) for said in before.edits]
+    return mean_measure("neighbour_kept", values, untouched, PROTOCOL, now)
