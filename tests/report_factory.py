@@ -243,15 +243,44 @@ def scan(layers: int = LAYERS) -> ScanResult:
     return ScanResult(descriptor, tuple(scores), 240, 238, 0, 1.9)
 
 
+def verdict(scan: str, variant: str, said: str, within: float, **more) -> ScanVerdict:
+    given = {
+        "sentence": f"{said}: {within} within a part",
+        "count": 47,
+        "within": within,
+        "within_low": within - 0.1,
+        "within_high": within + 0.1,
+        "added": within / 4,
+        "added_low": within / 4 - 0.05,
+        "added_high": within / 4 + 0.05,
+        "p_within": 0.01,
+        "p_added": 0.02,
+        "regret_1": 0.06,
+    }
+    return ScanVerdict(scan, variant, said, **(given | more))
+
+
 def scorecard() -> Scorecard:
     return Scorecard(
-        "score after tuning, 47 locations of the sweep",
+        "harmonic mean of reliability, at a first look at every candidate",
         (
-            ScanVerdict("gradient", "norm", 0.41, 0.14, 0.63, 0.35, 0.06, 47, "predicts here"),
-            ScanVerdict("gradient", "signed", 0.05, -0.2, 0.3, 0.1, 0.3, 47, "cannot tell"),
-            ScanVerdict("depth", "", 0.44, 0.18, 0.64, 0.5, 0.1, 47, "predicts here"),
-            ScanVerdict("random", "", nan, nan, nan, nan, nan, 47, "does not"),
+            verdict(
+                "depth", "later is better", "predicts, but no more than depth", 0.44, added=nan
+            ),
+            verdict("gradient", "signed", "cannot tell", 0.05),
+            verdict("gradient", "norm", "predicts here", 0.41, resampled=True),
+            verdict("random", "any order", "does not", nan),
         ),
+        places=47,
+        edits=30,
+        groups=24,
+        violated=2,
+        steady=0.91,
+        looks_full=0.8,
+        looks_full_low=0.6,
+        looks_full_high=0.9,
+        full_count=12,
+        notes=("2 of 47 places broke a bound: last, worth 0",),
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from locscope.edits import FORMATS
 from locscope.measures import MEASURES
 from locscope.scans import SCANS
+from locscope.tuning.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 FUNCTION_LINES = 60
@@ -28,6 +29,7 @@ TABLES: dict[str, tuple[Mapping[str, Any], str]] = {
     "locscope/edits": (FORMATS, "read"),
     "locscope/measures": (MEASURES, "measure"),
     "locscope/scans": (SCANS, "scan"),
+    "locscope/tuning/recipes": (RECIPES, "plan"),
 }
 """Folder of a table, the table, and the function that a file of its entry has."""
 # Written so that this file does not match.

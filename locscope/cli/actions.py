@@ -120,11 +120,11 @@ def check(settings: SearchSettings, format: str) -> bool:
     return found.ready
 
 
-def report(folders: Sequence[Path], output: Path | None) -> None:
+def report(folders: Sequence[Path], output: Path | None, study: Path | None = None) -> None:
     """Draws and prints where the page is."""
     from locscope.verbs.report import report as run
 
-    _say(str(run(folders, output)))
+    _say(str(run(folders, output, study)))
 
 
 def listing(kind: str, format: str) -> None:

@@ -50,13 +50,38 @@ def search(
     output: Annotated[Path | None, typer.Option(help="run folder (runs/<name>)")] = None,
     seed: options.Seed = None,
     limit: options.Limit = None,
-    strategy: Annotated[str | None, typer.Option(help="sweep (default)")] = None,
-    objective: Annotated[str | None, typer.Option(help="balanced (default)")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="race (default), sweep, tree, tpe, random, depth-rule")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="for choosing: 0.15 of a sweep's work, or 90s, 5m, 2h")
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="balanced (default), capability-first, pareto")
+    ] = None,
+    weight: Annotated[
+        list[str] | None, typer.Option(help="of a term, as locality=2; may be repeated")
+    ] = None,
+    bound: Annotated[
+        list[str] | None, typer.Option(help="as 'perplexity_ratio<=1.1'; may be repeated")
+    ] = None,
     scans: options.Scans = None,
     parts: Annotated[
         str | None, typer.Option(help="parts of every layer to try, with commas between")
     ] = None,
-    finalists: Annotated[int | None, typer.Option(help="locations with a rate search (3)")] = None,
+    quarters: Annotated[
+        bool | None, typer.Option(help="try quarters of the layers and pairs of them too (yes)")
+    ] = None,
+    consecutive: Annotated[
+        int | None, typer.Option(help="try so many layers in a row too (1)")
+    ] = None,
+    locations: Annotated[
+        str | None, typer.Option(help="locations to try besides, with commas between")
+    ] = None,
+    finalists: Annotated[int | None, typer.Option(help="locations that reach the top (3)")] = None,
+    audit: Annotated[
+        int | None, typer.Option(help="locations run in full to judge the scans by (8; 0: none)")
+    ] = None,
     repetitions: Annotated[int | None, typer.Option(help="repetitions on R (5)")] = None,
     share: Annotated[float | None, typer.Option(help="share of edits that choose (0.3)")] = None,
     batch_size: options.BatchSize = None,
@@ -80,10 +105,11 @@ def search(
 ) -> None:
     """Search the layer configuration to fine-tune, with held-out evidence for it."""
     wanted = given(
-        model=model, edits=edits, seed=seed, limit=limit, strategy=strategy,
-        objective=objective, scans=options.split(scans), parts=options.split(parts),
-        finalists=finalists,
-        repetitions=repetitions, share=share, batch_size=batch_size, epochs=epochs,
+        model=model, edits=edits, seed=seed, limit=limit, strategy=strategy, budget=budget,
+        objective=objective, weights=options.pairs(weight), bounds=options.several(bound),
+        scans=options.split(scans), parts=options.split(parts), quarters=quarters,
+        consecutive=consecutive, locations=options.split(locations), finalists=finalists,
+        audit=audit, repetitions=repetitions, share=share, batch_size=batch_size, epochs=epochs,
         prefixes=prefixes, prompt_format=prompt_format, conflicts=conflicts, neutral=neutral,
         abilities=abilities, device=device, dtype=dtype, device_memory=device_memory,
         host_memory=host_memory, trust_remote_code=trust_remote_code,
@@ -157,6 +183,7 @@ def edit(
         Path | None, typer.Option(help="recommendation.yaml, or the run folder it is in")
     ] = None,
     location: Annotated[str | None, typer.Option(help="as L22.mlp.down")] = None,
+    recipe: Annotated[str | None, typer.Option(help="full (default); see list recipes")] = None,
     lr: Annotated[
         float | None, typer.Option(help="learning rate of Adam; else where a search starts")
     ] = None,
@@ -177,7 +204,7 @@ def edit(
 ) -> None:
     """Tune one location on all edits and save the edited model."""
     wanted = given(
-        model=model, edits=edits, location=location, lr=lr, seed=seed, limit=limit,
+        model=model, edits=edits, location=location, recipe=recipe, lr=lr, seed=seed, limit=limit,
         batch_size=batch_size, epochs=epochs, prefixes=prefixes, prompt_format=prompt_format,
         conflicts=conflicts, neutral=neutral, abilities=abilities, device=device, dtype=dtype,
         trust_remote_code=trust_remote_code,
@@ -251,9 +278,12 @@ def check(
 def report(
     folders: Annotated[list[Path], typer.Argument(help="run folders; several are compared")],
     output: Annotated[Path | None, typer.Option(help="file for the page")] = None,
+    optuna: Annotated[
+        Path | None, typer.Option(help="write the trials of a run there as an Optuna study")
+    ] = None,
 ) -> None:
     """Draw the report of a run again from its records, or compare several runs."""
-    _with_actions(lambda actions: actions.report(folders, output))
+    _with_actions(lambda actions: actions.report(folders, output, optuna))
 
 
 @app.command("list")

@@ -68,6 +68,23 @@ def split(names: str | None) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in names.split(",")) if names is not None else None
 
 
+def several(values: list[str] | None) -> tuple[str, ...] | None:
+    """Values of an option that may be repeated."""
+    return tuple(values) if values else None
+
+
+def pairs(values: list[str] | None) -> dict[str, str] | None:
+    """What was written as name=value; the value is read where the setting is."""
+    return dict(_pair(value) for value in values) if values else None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"'{text}': write name=value, as locality=2")
+    return name.strip(), value.strip()
+
+
 def given(**options: Any) -> dict[str, Any]:
     """The options that were written."""
     return {name: value for name, value in options.items() if value is not None}

@@ -94,6 +94,14 @@ def resample(
     return tuple(found)
 
 
+def drawn_order(indices: Iterable[int], groups: Groups, seed: int) -> tuple[int, ...]:
+    """The indices in a drawn order in which those of a group stand together."""
+    wanted = set(indices)
+    inside = [[i for i in group if i in wanted] for group in groups]
+    random.Random(f"order of edits {seed}").shuffle(inside)
+    return tuple(i for group in inside for i in group)
+
+
 def _names(edit: Edit, neighbours: bool) -> Iterable[tuple[str, str]]:
     # Subjects are apart from prompts: a subject that reads like a prompt is no shared text.
     if edit.subject:

@@ -5,7 +5,7 @@ from math import nan
 from locscope.engine.exam import Observation
 from locscope.measures.outcomes import mean
 from locscope.records import Measure
-from locscope.scoring.statistics import mean_interval
+from locscope.scoring.statistics import chance_corrected, mean_interval
 from locscope.scoring.text import normalised_match
 
 PROTOCOL = "greedy output, normalised match; accuracy less chance, over that of the untouched model"
@@ -28,6 +28,6 @@ def measure(now: Observation, before: Observation) -> Measure:
 def _above_chance(seen: Observation) -> list[float]:
     trios = zip(seen.ability_items, seen.abilities, seen.right_abilities, strict=True)
     return [
-        (float(normalised_match(answer.text, right)) - item.chance) / (1 - item.chance)
+        chance_corrected(float(normalised_match(answer.text, right)), item.chance)
         for item, answer, right in trios
     ]

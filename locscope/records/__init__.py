@@ -6,7 +6,14 @@ A record goes to JSON and back with `dumps` and `loads`; not measured is NaN her
 from locscope.records.codec import dumps, loads
 from locscope.records.edits import Edit, Probe
 from locscope.records.models import LayerPart, ModelInfo
-from locscope.records.outcome import Contender, Margin, Recommendation, ScanVerdict, Scorecard
+from locscope.records.outcome import (
+    Contender,
+    FrontPoint,
+    Margin,
+    Recommendation,
+    ScanVerdict,
+    Scorecard,
+)
 from locscope.records.run import RunInfo, StageCost
 from locscope.records.scans import (
     Descriptor,
@@ -24,6 +31,7 @@ __all__ = [
     "Edit",
     "EditOutcome",
     "Epoch",
+    "FrontPoint",
     "LayerPart",
     "Margin",
     "Measure",

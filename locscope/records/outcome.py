@@ -1,6 +1,7 @@
 """What a search hands over: the recommendation, its evidence, and the verdict on the scans."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import nan
 
 from locscope.records.codec import Number
 from locscope.records.trials import Measure, Recipe
@@ -12,7 +13,8 @@ class Contender:
 
     `role` is recommended, runner-up, depth-rule or random. `score` is that of all repetitions on R
     together (of each edit the mean of its outcomes), with its bootstrap interval over groups of
-    edits; `repetitions` are the scores of each. Measures are means over the repetitions.
+    edits; where the score holds more than edits, the mean of the repetitions with their t interval.
+    `repetitions` are the scores of each. Measures are means over the repetitions.
     """
 
     role: str
@@ -31,18 +33,37 @@ class Contender:
 
 @dataclass(frozen=True)
 class Margin:
-    """Paired difference of the recommended location's score to another's, on R."""
+    """Paired difference of the recommended location's score to another's, on R.
+
+    `protocol` says what was paired and drawn for the interval.
+    """
 
     over: str
     location: str
     value: Number
     low: Number
     high: Number
+    protocol: str = ""
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A trial on S that no other beat in both efficacy (0..1) and perplexity ratio."""
+
+    location: str
+    lr: Number
+    efficacy: Number
+    perplexity_ratio: Number
+    knee: bool = False
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Where to tune, how, and why to believe it. `sentence` says it for people."""
+    """Where to tune, how, and why to believe it. `sentence` says it for people.
+
+    `weights` (of the score's terms) and `bounds` are all that were in force, as one writes them.
+    `front` is that of efficacy against collapse on S, collapse rising.
+    """
 
     sentence: str
     score_name: str
@@ -58,6 +79,9 @@ class Recommendation:
     edits_hash: str
     seed: int
     version: str
+    weights: dict[str, float] = field(default_factory=dict)
+    bounds: tuple[str, ...] = ()
+    front: tuple[FrontPoint, ...] = ()
 
     @property
     def best(self) -> Contender:
@@ -65,28 +89,80 @@ class Recommendation:
         return self.contenders[0]
 
 
+PREDICTS = "predicts here"
+AS_DEPTH = "predicts, but no more than depth"
+CANNOT_TELL = "cannot tell"
+DOES_NOT = "does not"
+VERDICTS = (PREDICTS, AS_DEPTH, CANNOT_TELL, DOES_NOT)
+"""What can be said of a scan, the best first."""
+
+
 @dataclass(frozen=True)
 class ScanVerdict:
-    """How well one variant of a scan predicted what tuning showed on the trials of the sweep.
+    """How well one variant of a scan predicted what tuning showed on the audit's trials.
 
-    `rank` is Spearman's correlation over all locations, `within_part` the mean of those within a
-    part; `regret` is the score lost by taking the scan's first choice.
+    `verdict` is one of `VERDICTS`, `sentence` says why. `count` is how many places were compared,
+    in strata: places of one part with equally many layers, three or more of them. `within` is
+    Spearman's correlation within strata; `added` the share of the order within strata that the
+    scan explains beyond four powers of depth, with the sign of its slope. `p_within` and `p_added`
+    are one-sided, from shuffles of whole layers, after Holm's correction for all rows tested.
+    `regret_k` is what the best of its first k of all places lacks to the best of all, in score.
+    `overall` is Spearman's correlation over all places with the parts mixed, `score_only` that
+    within strata where broken bounds do not count, `full` that over the `full_count` places that
+    were tuned in full. Intervals are of 95 %, over groups of edits; `resampled` tells whether the
+    scan was made again with the outcome, or is no mean over requests and was held fixed.
     """
 
     scan: str
     variant: str
-    rank: Number
-    low: Number
-    high: Number
-    within_part: Number
-    regret: Number
-    count: int
     verdict: str
+    sentence: str = ""
+    count: int = 0
+    resampled: bool = False
+    within: Number = nan
+    within_low: Number = nan
+    within_high: Number = nan
+    added: Number = nan
+    added_low: Number = nan
+    added_high: Number = nan
+    p_within: Number = nan
+    p_added: Number = nan
+    regret_1: Number = nan
+    regret_1_low: Number = nan
+    regret_1_high: Number = nan
+    regret_3: Number = nan
+    regret_3_low: Number = nan
+    regret_3_high: Number = nan
+    regret_5: Number = nan
+    regret_5_low: Number = nan
+    regret_5_high: Number = nan
+    overall: Number = nan
+    score_only: Number = nan
+    full: Number = nan
+    full_low: Number = nan
+    full_high: Number = nan
+    full_count: int = 0
 
 
 @dataclass(frozen=True)
 class Scorecard:
-    """Every scan beside the depth of the layer and a random ranking."""
+    """Every scan beside the depth rule, the depth of the layer and random orders.
+
+    `outcome` says what was to be predicted, of `places` on `edits` in `groups`; `violated` of the
+    places broke a bound. `steady` is the correlation within strata of the outcome with itself on
+    other edits of the kind; `looks_full` is Spearman's correlation of first looks with full trials
+    of the same places. `notes` are for people.
+    """
 
     outcome: str
     verdicts: tuple[ScanVerdict, ...]
+    places: int = 0
+    edits: int = 0
+    groups: int = 0
+    violated: int = 0
+    steady: Number = nan
+    looks_full: Number = nan
+    looks_full_low: Number = nan
+    looks_full_high: Number = nan
+    full_count: int = 0
+    notes: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from locscope.records.codec import Number, fingerprint
 class Recipe:
     """How a location is tuned. The defaults are those of LocFT-BF (code, `fine-tune.py`).
 
+    `kind` is an entry of the table of recipes, `rank` that of `lora` (0: its own).
     `batch` is in rows (edits, and their copies with a random prefix where `prefixes` of each are
     tuned too), `skip_below` and `stop_below` in nats of mean loss. `order` is breadth-first, where
     `epochs` caps the passes over all, or depth-first, where it caps the steps on one row.
@@ -24,6 +25,7 @@ class Recipe:
     stop_below: float = 1e-2
     prefixes: int = 0
     prompt_format: str = "raw"
+    rank: int = 0
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,28 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isnan, nan
+from typing import Literal
 
 from locscope.locations import Location
 from locscope.records import ScanResult, ScanVerdict, TrialRecord
-from locscope.report.heatmaps import RATIO_SCALE, part_order
+from locscope.report.heatmaps import part_order
 from locscope.report.inputs import (
     ReportInputs,
     by_cell,
-    choosing,
     finalists,
     standing,
     sweep,
 )
 from locscope.report.scan_heatmaps import scan_title
-from locscope.report.words import in_words, interval, number, rate, score_title
+from locscope.report.words import in_words, number, rate, score_title
 
 
 @dataclass(frozen=True)
 class Series:
-    """Named points: a line, or a cloud of one part. `hollow` tells which miss a bound."""
+    """Named points: a line, or a cloud of one part. `hollow` tells which miss a bound.
+
+    In a chart of clouds a series may also be their `front`, or its `knee`.
+    """
 
     name: str
     x: tuple[float, ...]
@@ -30,6 +33,7 @@ class Series:
     hover: tuple[str, ...]
     part: str = ""
     hollow: tuple[bool, ...] = ()
+    kind: Literal["points", "front", "knee"] = "points"
 
 
 @dataclass(frozen=True)
@@ -136,42 +140,6 @@ def _leading(trials: Iterable[TrialRecord]) -> list[tuple[str, tuple[TrialRecord
     return sorted(finalists(trials).items(), key=best, reverse=True)[:MOST_CURVES]
 
 
-def tradeoff(inputs: ReportInputs) -> Chart:
-    """Score against perplexity ratio of every trial on the choosing split, a series per part."""
-    clouds: dict[str, list[TrialRecord]] = defaultdict(list)
-    left_out = 0
-    for record in choosing(inputs.trials):
-        if isnan(record.score) or isnan(record.measure("perplexity_ratio").value):
-            left_out += 1
-        else:
-            clouds[_part(record.trial.location)].append(record)
-    series = tuple(_cloud(part, clouds[part]) for part in sorted(clouds, key=part_order))
-    note = "Hollow: a bound on collapse is missed. Upper left is best."
-    if left_out:
-        note += f" Left out for want of a score or a perplexity ratio: {left_out}."
-    ticks = RATIO_SCALE.ticks(x for cloud in series for x in cloud.x)
-    x_title = "perplexity ratio (log scale of the excess over 1)"
-    return Chart(
-        "tradeoff", "Efficacy and collapse", x_title, "score", series, False, False, note, ticks
-    )
-
-
-def _cloud(part: str, records: list[TrialRecord]) -> Series:
-    return Series(
-        part,
-        tuple(RATIO_SCALE.place(record.measure("perplexity_ratio").value) for record in records),
-        tuple(record.score for record in records),
-        tuple(_hover(record) for record in records),
-        part,
-        tuple(bool(record.violated) for record in records),
-    )
-
-
-def _part(location: str) -> str:
-    parts = {site.part for site in Location.parse(location).sites}
-    return parts.pop() if len(parts) == 1 else "several"
-
-
 def _hover(record: TrialRecord) -> str:
     ratio = record.measure("perplexity_ratio").value
     lines = [
@@ -229,12 +197,10 @@ def scan_verdict(inputs: ReportInputs, scan: ScanResult, variant: str) -> ScanVe
 
 
 def verdict_line(verdict: ScanVerdict | None) -> str:
-    """The verdict on a scan with the rank correlation it rests on."""
+    """The verdict on a scan, and what it rests on."""
     if verdict is None:
         return "Not judged."
-    bounds = interval(verdict.low, verdict.high)
-    rank = f"rank correlation {number(verdict.rank)} {bounds}".strip()
-    return f"Verdict: {verdict.verdict} ({rank}, {verdict.count} locations)."
+    return f"Verdict: {verdict.sentence or verdict.verdict}."
 
 
 def depth_spans(runs: Iterable[tuple[str, ReportInputs]]) -> tuple[Span, ...]:

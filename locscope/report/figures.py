@@ -60,6 +60,12 @@ def _line(series: Series, index: int) -> go.Scatter:
 
 
 def _points(series: Series, _index: int) -> go.Scatter:
+    if series.kind == "front":
+        # Steps: up to the next point of a front nothing better was reached.
+        line = {"shape": "hv", "width": 1.5, "color": "#666666"}
+        return _scatter(series, "#666666", "line-ns", "lines", line=line)
+    if series.kind == "knee":
+        return _scatter(series, ACCENT, "star", "markers")
     return _scatter(series, *PART_STYLE.get(series.part, OTHER_STYLE), "markers")
 
 

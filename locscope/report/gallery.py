@@ -17,13 +17,13 @@ from locscope.report.curves import (
     loss_curves,
     rate_curves,
     scan_outcome,
-    tradeoff,
 )
 from locscope.report.figures import draw_chart, draw_intervals
 from locscope.report.heatmap_figures import draw_heatmap, least_width
 from locscope.report.heatmaps import COLLAPSE_VIEWS, EFFICACY_VIEWS, Heatmap, trial_heatmaps
 from locscope.report.inputs import ReportInputs
 from locscope.report.scan_heatmaps import scan_heatmaps
+from locscope.report.tradeoff import tradeoff
 
 IMAGES = ("png", "svg")
 IMAGE_WIDTH = 900

@@ -11,8 +11,10 @@ from markupsafe import Markup
 from locscope.report import rows, words
 from locscope.report.gallery import Panel, panels, specification
 from locscope.report.inputs import ReportInputs
+from locscope.report.objective_rows import objective_table
 from locscope.report.scan_rows import scans_table
 from locscope.report.scan_sections import scan_sections
+from locscope.report.scorecard_rows import scorecard_lines, verdicts_table
 from locscope.report.verdict import margin_lines, verdict_of
 
 
@@ -27,9 +29,11 @@ def render_report(inputs: ReportInputs) -> str:
         margins=margin_lines(inputs),
         cards=rows.key_cards(inputs),
         contenders=rows.contenders_table(found),
+        objective=objective_table(inputs),
         trials=rows.trials_table(inputs),
         outcomes=rows.outcomes_table(inputs),
-        verdicts=rows.verdicts_table(inputs),
+        verdicts=verdicts_table(inputs),
+        judged=scorecard_lines(inputs.scorecard),
         scans=scans_table(inputs.scans),
         sections=scan_sections(inputs),
         protocols=rows.protocols_table(inputs),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isnan, nan
 
 from locscope.records import Contender, EditOutcome, Measure, Recommendation, TrialRecord
-from locscope.report.inputs import ReportInputs, ranked, reported, standing
+from locscope.report.inputs import ReportInputs, reported, standing
 from locscope.report.words import (
     duration,
     in_words,
@@ -164,28 +164,6 @@ def mean(values: Iterable[float]) -> float:
     """The mean of what was measured; NaN where nothing was."""
     known = [value for value in values if not isnan(value)]
     return sum(known) / len(known) if known else nan
-
-
-def verdicts_table(inputs: ReportInputs) -> Table:
-    """Every scan beside depth and chance, best rank correlation first."""
-    verdicts = inputs.scorecard.verdicts if inputs.scorecard else ()
-    columns = ("scan", "variant", "verdict", "rank correlation", "interval", "within part")
-    rows = tuple(
-        (
-            TableCell(v.scan),
-            TableCell(v.variant),
-            TableCell(v.verdict),
-            figure_cell(v.rank),
-            TableCell(interval(v.low, v.high)),
-            figure_cell(v.within_part),
-            figure_cell(v.regret),
-            TableCell(str(v.count), v.count),
-        )
-        for v in sorted(verdicts, key=lambda v: -ranked(v.rank))
-    )
-    note = f"Judged against: {inputs.scorecard.outcome}." if inputs.scorecard else ""
-    caption = "How well each scan predicted what tuning showed"
-    return Table("verdicts", caption, (*columns, "regret", "locations"), rows, note)
 
 
 def contenders_table(recommendation: Recommendation | None) -> Table:

@@ -11,8 +11,10 @@ from rich.text import Text
 
 from locscope.records import ScanResult, ScanScore, dumps
 from locscope.report.inputs import ReportInputs
+from locscope.report.objective_rows import objective_line
 from locscope.report.rows import Table, contenders_table, trials_table
 from locscope.report.scan_rows import place_of, scans_table
+from locscope.report.scorecard_rows import verdict_counts
 from locscope.report.verdict import margin_lines, verdict_of
 
 SCHEMA = 1
@@ -30,8 +32,10 @@ def terminal_summary(inputs: ReportInputs) -> RenderableType:
     colour = {"met": "green", "tie": "yellow"}.get(verdict.kind, "red")
     head = [Text(verdict.sentence, style="bold"), Text(verdict.badge, style=colour)]
     if inputs.best is not None:
+        head.append(Text(objective_line(inputs)))
         margins = [Text(f"margin {line}") for line in margin_lines(inputs)]
-        return Group(*head, _upright(contenders_table(inputs.recommendation)), *margins)
+        judged = [Text(f"scans {verdict_counts(inputs.scorecard)}")] if inputs.scorecard else []
+        return Group(*head, _upright(contenders_table(inputs.recommendation)), *margins, *judged)
     trials = trials_table(inputs)
     return Group(*head, *_best_trials(trials)) if trials.rows else Group(*head)
 

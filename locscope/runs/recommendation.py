@@ -49,7 +49,7 @@ SECTION = "locscope"
 SECTION_KEYS = (
     *("schema", "sentence", "reference_keys", "location", "recipe", "parameters"),
     *("parameter_count", "score", "measures", "margins", "runner_up", "met", "missed"),
-    "provenance",
+    *("weights", "bounds", "front", "provenance"),
 )
 _NEEDED = ("location", "recipe", "provenance")
 
@@ -166,6 +166,9 @@ def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
         },
         "met": rec.met,
         "missed": list(rec.missed),
+        "weights": dict(rec.weights),
+        "bounds": list(rec.bounds),
+        "front": [asdict(point) for point in rec.front],
         "provenance": {name: getattr(rec, name) for name in names},
     }
 

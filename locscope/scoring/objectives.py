@@ -1,16 +1,16 @@
 """What a trial is worth: one score, and the bounds that it must keep.
 
 A term that was not measured is left out and the score is named for what it holds. An objective is
-an entry of `OBJECTIVES`.
+an entry of `OBJECTIVES`: what it weighs and asks for is data, and one way of scoring serves all.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from math import isnan, nan
-from typing import Literal
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite, isnan, nan
 
-from locscope.errors import unknown
+from locscope.errors import UsageError, unknown
 from locscope.records import Measure
+from locscope.scoring.bounds import Bound, bound_of, named
 
 
 @dataclass(frozen=True)
@@ -22,108 +22,232 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Bound:
-    """A measure must be at most or at least a limit.
-
-    With `sure` it is broken only where the whole interval lies beyond the limit.
-    """
+class Term:
+    """A share of the edits' prompts that the score holds, and its weight in the harmonic mean."""
 
     measure: str
-    side: Literal["at most", "at least"]
-    limit: float
-    sure: bool = False
+    weight: float = 1.0
+
+    def __str__(self) -> str:
+        """Its name, and its weight where that is not 1."""
+        return self.measure if self.weight == 1 else f"{self.measure} x {self.weight:g}"
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A table entry: the measures whose harmonic mean is the score, and the bounds to keep."""
+    """A table entry: what the score holds, and the bounds to keep.
+
+    The score is the weighted harmonic mean of those `terms` that were measured and of what is
+    `kept` (the first of these measures of collapse that was measured, as a share; see `kept`).
+    `tie` names the measure that decides between equal scores. With `knee` the trials are ranked by
+    efficacy against collapse and the knee of the front is the best.
+    """
 
     name: str
     title: str
-    terms: tuple[str, ...]
-    bounds: tuple[Bound, ...]
+    terms: tuple[Term, ...]
+    bounds: tuple[Bound, ...] = ()
+    kept: tuple[str, ...] = ()
+    tie: str = ""
+    knee: bool = False
 
 
-BALANCED = (
-    Bound("perplexity_ratio", "at most", 1.05),
-    Bound("retention", "at least", 0.95, sure=True),
-)
-"""No collapse: pooled perplexity ratio at most 1.05, abilities not surely below 0.95 of before."""
+EFFICACY = (Term("reliability"), Term("generalization"), Term("locality"))
+"""What a good edit is: the fact is changed, also in other words, and nothing beside it is."""
+GLANCE = {
+    "reliability": "target_probability",
+    "generalization": "rephrase_probability",
+    "locality": "neighbour_kept",
+}
+"""What stands in for a share while few steps were taken: a probability, which is continuous."""
 
 OBJECTIVES: dict[str, Objective] = {
-    "balanced": Objective(
-        name="balanced",
-        title="harmonic mean of reliability, generalization and locality, without collapse",
-        terms=("reliability", "generalization", "locality"),
-        bounds=BALANCED,
-    ),
+    entry.name: entry
+    for entry in (
+        Objective(
+            name="balanced",
+            title="harmonic mean of reliability, generalization and locality, without collapse",
+            terms=EFFICACY,
+            bounds=(
+                Bound("perplexity_ratio", "at most", 1.05),
+                Bound("retention", "at least", 0.95, sure=True),
+            ),
+        ),
+        Objective(
+            name="capability-first",
+            title="the most that is kept of what the model could, once the edits are reliable",
+            terms=(),
+            bounds=(Bound("reliability", "at least", 0.95, needed=True),),
+            kept=("retention", "perplexity_ratio"),
+            tie="generalization",
+        ),
+        Objective(
+            name="pareto",
+            title="the knee of efficacy against collapse",
+            terms=EFFICACY,
+            kept=("perplexity_ratio",),
+            knee=True,
+        ),
+    )
 }
 """The objectives that a search can have, by name."""
+BALANCED = OBJECTIVES["balanced"]
+
+_REMEDIES = {
+    "retention": "give abilities that the untouched model has (--abilities FILE)",
+    "generalization": "give edits with rephrases",
+    "rephrase_probability": "give edits with rephrases",
+    "locality": "give edits with neighbours",
+    "neighbour_kept": "give edits with neighbours",
+    "format_leakage": "give edits with neighbours",
+    "neighbour_accuracy": "give edits with neighbours and their answers",
+    "forms": "give edits with other forms",
+    "multihop": "give edits with multi-hop questions",
+}
 
 
-def objective(name: str) -> Objective:
-    """The objective of that name; a UsageError with near names where there is none."""
+def objective_of(
+    name: str, weights: Mapping[str, float] | None = None, bounds: Sequence[str] = ()
+) -> Objective:
+    """The objective of that name with one's own weights and bounds.
+
+    A bound replaces the objective's own on the same measure; weights are above 0, 1 where none is
+    given. A UsageError names what is unknown or cannot be read.
+    """
     if name not in OBJECTIVES:
         raise unknown("objective", name, OBJECTIVES)
-    return OBJECTIVES[name]
+    aim, given = OBJECTIVES[name], tuple(map(bound_of, bounds))
+    replaced = {bound.measure for bound in given}
+    rest = tuple(bound for bound in aim.bounds if bound.measure not in replaced)
+    return replace(aim, terms=_weighed(aim, weights or {}), bounds=(*rest, *given))
 
 
-def harmonic(values: Iterable[float]) -> float:
-    """The harmonic mean of shares: 0 where one is 0, NaN where one is NaN or there are none."""
+def _weighed(aim: Objective, weights: Mapping[str, float]) -> tuple[Term, ...]:
+    if weights and not aim.terms:
+        raise UsageError(f"objective {aim.name} has no weights: it goes by {' or '.join(aim.kept)}")
+    for name, weight in weights.items():
+        if name not in (names := [term.measure for term in aim.terms]):
+            raise unknown(f"term of objective {aim.name}", name, names)
+        if not (isfinite(weight) and weight > 0):
+            raise UsageError(f"weight {weight:g} of {name}: it must be a number above 0")
+    return tuple(Term(t.measure, float(weights.get(t.measure, t.weight))) for t in aim.terms)
+
+
+def refuse_unmeasurable(aim: Objective, can: Container[str]) -> None:
+    """A UsageError where a needed bound, or all that the score holds, cannot be measured.
+
+    `can` has the names of what these edits and this material allow to be measured. Bounds that the
+    objective merely brings along are left out in silence.
+    """
+    for bound in aim.bounds:
+        if bound.needed and bound.measure not in can:
+            remedy = _REMEDIES.get(bound.measure, "another bound")
+            raise UsageError(
+                f"bound '{bound}' of objective {aim.name}: {bound.measure} cannot be measured "
+                f"with these edits and this material; {remedy}, or leave the bound out"
+            )
+    for part in (tuple(term.measure for term in aim.terms), aim.kept):
+        if part and not any(name in can for name in part):
+            raise UsageError(
+                f"objective {aim.name} goes by {' or '.join(part)}, which cannot be measured with "
+                f"these edits and this material; {_REMEDIES.get(part[0], 'take another objective')}"
+            )
+
+
+def harmonic(values: Iterable[float], weights: Iterable[float] | None = None) -> float:
+    """The weighted harmonic mean of shares: 0 where one is 0, NaN where one is NaN or for none."""
     numbers = list(values)
+    by = [1.0] * len(numbers) if weights is None else list(weights)
     if not numbers or any(map(isnan, numbers)):
         return nan
-    return 0.0 if min(numbers) <= 0 else len(numbers) / sum(1 / number for number in numbers)
+    if min(numbers) <= 0:
+        return 0.0
+    if len(numbers) == 1:
+        return float(numbers[0])
+    return sum(by) / sum(weight / number for weight, number in zip(by, numbers, strict=True))
 
 
-def score(measures: Sequence[Measure], terms: Sequence[str] | None = None) -> Score:
-    """The harmonic mean of those terms that were measured, named for what it holds.
+def score(measures: Sequence[Measure], aim: Objective = BALANCED) -> Score:
+    """The harmonic mean of what the objective weighs and was measured, named for what it holds."""
+    return _score(measures, aim.terms, aim.kept)
 
-    The terms are those of the balanced objective unless given.
+
+def glance_score(measures: Sequence[Measure], aim: Objective = BALANCED) -> Score:
+    """The score of a trial in which only probabilities were read.
+
+    It is continuous, so that it tells places apart after few steps, when hardly an answer is right.
+    Terms are replaced by their probabilities (`GLANCE`), the weights stay. `pareto` adds the
+    perplexity ratio as in full: the mean rises with either side, so its best is on the front.
+    `capability-first` has no terms, and by what is kept alone a place that learns nothing would
+    lead; so the probability of what its bound asks for joins in. After few steps that decides,
+    as little is lost yet; among places that all learn, what is kept does.
     """
-    wanted = OBJECTIVES["balanced"].terms if terms is None else terms
-    found = [m for name in wanted for m in _named(measures, name) if not isnan(m.value)]
-    if not found:
+    terms = aim.terms or tuple(Term(b.measure) for b in aim.bounds if b.measure in GLANCE)
+    return _score(measures, _glanced(terms), aim.kept)
+
+
+def efficacy(measures: Sequence[Measure], aim: Objective = BALANCED) -> float:
+    """How well the edits took, 0..1: harmonic mean of reliability, generalization and locality.
+
+    Locality is in it, for what an edit does to its neighbours shows in no neutral text and else
+    nothing would hold it back. Weighted as in the objective; what was not measured is left out,
+    probabilities stand in after a glance. Only the target's answer is sure to be measured, so
+    that there always is a number.
+    """
+    terms = aim.terms or EFFICACY
+    full = _score(measures, terms, ()).value
+    return _score(measures, _glanced(terms), ()).value if isnan(full) else full
+
+
+def collapse(measures: Sequence[Measure]) -> float:
+    """How much of the rest was lost, 0..1: 1 - 1/r of the pooled perplexity ratio r, at least 0.
+
+    1/r is the geometric mean, over neutral tokens, of the probability kept. It needs neutral text
+    only, which there always is; retention needs abilities, and a KL divergence counts harmless
+    change too. Below r = 1 nothing is lost, and how far below is luck.
+    """
+    return 1 - kept(measures, "perplexity_ratio")
+
+
+def kept(measures: Sequence[Measure], name: str) -> float:
+    """A measure of collapse as a share kept, 0..1, 1 as untouched: retention, or 1/perplexity.
+
+    Above 1 counts as 1: the aim is to lose nothing. No finite number although items were judged is
+    0, for such a model has collapsed; not measured is NaN.
+    """
+    measure = named(measures, name)
+    if measure is None or isnan(measure.value):
+        return 0.0 if measure is not None and measure.count else nan
+    if name == "retention":
+        return min(1.0, max(0.0, measure.value))
+    return min(1.0, 1 / measure.value) if measure.value > 0 else nan
+
+
+def _glanced(terms: Iterable[Term]) -> tuple[Term, ...]:
+    return tuple(Term(GLANCE[term.measure], term.weight) for term in terms)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What the score is a mean of."""
+
+    name: str
+    value: float
+    weight: float = 1.0
+
+
+def _score(measures: Sequence[Measure], terms: Iterable[Term], losses: Sequence[str]) -> Score:
+    wanted = tuple(terms)
+    found = ((term, named(measures, term.measure)) for term in wanted)
+    shares = [_Part(str(t), m.value, t.weight) for t, m in found if m and not isnan(m.value)]
+    left = [_Part(_kept_name(name), kept(measures, name)) for name in losses]
+    left = [part for part in left if not isnan(part.value)][:1]
+    if (wanted and not shares) or (losses and not left):
         return Score("nothing measured", nan)
-    name = f"harmonic({', '.join(measure.name for measure in found)})"
-    return Score(name, harmonic(measure.value for measure in found))
+    parts = [*shares, *left]
+    value = harmonic([part.value for part in parts], [part.weight for part in parts])
+    return Score(f"harmonic({', '.join(part.name for part in parts)})", value)
 
 
-def violations(measures: Sequence[Measure], bounds: Sequence[Bound]) -> tuple[str, ...]:
-    """A sentence for every bound that is broken. What was not measured breaks none.
-
-    A measure that judged items and still has no number breaks its bound: a model whose loss is
-    not finite has collapsed.
-    """
-    broken = []
-    for bound in bounds:
-        for measure in _named(measures, bound.measure):
-            if isnan(measure.value) and measure.count:
-                broken.append(f"{measure.name} of {measure.count} items is not a finite number")
-            elif _beyond(measure, bound):
-                broken.append(_sentence(measure, bound))
-    return tuple(broken)
-
-
-def _named(measures: Sequence[Measure], name: str) -> tuple[Measure, ...]:
-    """The first measure of that name, if any: protocols are never mixed."""
-    return next(((measure,) for measure in measures if measure.name == name), ())
-
-
-def _judged(measure: Measure, bound: Bound) -> float:
-    """The number held against the limit: with `sure` the end of the interval that is nearest."""
-    end = measure.low if bound.side == "at most" else measure.high
-    return end if bound.sure and not isnan(end) else measure.value
-
-
-def _beyond(measure: Measure, bound: Bound) -> bool:
-    number = _judged(measure, bound)
-    return number > bound.limit if bound.side == "at most" else number < bound.limit
-
-
-def _sentence(measure: Measure, bound: Bound) -> str:
-    side = "above" if bound.side == "at most" else "below"
-    end = _judged(measure, bound)
-    words = "at least" if bound.side == "at most" else "at most"
-    interval = "" if end == measure.value else f" ({words} {end:.3g})"
-    return f"{measure.name} {measure.value:.4g}{interval} is {side} {bound.limit:g}"
+def _kept_name(name: str) -> str:
+    return name if name == "retention" else f"1/{name}"

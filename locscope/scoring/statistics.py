@@ -7,7 +7,6 @@ and fall together, so whole groups are drawn.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isnan, nan, sqrt
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,6 +89,7 @@ def paired_margin(
     a: ArrayLike,
     b: ArrayLike,
     groups: Sequence[Sequence[int]] | None = None,
+    weights: Sequence[float] | None = None,
     *,
     seed: int = 0,
     draws: int = 2000,
@@ -98,8 +98,8 @@ def paired_margin(
     """How much a is above b on the same edits, with a bootstrap interval over groups of them.
 
     Values per edit, shape (edits,), or (edits, terms): then the harmonic means of the terms' means
-    are compared. Only cells that both have count; a term without any is left out. The count is
-    that of edits with at least one such cell.
+    are compared, weighted where `weights` (terms) are given. Only cells that both have count; a
+    term without any is left out. The count is that of edits with at least one such cell.
     """
     one, two = _columns(a), _columns(b)
     if one.shape != two.shape:
@@ -107,10 +107,11 @@ def paired_margin(
     missing = np.isnan(one) | np.isnan(two)
     kept = ~missing.all(0)
     one, two = (np.where(missing, nan, x)[:, kept] for x in (one, two))
+    by = np.ones(one.shape[1]) if weights is None else np.asarray(weights, dtype=float)[kept]
     # Side by side, so that one draw of groups serves both: that is what pairs them.
     sums, counts = _by_group(np.hstack([one, two]), _labels(len(one), groups))
-    value = _difference(sums.sum(0, keepdims=True), counts.sum(0, keepdims=True))
-    drawn = [_difference(*pair) for pair in _draws(sums, counts, seed, draws)]
+    value = _difference(sums.sum(0, keepdims=True), counts.sum(0, keepdims=True), by)
+    drawn = [_difference(*pair, by) for pair in _draws(sums, counts, seed, draws)]
     low, high = _bounds(drawn, level)
     return Interval(float(value[0]), low, high, int((~missing).any(1).sum()))
 
@@ -128,20 +129,6 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float:
     first, second = first - first.mean(), second - second.mean()
     scale = sqrt(float((first**2).sum()) * float((second**2).sum()))
     return float((first * second).sum()) / scale if scale else nan
-
-
-def proportion_interval(successes: float, count: int, level: float = 0.95) -> Interval:
-    """A share of `count` trials with Wilson's score interval; NaN without trials."""
-    if count == 0:
-        return Interval(nan, nan, nan, 0)
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share = successes / count
-    middle = share + z * z / (2 * count)
-    half = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    scale = 1 + z * z / count
-    low, high = (middle - half) / scale, (middle + half) / scale
-    # Exact at the ends, where rounding would put the share itself outside.
-    return Interval(share, max(0.0, min(low, share)), min(1.0, max(high, share)), count)
 
 
 def chance_corrected(accuracy: float, chance: float) -> float:
@@ -195,21 +182,22 @@ def _means(sums: Values, counts: Values) -> Values:
     return np.divide(sums, counts, out=np.full_like(sums, nan), where=counts > 0)
 
 
-def _difference(sums: Values, counts: Values) -> Values:
+def _difference(sums: Values, counts: Values, weights: Values) -> Values:
     """Harmonic mean of the left half of the columns' means, less that of the right half."""
     means = _means(sums, counts)
     terms = means.shape[1] // 2
     if not terms:
         return np.full(len(means), nan)
-    return _harmonic_rows(means[:, :terms]) - _harmonic_rows(means[:, terms:])
+    left, right = means[:, :terms], means[:, terms:]
+    return _harmonic_rows(left, weights) - _harmonic_rows(right, weights)
 
 
-def _harmonic_rows(means: Values) -> Values:
-    """Harmonic mean of every row: NaN with a NaN, 0 with a 0, one column as it is."""
+def _harmonic_rows(means: Values, weights: Values) -> Values:
+    """Weighted harmonic mean of every row: NaN with a NaN, 0 with a 0, one column as it is."""
     if means.shape[1] == 1:
         return means[:, 0]
     with np.errstate(divide="ignore"):
-        return means.shape[1] / (1 / np.maximum(means, 0.0)).sum(1)
+        return weights.sum() / (weights / np.maximum(means, 0.0)).sum(1)
 
 
 def _bounds(drawn: Sequence[Values], level: float) -> tuple[float, float]:

@@ -1,23 +1,34 @@
-"""What can be tried: places of the model's grid, each with the rate at which its trials start."""
+"""What can be tried: places, each with the rate at which its trials start.
+
+Places are every part of every layer, ranges of layers (quarters and neighbouring pairs of them, as
+in CoFiTune, arXiv 2404.10306; runs of consecutive layers), and what the user names.
+"""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf
 
 from locscope.errors import UsageError
-from locscope.locations import paper_location
+from locscope.locations import Location, Site, paper_location
 from locscope.records import LayerPart, ModelInfo, ScanResult
 
 FIRST_STEP = 0.3
 """The loss change (nats) that Adam's first step shall predict at the starting rate.
 
 Of 0.1, 0.3 and 1 the one that did best at most places of the bundled model (`reports/LOG.md`)."""
+QUARTERS = 4
+STEP = 3.0
+"""Neighbouring rates of a location's grid are this factor apart."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A location with its starting learning rate; `layer` and `part` are for maps and ranks."""
+    """A location with its starting learning rate.
+
+    `layer` is the only one, or -1 where it has several; `part` is as its sites are named.
+    """
 
     location: str
     layer: int
@@ -25,20 +36,61 @@ class Candidate:
     parameters: int
     lr: float
 
+    @property
+    def rates(self) -> tuple[float, float, float]:
+        """The grid of rates that it is compared on: 1, 1/3 and 3 times the starting one."""
+        return self.lr, rounded(self.lr / STEP), rounded(self.lr * STEP)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Which places are tried: parts of layers, quarters of the layers, and so many in a row."""
+
+    parts: tuple[str, ...]
+    quarters: bool = False
+    consecutive: int = 1
+
 
 def candidates(
-    info: ModelInfo, gradient: ScanResult, parts: Sequence[str], first_step: float = FIRST_STEP
+    info: ModelInfo,
+    gradient: ScanResult,
+    grid: Grid,
+    named: Sequence[str] = (),
+    norm_of: Callable[[str], float] | None = None,
+    first_step: float = FIRST_STEP,
 ) -> tuple[Candidate, ...]:
-    """Every layer with each of the parts, at equal predicted loss change of the first step.
+    """The places of the grid and those named, at equal predicted loss change of the first step.
 
     Adam's first step moves every weight by the rate, so to first order the loss changes by the rate
-    times the L1 norm of the gradient. A UsageError where a place has no gradient to go by.
+    times the L1 norm of the gradient; `norm_of` measures it where the scan has no row for a place
+    that is named. A UsageError where a place has no gradient to go by.
     """
-    l1 = {(s.layer, s.part): s.score for s in gradient.scores if s.variant == "l1"}
-    places = [one for one in info.grid if one.part in parts]
-    if not places:
-        raise UsageError(f"none of the parts {', '.join(parts)} is in this model")
-    return tuple(_candidate(one, first_step, l1[(one.layer, one.part)]) for one in places)
+    norms = {(s.layer, s.part): s.score for s in gradient.scores if s.variant == "l1"}
+    there = {(one.layer, one.part): one for one in info.grid}
+    places = [place for place in places_of(info, grid) if _inside(place, there)]
+    if not places and not named:
+        raise UsageError(f"none of the parts {', '.join(grid.parts)} is in this model")
+    found = [_candidate(place, there, norms, first_step) for place in places]
+    known = {one.location for one in found}
+    for text in dict.fromkeys(named):
+        if text not in known:
+            found.append(_named(Location.parse(text), there, norms, norm_of, first_step))
+    return tuple(found)
+
+
+def places_of(info: ModelInfo, grid: Grid) -> tuple[Site, ...]:
+    """Single layers first, then runs of layers, then quarters and pairs of them; each once."""
+    spans = [(n, n) for n in range(info.layers)]
+    spans += [(n, n + grid.consecutive - 1) for n in range(info.layers - grid.consecutive + 1)]
+    spans += quarters(info.layers) if grid.quarters else []
+    return tuple(Site(*span, part) for span in dict.fromkeys(spans) for part in grid.parts)
+
+
+def quarters(layers: int) -> list[tuple[int, int]]:
+    """First and last layer of every quarter, and of every two neighbouring ones (CoFiTune)."""
+    edges = [round(layers * i / QUARTERS) for i in range(QUARTERS + 1)]
+    wide = [(edges[i], edges[i + 2]) for i in range(QUARTERS - 1)]
+    return [(low, high - 1) for low, high in (*pairwise(edges), *wide) if high > low]
 
 
 def rounded(rate: float) -> float:
@@ -51,9 +103,14 @@ def depth_rule(info: ModelInfo) -> str:
     return str(paper_location(info.family, info.layers))
 
 
-def drawn(found: Sequence[Candidate], seed: int) -> Candidate:
-    """A location at random: the null that every choice has to beat."""
-    return random.Random(f"random location {seed}").choice(list(found))
+def shuffled(found: Sequence[Candidate], seed: int) -> tuple[Candidate, ...]:
+    """The candidates in an order drawn by the seed alone, before anything was seen of them.
+
+    Whoever needs random locations takes the first of these, so that all take the same.
+    """
+    order = sorted(found, key=lambda one: one.location)
+    random.Random(f"random location {seed}").shuffle(order)
+    return tuple(order)
 
 
 def named(found: Sequence[Candidate], location: str) -> Candidate | None:
@@ -61,11 +118,56 @@ def named(found: Sequence[Candidate], location: str) -> Candidate | None:
     return next((one for one in found if one.location == location), None)
 
 
-def _candidate(place: LayerPart, first_step: float, l1: float) -> Candidate:
+def _inside(place: Site, there: Mapping[tuple[int, str], LayerPart]) -> bool:
+    return all((n, place.part) in there for n in range(place.first, place.last + 1))
+
+
+def _candidate(
+    place: Site,
+    there: Mapping[tuple[int, str], LayerPart],
+    norms: Mapping[tuple[int, str], float],
+    first_step: float,
+) -> Candidate:
+    cells = [(n, place.part) for n in range(place.first, place.last + 1)]
+    # Different layers share no weights, so the L1 norm of all is the sum.
+    return Candidate(
+        location=str(place),
+        layer=place.first if place.first == place.last else -1,
+        part=place.part,
+        parameters=sum(there[cell].parameters for cell in cells),
+        lr=_rate(str(place), sum(norms[cell] for cell in cells), first_step),
+    )
+
+
+def _named(
+    place: Location,
+    there: Mapping[tuple[int, str], LayerPart],
+    norms: Mapping[tuple[int, str], float],
+    norm_of: Callable[[str], float] | None,
+    first_step: float,
+) -> Candidate:
+    layers = {n for site in place.sites for n in (site.first, site.last)}
+    cells = [(n, site.part) for site in place.sites for n in range(site.first, site.last + 1)]
+    alone = len(place.sites) == 1 and place.sites[0].head is None and set(cells) <= set(norms)
+    if not alone and norm_of is None:
+        raise ValueError(f"no gradient norm of {place} is known, and nothing to measure it by")
+    return Candidate(
+        location=str(place),
+        layer=layers.pop() if len(layers) == 1 else -1,
+        part="+".join(dict.fromkeys(site.part for site in place.sites)),
+        parameters=sum(there[cell].parameters for cell in dict.fromkeys(cells) if cell in there),
+        lr=_rate(
+            str(place),
+            sum(norms[cell] for cell in cells) if alone or norm_of is None else norm_of(str(place)),
+            first_step,
+        ),
+    )
+
+
+def _rate(location: str, l1: float, first_step: float) -> float:
     if not 0 < l1 < inf:
         raise UsageError(
-            f"the edits have no gradient at {place.location} (L1 norm {l1}): the model may "
+            f"the edits have no gradient at {location} (L1 norm {l1}): the model may "
             "already know them all"
         )
-    rate = rounded(first_step / l1)
-    return Candidate(place.location, place.layer, place.part, place.parameters, rate)
+    return rounded(first_step / l1)

@@ -5,12 +5,22 @@ from dataclasses import dataclass
 from math import isnan
 
 from locscope.records import TrialRecord
+from locscope.scoring.bounds import shortfall
+from locscope.scoring.front import knee, layers
+from locscope.scoring.objectives import Objective
+from locscope.scoring.tradeoffs import is_known, point_of
 from locscope.selection.candidates import rounded
 
 STEP = 3.0
 """Neighbouring rates of a location's grid are this factor apart."""
 EXTENSIONS = 2
 """How far beyond 1/3, 1, 3 a grid grows on a side while its best lies on that edge."""
+DIGITS = 2
+"""Scores that agree in so many digits are equal to an objective that names what breaks ties.
+
+A perplexity ratio never repeats itself exactly, and 0.1 % of it is no reason to choose."""
+
+Key = tuple[bool, bool, float, float, float, int, float, str, float]
 
 
 @dataclass(frozen=True)
@@ -22,34 +32,39 @@ class Best:
     tried: tuple[TrialRecord, ...]
 
 
-def rank_key(record: TrialRecord) -> tuple[bool, bool, float, int]:
-    """Sorts the best trial first: measured, within the bounds, by score, the smaller at a tie."""
-    unmeasured = isnan(record.score)
-    return (
-        unmeasured,
-        bool(record.violated),
-        0.0 if unmeasured else -record.score,
-        record.parameter_count,
-    )
+def ranked(records: Sequence[TrialRecord], aim: Objective) -> tuple[TrialRecord, ...]:
+    """The records, best first, whatever their order was.
+
+    Measured goes before not measured, within the bounds before beyond them, and beyond them the
+    nearest first; then by score, by what breaks the objective's ties, the smaller location. Where
+    the objective asks for the knee, those within the bounds go front by front instead, and the
+    knee of the first leads. Scores of different rungs do not compare: give records of one.
+    """
+    ordered = sorted(records, key=lambda record: _key(record, aim))
+    if not aim.knee:
+        return tuple(ordered)
+    traded = [record for record in ordered if _is_traded(record, aim)]
+    return (*_by_fronts(traded, aim), *(r for r in ordered if not _is_traded(r, aim)))
 
 
-def best_per_location(records: Sequence[TrialRecord]) -> tuple[Best, ...]:
+def best_per_location(records: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
     """Every location at its own best rate, the best location first."""
     places: dict[str, list[TrialRecord]] = {}
     for record in records:
         places.setdefault(record.trial.location, []).append(record)
-    found = [Best(place, min(some, key=rank_key), tuple(some)) for place, some in places.items()]
-    return tuple(sorted(found, key=lambda best: rank_key(best.record)))
+    first: dict[str, TrialRecord] = {}
+    for record in ranked(records, aim):
+        first.setdefault(record.trial.location, record)
+    return tuple(Best(place, best, tuple(places[place])) for place, best in first.items())
 
 
-def on_edge(tried: Sequence[TrialRecord]) -> bool:
+def on_edge(tried: Sequence[TrialRecord], aim: Objective) -> bool:
     """Whether the best rate tried at one location is the lowest or the highest of its grid."""
     rates = [record.trial.recipe.lr for record in tried]
-    best = min(tried, key=rank_key).trial.recipe.lr
-    return len(rates) > 1 and best in (min(rates), max(rates))
+    return len(rates) > 1 and _best_rate(tried, aim) in (min(rates), max(rates))
 
 
-def next_rates(tried: Sequence[TrialRecord]) -> tuple[float, ...]:
+def next_rates(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...]:
     """The rates to try next at one location; none once its best is inside its grid.
 
     The grid is 1/3, 1 and 3 times the first rate tried, extended while the best lies on its edge.
@@ -58,10 +73,49 @@ def next_rates(tried: Sequence[TrialRecord]) -> tuple[float, ...]:
     rates = sorted(record.trial.recipe.lr for record in tried)
     if len(rates) == 1:
         return (rounded(first / STEP), rounded(first * STEP))
-    best = min(tried, key=rank_key).trial.recipe.lr
+    best = _best_rate(tried, aim)
     reach = STEP ** (1 + EXTENSIONS) * 1.01
     if best == rates[0] and first / (best / STEP) < reach:
         return (rounded(best / STEP),)
     if best == rates[-1] and best * STEP / first < reach:
         return (rounded(best * STEP),)
     return ()
+
+
+def _best_rate(tried: Sequence[TrialRecord], aim: Objective) -> float:
+    """By score in any case: the ends of a front are seldom its knee, so no grid would ever grow."""
+    return min(tried, key=lambda record: _key(record, aim)).trial.recipe.lr
+
+
+def _key(record: TrialRecord, aim: Objective) -> Key:
+    """Sorts the best first. The last three only keep the order from hanging on that of arrival."""
+    trial, score = record.trial, 0.0 if isnan(record.score) else record.score
+    decides = record.measure(aim.tie).value if aim.tie and not trial.glance else 0.0
+    level = round(score, DIGITS) if aim.tie and not trial.glance else score
+    return (
+        isnan(record.score),
+        bool(record.violated),
+        shortfall(record.measures, aim.bounds) if record.violated else 0.0,
+        -level,
+        0.0 if isnan(decides) else -decides,
+        record.parameter_count,
+        -score,
+        trial.location,
+        trial.recipe.lr,
+    )
+
+
+def _is_traded(record: TrialRecord, aim: Objective) -> bool:
+    known = not isnan(record.score) and is_known(point_of(record, aim))
+    return known and not record.violated
+
+
+def _by_fronts(ordered: Sequence[TrialRecord], aim: Objective) -> list[TrialRecord]:
+    """Front by front, each by score, with the knee of the first one leading."""
+    points = [point_of(record, aim) for record in ordered]
+    # Records come by score, so that sorted indices keep that order within a front.
+    order = [i for layer in layers(points) for i in sorted(layer)]
+    if order:
+        lead = sorted(layers(points)[0])
+        order.insert(0, order.pop(knee([points[i] for i in lead])))
+    return [ordered[i] for i in order]

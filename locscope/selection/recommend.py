@@ -1,5 +1,6 @@
 """The recommendation: what was chosen on S, as it showed on R, against what it has to beat."""
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
@@ -7,11 +8,19 @@ from math import isnan, nan
 import numpy as np
 
 from locscope.records import Contender, Margin, Measure, Recommendation, TrialRecord
-from locscope.scoring.objectives import objective, violations
+from locscope.scoring.bounds import shortfall, violations
+from locscope.scoring.objectives import Objective
+from locscope.scoring.repetitions import repeated, shared_edits
 from locscope.scoring.statistics import Interval, overlaps_zero, paired_margin
+from locscope.scoring.tradeoffs import front_points
 from locscope.selection.choice import Best
+from locscope.selection.sentence import sentence
 
-TERMS = ("reliability", "generalization", "locality")
+OVER_EDITS = "paired by edit, bootstrap over groups of edits"
+OVER_REPETITIONS = (
+    "paired by repetition, Student's t, widened for the {shared:.0%} of edits that two of the "
+    "{count} repetitions share"
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Confirmed:
 class Context:
     """What the recommendation is about. `groups` hold ids of edits that belong together."""
 
-    objective: str
+    objective: Objective
     model: str
     model_hash: str
     edits: str
@@ -37,21 +46,27 @@ class Context:
     groups: tuple[tuple[str, ...], ...]
 
 
-def recommend(context: Context, confirmed: Sequence[Confirmed]) -> Recommendation:
-    """The first of the confirmed is the recommended one; the others are compared with it."""
+def recommend(
+    context: Context, confirmed: Sequence[Confirmed], tried: Sequence[TrialRecord] = ()
+) -> Recommendation:
+    """What to recommend of the confirmed, and how it compares with the others of them.
+
+    The first was chosen on S; the runner-up comes before it only by `settled`. `tried` are the
+    trials on S that the front of efficacy against collapse is drawn of: of one rung, in full.
+    """
+    aim, confirmed = context.objective, settled(context, confirmed)
     contenders = tuple(_contender(context, one) for one in confirmed)
-    margins = tuple(_margin(context, confirmed[0], other) for other in confirmed[1:])
+    margins = tuple(margin(context, confirmed[0], other) for other in confirmed[1:])
     best = contenders[0]
-    missed = (*best.violated, *_nothing_learned(best))
-    runner_up = next((margin for margin in margins if margin.over == "runner-up"), None)
-    tie = runner_up is not None and _is_tie(runner_up)
+    missed = (*best.violated, *_nothing_learned(best, aim))
+    runner_up = next((one for one in margins if one.over == "runner-up"), None)
     return Recommendation(
-        sentence=_sentence(best, runner_up, tie, missed),
+        sentence=sentence(contenders, runner_up, missed, nearest=_only_nearest(confirmed)),
         score_name=confirmed[0].records[0].score_name,
-        objective=context.objective,
+        objective=aim.name,
         contenders=contenders,
         margins=margins,
-        tie=tie,
+        tie=runner_up is not None and is_tie(runner_up),
         met=not missed,
         missed=missed,
         model=context.model,
@@ -60,7 +75,89 @@ def recommend(context: Context, confirmed: Sequence[Confirmed]) -> Recommendatio
         edits_hash=context.edits_hash,
         seed=context.seed,
         version=context.version,
+        weights={term.measure: term.weight for term in aim.terms},
+        bounds=tuple(map(str, aim.bounds)),
+        front=front_points(tried, aim),
     )
+
+
+def settled(context: Context, confirmed: Sequence[Confirmed]) -> tuple[Confirmed, ...]:
+    """The confirmed, with recommended and runner-up swapped where R settles their tie.
+
+    A tie is a paired difference on R whose interval holds zero, also in what breaks the
+    objective's ties. Then the smaller location is recommended, unless it misses the bounds by
+    more. Nothing else that R shows moves the choice: it would no longer be one made on S.
+    """
+    roles = {one.role: one for one in confirmed}
+    first, second = roles.get("recommended"), roles.get("runner-up")
+    if first is None or second is None or not _gives_way(context, first, second):
+        return tuple(confirmed)
+    swapped = {
+        "recommended": replace(second, role="recommended"),
+        "runner-up": replace(first, role="runner-up"),
+    }
+    return tuple(swapped.get(one.role, one) for one in confirmed)
+
+
+def _gives_way(context: Context, first: Confirmed, second: Confirmed) -> bool:
+    aim = context.objective
+    if second.best.record.parameter_count >= first.best.record.parameter_count:
+        return False
+    if any(map(operator.gt, _misses(second, aim), _misses(first, aim))):
+        return False
+    found = margin(context, first, second)
+    if isnan(found.value) or not is_tie(found):
+        return False
+    return not aim.tie or is_tie(_margin_of(context, first, second, (aim.tie,)))
+
+
+def _misses(one: Confirmed, aim: Objective) -> tuple[float, float]:
+    """How far from the bounds it is on S and on R."""
+    chosen, shown = one.best.record.measures, pooled(one.records)
+    return shortfall(chosen, aim.bounds), shortfall(shown, aim.bounds)
+
+
+def is_tie(found: Margin) -> bool:
+    """Whether a margin cannot be told from none."""
+    return overlaps_zero(Interval(found.value, found.low, found.high, 0))
+
+
+def margin(context: Context, first: Confirmed, other: Confirmed) -> Margin:
+    """How much more the first scores on R than the other, paired.
+
+    By edit where the score is a mean over edits; else by repetition, of which there are few, so
+    that the interval is wide.
+    """
+    aim = context.objective
+    if not aim.kept:
+        terms = tuple(term.measure for term in aim.terms)
+        return _margin_of(context, first, other, terms, tuple(term.weight for term in aim.terms))
+    pairs = zip(first.records, other.records, strict=True)
+    found = repeated([one.score - two.score for one, two in pairs], _shared(first))
+    words = OVER_REPETITIONS.format(shared=_shared(first), count=len(first.records))
+    return _as_margin(other, found, words)
+
+
+def _margin_of(
+    context: Context,
+    first: Confirmed,
+    other: Confirmed,
+    terms: Sequence[str],
+    weights: Sequence[float] | None = None,
+) -> Margin:
+    found = paired_margin(
+        _per_edit(context, first.records, terms),
+        _per_edit(context, other.records, terms),
+        _groups(context),
+        weights,
+        seed=context.seed,
+    )
+    return _as_margin(other, found, OVER_EDITS)
+
+
+def _as_margin(other: Confirmed, found: Interval, protocol: str) -> Margin:
+    place = other.best.location
+    return Margin(other.role, place, found.value, found.low, found.high, protocol)
 
 
 def pooled(records: Sequence[TrialRecord]) -> tuple[Measure, ...]:
@@ -88,10 +185,7 @@ def _pooled_measure(found: Sequence[Measure]) -> Measure:
 
 
 def _contender(context: Context, one: Confirmed) -> Contender:
-    measures = pooled(one.records)
-    values = _per_edit(context, one.records)
-    # Against nothing at all, a paired margin is the score itself.
-    score = paired_margin(values, np.zeros_like(values), _groups(context), seed=context.seed)
+    measures, score = pooled(one.records), _score(context, one)
     return Contender(
         role=one.role,
         location=one.best.location,
@@ -104,27 +198,32 @@ def _contender(context: Context, one: Confirmed) -> Contender:
         high=score.high,
         repetitions=tuple(record.score for record in one.records),
         measures=measures,
-        violated=violations(measures, objective(context.objective).bounds),
+        violated=violations(measures, context.objective.bounds),
     )
 
 
-def _margin(context: Context, first: Confirmed, other: Confirmed) -> Margin:
-    found = paired_margin(
-        _per_edit(context, first.records),
-        _per_edit(context, other.records),
-        _groups(context),
-        seed=context.seed,
-    )
-    return Margin(other.role, other.best.location, found.value, found.low, found.high)
+def _score(context: Context, one: Confirmed) -> Interval:
+    aim = context.objective
+    if aim.kept:
+        return repeated([record.score for record in one.records], _shared(one))
+    values = _per_edit(context, one.records, [term.measure for term in aim.terms])
+    weights = [term.weight for term in aim.terms]
+    # Against nothing at all, a paired margin is the score itself.
+    nothing = np.zeros_like(values)
+    return paired_margin(values, nothing, _groups(context), weights, seed=context.seed)
 
 
-def _per_edit(context: Context, records: Sequence[TrialRecord]) -> np.ndarray:
+def _shared(one: Confirmed) -> float:
+    return shared_edits([record.trial.edits for record in one.records])
+
+
+def _per_edit(context: Context, records: Sequence[TrialRecord], terms: Sequence[str]) -> np.ndarray:
     """Means over the repetitions, shape (edits, terms); NaN for edits and terms not measured."""
     edits = [edit for group in context.groups for edit in group]
     row = {edit: i for i, edit in enumerate(edits)}
-    sums, counts = np.zeros((len(edits), len(TERMS))), np.zeros((len(edits), len(TERMS)))
+    sums, counts = np.zeros((len(edits), len(terms))), np.zeros((len(edits), len(terms)))
     for outcome in (outcome for record in records for outcome in record.outcomes):
-        for column, term in enumerate(TERMS):
+        for column, term in enumerate(terms):
             value = getattr(outcome, term)
             if not isnan(value):
                 sums[row[outcome.edit], column] += value
@@ -141,30 +240,15 @@ def _groups(context: Context) -> list[range]:
     ]
 
 
-def _nothing_learned(best: Contender) -> tuple[str, ...]:
+def _nothing_learned(best: Contender, aim: Objective) -> tuple[str, ...]:
     if isnan(best.score):
         return ("nothing could be measured",)
-    zero = [one.name for one in best.measures if one.name in TERMS and one.value <= 0]
-    return (f"the score is 0, as {' and '.join(zero)} is",) if best.score <= 0 else ()
+    terms = [term.measure for term in aim.terms]
+    zero = [one.name for one in best.measures if one.name in terms and one.value <= 0]
+    why = f", as {' and '.join(zero)} is" if zero else ""
+    return (f"the score is 0{why}",) if best.score <= 0 else ()
 
 
-def _is_tie(margin: Margin) -> bool:
-    return overlaps_zero(Interval(margin.value, margin.low, margin.high, 0))
-
-
-def _sentence(best: Contender, runner_up: Margin | None, tie: bool, missed: Sequence[str]) -> str:
-    recipe = best.recipe
-    found = {measure.name: measure for measure in best.measures}
-    shares = [f"{name} {found[name].value:.1%}" for name in TERMS if not isnan(found[name].value)]
-    text = (
-        f"Tune {best.location} at learning rate {recipe.lr:g} (batch {recipe.batch}, at most "
-        f"{recipe.epochs} epochs): on held-out edits {', '.join(shares) or 'nothing measured'}, "
-        f"perplexity x {found['perplexity_ratio'].value:.3f}"
-    )
-    if runner_up is not None:
-        how = "a tie with" if tie else "ahead of" if runner_up.value > 0 else "behind"
-        text += (
-            f"; {how} {runner_up.location} ({runner_up.value:+.3f}, "
-            f"95 % {runner_up.low:+.3f} to {runner_up.high:+.3f})"
-        )
-    return text + (f". It misses: {'; '.join(missed)}." if missed else ".")
+def _only_nearest(confirmed: Sequence[Confirmed]) -> bool:
+    """Whether nothing on S met the bounds: the best one there did not."""
+    return bool(confirmed[0].best.record.violated)

@@ -1,92 +1,258 @@
-"""How far the scans can be trusted: did they predict what tuning then showed?"""
+"""How far the scans can be trusted: did they predict what tuning then showed?
 
-from collections.abc import Mapping, Sequence
-from math import isnan, nan
+Places are compared with places of the same part and number of layers. Two things make doubt: which
+edits were asked (a bootstrap over their groups, scan and outcome made again in every draw) and
+which places there are (shuffles of whole layers, as the parts of a layer are no independent
+evidence). A scan predicts here only if it passes both, after Holm's correction for all scans.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from math import nan
 
 import numpy as np
+from numpy.typing import NDArray
 
-from locscope.locations import Location
-from locscope.records import ScanResult, ScanVerdict, Scorecard, TrialRecord
-from locscope.scoring.statistics import spearman
+from locscope.records import ScanResult, ScanVerdict, Scorecard
+from locscope.records.outcome import DOES_NOT
+from locscope.scoring.ranks import (
+    added_share,
+    agreement,
+    chance,
+    holm,
+    mean_ranks,
+    p_added,
+    p_within,
+)
+from locscope.scoring.statistics import Interval
+from locscope.selection.audit import (
+    FULL_TERMS,
+    LOOK_TERMS,
+    Audit,
+    Outcome,
+    Ranking,
+    draws_of,
+    outcome_of,
+    ranking_of,
+)
+from locscope.selection.fields import STRATUM, Field, depth_of, field_of, ordered
+from locscope.selection.regrets import TOPS, random_regrets, regrets
+from locscope.selection.verdicts import Evidence, judge
 
+Values = NDArray[np.float64]
 DRAWS = 1000
-Place = tuple[int, str]
+SHUFFLES = 9999
+"""So many that the first step of Holm's correction for a hundred rows is within reach."""
+_NONE = Interval(nan, nan, nan, 0)
 
 
-def scorecard(scans: Sequence[ScanResult], trials: Sequence[TrialRecord], seed: int) -> Scorecard:
-    """Every variant of every scan against the trials of the sweep, beside depth and chance.
+@dataclass(frozen=True)
+class _Finding:
+    """A row of the scorecard before its p-values are corrected, and what its verdict rests on."""
 
-    Outcome is the trial's score at the one starting rate. Intervals are bootstraps over locations.
+    row: ScanVerdict
+    within: Interval = _NONE
+    added: Interval = _NONE
+    chance: float = nan
+    steady: float = nan
+
+
+def scorecard(
+    scans: Sequence[ScanResult],
+    audit: Audit,
+    seed: int,
+    *,
+    draws: int = DRAWS,
+    shuffles: int = SHUFFLES,
+) -> Scorecard:
+    """Every variant of every scan against the audit's trials, beside depth and random orders.
+
+    Judged on the first looks, or on the full trials where these cover as many places. A place
+    whose trial broke a bound is not one to tune at: it ranks below all that kept them, and is
+    worth 0 in regret. Whether it broke one is taken as it is, not resampled.
     """
-    outcome = {_place(record): record.score for record in trials}
-    rng = np.random.default_rng(seed)
-    rankings: dict[tuple[str, str], dict[Place, float]] = {
-        (scan.descriptor.name, variant): _scores(scan, variant)
+    drawn = draws_of(audit, scans, draws, seed)
+    looks = outcome_of(audit.looks, drawn, LOOK_TERMS)
+    full = outcome_of(audit.full, drawn, FULL_TERMS)
+    judged = full if len(full.locations) >= len(looks.locations) else looks
+    rankings = [
+        ranking_of(scan, variant, judged.locations, drawn)
         for scan in scans
         for variant in scan.variants
-    }
-    rankings["depth", "later is better"] = {place: float(place[0]) for place in outcome}
-    null = {place: float(rng.random()) for place in outcome}
-    rankings.setdefault(("random", "uniform"), null)
-    verdicts = [_verdict(name, scores, outcome, rng) for name, scores in rankings.items()]
-    return Scorecard("score at the starting rate, on S", tuple(verdicts))
-
-
-def _place(record: TrialRecord) -> Place:
-    site = Location.parse(record.trial.location).sites[0]
-    return site.first, site.part
-
-
-def _scores(scan: ScanResult, variant: str) -> dict[Place, float]:
-    sign = scan.descriptor.sign
-    return {place: sign * score.score for place, score in scan.of_places(variant).items()}
-
-
-def _verdict(
-    name: tuple[str, str],
-    scores: Mapping[Place, float],
-    outcome: Mapping[Place, float],
-    rng: np.random.Generator,
-) -> ScanVerdict:
-    places = [p for p in outcome if not isnan(outcome[p]) and not isnan(scores.get(p, nan))]
-    x = np.array([scores[place] for place in places])
-    y = np.array([outcome[place] for place in places])
-    low, high = _interval(x, y, rng)
-    return ScanVerdict(
-        scan=name[0],
-        variant=name[1],
-        rank=spearman(x, y),
-        low=low,
-        high=high,
-        within_part=_within_part(places, x, y),
-        regret=float(y.max() - y[int(x.argmax())]) if places else nan,
-        count=len(places),
-        verdict=_words(low, high),
+    ]
+    rankings += _depths(audit, {one.scan for one in rankings}, judged)
+    field = cache(lambda seen: field_of(judged, np.frombuffer(seen, dtype=bool), shuffles, seed))
+    found = [_finding(one, judged, full, field(_seen(one, judged).tobytes())) for one in rankings]
+    whole = field(np.isfinite(judged.standing[0]).tobytes())
+    rows = (*_judged(found), _random(judged, whole, seed))
+    match = _paired(looks.standing, looks.locations, full) if looks is judged else _NONE
+    groups = len({drawn.column[edit] for edit in judged.edits})
+    return Scorecard(
+        outcome=_outcome_words(judged, looks),
+        verdicts=rows,
+        places=len(judged.locations),
+        edits=len(judged.edits),
+        groups=groups,
+        violated=int(judged.violated.sum()),
+        steady=whole.steady if whole else nan,
+        looks_full=match.value,
+        looks_full_low=match.low,
+        looks_full_high=match.high,
+        full_count=len(full.locations),
+        notes=_notes(judged, found),
     )
 
 
-def _interval(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    if len(x) < 5:
-        return nan, nan
-    draws = [spearman(x[some], y[some]) for some in rng.integers(0, len(x), (DRAWS, len(x)))]
-    measured = [draw for draw in draws if not isnan(draw)]
-    if not measured:
-        return nan, nan
-    low, high = np.quantile(measured, [0.025, 0.975])
-    return float(low), float(high)
+def _depths(audit: Audit, known: set[str], judged: Outcome) -> Iterator[Ranking]:
+    depth = np.array([depth_of(name) for name in judged.locations])
+    every = np.ones((len(judged.standing), 1))
+    if audit.rule and "depth-rule" not in known:
+        nearness = -np.abs(depth - depth_of(audit.rule))
+        yield Ranking("depth-rule", "nearness", every * nearness, False)
+    yield Ranking("depth", "later is better", every * depth, False)
 
 
-def _within_part(places: Sequence[Place], x: np.ndarray, y: np.ndarray) -> float:
-    parts = sorted({part for _, part in places})
-    masks = [np.array([part == place[1] for place in places]) for part in parts]
-    ranks = [spearman(x[mask], y[mask]) for mask in masks]
-    measured = [rank for rank in ranks if not isnan(rank)]
-    return float(np.mean(measured)) if measured else nan
+def _seen(one: Ranking, judged: Outcome) -> NDArray[np.bool_]:
+    return np.isfinite(one.scores[0]) & np.isfinite(judged.standing[0])
 
 
-def _words(low: float, high: float) -> str:
-    if isnan(low):
-        return "cannot tell"
-    if low > 0:
-        return "predicts here"
-    return "does not" if high < 0.3 else "cannot tell"
+def _finding(one: Ranking, judged: Outcome, full: Outcome, field: Field | None) -> _Finding:
+    seen, worth = _seen(one, judged), judged.worth
+    row = ScanVerdict(one.scan, one.variant, "", resampled=one.resampled)
+    if seen.any():
+        best = np.where(np.isnan(worth), 0.0, worth).max(1)
+        lacks = regrets(one.scores[:, seen], worth[:, seen], best, seed=0)
+        spans = [_interval(column) for column in lacks.T]
+        row = _filled(row, **dict(zip(_regret_names(), spans, strict=True)))
+        overall = _spearman(one.scores[:1, seen], judged.standing[:1, seen])
+        row = replace(row, overall=float(overall[0]))
+    paired = _paired(one.scores, judged.locations, full)
+    row = replace(_filled(row, full=paired), full_count=paired.count)
+    return _Finding(row) if field is None else _tested(row, one, field)
+
+
+def _tested(row: ScanVerdict, one: Ranking, field: Field) -> _Finding:
+    x = ordered(one.scores[:, field.columns], field.design)
+    row = replace(
+        row,
+        count=len(field.columns),
+        p_within=p_within(x[0], field.order[0], field.null),
+        p_added=p_added(x[0], field.order[0], field.design, field.null),
+        score_only=float(agreement(x[0], field.score_only)),
+    )
+    return _Finding(
+        row,
+        within=_interval(agreement(x, field.order)),
+        added=_interval(added_share(x, field.order, field.design)),
+        chance=float(np.quantile(chance(x[0], field.null), 0.95)),
+        steady=field.steady,
+    )
+
+
+def _judged(found: Sequence[_Finding]) -> Iterator[ScanVerdict]:
+    """The rows with corrected p-values and verdicts: a scan that predicts here passes both tests.
+
+    The larger of the two p-values is corrected for that claim.
+    """
+    orders = holm([one.row.p_within for one in found])
+    both = holm([max(one.row.p_within, one.row.p_added) for one in found])
+    for one, p_order, p_both in zip(found, orders, both, strict=True):
+        evidence = Evidence(
+            count=one.row.count,
+            within=one.within,
+            added=one.added,
+            p_within=p_order,
+            p_added=p_both,
+            chance=one.chance,
+            steady=one.steady,
+        )
+        said = judge(evidence)
+        row = _filled(one.row, within=one.within, added=one.added)
+        yield replace(
+            row, verdict=said.verdict, sentence=said.sentence, p_within=p_order, p_added=p_both
+        )
+
+
+def _random(judged: Outcome, field: Field | None, seed: int) -> ScanVerdict:
+    """What random orders give: their mean, and where 95 % of them lie."""
+    words = f"{DOES_NOT}: this is chance, with intervals over random orders"
+    row = ScanVerdict("random", "any order", DOES_NOT, words)
+    worth = judged.worth[0][np.isfinite(judged.worth[0])]
+    if worth.size:
+        spans = [_spread(column) for column in random_regrets(worth, 4 * DRAWS, seed).T]
+        row = _filled(row, **dict(zip(_regret_names(), spans, strict=True)))
+    if field is None:
+        return row
+    orders, order = field.null.ranks, field.order[0]
+    row = _filled(
+        row,
+        within=_spread(agreement(orders, order)),
+        added=_spread(added_share(orders, order, field.design)),
+    )
+    return replace(row, count=len(field.columns))
+
+
+def _paired(values: Values, locations: Sequence[str], full: Outcome) -> Interval:
+    """Spearman's correlation, parts mixed, with the full trials of the same places."""
+    where = {name: i for i, name in enumerate(locations)}
+    pairs = [(where[name], i) for i, name in enumerate(full.locations) if name in where]
+    pairs = [(i, j) for i, j in pairs if np.isfinite(values[0, i])]
+    if len(pairs) < STRATUM:
+        return Interval(nan, nan, nan, len(pairs))
+    mine, theirs = (list(side) for side in zip(*pairs, strict=True))
+    found = _interval(_spearman(values[:, mine], full.standing[:, theirs]))
+    return replace(found, count=len(pairs))
+
+
+def _spearman(x: Values, y: Values) -> Values:
+    """Of every row; a row with a NaN is NaN."""
+    known = ~(np.isnan(x).any(1) | np.isnan(y).any(1))
+    centred = (mean_ranks(side) - (side.shape[1] + 1) / 2 for side in (x, y))
+    return np.where(known, agreement(*centred), nan)
+
+
+def _interval(drawn: Values) -> Interval:
+    """The first value, with where 95 % of the others lie and itself; none if half are missing."""
+    value, known = float(drawn[0]), drawn[1:][~np.isnan(drawn[1:])]
+    if np.isnan(value) or 2 * known.size <= len(drawn) - 1:
+        return Interval(value, nan, nan, len(drawn))
+    low, high = np.quantile(known, [0.025, 0.975])
+    # Draws of edits add noise of their own, which may carry the whole interval towards zero.
+    return Interval(value, min(float(low), value), max(float(high), value), len(drawn))
+
+
+def _spread(values: Values) -> Interval:
+    """The mean, and where 95 % of the values lie."""
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Interval(float(values.mean()), float(low), float(high), len(values))
+
+
+def _filled(row: ScanVerdict, **spans: Interval) -> ScanVerdict:
+    """The row with the value and the bounds of every interval, in the fields of that name."""
+    fields = {}
+    for name, one in spans.items():
+        fields |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+    return replace(row, **fields)
+
+
+def _regret_names() -> tuple[str, ...]:
+    return tuple(f"regret_{top}" for top in TOPS)
+
+
+def _outcome_words(judged: Outcome, looks: Outcome) -> str:
+    terms = ", ".join(term.replace("_", " ") for term in judged.terms) or "nothing measured"
+    when = "at a first look at every candidate" if judged is looks else "after a full trial"
+    return f"harmonic mean of {terms}, {when}; a place that broke a bound ranks below all others"
+
+
+def _notes(judged: Outcome, found: Sequence[_Finding]) -> tuple[str, ...]:
+    notes = []
+    broke = int(judged.violated.sum())
+    if broke:
+        notes.append(f"{broke} of {len(judged.locations)} places broke a bound: last, worth 0")
+    held = [one.row for one in found if not one.row.resampled]
+    names = dict.fromkeys(f"{row.scan} {row.variant}" for row in held)
+    if names:
+        notes.append(f"no means over requests, so held fixed in the bootstrap: {', '.join(names)}")
+    return tuple(notes)

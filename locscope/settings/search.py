@@ -1,28 +1,44 @@
 """Settings of `locscope search` and `locscope check`."""
 
-from typing import Literal, final
+from math import inf, nan
+from typing import final
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from locscope.errors import unknown
-from locscope.locations import PAPER_PARTS, PARTS
-from locscope.scoring.objectives import OBJECTIVES
-from locscope.selection.candidates import FIRST_STEP
+from locscope.errors import UsageError, unknown
+from locscope.locations import PAPER_PARTS, PARTS, Location
+from locscope.scoring.objectives import Objective, objective_of
+from locscope.selection.candidates import FIRST_STEP, Grid
+from locscope.selection.space import Budget
+from locscope.selection.strategies import STRATEGIES
 from locscope.settings.base import SharedSettings
 from locscope.settings.scan import CHEAP, ScanChoices, scan_names
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @final
 class SearchSettings(SharedSettings, ScanChoices):
     """What is searched, and how much is spent on it."""
 
-    strategy: Literal["sweep"] = Field("sweep", description="how candidates are gone through")
+    strategy: str = Field("race", description="how candidates are gone through")
+    budget: str | None = Field(
+        None, description="what choosing may take: 0.15 of a sweep's operations, or 90s, 5m, 2h"
+    )
     scans: tuple[str, ...] = Field(
         (CHEAP,), validate_default=True, description="names of scans, cheap, or all"
     )
     objective: str = Field("balanced", description="what makes a location good")
+    weights: dict[str, float] = Field({}, description="weights of the objective's terms")
+    bounds: tuple[str, ...] = Field((), description="own bounds, as perplexity_ratio<=1.1")
     parts: tuple[str, ...] = Field(PAPER_PARTS, description="parts of every layer to try")
+    quarters: bool = Field(True, description="try quarters of the layers and pairs of them too")
+    consecutive: int = Field(1, ge=1, description="try so many layers in a row too")
+    locations: tuple[str, ...] = Field((), description="locations to try besides")
     finalists: int = Field(3, ge=1, description="locations whose learning rate is searched")
+    audit: int = Field(
+        8, ge=0, description="locations drawn and run in full to judge the scans by; 0: no verdict"
+    )
     repetitions: int = Field(5, ge=1, description="subsets of R that the finalists are tuned on")
     share: float = Field(0.3, gt=0, lt=1, description="share of the edits that choose (S)")
     first_step: float = Field(
@@ -32,12 +48,39 @@ class SearchSettings(SharedSettings, ScanChoices):
     epochs: int = Field(25, ge=1, description="passes over the edits at most")
     prefixes: int = Field(0, ge=0, description="random-prefix copies of every edit")
 
-    @field_validator("objective")
+    @property
+    def grid(self) -> Grid:
+        """Which places are tried besides those named."""
+        return Grid(self.parts, self.quarters, self.consecutive)
+
+    @property
+    def allowance(self) -> Budget | None:
+        """The budget as strategies take it."""
+        return None if self.budget is None else _allowance(self.budget)
+
+    @property
+    def aim(self) -> Objective:
+        """The objective with the weights and bounds given here."""
+        return objective_of(self.objective, self.weights, self.bounds)
+
+    @field_validator("strategy")
     @classmethod
-    def _known_objective(cls, value: str) -> str:
-        if value not in OBJECTIVES:
-            raise unknown("objective", value, OBJECTIVES)
+    def _known_strategy(cls, value: str) -> str:
+        if value not in STRATEGIES:
+            raise unknown("strategy", value, STRATEGIES)
         return value
+
+    @field_validator("budget")
+    @classmethod
+    def _readable_budget(cls, value: str | None) -> str | None:
+        if value is not None:
+            _allowance(value)
+        return value
+
+    @field_validator("locations")
+    @classmethod
+    def _readable_locations(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(str(Location.parse(text)) for text in value))
 
     @field_validator("scans")
     @classmethod
@@ -51,3 +94,23 @@ class SearchSettings(SharedSettings, ScanChoices):
             if part not in PARTS:
                 raise unknown("part", part, PARTS)
         return tuple(dict.fromkeys(value))
+
+    @model_validator(mode="after")
+    def _known_aim(self) -> "SearchSettings":
+        _ = self.aim
+        return self
+
+
+def _allowance(text: str) -> Budget:
+    number, unit = text[:-1], text[-1:]
+    seconds = UNITS.get(unit)
+    try:
+        amount = float(text if seconds is None else number) * (seconds or 1)
+    except ValueError:
+        amount = nan
+    if not 0 < amount < inf or (seconds is None and amount > 1):
+        raise UsageError(
+            f"cannot read budget '{text}': write a share of a sweep up to 1, as 0.15, or a time, "
+            "as 90s, 5m or 2h"
+        )
+    return Budget(amount, "share" if seconds is None else "seconds")

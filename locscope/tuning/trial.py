@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 
 import torch
@@ -13,15 +14,18 @@ from locscope.engine.cost import forward_flops, shape_of, step_flops
 from locscope.engine.exam import Exam, Observation, look, observe
 from locscope.engine.trunk import Trunk
 from locscope.locations import Location
-from locscope.measures import AT_A_GLANCE, measure_all
+from locscope.measures import measure_all
 from locscope.measures.outcomes import outcomes_of
 from locscope.models.load import Loaded
-from locscope.models.parts import Slice, slices
+from locscope.models.parts import Slice
 from locscope.models.save import Change
 from locscope.records import Epoch, Recipe, Trial, TrialRecord
-from locscope.scoring.objectives import objective, score, violations
+from locscope.scoring.bounds import violations
+from locscope.scoring.objectives import BALANCED, Objective, glance_score, score
+from locscope.tuning.importance import Importances
 from locscope.tuning.masters import borrowed
 from locscope.tuning.orders import order_of
+from locscope.tuning.tunable import Ground, tunable_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,14 @@ class Bench:
     loaded: Loaded
     exam: Exam
     trunk: Trunk
-    objective: str = "balanced"
+    objective: Objective = BALANCED
+
+    @cached_property
+    def importances(self) -> Importances:
+        """How much general ability leans on the untouched model's units."""
+        return Importances(
+            self.loaded.model, self.exam.sheet, self.exam.neutral.texts, self.trunk.budget
+        )
 
 
 @dataclass(frozen=True)
@@ -51,21 +62,22 @@ def run_keeping(bench: Bench, trial: Trial, before: Observation, *, keep: bool) 
     """Runs a trial and, with `keep`, hands out the tuned weights beside its record."""
     began = time.perf_counter()
     model, location = bench.loaded.model, Location.parse(trial.location)
-    pieces = slices(model, location)
-    bench.trunk.enter(location.lowest)
+    tunable = tunable_of(Ground(model, location, trial.recipe, trial.seed, bench.importances))
+    bench.trunk.enter(tunable.lowest)
     rows = tuple(row for one in bench.exam.of(trial.edits) for row in one.training)
-    with borrowed(model, pieces, stored_dtype(bench.loaded)) as masters:
-        start = [value.clone() for value in masters.values]
+    with borrowed(model, tunable.parts, stored_dtype(bench.loaded), tunable.unbiased) as masters:
+        start = [weights.clone() for weights in masters.weights()]
         epochs = order_of(trial.recipe)(bench.trunk, masters, rows, trial.recipe, trial.seed)
         now = _observed(bench, trial)
         changes = masters.changes() if keep else ()
-        norm = _distance(start, masters.values)
+        norm = _distance(start, masters.weights())
     work = _Work(
         epochs=epochs,
-        pieces=pieces,
+        pieces=masters.slices,
+        count=sum(value.numel() for value in masters.values),
         norm=norm,
         seconds=time.perf_counter() - began,
-        flops=_flops(bench, trial.recipe, location.lowest, rows, epochs),
+        flops=_flops(bench, trial.recipe, tunable.lowest, rows, epochs),
     )
     return Tuned(_record(bench, trial, now, before, work), changes)
 
@@ -81,6 +93,7 @@ class _Work:
 
     epochs: tuple[Epoch, ...]
     pieces: tuple[Slice, ...]
+    count: int
     norm: float
     seconds: float
     flops: float
@@ -91,8 +104,7 @@ def _record(
 ) -> TrialRecord:
     before = before.at_a_glance if trial.glance else before
     measures = measure_all(now, before)
-    aim = objective(bench.objective)
-    total = score(measures, AT_A_GLANCE if trial.glance else aim.terms)
+    total = (glance_score if trial.glance else score)(measures, bench.objective)
     return TrialRecord(
         trial=trial,
         status="done",
@@ -102,12 +114,12 @@ def _record(
         outcomes=outcomes_of(now, before),
         epochs=work.epochs,
         parameters=tuple(dict.fromkeys(piece.name for piece in work.pieces)),
-        parameter_count=sum(piece.count for piece in work.pieces),
+        parameter_count=work.count,
         change_norm=work.norm,
         decoded=sum(answer.decoded for answer in now.answers),
         seconds=work.seconds,
         flops=work.flops,
-        violated=violations(measures, aim.bounds),
+        violated=violations(measures, bench.objective.bounds),
     )
 
 

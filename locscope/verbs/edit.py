@@ -1,6 +1,5 @@
 """`edit`: tune one location on all edits and save the model, so that it is what was measured."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,15 +15,16 @@ from locscope.progress import Progress, stage
 from locscope.records import Recipe, Trial, TrialRecord
 from locscope.runs.note import EditNote, write_note
 from locscope.runs.recommendation import EditConfig, read_recommendation
-from locscope.scans.bench import ScanBench
-from locscope.scans.weight_gradient import l1_norm
 from locscope.selection.candidates import FIRST_STEP, rounded
 from locscope.settings import EditSettings
 from locscope.tuning.orders import default_batch
+from locscope.tuning.rates import gradient_l1
+from locscope.tuning.recipes import recipe_named
+from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trial import Bench, run_keeping
-from locscope.verbs.session import Session, load_edits, open_model, open_session
+from locscope.verbs.session import load_edits, open_model, open_session
 
-BY_CONFIG = ("location", "lr", "batch_size", "epochs", "prefixes", "prompt_format")
+BY_CONFIG = ("location", "recipe", "lr", "batch_size", "epochs", "prefixes", "prompt_format")
 """Settings that a recommendation decides."""
 
 
@@ -57,6 +57,7 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
     location, source = Location.parse(wanted.location), resolve(settings.model)
     loaded = open_model(settings)
     slices(loaded.model, location)
+    _check_savable(loaded, location, recipe)
     return EditPlan(
         settings=settings,
         loaded=loaded,
@@ -74,14 +75,10 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
     session = open_session(
         plan.settings, plan.loaded, plan.edit_set, progress, prefixes=plan.recipe.prefixes
     )
-    recipe, ids = plan.recipe, tuple(edit.id for edit in plan.edit_set.edits)
-    if plan.find_rate:
-        recipe = replace(recipe, lr=_rate(plan, session, ids, progress))
-        progress.say(f"learning rate {recipe.lr:g}, where trials of a search start")
     trial = Trial(
         location=str(plan.location),
-        recipe=recipe,
-        edits=ids,
+        recipe=plan.recipe,
+        edits=tuple(edit.id for edit in plan.edit_set.edits),
         split="all",
         rung="edit",
         seed=plan.settings.seed,
@@ -90,6 +87,9 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
         thorough=True,
     )
     bench = Bench(plan.loaded, session.exam, session.trunk)
+    if plan.find_rate:
+        trial = replace(trial, recipe=replace(trial.recipe, lr=_rate(bench, trial)))
+        progress.say(f"learning rate {trial.recipe.lr:g}, where trials of a search start")
     with stage(progress, f"tuning {plan.location}", 1):
         tuned = run_keeping(bench, trial, session.before, keep=True)
     assert plan.loaded.directory is not None
@@ -115,6 +115,7 @@ def _from_settings(settings: EditSettings) -> EditConfig:
     recipe = Recipe(
         lr=settings.lr or 0.0,
         batch=settings.batch_size or 0,
+        kind=settings.recipe,
         epochs=settings.epochs,
         prefixes=settings.prefixes,
         prompt_format=settings.prompt_format,
@@ -130,18 +131,24 @@ def _from_config(settings: EditSettings, config: Path) -> EditConfig:
             f"--config decides {', '.join(both)} too: give either --config or --location"
         )
     wanted = read_recommendation(config)
-    if wanted.recipe.kind != "full":
-        raise UsageError(f"{config}: recipe '{wanted.recipe.kind}' is unknown: there is full")
+    recipe_named(wanted.recipe.kind)
     named = "model" in settings.model_fields_set
     return replace(wanted, model=settings.model) if named else wanted
 
 
-def _rate(plan: EditPlan, session: Session, ids: Sequence[str], progress: Progress) -> float:
+def _check_savable(loaded: Loaded, location: Location, recipe: Recipe) -> None:
+    """A UsageError where the tuned model has weights that its files have no place for."""
+    missing = unbiased(loaded.model, location) if recipe.kind == "lofit" else ()
+    if missing:
+        raise UsageError(
+            f"recipe lofit adds a bias to {missing[0]}, which has none: such a model cannot be "
+            "saved; choose another --recipe"
+        )
+
+
+def _rate(bench: Bench, trial: Trial) -> float:
     """The rate at which Adam's first step is predicted to change the loss as a search wants."""
-    bench = ScanBench(
-        plan.loaded, session.exam, session.trunk, tuple(ids), plan.settings.seed, progress
-    )
-    norm = l1_norm(bench, plan.location)
+    norm = gradient_l1(bench, trial)
     if not norm > 0:
-        raise UsageError(f"the edits have no gradient at {plan.location}: give --lr")
+        raise UsageError(f"the edits have no gradient at {trial.location}: give --lr")
     return rounded(FIRST_STEP / norm)

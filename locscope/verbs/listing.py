@@ -36,7 +36,9 @@ def _strategies() -> Rows:
 
 
 def _recipes() -> Rows:
-    return [("full", "the whole matrices of the location")]
+    from locscope.tuning.recipes import RECIPES
+
+    return [(entry.name, entry.note) for entry in RECIPES.values()]
 
 
 LISTS: dict[str, Callable[[], Rows]] = {

@@ -1,16 +1,21 @@
 """What a search will do, settled before the model is touched."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from locscope.edits import EditSet
-from locscope.edits.splits import Split, resample
+from locscope.edits.splits import Split, drawn_order, resample
 from locscope.errors import UsageError
+from locscope.locations import Location
+from locscope.measures import measure_all
 from locscope.models.load import Loaded
+from locscope.models.parts import slices
 from locscope.progress import Progress, Silent
 from locscope.records import ModelInfo
 from locscope.records.codec import fingerprint
 from locscope.runs.folder import default_name
+from locscope.scoring.objectives import Objective, refuse_unmeasurable
 from locscope.settings import SearchSettings
 from locscope.verbs.provenance import frozen_settings
 from locscope.verbs.session import Session, halved, load_edits, open_model, open_session
@@ -29,6 +34,7 @@ class Plan:
     subsets: tuple[tuple[str, ...], ...]
     folder: Path
     frozen: dict[str, str]
+    aim: Objective
 
     @property
     def loaded(self) -> Loaded:
@@ -44,6 +50,21 @@ class Plan:
     def chosen(self) -> tuple[str, ...]:
         """Ids of the edits in S."""
         return tuple(self.edit_set.edits[i].id for i in self.parts.chosen)
+
+    def first_of_s(self, count: int) -> tuple[str, ...]:
+        """Ids of so many edits of S: the first in a drawn order of groups, in file order.
+
+        More hold fewer, so that the rungs of a race are nested.
+        """
+        order = drawn_order(self.parts.chosen, self.parts.groups, self.settings.seed)
+        ids = [edit.id for edit in self.edit_set.edits]
+        return tuple(ids[i] for i in sorted(order[:count]))
+
+    def groups_of(self, indices: Iterable[int]) -> tuple[tuple[str, ...], ...]:
+        """Ids of those edits by group."""
+        wanted, ids = set(indices), [edit.id for edit in self.edit_set.edits]
+        found = (tuple(ids[i] for i in group if i in wanted) for group in self.parts.groups)
+        return tuple(group for group in found if group)
 
 
 @dataclass(frozen=True)
@@ -81,9 +102,12 @@ def plan_search(
     """Reads and checks everything and asks the untouched model; nothing is tuned or written."""
     halves, loaded = split_edits(settings), open_model(settings)
     check_parts(settings, loaded.info)
+    for location in settings.locations:
+        slices(loaded.model, Location.parse(location))
     session = open_session(
         settings, loaded, halves.edit_set, progress or Silent(), prefixes=settings.prefixes
     )
+    refuse_unmeasurable(settings.aim, _measurable(session))
     frozen = frozen_settings(settings, loaded, halves.edit_set, session.material)
     return Plan(
         settings=settings,
@@ -92,4 +116,11 @@ def plan_search(
         subsets=halves.subsets,
         folder=output or default_name(settings.model, settings.edits, fingerprint(frozen)),
         frozen=frozen,
+        aim=settings.aim,
     )
+
+
+def _measurable(session: Session) -> frozenset[str]:
+    """Names of the measures that judged anything of the untouched model."""
+    measures = measure_all(session.before, session.before)
+    return frozenset(measure.name for measure in measures if measure.count)

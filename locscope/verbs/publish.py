@@ -1,15 +1,22 @@
-"""Writes what people read from the records of a search: YAML, page, figures, tables."""
+"""Writes what people read from the records of a search: YAML, exports, page, figures, tables."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from locscope.models.aliases import ALIASES
-from locscope.records import ModelInfo, dumps
+import yaml
+
+from locscope.models.aliases import ALIASES, DEMO
+from locscope.models.families import FAMILIES
+from locscope.records import ModelInfo, Recommendation, TrialRecord, dumps
 from locscope.report.gallery import write_figures
-from locscope.report.inputs import ReportInputs
+from locscope.report.inputs import ReportInputs, standing
 from locscope.report.page import render_report
 from locscope.runs.atomic import write_atomic
+from locscope.runs.exports import About, Names, write_exports
 from locscope.runs.recommendation import (
     LLAMA_PATTERNS,
+    NAME,
+    SECTION,
     recommendation_yaml,
     write_recommendation,
 )
@@ -17,10 +24,12 @@ from locscope.runs.tables import rebuild_tables
 
 LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text")
 """Families whose modules are named as Llama's, so that LocFT's patterns pick them."""
+FINAL_NORMS = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}
+"""By family, the module of the final norm beside the layers, where it is not `norm`."""
 
 
 def publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> None:
-    """Writes recommendation.yaml, scorecard.json, report.html, figures and tables."""
+    """Writes recommendation.yaml, exports, scorecard.json, report.html, figures and tables."""
     if inputs.recommendation is not None:
         text = recommendation_yaml(
             inputs.recommendation,
@@ -30,11 +39,50 @@ def publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> 
             why_not=_why_not(info, edits),
         )
         write_recommendation(folder, text)
+        about = about_of(info, inputs.recommendation, inputs.trials)
+        write_exports(folder, inputs.recommendation, about, first=_locft(text))
     if inputs.scorecard is not None:
         write_atomic(folder / "scorecard.json", dumps(inputs.scorecard, indent=2) + "\n")
     write_atomic(folder / "report.html", render_report(inputs))
     write_figures(inputs, folder / "figures")
     rebuild_tables(folder)
+
+
+def about_of(
+    info: ModelInfo, recommendation: Recommendation, trials: Sequence[TrialRecord]
+) -> About:
+    """What exports need to know besides the recommendation."""
+    tried = [
+        record
+        for record in trials
+        if record.trial.recipe.kind == "lora"
+        and record.trial.location == recommendation.best.location
+    ]
+    return About(
+        model=str(DEMO) if info.name == "demo" else ALIASES.get(info.name.lower(), info.name),
+        depth=info.layers,
+        names=names_of(info.family),
+        lora=max(tried, key=standing, default=None),
+    )
+
+
+def names_of(family: str) -> Names:
+    """How a family of `FAMILIES` names its modules."""
+    found = FAMILIES[family]
+    return Names(
+        layers=f"{found.owner}.{found.layers}",
+        attention=found.attention,
+        mlp=found.mlp,
+        leaves={part: leaf.module for part, leaf in found.leaves.items()},
+        norm=f"{found.owner}.{FINAL_NORMS.get(family, 'norm')}",
+        transposed=found.transposed,
+    )
+
+
+def _locft(text: str) -> str:
+    """What the exports say of LocFT's reference code, given the text of recommendation.yaml."""
+    keys = yaml.safe_load(text)[SECTION]["reference_keys"]
+    return f"../{NAME}: LocFT's reference code, its keys: {keys}."
 
 
 def _why_not(info: ModelInfo, edits: str) -> str:

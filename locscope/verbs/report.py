@@ -1,4 +1,4 @@
-"""`report`: draws a run again from its records; several runs become a comparison."""
+"""`report`: draws a run again from its records; several become a comparison, one a study too."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +12,22 @@ from locscope.report.page import render_report
 from locscope.runs.atomic import explained, write_atomic
 from locscope.runs.folder import read_info
 from locscope.runs.store import iterate, read_record
+from locscope.verbs.optuna_study import check_study, write_study
 from locscope.verbs.publish import publish
 
 
-def report(folders: Sequence[Path], output: Path | None = None) -> Path:
-    """Writes the report of one run into its folder, or of several into `output`; gives its path."""
+def report(folders: Sequence[Path], output: Path | None = None, study: Path | None = None) -> Path:
+    """Writes the report of one run into its folder, or of several into `output`; gives its path.
+
+    With `study` the trials of one run are written there too, as an Optuna study (SQLite).
+    """
+    if study is not None:
+        if len(folders) != 1:
+            raise UsageError("an Optuna study is of one run: give one folder with --optuna")
+        check_study(study)
     runs = tuple(load_run(folder) for folder in folders)
+    if study is not None:
+        write_study(runs[0].trials, study)
     if len(runs) == 1 and output is None:
         publish(folders[0], runs[0], runs[0].run.model, runs[0].run.settings["edits"])
         return folders[0] / "report.html"

@@ -1,7 +1,6 @@
 from dataclasses import replace
-from math import log10, nan
+from math import nan
 
-import pytest
 import report_factory as factory
 
 from locscope.records import ScanScore
@@ -11,7 +10,6 @@ from locscope.report.curves import (
     loss_curves,
     rate_curves,
     scan_outcomes,
-    tradeoff,
     verdict_line,
 )
 
@@ -46,22 +44,6 @@ def test_loss_curve_is_that_of_the_best_rate():
     assert curve.y == tuple(epoch.loss for epoch in good.epochs)
 
 
-def test_tradeoff_by_part_leaves_out_the_unmeasured_and_says_so():
-    trials = (
-        factory.trial("L0.mlp", score=0.5, ratio=1.1),
-        factory.trial("L0.mlp+L1.attn", score=0.25, ratio=2, violated=(factory.BROKEN,)),
-        factory.trial("L1.mlp", status="broke"),
-        factory.trial("L1.mlp", split="R"),
-    )
-    chart = tradeoff(factory.inputs(trials=trials))
-    mlp, several = chart.series
-    assert (mlp.part, several.part) == ("mlp", "several")
-    assert mlp.x[0] == pytest.approx(log10(0.1))
-    assert (mlp.y, several.hollow) == ((0.5,), (True,))
-    assert several.hover[0].endswith("perplexity ratio 1.2 is above 1.05")
-    assert chart.note.endswith("perplexity ratio: 1.")
-
-
 def test_contenders_carry_intervals():
     data = contender_intervals(factory.inputs())
     first = data.bars[0]
@@ -83,7 +65,7 @@ def test_scan_against_outcome_joins_whole_parts_only():
     scan = replace(factory.scan(), scores=scores)
     (chart,) = scan_outcomes(factory.inputs(scans=(scan,), trials=trials))
     assert (chart.series[0].x, chart.series[0].y) == ((2.0,), (0.5,))
-    expected = "Verdict: predicts here (rank correlation 0.410 [0.140, 0.630], 47 locations)."
+    expected = "Verdict: predicts here: 0.41 within a part."
     assert chart.note == expected
     assert verdict_line(None) == "Not judged."
 

@@ -13,8 +13,8 @@ from locscope.report.rows import (
     outcomes_table,
     protocols_table,
     trials_table,
-    verdicts_table,
 )
+from locscope.report.scorecard_rows import scorecard_lines, verdict_counts, verdicts_table
 from locscope.report.tables import search_json, terminal_summary
 from locscope.report.verdict import margin_lines, verdict_of
 
@@ -88,6 +88,31 @@ def test_cards_show_value_interval_and_before():
 def test_protocols_are_told_apart():
     table = protocols_table(factory.inputs())
     assert [row[1].text for row in table.rows] == list(factory.PROTOCOLS.values())
+
+
+def test_the_scorecard_puts_scans_that_predict_first_and_says_why():
+    table = verdicts_table(factory.inputs())
+    assert [row[0].text for row in table.rows] == ["gradient", "depth", "gradient", "random"]
+    first = dict(zip(table.columns, table.rows[0], strict=True))
+    assert first["variant"].text == "norm"
+    assert first["within part"].text == "0.410 [0.310, 0.510]"
+    assert first["within part"].sort == 0.41
+    assert first["why"].text == "predicts here: 0.41 within a part"
+    assert first["resampled"].text == "yes"
+    assert texts(table.rows[1])[4] == "– [0.060, 0.160]"
+    assert table.numeric[table.columns.index("added R2")]
+
+
+def test_the_scorecard_says_what_it_rests_on():
+    lines = scorecard_lines(factory.scorecard())
+    assert lines[0].endswith("candidate (47 places, 30 edits in 24 groups).")
+    assert "agree to 0.800 [0.600, 0.900]" in lines[2]
+    assert lines[-1].startswith("2 of 47 places broke a bound")
+    assert scorecard_lines(None) == ()
+    assert verdict_counts(factory.scorecard()) == (
+        "predicts here: 1 (gradient norm); predicts, but no more than depth: 1; cannot tell: 1; "
+        "does not: 1"
+    )
 
 
 def test_contenders_table_has_margins():

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from locscope.errors import UsageError
-from locscope.records import Contender, Margin, Measure, Recipe, Recommendation
+from locscope.records import Contender, FrontPoint, Margin, Measure, Recipe, Recommendation
 from locscope.runs.recommendation import (
     LLAMA_PATTERNS,
     EditConfig,
@@ -73,6 +73,17 @@ def test_the_keys_of_the_reference_code_stand_at_the_top():
     assert section["margins"][0]["low"] is None
     assert section["runner_up"]["location"] == "L6.attn"
     assert section["provenance"]["model_hash"] == "m"
+
+
+def test_weights_bounds_and_front_are_said():
+    front = (FrontPoint("L22.mlp.down", 5e-4, 0.9, 1.01, knee=True),)
+    weights, bounds = {"reliability": 2.0}, ("perplexity_ratio<=1.1",)
+    rec = replace(recommendation(), weights=weights, bounds=bounds, front=front)
+    section = yaml.safe_load(text_of(rec))["locscope"]
+    assert section["weights"] == {"reliability": 2.0}
+    assert section["bounds"] == ["perplexity_ratio<=1.1"]
+    assert section["front"][0]["location"] == "L22.mlp.down"
+    assert section["front"][0]["knee"]
 
 
 def test_patterns_pick_exactly_one_layer():

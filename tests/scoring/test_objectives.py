@@ -1,3 +1,5 @@
+"""Scores against slow arithmetic, and what an objective refuses."""
+
 from math import inf, isnan, nan
 
 import pytest
@@ -6,25 +8,62 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from locscope.errors import UsageError
+from locscope.measures import AT_A_GLANCE
 from locscope.records import Measure
+from locscope.scoring.bounds import Bound
 from locscope.scoring.objectives import (
     BALANCED,
+    EFFICACY,
+    GLANCE,
     OBJECTIVES,
-    Bound,
+    Objective,
+    Score,
+    collapse,
+    efficacy,
+    glance_score,
     harmonic,
-    objective,
+    kept,
+    objective_of,
+    refuse_unmeasurable,
     score,
-    violations,
 )
 
+SHARES = st.floats(0.01, 1)
+CAPABLE, PARETO = OBJECTIVES["capability-first"], OBJECTIVES["pareto"]
 
-def measure(name: str, value: float, low: float = nan, high: float = nan, count: int = 10):
-    return Measure(name, value, count, "test", low, high)
+
+def measure(name: str, value: float, count: int = 10):
+    return Measure(name, value, count, "test")
 
 
-@given(st.lists(st.floats(0.01, 1), min_size=1, max_size=5))
+def measures(**values: float):
+    return [measure(name, value) for name, value in values.items()]
+
+
+def seen(reliability=0.8, generalization=0.5, locality=1.0, ratio=1.25, **more):
+    return measures(
+        reliability=reliability,
+        generalization=generalization,
+        locality=locality,
+        perplexity_ratio=ratio,
+        **more,
+    )
+
+
+@given(st.lists(SHARES, min_size=1, max_size=5))
 def test_harmonic_equals_scipy(values):
     assert harmonic(values) == pytest.approx(stats.hmean(values))
+
+
+@given(st.lists(st.tuples(SHARES, st.floats(0.1, 10)), min_size=1, max_size=5))
+def test_weighted_harmonic_equals_scipy(pairs):
+    values, weights = zip(*pairs, strict=True)
+    assert harmonic(values, weights) == pytest.approx(stats.hmean(values, weights=weights))
+
+
+@given(SHARES, SHARES, st.integers(1, 5))
+def test_a_weight_is_as_often_as_it_counts(one, other, times):
+    assert harmonic([one, other], [times, 1]) == pytest.approx(harmonic([one] * times + [other]))
 
 
 def test_harmonic_at_the_ends():
@@ -34,49 +73,170 @@ def test_harmonic_at_the_ends():
 
 
 def test_the_score_is_named_for_what_it_holds():
-    full = [measure("reliability", 1.0), measure("generalization", 0.5), measure("locality", 1.0)]
-    assert score(full).name == "harmonic(reliability, generalization, locality)"
-    assert score(full).value == pytest.approx(0.75)
+    full = measures(reliability=1.0, generalization=0.5, locality=1.0)
+    assert score(full) == Score("harmonic(reliability, generalization, locality)", 0.75)
     without = [full[2], measure("generalization", nan, count=0), full[0]]
-    assert score(without) == type(score(full))("harmonic(reliability, locality)", 1.0)
-    assert score(full[:1], ["reliability"]).name == "harmonic(reliability)"
-    assert isnan(score([]).value)
-    assert score([]).name == "nothing measured"
+    assert score(without) == Score("harmonic(reliability, locality)", 1.0)
+    assert score(full[:1]).name == "harmonic(reliability)"
+    for aim in OBJECTIVES.values():
+        assert isnan(score([], aim).value)
+        assert score([], aim).name == "nothing measured"
+
+
+def test_own_weights_are_in_value_and_name():
+    aim = objective_of("balanced", {"locality": 2})
+    found = score(seen(1.0, 1.0, 0.5), aim)
+    assert found.name == "harmonic(reliability, generalization, locality x 2)"
+    assert found.value == pytest.approx(4 / 6)
+
+
+def test_capability_first_scores_what_is_kept():
+    found = seen(ratio=1.25, retention=0.9)
+    assert score(found, CAPABLE) == Score("harmonic(retention)", 0.9)
+    assert score(seen(ratio=1.25), CAPABLE) == Score("harmonic(1/perplexity_ratio)", 0.8)
+    unasked = [*seen(ratio=1.25), measure("retention", nan, count=0)]
+    assert score(unasked, CAPABLE).value == 0.8
+
+
+def test_pareto_scores_efficacy_and_what_is_kept():
+    found = score(seen(1.0, 1.0, 1.0, 2.0), PARETO)
+    assert found.name == "harmonic(reliability, generalization, locality, 1/perplexity_ratio)"
+    assert found.value == pytest.approx(4 / 5)
+    lost = [m for m in seen() if m.name != "perplexity_ratio"]
+    assert isnan(score(lost, PARETO).value)
+    assert isnan(score(measures(perplexity_ratio=1.0), PARETO).value)
 
 
 @pytest.mark.parametrize(
-    ("measures", "sentences"),
+    ("name", "value", "count", "share"),
     [
-        ([], ()),
-        ([measure("perplexity_ratio", 1.05)], ()),
-        ([measure("perplexity_ratio", 1.0512)], ("perplexity_ratio 1.051 is above 1.05",)),
-        ([measure("perplexity_ratio", inf)], ("perplexity_ratio inf is above 1.05",)),
-        ([measure("perplexity_ratio", nan, count=0)], ()),
-        (
-            [measure("perplexity_ratio", nan)],
-            ("perplexity_ratio of 10 items is not a finite number",),
-        ),
-        ([measure("retention", 0.9, 0.8, 0.97)], ()),
-        (
-            [measure("retention", 0.9, 0.88, 0.94)],
-            ("retention 0.9 (at most 0.94) is below 0.95",),
-        ),
-        ([measure("retention", 0.9)], ("retention 0.9 is below 0.95",)),
+        ("perplexity_ratio", 1.25, 9, 0.8),
+        ("perplexity_ratio", 0.9, 9, 1.0),
+        ("perplexity_ratio", inf, 9, 0.0),
+        ("perplexity_ratio", nan, 9, 0.0),
+        ("perplexity_ratio", nan, 0, nan),
+        ("retention", 0.4, 9, 0.4),
+        ("retention", 1.2, 9, 1.0),
+        ("retention", -0.3, 9, 0.0),
     ],
 )
-def test_violations(measures, sentences):
-    assert violations(measures, BALANCED) == sentences
+def test_what_is_kept_is_a_share(name, value, count, share):
+    found = [measure(name, value, count)]
+    assert kept(found, name) == pytest.approx(share, nan_ok=True)
+    if name == "perplexity_ratio":
+        assert collapse(found) == pytest.approx(1 - share, nan_ok=True)
 
 
-def test_a_sure_upper_bound_goes_by_the_lower_end():
-    bound = Bound("kl", "at most", 0.1, sure=True)
-    assert violations([measure("kl", 0.2, 0.05, 0.3)], [bound]) == ()
-    assert violations([measure("kl", 0.2, 0.15, 0.3)], [bound]) == (
-        "kl 0.2 (at least 0.15) is above 0.1",
+def test_efficacy_takes_what_was_measured_and_probabilities_after_a_glance():
+    assert efficacy(seen(1.0, 0.5, 1.0)) == 0.75
+    assert efficacy(seen(1.0, 0.5, 1.0), CAPABLE) == 0.75
+    assert efficacy(measures(reliability=0.5)) == 0.5
+    glance = measures(target_probability=1.0, rephrase_probability=0.5, neighbour_kept=1.0)
+    assert efficacy(glance) == 0.75
+    assert isnan(efficacy([]))
+
+
+GLANCES = st.tuples(SHARES, SHARES, SHARES, st.floats(1, 20))
+
+
+def glance(target, rephrase, neighbour, ratio):
+    return measures(
+        target_probability=target,
+        rephrase_probability=rephrase,
+        neighbour_kept=neighbour,
+        perplexity_ratio=ratio,
+        kl=ratio - 1,
     )
 
 
+@given(GLANCES)
+def test_glances_by_hand(values):
+    target, rephrase, neighbour, ratio = values
+    found = glance(*values)
+    assert glance_score(found).value == pytest.approx(stats.hmean([target, rephrase, neighbour]))
+    both = stats.hmean([target, 1 / ratio])
+    assert glance_score(found, CAPABLE).value == pytest.approx(both)
+    four = stats.hmean([target, rephrase, neighbour, 1 / ratio])
+    assert glance_score(found, PARETO).value == pytest.approx(four)
+
+
+@given(GLANCES, GLANCES, st.sampled_from(sorted(OBJECTIVES)))
+def test_a_glance_never_prefers_what_is_worse_in_all(one, other, name):
+    best = [max(a, b) for a, b in zip(one[:3], other[:3], strict=True)]
+    better = glance(*best, min(one[3], other[3]))
+    aim = OBJECTIVES[name]
+    assert glance_score(better, aim).value >= glance_score(glance(*one), aim).value - 1e-12
+
+
+def test_a_glance_keeps_weights_and_stands_in_for_every_term():
+    aim = objective_of("balanced", {"reliability": 3})
+    found = glance(0.5, 1.0, 1.0, 1.0)
+    assert glance_score(found, aim).value == pytest.approx(5 / 8)
+    assert glance_score(found, aim).name.startswith("harmonic(target_probability x 3, ")
+    assert tuple(GLANCE[term.measure] for term in EFFICACY) == AT_A_GLANCE
+
+
 def test_objectives_by_name():
-    assert all(objective(name).name == name for name in OBJECTIVES)
+    assert all(objective_of(name) == entry for name, entry in OBJECTIVES.items())
+    assert all(name == entry.name for name, entry in OBJECTIVES.items())
     with pytest.raises(UsageError, match="did you mean balanced"):
-        objective("balancd")
+        objective_of("balancd")
+
+
+def test_own_bounds_replace_those_on_the_same_measure():
+    aim = objective_of("balanced", bounds=["retention>=0.9", "kl<=0.1"])
+    assert [str(b) for b in aim.bounds] == ["perplexity_ratio<=1.05", "retention>=0.9", "kl<=0.1"]
+    assert [b.needed for b in aim.bounds] == [False, True, True]
+    again = objective_of(aim.name, {}, list(map(str, aim.bounds)))
+    assert list(map(str, again.bounds)) == list(map(str, aim.bounds))
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "bounds", "words"),
+    [
+        ("balanced", {"localty": 2}, (), "unknown term of objective balanced 'localty'"),
+        ("balanced", {"kl": 2}, (), "there are: generalization, locality, reliability"),
+        ("balanced", {"locality": 0}, (), "weight 0 of locality: it must be a number above 0"),
+        ("balanced", {"locality": -1}, (), "above 0"),
+        ("balanced", {"locality": inf}, (), "above 0"),
+        ("balanced", {"locality": nan}, (), "above 0"),
+        ("capability-first", {"locality": 2}, (), "capability-first has no weights"),
+        ("pareto", {}, ("kl=1",), "cannot read bound 'kl=1'"),
+        ("pareto", {}, ("k<=1",), "unknown measure 'k'"),
+    ],
+)
+def test_bad_weights_and_bounds_are_refused(name, weights, bounds, words):
+    with pytest.raises(UsageError) as refused:
+        objective_of(name, weights, bounds)
+    assert words in str(refused.value)
+
+
+ALWAYS = {"reliability", "reliability_strict", "locality", "perplexity_ratio", "kl"}
+
+
+def test_default_bounds_that_cannot_be_measured_are_left_out():
+    for aim in OBJECTIVES.values():
+        refuse_unmeasurable(aim, ALWAYS)
+
+
+@pytest.mark.parametrize(
+    ("aim", "can", "words"),
+    [
+        (objective_of("balanced", {}, ["retention>=0.9"]), ALWAYS, "--abilities"),
+        (objective_of("pareto", {}, ["multihop>=0.5"]), ALWAYS, "edits with multi-hop questions"),
+        (objective_of("balanced", {}, ["kl<=1"]), {"reliability"}, "bound 'kl<=1'"),
+        (CAPABLE, {"perplexity_ratio"}, "bound 'reliability>=0.95'"),
+        (CAPABLE, {"reliability"}, "goes by retention or perplexity_ratio"),
+        (PARETO, {"reliability"}, "goes by perplexity_ratio"),
+        (BALANCED, {"kl"}, "goes by reliability or generalization or locality"),
+    ],
+)
+def test_what_is_needed_and_cannot_be_measured_is_refused(aim, can, words):
+    with pytest.raises(UsageError) as refused:
+        refuse_unmeasurable(aim, can)
+    assert words in str(refused.value)
+
+
+def test_a_new_objective_is_an_entry():
+    aim = Objective("safe", "", EFFICACY, (Bound("kl", "at most", 0.1),), kept=("retention",))
+    assert score(seen(1.0, 1.0, 1.0, retention=0.5), aim).value == pytest.approx(4 / 5)

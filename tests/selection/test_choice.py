@@ -1,18 +1,70 @@
-"""Ranking, rate grids and finalists, by hand-made records."""
+"""Ranking, fronts, rate grids and finalists, by hand-made records and against a slow sort."""
 
-from math import nan
+from functools import cmp_to_key
+from math import isnan, nan
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from locscope.records import Recipe, Trial, TrialRecord
-from locscope.selection.choice import best_per_location, next_rates, on_edge, rank_key
+from locscope.records import Measure, Recipe, Trial, TrialRecord
+from locscope.scoring.bounds import violations
+from locscope.scoring.objectives import (
+    BALANCED,
+    OBJECTIVES,
+    Objective,
+    glance_score,
+    objective_of,
+    score,
+)
+from locscope.scoring.tradeoffs import front
+from locscope.selection.choice import best_per_location, next_rates, on_edge, ranked
+
+CAPABLE, PARETO = OBJECTIVES["capability-first"], OBJECTIVES["pareto"]
 
 
 def record(
-    location: str, lr: float, score: float, *, violated: tuple[str, ...] = (), count: int = 10
+    location: str,
+    lr: float,
+    score: float,
+    *,
+    violated: tuple[str, ...] = (),
+    count: int = 10,
+    measures: tuple[Measure, ...] = (),
+    glance: bool = False,
 ) -> TrialRecord:
-    trial = Trial(location, Recipe(lr, 8), ("a",), "S", "sweep", 0, "m", "e")
-    return TrialRecord(trial, "done", score, "s", (), (), (), (), count, 0.0, 0, 0.0, 0.0, violated)
+    trial = Trial(location, Recipe(lr, 8), ("a",), "S", "sweep", 0, "m", "e", glance=glance)
+    return TrialRecord(
+        trial, "done", score, "s", measures, (), (), (), count, 0.0, 0, 0.0, 0.0, violated
+    )
+
+
+def tuned(
+    location: str,
+    aim: Objective,
+    *,
+    lr: float = 1.0,
+    count: int = 10,
+    glance: bool = False,
+    **values: float,
+) -> TrialRecord:
+    """A record whose score and broken bounds are those of its measures."""
+    found = tuple(Measure(name, v, 0 if isnan(v) else 5, "p") for name, v in values.items())
+    worth = (glance_score if glance else score)(found, aim)
+    broken = violations(found, aim.bounds)
+    return record(
+        location, lr, worth.value, violated=broken, count=count, measures=found, glance=glance
+    )
+
+
+def shares(reliability, generalization, locality, ratio, **more):
+    names = ("reliability", "generalization", "locality", "perplexity_ratio")
+    given = (reliability, generalization, locality, ratio)
+    return dict(zip(names, given, strict=True)) | more
+
+
+def places(records) -> list[str]:
+    return [one.trial.location for one in records]
 
 
 def test_kept_bounds_go_before_score_and_small_before_large() -> None:
@@ -24,39 +76,176 @@ def test_kept_bounds_go_before_score_and_small_before_large() -> None:
         record("L4.mlp", 1, nan),
     ]
     shuffled = [ordered[i] for i in (3, 0, 4, 2, 1)]
-    assert sorted(shuffled, key=rank_key) == ordered
+    assert list(ranked(shuffled, BALANCED)) == ordered
+
+
+def test_beyond_the_bounds_the_nearest_leads_whatever_it_scores() -> None:
+    far = tuned("L0.mlp", BALANCED, **shares(1.0, 1.0, 1.0, 1.5))
+    near = tuned("L1.mlp", BALANCED, **shares(0.5, 0.5, 0.5, 1.06))
+    both = tuned("L2.mlp", BALANCED, **shares(0.9, 0.9, 0.9, 1.06, retention=0.5))
+    lost = tuned("L3.mlp", BALANCED, **shares(1.0, 1.0, 1.0, float("inf")))
+    assert places(ranked([lost, far, both, near], BALANCED)) == places([near, far, both, lost])
+
+
+def test_capability_first_wants_reliable_edits_then_what_is_kept_then_generalization() -> None:
+    def made(location, *values, **more):
+        return tuned(location, CAPABLE, **shares(*values), **more)
+
+    unreliable = made("L0.mlp", 0.94, 1.0, 1.0, 1.0)
+    hopeless = made("L1.mlp", 0.2, 1.0, 1.0, 1.0)
+    costly = made("L2.mlp", 1.0, 1.0, 1.0, 1.04)
+    close = made("L3.mlp", 0.96, 0.5, 0.2, 1.001)
+    general = made("L4.mlp", 0.96, 0.9, 0.2, 1.004, count=99)
+    small = made("L5.mlp", 0.96, 0.9, 0.2, 1.004, count=9)
+    ordered = [small, general, close, costly, unreliable, hopeless]
+    assert places(ranked(ordered[::-1], CAPABLE)) == places(ordered)
+
+
+def test_capability_first_goes_by_retention_where_there_are_abilities() -> None:
+    kept = tuned("L0.mlp", CAPABLE, **shares(1.0, 0.1, 1.0, 1.5, retention=0.9))
+    lost = tuned("L1.mlp", CAPABLE, **shares(1.0, 1.0, 1.0, 1.0, retention=0.6))
+    assert places(ranked([lost, kept], CAPABLE)) == ["L0.mlp", "L1.mlp"]
+
+
+def test_the_knee_leads_then_front_by_front() -> None:
+    def made(location, share, ratio, **more):
+        return tuned(location, PARETO, **shares(share, share, share, ratio), **more)
+
+    knee = made("L0.mlp", 0.9, 1.01)
+    ends = [made("L1.mlp", 0.95, 1.5), made("L2.mlp", 0.2, 1.0)]
+    beaten = [made("L3.mlp", 0.85, 1.02), made("L4.mlp", 0.8, 1.05)]
+    nothing = made("L5.mlp", 0.0, 1.0)
+    blank = record("L6.mlp", 1.0, nan)
+    ordered = [knee, *ends, *beaten, nothing, blank]
+    assert places(ranked(ordered[::-1], PARETO)) == places(ordered)
+    assert places(front(ordered, PARETO)) == ["L2.mlp", "L0.mlp", "L1.mlp"]
+    assert best_per_location(ordered[::-1], PARETO)[0].location == "L0.mlp"
+
+
+def test_the_front_is_of_those_within_the_bounds() -> None:
+    aim = objective_of("pareto", bounds=["perplexity_ratio<=1.1"])
+    kept = tuned("L0.mlp", aim, **shares(0.5, 0.5, 0.5, 1.0))
+    broken = tuned("L1.mlp", aim, **shares(1.0, 1.0, 1.0, 1.2))
+    worse = tuned("L2.mlp", aim, **shares(1.0, 1.0, 1.0, 1.3))
+    assert places(front([broken, kept], aim)) == ["L0.mlp"]
+    assert places(front([worse, broken], aim)) == ["L1.mlp"]
+    assert places(ranked([worse, broken], aim)) == ["L1.mlp", "L2.mlp"]
+    assert front([record("L3.mlp", 1.0, nan)], aim) == ()
+    assert ranked([], aim) == ()
+
+
+FEW = st.sampled_from([0.0, 0.2, 0.949, 0.95, 0.951, 1.0, nan])
+RATIOS = st.sampled_from([0.99, 1.0, 1.001, 1.004, 1.05, 1.06, 2.0, float("inf")])
+VALUES = st.lists(st.tuples(FEW, FEW, FEW, RATIOS, st.sampled_from([5, 9])), max_size=8)
+
+
+def slower(one: TrialRecord, other: TrialRecord, aim: Objective) -> int:
+    """Which goes first, told step by step; 0 only for the same place and rate."""
+    for said in (
+        lambda r: isnan(r.score),
+        lambda r: len(r.violated) > 0,
+        lambda r: missed(r, aim),
+        lambda r: 0.0 if isnan(r.score) else -(round(r.score, 2) if aim.tie else r.score),
+        lambda r: -known(r.measure("generalization").value) if aim.tie else 0.0,
+        lambda r: r.parameter_count,
+        lambda r: 0.0 if isnan(r.score) else -r.score,
+        lambda r: r.trial.location,
+    ):
+        if said(one) != said(other):
+            return -1 if said(one) < said(other) else 1
+    return 0
+
+
+def known(value: float) -> float:
+    return 0.0 if isnan(value) else value
+
+
+def missed(one: TrialRecord, aim: Objective) -> float:
+    total = 0.0
+    for bound in aim.bounds:
+        value = one.measure(bound.measure).value
+        if not isnan(value) and bound.side == "at most" and value > bound.limit:
+            total += (value - bound.limit) / bound.limit
+        if not isnan(value) and bound.side == "at least" and value < bound.limit:
+            total += (bound.limit - value) / bound.limit
+    return total
+
+
+@given(VALUES, st.sampled_from(["balanced", "capability-first"]), st.randoms())
+def test_ranking_equals_a_slow_sort(values, name, random):
+    aim = OBJECTIVES[name]
+    records = [
+        tuned(f"L{i}.mlp", aim, count=count, **shares(*four))
+        for i, (*four, count) in enumerate(values)
+    ]
+    expected = sorted(records, key=cmp_to_key(lambda a, b: slower(a, b, aim)))
+    random.shuffle(records)
+    assert places(ranked(records, aim)) == places(expected)
+
+
+PROBABILITIES = st.lists(st.tuples(*[st.floats(0.01, 1)] * 3, RATIOS), max_size=8)
+
+
+@given(PROBABILITIES, st.sampled_from(sorted(OBJECTIVES)), st.randoms())
+def test_glances_are_ranked_whatever_their_order(values, name, random):
+    aim = OBJECTIVES[name]
+    names = ("target_probability", "rephrase_probability", "neighbour_kept", "perplexity_ratio")
+    records = [
+        tuned(f"L{i}.mlp", aim, glance=True, **dict(zip(names, four, strict=True)))
+        for i, four in enumerate(values)
+    ]
+    found = ranked(records, aim)
+    assert sorted(places(found)) == sorted(places(records))
+    random.shuffle(records)
+    assert ranked(records, aim) == found
+    if not aim.knee:
+        sound = [one.score for one in found if not one.violated]
+        assert sound == sorted(sound, reverse=True)
+    elif found and found[0].score > 0:
+        assert found[0] in front(records, aim)
 
 
 def test_a_location_is_compared_at_its_own_best_rate() -> None:
     records = [record("A", 1, 0.2), record("A", 3, 0.8), record("B", 1, 0.5)]
-    first, second = best_per_location(records)
+    first, second = best_per_location(records, BALANCED)
     assert (first.location, first.record.trial.recipe.lr) == ("A", 3)
     assert second.location == "B"
     assert len(first.tried) == 2
 
 
 def test_the_grid_is_a_third_one_and_three() -> None:
-    assert next_rates([record("A", 1e-3, 0.5)]) == (pytest.approx(3.33e-4), 3e-3)
+    assert next_rates([record("A", 1e-3, 0.5)], BALANCED) == (pytest.approx(3.33e-4), 3e-3)
 
 
 def test_the_grid_grows_while_its_best_is_on_the_edge() -> None:
     def tried(*pairs: tuple[float, float]) -> list[TrialRecord]:
         return [record("A", lr, score) for lr, score in pairs]
 
+    def following(*records: TrialRecord) -> tuple[float, ...]:
+        return next_rates(records, BALANCED)
+
     inside = tried((1, 0.9), (0.333, 0.1), (3, 0.2))
     upper = tried((1, 0.5), (0.333, 0.1), (3, 0.8))
     lower = tried((1, 0.5), (0.333, 0.9), (3, 0.1))
-    assert next_rates(inside) == ()
-    assert next_rates(upper) == (9,)
-    assert next_rates(lower) == (0.111,)
-    assert next_rates([*upper, record("A", 9, 0.85)]) == (27,)
-    assert next_rates([*upper, record("A", 9, 0.85), record("A", 27, 0.9)]) == ()
-    assert next_rates([*upper, record("A", 9, 0.6)]) == ()
-    assert not on_edge(inside)
-    assert on_edge(upper)
-    assert on_edge(lower)
+    assert following(*inside) == ()
+    assert following(*upper) == (9,)
+    assert following(*lower) == (0.111,)
+    assert following(*upper, record("A", 9, 0.85)) == (27,)
+    assert following(*upper, record("A", 9, 0.85), record("A", 27, 0.9)) == ()
+    assert following(*upper, record("A", 9, 0.6)) == ()
+    assert not on_edge(inside, BALANCED)
+    assert on_edge(upper, BALANCED)
+    assert on_edge(lower, BALANCED)
 
 
 def test_a_rate_that_breaks_bounds_is_not_the_best() -> None:
     tried = [record("A", 1, 0.5), record("A", 0.333, 0.4), record("A", 3, 0.9, violated=("x",))]
-    assert next_rates(tried) == ()
+    assert next_rates(tried, BALANCED) == ()
+
+
+def test_grids_grow_by_score_also_where_the_knee_is_sought() -> None:
+    steps = ((1, 0.8, 1.01), (0.333, 0.3, 1.001), (3, 0.95, 1.02))
+    tried = [tuned("A", PARETO, lr=lr, **shares(s, s, s, ratio)) for lr, s, ratio in steps]
+    assert places(ranked(tried, PARETO)[:1]) == ["A"]
+    assert on_edge(tried, PARETO)
+    assert next_rates(tried, PARETO) == (9,)

@@ -1,0 +1,1 @@
+"""Parts of `analyses/reproduce_locft.py`: the published figures, the runs, the page."""

@@ -1,0 +1,100 @@
+"""Runs of the paper's settings on one model: each trial from its record, else run and kept."""
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from analyses.locft_parts.capability import Capability, measured, there
+from analyses.locft_parts.published import BATCH, EPOCHS
+from locscope.execute.local import Worker, run_trials
+from locscope.models.load import Loaded
+from locscope.progress import Progress
+from locscope.records import Recipe, Trial, TrialRecord
+from locscope.runs.folder import open_run
+from locscope.runs.store import iterate, read_record, write_record
+from locscope.settings import EditSettings
+from locscope.tuning.trial import Bench, run_keeping
+from locscope.verbs.provenance import frozen_settings
+from locscope.verbs.session import Session, load_edits, open_session
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model on one edit set at some places, all at one rate.
+
+    `what` names the table, `tasks` are lm-eval's, `sample` is how many items of each (None: all).
+    """
+
+    what: str
+    settings: EditSettings
+    places: tuple[str, ...]
+    lr: float
+    tasks: tuple[str, ...]
+    sample: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial's record with its capability."""
+
+    record: TrialRecord
+    capability: Capability
+
+
+def run(job: Job, loaded: Loaded, folder: Path, progress: Progress) -> tuple[Outcome, ...]:
+    """The outcomes of a job, in the order of its places; what `folder` knows is not run again.
+
+    A UsageError where the edits cannot be read or the folder is of another run.
+    """
+    session = open_session(job.settings, loaded, load_edits(job.settings), progress)
+    frozen = frozen_settings(job.settings, loaded, session.edit_set, session.material)
+    with open_run(folder, frozen) as opened:
+        for note in session.notes:
+            progress.say(note)
+        worker = _worker(session, opened, progress)
+        records = run_trials(worker, job.what, [_trial(job, session, one) for one in job.places])
+        return tuple(
+            Outcome(record, _capability(job, session, opened, record, progress))
+            for record in records
+        )
+
+
+def _worker(session: Session, folder: PathLike[str], progress: Progress) -> Worker:
+    known = {one.trial.id: one for one in iterate(folder, "trial", TrialRecord, progress)}
+
+    def keep(record: TrialRecord) -> None:
+        write_record(folder, "trial", record.trial.id, record)
+
+    bench = Bench(session.loaded, session.exam, session.trunk)
+    return Worker(bench, session.before, known.get, keep, progress)
+
+
+def _trial(job: Job, session: Session, place: str) -> Trial:
+    return Trial(
+        location=place,
+        recipe=Recipe(lr=job.lr, batch=BATCH, epochs=EPOCHS),
+        edits=tuple(edit.id for edit in session.edit_set.edits),
+        split="all",
+        rung=job.what,
+        seed=job.settings.seed,
+        model=session.loaded.info.hash,
+        edit_set=session.edit_set.fingerprint,
+    )
+
+
+def _capability(
+    job: Job, session: Session, folder: PathLike[str], record: TrialRecord, progress: Progress
+) -> Capability:
+    """From its record, or tuned once more (to the same weights) and asked; none without lm-eval."""
+    known = read_record(folder, "capability", record.trial.id, Capability, progress)
+    if known is not None and (tuple(known.tasks), known.sample) == (job.tasks, job.sample):
+        return known
+    if not (job.tasks and there()):
+        return Capability({}, "lm-eval is not installed" if job.tasks else "not asked for")
+    bench = Bench(session.loaded, session.exam, session.trunk)
+    before = session.before.of(record.trial.edits)
+    tuned = run_keeping(bench, record.trial, before, keep=True)
+    found = measured(session.loaded, tuned.changes, job.tasks, job.sample)
+    write_record(folder, "capability", record.trial.id, found)
+    progress.say(f"{record.trial.location}: capability {found.problem or round(found.mean, 2)}")
+    return found

@@ -1,0 +1,53 @@
+"""Data of the table that says what was asked of a place, and what the recommended one gave."""
+
+from locscope.records import Contender, Measure
+from locscope.report.inputs import ReportInputs
+from locscope.report.rows import Table, TableCell, figure_cell
+from locscope.report.tradeoff import aim_of
+from locscope.report.words import NOT_MEASURED, score_title, title_of
+from locscope.scoring.bounds import Bound, miss, named
+
+COLUMNS = ("measure", "asked", "on R", "kept")
+
+
+def objective_table(inputs: ReportInputs) -> Table:
+    """The terms of the score with their weights, and every bound with whether it was kept."""
+    found, best = inputs.recommendation, inputs.best
+    if found is None or best is None:
+        return Table("objective", "Objective", COLUMNS, ())
+    aim = aim_of(inputs)
+    terms = tuple(
+        _row(title_of(term.measure), f"in the score, weight {term.weight:g}", best, term.measure)
+        for term in aim.terms
+    )
+    bounds = tuple(_bound_row(bound, best) for bound in aim.bounds)
+    note = f"{aim.title[:1].upper()}{aim.title[1:]}. Score: {score_title(found.score_name)}."
+    return Table("objective", f"Objective: {aim.name}", COLUMNS, (*terms, *bounds), note)
+
+
+def objective_line(inputs: ReportInputs) -> str:
+    """The objective with its weights and bounds in one line; empty without a recommendation."""
+    found = inputs.recommendation
+    if found is None:
+        return ""
+    bounds = ", ".join(found.bounds) or "none"
+    return f"objective {found.objective}: {score_title(found.score_name)}; bounds: {bounds}"
+
+
+def _row(title: str, asked: str, best: Contender, measure: str) -> tuple[TableCell, ...]:
+    value = _value(named(best.measures, measure))
+    return TableCell(title), TableCell(asked), value, TableCell("")
+
+
+def _bound_row(bound: Bound, best: Contender) -> tuple[TableCell, ...]:
+    measure = named(best.measures, bound.measure)
+    asked = f"{bound.side} {bound.limit:g}{', surely' if bound.sure else ''}"
+    start = _row(title_of(bound.measure), asked, best, bound.measure)
+    if measure is None or not measure.count:
+        return (*start[:3], TableCell("not measured"))
+    broken = miss(measure, bound) > 0
+    return (*start[:3], TableCell("no" if broken else "yes", alarm=broken))
+
+
+def _value(measure: Measure | None) -> TableCell:
+    return TableCell(NOT_MEASURED, float("nan")) if measure is None else figure_cell(measure.value)

@@ -1,0 +1,125 @@
+"""Bounds: what a measure must be at most or at least, read, kept or broken, and by how much."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import inf, isnan
+from typing import Literal
+
+from locscope.errors import UsageError, unknown
+from locscope.records import Measure
+
+SHARES = (
+    *("reliability", "reliability_strict", "generalization", "locality", "format_leakage"),
+    *("neighbour_accuracy", "token_accuracy", "target_probability", "rephrase_probability"),
+    *("neighbour_kept", "forms", "multihop"),
+)
+"""Measures from 0 to 1."""
+BOUNDABLE = (*SHARES, "perplexity_ratio", "mean_perplexity_ratio", "kl", "retention")
+"""Every measure that there is (a test holds this against their table)."""
+SIDES: dict[str, Literal["at most", "at least"]] = {"<=": "at most", ">=": "at least"}
+_BOUND = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([\w.+-]+?)\s*(\bsurely)?\s*")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A measure must be at most or at least a limit.
+
+    With `sure` it is broken only where the whole interval lies beyond the limit. One that is
+    `needed` (somebody asked for it, or the objective is nothing without it) must be measurable.
+    """
+
+    measure: str
+    side: Literal["at most", "at least"]
+    limit: float
+    sure: bool = False
+    needed: bool = False
+
+    def __str__(self) -> str:
+        """As one writes it: `retention>=0.95 surely`."""
+        sign = next(sign for sign, side in SIDES.items() if side == self.side)
+        return f"{self.measure}{sign}{self.limit:g}{' surely' if self.sure else ''}"
+
+
+def bound_of(text: str) -> Bound:
+    """The needed bound that is written `MEASURE<=NUMBER` or `MEASURE>=NUMBER`, or ` surely` after.
+
+    A limit of inf asks for nothing: so the objective's own bound is dropped. A UsageError says what
+    cannot be read, or that the limit is none for a share.
+    """
+    match = _BOUND.fullmatch(text)
+    limit = _number(match[3]) if match else None
+    if match is None or limit is None:
+        raise UsageError(
+            f"cannot read bound '{text}': write it as perplexity_ratio<=1.05 or retention>=0.9, "
+            "with ' surely' after it where only the whole interval beyond the limit shall count"
+        )
+    if match[1] not in BOUNDABLE:
+        raise unknown("measure", match[1], BOUNDABLE)
+    if match[1] in SHARES and not 0 <= limit <= 1:
+        raise UsageError(f"bound '{text}': {match[1]} is a share from 0 to 1; write 0.95 for 95 %")
+    return Bound(match[1], SIDES[match[2]], limit, sure=bool(match[4]), needed=True)
+
+
+def violations(measures: Sequence[Measure], bounds: Sequence[Bound]) -> tuple[str, ...]:
+    """A sentence for every bound that is broken. What was not measured breaks none.
+
+    A measure that judged items and still has no number breaks its bound: a model whose loss is
+    not finite has collapsed.
+    """
+    broken = []
+    for bound in bounds:
+        measure = named(measures, bound.measure)
+        if measure is None or not miss(measure, bound):
+            continue
+        if isnan(measure.value):
+            broken.append(f"{measure.name} of {measure.count} items is not a finite number")
+        else:
+            broken.append(_sentence(measure, bound))
+    return tuple(broken)
+
+
+def shortfall(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
+    """How far from keeping all bounds: what each is missed by over its limit, summed.
+
+    0 where none is broken, infinite where one is missed by no finite number. Over the limit, for a
+    miss of 0.01 is little to a perplexity ratio and much to a KL divergence.
+    """
+    found = ((named(measures, bound.measure), bound) for bound in bounds)
+    return float(sum(miss(measure, bound) for measure, bound in found if measure is not None))
+
+
+def miss(measure: Measure, bound: Bound) -> float:
+    """What the bound is missed by, as a share of its limit; 0 where it is kept or not measured."""
+    if isnan(measure.value):
+        return inf if measure.count else 0.0
+    beyond = _judged(measure, bound) - bound.limit
+    beyond = beyond if bound.side == "at most" else -beyond
+    return beyond / (abs(bound.limit) or 1.0) if beyond > 0 else 0.0
+
+
+def named(measures: Iterable[Measure], name: str) -> Measure | None:
+    """The first measure of that name, if any: protocols are never mixed."""
+    return next((measure for measure in measures if measure.name == name), None)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return None if isnan(value) else value
+
+
+def _judged(measure: Measure, bound: Bound) -> float:
+    """The number held against the limit: with `sure` the end of the interval that is nearest."""
+    end = measure.low if bound.side == "at most" else measure.high
+    return end if bound.sure and not isnan(end) else measure.value
+
+
+def _sentence(measure: Measure, bound: Bound) -> str:
+    side = "above" if bound.side == "at most" else "below"
+    end = _judged(measure, bound)
+    words = "at least" if bound.side == "at most" else "at most"
+    interval = "" if end == measure.value else f" ({words} {end:.3g})"
+    return f"{measure.name} {measure.value:.4g}{interval} is {side} {bound.limit:g}"

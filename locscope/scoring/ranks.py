@@ -1,0 +1,179 @@
+"""Rank statistics within strata, for many resamples at once; numbers only.
+
+Rows are resamples, columns are places. Places are compared with places of their own stratum alone
+(the same part, equally many layers): ranks are taken there and centred, so that no part's level or
+scale counts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan, nan
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Values = NDArray[np.float64]
+Indices = NDArray[np.int64]
+POWERS = 4
+"""Powers of depth that a trend has; fewer where layers are few. A hill anywhere over depth is then
+trend: with the square alone, ranks of a hill that only knows depth passed for more than that."""
+_NOTHING = 1e-9
+"""A sum of squares below this share of the whole is rounding."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What columns are compared within and beyond.
+
+    `strata` are the columns of each stratum; `trend`, shape (columns, terms), spans the powers of
+    depth, centred within strata; `blocks` names the columns that shuffles move together.
+    """
+
+    strata: tuple[Indices, ...]
+    trend: Values
+    blocks: Indices
+
+
+@dataclass(frozen=True)
+class Null:
+    """What chance makes of one order: shuffled ranks, and shuffled residuals beyond the trend.
+
+    Both have shape (shuffles, columns); rows have length 1, or are 0 where nothing is left.
+    """
+
+    ranks: Values
+    residuals: Values
+
+
+def design(labels: Sequence[str], depths: ArrayLike, blocks: Sequence[int]) -> Design:
+    """The design of columns with these strata, depths and blocks."""
+    names = np.asarray(labels)
+    strata = tuple(np.flatnonzero(names == name) for name in dict.fromkeys(labels))
+    depth = np.asarray(depths, dtype=float)
+    scaled = (depth - depth.mean()) / (float(np.ptp(depth)) or 1.0)
+    layers = max((len(np.unique(depth[columns])) for columns in strata), default=0)
+    powers = min(POWERS, max(2, layers // 2 - 1))
+    terms = np.stack([scaled**power for power in range(1, powers + 1)], axis=1)
+    for columns in strata:
+        terms[columns] -= terms[columns].mean(0)
+    left, sizes, _ = np.linalg.svd(terms, full_matrices=False)
+    return Design(strata, left[:, sizes > _NOTHING], np.asarray(blocks, dtype=np.int64))
+
+
+def mean_ranks(values: ArrayLike) -> Values:
+    """Ranks from 1 along the last axis; ties share their mean rank."""
+    array = np.asarray(values, dtype=float)
+    order = np.argsort(array, axis=-1, kind="stable")
+    ordered, size = np.take_along_axis(array, order, -1), array.shape[-1]
+    rises = ordered[..., 1:] != ordered[..., :-1]
+    edge = np.ones((*array.shape[:-1], 1), dtype=bool)
+    positions = np.arange(size)
+    first = np.where(np.concatenate([edge, rises], -1), positions, 0)
+    last = np.where(np.concatenate([rises, edge], -1), positions, size)
+    first = np.maximum.accumulate(first, axis=-1)
+    last = np.minimum.accumulate(last[..., ::-1], axis=-1)[..., ::-1]
+    ranks = np.empty(array.shape)
+    np.put_along_axis(ranks, order, (first + last) / 2 + 1, -1)
+    return ranks
+
+
+def ranks_within(values: Values, within: Design) -> Values:
+    """Centred ranks of every row within strata, as shares of the stratum's size."""
+    found = np.zeros(values.shape)
+    for columns in within.strata:
+        middle, size = (len(columns) + 1) / 2, len(columns)
+        found[..., columns] = (mean_ranks(values[..., columns]) - middle) / size
+    return found
+
+
+def agreement(x: Values, y: Values) -> Values:
+    """The correlation of centred rows: of ranks within strata, Spearman's within part.
+
+    Strata count by their number of places. NaN where one side does not vary.
+    """
+    return _over((x * y).sum(-1), np.sqrt((x * x).sum(-1) * (y * y).sum(-1)))
+
+
+def beyond(values: Values, within: Design) -> Values:
+    """What the trend of depth leaves of centred rows."""
+    return values - (values @ within.trend) @ within.trend.T
+
+
+def added_share(x: Values, y: Values, within: Design) -> Values:
+    """R2 that x adds to a least squares fit of y on strata and the powers of depth.
+
+    Of ranks within strata: the share of the order there. With the sign of x's slope: below zero
+    x points away from y. NaN where x is all trend.
+    """
+    rest = beyond(x, within)
+    squares = (rest * rest).sum(-1)
+    squares = np.where(squares > _NOTHING * (x * x).sum(-1), squares, 0.0)
+    along = (rest * y).sum(-1)
+    return _over(along * np.abs(along), squares * (y * y).sum(-1))
+
+
+def null_of(y: Values, within: Design, shuffles: int, rng: np.random.Generator) -> Null:
+    """Shuffles one row of ranks, and its residuals (Freedman and Lane 1983), within strata.
+
+    Columns of one block, as all parts of a layer, go to one place together: what the parts of a
+    layer have in common is then no evidence that comes as often as there are parts.
+    """
+    index = _shuffled(within, shuffles, rng)
+    residuals = beyond(beyond(y, within)[index], within)
+    return Null(_unit(y[index]), _unit(residuals))
+
+
+def chance(x: Values, null: Null) -> Values:
+    """Agreement of one row with every shuffle, shape (shuffles,)."""
+    return null.ranks @ _unit(x)
+
+
+def p_within(x: Values, y: Values, null: Null) -> float:
+    """One-sided: how often chance agrees with x as well as y does; 1 where nothing varies."""
+    return _p(float(agreement(x, y)), chance(x, null))
+
+
+def p_added(x: Values, y: Values, within: Design, null: Null) -> float:
+    """One-sided: how often chance gives x such a slope beyond the trend; 1 where x is all trend."""
+    if isnan(float(added_share(x, y, within))):
+        return 1.0
+    rest = beyond(x, within)
+    return _p(float(agreement(rest, beyond(y, within))), null.residuals @ _unit(rest))
+
+
+def holm(p: Sequence[float]) -> tuple[float, ...]:
+    """P-values corrected for their number by Holm's method (1979); NaN stays and does not count."""
+    tested = sorted((value, i) for i, value in enumerate(p) if not isnan(value))
+    corrected, largest = [nan] * len(p), 0.0
+    for done, (value, i) in enumerate(tested):
+        largest = max(largest, min(1.0, value * (len(tested) - done)))
+        corrected[i] = largest
+    return tuple(corrected)
+
+
+def _shuffled(within: Design, shuffles: int, rng: np.random.Generator) -> Indices:
+    """Columns in a shuffled order each, shape (shuffles, columns); strata are kept."""
+    _, block = np.unique(within.blocks, return_inverse=True)
+    keys = rng.random((shuffles, int(block.max()) + 1))[:, block]
+    # Blocks with several columns of one stratum: these have an order of their own.
+    keys += 1e-9 * rng.random(keys.shape)
+    index = np.empty(keys.shape, dtype=np.int64)
+    for columns in within.strata:
+        index[:, columns] = columns[np.argsort(keys[:, columns], axis=1)]
+    return index
+
+
+def _p(value: float, by_chance: Values) -> float:
+    if isnan(value):
+        return 1.0
+    return (1 + int((by_chance >= value - _NOTHING).sum())) / (1 + len(by_chance))
+
+
+def _unit(rows: Values) -> Values:
+    length = np.sqrt((rows * rows).sum(-1, keepdims=True))
+    return np.divide(rows, length, out=np.zeros_like(rows), where=length > _NOTHING)
+
+
+def _over(values: Values, by: Values) -> Values:
+    values, by = np.asarray(values), np.asarray(by)
+    return np.divide(values, by, out=np.full(values.shape, nan), where=by > _NOTHING**2)

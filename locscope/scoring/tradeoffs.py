@@ -1,0 +1,46 @@
+"""Trials as points of efficacy against collapse, and the front of them."""
+
+from collections.abc import Sequence
+from math import isnan
+
+from locscope.records import FrontPoint, TrialRecord
+from locscope.scoring.front import Point, knee, layers
+from locscope.scoring.objectives import Objective, collapse, efficacy
+
+
+def point_of(record: TrialRecord, aim: Objective) -> Point:
+    """Where the trial stands; NaN on an axis that was not measured."""
+    return Point(efficacy(record.measures, aim), collapse(record.measures))
+
+
+def is_known(point: Point) -> bool:
+    """Whether both axes were measured."""
+    return not (isnan(point.efficacy) or isnan(point.collapse))
+
+
+def front(records: Sequence[TrialRecord], aim: Objective) -> tuple[TrialRecord, ...]:
+    """The records within the bounds that none beats in both efficacy and collapse, collapse rising.
+
+    Of all that were measured, where none is within the bounds.
+    """
+    known = [record for record in records if is_known(point_of(record, aim))]
+    some = [record for record in known if not record.violated] or known
+    found = layers([point_of(record, aim) for record in some])
+    return tuple(some[i] for i in found[0]) if found else ()
+
+
+def front_points(records: Sequence[TrialRecord], aim: Objective) -> tuple[FrontPoint, ...]:
+    """The front of the trials, with the knee marked."""
+    kept = front(records, aim)
+    points = [point_of(record, aim) for record in kept]
+    bend = knee(points) if points else -1
+    return tuple(
+        FrontPoint(
+            location=record.trial.location,
+            lr=record.trial.recipe.lr,
+            efficacy=point.efficacy,
+            perplexity_ratio=record.measure("perplexity_ratio").value,
+            knee=i == bend,
+        )
+        for i, (record, point) in enumerate(zip(kept, points, strict=True))
+    )

@@ -1,0 +1,83 @@
+"""Which places a scan is judged on, and how tuning ordered them within their part."""
+
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+from numpy.typing import NDArray
+
+from locscope.locations import Location
+from locscope.scoring.ranks import Design, Null, agreement, design, null_of, ranks_within
+from locscope.selection.audit import Outcome
+from locscope.selection.verdicts import FEWEST
+
+Values = NDArray[np.float64]
+STRATUM = 3
+"""Fewer places of a part have no order to speak of."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """Places compared: columns of the outcome, and how these came out.
+
+    `order`, shape (1 + draws, columns), are the outcome's ranks within strata, `score_only` those
+    of the measured scores, broken bounds aside.
+    """
+
+    columns: NDArray[np.int64]
+    design: Design
+    order: Values
+    score_only: Values
+    null: Null
+
+    @property
+    def steady(self) -> float:
+        """How well the order agrees with those of other draws of edits; NaN without draws."""
+        found = agreement(self.order[1:], self.order[0])
+        found = found[~np.isnan(found)]
+        return float(found.mean()) if found.size else nan
+
+
+def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int) -> Field | None:
+    """The places seen whose stratum has an order; None where these are too few.
+
+    A stratum are the places of the same parts and equally many layers; shuffles move the places
+    with the same lowest layer together.
+    """
+    labels = [_stratum(name) for name in judged.locations]
+    sizes = {name: sum(seen[i] for i, x in enumerate(labels) if x == name) for name in labels}
+    kept = [i for i, name in enumerate(labels) if seen[i] and sizes[name] >= STRATUM]
+    if len(kept) < FEWEST:
+        return None
+    columns, names = np.array(kept), [judged.locations[i] for i in kept]
+    within = design(
+        [labels[i] for i in kept],
+        [depth_of(name) for name in names],
+        [Location.parse(name).lowest for name in names],
+    )
+    standing = judged.standing[:, columns]
+    order = ordered(standing, within)
+    only = ranks_within(judged.score[0, columns], within)
+    null = null_of(order[0], within, shuffles, np.random.default_rng(seed))
+    return Field(columns, within, order, only, null)
+
+
+def ordered(values: Values, within: Design) -> Values:
+    """Ranks within strata; a row with a NaN is NaN."""
+    found = ranks_within(values, within)
+    found[np.isnan(values).any(1)] = nan
+    return found
+
+
+def depth_of(location: str) -> float:
+    """The mean layer of a location."""
+    return float(np.mean([n for site in _sites(location) for n in site]))
+
+
+def _stratum(location: str) -> str:
+    sites = zip(Location.parse(location).sites, _sites(location), strict=True)
+    return "+".join(sorted(f"{site.part} x{len(layers)}" for site, layers in sites))
+
+
+def _sites(location: str) -> list[range]:
+    return [range(site.first, site.last + 1) for site in Location.parse(location).sites]

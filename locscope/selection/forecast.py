@@ -1,0 +1,82 @@
+"""From a glance to what a full run would show: early rungs tune few edits and hardly collapse.
+
+Drift grows with what is tuned. In the glance KL(untouched || tuned) on neutral text says how fast
+(it is above zero and smooth where the perplexity ratio is noise), and for small drifts it is about
+the log of the perplexity ratio that the bound is on. The growth from one to the other is that of
+edits times epochs, until places that were run both ways tell better.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, isnan, log
+from statistics import median
+
+from locscope.records import TrialRecord
+from locscope.scoring.objectives import Objective
+from locscope.selection.space import FULL, Space, at_rung
+
+SPREAD = 0.7
+"""Of the forecast, in natural logarithms: a factor of two either way is common."""
+TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A place and rate with the score to expect of it in full, as a rank: not a share."""
+
+    location: str
+    lr: float
+    value: float
+    record: TrialRecord
+
+
+def outlooks(
+    space: Space, glances: Sequence[TrialRecord], records: Sequence[TrialRecord]
+) -> tuple[Outlook, ...]:
+    """What to expect of every glance in full, best first; `records` are all trials so far."""
+    rate = growth(space, glances, at_rung(records, FULL))
+    found = [_outlook(space.aim, one, rate) for one in glances]
+    return tuple(sorted(found, key=lambda one: (-one.value, one.location, one.lr)))
+
+
+def growth(space: Space, glances: Sequence[TrialRecord], full: Sequence[TrialRecord]) -> float:
+    """By how much drift in full is above that at a glance: a median over what was run both ways."""
+    before = {_key(one): _drift(one) for one in glances}
+    seen = [
+        log(max(_collapse(one), TINY) / before[_key(one)])
+        for one in full
+        if before.get(_key(one), 0.0) > 0 and not isnan(_collapse(one))
+    ]
+    work = [len(one.trial.edits) * one.trial.recipe.epochs for one in glances]
+    usual = log(space.edits * space.epochs / median(work)) if work else 0.0
+    # The rule counts as one place seen.
+    return exp(median([*seen, usual])) if seen else exp(usual)
+
+
+def _outlook(aim: Objective, one: TrialRecord, rate: float) -> Outlook:
+    value = 0.0 if isnan(one.score) else one.score * chance_kept(aim, _drift(one) * rate)
+    return Outlook(one.trial.location, one.trial.recipe.lr, value, one)
+
+
+def chance_kept(aim: Objective, drift: float) -> float:
+    """How likely a run with that drift (nats) keeps the bound on the perplexity ratio."""
+    limits = [bound.limit for bound in aim.bounds if bound.measure == "perplexity_ratio"]
+    if not limits or isnan(drift):
+        return 1.0
+    if min(limits) <= 1:
+        return 0.0 if drift > 0 else 1.0
+    beyond = (log(max(drift, TINY)) - log(log(min(limits)))) / SPREAD
+    return 1 / (1 + exp(min(beyond, 500.0)))
+
+
+def _key(one: TrialRecord) -> tuple[str, float]:
+    return one.trial.location, one.trial.recipe.lr
+
+
+def _drift(one: TrialRecord) -> float:
+    return one.measure("kl").value
+
+
+def _collapse(one: TrialRecord) -> float:
+    ratio = one.measure("perplexity_ratio").value
+    return log(ratio) if ratio > 0 else ratio

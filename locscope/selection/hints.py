@@ -1,0 +1,88 @@
+"""What scans may say: they order what the looks cannot tell apart, as far as they earned it.
+
+A scan's say is the rank correlation it had with the looks, within parts, less what chance gives
+(two standard errors); one that did no better has none, so that a misleading scan costs nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isnan, nan, sqrt
+
+from locscope.locations import Location
+from locscope.records import ScanResult, ScanScore
+from locscope.scoring.statistics import spearman
+from locscope.selection.forecast import Outlook
+from locscope.selection.space import Space
+
+NOISE = 0.02
+"""Share of the best outlook within which two looks are not told apart."""
+
+
+def hinted(space: Space, line: Sequence[Outlook]) -> tuple[Outlook, ...]:
+    """The line with each value moved by no more than the noise of the looks, best first."""
+    say = says(space, line)
+    scale = NOISE * max((one.value for one in line), default=0.0)
+    moved = [replace(one, value=one.value + scale * say.get(one.location, 0.0)) for one in line]
+    return tuple(sorted(moved, key=lambda one: (-one.value, one.location, one.lr)))
+
+
+def says(space: Space, line: Sequence[Outlook]) -> dict[str, float]:
+    """For every location from -1 to 1 what the scans say of it, weighed by what they earned."""
+    best: dict[str, float] = {}
+    for one in line:
+        best[one.location] = max(best.get(one.location, 0.0), one.value)
+    total, heard = dict.fromkeys(best, 0.0), 0.0
+    for scan in space.scans:
+        for variant in scan.variants:
+            ranks = _ranks(scan, variant, best)
+            weight = _earned(ranks, best)
+            heard += weight
+            for place, rank in ranks.items():
+                total[place] += weight * rank
+    return {place: value / heard if heard else 0.0 for place, value in total.items()}
+
+
+def place_score(seen: Mapping[tuple[int, str], ScanScore], location: str) -> float:
+    """What a scan says of a location: the mean over its layers, NaN where it has not all."""
+    cells = [
+        (layer, site.part)
+        for site in Location.parse(location).sites
+        for layer in range(site.first, site.last + 1)
+        if site.head is None
+    ]
+    scores = [seen[cell].score if cell in seen else nan for cell in cells]
+    return sum(scores) / len(scores) if scores else nan
+
+
+def _ranks(scan: ScanResult, variant: str, best: Mapping[str, float]) -> dict[str, float]:
+    """From -1 to 1, within each part, as scans see parts on different scales."""
+    found: dict[str, float] = {}
+    seen, sign = scan.of_places(variant), scan.descriptor.sign
+    for places in _by_part(best).values():
+        scores = {place: sign * place_score(seen, place) for place in places}
+        known = sorted((p for p in places if not isnan(scores[p])), key=lambda p: scores[p])
+        middle = (len(known) - 1) / 2
+        found |= {place: (i - middle) / middle for i, place in enumerate(known) if middle}
+    return found
+
+
+def _earned(ranks: Mapping[str, float], best: Mapping[str, float]) -> float:
+    """The mean correlation within parts, less two standard errors of one by chance."""
+    parts = [[p for p in places if p in ranks] for places in _by_part(best).values()]
+    pairs = [
+        (len(places), spearman([ranks[p] for p in places], [best[p] for p in places]))
+        for places in parts
+    ]
+    known = [(count, rank) for count, rank in pairs if not isnan(rank)]
+    free = sum(count - 1 for count, _ in known)
+    if not free:
+        return 0.0
+    rank = sum((count - 1) * rank for count, rank in known) / free
+    return max(0.0, rank - 2 / sqrt(free))
+
+
+def _by_part(best: Mapping[str, float]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for place in best:
+        found.setdefault(place.partition(".")[2], []).append(place)
+    return found

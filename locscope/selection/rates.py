@@ -1,0 +1,21 @@
+"""Grids of learning rates: complete around the best locations, grown while the best is an edge."""
+
+from collections.abc import Sequence
+
+from locscope.records import TrialRecord
+from locscope.selection.choice import Best, best_per_location, next_rates
+from locscope.selection.space import Ask, Space
+
+
+def settled_rates(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+    """Rates wanted next at the finalists; none once each has its best inside its grid.
+
+    Who is a finalist may change as rates are added, so this is asked again after each answer.
+    """
+    best = best_per_location(full, space.aim)[: space.finalists]
+    return tuple(ask for one in best for ask in wanted_rates(space, one))
+
+
+def wanted_rates(space: Space, best: Best) -> tuple[Ask, ...]:
+    """Rates wanted next at one location, in full."""
+    return tuple(Ask(best.location, rate, space.full) for rate in next_rates(best.tried, space.aim))

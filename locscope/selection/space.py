@@ -1,0 +1,134 @@
+"""What a strategy is given, and what it may ask for: plain data, so that it is a pure function."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from locscope.records import ScanResult, TrialRecord
+from locscope.scoring.objectives import Objective
+from locscope.selection.candidates import Candidate, shuffled
+
+FULL = "full"
+"""The rung of trials on all of S with all epochs, whatever the strategy."""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How much a trial spends: edits (the first of S in a drawn order), epochs at most.
+
+    A `glance` reads probabilities in one pass, without decoding.
+    """
+
+    rung: str
+    edits: int
+    epochs: int
+    glance: bool = False
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A trial that a strategy wants, on S."""
+
+    location: str
+    lr: float
+    fidelity: Fidelity
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What choosing may take: a share of the sweep's operations, or seconds of trials."""
+
+    amount: float
+    unit: Literal["share", "seconds"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """All that a strategy may go by besides the trials so far.
+
+    `edits` is how many S has. Without a `budget` a strategy has its own idea of enough.
+    """
+
+    candidates: tuple[Candidate, ...]
+    scans: tuple[ScanResult, ...]
+    aim: Objective
+    edits: int
+    epochs: int
+    seed: int
+    depth_rule: str
+    finalists: int = 3
+    budget: Budget | None = None
+
+    @property
+    def full(self) -> Fidelity:
+        """All of S, all epochs."""
+        return Fidelity(FULL, self.edits, self.epochs)
+
+    def of(self, location: str) -> Candidate:
+        """The candidate of that location."""
+        return next(one for one in self.candidates if one.location == location)
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """All locations in an order drawn by the seed before anything was seen of them."""
+        return tuple(one.location for one in shuffled(self.candidates, self.seed))
+
+
+def at_rung(records: Sequence[TrialRecord], rung: str) -> list[TrialRecord]:
+    """The records of a rung, in the order in which they were asked for."""
+    return [record for record in records if record.trial.rung == rung]
+
+
+def over(space: Space, records: Sequence[TrialRecord]) -> bool:
+    """Whether the budget is spent; never, where there is none."""
+    return left(space, records) <= 0
+
+
+def left(space: Space, records: Sequence[TrialRecord]) -> float:
+    """The share of the budget that is left, 1 at first and where there is none."""
+    if space.budget is None:
+        return 1.0
+    if space.budget.unit == "seconds":
+        return 1 - sum(record.seconds for record in records) / space.budget.amount
+    whole = space.budget.amount * sweep_flops(space, records)
+    return 1 - spent(records) / whole if whole > 0 else 1.0
+
+
+def spent(records: Sequence[TrialRecord]) -> float:
+    """Floating-point operations of the trials."""
+    return sum(record.flops for record in records)
+
+
+def sweep_flops(space: Space, records: Sequence[TrialRecord]) -> float:
+    """What every candidate at every rate in full would take, as far as the trials tell.
+
+    A location that was not run in full is taken to cost as much more than its glance as those do
+    that were run both ways, or as edits times epochs say where none was; one that was not run at
+    all as the mean of the others. 0 where nothing was run.
+    """
+    full = _mean_flops(record for record in records if record.trial.rung == FULL)
+    cheap = _mean_flops(record for record in records if record.trial.rung == _first_rung(records))
+    both = [full[place] / cheap[place] for place in full if place in cheap]
+    asked = [_work(record) for record in records if record.trial.rung == _first_rung(records)]
+    ratio = fmean(both) if both else space.edits * space.epochs / fmean(asked) if asked else 1.0
+    known = {**{place: ratio * flops for place, flops in cheap.items()}, **full}
+    rates = [len(one.rates) for one in space.candidates]
+    usual = fmean(known.values()) if known else 0.0
+    costs = [known.get(one.location, usual) for one in space.candidates]
+    return sum(cost * count for cost, count in zip(costs, rates, strict=True))
+
+
+def _mean_flops(records: Iterable[TrialRecord]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for record in records:
+        found.setdefault(record.trial.location, []).append(record.flops)
+    return {place: fmean(flops) for place, flops in found.items()}
+
+
+def _first_rung(records: Sequence[TrialRecord]) -> str:
+    return records[0].trial.rung if records else FULL
+
+
+def _work(record: TrialRecord) -> int:
+    return len(record.trial.edits) * record.trial.recipe.epochs

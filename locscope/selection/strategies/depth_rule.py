@@ -1,0 +1,16 @@
+"""Depth rule: the paper's location, carried over by relative depth, over its rates."""
+
+from collections.abc import Sequence
+
+from locscope.records import TrialRecord
+from locscope.selection.rates import settled_rates
+from locscope.selection.space import FULL, Ask, Space, at_rung
+
+
+def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+    """Its three rates, and those beyond while the best lies on the edge."""
+    done = at_rung(records, FULL)
+    if not done:
+        one = space.of(space.depth_rule)
+        return tuple(Ask(one.location, rate, space.full) for rate in one.rates)
+    return settled_rates(space, done)

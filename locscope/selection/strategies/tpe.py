@@ -1,0 +1,105 @@
+"""TPE: Optuna's tree-structured Parzen estimator over layers, part and rate, in full.
+
+The study lives in memory and is told the trials so far each time; the sampler is seeded from the
+search's seed and their number, so what it asks for next is a function of them alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from locscope.errors import UsageError
+from locscope.locations import Location
+from locscope.records import TrialRecord
+from locscope.selection.candidates import Candidate
+from locscope.selection.choice import ranked
+from locscope.selection.rates import settled_rates
+from locscope.selection.space import FULL, Ask, Space, at_rung, over
+
+UNLIMITED = 30
+"""Trials where no budget is set."""
+RETRIES = 50
+"""Draws until one that was not tried yet; then the search ends."""
+
+
+def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+    """The sampler's next trial, until the budget is spent; then the rates of the best."""
+    done = at_rung(records, FULL)
+    if over(space, done):
+        return ()
+    wanted = None
+    if space.budget is not None or len(done) < UNLIMITED:
+        wanted = _sampled(space, done)
+    return settled_rates(space, done) if wanted is None else (wanted,)
+
+
+def _sampled(space: Space, done: Sequence[TrialRecord]) -> Ask | None:
+    """What the sampler wants that was not tried yet; None where it draws known ones only."""
+    tried = {(record.trial.location, record.trial.recipe.lr) for record in done}
+    study = _study(space, done)
+    for _ in range(RETRIES):
+        drawn = study.ask(_axes(space))
+        one = _nearest(space, drawn.params["kind"], drawn.params["depth"])
+        rate = sorted(one.rates)[drawn.params["step"]]
+        if (one.location, rate) not in tried:
+            return Ask(one.location, rate, space.full)
+    return None
+
+
+def _study(space: Space, done: Sequence[TrialRecord]) -> Any:
+    """A study that has seen the trials.
+
+    Values are places in the ranking: they hold for every objective, bounds included, and the
+    sampler goes by their order alone.
+    """
+    optuna = _optuna()
+    sampler = optuna.samplers.TPESampler(seed=space.seed * 100_003 + len(done), multivariate=True)
+    study = optuna.create_study(direction="minimize", sampler=sampler)
+    order = {record.trial.id: i for i, record in enumerate(ranked(done, space.aim))}
+    for record in done:
+        one = space.of(record.trial.location)
+        if record.trial.recipe.lr in one.rates:
+            seen = {
+                "kind": _kind(one),
+                "depth": _depth(one),
+                "step": sorted(one.rates).index(record.trial.recipe.lr),
+            }
+            value = float(order[record.trial.id])
+            made = optuna.trial.create_trial(params=seen, distributions=_axes(space), value=value)
+            study.add_trial(made)
+    return study
+
+
+def _axes(space: Space) -> dict[str, Any]:
+    found = _optuna().distributions
+    depths = [_depth(one) for one in space.candidates]
+    return {
+        "kind": found.CategoricalDistribution(sorted({_kind(one) for one in space.candidates})),
+        "depth": found.FloatDistribution(min(depths), max(depths)),
+        "step": found.IntDistribution(0, 2),
+    }
+
+
+def _nearest(space: Space, kind: str, depth: float) -> Candidate:
+    some = [one for one in space.candidates if _kind(one) == kind]
+    return min(some, key=lambda one: (abs(_depth(one) - depth), one.location))
+
+
+def _depth(one: Candidate) -> float:
+    """The middle layer of its sites."""
+    sites = Location.parse(one.location).sites
+    return sum(site.first + site.last for site in sites) / (2 * len(sites))
+
+
+def _kind(one: Candidate) -> str:
+    """Its part, and of how many layers."""
+    sites = Location.parse(one.location).sites
+    return f"{one.part} of {sum(site.last - site.first + 1 for site in sites)}"
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise UsageError("strategy tpe needs Optuna: pip install 'locscope[optuna]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

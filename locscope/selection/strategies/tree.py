@@ -1,0 +1,62 @@
+"""Tree: coarse to fine, after CoFiTune (arXiv 2404.10306), whose tree search is not published.
+
+First ranges of layers (quarters and neighbouring pairs of them) with the coarsest part, then the
+other parts of the best range, then the single layers of the best range with the best part; each at
+its starting rate, in full, and the rates of the best at last. A candidate that is not in the grid
+is left out, so a grid without ranges begins with the single layers of the coarsest part.
+"""
+
+from collections.abc import Sequence
+
+from locscope.locations import Location
+from locscope.records import TrialRecord
+from locscope.selection.candidates import Candidate
+from locscope.selection.choice import best_per_location
+from locscope.selection.rates import settled_rates
+from locscope.selection.space import FULL, Ask, Space, at_rung
+
+
+def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+    """The next level of the tree below the best so far."""
+    done = at_rung(records, FULL)
+    tried = {record.trial.location for record in done}
+    for level in (_ranges, _parts, _layers):
+        wanted = [one for one in level(space, done) if one.location not in tried]
+        if wanted:
+            return tuple(Ask(one.location, one.lr, space.full) for one in wanted)
+    return settled_rates(space, done)
+
+
+def _ranges(space: Space, done: Sequence[TrialRecord]) -> list[Candidate]:  # noqa: ARG001
+    """Ranges of layers with the part that has most weights; single layers where there are none."""
+    ranges = [one for one in space.candidates if one.layer < 0]
+    pool = ranges or list(space.candidates)
+    coarsest = max(pool, key=lambda one: one.parameters).part
+    return [one for one in pool if one.part == coarsest]
+
+
+def _parts(space: Space, done: Sequence[TrialRecord]) -> list[Candidate]:
+    """The other parts of the best range."""
+    first = {one.location for one in _ranges(space, done)}
+    best = _best(space, [record for record in done if record.trial.location in first])
+    return [one for one in space.candidates if _layers_of(one) == _layers_of(best)]
+
+
+def _layers(space: Space, done: Sequence[TrialRecord]) -> list[Candidate]:
+    """The single layers of the best range with the best part."""
+    first = {one.location for one in (*_ranges(space, done), *_parts(space, done))}
+    best = _best(space, [record for record in done if record.trial.location in first])
+    return [
+        one
+        for one in space.candidates
+        if one.part == best.part and one.layer >= 0 and _layers_of(one) <= _layers_of(best)
+    ]
+
+
+def _best(space: Space, records: Sequence[TrialRecord]) -> Candidate:
+    return space.of(best_per_location(records, space.aim)[0].location)
+
+
+def _layers_of(one: Candidate) -> frozenset[int]:
+    sites = Location.parse(one.location).sites
+    return frozenset(n for site in sites for n in range(site.first, site.last + 1))

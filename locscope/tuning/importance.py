@@ -1,0 +1,157 @@
+"""How much general ability leans on each unit of a layer: what a soft mask holds back.
+
+Source: CoFiTune (arXiv 2404.10306). A neutral text is read twice, each time with its own dropout on
+what every attention and MLP puts out; the less the two passes agree when a unit is scaled, the more
+is it leaned on: |d KL(first || second) / d gate| per token, a mean over texts. A gate on a unit
+scales its weights, so the derivative is the sum of weight times gradient over them, and nothing has
+to be put in their place. Units are the rows of mlp.up and of mlp.down, and the heads, by the
+columns of attention's output. Per layer and kind I = tanh(z) where the z-score is above 0, else 0.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from locscope.engine.blocks import logits, replaced_modules, run_blocks
+from locscope.engine.gradients import asking, layer_groups, weights_of
+from locscope.engine.texts import Sheet
+from locscope.engine.trunk import Budget
+from locscope.models.parts import blocks, family_of, take
+from locscope.tuning.matrices import Matrix, as_matrix, blocks_path, leaves_of, row_count
+
+RATE = 0.003
+"""CoFiTune's dropout."""
+TEXTS = 64
+"""Neutral texts that are read, at most."""
+UNITS = ("mlp.up", "mlp.down", "attn.o")
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Of one layer's units, each in 0..1; `groups` is how many groups of heads share k and v."""
+
+    up: Float[Tensor, " neurons"]
+    down: Float[Tensor, " width"]
+    heads: Float[Tensor, " heads"]
+    groups: int
+
+
+@final
+class Importances:
+    """The importance of units by layer, found when it is first asked for.
+
+    The model must be untouched then. `rows` are the neutral texts of the sheet.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, sheet: Sheet, rows: Sequence[int], budget: Budget
+    ) -> None:
+        self.model, self.budget = model, budget
+        spans = [(int(sheet.offsets[row]), int(sheet.offsets[row + 1])) for row in rows[:TEXTS]]
+        self.texts = [sheet.ids[first:stop] for first, stop in spans]
+        self._known: dict[int, Importance] = {}
+
+    def of(self, layers: Sequence[int]) -> dict[int, Importance]:
+        """That of these layers; nothing is important where there are no texts to tell by."""
+        missing = sorted(set(layers) - set(self._known))
+        for group in layer_groups(self.model, missing, self.budget, self.model.dtype.itemsize):
+            self._known |= self._find(group)
+        return {layer: self._known[layer] for layer in sorted(set(layers))}
+
+    def _find(self, layers: Sequence[int]) -> dict[int, Importance]:
+        leaves = [leaf for n in layers for leaf in leaves_of(self.model, n) if leaf.part in UNITS]
+        sums = [torch.zeros(unit_count(self.model, leaf)) for leaf in leaves]
+        for text in self.texts:
+            found = unit_slopes(self.model, text, leaves)
+            for total, slopes in zip(sums, found, strict=True):
+                total.add_(slopes.abs().cpu(), alpha=1 / text.numel())
+        scaled = {(leaf.layer, leaf.part): _scaled(s) for leaf, s in zip(leaves, sums, strict=True)}
+        config = self.model.config.get_text_config()
+        groups = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        return {
+            n: Importance(scaled[n, "mlp.up"], scaled[n, "mlp.down"], scaled[n, "attn.o"], groups)
+            for n in layers
+        }
+
+
+def unit_count(model: PreTrainedModel, leaf: Matrix) -> int:
+    """The units of one of the matrices in `UNITS`."""
+    if leaf.part == "attn.o":
+        return model.config.get_text_config().num_attention_heads
+    return row_count(model, leaf.slices[0])
+
+
+def unit_slopes(
+    model: PreTrainedModel, text: Int[Tensor, " tokens"], leaves: Sequence[Matrix]
+) -> list[Float[Tensor, " units"]]:
+    """d KL(first || second) / d gate of every unit of these matrices for one text.
+
+    In nats, summed over tokens; a gate is the same in both passes and at all tokens.
+    """
+    inside = weights_of(model, sorted({leaf.layer for leaf in leaves}))
+    weights = {piece.name: inside[piece.name] for leaf in leaves for piece in leaf.slices}
+    with asking(weights):
+        found = torch.autograd.grad(divergence(model, text), list(weights.values()))
+    slopes = {
+        name: weight.detach() * gradient
+        for (name, weight), gradient in zip(weights.items(), found, strict=True)
+    }
+    return [_by_unit(model, leaf, slopes) for leaf in leaves]
+
+
+def divergence(model: PreTrainedModel, text: Int[Tensor, " tokens"]) -> Float[Tensor, ""]:
+    """KL(first || second) of two passes with dropout, summed over a text's tokens, in nats."""
+    drawn = torch.Generator().manual_seed(random.Random(str(text.tolist())).getrandbits(63))
+    family, owner = family_of(model), blocks_path(model)
+    paths = [
+        f"{owner}.{n}.{name}"
+        for n in range(len(blocks(model)))
+        for name in (family.attention, family.mlp)
+    ]
+    dropping = {path: _Dropping(model.get_submodule(path), drawn) for path in paths}
+    with replaced_modules(model, dropping):
+        hidden = run_blocks(model, text.to(model.device).expand(2, -1))
+    first, second = logits(model, hidden).log_softmax(-1)
+    return (first.exp() * (first - second)).sum()
+
+
+@final
+class _Dropping(nn.Module):
+    """A module of which each row of the batch, which is one pass, has dropout of its own."""
+
+    def __init__(self, module: nn.Module, drawn: torch.Generator) -> None:
+        super().__init__()
+        self.module, self.drawn = module, drawn
+
+    def forward(self, *args: Any, **more: Any) -> Any:
+        out = self.module(*args, **more)
+        if isinstance(out, tuple):
+            return self._drop(out[0]), *out[1:]
+        return self._drop(out)
+
+    def _drop(self, out: Tensor) -> Tensor:
+        # Drawn on the CPU, so that every device sees the same.
+        stays = torch.rand(out.shape, generator=self.drawn) >= RATE
+        return out * (stays / (1 - RATE)).to(out)
+
+
+def _by_unit(
+    model: PreTrainedModel, leaf: Matrix, slopes: Mapping[str, Tensor]
+) -> Float[Tensor, " units"]:
+    """Sums over the weights of every unit: rows with their biases, columns of a head."""
+    weight, *bias = (take(slopes[piece.name], piece) for piece in leaf.slices)
+    matrix = as_matrix(model, leaf.slices[0], weight)
+    if leaf.part == "attn.o":
+        return matrix.sum(0).view(unit_count(model, leaf), -1).sum(1)
+    return sum(bias, matrix.sum(1))
+
+
+def _scaled(sums: Float[Tensor, " units"]) -> Float[Tensor, " units"]:
+    z = (sums - sums.mean()) / sums.std(correction=0).clamp(min=torch.finfo(sums.dtype).tiny)
+    return z.clamp(min=0).tanh()

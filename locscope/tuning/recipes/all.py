@@ -1,0 +1,13 @@
+"""Full fine-tuning: every weight of every block, wherever the location is.
+
+Embeddings, the final norm and the head stay frozen, as in all that is tuned here: texts enter at
+the first block, and the untouched head is what the tuned model's states are compared by.
+"""
+
+from locscope.models.parts import slices
+from locscope.tuning.tunable import Ground, Tunable, every_block
+
+
+def plan(ground: Ground) -> Tunable:
+    """All weights of all blocks."""
+    return Tunable(slices(ground.model, every_block(ground.model)), lowest=0)

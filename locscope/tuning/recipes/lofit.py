@@ -1,0 +1,62 @@
+"""LoFiT's offsets: a vector v is added to what a head puts out, z <- z + v, and is all that learns.
+
+Source: LoFiT (arXiv 2406.01563), its second step; the heads are those that the location names, or
+all heads of its layers. Attention's output is linear in z, so this is a bias W_o v there; a module
+without a bias has one for as long as the trial lasts. v starts at zero, where the model is the
+untouched one (the paper: N(0, 0.001)).
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from locscope.engine.heads import head_matrices, output_bias
+from locscope.locations import Location
+from locscope.models.parts import Slice, family_of, slices
+from locscope.tuning.masters import Strand
+from locscope.tuning.matrices import blocks_path
+from locscope.tuning.tunable import Ground, Tunable
+
+
+def plan(ground: Ground) -> Tunable:
+    """An offset for every head of the location, or of its layers."""
+    model, location = ground.model, ground.location
+    slices(model, location)
+    parts = tuple(_offsets(model, *one) for one in _heads(model, location).items())
+    return Tunable(parts, location.lowest, unbiased(model, location))
+
+
+def unbiased(model: PreTrainedModel, location: Location) -> tuple[str, ...]:
+    """The modules that must be lent a bias: a model with theirs cannot be saved as what it is."""
+    layers = _heads(model, location)
+    return tuple(_output(model, layer) for layer in layers if output_bias(model, layer) is None)
+
+
+def _heads(model: PreTrainedModel, location: Location) -> dict[int, list[int]]:
+    """The heads of every layer of a location; all where it names none of the layer's."""
+    count = model.config.get_text_config().num_attention_heads
+    found: dict[int, set[int]] = {}
+    for site in location.sites:
+        named = range(count) if site.head is None else (site.head,)
+        for layer in range(site.first, site.last + 1):
+            found.setdefault(layer, set()).update(named)
+    return {layer: sorted(found[layer]) for layer in sorted(found)}
+
+
+def _output(model: PreTrainedModel, layer: int) -> str:
+    return f"{blocks_path(model)}.{layer}.{family_of(model).leaves['attn.o'].module}"
+
+
+@torch.no_grad()
+def _offsets(model: PreTrainedModel, layer: int, heads: list[int]) -> Strand:
+    count = model.config.get_text_config().num_attention_heads
+    out = head_matrices(model, layer, count)[heads].float().clone()
+    bias = output_bias(model, layer)
+    start = out.new_zeros(out.shape[-1]) if bias is None else bias.detach().float().clone()
+
+    def weights(v: Float[Tensor, "heads head_width"]) -> Float[Tensor, " width"]:
+        return start + torch.einsum("hd,hdw->w", v, out)
+
+    piece = Slice(f"{_output(model, layer)}.bias", None, (), start.numel())
+    return Strand(piece, (out.new_zeros(out.shape[:2]),), weights)

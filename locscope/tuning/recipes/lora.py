@@ -1,0 +1,48 @@
+"""LoRA at the location: W = W0 + (alpha / r) B A for every matrix, tuned as any other recipe.
+
+Source: LoRA (arXiv 2106.09685), with PEFT's start (A uniform within 1 / sqrt(inputs), B zero) and
+its defaults r = alpha = 8; no dropout. Each tensor of the location has one pair, a fused one too,
+as in PEFT. The model always holds the merged weights, rounded as they would be saved: the gradients
+of A and B follow from that of W by the chain rule.
+"""
+
+from math import sqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from locscope.errors import UsageError
+from locscope.models.parts import Slice, slices, take
+from locscope.tuning.masters import Strand
+from locscope.tuning.matrices import as_flat, as_matrix
+from locscope.tuning.tunable import Ground, Tunable, draws
+
+RANK = 8
+
+
+def plan(ground: Ground) -> Tunable:
+    """A pair of low-rank factors for every matrix of the location, and alpha that equals r."""
+    rank = ground.recipe.rank or RANK
+    if rank < 1:
+        raise UsageError(f"rank {rank} of recipe lora: give 1 or more, or 0 for {RANK}")
+    generator = draws(ground)
+    found = slices(ground.model, ground.location)
+    matrices = [p for p in found if ground.model.get_parameter(p.name).dim() == 2]
+    parts = tuple(_pair(ground, piece, rank, generator) for piece in matrices)
+    return Tunable(parts, ground.location.lowest)
+
+
+def _pair(ground: Ground, piece: Slice, rank: int, generator: torch.Generator) -> Strand:
+    start = take(ground.model.get_parameter(piece.name), piece)
+    outputs, inputs = as_matrix(ground.model, piece, start).shape
+    # Drawn on the CPU, so that every device sees the same.
+    a = (2 * torch.rand(rank, inputs, generator=generator) - 1) / sqrt(inputs)
+    b = torch.zeros(outputs, rank)
+
+    def weights(
+        a: Float[Tensor, "rank inputs"], b: Float[Tensor, "outputs rank"]
+    ) -> Float[Tensor, " count"]:
+        return start + as_flat(ground.model, piece, b @ a)
+
+    return Strand(piece, (a.to(start.device), b.to(start.device)), weights)

@@ -1,0 +1,29 @@
+"""SaRA's mask: only the weights that are smallest in magnitude are tuned.
+
+Source: SaRA (arXiv 2409.06633), which says that the smallest 10 to 20 % contribute nothing. Its
+absolute threshold does not carry over to other models, so here it is a share of every tensor. Its
+nuclear norm and its second choice after 2,500 steps are left out, and weights start with their own
+sign (its code starts them at their absolute value).
+"""
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from locscope.models.parts import Slice, slices, take
+from locscope.tuning.tunable import Ground, Tunable, only
+
+SHARE = 0.2
+
+
+def plan(ground: Ground) -> Tunable:
+    """The smallest fifth of every tensor of the location, one weight at least."""
+    found = slices(ground.model, ground.location)
+    parts = tuple(only(ground, piece, _smallest(ground, piece)) for piece in found)
+    return Tunable(parts, ground.location.lowest)
+
+
+def _smallest(ground: Ground, piece: Slice) -> Int64[Tensor, " some"]:
+    values = take(ground.model.get_parameter(piece.name), piece).abs()
+    count = max(1, round(SHARE * piece.count))
+    return torch.sort(values, stable=True).indices[:count].sort().values

@@ -1,0 +1,83 @@
+"""CoFiTune's soft mask: the more general ability leans on a unit, the less its weights move.
+
+Source: CoFiTune (arXiv 2404.10306), with what its code gets wrong put right:
+- the mask 1 - I goes by row, not along the flattened weight;
+- importance sums |gradients| over texts, and a unit of less than the layer's mean is free (its
+  |tanh| of a z-score holds the least important units back like the most important ones);
+- gate rows go with those of up: it is their product that the unit is;
+- the mask is on the step. Adam divides every gradient by its own size, and with it any constant
+  factor: a mask on gradients does nothing at all.
+q, k and v go by their head's rows (k and v by the most important head that shares them), o by the
+head's columns. Norms are free.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from locscope.models.parts import Slice, put, slices, take
+from locscope.tuning.importance import Importance
+from locscope.tuning.masters import Strand
+from locscope.tuning.matrices import Matrix, as_flat, as_matrix, leaves_of
+from locscope.tuning.tunable import Ground, Tunable
+
+
+def plan(ground: Ground) -> Tunable:
+    """All weights of the location, each with the step that its unit's importance leaves it."""
+    found = slices(ground.model, ground.location)
+    layers = [n for site in ground.location.sites for n in range(site.first, site.last + 1)]
+    known = ground.importances.of(layers)
+    leaves = [leaf for layer in known for leaf in leaves_of(ground.model, layer)]
+    parts = tuple(_held(ground, piece, _mask(ground, piece, leaves, known)) for piece in found)
+    return Tunable(parts, ground.location.lowest)
+
+
+def _held(ground: Ground, piece: Slice, mask: Float[Tensor, " count"]) -> Strand:
+    """A slice of which every weight moves by its share of the master's step."""
+    start = take(ground.model.get_parameter(piece.name), piece)
+
+    def weights(values: Float[Tensor, " count"]) -> Float[Tensor, " count"]:
+        return start + mask * (values - start)
+
+    return Strand(piece, (start.clone(),), weights)
+
+
+def _mask(
+    ground: Ground, piece: Slice, leaves: list[Matrix], known: dict[int, Importance]
+) -> Float[Tensor, " count"]:
+    """1 - I for every weight of a slice."""
+    weight = ground.model.get_parameter(piece.name)
+    mask = torch.ones_like(weight, dtype=torch.float32, requires_grad=False)
+    for leaf in leaves:
+        for its in leaf.slices:
+            if its.name == piece.name:
+                put(mask, its, 1 - _spread(ground, leaf, its, known[leaf.layer]))
+    return take(mask, piece)
+
+
+def _spread(
+    ground: Ground, leaf: Matrix, piece: Slice, units: Importance
+) -> Float[Tensor, " count"]:
+    """The importance of the unit that every weight of a matrix, or of its bias, belongs to."""
+    bias = ground.model.get_parameter(piece.name).dim() == 1
+    matrix = as_matrix(ground.model, leaf.slices[0], torch.zeros(leaf.slices[0].count))
+    if leaf.part == "attn.o":
+        columns = units.heads.repeat_interleave(matrix.shape[1] // units.heads.numel())
+        return (
+            torch.zeros(piece.count)
+            if bias
+            else as_flat(ground.model, piece, columns.expand_as(matrix))
+        )
+    by_row = _rows(leaf.part, units, len(matrix))
+    return by_row if bias else as_flat(ground.model, piece, by_row[:, None].expand_as(matrix))
+
+
+def _rows(part: str, units: Importance, count: int) -> Float[Tensor, " rows"]:
+    if part == "mlp.down":
+        return units.down
+    if part in ("mlp.up", "mlp.gate"):
+        return units.up
+    heads = units.heads
+    if part != "attn.q":
+        heads = heads.view(units.groups, -1).amax(1)
+    return heads.repeat_interleave(count // heads.numel())

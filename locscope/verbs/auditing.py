@@ -1,0 +1,45 @@
+"""The audit: what tuning showed at places that were drawn before any scan was read.
+
+Every candidate at a glance, and some drawn by the seed in full at their starting rates. What a
+strategy has run of it is not run again, the rest is counted apart from choosing.
+"""
+
+from collections.abc import Sequence
+
+from locscope.records import ScanResult, Scorecard, TrialRecord
+from locscope.selection.audit import Audit
+from locscope.selection.forecast import outlooks
+from locscope.selection.scorecard import scorecard
+from locscope.selection.space import FULL, Ask, Space
+from locscope.selection.strategies.race import first_look
+from locscope.verbs.desk import Desk
+
+
+def audit(
+    desk: Desk, space: Space, chosen: Sequence[TrialRecord], scans: Sequence[ScanResult]
+) -> Scorecard | None:
+    """The scorecard of the scans; None where no audit is wanted."""
+    size = desk.plan.settings.audit
+    if not size:
+        return None
+    everything = {record.trial.location for record in chosen if record.trial.rung == FULL}
+    places = [one.location for one in space.candidates]
+    swept = set(places) <= everything
+    sample = places if swept else list(space.drawn[:size])
+    full = [desk.trial(Ask(place, space.of(place).lr, space.full)) for place in sample]
+    looks = [] if swept else [desk.trial(ask) for ask in first_look(space)]
+    records = desk.trials("audit", [*looks, *full])
+    found = Audit(
+        looks=_best_looks(space, records[: len(looks)]),
+        full=records[len(looks) :],
+        groups=desk.plan.groups_of(desk.plan.parts.chosen),
+    )
+    return scorecard(scans, found, space.seed)
+
+
+def _best_looks(space: Space, looks: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """Of every location the look at the rate that promises most."""
+    best: dict[str, TrialRecord] = {}
+    for one in outlooks(space, looks, looks):
+        best.setdefault(one.location, one.record)
+    return tuple(best[one.location] for one in space.candidates if one.location in best)

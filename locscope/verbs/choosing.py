@@ -1,0 +1,101 @@
+"""Choosing on S: scans, candidates, and the strategy's trials until it wants no more."""
+
+from collections.abc import Sequence
+
+from locscope.locations import Location
+from locscope.records import ScanResult, TrialRecord
+from locscope.runs.store import read_record
+from locscope.scans.bench import ScanBench
+from locscope.scans.weight_gradient import l1_norm
+from locscope.selection.candidates import candidates, depth_rule
+from locscope.selection.choice import Best, best_per_location
+from locscope.selection.rates import wanted_rates
+from locscope.selection.space import FULL, Ask, Space, at_rung
+from locscope.selection.strategies import strategy
+from locscope.verbs.desk import Desk
+from locscope.verbs.scan import run_scans
+
+SCAN = "weight-gradient"
+"""Starting rates come from it."""
+
+
+def scan_bench(desk: Desk) -> ScanBench:
+    """What the scans of S are given."""
+    plan = desk.plan
+    ids = [edit.id for edit in plan.edit_set.edits]
+    return ScanBench(
+        loaded=plan.loaded,
+        exam=plan.session.exam,
+        trunk=plan.session.trunk,
+        edits=plan.chosen,
+        seed=plan.settings.seed,
+        progress=desk.progress,
+        options=plan.settings.scan_options,
+        groups=tuple(tuple(ids[i] for i in group) for group in plan.parts.groups),
+    )
+
+
+def scan_s(desk: Desk) -> tuple[ScanResult, ...]:
+    """The scans of S, each from its record where there is one; the weight gradient first."""
+    names = tuple(dict.fromkeys((SCAN, *desk.plan.settings.scans)))
+    desk.costs += run_scans(scan_bench(desk), names, desk.folder)
+    found = (read_record(desk.folder, "scan", name, ScanResult) for name in names)
+    return tuple(one for one in found if one is not None)
+
+
+def space_of(desk: Desk, scans: Sequence[ScanResult]) -> Space:
+    """What the strategy may try: the grid, what the user named, and the depth rule's location."""
+    plan, settings = desk.plan, desk.plan.settings
+    rule = depth_rule(plan.loaded.info)
+    found = candidates(
+        plan.loaded.info,
+        scans[0],
+        settings.grid,
+        (*settings.locations, rule),
+        lambda place: l1_norm(scan_bench(desk), Location.parse(place)),
+        settings.first_step,
+    )
+    return Space(
+        candidates=found,
+        scans=tuple(scans),
+        aim=plan.aim,
+        edits=len(plan.chosen),
+        epochs=settings.epochs,
+        seed=settings.seed,
+        depth_rule=rule,
+        finalists=settings.finalists,
+        budget=settings.allowance,
+    )
+
+
+def choose(desk: Desk, space: Space) -> tuple[TrialRecord, ...]:
+    """All trials of the plan's strategy, in the order in which it asked for them."""
+    ask, records = strategy(desk.plan.settings.strategy), list[TrialRecord]()
+    while wanted := ask(space, records):
+        seen = {record.trial.id for record in records}
+        found = desk.asked(wanted)
+        assert any(record.trial.id not in seen for record in found), "asked for what is there"
+        records += [record for record in found if record.trial.id not in seen]
+    return tuple(records)
+
+
+def rules_of(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> dict[str, Best]:
+    """What a choice has to beat, each at its own best rate in full: the depth rule's location and a
+    random one. Trials that the strategy did not run are counted apart from choosing."""
+    places = {"depth-rule": space.depth_rule, "random": space.drawn[0]}
+    known = [r for r in at_rung(chosen, FULL) if r.trial.location in places.values()]
+    there = {record.trial.location for record in known}
+    wanted = [
+        Ask(place, space.of(place).lr, space.full)
+        for place in dict.fromkeys(places.values())
+        if place not in there
+    ]
+    while True:
+        if wanted:
+            known += desk.trials("rules", [desk.trial(ask) for ask in wanted])
+        best = best_per_location(known, space.aim)
+        wanted = [ask for one in best if len(one.tried) < 3 for ask in wanted_rates(space, one)]
+        if not wanted:
+            break
+    found = {one.location: one for one in best}
+    return {role: found[place] for role, place in places.items()}

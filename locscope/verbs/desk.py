@@ -1,0 +1,88 @@
+"""Where a search does its trials: known ones from the run folder, new ones run and kept there."""
+
+import time
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import final
+
+from locscope.execute.local import Worker, run_trials
+from locscope.progress import Progress
+from locscope.records import Recipe, StageCost, Trial, TrialRecord
+from locscope.runs.store import iterate, write_record
+from locscope.selection.space import Ask, Fidelity
+from locscope.tuning.orders import default_batch
+from locscope.tuning.trial import Bench
+from locscope.verbs.plan import Plan
+
+Listener = Callable[[TrialRecord], None]
+
+
+@final
+class Desk:
+    """Runs the trials of one plan; `costs` are the stages so far, `known` all its records."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: PathLike[str],
+        progress: Progress,
+        heard: Listener | None = None,
+    ) -> None:
+        self.plan, self.folder, self.progress, self.heard = plan, folder, progress, heard
+        self.costs: list[StageCost] = []
+        self.known = {
+            record.trial.id: record for record in iterate(folder, "trial", TrialRecord, progress)
+        }
+        session = plan.session
+        self.worker = Worker(
+            bench=Bench(plan.loaded, session.exam, session.trunk, plan.aim),
+            before=session.before,
+            known=self.known.get,
+            keep=self._keep,
+            progress=progress,
+        )
+
+    def trials(self, stage: str, trials: Sequence[Trial]) -> tuple[TrialRecord, ...]:
+        """The records of the trials, in their order; what they cost is noted as a stage."""
+        began, resumed = time.perf_counter(), sum(trial.id in self.known for trial in trials)
+        records = run_trials(self.worker, stage, trials)
+        seconds = time.perf_counter() - began
+        self.costs.append(StageCost(stage, seconds, len(trials), resumed))
+        return records
+
+    def asked(self, asks: Sequence[Ask]) -> tuple[TrialRecord, ...]:
+        """The records of what a strategy asked for."""
+        stage = " and ".join(dict.fromkeys(ask.fidelity.rung for ask in asks))
+        return self.trials(stage, [self.trial(ask) for ask in asks])
+
+    def trial(self, ask: Ask) -> Trial:
+        """A trial on S."""
+        plan, fidelity = self.plan, ask.fidelity
+        return Trial(
+            location=ask.location,
+            recipe=self._recipe(ask.lr, fidelity),
+            edits=plan.first_of_s(fidelity.edits),
+            split="S",
+            rung=fidelity.rung,
+            seed=plan.settings.seed,
+            model=plan.loaded.info.hash,
+            edit_set=plan.edit_set.fingerprint,
+            glance=fidelity.glance,
+        )
+
+    def _recipe(self, lr: float, fidelity: Fidelity) -> Recipe:
+        settings = self.plan.settings
+        full = settings.batch_size or default_batch(len(self.plan.chosen))
+        return Recipe(
+            lr=lr,
+            batch=min(full, default_batch(fidelity.edits)),
+            epochs=fidelity.epochs,
+            prefixes=settings.prefixes,
+            prompt_format=settings.prompt_format,
+        )
+
+    def _keep(self, record: TrialRecord) -> None:
+        write_record(self.folder, "trial", record.trial.id, record)
+        self.known[record.trial.id] = record
+        if self.heard is not None:
+            self.heard(record)

@@ -1,0 +1,116 @@
+"""Reading bounds, and by how much they are missed."""
+
+from math import inf, isnan, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locscope.errors import UsageError
+from locscope.measures import MEASURES
+from locscope.records import Measure
+from locscope.scoring.bounds import BOUNDABLE, Bound, bound_of, shortfall, violations
+from locscope.scoring.objectives import BALANCED, OBJECTIVES
+
+
+def measure(name: str, value: float, low: float = nan, high: float = nan, count: int = 10):
+    return Measure(name, value, count, "test", low, high)
+
+
+def test_every_measure_can_be_bounded():
+    assert set(BOUNDABLE) == set(MEASURES)
+
+
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [
+        ("perplexity_ratio<=1.1", Bound("perplexity_ratio", "at most", 1.1, needed=True)),
+        (" retention >= 9e-1 ", Bound("retention", "at least", 0.9, needed=True)),
+        ("retention>=0.9 surely", Bound("retention", "at least", 0.9, True, True)),
+        ("kl<=inf", Bound("kl", "at most", inf, needed=True)),
+        ("locality>=1", Bound("locality", "at least", 1.0, needed=True)),
+    ],
+)
+def test_a_bound_is_read(text, bound):
+    assert bound_of(text) == bound
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("perplexity_ratio<1.1", "cannot read bound 'perplexity_ratio<1.1'"),
+        ("perplexity_ratio", "cannot read bound"),
+        ("perplexity_ratio<=", "cannot read bound"),
+        ("perplexity_ratio<=high", "cannot read bound"),
+        ("kl<=nan", "cannot read bound"),
+        ("kl<=1 perhaps", "cannot read bound"),
+        ("", "cannot read bound"),
+        ("perplexity<=1.1", "unknown measure 'perplexity': did you mean perplexity_ratio"),
+        ("reliability>=95", "a share from 0 to 1"),
+        ("reliability>=inf", "a share from 0 to 1"),
+    ],
+)
+def test_what_is_no_bound_is_refused(text, words):
+    with pytest.raises(UsageError) as refused:
+        bound_of(text)
+    assert words in str(refused.value)
+
+
+SIDES = st.sampled_from(["at most", "at least"])
+LIMITS = st.integers(0, 1000).map(lambda n: n / 1000)
+
+
+@given(st.sampled_from(BOUNDABLE), SIDES, LIMITS, st.booleans())
+def test_a_bound_reads_back(name, side, limit, sure):
+    bound = Bound(name, side, limit, sure, needed=True)
+    assert bound_of(str(bound)) == bound
+
+
+def test_bounds_of_objectives_read_back():
+    bounds = [bound for aim in OBJECTIVES.values() for bound in aim.bounds]
+    again = [bound_of(str(bound)) for bound in bounds]
+    assert [str(bound) for bound in again] == [str(bound) for bound in bounds]
+
+
+@pytest.mark.parametrize(
+    ("measures", "sentences"),
+    [
+        ([], ()),
+        ([measure("perplexity_ratio", 1.05)], ()),
+        ([measure("perplexity_ratio", 1.0512)], ("perplexity_ratio 1.051 is above 1.05",)),
+        ([measure("perplexity_ratio", inf)], ("perplexity_ratio inf is above 1.05",)),
+        ([measure("perplexity_ratio", nan, count=0)], ()),
+        (
+            [measure("perplexity_ratio", nan)],
+            ("perplexity_ratio of 10 items is not a finite number",),
+        ),
+        ([measure("retention", 0.9, 0.8, 0.97)], ()),
+        (
+            [measure("retention", 0.9, 0.88, 0.94)],
+            ("retention 0.9 (at most 0.94) is below 0.95",),
+        ),
+        ([measure("retention", 0.9)], ("retention 0.9 is below 0.95",)),
+    ],
+)
+def test_violations(measures, sentences):
+    assert violations(measures, BALANCED.bounds) == sentences
+    assert (shortfall(measures, BALANCED.bounds) > 0) == bool(sentences)
+
+
+def test_a_sure_upper_bound_goes_by_the_lower_end():
+    bound = Bound("kl", "at most", 0.1, sure=True)
+    assert violations([measure("kl", 0.2, 0.05, 0.3)], [bound]) == ()
+    assert violations([measure("kl", 0.2, 0.15, 0.3)], [bound]) == (
+        "kl 0.2 (at least 0.15) is above 0.1",
+    )
+
+
+def test_shortfall_is_the_sum_of_relative_misses():
+    measures = [measure("perplexity_ratio", 1.26), measure("retention", 0.76)]
+    assert shortfall(measures, BALANCED.bounds) == pytest.approx(0.2 + 0.2)
+    assert shortfall([measure("kl", 0.5)], [Bound("kl", "at most", 0.0)]) == 0.5
+    assert shortfall([measure("kl", inf)], [Bound("kl", "at most", 0.1)]) == inf
+    assert shortfall([measure("kl", nan)], [Bound("kl", "at most", 0.1)]) == inf
+    assert shortfall([measure("kl", inf)], [bound_of("kl<=inf")]) == 0
+    assert shortfall([], BALANCED.bounds) == 0
+    assert not isnan(shortfall([measure("kl", nan, count=0)], [Bound("kl", "at most", 0.1)]))

@@ -1,0 +1,113 @@
+"""Rank statistics against scipy and plain loops."""
+
+from math import isnan, nan
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from locscope.scoring.ranks import (
+    added_share,
+    agreement,
+    chance,
+    design,
+    holm,
+    mean_ranks,
+    null_of,
+    p_added,
+    p_within,
+    ranks_within,
+)
+
+LABELS = ("a",) * 6 + ("b",) * 6 + ("c",) * 3
+DEPTHS = (*range(6), *range(6), 0.5, 2.5, 4.5)
+BLOCKS = (*range(6), *range(6), 0, 2, 4)
+WITHIN = design(LABELS, DEPTHS, BLOCKS)
+
+
+def test_mean_ranks_equal_scipy() -> None:
+    values = np.random.default_rng(0).integers(0, 4, (20, 9)).astype(float)
+    assert mean_ranks(values) == pytest.approx(stats.rankdata(values, axis=1))
+    assert mean_ranks([3.0, 1.0, 2.0]).tolist() == [3, 1, 2]
+
+
+def test_agreement_within_one_stratum_is_spearman() -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.random((2, 8))
+    within = design(("a",) * 8, range(8), range(8))
+    found = agreement(ranks_within(x, within), ranks_within(y, within))
+    assert float(found) == pytest.approx(stats.spearmanr(x, y)[0])
+
+
+def test_levels_and_scales_of_strata_do_not_count() -> None:
+    x = np.random.default_rng(2).random(15)
+    moved = x.copy()
+    moved[6:12] = 100 * moved[6:12] - 7
+    assert ranks_within(x, WITHIN) == pytest.approx(ranks_within(moved, WITHIN))
+
+
+def test_added_share_is_what_least_squares_adds() -> None:
+    rng = np.random.default_rng(3)
+    x, y = (ranks_within(rng.random(15), WITHIN) for _ in range(2))
+    dummies = np.stack([[name == label for name in LABELS] for label in "abc"], 1).astype(float)
+    depth = np.array(DEPTHS, dtype=float)
+    base = np.column_stack([dummies, depth, depth**2])
+    r2 = [_r2(columns, y) for columns in (base, np.column_stack([base, x]))]
+    slope = np.linalg.lstsq(np.column_stack([base, x]), y)[0][-1]
+    assert float(added_share(x, y, WITHIN)) == pytest.approx(np.sign(slope) * (r2[1] - r2[0]))
+
+
+def test_an_order_that_is_depth_adds_nothing() -> None:
+    y = ranks_within(np.random.default_rng(4).random(15), WITHIN)
+    depth = ranks_within(np.array(DEPTHS, dtype=float), WITHIN)
+    one = design(("a",) * 6, range(6), range(6))
+    assert isnan(float(added_share(depth[:6], y[:6], one)))
+    assert p_added(depth[:6], y[:6], one, null_of(y[:6], one, 99, np.random.default_rng(0))) == 1
+
+
+def test_shuffles_keep_strata_and_move_the_parts_of_a_layer_together() -> None:
+    y = np.arange(15, dtype=float)
+    ranks = ranks_within(y, WITHIN)
+    null = null_of(ranks + np.tile([0.2, -0.2, 0.0], 5), WITHIN, 200, np.random.default_rng(5))
+    assert null.ranks[:, :6] == pytest.approx(null.ranks[:, 6:12])
+    for columns in WITHIN.strata:
+        mine = np.sort(null.ranks[:, columns], axis=1)
+        assert mine == pytest.approx(np.tile(mine[0], (200, 1)))
+    assert len(np.unique(null.ranks.round(6), axis=0)) > 100
+    assert (null.residuals**2).sum(1) == pytest.approx(np.ones(200))
+    assert null.residuals @ WITHIN.trend == pytest.approx(np.zeros((200, 2)), abs=1e-9)
+
+
+def test_p_values_are_even_where_there_is_nothing_and_small_where_there_is() -> None:
+    rng = np.random.default_rng(6)
+    within = design(("a",) * 12 + ("b",) * 12, [*range(12)] * 2, [*range(12)] * 2)
+    found, x, y = [], np.empty(0), np.empty(0)
+    for _ in range(300):
+        x, y = (ranks_within(rng.random(24), within) for _ in range(2))
+        null = null_of(y, within, 199, rng)
+        found.append((p_within(x, y, null), p_added(x, y, within, null)))
+    for column in np.array(found).T:
+        assert (column <= 0.05).mean() < 0.09
+        assert (column <= 0.5).mean() == pytest.approx(0.5, abs=0.09)
+    null = null_of(y, within, 999, rng)
+    assert p_within(y, y, null) == p_added(y, y, within, null) == pytest.approx(1e-3)
+    assert p_within(-y, y, null) == pytest.approx(1)
+    assert abs(chance(x, null).mean()) < 0.05
+
+
+def test_nothing_varies_nothing_is_claimed() -> None:
+    flat, y = np.zeros(15), ranks_within(np.random.default_rng(7).random(15), WITHIN)
+    null = null_of(y, WITHIN, 99, np.random.default_rng(0))
+    assert isnan(float(agreement(flat, y)))
+    assert p_within(flat, y, null) == p_added(flat, y, WITHIN, null) == 1
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, nan, 0.03]) == pytest.approx((0.03, 0.06, nan, 0.06), nan_ok=True)
+    assert holm([0.6, 0.9]) == (1.0, 1.0)
+    assert holm([]) == ()
+
+
+def _r2(columns: np.ndarray, y: np.ndarray) -> float:
+    fitted = columns @ np.linalg.lstsq(columns, y)[0]
+    return 1 - float(((y - fitted) ** 2).sum() / ((y - y.mean()) ** 2).sum())
