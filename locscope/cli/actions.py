@@ -1,6 +1,7 @@
 """What the commands do once they are read. Imported by a command only when it runs."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
@@ -120,11 +121,27 @@ def check(settings: SearchSettings, format: str) -> bool:
     return found.ready
 
 
+def dry_run(settings: SearchSettings, output: Path | None, format: str) -> None:
+    """Loads the model, plans, calibrates, and prints what the search would take."""
+    from locscope.verbs.dry_run import dry_run as run
+    from locscope.verbs.plan import plan_search
+
+    progress = listener()
+    progress.say("dry run: the model is loaded and tried, nothing is written")
+    began = time.perf_counter()
+    plan = plan_search(settings, output, progress)
+    found = run(plan, progress, time.perf_counter() - began)
+    if format == "json":
+        _say(dumps(found, indent=2))
+    else:
+        _print_rows([(line.name, line.value) for line in found.lines])
+
+
 def report(folders: Sequence[Path], output: Path | None, study: Path | None = None) -> None:
     """Draws and prints where the page is."""
     from locscope.verbs.report import report as run
 
-    _say(str(run(folders, output, study)))
+    _say(str(run(folders, output, study, listener())))
 
 
 def listing(kind: str, format: str) -> None:

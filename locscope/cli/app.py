@@ -119,7 +119,8 @@ def search(
 
         made = actions.search_settings(settings, wanted)
         if dry_run:
-            raise typer.Exit(0 if actions.check(made, format) else 2)
+            actions.dry_run(made, output, format)
+            raise typer.Exit
         ok = actions.search(made, output, fresh, format, _command())
     raise typer.Exit(0 if ok else NOTHING_MET)
 

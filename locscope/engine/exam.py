@@ -16,7 +16,7 @@ from locscope.engine.questions import (
     span_question,
     target_question,
 )
-from locscope.engine.texts import Row, Sheet, encode, encode_prompt, encode_text, pack
+from locscope.engine.texts import NO_LABEL, Row, Sheet, encode, encode_prompt, encode_text, pack
 from locscope.engine.trunk import Budget, Trunk
 from locscope.records import Edit, Probe
 
@@ -245,7 +245,7 @@ def look(exam: Exam, trunk: Trunk, edits: Sequence[str]) -> Observation:
 def _stop_token(speaker: Speaker) -> int:
     """The token that ends a target: the tokenizer's EOS, as in LocFT-BF's code."""
     eos = speaker.tokenizer.eos_token_id
-    return eos if isinstance(eos, int) else speaker.stops[0]
+    return eos if isinstance(eos, int) else next(iter(speaker.stops), NO_LABEL)
 
 
 def _questions(

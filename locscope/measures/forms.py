@@ -13,13 +13,15 @@ def measure(now: Observation, before: Observation) -> Measure:
     """Share in 0..1 of the form that does worst (arXiv 2506.07795); NaN where no edit has forms."""
     kinds = sorted({probe.kind for asked in now.questions for probe in asked.edit.forms})
     found = [
-        edit_measure("forms", _right_in(kind), f"{kind}; {PROTOCOL}", now, before) for kind in kinds
+        edit_measure("forms", right_in(kind), f"{kind}; {PROTOCOL}", now, before) for kind in kinds
     ]
     measured = [one for one in found if not isnan(one.value)]
     return min(measured, key=lambda one: one.value, default=Measure("forms", nan, 0, PROTOCOL))
 
 
-def _right_in(kind: str) -> EditValue:
+def right_in(kind: str) -> EditValue:
+    """Share of an edit's forms of that kind answered with the new target; NaN without any."""
+
     def value(asked: EditQuestions, said: EditAnswers) -> float:
         asked_forms = asked.edit.forms if asked.forms else ()
         trios = zip(asked_forms, asked.forms, said.forms, strict=True)

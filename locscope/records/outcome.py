@@ -102,7 +102,7 @@ class ScanVerdict:
     """How well one variant of a scan predicted what tuning showed on the audit's trials.
 
     `verdict` is one of `VERDICTS`, `sentence` says why. `count` is how many places were compared,
-    in strata: places of one part with equally many layers, three or more of them. `within` is
+    in strata: places of one part with about as many layers, three or more of them. `within` is
     Spearman's correlation within strata; `added` the share of the order within strata that the
     scan explains beyond four powers of depth, with the sign of its slope. `p_within` and `p_added`
     are one-sided, from shuffles of whole layers, after Holm's correction for all rows tested.

@@ -1,6 +1,7 @@
 """A trial: one location with one recipe on one set of edits and one seed, tuned and measured."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import nan
 
 from locscope.records.codec import Number, fingerprint
@@ -47,7 +48,7 @@ class Trial:
     thorough: bool = False
     glance: bool = False
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Hash of all that decides the outcome."""
         return fingerprint(self)

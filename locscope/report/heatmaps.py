@@ -1,12 +1,12 @@
 """Data of heatmaps, and those of trials: layers x parts. Numbers only, no drawing."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, isnan, log10, nan
 
 from locscope.locations import PARTS
 from locscope.records import TrialRecord
-from locscope.report.inputs import Cell, ReportInputs, by_cell, cell_of, sweep
+from locscope.report.inputs import Cell, ReportInputs, by_cell, cell_of, in_full, sweep
 from locscope.report.words import duration, in_words, number, rate, short, title_of
 
 
@@ -113,7 +113,12 @@ EFFICACY_VIEWS = (
     View("reliability", "Share of edits answered with the new target."),
     View("generalization", "Share of rephrases answered with the new target."),
     View("locality", "Share of neighbours whose answer is unchanged."),
+    View("target_probability", "Of the new target, token by token, at the first look."),
+    View("rephrase_probability", "Of the new target after rephrases, at the first look."),
+    View("neighbour_kept", "What is left of the neighbours' answers' probability at that look."),
 )
+GLANCED = ("target_probability", "rephrase_probability", "neighbour_kept")
+IN_FULL = View("score", "Of the locations that were run in full, at their best rates.")
 COLLAPSE_VIEWS = (
     View(
         "perplexity_ratio",
@@ -127,10 +132,22 @@ COLLAPSE_VIEWS = (
 
 
 def trial_heatmaps(inputs: ReportInputs, views: Iterable[View]) -> tuple[Heatmap, ...]:
-    """A heatmap per view that any trial of the sweep measured."""
+    """A heatmap per view that any trial of the sweep, or else of the first look, measured.
+
+    After a look, another shows the score of what was run in full.
+    """
     trials = by_cell(sweep(inputs.trials))
-    drawn = [trial_heatmap(inputs, trials, view) for view in views] if trials else []
+    glances = any(record.trial.glance for record in trials.values())
+    wanted = [view for view in views if glances or view.name not in GLANCED]
+    drawn = [trial_heatmap(inputs, trials, view) for view in wanted] if trials else []
+    if glances and any(view.name == IN_FULL.name for view in wanted):
+        drawn.insert(1, _in_full(inputs))
     return tuple(heatmap for heatmap in drawn if heatmap.measured)
+
+
+def _in_full(inputs: ReportInputs) -> Heatmap:
+    found = trial_heatmap(inputs, by_cell(in_full(inputs.trials)), IN_FULL)
+    return replace(found, name="score-in-full", title="Score, run in full")
 
 
 def trial_heatmap(inputs: ReportInputs, trials: dict[Cell, TrialRecord], view: View) -> Heatmap:

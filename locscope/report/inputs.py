@@ -16,8 +16,8 @@ from locscope.records import (
     TrialRecord,
 )
 
-REPORT_SPLIT = "R"
-"""The split that trials are reported on; all others serve for choosing."""
+CHOOSING_SPLIT, REPORT_SPLIT = "S", "R"
+"""The splits that trials serve for choosing and for reporting on; others are for curves."""
 
 Cell = tuple[int, str]
 """A layer and a part."""
@@ -59,8 +59,8 @@ def standing(record: TrialRecord) -> tuple[bool, bool, float]:
 
 
 def choosing(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """The trials that served for choosing: all but those on the reporting split."""
-    return tuple(record for record in trials if not on_reporting_split(record))
+    """The trials that served for choosing."""
+    return tuple(record for record in trials if record.trial.split.startswith(CHOOSING_SPLIT))
 
 
 def sweep(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
@@ -73,6 +73,13 @@ def sweep(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
         rungs[record.trial.rung].append(record)
     covered = lambda records: len({record.trial.location for record in records})  # noqa: E731
     return tuple(max(rungs.values(), key=covered, default=()))
+
+
+def in_full(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """The trials for choosing that ran in full: on the most edits, and not at a glance."""
+    whole = [record for record in choosing(trials) if not record.trial.glance]
+    most = max((len(record.trial.edits) for record in whole), default=0)
+    return tuple(record for record in whole if len(record.trial.edits) == most)
 
 
 def cell_of(location: str) -> Cell | None:

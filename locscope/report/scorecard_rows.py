@@ -11,7 +11,7 @@ from locscope.report.words import interval, number, sentence
 COLUMNS = (
     *("scan", "variant", "verdict", "within part", "added R2", "p within", "p beyond"),
     *("regret top 1", "top 3", "top 5", "in full", "parts mixed", "bounds aside", "places"),
-    *("resampled", "why"),
+    "resampled",
 )
 NOTE = (
     "Within part: Spearman's correlation among places of one part. Added R2: share of that order "
@@ -64,7 +64,7 @@ def _row(one: ScanVerdict) -> tuple[TableCell, ...]:
     return (
         TableCell(one.scan),
         TableCell(one.variant),
-        TableCell(one.verdict),
+        TableCell(one.sentence or one.verdict),
         _spanned(one.within, one.within_low, one.within_high),
         _spanned(one.added, one.added_low, one.added_high),
         figure_cell(one.p_within),
@@ -77,7 +77,6 @@ def _row(one: ScanVerdict) -> tuple[TableCell, ...]:
         figure_cell(one.score_only),
         TableCell(str(one.count), one.count),
         TableCell("yes" if one.resampled else "no"),
-        TableCell(one.sentence),
     )
 
 

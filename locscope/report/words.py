@@ -26,9 +26,9 @@ def title_of(name: str) -> str:
 
 
 def score_title(name: str) -> str:
-    """What a score holds: `harmonic(a, b)` is the harmonic mean of a, b."""
+    """What a score holds: `harmonic(a, b)` is the harmonic mean of a, b; of one term, the term."""
     terms = name.removeprefix("harmonic(").removesuffix(")")
-    return title_of(name) if terms == name else f"harmonic mean of {terms}"
+    return f"harmonic mean of {terms}" if ", " in terms else title_of(terms)
 
 
 def in_words(sentence: str) -> str:

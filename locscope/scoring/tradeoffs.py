@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from math import isnan
 
 from locscope.records import FrontPoint, TrialRecord
-from locscope.scoring.front import Point, knee, layers
+from locscope.scoring.front import Point, knee
+from locscope.scoring.front import front as unbeaten
 from locscope.scoring.objectives import Objective, collapse, efficacy
 
 
@@ -25,8 +26,7 @@ def front(records: Sequence[TrialRecord], aim: Objective) -> tuple[TrialRecord, 
     """
     known = [record for record in records if is_known(point_of(record, aim))]
     some = [record for record in known if not record.violated] or known
-    found = layers([point_of(record, aim) for record in some])
-    return tuple(some[i] for i in found[0]) if found else ()
+    return tuple(some[i] for i in unbeaten([point_of(record, aim) for record in some]))
 
 
 def front_points(records: Sequence[TrialRecord], aim: Objective) -> tuple[FrontPoint, ...]:

@@ -6,7 +6,7 @@ from math import isnan
 
 from locscope.records import TrialRecord
 from locscope.scoring.bounds import shortfall
-from locscope.scoring.front import knee, layers
+from locscope.scoring.front import bends
 from locscope.scoring.objectives import Objective
 from locscope.scoring.tradeoffs import is_known, point_of
 from locscope.selection.candidates import rounded
@@ -37,14 +37,15 @@ def ranked(records: Sequence[TrialRecord], aim: Objective) -> tuple[TrialRecord,
 
     Measured goes before not measured, within the bounds before beyond them, and beyond them the
     nearest first; then by score, by what breaks the objective's ties, the smaller location. Where
-    the objective asks for the knee, those within the bounds go front by front instead, and the
-    knee of the first leads. Scores of different rungs do not compare: give records of one.
+    the objective asks for the knee, those within the bounds go by how far above the chord of their
+    front they lie, so that the knee leads (ends of a front do not go first for being on it: one of
+    them learned the least). Scores of different rungs do not compare: give records of one.
     """
     ordered = sorted(records, key=lambda record: _key(record, aim))
     if not aim.knee:
         return tuple(ordered)
     traded = [record for record in ordered if _is_traded(record, aim)]
-    return (*_by_fronts(traded, aim), *(r for r in ordered if not _is_traded(r, aim)))
+    return (*_by_bend(traded, aim), *(r for r in ordered if not _is_traded(r, aim)))
 
 
 def best_per_location(records: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
@@ -110,12 +111,8 @@ def _is_traded(record: TrialRecord, aim: Objective) -> bool:
     return known and not record.violated
 
 
-def _by_fronts(ordered: Sequence[TrialRecord], aim: Objective) -> list[TrialRecord]:
-    """Front by front, each by score, with the knee of the first one leading."""
-    points = [point_of(record, aim) for record in ordered]
-    # Records come by score, so that sorted indices keep that order within a front.
-    order = [i for layer in layers(points) for i in sorted(layer)]
-    if order:
-        lead = sorted(layers(points)[0])
-        order.insert(0, order.pop(knee([points[i] for i in lead])))
+def _by_bend(ordered: Sequence[TrialRecord], aim: Objective) -> list[TrialRecord]:
+    """By height above the chord; what is level stays in its order."""
+    worth = bends([point_of(record, aim) for record in ordered])
+    order = sorted(range(len(ordered)), key=worth.__getitem__, reverse=True)
     return [ordered[i] for i in order]

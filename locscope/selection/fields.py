@@ -1,5 +1,6 @@
 """Which places a scan is judged on, and how tuning ordered them within their part."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import nan
 
@@ -14,6 +15,8 @@ from locscope.selection.verdicts import FEWEST
 Values = NDArray[np.float64]
 STRATUM = 3
 """Fewer places of a part have no order to speak of."""
+_MOST = 2_000_000
+"""Shuffled ranks held at a time (16 MB)."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,9 @@ class Field:
 def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int) -> Field | None:
     """The places seen whose stratum has an order; None where these are too few.
 
-    A stratum are the places of the same parts and equally many layers; shuffles move the places
-    with the same lowest layer together.
+    Shuffles move the places with the same lowest layer together.
     """
-    labels = [_stratum(name) for name in judged.locations]
+    labels = strata_of(judged.locations)
     sizes = {name: sum(seen[i] for i, x in enumerate(labels) if x == name) for name in labels}
     kept = [i for i, name in enumerate(labels) if seen[i] and sizes[name] >= STRATUM]
     if len(kept) < FEWEST:
@@ -58,7 +60,8 @@ def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int)
     standing = judged.standing[:, columns]
     order = ordered(standing, within)
     only = ranks_within(judged.score[0, columns], within)
-    null = null_of(order[0], within, shuffles, np.random.default_rng(seed))
+    count = min(shuffles, _MOST // len(kept))
+    null = null_of(order[0], within, count, np.random.default_rng(seed))
     return Field(columns, within, order, only, null)
 
 
@@ -74,9 +77,30 @@ def depth_of(location: str) -> float:
     return float(np.mean([n for site in _sites(location) for n in site]))
 
 
-def _stratum(location: str) -> str:
-    sites = zip(Location.parse(location).sites, _sites(location), strict=True)
-    return "+".join(sorted(f"{site.part} x{len(layers)}" for site, layers in sites))
+def strata_of(locations: Sequence[str]) -> list[str]:
+    """Names of what places are compared within: the same parts, about equally many layers.
+
+    Quarters of a model's layers cannot all be equal, so ranges that differ by half or less go
+    together; single layers stay apart.
+    """
+    parts = ["+".join(sorted(site.part for site in Location.parse(x).sites)) for x in locations]
+    widths = [sum(map(len, _sites(location))) for location in locations]
+    alike = {
+        part: _alike({w for w, x in zip(widths, parts, strict=True) if x == part})
+        for part in dict.fromkeys(parts)
+    }
+    return [f"{part} x{alike[part][w]}" for part, w in zip(parts, widths, strict=True)]
+
+
+def _alike(widths: Iterable[int]) -> dict[int, int]:
+    """The smallest width of the run of widths that each belongs to."""
+    found: dict[int, int] = {}
+    before = 0
+    for width in sorted(widths):
+        joins = before > 1 and width <= 1.5 * before
+        found[width] = found[before] if joins else width
+        before = width
+    return found
 
 
 def _sites(location: str) -> list[range]:

@@ -205,7 +205,9 @@ def _contender(context: Context, one: Confirmed) -> Contender:
 def _score(context: Context, one: Confirmed) -> Interval:
     aim = context.objective
     if aim.kept:
-        return repeated([record.score for record in one.records], _shared(one))
+        found = repeated([record.score for record in one.records], _shared(one))
+        low, high = (min(1.0, max(0.0, end)) for end in (found.low, found.high))
+        return found if isnan(found.low) else replace(found, low=low, high=high)
     values = _per_edit(context, one.records, [term.measure for term in aim.terms])
     weights = [term.weight for term in aim.terms]
     # Against nothing at all, a paired margin is the score itself.

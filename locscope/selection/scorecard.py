@@ -1,6 +1,6 @@
 """How far the scans can be trusted: did they predict what tuning then showed?
 
-Places are compared with places of the same part and number of layers. Two things make doubt: which
+Places are compared with places of the same part and about as many layers. Two things make doubt: which
 edits were asked (a bootstrap over their groups, scan and outcome made again in every draw) and
 which places there are (shuffles of whole layers, as the parts of a layer are no independent
 evidence). A scan predicts here only if it passes both, after Holm's correction for all scans.
@@ -9,6 +9,7 @@ evidence). A scan predicts here only if it passes both, after Holm's correction 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 from math import nan
 
 import numpy as np
@@ -30,6 +31,7 @@ from locscope.selection.audit import (
     FULL_TERMS,
     LOOK_TERMS,
     Audit,
+    Draws,
     Outcome,
     Ranking,
     draws_of,
@@ -76,24 +78,17 @@ def scorecard(
     looks = outcome_of(audit.looks, drawn, LOOK_TERMS)
     full = outcome_of(audit.full, drawn, FULL_TERMS)
     judged = full if len(full.locations) >= len(looks.locations) else looks
-    rankings = [
-        ranking_of(scan, variant, judged.locations, drawn)
-        for scan in scans
-        for variant in scan.variants
-    ]
-    rankings += _depths(audit, {one.scan for one in rankings}, judged)
+    rankings = chain(_scanned(scans, judged, drawn), _depths(audit, scans, judged))
     field = cache(lambda seen: field_of(judged, np.frombuffer(seen, dtype=bool), shuffles, seed))
     found = [_finding(one, judged, full, field(_seen(one, judged).tobytes())) for one in rankings]
     whole = field(np.isfinite(judged.standing[0]).tobytes())
-    rows = (*_judged(found), _random(judged, whole, seed))
     match = _paired(looks.standing, looks.locations, full) if looks is judged else _NONE
-    groups = len({drawn.column[edit] for edit in judged.edits})
     return Scorecard(
         outcome=_outcome_words(judged, looks),
-        verdicts=rows,
+        verdicts=(*_judged(found), _random(judged, whole, seed)),
         places=len(judged.locations),
         edits=len(judged.edits),
-        groups=groups,
+        groups=len({drawn.column[edit] for edit in judged.edits}),
         violated=int(judged.violated.sum()),
         steady=whole.steady if whole else nan,
         looks_full=match.value,
@@ -104,7 +99,14 @@ def scorecard(
     )
 
 
-def _depths(audit: Audit, known: set[str], judged: Outcome) -> Iterator[Ranking]:
+def _scanned(scans: Sequence[ScanResult], judged: Outcome, drawn: Draws) -> Iterator[Ranking]:
+    for scan in scans:
+        for variant in scan.variants:
+            yield ranking_of(scan, variant, judged.locations, drawn)
+
+
+def _depths(audit: Audit, scans: Sequence[ScanResult], judged: Outcome) -> Iterator[Ranking]:
+    known = {scan.descriptor.name for scan in scans if scan.scores}
     depth = np.array([depth_of(name) for name in judged.locations])
     every = np.ones((len(judged.standing), 1))
     if audit.rule and "depth-rule" not in known:

@@ -37,10 +37,10 @@ class Ask:
 
 @dataclass(frozen=True)
 class Budget:
-    """What choosing may take: a share of the sweep's operations, or seconds of trials."""
+    """What choosing may take: a share of the sweep's operations, operations, or seconds of trials."""
 
     amount: float
-    unit: Literal["share", "seconds"]
+    unit: Literal["share", "operations", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ def left(space: Space, records: Sequence[TrialRecord]) -> float:
         return 1.0
     if space.budget.unit == "seconds":
         return 1 - sum(record.seconds for record in records) / space.budget.amount
-    whole = space.budget.amount * sweep_flops(space, records)
+    whole = space.budget.amount
+    if space.budget.unit == "share":
+        whole *= sweep_flops(space, records)
     return 1 - spent(records) / whole if whole > 0 else 1.0
 
 

@@ -99,7 +99,7 @@ def unit_slopes(
     with asking(weights):
         found = torch.autograd.grad(divergence(model, text), list(weights.values()))
     slopes = {
-        name: weight.detach() * gradient
+        name: weight.detach().float() * gradient.float()
         for (name, weight), gradient in zip(weights.items(), found, strict=True)
     }
     return [_by_unit(model, leaf, slopes) for leaf in leaves]

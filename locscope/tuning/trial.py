@@ -1,7 +1,8 @@
 """A trial: tune one location, measure what became of the edits and of the rest, give all back."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -23,7 +24,7 @@ from locscope.records import Epoch, Recipe, Trial, TrialRecord
 from locscope.scoring.bounds import violations
 from locscope.scoring.objectives import BALANCED, Objective, glance_score, score
 from locscope.tuning.importance import Importances
-from locscope.tuning.masters import borrowed
+from locscope.tuning.masters import Masters, borrowed
 from locscope.tuning.orders import order_of
 from locscope.tuning.tunable import Ground, tunable_of
 
@@ -61,25 +62,46 @@ def run_trial(bench: Bench, trial: Trial, before: Observation) -> TrialRecord:
 def run_keeping(bench: Bench, trial: Trial, before: Observation, *, keep: bool) -> Tuned:
     """Runs a trial and, with `keep`, hands out the tuned weights beside its record."""
     began = time.perf_counter()
+    with as_tuned(bench, trial) as held:
+        now = _observed(bench, trial)
+        changes = held.masters.changes() if keep else ()
+        norm = _distance(held.start, held.masters.weights())
+    work = _Work(
+        epochs=held.epochs,
+        pieces=held.masters.slices,
+        count=sum(value.numel() for value in held.masters.values),
+        norm=norm,
+        seconds=time.perf_counter() - began,
+        flops=_flops(bench, trial.recipe, held.lowest, held.rows, held.epochs),
+    )
+    return Tuned(_record(bench, trial, now, before, work), changes)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What there is while a model is tuned: `rows` of the sheet were, from layer `lowest` up.
+
+    `start` are the selected weights of every slice as they were before.
+    """
+
+    masters: Masters
+    start: tuple[Float[Tensor, " _"], ...]
+    epochs: tuple[Epoch, ...]
+    lowest: int
+    rows: tuple[int, ...]
+
+
+@contextmanager
+def as_tuned(bench: Bench, trial: Trial) -> Iterator[Held]:
+    """The model tuned as the trial says; afterwards its weights are back, bit for bit."""
     model, location = bench.loaded.model, Location.parse(trial.location)
     tunable = tunable_of(Ground(model, location, trial.recipe, trial.seed, bench.importances))
     bench.trunk.enter(tunable.lowest)
     rows = tuple(row for one in bench.exam.of(trial.edits) for row in one.training)
     with borrowed(model, tunable.parts, stored_dtype(bench.loaded), tunable.unbiased) as masters:
-        start = [weights.clone() for weights in masters.weights()]
+        start = tuple(weights.clone() for weights in masters.weights())
         epochs = order_of(trial.recipe)(bench.trunk, masters, rows, trial.recipe, trial.seed)
-        now = _observed(bench, trial)
-        changes = masters.changes() if keep else ()
-        norm = _distance(start, masters.weights())
-    work = _Work(
-        epochs=epochs,
-        pieces=masters.slices,
-        count=sum(value.numel() for value in masters.values),
-        norm=norm,
-        seconds=time.perf_counter() - began,
-        flops=_flops(bench, trial.recipe, tunable.lowest, rows, epochs),
-    )
-    return Tuned(_record(bench, trial, now, before, work), changes)
+        yield Held(masters, start, epochs, tunable.lowest, rows)
 
 
 def stored_dtype(loaded: Loaded) -> torch.dtype:

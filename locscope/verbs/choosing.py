@@ -68,9 +68,9 @@ def space_of(desk: Desk, scans: Sequence[ScanResult]) -> Space:
     )
 
 
-def choose(desk: Desk, space: Space) -> tuple[TrialRecord, ...]:
-    """All trials of the plan's strategy, in the order in which it asked for them."""
-    ask, records = strategy(desk.plan.settings.strategy), list[TrialRecord]()
+def choose(desk: Desk, space: Space, name: str) -> tuple[TrialRecord, ...]:
+    """All trials of the strategy of that name, in the order in which it asked for them."""
+    ask, records = strategy(name), list[TrialRecord]()
     while wanted := ask(space, records):
         seen = {record.trial.id for record in records}
         found = desk.asked(wanted)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import locscope
-from locscope.records import Trial
+from locscope.records import Trial, TrialRecord
 from locscope.selection.choice import Best
 from locscope.selection.recommend import Confirmed, Context
 from locscope.verbs.desk import Desk
@@ -19,7 +19,7 @@ def confirm(desk: Desk, ranked: Sequence[Best], rules: Mapping[str, Best]) -> tu
     roles += list(rules.items())
     count = len(desk.plan.subsets)
     trials = {
-        (role, i): _trial(desk.plan, best, i, thorough=best.location in leading)
+        (role, i): on_r(desk.plan, best.record, i, thorough=best.location in leading)
         for role, best in roles
         for i in range(count)
     }
@@ -31,9 +31,10 @@ def confirm(desk: Desk, ranked: Sequence[Best], rules: Mapping[str, Best]) -> tu
     )
 
 
-def _trial(plan: Plan, best: Best, repetition: int, *, thorough: bool) -> Trial:
+def on_r(plan: Plan, chosen: TrialRecord, repetition: int, *, thorough: bool = False) -> Trial:
+    """What was chosen on S as a trial on a part of R."""
     return replace(
-        best.record.trial,
+        chosen.trial,
         edits=plan.subsets[repetition],
         split="R",
         rung=f"confirm-{repetition + 1}",

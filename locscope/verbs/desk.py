@@ -42,10 +42,15 @@ class Desk:
             progress=progress,
         )
 
-    def trials(self, stage: str, trials: Sequence[Trial]) -> tuple[TrialRecord, ...]:
-        """The records of the trials, in their order; what they cost is noted as a stage."""
+    def trials(
+        self, stage: str, trials: Sequence[Trial], worker: Worker | None = None
+    ) -> tuple[TrialRecord, ...]:
+        """The records of the trials, in their order; what they cost is noted as a stage.
+
+        Another `worker` than the desk's own has another exam.
+        """
         began, resumed = time.perf_counter(), sum(trial.id in self.known for trial in trials)
-        records = run_trials(self.worker, stage, trials)
+        records = run_trials(worker or self.worker, stage, trials)
         seconds = time.perf_counter() - began
         self.costs.append(StageCost(stage, seconds, len(trials), resumed))
         return records

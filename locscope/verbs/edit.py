@@ -19,7 +19,7 @@ from locscope.selection.candidates import FIRST_STEP, rounded
 from locscope.settings import EditSettings
 from locscope.tuning.orders import default_batch
 from locscope.tuning.rates import gradient_l1
-from locscope.tuning.recipes import recipe_named
+from locscope.tuning.recipes import UNTOLD, recipe_named
 from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trial import Bench, run_keeping
 from locscope.verbs.session import load_edits, open_model, open_session
@@ -47,7 +47,9 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} is there already: choose another --output")
     wanted = _from_config(settings, config) if config else _from_settings(settings)
-    recipe = wanted.recipe
+    recipe, find_rate = wanted.recipe, config is None and settings.lr is None
+    if find_rate and recipe.kind in UNTOLD:
+        raise UsageError(f"recipe {recipe.kind} has no rate of its own to start at: give --lr")
     settings = settings.model_copy(
         update={"model": wanted.model, "prompt_format": recipe.prompt_format}
     )
@@ -65,7 +67,7 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
         edit_set=edit_set,
         location=location,
         recipe=recipe,
-        find_rate=config is None and settings.lr is None,
+        find_rate=find_rate,
         output=output,
     )
 

@@ -82,7 +82,8 @@ def names_of(family: str) -> Names:
 def _locft(text: str) -> str:
     """What the exports say of LocFT's reference code, given the text of recommendation.yaml."""
     keys = yaml.safe_load(text)[SECTION]["reference_keys"]
-    return f"../{NAME}: LocFT's reference code, its keys: {keys}."
+    said = "its keys stand at the top" if keys == "above" else f"its keys are {keys}"
+    return f"../{NAME}: LocFT's reference code; {said}."
 
 
 def _why_not(info: ModelInfo, edits: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from locscope.edits import read_edits
 from locscope.errors import LocscopeError, UsageError
+from locscope.progress import Progress
 from locscope.records import Edit, Recommendation, ScanResult, Scorecard, TrialRecord
 from locscope.report.comparison import render_comparison
 from locscope.report.inputs import ReportInputs
@@ -16,7 +17,12 @@ from locscope.verbs.optuna_study import check_study, write_study
 from locscope.verbs.publish import publish
 
 
-def report(folders: Sequence[Path], output: Path | None = None, study: Path | None = None) -> Path:
+def report(
+    folders: Sequence[Path],
+    output: Path | None = None,
+    study: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
     """Writes the report of one run into its folder, or of several into `output`; gives its path.
 
     With `study` the trials of one run are written there too, as an Optuna study (SQLite).
@@ -27,7 +33,7 @@ def report(folders: Sequence[Path], output: Path | None = None, study: Path | No
         check_study(study)
     runs = tuple(load_run(folder) for folder in folders)
     if study is not None:
-        write_study(runs[0].trials, study)
+        write_study(runs[0].trials, study, progress)
     if len(runs) == 1 and output is None:
         publish(folders[0], runs[0], runs[0].run.model, runs[0].run.settings["edits"])
         return folders[0] / "report.html"

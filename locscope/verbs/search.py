@@ -83,7 +83,7 @@ def _run(desk: Desk, folder: RunFolder) -> ReportInputs:
     plan = desk.plan
     scans = scan_s(desk)
     space = space_of(desk, scans)
-    chosen = choose(desk, space)
+    chosen = choose(desk, space, plan.settings.strategy)
     full = at_rung(chosen, FULL)
     ranked = best_per_location(full, space.aim)
     rules = rules_of(desk, space, chosen)

@@ -97,7 +97,7 @@ def test_the_scorecard_puts_scans_that_predict_first_and_says_why():
     assert first["variant"].text == "norm"
     assert first["within part"].text == "0.410 [0.310, 0.510]"
     assert first["within part"].sort == 0.41
-    assert first["why"].text == "predicts here: 0.41 within a part"
+    assert first["verdict"].text == "predicts here: 0.41 within a part"
     assert first["resampled"].text == "yes"
     assert texts(table.rows[1])[4] == "– [0.060, 0.160]"
     assert table.numeric[table.columns.index("added R2")]

@@ -122,6 +122,9 @@ def test_page_and_terminal_say_the_objective():
     line = "objective balanced: harmonic mean of reliability, generalization, locality; "
     assert objective_line(inputs) == f"{line}bounds: perplexity_ratio<=1.01"
     assert objective_line(factory.inputs(recommendation=None)) == ""
+    one = replace(found, score_name="harmonic(1/perplexity_ratio)", bounds=())
+    line_of_one = objective_line(factory.inputs(recommendation=one))
+    assert line_of_one == "objective balanced: 1/perplexity ratio; bounds: none"
     console = Console(file=StringIO(), width=200)
     console.print(terminal_summary(inputs))
     assert line in console.file.getvalue()

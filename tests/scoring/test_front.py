@@ -3,10 +3,10 @@
 from math import hypot
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from locscope.scoring.front import Point, front, knee, layers
+from locscope.scoring.front import SPAN, Point, bends, front, knee
 
 SHARES = st.integers(0, 6).map(lambda n: n / 6) | st.floats(0, 1)
 POINTS = st.lists(st.builds(Point, SHARES, SHARES), max_size=14)
@@ -30,15 +30,17 @@ def test_front_equals_brute_force(points):
 
 
 @given(POINTS)
-def test_layers_peel_all(points):
-    found = layers(points)
-    assert sorted(i for layer in found for i in layer) == list(range(len(points)))
-    left = [i for i, p in enumerate(points) if p.efficacy > 0]
-    for layer in found:
-        if not left:
-            left = [i for i, p in enumerate(points) if p.efficacy <= 0]
-        assert set(layer) == slow_front(points, left)
-        left = [i for i in left if i not in layer]
+@example([Point(0.01, 0.04), Point(0.0, 0.0)])
+def test_bends_put_the_knee_first_and_the_beaten_below(points):
+    worth = bends(points)
+    for i, point in enumerate(points):
+        for j, other in enumerate(points):
+            if beats(point, other):
+                assert worth[i] >= worth[j]
+    if points:
+        assert worth[knee(points)] == max(worth[i] for i in front(points))
+        if any(point.efficacy > 0 for point in points):
+            assert worth[knee(points)] == max(worth)
 
 
 def slow_distances(points: list[Point]) -> list[float]:
@@ -55,6 +57,7 @@ def slow_distances(points: list[Point]) -> list[float]:
 @given(st.integers(2, 8), st.randoms())
 def test_knee_is_farthest_above_the_chord(count, random):
     xs, ys = (sorted(random.sample(range(1, 1000), count)) for _ in range(2))
+    assume(min(xs[-1] - xs[0], ys[-1] - ys[0]) >= 1000 * SPAN)
     points = [Point(y / 1000, x / 1000) for x, y in zip(xs, ys, strict=True)]
     assert front(points) == tuple(range(count))
     distances = slow_distances(points)
@@ -71,6 +74,9 @@ def test_knee_is_farthest_above_the_chord(count, random):
         # Below the chord: an end, by what it gives.
         ([Point(0.1, 0.0), Point(0.2, 0.4), Point(0.9, 0.5)], 2),
         ([Point(0.1, 0.0), Point(0.8, 0.1), Point(0.9, 0.9)], 1),
+        # A thousandth of collapse is no reason to give up efficacy, nor the other way round.
+        ([Point(0.06, 0.0005), Point(0.87, 0.003), Point(0.97, 0.005), Point(0.98, 0.006)], 2),
+        ([Point(0.95, 0.0), Point(0.955, 0.2), Point(0.96, 0.4)], 0),
     ],
 )
 def test_knees_by_eye(points, index):

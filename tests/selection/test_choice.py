@@ -107,19 +107,29 @@ def test_capability_first_goes_by_retention_where_there_are_abilities() -> None:
     assert places(ranked([lost, kept], CAPABLE)) == ["L0.mlp", "L1.mlp"]
 
 
-def test_the_knee_leads_then_front_by_front() -> None:
+def test_the_knee_leads_then_by_height_above_the_chord() -> None:
     def made(location, share, ratio, **more):
         return tuned(location, PARETO, **shares(share, share, share, ratio), **more)
 
     knee = made("L0.mlp", 0.9, 1.01)
-    ends = [made("L1.mlp", 0.95, 1.5), made("L2.mlp", 0.2, 1.0)]
     beaten = [made("L3.mlp", 0.85, 1.02), made("L4.mlp", 0.8, 1.05)]
+    ends = [made("L1.mlp", 0.95, 1.5), made("L2.mlp", 0.2, 1.0)]
     nothing = made("L5.mlp", 0.0, 1.0)
     blank = record("L6.mlp", 1.0, nan)
-    ordered = [knee, *ends, *beaten, nothing, blank]
+    ordered = [knee, *beaten, *ends, nothing, blank]
     assert places(ranked(ordered[::-1], PARETO)) == places(ordered)
     assert places(front(ordered, PARETO)) == ["L2.mlp", "L0.mlp", "L1.mlp"]
     assert best_per_location(ordered[::-1], PARETO)[0].location == "L0.mlp"
+
+
+def test_a_location_off_the_knee_is_at_the_rate_that_comes_nearest() -> None:
+    def made(location, lr, share, ratio):
+        return tuned(location, PARETO, lr=lr, **shares(share, share, share, ratio))
+
+    knee = made("L0.mlp", 1.0, 0.97, 1.005)
+    timid, good = made("L1.mlp", 0.3, 0.06, 1.0005), made("L1.mlp", 3.0, 0.96, 1.013)
+    first, second = best_per_location([timid, good, knee], PARETO)
+    assert (first.record, second.record) == (knee, good)
 
 
 def test_the_front_is_of_those_within_the_bounds() -> None:

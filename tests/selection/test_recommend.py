@@ -184,6 +184,7 @@ def test_what_holds_more_than_edits_is_paired_by_repetition(aim: Objective) -> N
     assert (margin.low, margin.high) == pytest.approx((np.mean(gaps) - half, np.mean(gaps) + half))
     assert margin.protocol.startswith("paired by repetition, Student's t, widened for the 40%")
     assert found.best.score == pytest.approx(np.mean([r.score for r in one]))
+    assert found.best.low < found.best.score < found.best.high <= 1
 
 
 def test_a_tie_in_what_is_kept_is_broken_by_generalization_before_size() -> None:

@@ -22,6 +22,7 @@ from locscope.selection.audit import (
     outcome_of,
     ranking_of,
 )
+from locscope.selection.fields import strata_of
 from locscope.selection.scorecard import scorecard
 from locscope.selection.verdicts import Evidence, judge
 
@@ -193,7 +194,7 @@ def test_correlation_and_added_share_equal_plain_least_squares_on_ranks() -> Non
 
 
 def rho(x: np.ndarray, y: np.ndarray) -> float:
-    return float(stats.spearmanr(x, y)[0])
+    return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
 
 
 def _cell(one) -> tuple[int, str]:
@@ -335,6 +336,14 @@ def test_a_verdict_is_one_sentence(changes: dict, verdict: str, words: str) -> N
     assert said.verdict == verdict
     assert said.sentence.startswith(f"{verdict}: ")
     assert words in said.sentence
+
+
+def test_ranges_are_compared_with_ranges_of_about_their_length() -> None:
+    places = ["L0.mlp", "L0-1.mlp", "L2-4.mlp", "L0-4.mlp", "L2-7.mlp", "L0.attn"]
+    places += ["L0-1.mlp+L3.attn", "L3.attn+L0-1.mlp"]
+    assert strata_of(places) == [
+        "mlp x1", "mlp x2", "mlp x2", "mlp x5", "mlp x5", "attn x1", "attn+mlp x3", "attn+mlp x3"
+    ]  # fmt: skip
 
 
 def test_verdicts_are_four() -> None:

@@ -48,6 +48,7 @@ def settings(tiny_dir: Path, edits_file: Path) -> SearchSettings:
         edits=str(edits_file),
         parts=("mlp.down", "attn"),
         finalists=2,
+        audit=3,
         repetitions=2,
         share=0.5,
         epochs=12,

@@ -22,7 +22,7 @@ def test_a_run_has_exports_of_what_it_recommends(found: Found) -> None:
     readme = (home / "README.txt").read_text()
     best = found.inputs.recommendation.best
     assert readme.startswith(f"{best.location} for other tools.")
-    assert "LocFT's reference code, its keys: above." in readme
+    assert "LocFT's reference code; its keys " in readme
     for entry in EXPORTS.values():
         assert entry.title in readme
     config = peft.PeftConfig.from_pretrained(home / "peft")

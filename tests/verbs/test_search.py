@@ -10,6 +10,7 @@ import torch
 
 from locscope.errors import UsageError
 from locscope.execute import local
+from locscope.locations import Location
 from locscope.progress import Silent
 from locscope.records import Scorecard, TrialRecord, loads
 from locscope.runs.folder import open_run, read_info
@@ -38,18 +39,26 @@ def test_writes_the_whole_run_folder(found: Found) -> None:
     assert loads(Scorecard, (found.folder / "scorecard.json").read_bytes()).verdicts
 
 
-def test_every_candidate_is_swept_once_at_equal_first_step(found: Found) -> None:
-    swept = [r for r in trials_in(found.folder).values() if r.trial.rung == "sweep"]
-    assert (
-        sorted(r.trial.location for r in swept)
-        == sorted(f"L{layer}.{part}" for layer in range(3) for part in ("mlp.down", "attn"))
-        or len(swept) == 7
-    )  # the depth rule's place is graded too where it is no candidate
-    l1 = {
-        f"L{s.layer}.{s.part}": s.score for s in found.inputs.scans[0].scores if s.variant == "l1"
-    }
-    steps = [r.trial.recipe.lr * l1[r.trial.location] for r in swept]
-    assert steps == pytest.approx([steps[0]] * len(steps), rel=1e-2)
+def test_every_candidate_gets_a_look_at_equal_first_steps(found: Found) -> None:
+    looks = [r for r in trials_in(found.folder).values() if r.trial.rung == "look"]
+    # Quarters of three layers begin at 0, 1, 2 and 2; of their pairs only 0-1 is another range.
+    ranges = ("L0.", "L1.", "L2.", "L0-1.")
+    places = [f"{span}{part}" for span in ranges for part in ("mlp.down", "attn")]
+    assert {r.trial.location for r in looks} == set(places)
+    l1 = {(s.layer, s.part): s.score for s in found.inputs.scans[0].scores if s.variant == "l1"}
+    for record in looks:
+        site = Location.parse(record.trial.location).sites[0]
+        norm = sum(l1[n, site.part] for n in range(site.first, site.last + 1))
+        step = record.trial.recipe.lr * norm / 0.3
+        assert min(abs(step - wanted) / wanted for wanted in (1 / 3, 1.0, 3.0)) < 1e-2
+
+
+def test_rungs_are_nested_and_looks_only_glance(found: Found) -> None:
+    rungs = {r.trial.rung: r.trial for r in trials_in(found.folder).values()}
+    look, second, full = (set(rungs[name].edits) for name in ("look", "second look", "full"))
+    assert look <= second <= full
+    assert rungs["look"].glance
+    assert not rungs["full"].glance
 
 
 def test_nothing_is_chosen_on_what_is_reported(found: Found) -> None:
@@ -63,7 +72,7 @@ def test_nothing_is_chosen_on_what_is_reported(found: Found) -> None:
 
 def test_recommended_is_the_best_on_s_at_its_best_rate(found: Found) -> None:
     best = found.inputs.recommendation.best
-    on_s = [r for r in trials_in(found.folder).values() if r.trial.split == "S"]
+    on_s = [r for r in trials_in(found.folder).values() if r.trial.rung == "full"]
     mine = [r for r in on_s if r.trial.location == best.location]
     assert len({r.trial.recipe.lr for r in mine}) >= 3
     kept = [r for r in mine if not r.violated] or mine

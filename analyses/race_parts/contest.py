@@ -1,0 +1,94 @@
+"""One seed of one model: what each strategy chose, what that took, and what it is worth on R."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+from locscope.progress import Progress
+from locscope.records import ScanResult, TrialRecord
+from locscope.runs.folder import open_run
+from locscope.selection.choice import ranked
+from locscope.selection.space import FULL, Budget, Space, at_rung, spent
+from locscope.settings import SearchSettings
+from locscope.verbs.choosing import choose, scan_s, space_of
+from locscope.verbs.confirming import on_r
+from locscope.verbs.desk import Desk
+from locscope.verbs.plan import plan_search
+
+REVERSED = "race, scans reversed"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A strategy's choice on S with its cost, and its scores on parts of R; `broken` counts those
+    beyond the bounds."""
+
+    model: str
+    seed: int
+    strategy: str
+    location: str
+    lr: float
+    score_s: float
+    met_s: bool
+    trials: int
+    flops: float
+    seconds: float
+    scores_r: tuple[float, ...]
+    broken: int
+
+    @property
+    def score_r(self) -> float:
+        """The mean over the parts of R."""
+        return fmean(self.scores_r)
+
+
+def contest(
+    settings: SearchSettings, name: str, folder: Path, against: Sequence[str], progress: Progress
+) -> tuple[Entry, ...]:
+    """The race and the strategies it is compared with, on the same split and the same trials."""
+    plan = plan_search(settings, folder)
+    with open_run(plan.folder, plan.frozen) as opened:
+        desk = Desk(plan, opened, progress)
+        space = space_of(desk, scan_s(desk))
+        race = choose(desk, space, "race")
+        chosen = {"race": race}
+        chosen |= {other: _choice(desk, space, other, race) for other in against}
+        return tuple(_entry(desk, name, other, records) for other, records in chosen.items())
+
+
+def _choice(
+    desk: Desk, space: Space, name: str, race: Sequence[TrialRecord]
+) -> tuple[TrialRecord, ...]:
+    if name == "reversed":
+        mirrored = tuple(_mirrored(scan) for scan in space.scans)
+        return choose(desk, replace(space, scans=mirrored), "race")
+    if name == "random":
+        allowed = Budget(spent(race), "operations")
+        return choose(desk, replace(space, budget=allowed), name)
+    return choose(desk, space, name)
+
+
+def _mirrored(scan: ScanResult) -> ScanResult:
+    return replace(scan, descriptor=replace(scan.descriptor, sign=-scan.descriptor.sign))
+
+
+def _entry(desk: Desk, model: str, name: str, records: Sequence[TrialRecord]) -> Entry:
+    plan = desk.plan
+    best = ranked(at_rung(records, FULL), plan.aim)[0]
+    trials = [on_r(plan, best, i) for i in range(len(plan.subsets))]
+    found = desk.trials("on R", trials)
+    return Entry(
+        model=model,
+        seed=plan.settings.seed,
+        strategy=REVERSED if name == "reversed" else name,
+        location=best.trial.location,
+        lr=best.trial.recipe.lr,
+        score_s=best.score,
+        met_s=not best.violated,
+        trials=len(records),
+        flops=spent(records),
+        seconds=sum(record.seconds for record in records),
+        scores_r=tuple(record.score for record in found),
+        broken=sum(bool(record.violated) for record in found),
+    )

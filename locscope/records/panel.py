@@ -1,0 +1,50 @@
+"""What is shown of a recommendation besides R: other protocols, and other numbers of edits."""
+
+from dataclasses import dataclass
+
+from locscope.records.codec import Number
+from locscope.records.trials import Measure, Recipe
+
+COUNTED = "all"
+"""The split of trials on S and R together, of which the number of edits is the point."""
+
+
+@dataclass(frozen=True)
+class ProtocolRow:
+    """What was measured under one protocol. `kind` is protocol, form or multihop.
+
+    `measures` hold what could be asked of reliability, generalization and locality, the latter
+    against the untouched model under the same protocol. `reason` says why there are none.
+    """
+
+    name: str
+    title: str
+    kind: str
+    measures: tuple[Measure, ...] = ()
+    reason: str = ""
+    searched: bool = False
+
+    def value(self, measure: str) -> float:
+        """The value of a measure; NaN where it was not measured."""
+        return next((one.value for one in self.measures if one.name == measure), float("nan"))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A contender of the recommendation under every protocol, tuned once on `edits` edits of R.
+
+    `trial` is the id of the trial on R that tuned the very same weights; `score` is that trial's.
+    """
+
+    role: str
+    location: str
+    recipe: Recipe
+    trial: str
+    edits: int
+    score: Number
+    rows: tuple[ProtocolRow, ...]
+
+    @property
+    def searched(self) -> ProtocolRow | None:
+        """The protocol of the search itself."""
+        return next((row for row in self.rows if row.searched), None)

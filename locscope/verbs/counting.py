@@ -1,0 +1,135 @@
+"""The edit-count curve: does the place that was chosen hold with fewer edits, and with more?
+
+S and R together, for how many edits are tuned is the point, not which: these numbers are compared
+with each other, never with those on R.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+
+from locscope.edits import read_edits
+from locscope.edits.checks import drop_edited_neighbours, resolve_conflicts
+from locscope.edits.splits import drawn_order, groups
+from locscope.edits.texts import key
+from locscope.engine.exam import observe, prepare
+from locscope.engine.trunk import Trunk
+from locscope.execute.local import Worker
+from locscope.records import Edit, Trial
+from locscope.records.codec import fingerprint
+from locscope.records.panel import COUNTED
+from locscope.selection.recommend import Confirmed
+from locscope.verbs.desk import Desk
+from locscope.verbs.plan import Plan
+
+ROLES = ("recommended", "runner-up", "depth-rule")
+MOST = 3000
+"""Edits that a curve goes up to: as many as the paper tunes at once."""
+STAGE = "edit counts"
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Counts of edits, rising, and the edits; of their ids in drawn `order` each takes the first.
+
+    `own_exam` tells that the search's exam does not serve: it lacks some of the edits, or judges
+    them by neighbours that are tuned here.
+    """
+
+    edits: tuple[Edit, ...]
+    order: tuple[str, ...]
+    counts: tuple[int, ...]
+    own_exam: bool
+
+    def first(self, count: int) -> tuple[str, ...]:
+        """Ids of the first so many edits, in the order of the edits."""
+        wanted = set(self.order[:count])
+        return tuple(edit.id for edit in self.edits if edit.id in wanted)
+
+
+def count_curve(desk: Desk, confirmed: Sequence[Confirmed]) -> None:
+    """Tunes recommended, runner-up and the depth rule's place on more and more edits.
+
+    The records are ordinary trials of split `all`; those that are there are not run again.
+    """
+    found = ladder(desk.plan)
+    best = {one.role: one.best.record.trial for one in confirmed if one.role in ROLES}
+    trials = tuple(
+        dict.fromkeys(
+            _trial(desk.plan, found, trial, n) for n in found.counts for trial in best.values()
+        )
+    )
+    known = all(trial.id in desk.known for trial in trials)
+    worker = None if known or not found.own_exam else _worker(desk, found)
+    desk.trials(STAGE, trials, worker)
+
+
+def ladder(plan: Plan) -> Ladder:
+    """The edits of the search in a drawn order of groups, and a quarter, half and all of them.
+
+    Where the search was limited to some edits of its file the others follow, up to `MOST`.
+    """
+    mine, others = plan.edit_set.edits, _others(plan)
+    # Lent prompts are tuned here, and what a neighbour should say is then no longer known.
+    edits = drop_edited_neighbours((*mine, *others)).edits
+    first = drawn_order(range(len(mine)), plan.parts.groups, plan.settings.seed)
+    return Ladder(
+        edits=edits,
+        order=(*(mine[i].id for i in first), *(edit.id for edit in others)),
+        counts=counts(len(mine), len(edits)),
+        own_exam=edits != mine,
+    )
+
+
+def counts(searched: int, most: int) -> tuple[int, ...]:
+    """A quarter, half and all of the edits searched; beyond them all there are, and a step between
+    where that is far away."""
+    wanted = [searched // 4, searched // 2, searched]
+    if most > 3 * searched:
+        wanted.append(round(sqrt(searched * most)))
+    return tuple(sorted({count for count in (*wanted, most) if count}))
+
+
+def _others(plan: Plan) -> tuple[Edit, ...]:
+    """Edits of the file that the search left out by its limit, in a drawn order of groups.
+
+    Conflicts among them are dropped where nothing else is wished, and what contradicts or repeats
+    an edit of the search gives way to it.
+    """
+    settings, mine = plan.settings, plan.edit_set.edits
+    if settings.limit is None or len(mine) >= MOST:
+        return ()
+    there, prompts = {edit.id for edit in mine}, {key(edit.prompt) for edit in mine}
+    file = read_edits(settings.edits, seed=settings.seed).edits
+    rest = [e for e in file if e.id not in there and key(e.prompt) not in prompts]
+    if not rest:
+        return ()
+    rest = list(resolve_conflicts(rest, settings.conflicts or "drop").edits)
+    order = drawn_order(range(len(rest)), groups(rest), settings.seed)
+    return tuple(rest[i] for i in order[: MOST - len(mine)])
+
+
+def _trial(plan: Plan, found: Ladder, trial: Trial, count: int) -> Trial:
+    """The trial at its own recipe on the first so many edits."""
+    edit_set = fingerprint(found.edits) if found.own_exam else plan.edit_set.fingerprint
+    return replace(
+        trial,
+        edits=found.first(count),
+        split=COUNTED,
+        rung=f"count-{count}",
+        edit_set=edit_set,
+    )
+
+
+def _worker(desk: Desk, found: Ladder) -> Worker:
+    """A worker with an exam about the ladder's edits, on the material of the search."""
+    session, worker = desk.plan.session, desk.worker
+    exam, trunk = session.exam, session.trunk
+    trunk.enter(0)  # Its stream is not needed meanwhile, and two would not fit the budget.
+    exam = prepare(
+        exam.speaker, found.edits, session.material, exam.prompt_format, trunk.budget
+    )
+    trunk = Trunk(desk.plan.loaded.model, exam.sheet, trunk.budget, trunk.tokens_at_once)
+    before = observe(exam, trunk, found.first(len(found.edits)), thorough=False)
+    bench = replace(worker.bench, exam=exam, trunk=trunk)
+    return replace(worker, bench=bench, before=before)

@@ -1,0 +1,59 @@
+"""What a search holds in memory, counted from shapes and from the texts of its exam."""
+
+from dataclasses import dataclass
+
+from locscope.engine.memory import Holds
+from locscope.engine.reading import POSITIONS
+from locscope.locations import Location
+from locscope.selection.space import Space
+from locscope.tuning.orders import default_batch
+from locscope.tuning.trial import Bench
+
+FLOAT32 = 4
+MASTER, OPTIMISER, GRADIENT = FLOAT32, 2 * FLOAT32, FLOAT32
+LOGITS = 3
+"""Copies of the logits at once: as they are, as log-probabilities, and their gradient."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What takes memory, and how much (bytes)."""
+
+    name: str
+    bytes: int
+
+
+def memory_of(bench: Bench, space: Space) -> tuple[Share, ...]:
+    """The parts that a search's memory is made of; tuning's are those of the largest place."""
+    info, sheet = bench.loaded.info, bench.exam.sheet
+    itemsize = bench.loaded.model.dtype.itemsize
+    width = info.width * itemsize
+    neutral = sum(len(states) for states in bench.exam.untouched.states)
+    most = max(one.parameters for one in space.candidates)
+    return (
+        Share("weights", info.parameters * itemsize),
+        Share("trunk", sheet.ids.numel() * width),
+        Share("untouched answers to neutral texts", neutral * width),
+        Share("float32 masters", 2 * most * MASTER),
+        Share("optimiser and gradients", most * (OPTIMISER + GRADIENT + 2 * itemsize)),
+        Share("activations of a batch", _activations(bench, space)),
+        Share("logits", LOGITS * FLOAT32 * info.vocabulary * _positions(bench)),
+    )
+
+
+def _activations(bench: Bench, space: Space) -> int:
+    """The graph of a batch of the longest texts from the lowest place on."""
+    info, sheet, model = bench.loaded.info, bench.exam.sheet, bench.loaded.model
+    rows = [row for one in bench.exam.edits for row in one.training]
+    longest = max(int(sheet.lengths[row]) for row in rows)
+    count = min(default_batch(space.edits), max(1, bench.trunk.tokens_at_once // longest))
+    lowest = min(Location.parse(one.location).lowest for one in space.candidates)
+    states = Holds(states=1, patterns=1, backward=True).tokens(model, longest, count) * 8
+    return states * (info.layers - lowest) * info.width * model.dtype.itemsize
+
+
+def _positions(bench: Bench) -> int:
+    """Positions whose logits are held at once when answers are read."""
+    sheet = bench.exam.sheet
+    scored = int((sheet.lengths - sheet.answers + 1).sum())
+    return min(POSITIONS, scored, bench.trunk.tokens_at_once)
