@@ -87,6 +87,9 @@ def search(
     batch_size: options.BatchSize = None,
     epochs: options.Epochs = None,
     prefixes: options.Prefixes = None,
+    thorough: Annotated[
+        bool | None, typer.Option(help="try other protocols and numbers of edits too (yes)")
+    ] = None,
     prompt_format: options.PromptFormat = None,
     conflicts: options.Conflicts = None,
     neutral: options.Neutral = None,
@@ -110,9 +113,9 @@ def search(
         scans=options.split(scans), parts=options.split(parts), quarters=quarters,
         consecutive=consecutive, locations=options.split(locations), finalists=finalists,
         audit=audit, repetitions=repetitions, share=share, batch_size=batch_size, epochs=epochs,
-        prefixes=prefixes, prompt_format=prompt_format, conflicts=conflicts, neutral=neutral,
-        abilities=abilities, device=device, dtype=dtype, device_memory=device_memory,
-        host_memory=host_memory, trust_remote_code=trust_remote_code,
+        prefixes=prefixes, thorough=thorough, prompt_format=prompt_format, conflicts=conflicts,
+        neutral=neutral, abilities=abilities, device=device, dtype=dtype,
+        device_memory=device_memory, host_memory=host_memory, trust_remote_code=trust_remote_code,
     )  # fmt: skip
     with guarded():
         from locscope.cli import actions

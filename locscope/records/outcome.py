@@ -101,14 +101,14 @@ VERDICTS = (PREDICTS, AS_DEPTH, CANNOT_TELL, DOES_NOT)
 class ScanVerdict:
     """How well one variant of a scan predicted what tuning showed on the audit's trials.
 
-    `verdict` is one of `VERDICTS`, `sentence` says why. `count` is how many places were compared,
-    in strata: places of one part with about as many layers, three or more of them. `within` is
-    Spearman's correlation within strata; `added` the share of the order within strata that the
-    scan explains beyond four powers of depth, with the sign of its slope. `p_within` and `p_added`
-    are one-sided, from shuffles of whole layers, after Holm's correction for all rows tested.
+    `verdict` is one of `VERDICTS`, `sentence` says why. `count` is how many single layers were
+    compared within their part, which has three or more of them. `within` is Spearman's correlation
+    there; `added` the share of the order within parts that the scan explains beyond four powers of
+    depth, with the sign of its slope. `p_within` and `p_added` (the larger of the two) are
+    one-sided, from shuffles of whole layers, after Holm's correction for all rows tested.
     `regret_k` is what the best of its first k of all places lacks to the best of all, in score.
     `overall` is Spearman's correlation over all places with the parts mixed, `score_only` that
-    within strata where broken bounds do not count, `full` that over the `full_count` places that
+    within parts where broken bounds do not count, `full` that over the `full_count` places that
     were tuned in full. Intervals are of 95 %, over groups of edits; `resampled` tells whether the
     scan was made again with the outcome, or is no mean over requests and was held fixed.
     """
@@ -149,7 +149,7 @@ class Scorecard:
     """Every scan beside the depth rule, the depth of the layer and random orders.
 
     `outcome` says what was to be predicted, of `places` on `edits` in `groups`; `violated` of the
-    places broke a bound. `steady` is the correlation within strata of the outcome with itself on
+    places broke a bound. `steady` is the correlation within parts of the outcome with itself on
     other edits of the kind; `looks_full` is Spearman's correlation of first looks with full trials
     of the same places. `notes` are for people.
     """

@@ -15,6 +15,7 @@ from locscope.records import (
     Scorecard,
     TrialRecord,
 )
+from locscope.records.panel import Panel
 
 CHOOSING_SPLIT, REPORT_SPLIT = "S", "R"
 """The splits that trials serve for choosing and for reporting on; others are for curves."""
@@ -25,7 +26,8 @@ Cell = tuple[int, str]
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """The records of one run. `edits` (for prompts in tables) and `date` may be left out."""
+    """The records of one run. `edits` (for prompts in tables), `date` and `panels` (of other
+    protocols) may be left out."""
 
     run: RunInfo
     recommendation: Recommendation | None
@@ -35,6 +37,7 @@ class ReportInputs:
     command: str
     edits: tuple[Edit, ...] = ()
     date: str = ""
+    panels: tuple[Panel, ...] = ()
 
     @property
     def only_scans(self) -> bool:

@@ -1,8 +1,7 @@
 """Rank statistics within strata, for many resamples at once; numbers only.
 
 Rows are resamples, columns are places. Places are compared with places of their own stratum alone
-(the same part, about as many layers): ranks are taken there and centred, so that no part's level or
-scale counts.
+(the same part): ranks are taken there and centred, so that no part's level or scale counts.
 """
 
 from collections.abc import Sequence

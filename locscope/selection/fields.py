@@ -1,6 +1,5 @@
 """Which places a scan is judged on, and how tuning ordered them within their part."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import nan
 
@@ -44,11 +43,12 @@ class Field:
 def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int) -> Field | None:
     """The places seen whose stratum has an order; None where these are too few.
 
-    Shuffles move the places with the same lowest layer together.
+    A stratum are the single layers of a part. Ranges of layers hold layers that are there by
+    themselves, so they are no evidence of their own. Shuffles move whole layers.
     """
-    labels = strata_of(judged.locations)
+    labels = [stratum_of(name) for name in judged.locations]
     sizes = {name: sum(seen[i] for i, x in enumerate(labels) if x == name) for name in labels}
-    kept = [i for i, name in enumerate(labels) if seen[i] and sizes[name] >= STRATUM]
+    kept = [i for i, name in enumerate(labels) if name and seen[i] and sizes[name] >= STRATUM]
     if len(kept) < FEWEST:
         return None
     columns, names = np.array(kept), [judged.locations[i] for i in kept]
@@ -74,34 +74,11 @@ def ordered(values: Values, within: Design) -> Values:
 
 def depth_of(location: str) -> float:
     """The mean layer of a location."""
-    return float(np.mean([n for site in _sites(location) for n in site]))
+    sites = Location.parse(location).sites
+    return float(np.mean([n for site in sites for n in range(site.first, site.last + 1)]))
 
 
-def strata_of(locations: Sequence[str]) -> list[str]:
-    """Names of what places are compared within: the same parts, about equally many layers.
-
-    Quarters of a model's layers cannot all be equal, so ranges that differ by half or less go
-    together; single layers stay apart.
-    """
-    parts = ["+".join(sorted(site.part for site in Location.parse(x).sites)) for x in locations]
-    widths = [sum(map(len, _sites(location))) for location in locations]
-    alike = {
-        part: _alike({w for w, x in zip(widths, parts, strict=True) if x == part})
-        for part in dict.fromkeys(parts)
-    }
-    return [f"{part} x{alike[part][w]}" for part, w in zip(parts, widths, strict=True)]
-
-
-def _alike(widths: Iterable[int]) -> dict[int, int]:
-    """The smallest width of the run of widths that each belongs to."""
-    found: dict[int, int] = {}
-    before = 0
-    for width in sorted(widths):
-        joins = before > 1 and width <= 1.5 * before
-        found[width] = found[before] if joins else width
-        before = width
-    return found
-
-
-def _sites(location: str) -> list[range]:
-    return [range(site.first, site.last + 1) for site in Location.parse(location).sites]
+def stratum_of(location: str) -> str:
+    """The parts of a place, which it is compared within; empty where it spans several layers."""
+    place = Location.parse(location)
+    return "+".join(sorted(x.part for x in place.sites)) if place.lowest == place.highest else ""

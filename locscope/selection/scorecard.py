@@ -1,9 +1,9 @@
 """How far the scans can be trusted: did they predict what tuning then showed?
 
-Places are compared with places of the same part and about as many layers. Two things make doubt: which
-edits were asked (a bootstrap over their groups, scan and outcome made again in every draw) and
-which places there are (shuffles of whole layers, as the parts of a layer are no independent
-evidence). A scan predicts here only if it passes both, after Holm's correction for all scans.
+Single layers are compared within their part. Two things make doubt: which edits were asked (a
+bootstrap over their groups, scan and outcome made again in every draw) and which places there are
+(shuffles of whole layers, as the parts of a layer are no independent evidence). A scan predicts
+here only if it passes both, after Holm's correction for all scans.
 """
 
 from collections.abc import Iterator, Sequence

@@ -52,4 +52,6 @@ def _beside(best: Contender, second: Contender | None, margin: Margin) -> str:
     value = f"{margin.value:+.3f}{'' if isnan(margin.low) else bounds}"
     larger = second is not None and second.parameter_count > best.parameter_count
     rule = f", and smaller ({best.parameter_count:,} weights)" if tie and larger else ""
-    return f"{how} {margin.location} ({value}){rule}"
+    misses = second.violated if second is not None and not best.violated else ()
+    beyond = f", which misses a bound ({'; '.join(misses)})" if misses else ""
+    return f"{how} {margin.location} ({value}){beyond}{rule}"

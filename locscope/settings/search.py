@@ -47,6 +47,9 @@ class SearchSettings(SharedSettings, ScanChoices):
     batch_size: int | None = Field(None, ge=1, description="edits a batch; N/4 within 8..100")
     epochs: int = Field(25, ge=1, description="passes over the edits at most")
     prefixes: int = Field(0, ge=0, description="random-prefix copies of every edit")
+    thorough: bool = Field(
+        True, description="measure the recommendation under other protocols and edit counts too"
+    )
 
     @property
     def grid(self) -> Grid:

@@ -32,7 +32,15 @@ def _measures() -> Rows:
 
 
 def _strategies() -> Rows:
-    return [("sweep", "every candidate at its starting rate, then finalists over rates")]
+    from locscope.selection.strategies import STRATEGIES
+
+    return [(entry.name, entry.note) for entry in STRATEGIES.values()]
+
+
+def _objectives() -> Rows:
+    from locscope.scoring.objectives import OBJECTIVES
+
+    return [(entry.name, entry.title) for entry in OBJECTIVES.values()]
 
 
 def _recipes() -> Rows:
@@ -47,6 +55,7 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "scans": _scans,
     "measures": _measures,
     "strategies": _strategies,
+    "objectives": _objectives,
     "recipes": _recipes,
 }
 

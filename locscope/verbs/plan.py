@@ -20,6 +20,8 @@ from locscope.settings import SearchSettings
 from locscope.verbs.provenance import frozen_settings
 from locscope.verbs.session import Session, halved, load_edits, open_model, open_session
 
+ADDITIONS = frozenset({"thorough"})
+"""Settings that only add to a run, so that its folder can go on with another choice."""
 MOST_OF_R = 0.8
 """A repetition tunes and measures no more of R than this, so that repetitions differ."""
 
@@ -108,7 +110,7 @@ def plan_search(
         settings, loaded, halves.edit_set, progress or Silent(), prefixes=settings.prefixes
     )
     refuse_unmeasurable(settings.aim, _measurable(session))
-    frozen = frozen_settings(settings, loaded, halves.edit_set, session.material)
+    frozen = frozen_settings(settings, loaded, halves.edit_set, session.material, ADDITIONS)
     return Plan(
         settings=settings,
         session=session,

@@ -7,6 +7,7 @@ from locscope.edits import read_edits
 from locscope.errors import LocscopeError, UsageError
 from locscope.progress import Progress
 from locscope.records import Edit, Recommendation, ScanResult, Scorecard, TrialRecord
+from locscope.records.panel import Panel
 from locscope.report.comparison import render_comparison
 from locscope.report.inputs import ReportInputs
 from locscope.report.page import render_report
@@ -60,6 +61,7 @@ def load_run(folder: Path) -> ReportInputs:
         command=info.command,
         edits=_edits(info.settings.get("edits", "")),
         date=info.started[:10],
+        panels=tuple(iterate(folder, "panel", Panel)),
     )
 
 

@@ -15,12 +15,14 @@ from locscope.report.inputs import ReportInputs
 from locscope.runs.folder import RunFolder, open_run, write_info
 from locscope.runs.store import write_record
 from locscope.selection.choice import Best, best_per_location, on_edge
-from locscope.selection.recommend import recommend
+from locscope.selection.recommend import recommend, settled
 from locscope.selection.space import FULL, Space, at_rung
 from locscope.verbs.auditing import audit
 from locscope.verbs.choosing import choose, rules_of, scan_s, space_of
 from locscope.verbs.confirming import confirm, context
+from locscope.verbs.counting import count_curve
 from locscope.verbs.desk import Desk, Listener
+from locscope.verbs.paneling import panels
 from locscope.verbs.plan import Plan
 from locscope.verbs.provenance import earlier_costs, run_info
 from locscope.verbs.publish import publish
@@ -87,8 +89,12 @@ def _run(desk: Desk, folder: RunFolder) -> ReportInputs:
     full = at_rung(chosen, FULL)
     ranked = best_per_location(full, space.aim)
     rules = rules_of(desk, space, chosen)
-    found = recommend(context(plan), confirm(desk, ranked, rules), full)
+    confirmed = settled(context(plan), confirm(desk, ranked, rules))
+    found = recommend(context(plan), confirmed, full)
     write_record(folder, "recommendation", "final", found)
+    shown = panels(desk, confirmed) if plan.settings.thorough else ()
+    if plan.settings.thorough:
+        count_curve(desk, confirmed)
     card = audit(desk, space, chosen, scans)
     if card is not None:
         write_record(folder, "scorecard", "final", card)
@@ -101,6 +107,7 @@ def _run(desk: Desk, folder: RunFolder) -> ReportInputs:
         scorecard=card,
         command="",
         edits=plan.edit_set.edits,
+        panels=shown,
     )
 
 

@@ -126,6 +126,12 @@ def test_what_missed_the_bounds_on_s_by_more_does_not_win_a_tie() -> None:
     assert [found.best.location for found in swapped] == ["L2.mlp", "L1.mlp", "L0.mlp"]
 
 
+def test_a_runner_up_beyond_the_bounds_is_said_to_be() -> None:
+    found = recommend(context(), pair(made("L1.mlp", HALF), made("L2.mlp", OTHER_HALF, 1.2)))
+    assert "which misses a bound (perplexity_ratio 1.2 is above 1.05)" in found.sentence
+    assert found.met
+
+
 def test_broken_bounds_and_nothing_learned_are_missed() -> None:
     collapsed = made("L1.mlp", ALL, ratio=2.0)
     found = recommend(context(), [confirmed("recommended", collapsed)])

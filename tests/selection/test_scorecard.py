@@ -22,7 +22,7 @@ from locscope.selection.audit import (
     outcome_of,
     ranking_of,
 )
-from locscope.selection.fields import strata_of
+from locscope.selection.fields import stratum_of
 from locscope.selection.scorecard import scorecard
 from locscope.selection.verdicts import Evidence, judge
 
@@ -338,12 +338,18 @@ def test_a_verdict_is_one_sentence(changes: dict, verdict: str, words: str) -> N
     assert words in said.sentence
 
 
-def test_ranges_are_compared_with_ranges_of_about_their_length() -> None:
-    places = ["L0.mlp", "L0-1.mlp", "L2-4.mlp", "L0-4.mlp", "L2-7.mlp", "L0.attn"]
-    places += ["L0-1.mlp+L3.attn", "L3.attn+L0-1.mlp"]
-    assert strata_of(places) == [
-        "mlp x1", "mlp x2", "mlp x2", "mlp x5", "mlp x5", "attn x1", "attn+mlp x3", "attn+mlp x3"
-    ]  # fmt: skip
+def test_ranges_count_in_regret_but_are_no_evidence_of_their_own() -> None:
+    rng = np.random.default_rng(8)
+    truth = audits.shared(rng)
+    audit = audits.world(rng, truth)
+    ranges = tuple(audits.look(f"L{i}-{i + 1}.mlp", [0.95] * audits.EDITS) for i in range(9))
+    found = audits.noisy(rng, truth, "some")
+    bare = row(scorecard([found], audit, 0, **FEW), "some")
+    more = row(scorecard([found], replace(audit, looks=(*audit.looks, *ranges)), 0, **FEW), "some")
+    assert (more.count, more.within, more.p_added) == (70, bare.within, bare.p_added)
+    assert more.regret_1 > bare.regret_1
+    places = ("L3.mlp", "L3.mlp+L3.attn", "L3.attn+L3.mlp", "L3-4.mlp", "L3.mlp+L4.mlp")
+    assert [stratum_of(x) for x in places] == ["mlp", "attn+mlp", "attn+mlp", "", ""]
 
 
 def test_verdicts_are_four() -> None:
