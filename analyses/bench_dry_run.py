@@ -106,7 +106,7 @@ def _sums(stages: Sequence[dict], key: str) -> Counter[str]:
 
 
 def _page(arguments: str, figures: tuple[Figures, Figures, Figures]) -> str:
-    before, took, after = figures
+    before, took, _ = figures
     names = list(dict.fromkeys([*took.seconds, *before.seconds]))
     rows = [
         _row(f"{name}: trials", [one.tasks[name] for one in figures], 0)

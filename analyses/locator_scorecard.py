@@ -177,17 +177,17 @@ def _popular(one: Line) -> str:
 
 
 def _beside(found: Sequence[Line], scans: Sequence[Line]) -> str:
-    """Who loses more than a random order, and more than the depth rule, by its first three."""
+    """Who loses less than a random order, and less than the depth rule, by its first three."""
     named = {one.scan: one for one in reversed(found) if one.scan in CONTROLS}
     points = []
     for name, words in (("random", "a random order"), ("depth-rule", "the depth rule")):
         if name not in named:
             continue
         limit = named[name].mean("regret_3")
-        worse = [one.name for one in scans if one.mean("regret_3") > limit]
+        less = [one.name for one in scans if one.mean("regret_3") < limit]
         points.append(
             f"- **Regret of the first three.** {words.capitalize()} loses {number(limit)}; "
-            f"{len(worse)} of {len(scans)} variants lose more: {', '.join(worse) or 'none'}."
+            f"{len(less)} of {len(scans)} variants lose less: {', '.join(less) or 'none'}."
         )
     return "\n".join(points)
 

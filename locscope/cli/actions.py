@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -29,16 +30,30 @@ def search_settings(file: Path | None, wanted: Mapping[str, Any]) -> SearchSetti
 
 
 def search(
-    settings: SearchSettings, output: Path | None, fresh: bool, format: str, command: str
+    settings: SearchSettings,
+    output: Path | None,
+    fresh: bool,
+    format: str,
+    command: str,
+    tracker: str | None = None,
 ) -> bool:
-    """Searches and prints the result; whether the bounds were met."""
+    """Searches and prints the result; whether the bounds were met. A tracker is told of trials."""
     from locscope.report.tables import search_json, terminal_summary
     from locscope.verbs.plan import plan_search
     from locscope.verbs.search import search as run
+    from locscope.verbs.trackers import check_tracker, open_tracker
 
     progress = listener()
+    if tracker is not None:
+        check_tracker(tracker)
     plan = plan_search(settings, output, progress)
-    found = run(plan, progress, fresh=fresh, command=command)
+    with ExitStack() as stack:
+        heard = None
+        if tracker is not None:
+            run_name, beside = plan.folder.name, plan.folder.parent
+            told = open_tracker(tracker, run_name, plan.frozen, beside, progress)
+            heard = stack.enter_context(told)
+        found = run(plan, progress, fresh=fresh, command=command, heard=heard)
     if format == "json":
         _say(search_json(found.inputs))
     else:

@@ -1,9 +1,12 @@
 """Options that several commands share. An option left out is left to the settings' defaults."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+
+from locscope.errors import UsageError
 
 Model = Annotated[
     str | None, typer.Option(help="demo (default), a directory, an alias, or a hub id")
@@ -39,8 +42,10 @@ BatchSize = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option(help="passes over the edits at most (25)")]
 Prefixes = Annotated[int | None, typer.Option(help="random-prefix copies of every edit (0)")]
+Thorough = Annotated[
+    bool | None, typer.Option(help="try other protocols and numbers of edits too (yes)")
+]
 
-Scans = Annotated[str | None, typer.Option(help="names with commas between, cheap, or all")]
 Corruption = Annotated[
     str | None, typer.Option(help="of patching scans: swap or noise (each scan's own)")
 ]
@@ -63,28 +68,66 @@ Requests = Annotated[
 ]
 
 
-def split(names: str | None) -> tuple[str, ...] | None:
+def split(names: str) -> tuple[str, ...]:
     """Names that were written with commas between them."""
-    return tuple(name.strip() for name in names.split(",")) if names is not None else None
+    return tuple(name.strip() for name in names.split(","))
 
 
-def several(values: list[str] | None) -> tuple[str, ...] | None:
-    """Values of an option that may be repeated."""
-    return tuple(values) if values else None
+Scans = Annotated[
+    tuple | None,
+    typer.Option(parser=split, metavar="A,B", help="names with commas between, cheap, or all"),
+]
+Parts = Annotated[
+    tuple | None, typer.Option(parser=split, metavar="A,B", help="parts of every layer to try")
+]
+Locations = Annotated[
+    tuple | None, typer.Option(parser=split, metavar="A,B", help="locations to try besides")
+]
+Output = Annotated[Path | None, typer.Option(help="run folder (runs/<name>)")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh/--resume", help="move an existing run aside / go on with it")
+]
+Strategy = Annotated[str | None, typer.Option(help="race (default), or see list strategies")]
+Budget = Annotated[
+    str | None, typer.Option(help="for choosing: 0.15 of a sweep's work, or 90s, 5m, 2h")
+]
+Objective = Annotated[str | None, typer.Option(help="balanced (default), or see list objectives")]
+Weights = Annotated[
+    list[str] | None, typer.Option("--weight", help="of a term, as locality=2; may be repeated")
+]
+Bounds = Annotated[
+    list[str] | None,
+    typer.Option("--bound", help="as 'perplexity_ratio<=1.1'; may be repeated"),
+]
+Quarters = Annotated[
+    bool | None, typer.Option(help="try quarters of the layers and pairs of them too (yes)")
+]
+Consecutive = Annotated[int | None, typer.Option(help="try so many layers in a row too (1)")]
+Finalists = Annotated[int | None, typer.Option(help="locations that reach the top (3)")]
+Audit = Annotated[
+    int | None, typer.Option(help="locations run in full to judge the scans by (8; 0: none)")
+]
+Repetitions = Annotated[int | None, typer.Option(help="repetitions on R (5)")]
+Share = Annotated[float | None, typer.Option(help="share of edits that choose (0.3)")]
+Tracker = Annotated[str | None, typer.Option(help="who is told of every trial: wandb")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="say what would be done, and what it takes")
+]
+Strict = Annotated[
+    bool | None, typer.Option("--strict", help="refuse edits whose subject is not there")
+]
 
 
-def pairs(values: list[str] | None) -> dict[str, str] | None:
-    """What was written as name=value; the value is read where the setting is."""
-    return dict(_pair(value) for value in values) if values else None
+def given(written: Mapping[str, Any], *aside: str) -> dict[str, Any]:
+    """The options that were written and are settings: all but those named aside."""
+    wanted = {name: value for name, value in written.items() if name not in aside}
+    if wanted.get("weights"):
+        wanted["weights"] = dict(map(_pair, wanted["weights"]))
+    return {name: value for name, value in wanted.items() if value not in (None, [])}
 
 
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise typer.BadParameter(f"'{text}': write name=value, as locality=2")
+        raise UsageError(f"cannot read weight '{text}': write name=value, as locality=2")
     return name.strip(), value.strip()
-
-
-def given(**options: Any) -> dict[str, Any]:
-    """The options that were written."""
-    return {name: value for name, value in options.items() if value is not None}

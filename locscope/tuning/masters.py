@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from locscope.engine.blocks import replaced_modules
 from locscope.models.parts import Slice, put, take
 from locscope.models.save import Change
 
@@ -89,7 +90,7 @@ def borrowed(
 
     The modules at the paths `unbiased`, which have no bias, have one of zeros until then.
     """
-    with _lent_biases(model, unbiased):
+    with replaced_modules(model, {path: _biased(model.get_submodule(path)) for path in unbiased}):
         slices = [part if isinstance(part, Slice) else part.slice for part in parts]
         named = dict(model.named_parameters())
         names = list(dict.fromkeys(s.name for s in slices))
@@ -126,14 +127,10 @@ def _pull_back(strand: Strand, gradient: Float[Tensor, " count"]) -> None:
         value.grad = its
 
 
-@contextmanager
-def _lent_biases(model: PreTrainedModel, paths: Sequence[str]) -> Iterator[None]:
-    modules = [model.get_submodule(path) for path in paths]
-    try:
-        for module in modules:
-            weight = module.get_parameter("weight")
-            module.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)
-        yield
-    finally:
-        for module in modules:
-            module.register_parameter("bias", None)
+def _biased(module: nn.Module) -> nn.Linear:
+    """A linear module without a bias as one with a bias of zeros; its weight is the same one."""
+    weight = module.get_parameter("weight")
+    found = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    found.weight = weight
+    found.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)
+    return found

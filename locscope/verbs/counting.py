@@ -126,9 +126,7 @@ def _worker(desk: Desk, found: Ladder) -> Worker:
     session, worker = desk.plan.session, desk.worker
     exam, trunk = session.exam, session.trunk
     trunk.enter(0)  # Its stream is not needed meanwhile, and two would not fit the budget.
-    exam = prepare(
-        exam.speaker, found.edits, session.material, exam.prompt_format, trunk.budget
-    )
+    exam = prepare(exam.speaker, found.edits, session.material, exam.prompt_format, trunk.budget)
     trunk = Trunk(desk.plan.loaded.model, exam.sheet, trunk.budget, trunk.tokens_at_once)
     before = observe(exam, trunk, found.first(len(found.edits)), thorough=False)
     bench = replace(worker.bench, exam=exam, trunk=trunk)

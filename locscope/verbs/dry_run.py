@@ -25,12 +25,14 @@ from locscope.scans.cost import seconds_of_a_pass, sizes_of
 from locscope.scans.passes import passes
 from locscope.scans.run import run_scan
 from locscope.selection.space import Space
+from locscope.tuning.panel import PROTOCOLS
+from locscope.verbs import counting, paneling
 from locscope.verbs.check import Line
 from locscope.verbs.choosing import SCAN, scan_bench, space_of
 from locscope.verbs.desk import Desk
 from locscope.verbs.plan import Plan
 from locscope.verbs.rehearsal import rehearse
-from locscope.verbs.timing import Timing, calibrate
+from locscope.verbs.timing import Timing, calibrate, work_of
 from locscope.verbs.weights import Share, memory_of
 
 GIB, MIB = 1 << 30, 1 << 20
@@ -147,10 +149,23 @@ def _stages(
     for name, trials in asked.items():
         costs = [timing.cost(desk.worker.bench, space, trial) for trial in trials]
         seconds = sum(one.seconds for one in costs) + timing.trunk_seconds(trials, layer)
+        seconds += _exams(desk, space, timing, name, trials)
         flops = sum(one.flops for one in costs)
         stages.append(StageForecast(name, len(trials), flops, seconds))
         layer = Location.parse(trials[-1].location).lowest if trials else layer
     return stages
+
+
+def _exams(desk: Desk, space: Space, timing: Timing, name: str, trials: Sequence[Trial]) -> float:
+    """Seconds of the exams that a stage writes and asks besides the search's."""
+    bench = desk.worker.bench
+    sat = [work_of(bench, one, space.of(one.location).parameters) for one in trials]
+    if name == paneling.STAGE:
+        # Each is asked of the untouched model, when it is written and after, and of each place.
+        return len(PROTOCOLS) * (2 + len(sat)) * max(map(timing.asking, sat))
+    if name == counting.STAGE and counting.ladder(desk.plan).own_exam:
+        return 2 * max(map(timing.asking, sat))
+    return 0.0
 
 
 def _kinds(space: Space) -> dict[str, int]:

@@ -6,15 +6,20 @@ plain one: bounds are kept, and every place is best at its starting rate.
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import log
 
+from locscope.execute.local import Worker
 from locscope.locations import Location
 from locscope.records import Epoch, Measure, Trial, TrialRecord
+from locscope.records.panel import COUNTED
 from locscope.selection.candidates import STEP, named
 from locscope.selection.choice import best_per_location
+from locscope.selection.recommend import Confirmed
 from locscope.selection.space import FULL, Ask, Space, at_rung
 from locscope.selection.strategies.race import first_look
+from locscope.verbs import counting
+from locscope.verbs import paneling as panel
 from locscope.verbs.choosing import choose, rules_of
 from locscope.verbs.confirming import confirm
 from locscope.verbs.desk import Desk
@@ -47,8 +52,11 @@ class Paper:
     asked: dict[str, list[Trial]] = field(default_factory=dict)
     known: dict[str, TrialRecord] = field(default_factory=dict)
 
-    def trials(self, stage: str, trials: Sequence[Trial]) -> tuple[TrialRecord, ...]:
-        """Made-up records of the trials, in their order."""
+    def trials(
+        self, stage: str, trials: Sequence[Trial], worker: Worker | None = None
+    ) -> tuple[TrialRecord, ...]:
+        """Made-up records of the trials, in their order; a worker has nothing to do."""
+        del worker
         once = {trial.id: trial for trial in trials if trial.id not in self.known}
         self.known |= {key: self._record(trial) for key, trial in once.items()}
         ordered = sorted(once.values(), key=lambda one: Location.parse(one.location).lowest)
@@ -84,12 +92,32 @@ def rehearse(desk: Desk, space: Space, cost: Callable[[Trial], Cost]) -> dict[st
     """
     paper = Paper(space, cost)
     desk.trials = paper.trials
-    chosen = choose(desk, space)
+    chosen = choose(desk, space, desk.plan.settings.strategy)
     ranked = best_per_location(at_rung(chosen, FULL), space.aim)
-    confirm(desk, ranked, rules_of(desk, space, chosen))
+    confirmed = confirm(desk, ranked, rules_of(desk, space, chosen))
+    if desk.plan.settings.thorough:
+        first = [one.records[0].trial for one in confirmed if one.role in panel.ROLES]
+        desk.trials(panel.STAGE, [replace(trial, rung="panel") for trial in first])
+        desk.trials(counting.STAGE, _counted(desk, confirmed))
     if desk.plan.settings.audit:
         desk.trials("audit", [desk.trial(ask) for ask in _audited(desk, space, chosen)])
     return paper.asked
+
+
+def _counted(desk: Desk, confirmed: Sequence[Confirmed]) -> list[Trial]:
+    """As the edit-count curve asks, without the exam that it may write for more edits."""
+    found = counting.ladder(desk.plan)
+    return [
+        replace(
+            one.best.record.trial,
+            edits=found.first(count),
+            split=COUNTED,
+            rung=f"count-{count}",
+        )
+        for count in found.counts
+        for one in confirmed
+        if one.role in counting.ROLES
+    ]
 
 
 def _audited(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> list[Ask]:

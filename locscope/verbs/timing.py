@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LinearRegression
 
-from locscope.engine.cost import forward_flops, shape_of, step_flops
+from locscope.engine.cost import forward_flops, shape_of
 from locscope.engine.exam import GLANCE_TEXTS, EditQuestions, Exam
 from locscope.locations import Location
 from locscope.records import Trial, TrialRecord, dumps
@@ -58,6 +58,10 @@ class Timing:
         """What a trial takes that finds the trunk where it wants it."""
         return float(np.dot(astuple(self.rates), astuple(work)))
 
+    def asking(self, work: Work) -> float:
+        """What of it goes into asking the exam."""
+        return self.seconds(replace(work, trials=0.0, steps=0.0, tuning_flops=0.0, updates=0.0))
+
     def cost(self, bench: Bench, space: Space, trial: Trial) -> Cost:
         """What a trial takes if it goes through all its epochs."""
         work = work_of(bench, trial, space.of(trial.location).parameters)
@@ -74,24 +78,27 @@ class Timing:
 
 
 def work_of(bench: Bench, trial: Trial, parameters: int) -> Work:
-    """What the trial does, with all its epochs; `parameters` are the weights it tunes."""
-    shape, sheet = shape_of(bench.loaded.info), bench.exam.sheet
-    lowest, asked = Location.parse(trial.location).lowest, bench.exam.of(trial.edits)
+    """What the trial does, with all its epochs; `parameters` are the weights it tunes.
+
+    Edits that the exam does not know are taken to be like the others.
+    """
+    exam, shape, sheet = bench.exam, shape_of(bench.loaded.info), bench.exam.sheet
+    lowest, asked = Location.parse(trial.location).lowest, exam.of(trial.edits)
+    times = len(trial.edits) / len(asked)
     training = torch.tensor([row for one in asked for row in one.training])
     epochs = trial.recipe.epochs
-    steps = epochs * ceil(len(training) / trial.recipe.batch)
-    questions = _questions(bench.exam, asked, trial)
-    scored = _scored(bench.exam, training)
-    tuning = step_flops(shape, int(sheet.lengths[training].sum()), scored, lowest)
-    tokens, answers = int(sheet.lengths[questions].sum()), _scored(bench.exam, questions)
-    neutral = int(sheet.lengths[_neutral(bench.exam, trial)].sum())
+    steps = epochs * ceil(len(training) * times / trial.recipe.batch)
+    questions, neutral = _questions(exam, asked, trial), _neutral(exam, trial)
+    tuning = forward_flops(shape, *_tokens(exam, training, times), lowest)
+    tokens, scored = _tokens(exam, questions, times)
+    others = int(sheet.lengths[neutral].sum())
     return Work(
         trials=1.0,
-        steps=steps,
-        tuning_flops=epochs * tuning,
+        steps=float(steps),
+        tuning_flops=3.0 * epochs * tuning,
         updates=float(steps * parameters),
-        reading_flops=forward_flops(shape, tokens + neutral, answers + neutral, lowest),
-        answers=0.0 if trial.glance else float(len(questions)),
+        reading_flops=forward_flops(shape, tokens + others, scored + others, lowest),
+        answers=0.0 if trial.glance else len(questions) * times,
     )
 
 
@@ -175,9 +182,10 @@ def _neutral(exam: Exam, trial: Trial) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.long)
 
 
-def _scored(exam: Exam, rows: torch.Tensor) -> int:
-    """Positions of the rows at which logits are wanted."""
-    return int((exam.sheet.lengths[rows] - exam.sheet.answers[rows] + 1).sum())
+def _tokens(exam: Exam, rows: torch.Tensor, times: float) -> tuple[int, int]:
+    """Of so many times these rows: tokens, and positions at which logits are wanted."""
+    lengths, answers = exam.sheet.lengths[rows], exam.sheet.answers[rows]
+    return int(lengths.sum() * times), int((lengths - answers + 1).sum() * times)
 
 
 def _at(space: Space, layer: int) -> list[Candidate]:

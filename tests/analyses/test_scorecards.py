@@ -40,7 +40,7 @@ def test_a_report_says_who_predicts_who_does_not_and_how_popular_methods_do() ->
     assert "- **predicts here**: weight-gradient l1 (0.500)." in text
     assert "- **does not**: causal-tracing effect (0.000)." in text
     assert "causal-tracing, at its best (effect): does not 2 of 2; 0.000 within a part" in text
-    assert "A random order loses 0.200; 1 of 2 variants lose more: causal-tracing effect." in text
+    assert "A random order loses 0.200; 1 of 2 variants lose less: weight-gradient l1." in text
     assert "## demo, demo, seed 1" in text
     assert "nan" not in text
 

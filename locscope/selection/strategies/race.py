@@ -35,12 +35,13 @@ def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
     looks, seconds = at_rung(records, LOOK), at_rung(records, SECOND)
     if not looks:
         return first_look(space)
-    if not seconds:
+    if not seconds and left(space, looks) > 0:
         return _second_look(space, looks)
     full = at_rung(records, FULL)
-    line = _in_line(space, seconds, records)
+    line = hinted(space, outlooks(space, seconds or looks, records))
     if not full:
-        return _top(space, line)
+        # Without one full run there is nothing to recommend, whatever the budget.
+        return _top(space, line) if left(space, records) > 0 else _asks(space, line[:1])
     if left(space, records) <= 0:
         return ()
     if ranked(full, space.aim)[0].violated:
@@ -60,12 +61,6 @@ def _second_look(space: Space, looks: Sequence[TrialRecord]) -> tuple[Ask, ...]:
         for place in dict.fromkeys(places)
         for rate in space.of(place).rates
     )
-
-
-def _in_line(
-    space: Space, seconds: Sequence[TrialRecord], records: Sequence[TrialRecord]
-) -> tuple[Outlook, ...]:
-    return hinted(space, outlooks(space, seconds, records))
 
 
 def _top(space: Space, line: Sequence[Outlook]) -> tuple[Ask, ...]:

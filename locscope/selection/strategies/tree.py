@@ -13,12 +13,14 @@ from locscope.records import TrialRecord
 from locscope.selection.candidates import Candidate
 from locscope.selection.choice import best_per_location
 from locscope.selection.rates import settled_rates
-from locscope.selection.space import FULL, Ask, Space, at_rung
+from locscope.selection.space import FULL, Ask, Space, at_rung, over
 
 
 def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
-    """The next level of the tree below the best so far."""
+    """The next level of the tree below the best so far, until the budget is spent."""
     done = at_rung(records, FULL)
+    if over(space, done):
+        return ()
     tried = {record.trial.location for record in done}
     for level in (_ranges, _parts, _layers):
         wanted = [one for one in level(space, done) if one.location not in tried]
@@ -28,11 +30,13 @@ def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
 
 
 def _ranges(space: Space, done: Sequence[TrialRecord]) -> list[Candidate]:  # noqa: ARG001
-    """Ranges of layers with the part that has most weights; single layers where there are none."""
-    ranges = [one for one in space.candidates if one.layer < 0]
-    pool = ranges or list(space.candidates)
-    coarsest = max(pool, key=lambda one: one.parameters).part
-    return [one for one in pool if one.part == coarsest]
+    """Ranges of layers with the part that has most weights; where these leave layers out, its
+    single layers too."""
+    singles = [one for one in space.candidates if one.layer >= 0]
+    coarsest = max(singles or space.candidates, key=lambda one: one.parameters).part
+    pool = [one for one in space.candidates if one.part == coarsest]
+    ranges = [one for one in pool if one.layer < 0]
+    return ranges if _all_layers(ranges) >= _all_layers(space.candidates) else pool
 
 
 def _parts(space: Space, done: Sequence[TrialRecord]) -> list[Candidate]:
@@ -55,6 +59,10 @@ def _layers(space: Space, done: Sequence[TrialRecord]) -> list[Candidate]:
 
 def _best(space: Space, records: Sequence[TrialRecord]) -> Candidate:
     return space.of(best_per_location(records, space.aim)[0].location)
+
+
+def _all_layers(some: Sequence[Candidate]) -> frozenset[int]:
+    return frozenset[int]().union(*map(_layers_of, some))
 
 
 def _layers_of(one: Candidate) -> frozenset[int]:

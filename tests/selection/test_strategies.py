@@ -1,0 +1,237 @@
+"""What every strategy keeps, and what each of them is for, in worlds whose best place is known."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from made_up import RULE, World, scan
+
+from locscope.errors import UsageError
+from locscope.locations import Location
+from locscope.records import TrialRecord, dumps, loads
+from locscope.selection.choice import best_per_location
+from locscope.selection.space import FULL, Ask, Budget, Space, left, spent, sweep_flops
+from locscope.selection.strategies import STRATEGIES, strategy
+from locscope.selection.strategies.race import GUESTS, LOOK, SECOND, SURVIVORS
+
+WORLDS = [World(peak=peak, part=part) for peak, part in ((3, "mlp.down"), (0, "attn"), (8, "mlp"))]
+
+
+def best(world: World, space: Space, batches: list[tuple[Ask, ...]]) -> str:
+    """The location that is recommended after these batches."""
+    full = [r for r in world.records(batches) if r.trial.rung == FULL]
+    return best_per_location(full, space.aim)[0].location
+
+
+def regret(world: World, space: Space, batches: list[tuple[Ask, ...]]) -> float:
+    most = max(world.place(one.location) for one in space.candidates)
+    return most - world.place(best(world, space, batches))
+
+
+def share(world: World, space: Space, batches: list[tuple[Ask, ...]]) -> float:
+    """What was spent, of what a sweep spends."""
+    whole = [(Ask(c.location, lr, space.full),) for c in space.candidates for lr in c.rates]
+    return spent(world.records(batches)) / spent(world.records(whole))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("quarters", [False, True])
+def test_ends_and_asks_each_candidate_trial_once(name: str, quarters: bool) -> None:
+    world = World(quarters=quarters)
+    space = world.space()
+    batches = world.search(name, space)
+    asked = [ask for batch in batches for ask in batch]
+    assert len(set(asked)) == len(asked)
+    assert {ask.location for ask in asked} <= {one.location for one in space.candidates}
+    assert any(ask.fidelity == space.full for ask in asked)
+    assert all(ask.fidelity.edits <= space.edits for ask in asked)
+    assert all(ask.fidelity.epochs <= space.epochs for ask in asked)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_is_a_pure_function_also_of_records_that_were_read_again(name: str) -> None:
+    world = World(quarters=True)
+    space, ask = world.space(), strategy(name)
+    batches = world.search(name, space)
+    for i in range(0, len(batches) + 1, max(1, len(batches) // 8)):
+        records = world.records(batches[:i])
+        again = [loads(TrialRecord, dumps(record)) for record in records]
+        expected = batches[i] if i < len(batches) else ()
+        assert ask(space, records) == ask(space, again) == expected
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("amount", [0.01, 0.1, 0.3])
+def test_a_share_of_the_sweep_is_kept_within_a_batch(name: str, amount: float) -> None:
+    world = World()
+    space = world.space(budget=Budget(amount, "share"))
+    held(world, space, world.search(name, space))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("seconds", [1.0, 50_000.0, 200_000.0])
+def test_seconds_are_kept_within_a_batch(name: str, seconds: float) -> None:
+    world = World()
+    space = world.space(budget=Budget(seconds, "seconds"))
+    held(world, space, world.search(name, space))
+
+
+def held(world: World, space: Space, batches: list[tuple[Ask, ...]]) -> None:
+    """Nothing is asked for once the budget is spent, but for the one full run that is needed."""
+    for i in range(1, len(batches)):
+        before = world.records(batches[:i])
+        needed = len(batches[i]) == 1 and not any(r.trial.rung == FULL for r in before)
+        assert left(space, before) > 0 or needed
+    assert best(world, space, batches)
+
+
+def test_an_unknown_strategy_is_refused_with_near_names() -> None:
+    with pytest.raises(UsageError, match=r"sweeep.*sweep"):
+        strategy("sweeep")
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("seed", range(4))
+def test_race_finds_a_good_place_for_a_fraction_of_the_sweep(world: World, seed: int) -> None:
+    world = replace(world, seed=seed)
+    space = world.space()
+    batches = world.search("race", space)
+    assert regret(world, space, batches) <= 0.02
+    assert share(world, space, batches) <= 0.2
+    assert regret(world, space, world.search("sweep", space)) == 0
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_race_is_not_misled_by_scans_that_say_the_opposite(world: World, sign: int) -> None:
+    space = world.space(world.truth(sign))
+    batches = world.search("race", space)
+    assert regret(world, space, batches) <= 0.02
+    assert share(world, space, batches) <= 0.3
+
+
+def test_race_goes_by_rungs_and_takes_its_guests_to_the_top() -> None:
+    world = World()
+    space = world.space()
+    first, second, top, *rates = world.search("race", space)
+    assert [ask.fidelity.rung for ask in (first[0], second[0], top[0])] == [LOOK, SECOND, FULL]
+    assert {ask.location for ask in first} == {one.location for one in space.candidates}
+    assert len(first) == 3 * len(space.candidates)
+    survivors = {ask.location for ask in second}
+    guests = {*space.drawn[:GUESTS], RULE}
+    assert guests <= survivors
+    assert len(survivors) <= SURVIVORS + len(guests)
+    assert guests <= {ask.location for ask in top} <= survivors
+    assert len(top) <= space.finalists + len(guests)
+    assert len({ask.location for batch in rates for ask in batch}) <= 2
+
+
+def test_race_tries_the_next_in_line_while_nothing_keeps_the_bounds() -> None:
+    world = World(best_step=0.0)
+
+    class Broken(World):
+        def record(self, ask: Ask) -> TrialRecord:
+            found = super().record(ask)
+            return found if ask.fidelity.glance else replace(found, violated=("perplexity",))
+
+    broken = Broken()
+    space = broken.space()
+    usual = sum(ask.fidelity == space.full for b in world.search("race", space) for ask in b)
+    asked = [ask for b in broken.search("race", space) for ask in b if ask.fidelity == space.full]
+    assert usual < len(asked) <= GUESTS + 1 + 4 * space.finalists
+
+
+def test_a_grid_of_rates_grows_while_its_best_is_an_edge() -> None:
+    for name in ("sweep", "race", "depth-rule"):
+        world = World(best_step=-2.0)
+        space = world.space()
+        batches = world.search(name, space)
+        place = best(world, space, batches)
+        full = {a.lr for b in batches for a in b if a.location == place and a.fidelity.rung == FULL}
+        assert min(full) < 0.9 * min(space.of(place).rates)
+
+
+def test_sweep_asks_for_everything_at_once() -> None:
+    world = World()
+    space = world.space()
+    first, *more = world.search("sweep", space)
+    assert {(a.location, a.lr) for a in first} == {
+        (one.location, lr) for one in space.candidates for lr in one.rates
+    }
+    assert {a.fidelity for a in first} == {space.full}
+    assert sum(map(len, more)) <= 4 * space.finalists
+
+
+def test_tree_goes_from_ranges_over_parts_to_layers() -> None:
+    world = World(peak=7, part="attn", quarters=True)
+    space = world.space()
+    ranges, parts, layers, *rates = world.search("tree", space)
+    assert {space.of(ask.location).part for ask in ranges} == {"block"}
+    assert {space.of(ask.location).layer for ask in ranges} == {-1}
+    site = Location.parse(parts[0].location).sites[0]
+    assert {Location.parse(ask.location).sites[0].first for ask in parts} == {site.first}
+    assert {space.of(a.location).part for a in parts} == {"attn", "mlp", "mlp.up", "mlp.down"}
+    inside = range(site.first, site.last + 1)
+    assert {space.of(ask.location).layer for ask in layers} == set(inside)
+    assert {space.of(ask.location).part for ask in layers} == {"attn"}
+    assert all(ask.lr == space.of(ask.location).lr for b in (ranges, parts, layers) for ask in b)
+    assert all(ask.lr != space.of(ask.location).lr for batch in rates for ask in batch)
+    assert regret(world, space, [ranges, parts, layers, *rates]) <= 0.02
+
+
+def test_tree_without_ranges_begins_with_the_layers_of_the_coarsest_part() -> None:
+    world = World()
+    space = world.space()
+    first = world.search("tree", space)[0]
+    assert [ask.location for ask in first] == [f"L{n}.block" for n in range(10)]
+    one = replace(space.of("L2.mlp"), location="L2-3.mlp", layer=-1)
+    lone = replace(space, candidates=(*space.candidates, one))
+    assert [ask.location for ask in world.search("tree", lone)[0]] == [a.location for a in first]
+
+
+def test_random_goes_in_the_drawn_order_at_starting_rates() -> None:
+    world = World()
+    space = world.space()
+    batches = world.search("random", space)
+    firsts = [batch[0] for batch in batches[:10]]
+    assert [ask.location for ask in firsts] == list(space.drawn[:10])
+    assert all(ask.lr == space.of(ask.location).lr for ask in firsts)
+    assert {ask.location for batch in batches[10:] for ask in batch} <= set(space.drawn[:10])
+    other = world.space()
+    assert replace(other, seed=1).drawn != space.drawn
+
+
+def test_depth_rule_tries_its_own_location_alone() -> None:
+    world = World()
+    batches = world.search("depth-rule", world.space())
+    assert {ask.location for batch in batches for ask in batch} == {RULE}
+
+
+def test_tpe_learns_where_to_look() -> None:
+    world = World()
+    space = world.space()
+    batches = world.search("tpe", space)
+    asked = [batch[0] for batch in batches[:30]]
+    early, late = asked[:10], asked[20:]
+    worth = [sum(world.worth(a.location, a.lr) for a in some) for some in (early, late)]
+    assert worth[1] > worth[0]
+    assert best(world, space, batches) != ""
+
+
+def test_what_a_sweep_takes_is_learned_from_the_trials() -> None:
+    world = World()
+    space = world.space()
+    sweep = world.search("sweep", space)[:1]
+    assert sweep_flops(space, []) == 0
+    whole = spent(world.records(sweep))
+    assert sweep_flops(space, world.records(sweep)) == pytest.approx(whole)
+    race = world.search("race", space)
+    for first, _ in pairwise(range(len(race))):
+        guess = sweep_flops(space, world.records(race[: first + 1]))
+        assert guess == pytest.approx(whole, rel=0.3)
+
+
+def test_scans_of_other_names_are_heard_too() -> None:
+    world = World(noise=0.0)
+    space = world.space(scan(lambda layer, part: 1.0, variant="flat"))
+    assert regret(world, space, world.search("race", space)) <= 0.02
