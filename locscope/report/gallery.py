@@ -11,6 +11,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import plotly.io
 
+from locscope.report.count_rows import count_charts
 from locscope.report.curves import (
     Chart,
     contender_intervals,
@@ -72,9 +73,15 @@ def panels(inputs: ReportInputs) -> dict[str, Panel]:
         Panel("tradeoff", "Efficacy against collapse", _charts([tradeoff(inputs)])),
         Panel("rates", "Finalists: score by learning rate", _charts([rate_curves(inputs)])),
         Panel("losses", "Finalists: loss by epoch", _charts([loss_curves(inputs)])),
+        *_count_panels(inputs),
         *_scan_panels(inputs),
     )
     return {panel.name: panel for panel in found if panel.views}
+
+
+def _count_panels(inputs: ReportInputs) -> Iterator[Panel]:
+    for chart in count_charts(inputs):
+        yield Panel(chart.name, chart.title, _charts([chart]))
 
 
 def scan_panel(index: int) -> str:

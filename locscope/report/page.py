@@ -9,9 +9,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from locscope.report import rows, words
+from locscope.report.count_rows import count_line, counts_table
 from locscope.report.gallery import Panel, panels, specification
 from locscope.report.inputs import ReportInputs
 from locscope.report.objective_rows import objective_table
+from locscope.report.protocol_rows import panels_table, protocol_line
 from locscope.report.scan_rows import scans_table
 from locscope.report.scan_sections import scan_sections
 from locscope.report.scorecard_rows import scorecard_lines, verdicts_table
@@ -30,6 +32,10 @@ def render_report(inputs: ReportInputs) -> str:
         cards=rows.key_cards(inputs),
         contenders=rows.contenders_table(found),
         objective=objective_table(inputs),
+        panels_table=panels_table(inputs),
+        protocol_line=words.sentence(protocol_line(inputs)),
+        counts=counts_table(inputs),
+        count_line=words.sentence(count_line(inputs)),
         trials=rows.trials_table(inputs),
         outcomes=rows.outcomes_table(inputs),
         verdicts=verdicts_table(inputs),

@@ -131,8 +131,12 @@ def outcomes_table(inputs: ReportInputs) -> Table:
     rows = [_outcome_row(prompts.get(e, ""), e, outcomes) for e, outcomes in found.items()]
     rows.sort(key=_worst_first)
     columns = ("edit", "times", "reliability", "strict", "generalization", "locality")
-    columns = (*columns, "answer", "neighbours that broke")
-    note = f"{len(found)} edits in {len(records)} repetitions, means over these."
+    columns = (*columns, "probability", "kept", "answer", "neighbours that broke")
+    failed = sum(any(o.reliability < 1 for o in outcomes) for outcomes in found.values())
+    broke = sum(any(o.broken for o in outcomes) for outcomes in found.values())
+    note = f"{len(found)} edits in {len(records)} repetitions, means over these: {failed} failed "
+    note += f"at least once, neighbours of {broke} broke. Probability: of the target. Kept: that "
+    note += "of the neighbours' untouched answers, min(1, p/p0)."
     note += f" The {MOST_ROWS} worst are shown." if len(rows) > MOST_ROWS else ""
     caption = "What became of every edit at the recommended location, on R"
     return Table("outcomes", caption, columns, tuple(rows[:MOST_ROWS]), note)
@@ -150,6 +154,8 @@ def _outcome_row(prompt: str, edit: str, outcomes: list[EditOutcome]) -> tuple[T
         figure_cell(mean(o.reliability_strict for o in outcomes)),
         figure_cell(mean(o.generalization for o in outcomes)),
         figure_cell(locality, locality < 1),
+        figure_cell(mean(o.target_probability for o in outcomes)),
+        figure_cell(mean(o.neighbour_kept for o in outcomes)),
         TableCell(" | ".join(outputs)),
         TableCell(" | ".join(broken), alarm=bool(broken)),
     )

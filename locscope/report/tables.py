@@ -10,8 +10,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from locscope.records import ScanResult, ScanScore, dumps
+from locscope.report.count_rows import count_line
 from locscope.report.inputs import ReportInputs
 from locscope.report.objective_rows import objective_line
+from locscope.report.protocol_rows import protocol_line
 from locscope.report.rows import Table, contenders_table, trials_table
 from locscope.report.scan_rows import place_of, scans_table
 from locscope.report.scorecard_rows import verdict_counts
@@ -34,8 +36,10 @@ def terminal_summary(inputs: ReportInputs) -> RenderableType:
     if inputs.best is not None:
         head.append(Text(objective_line(inputs)))
         margins = [Text(f"margin {line}") for line in margin_lines(inputs)]
+        lines = (("protocols", protocol_line(inputs)), ("edit counts", count_line(inputs)))
+        shown = [Text(f"{name} {line}") for name, line in lines if line]
         judged = [Text(f"scans {verdict_counts(inputs.scorecard)}")] if inputs.scorecard else []
-        return Group(*head, _upright(contenders_table(inputs.recommendation)), *margins, *judged)
+        return Group(*head, _upright(contenders_table(inputs.recommendation)), *margins, *shown, *judged)
     trials = trials_table(inputs)
     return Group(*head, *_best_trials(trials)) if trials.rows else Group(*head)
 
@@ -125,6 +129,7 @@ def search_json(inputs: ReportInputs) -> str:
         "measures": {m.name: _plain(m) for m in best.measures} if best else {},
         "recommendation": _plain(found) if found else None,
         "scorecard": _plain(inputs.scorecard) if inputs.scorecard else None,
+        "panels": [_plain(panel) for panel in inputs.panels],
         "trials": len(inputs.trials),
         "run": _plain(run),
     }

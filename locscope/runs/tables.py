@@ -64,6 +64,9 @@ EDITS = {
     "reliability_strict": NUMBER,
     "generalization": NUMBER,
     "locality": NUMBER,
+    "target_probability": NUMBER,
+    "rephrase_probability": NUMBER,
+    "neighbour_kept": NUMBER,
     "output": TEXT,
     "broken": TEXT,
 }
@@ -167,9 +170,9 @@ def _measure_rows(record: TrialRecord) -> Iterator[Row]:
 
 def _edit_rows(record: TrialRecord) -> Iterator[Row]:
     common = _common(record)
-    shares = ("reliability", "reliability_strict", "generalization", "locality", "output")
+    own = [name for name in EDITS if name not in (*_PLACE, *_RUN, "broken")]
     for outcome in record.outcomes:
-        values = {name: getattr(outcome, name) for name in ("edit", *shares)}
+        values = {name: getattr(outcome, name) for name in own}
         yield {**common, **values, "broken": "\n".join(outcome.broken)}
 
 

@@ -103,19 +103,99 @@ def test_unknown_location_part_and_head(model: Path, edits: Path, tmp_path: Path
 
 def test_unknown_settings_and_values(model: Path, edits: Path, tmp_path: Path) -> None:
     base = ["search", "--model", str(model), "--edits", str(edits)]
-    refused([*base, "--objective", "balance"], "balance", "balanced")
-    refused([*base, "--strategy", "sweeep"], "strategy", "sweeep")
-    refused([*base, "--parts", "mlp,atn"], "atn", "attn")
     refused([*base, "--prompt-format", "chat"], "chat template")
     file = tmp_path / "s.yaml"
     file.write_text("epohcs: 3\n")
     refused([*base, "--settings", str(file)], "epohcs", "epochs")
 
 
-def test_too_few_edits_to_split(model: Path, tmp_path: Path) -> None:
-    path = tmp_path / "edits.json"
-    path.write_text(json.dumps(GOOD[:1]))
-    refused(["search", "--model", str(model), "--edits", str(path)], "split")
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--strategy", "rcae"), ("strategy", "rcae", "race")),
+        (("--objective", "capability"), ("objective", "capability", "capability-first")),
+        (("--scans", "weight-gradeint"), ("weight-gradeint", "weight-gradient")),
+        (("--bound", "perplexity<=1.1"), ("measure", "perplexity", "perplexity_ratio")),
+        (("--bound", "locality=0.9"), ("locality=0.9", "retention>=0.9")),
+        (("--bound", "locality>=95"), ("locality>=95", "share from 0 to 1")),
+        (("--bound", "kl<=low"), ("kl<=low", "perplexity_ratio<=1.05")),
+        (("--budget", "15%"), ("budget", "15%", "0.15")),
+        (("--budget", "0"), ("budget", "'0'", "90s")),
+        (("--budget", "2"), ("budget", "'2'", "2h")),
+        (("--budget", "-5m"), ("budget", "-5m")),
+        (("--weight", "localty=2"), ("localty", "locality")),
+        (("--weight", "locality=0"), ("locality", "above 0")),
+        (("--weight", "locality=much"), ("locality", "much")),
+        (("--weight", "locality"), ("locality", "=")),
+        (("--objective", "capability-first", "--weight", "locality=2"), ("no weights",)),
+        (("--locations", "L1.mpl"), ("mpl", "mlp.down")),
+        (("--locations", "layer 3"), ("layer 3", "L22.mlp.down")),
+        (("--locations", "L2-1.mlp"), ("L2-1.mlp", "first")),
+        (("--locations", "L1.mlp,L9.mlp"), ("L9.mlp", "0..2")),
+        (("--locations", "L1.attn.h9"), ("h9", "0..3")),
+        (("--parts", "mlp,atn"), ("part", "atn", "attn")),
+        (("--finalists", "0"), ("finalists", "0")),
+        (("--consecutive", "0"), ("consecutive", "0")),
+        (("--share", "1.5"), ("share", "1.5")),
+    ],
+)
+def test_settings_of_a_search_that_cannot_be(
+    arguments: tuple[str, ...],
+    words: tuple[str, ...],
+    dry: tuple[str, ...],
+    model: Path,
+    edits: Path,
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "run"
+    given = ["--model", str(model), "--edits", str(edits), "--output", str(out)]
+    refused(["search", *given, *arguments, *dry], *words)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"),
+    [
+        ("retention>=0.9", ("retention", "--abilities")),
+        ("multihop>=0.5", ("multihop", "cannot be measured")),
+        ("generalization>=0.5", ("generalization", "rephrases")),
+    ],
+)
+def test_a_bound_that_cannot_be_measured(
+    bound: str, words: tuple[str, ...], model: Path, edits: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    given = ["--model", str(model), "--edits", str(edits), "--output", str(out)]
+    refused(["search", *given, "--bound", bound], *words)
+    assert not out.exists()
+
+
+def test_unknown_recipe(model: Path, edits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    base = ["edit", "--model", str(model), "--edits", str(edits), "--output", str(out)]
+    refused([*base, "--location", "L1.mlp", "--recipe", "lorra"], "recipe", "lorra", "lora")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "words"),
+    [
+        (GOOD[:1], (), ("1 edits", "split")),
+        ([{**row, "subject": "s"} for row in GOOD], (), ("8 edits", "subject")),
+        (GOOD[:3], ("--repetitions", "5"), ("subsets", "--repetitions")),
+        (GOOD, ("--limit", "1"), ("1 edits", "split")),
+    ],
+)
+def test_fewer_edits_than_a_split_needs(
+    rows: list[dict], more: tuple[str, ...], words: tuple[str, ...], model: Path, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "edits.json", tmp_path / "run"
+    path.write_text(json.dumps(rows))
+    given = ["--model", str(model), "--edits", str(path), "--output", str(out)]
+    refused(["search", *given, *more], *words)
+    refused(["check", *given[:4]] if not more else ["search", *given, *more, "--dry-run"], *words)
+    assert not out.exists()
 
 
 def test_a_folder_that_is_not_ours(model: Path, edits: Path, tmp_path: Path) -> None:
