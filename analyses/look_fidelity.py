@@ -2,11 +2,11 @@
 
     python -m analyses.look_fidelity [--seed 0] [--work runs/fidelity]
 
-Every place of the paper's grid at three rates in full, beside glances on fewer edits and epochs. The
-table has, for each kind of glance, the rank correlation of a place's best glance with its best full
-score, what choosing by it would have lost, how often its KL on neutral text puts a full run that broke
-the bounds above one that kept them, and by how much drift grows. Finished trials lie in --work;
-writes reports/look_fidelity.md.
+Every place of the paper's grid at three rates in full, beside glances on fewer edits and epochs.
+The table has, for each kind of glance, the rank correlation of its best with the best full score
+of a place, what choosing by it would have lost, how often its KL on neutral text puts a full run
+that broke a bound above one that kept them, and by how much drift grows. Finished trials lie in
+--work; writes reports/look_fidelity.md.
 """
 
 import argparse
@@ -113,13 +113,13 @@ HEAD = """\
 # What a cheap look tells of a full run
 
 Written by `python -m analyses.look_fidelity --seed {seed}`. Bundled model, {edits} edits of S,
-{places} places at three rates: {full} full runs, {broken} of them beyond a bound. Ranks are Spearman's
-correlations over places with the best full run; what is lost is the score by which the best of the
-first 1, 3, 5 places of the race's forecast is below the best of all (a place beyond the bounds counts
-as 1 lower).
+{places} places at three rates: {full} full runs, {broken} of them beyond a bound. Ranks are those
+of Spearman over places with the best full run; what is lost is the score by which the best of the
+first 1, 3, 5 places of the race's forecast is below the best of all (a place beyond the bounds
+counts as 1 lower).
 
-| edits x epochs | rank, first rate | rank, best rate | lost in top 1 / 3 / 5 | KL tells collapse | \
-growth of KL | of the operations |
+| edits x epochs | rank, first rate | rank, best rate | lost in top 1 / 3 / 5 | KL tells \
+collapse | growth of KL | of the operations |
 |---|---|---|---|---|---|---|
 """
 

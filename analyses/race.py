@@ -1,6 +1,6 @@
 """Does the race choose as well as a full sweep, and better than chance and the depth rule?
 
-    python -m analyses.race --models demo,demo+3,demo+6 --seeds 20 --against reversed,random,depth-rule
+    python -m analyses.race --models demo,demo+3,demo+6 --seeds 20
     python -m analyses.race --models demo --seeds 20 --against sweep
 
 Every seed draws its own split. Each strategy chooses on S; its location and rate are tuned afresh
