@@ -23,11 +23,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from locscope.engine.attribution import COMPONENTS, estimated
 from locscope.engine.blocks import logits, run_blocks
 from locscope.engine.corruption import Contrast, swapped
-from locscope.engine.exam import Material, prepare
+from locscope.engine.exam import Material
 from locscope.engine.facts import Fact
 from locscope.engine.lens import Lens, hooked, lens_of, place, recorded
 from locscope.engine.metrics import value_of
 from locscope.engine.patching import Corrupted, Kind, restored, run_clean, run_corrupted
+from locscope.engine.preparing import prepare
 from locscope.engine.slopes import at_all_layers, ends_of
 from locscope.engine.trunk import Trunk
 from locscope.progress import Silent

@@ -22,8 +22,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from locscope.edits import read_edits
 from locscope.engine.decode import Speaker
-from locscope.engine.exam import Material, prepare
+from locscope.engine.exam import Material
 from locscope.engine.memory import tokens_that_fit
+from locscope.engine.preparing import prepare
 from locscope.engine.trunk import Budget, Trunk
 from locscope.models.load import Loaded, load
 from locscope.models.parts import grid

@@ -24,7 +24,8 @@ from analyses.planted_parts.lessons import lessons, turned
 from analyses.planted_parts.planting import Plant, Soil, planted
 from analyses.planted_parts.report import RECALL, rows_of, written
 from analyses.planted_parts.scanning import ALSO, bench_of, columns_of, there
-from locscope.engine.exam import Material, prepare
+from locscope.engine.exam import Material
+from locscope.engine.preparing import prepare
 from locscope.engine.trunk import Trunk
 from locscope.errors import LocscopeError
 from locscope.models.load import Loaded, load

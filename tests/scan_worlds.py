@@ -8,7 +8,7 @@ import torch
 from families import tiny
 from worlds import MATERIAL, loaded_of, speaker_of
 
-from locscope.engine.exam import prepare
+from locscope.engine.preparing import prepare
 from locscope.engine.trunk import Trunk
 from locscope.progress import Silent
 from locscope.records import Edit, Probe, ScanOptions

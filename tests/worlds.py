@@ -8,7 +8,8 @@ from families import tiny, tiny_tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from locscope.engine.decode import Speaker
-from locscope.engine.exam import Ability, Exam, Material, Observation, observe, prepare
+from locscope.engine.exam import Ability, Exam, Material, Observation, observe
+from locscope.engine.preparing import prepare
 from locscope.engine.questions import Question, target_question
 from locscope.engine.texts import Row, pack
 from locscope.engine.trunk import Trunk

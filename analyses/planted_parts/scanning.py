@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from math import nan
 
-from locscope.engine.exam import Material, prepare
+from locscope.engine.exam import Material
+from locscope.engine.preparing import prepare
 from locscope.engine.trunk import Trunk
 from locscope.models.load import Loaded
 from locscope.progress import Silent

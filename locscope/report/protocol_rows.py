@@ -15,10 +15,9 @@ COLUMNS = (
     *("locality", "note", "how it was measured"),
 )
 NOTE = (
-    "The same tuned weights, asked in other ways: tuned once as searched, on the first repetition's "
-    "edits of R. Locality is against the untouched model's answers under the same protocol; "
-    "perplexity does not depend on the protocol. Rows do not compare with each other as better or "
-    "worse places do: they say how far the score of the search carries."
+    "The same tuned weights, asked in other ways: tuned as in the first repetition on R. Locality "
+    "is against the untouched model's answers under the same protocol; perplexity does not depend "
+    "on it. Untouched: before tuning."
 )
 
 

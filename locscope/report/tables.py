@@ -39,7 +39,8 @@ def terminal_summary(inputs: ReportInputs) -> RenderableType:
         lines = (("protocols", protocol_line(inputs)), ("edit counts", count_line(inputs)))
         shown = [Text(f"{name} {line}") for name, line in lines if line]
         judged = [Text(f"scans {verdict_counts(inputs.scorecard)}")] if inputs.scorecard else []
-        return Group(*head, _upright(contenders_table(inputs.recommendation)), *margins, *shown, *judged)
+        table = _upright(contenders_table(inputs.recommendation))
+        return Group(*head, table, *margins, *shown, *judged)
     trials = trials_table(inputs)
     return Group(*head, *_best_trials(trials)) if trials.rows else Group(*head)
 

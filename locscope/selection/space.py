@@ -37,7 +37,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Budget:
-    """What choosing may take: a share of the sweep's operations, operations, or seconds of trials."""
+    """What choosing may take: a share of a sweep's operations, operations, or seconds of trials."""
 
     amount: float
     unit: Literal["share", "operations", "seconds"]

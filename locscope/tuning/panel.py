@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from locscope.engine.decode import Speaker
-from locscope.engine.exam import EditQuestions, Exam, Material, Observation, observe, prepare
+from locscope.engine.exam import EditQuestions, Exam, Material, Observation, observe
+from locscope.engine.preparing import prepare
 from locscope.engine.trunk import Trunk
 from locscope.measures import forms, generalization, locality, multihop, reliability
 from locscope.measures.outcomes import EditValue, edit_measure, general, local, reliable

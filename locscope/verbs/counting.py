@@ -12,7 +12,8 @@ from locscope.edits import read_edits
 from locscope.edits.checks import drop_edited_neighbours, resolve_conflicts
 from locscope.edits.splits import drawn_order, groups
 from locscope.edits.texts import key
-from locscope.engine.exam import observe, prepare
+from locscope.engine.exam import observe
+from locscope.engine.preparing import prepare
 from locscope.engine.trunk import Trunk
 from locscope.execute.local import Worker
 from locscope.records import Edit, Trial

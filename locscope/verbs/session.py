@@ -8,8 +8,9 @@ from locscope.edits import EditSet, narrowed, read_edits
 from locscope.edits.checks import drop_edited_neighbours, lend_neighbours, resolve_conflicts
 from locscope.edits.splits import Split, split
 from locscope.engine.decode import Speaker
-from locscope.engine.exam import Exam, Material, Observation, observe, prepare
+from locscope.engine.exam import Exam, Material, Observation, observe
 from locscope.engine.memory import tokens_that_fit
+from locscope.engine.preparing import prepare
 from locscope.engine.trunk import Budget, Trunk
 from locscope.models.load import Loaded, load, stop_ids
 from locscope.progress import Progress, stage

@@ -63,7 +63,8 @@ def test_outcomes_are_means_over_repetitions_worst_first():
     )
     table = outcomes_table(factory.inputs(trials=(*trials, other), edits=()))
     assert texts(table.rows[0]) == [
-        "half", "2", "0.500", "0.500", "0.750", "0.500", "Paris", "The capital of Germany is",
+        "half", "2", "0.500", "0.500", "0.750", "0.500", "–", "–", "Paris",
+        "The capital of Germany is",
     ]  # fmt: skip
     assert table.rows[1][0].text == "fine"
     assert table.note.startswith("2 edits in 2 repetitions")

@@ -149,7 +149,7 @@ def test_a_limited_search_is_taken_beyond_its_sample(
 def test_the_exam_of_its_own_measures_as_that_of_the_search(
     settings: SearchSettings, tmp_path: Path
 ) -> None:
-    """Limited to all edits but one, the sample's own counts come out as without that limit."""
+    """The whole file is asked alike, whether the search was limited to a part of it or not."""
     plan, found = curve(settings, tmp_path / "run")
     limited = settings.model_copy(update={"limit": 19})
     other, beyond = curve(limited, tmp_path / "limited")
