@@ -52,6 +52,14 @@ class Location:
         """The highest tuned layer."""
         return max(site.last for site in self.sites)
 
+    @property
+    def cells(self) -> tuple[tuple[int, str], ...]:
+        """Layer and part of all that it is made of, each once; none where it names a head."""
+        if any(site.head is not None for site in self.sites):
+            return ()
+        spans = ((site.part, range(site.first, site.last + 1)) for site in self.sites)
+        return tuple(dict.fromkeys((layer, part) for part, span in spans for layer in span))
+
     @staticmethod
     def at(layer: int, part: str, head: int | None = None) -> "Location":
         """The location of one part of one layer."""

@@ -44,6 +44,12 @@ def test_lowest_and_highest_layer_span_all_sites():
     assert (location.lowest, location.highest) == (4, 15)
 
 
+def test_cells_are_every_layer_and_part_once_and_none_with_heads():
+    cells = Location.parse("L1-2.mlp+L2-3.mlp+L1.attn").cells
+    assert cells == ((1, "mlp"), (2, "mlp"), (3, "mlp"), (1, "attn"))
+    assert Location.parse("L4.attn.h3+L5.mlp").cells == ()
+
+
 def test_at_is_one_part_of_one_layer():
     assert str(Location.at(22, "mlp.down")) == "L22.mlp.down"
     assert str(Location.at(4, "attn", 3)) == "L4.attn.h3"

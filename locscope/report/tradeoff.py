@@ -17,8 +17,8 @@ TITLE = "Efficacy and collapse"
 X_TITLE = "perplexity ratio (log scale of the excess over 1)"
 NOTE = (
     "Efficacy: the harmonic mean of reliability, generalization and locality, weighted as in the "
-    "score. Hollow: a bound is missed. Upper left is best. The line is the front: trials within the bounds that no "
-    "other beats in both."
+    "score. Hollow: a bound is missed. Upper left is best. The line is the front: trials within "
+    "the bounds that no other beats in both."
 )
 KNEE = (
     " The star is its knee, where more efficacy begins to cost most; it lies farthest from the "

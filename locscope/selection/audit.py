@@ -145,7 +145,7 @@ def ranking_of(scan: ScanResult, variant: str, locations: Sequence[str], draws: 
     length = len(draws.times)
     columns = [_mean_score(base, location, length) for location in locations]
     table = np.stack(columns, 1) if columns else np.empty((length, 0))
-    keys = {key for location in locations for key in _keys(location) if key in base}
+    keys = {key for location in locations for key in Location.parse(location).cells if key in base}
     used = {key for key in keys if not isnan(base[key][0])}
     name, sign = scan.descriptor.name, scan.descriptor.sign
     return Ranking(name, variant, sign * _settled(table), bool(used) and used <= resampled)
@@ -172,16 +172,8 @@ def _is_mean(values: Sequence[float], score: float, edits: Sequence[str]) -> boo
     return isclose(sum(known) / len(known), score, rel_tol=1e-4, abs_tol=1e-9)
 
 
-def _keys(location: str) -> list[tuple[int, str]]:
-    """The single places that a location is made of; none for heads, which no ranking has."""
-    sites = Location.parse(location).sites
-    if any(site.head is not None for site in sites):
-        return []
-    return [(n, site.part) for site in sites for n in range(site.first, site.last + 1)]
-
-
 def _mean_score(base: Mapping[tuple[int, str], Values], location: str, length: int) -> Values:
-    keys = _keys(location)
+    keys = Location.parse(location).cells
     if not keys or any(key not in base for key in keys):
         return np.full(length, nan)
     return np.mean([base[key] for key in keys], axis=0)

@@ -147,15 +147,15 @@ def _named(
     first_step: float,
 ) -> Candidate:
     layers = {n for site in place.sites for n in (site.first, site.last)}
-    cells = [(n, site.part) for site in place.sites for n in range(site.first, site.last + 1)]
-    alone = len(place.sites) == 1 and place.sites[0].head is None and set(cells) <= set(norms)
+    cells = place.cells
+    alone = len(place.sites) == 1 and bool(cells) and set(cells) <= set(norms)
     if not alone and norm_of is None:
         raise ValueError(f"no gradient norm of {place} is known, and nothing to measure it by")
     return Candidate(
         location=str(place),
         layer=layers.pop() if len(layers) == 1 else -1,
         part="+".join(dict.fromkeys(site.part for site in place.sites)),
-        parameters=sum(there[cell].parameters for cell in dict.fromkeys(cells) if cell in there),
+        parameters=sum(there[cell].parameters for cell in cells if cell in there),
         lr=_rate(
             str(place),
             sum(norms[cell] for cell in cells) if alone or norm_of is None else norm_of(str(place)),

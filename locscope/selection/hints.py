@@ -44,12 +44,7 @@ def says(space: Space, line: Sequence[Outlook]) -> dict[str, float]:
 
 def place_score(seen: Mapping[tuple[int, str], ScanScore], location: str) -> float:
     """What a scan says of a location: the mean over its layers, NaN where it has not all."""
-    cells = [
-        (layer, site.part)
-        for site in Location.parse(location).sites
-        for layer in range(site.first, site.last + 1)
-        if site.head is None
-    ]
+    cells = Location.parse(location).cells
     scores = [seen[cell].score if cell in seen else nan for cell in cells]
     return sum(scores) / len(scores) if scores else nan
 

@@ -6,6 +6,7 @@ shuffled; a batch whose loss is below 1e-2 is skipped, and tuning stops when the
 """
 
 from collections.abc import Sequence
+from math import isfinite
 
 import torch
 
@@ -13,6 +14,9 @@ from locscope.engine.loss import answer_losses
 from locscope.engine.trunk import Trunk, chunks
 from locscope.records import Epoch, Recipe
 from locscope.tuning.masters import Masters
+
+PATIENCE = 5
+"""Epochs within which the loss has to fall below that of the first."""
 
 
 def tune(
@@ -29,9 +33,16 @@ def tune(
             for start in range(0, len(rows), recipe.batch)
         ]
         epochs.append(_epoch(trunk, masters, optimizer, batches, recipe))
-        if not epochs[-1].loss >= recipe.stop_below:  # also when it is NaN
+        if _ends([epoch.loss for epoch in epochs], recipe):
             break
     return tuple(epochs)
+
+
+def _ends(losses: Sequence[float], recipe: Recipe) -> bool:
+    """Learned; or lost: the loss is no number, or still not below that of the first epoch."""
+    if losses[-1] < recipe.stop_below or not isfinite(losses[-1]):
+        return True
+    return len(losses) > PATIENCE and losses[-1] >= losses[0]
 
 
 def step(

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from locscope.records import ScanResult, Scorecard, TrialRecord
 from locscope.selection.audit import Audit
-from locscope.selection.forecast import outlooks
 from locscope.selection.scorecard import scorecard
 from locscope.selection.space import FULL, Ask, Space
 from locscope.selection.strategies.race import first_look
@@ -30,16 +29,9 @@ def audit(
     looks = [] if swept else [desk.trial(ask) for ask in first_look(space)]
     records = desk.trials("audit", [*looks, *full])
     found = Audit(
-        looks=_best_looks(space, records[: len(looks)]),
+        looks=records[: len(looks)],
         full=records[len(looks) :],
         groups=desk.plan.groups_of(desk.plan.parts.chosen),
+        rule=space.depth_rule,
     )
     return scorecard(scans, found, space.seed)
-
-
-def _best_looks(space: Space, looks: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """Of every location the look at the rate that promises most."""
-    best: dict[str, TrialRecord] = {}
-    for one in outlooks(space, looks, looks):
-        best.setdefault(one.location, one.record)
-    return tuple(best[one.location] for one in space.candidates if one.location in best)

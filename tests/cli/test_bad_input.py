@@ -183,7 +183,7 @@ def test_unknown_recipe(model: Path, edits: Path, tmp_path: Path) -> None:
     [
         (GOOD[:1], (), ("1 edits", "split")),
         ([{**row, "subject": "s"} for row in GOOD], (), ("8 edits", "subject")),
-        (GOOD[:3], ("--repetitions", "5"), ("subsets", "--repetitions")),
+        (GOOD[:3], ("--repetitions", "5"), ("different subsets, not 5", "fewer repetitions")),
         (GOOD, ("--limit", "1"), ("1 edits", "split")),
     ],
 )

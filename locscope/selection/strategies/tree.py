@@ -66,5 +66,4 @@ def _all_layers(some: Sequence[Candidate]) -> frozenset[int]:
 
 
 def _layers_of(one: Candidate) -> frozenset[int]:
-    sites = Location.parse(one.location).sites
-    return frozenset(n for site in sites for n in range(site.first, site.last + 1))
+    return frozenset(layer for layer, _ in Location.parse(one.location).cells)
