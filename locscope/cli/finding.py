@@ -32,6 +32,7 @@ def search(
     audit: options.Audit = None,
     repetitions: options.Repetitions = None,
     thorough: options.Thorough = None,
+    recipes: options.Recipes = None,
     share: options.Share = None,
     batch_size: options.BatchSize = None,
     epochs: options.Epochs = None,

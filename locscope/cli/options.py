@@ -83,6 +83,10 @@ Parts = Annotated[
 Locations = Annotated[
     tuple | None, typer.Option(parser=split, metavar="A,B", help="locations to try besides")
 ]
+Recipes = Annotated[
+    tuple | None,
+    typer.Option(parser=split, metavar="A,B", help="recipes to compare at the end, or all (none)"),
+]
 Output = Annotated[Path | None, typer.Option(help="run folder (runs/<name>)")]
 Fresh = Annotated[
     bool, typer.Option("--fresh/--resume", help="move an existing run aside / go on with it")

@@ -62,8 +62,12 @@ def standing(record: TrialRecord) -> tuple[bool, bool, float]:
 
 
 def choosing(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """The trials that served for choosing."""
-    return tuple(record for record in trials if record.trial.split.startswith(CHOOSING_SPLIT))
+    """The trials that served for choosing the place: those of recipes besides are not of them."""
+    return tuple(
+        record
+        for record in trials
+        if record.trial.split.startswith(CHOOSING_SPLIT) and record.trial.recipe.kind == "full"
+    )
 
 
 def sweep(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
@@ -135,9 +139,13 @@ def reported(inputs: ReportInputs) -> tuple[TrialRecord, ...]:
     best = inputs.best
     if best is None:
         return ()
-    wanted = best.location, best.recipe.lr
+    wanted = best.location, best.recipe.lr, best.recipe.kind
     trials = (record for record in inputs.trials if on_reporting_split(record))
-    return tuple(r for r in trials if (r.trial.location, r.trial.recipe.lr) == wanted)
+    return tuple(
+        record
+        for record in trials
+        if (record.trial.location, record.trial.recipe.lr, record.trial.recipe.kind) == wanted
+    )
 
 
 def on_reporting_split(record: TrialRecord) -> bool:

@@ -14,6 +14,7 @@ from locscope.report.gallery import Panel, panels, specification
 from locscope.report.inputs import ReportInputs
 from locscope.report.objective_rows import objective_table
 from locscope.report.protocol_rows import panels_table, protocol_line
+from locscope.report.recipe_rows import recipes_table
 from locscope.report.scan_rows import scans_table
 from locscope.report.scan_sections import scan_sections
 from locscope.report.scorecard_rows import scorecard_lines, verdicts_table
@@ -32,6 +33,7 @@ def render_report(inputs: ReportInputs) -> str:
         cards=rows.key_cards(inputs),
         contenders=rows.contenders_table(found),
         objective=objective_table(inputs),
+        recipes=recipes_table(inputs),
         panels_table=panels_table(inputs),
         protocol_line=words.sentence(protocol_line(inputs)),
         counts=counts_table(inputs),

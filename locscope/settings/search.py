@@ -12,7 +12,8 @@ from locscope.selection.candidates import FIRST_STEP, Grid
 from locscope.selection.space import Budget
 from locscope.selection.strategies import STRATEGIES
 from locscope.settings.base import SharedSettings
-from locscope.settings.scan import CHEAP, ScanChoices, scan_names
+from locscope.settings.scan import ALL, CHEAP, ScanChoices, scan_names
+from locscope.tuning.recipes import RECIPES, recipe_named
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -40,6 +41,9 @@ class SearchSettings(SharedSettings, ScanChoices):
         8, ge=0, description="locations drawn and run in full to judge the scans by; 0: no verdict"
     )
     repetitions: int = Field(5, ge=1, description="subsets of R that the finalists are tuned on")
+    recipes: tuple[str, ...] = Field(
+        (), description="recipes to compare at the recommended place, besides whole matrices"
+    )
     share: float = Field(0.3, gt=0, lt=1, description="share of the edits that choose (S)")
     first_step: float = Field(
         FIRST_STEP, gt=0, description="loss change (nats) that Adam's first step shall predict"
@@ -84,6 +88,12 @@ class SearchSettings(SharedSettings, ScanChoices):
     @classmethod
     def _readable_locations(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(str(Location.parse(text)) for text in value))
+
+    @field_validator("recipes")
+    @classmethod
+    def _known_recipes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(n for one in value for n in (RECIPES if one == ALL else [one])))
+        return tuple(recipe_named(name).name for name in names if name != "full")
 
     @field_validator("scans")
     @classmethod

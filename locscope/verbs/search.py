@@ -19,6 +19,7 @@ from locscope.selection.recommend import recommend, settled
 from locscope.selection.space import FULL, Space, at_rung
 from locscope.verbs.auditing import audit
 from locscope.verbs.choosing import choose, rules_of, scan_s, space_of
+from locscope.verbs.comparing import compare_recipes
 from locscope.verbs.confirming import confirm, context
 from locscope.verbs.counting import count_curve
 from locscope.verbs.desk import Desk, Listener
@@ -95,6 +96,7 @@ def _run(desk: Desk, folder: RunFolder) -> ReportInputs:
     shown = panels(desk, confirmed) if plan.settings.thorough else ()
     if plan.settings.thorough:
         count_curve(desk, confirmed)
+    compare_recipes(desk, space, confirmed[0])
     card = audit(desk, space, chosen, scans)
     if card is not None:
         write_record(folder, "scorecard", "final", card)

@@ -166,3 +166,19 @@ def test_weights_and_gradients_come_back(fails):
 @pytest.mark.parametrize(("edits", "batch"), [(1, 8), (40, 10), (120, 30), (1000, 100)])
 def test_the_default_batch(edits, batch):
     assert default_batch(edits) == batch
+
+
+@pytest.mark.parametrize(
+    ("losses", "ends"),
+    [
+        ([1.0, 0.5], False),
+        ([1.0, 0.009], True),
+        ([1.0, float("nan")], True),
+        ([1.0, float("inf")], True),
+        ([1.0, 3.0, 2.0, 1.5, 1.2], False),
+        ([1.0, 3.0, 2.0, 1.5, 1.2, 1.0], True),
+        ([1.0, 3.0, 2.0, 1.5, 1.2, 0.9], False),
+    ],
+)
+def test_tuning_ends_when_it_has_learned_or_does_not_learn(losses, ends):
+    assert breadth_first._ends(losses, Recipe(lr=1e-3, batch=3)) is ends

@@ -75,18 +75,25 @@ def by_hand(model, untouched, stops):
     return reliability, share(generalization), share(locality)
 
 
+STRONG, GENTLE = 1e-2, 1e-4
+"""Rates at which edits are learned, and at which some neighbours keep their answers."""
+
+
+@pytest.mark.parametrize("lr", [STRONG, GENTLE])
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_rows_are_those_of_tuned_weights_decoded_by_hand(family):
-    one = world(family)
-    rows = rows_by_name(one)
-    untouched = frozen(family)
-    tuned = run_keeping(one.bench, TRIAL, one.before, keep=True)
+def test_rows_are_those_of_tuned_weights_decoded_by_hand(family, lr):
+    one, untouched = world(family), frozen(family)
+    trial = replace(TRIAL, recipe=replace(TRIAL.recipe, lr=lr))
+    rows = rows_by_name(one, trial)
+    tuned = run_keeping(one.bench, trial, one.before, keep=True)
     for change in tuned.changes:
         put(one.model.get_parameter(change.slice.name), change.slice, change.values)
     for name, stops in (("raw", (STOP,)), ("no-stop", ())):
         found = [rows[name].value(m) for m in ("reliability", "generalization", "locality")]
         assert found == pytest.approx(by_hand(one.model, untouched, stops)), name
-    assert rows["raw"].value("reliability") > 0
+        assert 0 < found[2] < 1 or lr == STRONG
+    assert rows["raw"].value("reliability") == 1 or lr == GENTLE
+    assert rows["no-stop"].value("reliability") == 0
 
 
 def test_the_row_of_the_search_is_the_trial_itself():

@@ -1,0 +1,36 @@
+"""Recipes beside each other at the recommended place: what is best tuned of it.
+
+Each recipe is compared at its own best rate, found on S as the place's own was, and is tuned and
+measured on the same parts of R.
+"""
+
+from dataclasses import replace
+
+from locscope.records import Trial, TrialRecord
+from locscope.selection.candidates import rounded
+from locscope.selection.choice import best_per_location, next_rates
+from locscope.selection.recommend import Confirmed
+from locscope.selection.space import Space
+from locscope.tuning.rates import gradient_l1
+from locscope.verbs.confirming import on_r
+from locscope.verbs.desk import Desk
+
+
+def compare_recipes(desk: Desk, space: Space, best: Confirmed) -> None:
+    """Runs the trials of the recipes that the settings name; they are in the folder's records."""
+    for kind in desk.plan.settings.recipes:
+        chosen = _best_rate(desk, space, best.best.record.trial, kind)
+        count = len(desk.plan.subsets)
+        desk.trials(f"recipe {kind} on R", [on_r(desk.plan, chosen, i) for i in range(count)])
+
+
+def _best_rate(desk: Desk, space: Space, trial: Trial, kind: str) -> TrialRecord:
+    """The best trial on S over a grid of rates that begins where the first step is as wanted."""
+    first = replace(trial, rung=f"recipe {kind}", recipe=replace(trial.recipe, kind=kind))
+    rate = rounded(desk.plan.settings.first_step / gradient_l1(desk.worker.bench, first))
+    found, wanted = list[TrialRecord](), (rate,)
+    while wanted:
+        trials = [replace(first, recipe=replace(first.recipe, lr=lr)) for lr in wanted]
+        found += desk.trials(f"recipe {kind}", trials)
+        wanted = next_rates(found, space.aim)
+    return best_per_location(found, space.aim)[0].record
