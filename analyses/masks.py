@@ -3,15 +3,17 @@
     python -m analyses.masks --location L8.mlp --seeds 3 --output reports/masks.md
 
 Each recipe has its own best rate, found on seed 0 in steps of three from where Adam's first step is
-predicted to change the loss by 0.3 nats, for as long as the best one lies on the edge; then come
-the other seeds at that rate. A seed is an order of the edits and, of `half`, `budget` and `lora`,
-another draw. Trials are kept in `--keep`, one file each: a run that was stopped goes on where it
-was. `--limit 20 --recipes full,lora` is a short run. About ten minutes on one core.
+predicted to change the loss by 0.3 nats, for as long as the best one lies on the edge, and in half
+steps around that; then come the other seeds. A seed is an order of the edits and, of `half`,
+`budget` and `lora`, another draw. Trials are kept in `--keep`, one file each: a run that was
+stopped goes on where it was. `--limit 20 --recipes full,lora` is a short run; all of it takes about
+five minutes on one core.
 """
 
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
@@ -132,15 +134,19 @@ def arm_of(ring: Ring, kind: str, seeds: int) -> Arm:
 
 
 def climbed(start: float, run: Callable[[float], TrialRecord]) -> tuple[TrialRecord, ...]:
-    """Trials at rates around the start, extended while the best lies on the edge; by rate."""
+    """Trials at rates around the start, by rate: further down while all break the bounds, further
+    on while the best lies on the edge, and then half a step to both of its sides."""
     tried = {lr: run(lr) for lr in (start, rounded(start / STEP))}
     while len(tried) < MOST_RATES:
         rates = sorted(tried)
-        # Where the model breaks at all rates alike, the lowest counts as the best.
-        best = max(rates, key=lambda lr: (*standing(tried[lr]), -lr))
+        broken = all(record.violated for record in tried.values())
+        best = rates[0] if broken else max(rates, key=lambda lr: standing(tried[lr]))
         if best not in (rates[0], rates[-1]):
             break
         lr = rounded(best / STEP if best == rates[0] else best * STEP)
+        tried[lr] = run(lr)
+    best = max(tried, key=lambda lr: standing(tried[lr]))
+    for lr in (rounded(best / sqrt(STEP)), rounded(best * sqrt(STEP))):
         tried[lr] = run(lr)
     return tuple(tried[lr] for lr in sorted(tried))
 

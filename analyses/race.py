@@ -34,7 +34,12 @@ def main() -> None:
         model = _model(name, args.work)
         for seed in range(args.first, args.first + args.seeds):
             settings = SearchSettings(
-                model=model, seed=seed, quarters=False, audit=0, repetitions=args.parts
+                model=model,
+                seed=seed,
+                quarters=False,
+                audit=0,
+                repetitions=args.parts,
+                thorough=False,
             )
             folder = args.work / name / str(seed)
             found = contest(settings, name, folder, args.against.split(","), Silent())

@@ -18,6 +18,8 @@ from locscope.selection.space import FULL, Space, at_rung
 SPREAD = 0.7
 """Of the forecast, in natural logarithms: a factor of two either way is common."""
 TINY = 1e-9
+HUGE = 1e9
+"""A perplexity ratio beyond it says no more: an infinite one would forbid every place."""
 
 
 @dataclass(frozen=True)
@@ -79,4 +81,4 @@ def _drift(one: TrialRecord) -> float:
 
 def _collapse(one: TrialRecord) -> float:
     ratio = one.measure("perplexity_ratio").value
-    return log(ratio) if ratio > 0 else ratio
+    return log(min(ratio, HUGE)) if ratio > 0 else ratio

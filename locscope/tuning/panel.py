@@ -55,7 +55,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("raw", "prompt as it stands", "raw"),
         Protocol("chat", "chat template", "chat"),
         Protocol("qa", "question context", "qa"),
-        Protocol("no-stop", "stop tokens ignored", stops=False),
+        Protocol("no-stop", "stop tokens ignored, what follows them counts", stops=False),
     )
 }
 """The protocols, as their rows stand."""

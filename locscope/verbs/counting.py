@@ -4,6 +4,7 @@ S and R together, for how many edits are tuned is the point, not which: these nu
 with each other, never with those on R.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
@@ -16,7 +17,8 @@ from locscope.engine.exam import observe
 from locscope.engine.preparing import prepare
 from locscope.engine.trunk import Trunk
 from locscope.execute.local import Worker
-from locscope.records import Edit, Trial
+from locscope.progress import stage
+from locscope.records import Edit, StageCost, Trial
 from locscope.records.codec import fingerprint
 from locscope.records.panel import COUNTED
 from locscope.selection.recommend import Confirmed
@@ -26,7 +28,7 @@ from locscope.verbs.plan import Plan
 ROLES = ("recommended", "runner-up", "depth-rule")
 MOST = 3000
 """Edits that a curve goes up to: as many as the paper tunes at once."""
-STAGE = "edit counts"
+STAGE, EXAM = "edit counts", "exam of edit counts"
 
 
 @dataclass(frozen=True)
@@ -126,9 +128,14 @@ def _worker(desk: Desk, found: Ladder) -> Worker:
     """A worker with an exam about the ladder's edits, on the material of the search."""
     session, worker = desk.plan.session, desk.worker
     exam, trunk = session.exam, session.trunk
+    began = time.perf_counter()
     trunk.enter(0)  # Its stream is not needed meanwhile, and two would not fit the budget.
-    exam = prepare(exam.speaker, found.edits, session.material, exam.prompt_format, trunk.budget)
-    trunk = Trunk(desk.plan.loaded.model, exam.sheet, trunk.budget, trunk.tokens_at_once)
-    before = observe(exam, trunk, found.first(len(found.edits)), thorough=False)
+    with stage(desk.progress, EXAM, 1):
+        exam = prepare(
+            exam.speaker, found.edits, session.material, exam.prompt_format, trunk.budget
+        )
+        trunk = Trunk(desk.plan.loaded.model, exam.sheet, trunk.budget, trunk.tokens_at_once)
+        before = observe(exam, trunk, found.first(len(found.edits)), thorough=False)
+    desk.costs.append(StageCost(EXAM, time.perf_counter() - began, 1, 0))
     bench = replace(worker.bench, exam=exam, trunk=trunk)
     return replace(worker, bench=bench, before=before)

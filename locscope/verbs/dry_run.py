@@ -18,6 +18,7 @@ from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.progress import Progress, stage
 from locscope.records import ScanResult, Trial, dumps
+from locscope.records.codec import Number
 from locscope.report.words import duration
 from locscope.scans import SCANS, is_cheap
 from locscope.scans.bench import ScanBench
@@ -33,7 +34,7 @@ from locscope.verbs.desk import Desk
 from locscope.verbs.plan import Plan
 from locscope.verbs.rehearsal import rehearse
 from locscope.verbs.timing import Timing, calibrate, work_of
-from locscope.verbs.weights import Share, memory_of
+from locscope.verbs.weights import Share, memory_of, scan_batches
 
 GIB, MIB = 1 << 30, 1 << 20
 SCANNED = 8
@@ -57,7 +58,7 @@ class StageForecast:
 
     stage: str
     tasks: int
-    flops: float
+    flops: Number
     seconds: float
 
 
@@ -65,30 +66,25 @@ class StageForecast:
 class DryRun:
     """What a search will take. `kinds` counts candidates by part and number of layers.
 
-    `memory` says what lies where, counted from shapes; `host_peak` and `device_peak` are the most
-    that this process had while it calibrated (bytes; NaN on a host's own device), which a search
-    has too. `opening` and `calibration` are seconds that were spent here.
+    `memory` says what it is made of, counted from shapes. `host_peak` and `device_peak` are the
+    most that is held (bytes; the device's NaN where it is the host): what this process had while
+    it calibrated, or had before and scans may add. `opening` and `calibration` are seconds that
+    were spent here; `seconds`, `flops` and `trials` are those of all stages together, without the
+    operations of scans.
     """
 
     kinds: dict[str, int]
     stages: tuple[StageForecast, ...]
     memory: tuple[Share, ...]
     host_peak: int
-    device_peak: float
+    device_peak: Number
     disk: int
-    opening: float
+    opening: Number
     calibration: float
+    seconds: float
+    flops: float
+    trials: int
     assumed: tuple[str, ...] = ASSUMED
-
-    @property
-    def seconds(self) -> float:
-        """Of all stages together."""
-        return sum(one.seconds for one in self.stages)
-
-    @property
-    def flops(self) -> float:
-        """Of all trials together; those of scans are not counted."""
-        return sum(one.flops for one in self.stages if not isnan(one.flops))
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -99,6 +95,7 @@ class DryRun:
 def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
     """Plays a search through on paper and times a few short trials; `opening` is passed on."""
     desk = Desk(plan, plan.folder / "none", progress)
+    host, device = _host_peak(), _device_peak(plan.loaded)
     with stage(progress, "calibrating", 2):
         began = time.perf_counter()
         found = run_scan(SCAN, replace(scan_bench(desk), edits=plan.chosen[:SCANNED]))
@@ -110,15 +107,21 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
         took = time.perf_counter() - began
     bench = desk.worker.bench
     asked = rehearse(desk, space, lambda trial: timing.cost(bench, space, trial))
+    stages = (*scans, *_stages(desk, space, timing, asked))
+    filled = scan_batches(bench, plan.settings.scans)
+    on_host = filled.bytes if isnan(device) else 0
     return DryRun(
         kinds=_kinds(space),
-        stages=(*scans, *_stages(desk, space, timing, asked)),
-        memory=memory_of(bench, space),
-        host_peak=_host_peak(),
-        device_peak=_device_peak(plan.loaded),
+        stages=stages,
+        memory=(*memory_of(bench, space), filled),
+        host_peak=max(_host_peak(), host + on_host),
+        device_peak=max(_device_peak(plan.loaded), device + filled.bytes),
         disk=_disk(plan, found, timing, asked),
         opening=opening,
         calibration=took,
+        seconds=sum(one.seconds for one in stages),
+        flops=sum(one.flops for one in stages if not isnan(one.flops)),
+        trials=sum(map(len, asked.values())),
     )
 
 
@@ -205,15 +208,14 @@ def _disk(
 
 def _lines(found: DryRun) -> list[Line]:
     counts = ", ".join(f"{kind} {count}" for kind, count in found.kinds.items())
-    trials = sum(one.tasks for one in found.stages if not one.stage.startswith("scan "))
     shares = ", ".join(f"{one.name} {_size(one.bytes)}" for one in found.memory)
     device = "" if isnan(found.device_peak) else f", device {_size(found.device_peak)}"
     return [
         Line("candidates", f"{sum(found.kinds.values())}: {counts}"),
-        Line("trials", str(trials)),
+        Line("trials", str(found.trials)),
         *(Line(one.stage, _in_words(one)) for one in found.stages),
         Line("operations", f"{found.flops:.1e} in floating point"),
-        Line("memory", f"host {_size(found.host_peak)}{device} at most (measured)"),
+        Line("memory", f"host {_size(found.host_peak)}{device} at most"),
         Line("of which", f"{shares} (counted)"),
         Line("disk", _size(found.disk)),
         Line("time", f"about {duration(found.seconds)}{_after(found)}"),

@@ -16,12 +16,14 @@ from sklearn.linear_model import LinearRegression
 
 from locscope.engine.cost import forward_flops, shape_of
 from locscope.engine.exam import GLANCE_TEXTS, EditQuestions, Exam
+from locscope.execute.local import run_trials
 from locscope.locations import Location
+from locscope.progress import Silent
 from locscope.records import Trial, TrialRecord, dumps
 from locscope.selection.candidates import Candidate
 from locscope.selection.space import Ask, Space
 from locscope.selection.strategies.race import first_look
-from locscope.tuning.trial import Bench, run_trial
+from locscope.tuning.trial import Bench
 from locscope.verbs.desk import Desk
 from locscope.verbs.rehearsal import Cost
 
@@ -140,8 +142,13 @@ def _tried(desk: Desk, space: Space) -> list[Trial]:
 
 
 def _run(desk: Desk, trial: Trial) -> TrialRecord:
-    worker = desk.worker
-    return run_trial(worker.bench, trial, worker.before.of(trial.edits))
+    """As a search runs it, within memory; nothing is kept."""
+    worker = replace(desk.worker, keep=_forget, progress=Silent())
+    return run_trials(worker, "", [trial])[0]
+
+
+def _forget(record: TrialRecord) -> None:
+    """Keeps nothing."""
 
 
 def _fitted(bench: Bench, space: Space, records: Sequence[TrialRecord]) -> Work:

@@ -1,8 +1,9 @@
 """What a search holds in memory, counted from shapes and from the texts of its exam."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from locscope.engine.memory import Holds
+from locscope.engine.memory import KEPT, Holds
 from locscope.engine.reading import POSITIONS
 from locscope.locations import Location
 from locscope.selection.space import Space
@@ -11,6 +12,8 @@ from locscope.tuning.trial import Bench
 
 FLOAT32 = 4
 MASTER, OPTIMISER, GRADIENT = FLOAT32, 2 * FLOAT32, FLOAT32
+PLAIN = frozenset({"weight-gradient", "depth-rule", "random"})
+"""Scans that take no batches of their own."""
 LOGITS = 3
 """Copies of the logits at once: as they are, as log-probabilities, and their gradient."""
 
@@ -39,6 +42,13 @@ def memory_of(bench: Bench, space: Space) -> tuple[Share, ...]:
         Share("activations of a batch", _activations(bench, space)),
         Share("logits", LOGITS * FLOAT32 * info.vocabulary * _positions(bench)),
     )
+
+
+def scan_batches(bench: Bench, scans: Iterable[str]) -> Share:
+    """What scans may fill with the states of a batch: their budget of tokens."""
+    info, trunk = bench.loaded.info, bench.trunk
+    a_token = KEPT * info.layers * info.width * bench.loaded.model.dtype.itemsize
+    return Share("batches of scans", trunk.tokens_at_once * a_token if set(scans) - PLAIN else 0)
 
 
 def _activations(bench: Bench, space: Space) -> int:

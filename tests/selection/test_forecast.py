@@ -68,6 +68,16 @@ def test_growth_leaves_out_what_was_not_measured_or_did_not_drift() -> None:
     assert growth(space, glances, better) == pytest.approx((TINY / 0.01 * rule) ** 0.5)
 
 
+def test_a_collapse_without_end_leaves_places_apart() -> None:
+    space = WORLD.space()
+    glances = [seen(space, f"L{i}.mlp", LOOK, kl=0.01 / 10**i) for i in range(6)]
+    full = [seen(space, f"L{i}.mlp", space.full, perplexity_ratio=float("inf")) for i in range(3)]
+    line = outlooks(space, glances, [*glances, *full])
+    assert growth(space, glances, full) < float("inf")
+    assert {one.location for one in line[:2]} == {"L4.mlp", "L5.mlp"}
+    assert line[-1].location == "L0.mlp"
+
+
 def test_the_chance_to_keep_the_bound_is_even_at_it_and_falls_with_drift() -> None:
     assert chance_kept(BALANCED, LIMIT) == pytest.approx(0.5)
     assert chance_kept(BALANCED, LIMIT * exp(SPREAD)) == pytest.approx(1 / (1 + exp(1)))

@@ -49,6 +49,7 @@ def settings(tiny_dir: Path, edits_file: Path) -> SearchSettings:
         parts=("mlp.down", "attn"),
         finalists=2,
         audit=3,
+        recipes=("lora",),
         repetitions=2,
         share=0.5,
         epochs=12,

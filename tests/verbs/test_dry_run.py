@@ -51,12 +51,14 @@ def test_it_asks_for_the_trials_of_the_search(plan: Plan, found: Found) -> None:
 def test_its_numbers_are_numbers(plan: Plan) -> None:
     said = dry_run(plan, Silent(), opening=1.0)
     assert sum(said.kinds.values()) == sum(said.kinds[part] for part in said.kinds)
-    assert said.seconds > 0
+    assert said.seconds == sum(stage.seconds for stage in said.stages) > 0
     assert said.flops > 0
+    assert said.trials == sum(s.tasks for s in said.stages if not s.stage.startswith("scan "))
     assert said.disk > 1 << 20
     assert said.host_peak > 1 << 20
     assert isnan(said.device_peak) == (plan.loaded.model.device.type != "cuda")
     assert all(share.bytes > 0 for share in said.memory)
+    assert said.memory[-1].name == "batches of scans"
     assert {"candidates", "trials", "operations", "memory", "disk", "time"} <= {
         line.name for line in said.lines
     }
@@ -107,4 +109,6 @@ def test_the_command_says_it_and_writes_nothing(
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)
     assert sum(said["kinds"].values()) == 15
+    assert said["seconds"] > 0
+    assert said["trials"] > 45
     assert not list(tmp_path.iterdir())

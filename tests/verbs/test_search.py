@@ -13,9 +13,12 @@ from locscope.execute import local
 from locscope.locations import Location
 from locscope.progress import Silent
 from locscope.records import Scorecard, TrialRecord, loads
+from locscope.report.recipe_rows import recipes_table
 from locscope.runs.folder import open_run, read_info
 from locscope.runs.recommendation import read_recommendation
 from locscope.runs.store import iterate
+from locscope.scoring.objectives import BALANCED
+from locscope.selection.choice import best_per_location
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
 from locscope.verbs.plan import plan_search
@@ -81,6 +84,26 @@ def test_recommended_is_the_best_on_s_at_its_best_rate(found: Found) -> None:
     assert len(best.repetitions) == 2
     config = read_recommendation(found.folder)
     assert (config.location, config.recipe) == (best.location, best.recipe)
+
+
+def test_recipes_are_compared_at_the_recommended_place_at_their_own_best_rates(
+    found: Found,
+) -> None:
+    best, records = found.inputs.recommendation.best, trials_in(found.folder).values()
+    mine = [r for r in records if r.trial.recipe.kind == "lora"]
+    assert {r.trial.location for r in mine} == {best.location}
+    on_s = [r for r in mine if r.trial.split == "S"]
+    assert len({r.trial.recipe.lr for r in on_s}) >= 3
+    chosen = best_per_location(on_s, BALANCED)[0].record.trial.recipe
+    on_r = [r for r in mine if r.trial.split == "R"]
+    assert {r.trial.recipe for r in on_r} == {chosen}
+    full = [r for r in records if r.trial.recipe == best.recipe and r.trial.split == "R"]
+    parts = {r.trial.edits for r in full if r.trial.location == best.location}
+    assert {r.trial.edits for r in on_r} == parts
+    table = recipes_table(found.inputs)
+    assert [row[0].text for row in table.rows] == ["full", "lora"]
+    assert table.rows[1][2].sort < table.rows[0][2].sort
+    assert "UNMEASURED" not in (found.folder / "exports" / "README.txt").read_text()
 
 
 def test_tables_hold_all_trials_and_edits(found: Found) -> None:
