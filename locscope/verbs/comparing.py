@@ -12,8 +12,12 @@ from locscope.selection.choice import best_per_location, next_rates
 from locscope.selection.recommend import Confirmed
 from locscope.selection.space import Space
 from locscope.tuning.rates import gradient_l1
+from locscope.tuning.recipes import UNTOLD
 from locscope.verbs.confirming import on_r
 from locscope.verbs.desk import Desk
+
+CAUTION = 27.0
+"""By how much lower rates start where the gradient does not tell them: three steps of the grid."""
 
 
 def compare_recipes(desk: Desk, space: Space, best: Confirmed) -> None:
@@ -27,7 +31,8 @@ def compare_recipes(desk: Desk, space: Space, best: Confirmed) -> None:
 def _best_rate(desk: Desk, space: Space, trial: Trial, kind: str) -> TrialRecord:
     """The best trial on S over a grid of rates that begins where the first step is as wanted."""
     first = replace(trial, rung=f"recipe {kind}", recipe=replace(trial.recipe, kind=kind))
-    rate = rounded(desk.plan.settings.first_step / gradient_l1(desk.worker.bench, first))
+    step = desk.plan.settings.first_step / (CAUTION if kind in UNTOLD else 1.0)
+    rate = rounded(step / gradient_l1(desk.worker.bench, first))
     found, wanted = list[TrialRecord](), (rate,)
     while wanted:
         trials = [replace(first, recipe=replace(first.recipe, lr=lr)) for lr in wanted]
