@@ -13,7 +13,7 @@ from locscope.execute.local import Worker
 from locscope.locations import Location
 from locscope.records import Epoch, Measure, Trial, TrialRecord
 from locscope.records.panel import COUNTED
-from locscope.selection.candidates import STEP, named
+from locscope.selection.candidates import STEP
 from locscope.selection.choice import best_per_location
 from locscope.selection.recommend import Confirmed
 from locscope.selection.space import FULL, Ask, Space, at_rung
@@ -21,6 +21,7 @@ from locscope.selection.strategies.race import first_look
 from locscope.verbs import counting
 from locscope.verbs import paneling as panel
 from locscope.verbs.choosing import choose, rules_of
+from locscope.verbs.comparing import compare_recipes
 from locscope.verbs.confirming import confirm
 from locscope.verbs.desk import Desk
 
@@ -44,13 +45,15 @@ class Cost:
 class Paper:
     """Answers trials by `cost`, each once; `asked` are the trials that would run, by stage.
 
-    They lie in the order in which they would run: by layer, for the trunk's sake.
+    They lie in the order in which they would run: by layer, for the trunk's sake. `started` are
+    the rates first tried, by location and recipe.
     """
 
     space: Space
     cost: Callable[[Trial], Cost]
     asked: dict[str, list[Trial]] = field(default_factory=dict)
     known: dict[str, TrialRecord] = field(default_factory=dict)
+    started: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def trials(
         self, stage: str, trials: Sequence[Trial], worker: Worker | None = None
@@ -64,7 +67,9 @@ class Paper:
         return tuple(self.known[trial.id] for trial in trials)
 
     def _record(self, trial: Trial) -> TrialRecord:
-        cost, worth = self.cost(trial), _worth(self.space, trial)
+        kind = (trial.location, trial.recipe.kind)
+        cost, first = self.cost(trial), self.started.setdefault(kind, trial.recipe.lr)
+        worth = _worth(trial, first)
         found = [Measure(name, worth, 1, "made up") for name in SHARES]
         found += [Measure("perplexity_ratio", RATIO, 1, "made up")]
         found += [Measure("kl", DRIFT, 1, "made up")]
@@ -99,6 +104,7 @@ def rehearse(desk: Desk, space: Space, cost: Callable[[Trial], Cost]) -> dict[st
         first = [one.records[0].trial for one in confirmed if one.role in panel.ROLES]
         desk.trials(panel.STAGE, [replace(trial, rung="panel") for trial in first])
         desk.trials(counting.STAGE, _counted(desk, confirmed))
+    compare_recipes(desk, space, confirmed[0])
     if desk.plan.settings.audit:
         desk.trials("audit", [desk.trial(ask) for ask in _audited(desk, space, chosen)])
     return paper.asked
@@ -129,8 +135,7 @@ def _audited(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> list[As
     return [] if swept else [*first_look(space), *full]
 
 
-def _worth(space: Space, trial: Trial) -> float:
-    """From 0 to 1: drawn for the place, less away from its starting rate."""
-    one = named(space.candidates, trial.location)
-    steps = abs(log(trial.recipe.lr / one.lr, STEP)) if one else 0.0
+def _worth(trial: Trial, first: float) -> float:
+    """From 0 to 1: drawn for the place, less away from the rate that was tried first there."""
+    steps = abs(log(trial.recipe.lr / first, STEP))
     return max(0.5, random.Random(trial.location).uniform(0.9, 0.99) - 0.1 * steps)

@@ -17,7 +17,7 @@ from analyses.planted_parts.report import rows_of, written  # noqa: E402
 from analyses.planted_parts.scanning import Column, bench_of, columns_of  # noqa: E402
 from analyses.planted_parts.summary import summaries  # noqa: E402
 from locscope.engine.decode import Request, decode  # noqa: E402
-from locscope.engine.exam import prepare  # noqa: E402
+from locscope.engine.preparing import prepare  # noqa: E402
 from locscope.engine.texts import encode_prompt  # noqa: E402
 from locscope.engine.trunk import Trunk  # noqa: E402
 from locscope.locations import Location  # noqa: E402
