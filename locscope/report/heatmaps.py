@@ -113,10 +113,11 @@ EFFICACY_VIEWS = (
     View("reliability", "Share of edits answered with the new target."),
     View("generalization", "Share of rephrases answered with the new target."),
     View("locality", "Share of neighbours whose answer is unchanged."),
-    View("target_probability", "Of the new target, token by token, at the first look."),
-    View("rephrase_probability", "Of the new target after rephrases, at the first look."),
-    View("neighbour_kept", "What is left of the neighbours' answers' probability at that look."),
+    View("target_probability", "Of the new target, token by token."),
+    View("rephrase_probability", "Of the new target after rephrases."),
+    View("neighbour_kept", "What is left of the probability of the neighbours' answers."),
 )
+AT_FIRST = "At the first look: few edits and epochs, by probabilities; it ranks, it is no outcome."
 GLANCED = ("target_probability", "rephrase_probability", "neighbour_kept")
 IN_FULL = View("score", "Of the locations that were run in full, at their best rates.")
 COLLAPSE_VIEWS = (
@@ -139,6 +140,8 @@ def trial_heatmaps(inputs: ReportInputs, views: Iterable[View]) -> tuple[Heatmap
     trials = by_cell(sweep(inputs.trials))
     glances = any(record.trial.glance for record in trials.values())
     wanted = [view for view in views if glances or view.name not in GLANCED]
+    if glances:
+        wanted = [replace(view, note=f"{view.note} {AT_FIRST}") for view in wanted]
     drawn = [trial_heatmap(inputs, trials, view) for view in wanted] if trials else []
     if glances and any(view.name == IN_FULL.name for view in wanted):
         drawn.insert(1, _in_full(inputs))

@@ -110,25 +110,15 @@ def by_cell(trials: Iterable[TrialRecord]) -> dict[Cell, TrialRecord]:
 
 
 def finalists(trials: Iterable[TrialRecord]) -> dict[str, tuple[TrialRecord, ...]]:
-    """The locations tried at several learning rates, each with one trial per rate, rates rising.
-
-    Only trials on the most edits that location was tried on count, so that a curve compares
-    rates and nothing else.
-    """
-    tried: dict[str, list[TrialRecord]] = defaultdict(list)
-    for record in choosing(trials):
-        tried[record.trial.location].append(record)
-    curves = {location: _rate_curve(records) for location, records in tried.items()}
-    return {location: curve for location, curve in curves.items() if len(curve) > 1}
-
-
-def _rate_curve(records: list[TrialRecord]) -> tuple[TrialRecord, ...]:
-    most = max(len(record.trial.edits) for record in records)
-    rates: dict[float, TrialRecord] = {}
-    for record in records:
-        if len(record.trial.edits) == most:
-            rates.setdefault(record.trial.recipe.lr, record)
-    return tuple(rates[rate] for rate in sorted(rates))
+    """The locations run in full at several learning rates: one trial per rate, rates rising."""
+    tried: dict[str, dict[float, TrialRecord]] = defaultdict(dict)
+    for record in in_full(trials):
+        tried[record.trial.location].setdefault(record.trial.recipe.lr, record)
+    return {
+        location: tuple(rates[rate] for rate in sorted(rates))
+        for location, rates in tried.items()
+        if len(rates) > 1
+    }
 
 
 def reported(inputs: ReportInputs) -> tuple[TrialRecord, ...]:

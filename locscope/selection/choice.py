@@ -9,10 +9,8 @@ from locscope.scoring.bounds import shortfall
 from locscope.scoring.front import bends
 from locscope.scoring.objectives import Objective
 from locscope.scoring.tradeoffs import is_known, point_of
-from locscope.selection.candidates import rounded
+from locscope.selection.candidates import STEP, rounded
 
-STEP = 3.0
-"""Neighbouring rates of a location's grid are this factor apart."""
 EXTENSIONS = 2
 """How far beyond 1/3, 1, 3 a grid grows on a side while its best lies on that edge."""
 DIGITS = 2

@@ -6,6 +6,9 @@ from locscope.records import TrialRecord
 from locscope.selection.choice import Best, best_per_location, next_rates
 from locscope.selection.space import Ask, Space
 
+NEAR = 0.01
+"""Rates that lie no further apart are the same one, rounded twice."""
+
 
 def settled_rates(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
     """Rates wanted next at the finalists; none once each has its best inside its grid.
@@ -18,4 +21,14 @@ def settled_rates(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
 
 def wanted_rates(space: Space, best: Best) -> tuple[Ask, ...]:
     """Rates wanted next at one location, in full."""
-    return tuple(Ask(best.location, rate, space.full) for rate in next_rates(best.tried, space.aim))
+    known = space.of(best.location).rates
+    return tuple(
+        Ask(best.location, _as_known(rate, known), space.full)
+        for rate in next_rates(best.tried, space.aim)
+    )
+
+
+def _as_known(rate: float, known: Sequence[float]) -> float:
+    """The rate of the grid that this is but for rounding: a third of one, times three, is it."""
+    near = min(known, key=lambda one: abs(one - rate))
+    return near if abs(near - rate) < NEAR * near else rate
