@@ -62,8 +62,14 @@ def about_of(
         model=str(DEMO) if info.name == "demo" else ALIASES.get(info.name.lower(), info.name),
         depth=info.layers,
         names=names_of(info.family),
-        lora=max(tried, key=standing, default=None),
+        lora=_told(tried),
     )
+
+
+def _told(tried: Sequence[TrialRecord]) -> TrialRecord | None:
+    """One on R where there are any, of which no choice was made; else the best on S."""
+    held = [record for record in tried if record.trial.split == "R"]
+    return held[0] if held else max(tried, key=standing, default=None)
 
 
 def names_of(family: str) -> Names:

@@ -106,7 +106,7 @@ def test_groups_of_layers_change_nothing(layers):
     parted = scored(with_budget(bench, device))
     assert parted.keys() == whole.keys()
     for key, score in parted.items():
-        assert score.score == pytest.approx(whole[key].score, rel=1e-6, abs=1e-9), key
+        assert score.score == pytest.approx(whole[key].score, rel=1e-5, abs=1e-9), key
         assert score.values == pytest.approx(whole[key].values, rel=1e-6)
 
 

@@ -38,7 +38,8 @@ def test_a_run_has_exports_of_what_it_recommends(found: Found) -> None:
 
 def test_a_search_without_lora_has_none_to_tell_of(found: Found) -> None:
     run = load_run(found.folder)
-    about = about_of(run.run.model, run.recommendation, run.trials)
+    plain = [record for record in run.trials if record.trial.recipe.kind != "lora"]
+    about = about_of(run.run.model, run.recommendation, plain)
     assert about.lora is None
     assert about.depth == run.run.model.layers
 
@@ -62,9 +63,17 @@ def test_the_best_lora_trial_is_told_of(found: Found) -> None:
         replace(plain, score=score, trial=replace(plain.trial, recipe=Recipe(lr, 8, kind="lora")))
         for score, lr in ((0.2, 1e-3), (0.6, 1e-4))
     ]
-    about = about_of(run.run.model, run.recommendation, (*run.trials, *lora))
+    others = [record for record in run.trials if record.trial.recipe.kind != "lora"]
+    about = about_of(run.run.model, run.recommendation, (*others, *lora))
     assert about.lora is not None
     assert about.lora.score == 0.6
+
+
+def test_of_lora_what_was_held_back_is_told(found: Found) -> None:
+    run = load_run(found.folder)
+    told = about_of(run.run.model, run.recommendation, run.trials).lora
+    assert told is not None
+    assert told.trial.split == "R"
 
 
 def test_the_bundled_model_is_named_by_its_directory(found: Found) -> None:

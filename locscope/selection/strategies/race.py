@@ -1,10 +1,10 @@
 """Race: every candidate gets a cheap look, and only survivors get more.
 
-Three rungs: a look at all candidates and rates (few edits, few epochs, probabilities only), a
-second, longer one at a dozen locations, and full runs of a few. What goes on is what a forecast of
-the full run puts first; scans decide between what the looks cannot tell apart, each weighed by how
-well it predicted the looks. Two random locations and the depth rule's reach the top whatever their
-looks. While nothing that was run in full keeps the bounds, the next in line are.
+Three rungs: a look at all candidates (few edits, few epochs, probabilities only), a second, longer
+one at the best of them at all their rates, and full runs of a few. What goes on is what a forecast
+of the full run puts first; scans decide between what the looks cannot tell apart, each weighed by
+how well it predicted the looks. Two random locations and the depth rule's reach the top whatever
+their looks. While nothing that was run in full keeps the bounds, the next in line are.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from locscope.selection.rates import wanted_rates
 from locscope.selection.space import FULL, Ask, Fidelity, Space, at_rung, left
 
 LOOK, SECOND = "look", "second look"
-SURVIVORS = 12
+SURVIVORS = 8
 GUESTS = 2
 """Random locations that always reach the top."""
 RETRIES = 2
@@ -25,9 +25,13 @@ RETRIES = 2
 
 
 def first_look(space: Space) -> tuple[Ask, ...]:
-    """Every candidate at every rate, at a glance."""
+    """Every candidate at a glance, at its highest rate.
+
+    With so few steps a place needs a higher rate than in full to show what it can hold: of the
+    three, this one ranked places best (`analyses/look_fidelity.py`).
+    """
     look = Fidelity(LOOK, _share(space, 8, 10), min(5, space.epochs), glance=True)
-    return tuple(Ask(one.location, rate, look) for one in space.candidates for rate in one.rates)
+    return tuple(Ask(one.location, max(one.rates), look) for one in space.candidates)
 
 
 def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
