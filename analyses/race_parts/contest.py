@@ -17,6 +17,8 @@ from locscope.verbs.desk import Desk
 from locscope.verbs.plan import plan_search
 
 REVERSED = "race, scans reversed"
+SCANNED = ("race", "reversed")
+"""Who makes use of scans, and pays for them in seconds (their operations are not counted)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,11 @@ def contest(
         race = choose(desk, space, "race")
         chosen = {"race": race}
         chosen |= {other: _choice(desk, space, other, race) for other in against}
-        return tuple(_entry(desk, name, other, records) for other, records in chosen.items())
+        scans = sum(scan.seconds for scan in space.scans)
+        return tuple(
+            _entry(desk, name, other, records, scans if other in SCANNED else 0.0)
+            for other, records in chosen.items()
+        )
 
 
 def _choice(
@@ -73,7 +79,9 @@ def _mirrored(scan: ScanResult) -> ScanResult:
     return replace(scan, descriptor=replace(scan.descriptor, sign=-scan.descriptor.sign))
 
 
-def _entry(desk: Desk, model: str, name: str, records: Sequence[TrialRecord]) -> Entry:
+def _entry(
+    desk: Desk, model: str, name: str, records: Sequence[TrialRecord], scans: float
+) -> Entry:
     plan = desk.plan
     best = ranked(at_rung(records, FULL), plan.aim)[0]
     trials = [on_r(plan, best, i) for i in range(len(plan.subsets))]
@@ -88,7 +96,7 @@ def _entry(desk: Desk, model: str, name: str, records: Sequence[TrialRecord]) ->
         met_s=not best.violated,
         trials=len(records),
         flops=spent(records),
-        seconds=sum(record.seconds for record in records),
+        seconds=scans + sum(record.seconds for record in records),
         scores_r=tuple(record.score for record in found),
         broken=sum(bool(record.violated) for record in found),
     )

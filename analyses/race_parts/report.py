@@ -24,8 +24,12 @@ HEAD = """\
 # The race against the sweep, chance and the depth rule
 
 Written by `python -m analyses.race`. Scores are those on R of what was chosen on S; a margin is
-paired by seed, its interval a bootstrap over seeds. Cost is that of choosing alone; confirming on R
-is the same for all and not counted.
+paired by seed, its interval a bootstrap over seeds. Cost is that of choosing alone, in operations
+of its trials, and in seconds of these and of the race's scans; confirming on R is the same for
+all and not counted. Random gets as many operations as the race, which it spends on places at
+their starting rates; the depth rule's grid of rates takes less and has no use for more. Reversed
+scans have no say once they fail to predict the looks, so that arm shows that they cost nothing,
+not that scans help.
 """
 
 

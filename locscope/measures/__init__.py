@@ -133,6 +133,8 @@ NEEDS_BASE = frozenset(
     }
 )
 """Measures that compare with the untouched model."""
+THOROUGH = frozenset({"forms", "multihop", "mean_perplexity_ratio"})
+"""Measures that only a thorough trial takes: no choice can go by them."""
 AT_A_GLANCE = ("target_probability", "rephrase_probability", "neighbour_kept")
 COLLAPSE = ("perplexity_ratio", "kl")
 

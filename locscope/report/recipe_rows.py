@@ -8,6 +8,7 @@ from locscope.records import TrialRecord
 from locscope.report.inputs import ReportInputs, on_reporting_split
 from locscope.report.rows import Table, TableCell, figure_cell
 from locscope.report.words import in_words, millions, rate, title_of
+from locscope.tuning.recipes import RECIPES
 
 MEASURES = ("reliability", "generalization", "locality", "perplexity_ratio", "retention")
 COLUMNS = (
@@ -29,7 +30,8 @@ def recipes_table(inputs: ReportInputs) -> Table:
         if best and on_reporting_split(record) and record.trial.location == best.location:
             runs.setdefault(record.trial.recipe.kind, []).append(record)
     full = [r for r in runs.pop("full", []) if best and r.trial.recipe.lr == best.recipe.lr]
-    rows = [_row(found, full) for found in (full, *runs.values())] if runs else []
+    order = [kind for kind in RECIPES if kind in runs]
+    rows = [_row(found, full) for found in (full, *(runs[kind] for kind in order))] if runs else []
     return Table("recipes", "Recipes at the recommended place", COLUMNS, tuple(rows), NOTE)
 
 

@@ -18,12 +18,11 @@ from locscope.runs.store import iterate
 
 NUMBER, INTEGER, TEXT = "float64", "int64", "string"
 _PLACE = {"trial": TEXT, "location": TEXT, "layer": INTEGER, "part": TEXT}
-_RUN = {"lr": NUMBER, "rung": TEXT, "split": TEXT, "seed": INTEGER}
+_RUN = {"recipe": TEXT, "lr": NUMBER, "rung": TEXT, "split": TEXT, "seed": INTEGER}
 
 TRIALS = {
     **_PLACE,
     **_RUN,
-    "recipe": TEXT,
     "order": TEXT,
     "batch": INTEGER,
     "epochs": INTEGER,
@@ -131,6 +130,7 @@ def _common(record: TrialRecord) -> Row:
         "location": trial.location,
         "layer": layer,
         "part": part,
+        "recipe": trial.recipe.kind,
         "lr": trial.recipe.lr,
         "rung": trial.rung,
         "split": trial.split,
@@ -144,7 +144,6 @@ def _trial_row(record: TrialRecord) -> Row:
     cost = ("change_norm", "decoded", "seconds", "flops")
     return {
         **_common(record),
-        "recipe": recipe.kind,
         **{name: getattr(recipe, name) for name in ("order", "batch", "epochs", "prefixes")},
         "prompt_format": recipe.prompt_format,
         "model": trial.model,

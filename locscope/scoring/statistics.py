@@ -6,7 +6,7 @@ and fall together, so whole groups are drawn.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isnan, nan, sqrt
+from math import nan, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -226,5 +226,5 @@ def _ranks(values: Values) -> Values:
 
 
 def overlaps_zero(interval: Interval) -> bool:
-    """Whether a margin cannot be told from none: its interval holds zero, or there is none."""
-    return isnan(interval.low) or interval.low <= 0 <= interval.high
+    """Whether a margin cannot be told from none: its interval holds zero. Without one: no."""
+    return interval.low <= 0 <= interval.high

@@ -10,6 +10,7 @@ from math import isnan, nan, sqrt
 
 from locscope.locations import Location
 from locscope.records import ScanResult, ScanScore
+from locscope.scoring.ranks import mean_ranks
 from locscope.scoring.statistics import spearman
 from locscope.selection.forecast import Outlook
 from locscope.selection.space import Space
@@ -55,9 +56,14 @@ def _ranks(scan: ScanResult, variant: str, best: Mapping[str, float]) -> dict[st
     seen, sign = scan.of_places(variant), scan.descriptor.sign
     for places in _by_part(best).values():
         scores = {place: sign * place_score(seen, place) for place in places}
-        known = sorted((p for p in places if not isnan(scores[p])), key=lambda p: scores[p])
+        known = [place for place in places if not isnan(scores[place])]
+        if len(known) < 2:
+            continue
         middle = (len(known) - 1) / 2
-        found |= {place: (i - middle) / middle for i, place in enumerate(known) if middle}
+        ranks = mean_ranks([scores[place] for place in known]) - 1
+        found |= {
+            p: float(r - middle) / middle for p, r in zip(known, ranks, strict=True) if middle
+        }
     return found
 
 

@@ -30,8 +30,17 @@ def audit(
     records = desk.trials("audit", [*looks, *full])
     found = Audit(
         looks=records[: len(looks)],
-        full=records[len(looks) :],
+        full=_at_all_rates(records[len(looks) :], chosen),
         groups=desk.plan.groups_of(desk.plan.parts.chosen),
         rule=space.depth_rule,
     )
     return scorecard(scans, found, space.seed)
+
+
+def _at_all_rates(
+    sample: Sequence[TrialRecord], chosen: Sequence[TrialRecord]
+) -> tuple[TrialRecord, ...]:
+    """The sample with what the strategy ran in full of the same places, at other rates."""
+    places = {record.trial.location for record in sample}
+    others = [r for r in chosen if r.trial.rung == FULL and r.trial.location in places]
+    return tuple({record.trial.id: record for record in (*sample, *others)}.values())

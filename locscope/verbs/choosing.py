@@ -94,7 +94,7 @@ def rules_of(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> dict[st
         if wanted:
             known += desk.trials("rules", [desk.trial(ask) for ask in wanted])
         best = best_per_location(known, space.aim)
-        wanted = [ask for one in best if len(one.tried) < 3 for ask in wanted_rates(space, one)]
+        wanted = [ask for one in best for ask in wanted_rates(space, one)]
         if not wanted:
             break
     found = {one.location: one for one in best}

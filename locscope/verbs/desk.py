@@ -77,10 +77,9 @@ class Desk:
 
     def _recipe(self, lr: float, fidelity: Fidelity) -> Recipe:
         settings = self.plan.settings
-        full = settings.batch_size or default_batch(len(self.plan.chosen))
         return Recipe(
             lr=lr,
-            batch=min(full, default_batch(fidelity.edits)),
+            batch=settings.batch_size or default_batch(fidelity.edits),
             epochs=fidelity.epochs,
             prefixes=settings.prefixes,
             prompt_format=settings.prompt_format,

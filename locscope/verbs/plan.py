@@ -8,7 +8,7 @@ from locscope.edits import EditSet
 from locscope.edits.splits import Split, drawn_order, resample
 from locscope.errors import UsageError
 from locscope.locations import Location
-from locscope.measures import measure_all
+from locscope.measures import THOROUGH, measure_all
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
 from locscope.progress import Progress, Silent
@@ -123,6 +123,6 @@ def plan_search(
 
 
 def _measurable(session: Session) -> frozenset[str]:
-    """Names of the measures that judged anything of the untouched model."""
+    """Names of the measures that trials for choosing take, and that judged anything before."""
     measures = measure_all(session.before, session.before)
-    return frozenset(measure.name for measure in measures if measure.count)
+    return frozenset(measure.name for measure in measures if measure.count) - THOROUGH

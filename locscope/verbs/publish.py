@@ -67,9 +67,11 @@ def about_of(
 
 
 def _told(tried: Sequence[TrialRecord]) -> TrialRecord | None:
-    """One on R where there are any, of which no choice was made; else the best on S."""
+    """The first repetition on R, of which no choice was made; else the best on S."""
     held = [record for record in tried if record.trial.split == "R"]
-    return held[0] if held else max(tried, key=standing, default=None)
+    if held:
+        return min(held, key=lambda record: record.trial.rung)
+    return max(tried, key=standing, default=None)
 
 
 def names_of(family: str) -> Names:

@@ -87,9 +87,11 @@ def _run(desk: Desk, folder: RunFolder) -> ReportInputs:
     scans = scan_s(desk)
     space = space_of(desk, scans)
     chosen = choose(desk, space, plan.settings.strategy)
-    full = at_rung(chosen, FULL)
-    ranked = best_per_location(full, space.aim)
     rules = rules_of(desk, space, chosen)
+    # What was run in full on S counts, whoever asked for it.
+    ran = [*at_rung(chosen, FULL), *(one for best in rules.values() for one in best.tried)]
+    full = tuple({record.trial.id: record for record in ran}.values())
+    ranked = best_per_location(full, space.aim)
     confirmed = settled(context(plan), confirm(desk, ranked, rules))
     found = recommend(context(plan), confirmed, full)
     write_record(folder, "recommendation", "final", found)

@@ -79,9 +79,21 @@ def test_a_right_scan_decides_between_what_looks_cannot_tell_apart() -> None:
     level = [replace(one, value=best.value) if one in (best, second) else one for one in line]
     order = [one.location for one in hinted(space, level)]
     said = says(space, level)
-    if said[better.location] != said[worse.location]:
-        first = max((better, worse), key=lambda one: said[one.location])
-        assert order.index(first.location) == 0
+    assert said[better.location] != said[worse.location]
+    first = max((better, worse), key=lambda one: said[one.location])
+    assert order[0] == first.location
+
+
+def test_ties_of_a_scan_speak_neither_way() -> None:
+    """A scan that knows the best three layers of a part and nothing of the others."""
+    knows = scan(lambda layer, part: float(WORLD.place(f"L{layer}.{part}") > 0.8), variant="top")
+    space = WORLD.space(knows)
+    line = line_of(space)
+    forwards, backwards = says(space, line), says(space, tuple(reversed(line)))
+    assert any(forwards.values())
+    assert {place: round(value, 9) for place, value in forwards.items()} == {
+        place: round(value, 9) for place, value in backwards.items()
+    }
 
 
 def cells(scan: ScanResult, variant: str = "v"):

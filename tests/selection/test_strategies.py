@@ -85,6 +85,21 @@ def held(world: World, space: Space, batches: list[tuple[Ask, ...]]) -> None:
     assert best(world, space, batches)
 
 
+def test_a_sweep_ends_with_its_budget() -> None:
+    world = World()
+    space = world.space(budget=Budget(1.0, "seconds"))
+    (only,) = world.search("sweep", space)
+    assert {ask.location for ask in only} == {space.drawn[0]}
+
+
+def test_without_a_second_look_a_race_starts_where_full_runs_do() -> None:
+    world = World()
+    space = world.space(budget=Budget(1.0, "seconds"))
+    looks, (full,) = world.search("race", space)
+    assert all(ask.fidelity.glance for ask in looks)
+    assert full.lr == space.of(full.location).lr
+
+
 def test_an_unknown_strategy_is_refused_with_near_names() -> None:
     with pytest.raises(UsageError, match=r"sweeep.*sweep"):
         strategy("sweeep")

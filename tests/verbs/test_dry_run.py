@@ -40,7 +40,8 @@ def test_it_asks_for_the_trials_of_the_search(plan: Plan, found: Found) -> None:
         taken[one.stage] += one.tasks - one.resumed
     for one in said.stages:
         expected[one.stage] += one.tasks
-    assert expected.keys() == taken.keys()
+    # Controls that the strategy ran at all rates itself ask for no more.
+    assert expected.keys() - {"rules"} == taken.keys() - {"rules"}
     assert expected["look"] == taken["look"]
     # What the trials will say is not known before, so whose rates are tried is not either.
     for stage in taken.keys() - {"look", "rules", "audit"}:

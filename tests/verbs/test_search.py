@@ -19,8 +19,10 @@ from locscope.runs.recommendation import read_recommendation
 from locscope.runs.store import iterate
 from locscope.scoring.objectives import BALANCED
 from locscope.selection.choice import best_per_location
+from locscope.selection.space import FULL, Ask, Fidelity
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
+from locscope.verbs.desk import Desk
 from locscope.verbs.plan import plan_search
 from locscope.verbs.search import Found, search
 
@@ -104,6 +106,22 @@ def test_recipes_are_compared_at_the_recommended_place_at_their_own_best_rates(
     assert [row[0].text for row in table.rows] == ["full", "lora"]
     assert table.rows[1][2].sort < table.rows[0][2].sort
     assert "UNMEASURED" not in (found.folder / "exports" / "README.txt").read_text()
+
+
+def test_a_batch_that_is_set_is_the_batch(settings: SearchSettings, tmp_path: Path) -> None:
+    plan = plan_search(settings.model_copy(update={"batch_size": 9}), tmp_path / "run")
+    desk = Desk(plan, tmp_path, Silent())
+    for fidelity in (Fidelity(FULL, 10, 12), Fidelity("look", 4, 2, glance=True)):
+        assert desk.trial(Ask("L1.attn", 1e-3, fidelity)).recipe.batch == 9
+
+
+@pytest.mark.parametrize("measure", ["forms", "multihop", "mean_perplexity_ratio"])
+def test_a_bound_that_no_trial_for_choosing_measures_is_refused(
+    settings: SearchSettings, tmp_path: Path, measure: str
+) -> None:
+    bounded = settings.model_copy(update={"bounds": (f"{measure}>=0.1",)})
+    with pytest.raises(UsageError, match=measure):
+        plan_search(bounded, tmp_path / "run")
 
 
 def test_tables_hold_all_trials_and_edits(found: Found) -> None:

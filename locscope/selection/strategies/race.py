@@ -45,13 +45,13 @@ def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
     line = hinted(space, outlooks(space, seconds or looks, records))
     if not full:
         # Without one full run there is nothing to recommend, whatever the budget.
-        return _top(space, line) if left(space, records) > 0 else _asks(space, line[:1])
+        return _top(space, line) if left(space, records) > 0 else _first(space, line, seconds)
     if left(space, records) <= 0:
         return ()
     if ranked(full, space.aim)[0].violated:
         fresh = _not_run(line, full)
         return _asks(space, fresh[: space.finalists]) if _tries(space, full) else ()
-    best = best_per_location(full, space.aim)[:1]
+    best = best_per_location(full, space.aim)[:2]
     return tuple(one for place in best for one in wanted_rates(space, place))
 
 
@@ -72,6 +72,15 @@ def _top(space: Space, line: Sequence[Outlook]) -> tuple[Ask, ...]:
     places = (*_places(line)[: space.finalists], *_guests(space))
     best = {place: next(one for one in line if one.location == place) for place in places}
     return _asks(space, best.values())
+
+
+def _first(
+    space: Space, line: Sequence[Outlook], seconds: Sequence[TrialRecord]
+) -> tuple[Ask, ...]:
+    """The first in line; after the first look alone, whose rate is for few steps, as it starts."""
+    first = line[0]
+    rate = first.lr if seconds else space.of(first.location).lr
+    return (Ask(first.location, rate, space.full),)
 
 
 def _not_run(line: Sequence[Outlook], full: Sequence[TrialRecord]) -> list[Outlook]:
