@@ -5,6 +5,7 @@ strategy has run of it is not run again, the rest is counted apart from choosing
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from locscope.records import ScanResult, Scorecard, TrialRecord
 from locscope.selection.audit import Audit
@@ -21,13 +22,9 @@ def audit(
     size = desk.plan.settings.audit
     if not size:
         return None
-    everything = {record.trial.location for record in chosen if record.trial.rung == FULL}
-    places = [one.location for one in space.candidates]
-    swept = set(places) <= everything
-    sample = places if swept else list(space.drawn[:size])
-    full = [desk.trial(Ask(place, space.of(place).lr, space.full)) for place in sample]
-    looks = [] if swept else [desk.trial(ask) for ask in first_look(space)]
-    records = desk.trials("audit", [*looks, *full])
+    wanted = audit_asks(space, chosen, size)
+    looks = [desk.trial(ask) for ask in wanted.looks]
+    records = desk.trials("audit", [*looks, *(desk.trial(ask) for ask in wanted.full)])
     found = Audit(
         looks=records[: len(looks)],
         full=_at_all_rates(records[len(looks) :], chosen),
@@ -35,6 +32,24 @@ def audit(
         rule=space.depth_rule,
     )
     return scorecard(scans, found, space.seed)
+
+
+@dataclass(frozen=True)
+class AuditAsks:
+    """The trials that an audit rests on."""
+
+    looks: tuple[Ask, ...]
+    full: tuple[Ask, ...]
+
+
+def audit_asks(space: Space, chosen: Sequence[TrialRecord], size: int) -> AuditAsks:
+    """A look at every candidate and so many in full; where all were run in full, these alone."""
+    tried = {record.trial.location for record in chosen if record.trial.rung == FULL}
+    places = [one.location for one in space.candidates]
+    swept = set(places) <= tried
+    sample = places if swept else space.drawn[:size]
+    full = tuple(Ask(place, space.of(place).lr, space.full) for place in sample)
+    return AuditAsks(() if swept else first_look(space), full)
 
 
 def _at_all_rates(

@@ -1,6 +1,6 @@
 """Choosing on S: scans, candidates, and the strategy's trials until it wants no more."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from locscope.locations import Location
 from locscope.records import ScanResult, TrialRecord
@@ -99,3 +99,11 @@ def rules_of(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> dict[st
             break
     found = {one.location: one for one in best}
     return {role: found[place] for role, place in places.items()}
+
+
+def ran_in_full(
+    chosen: Sequence[TrialRecord], rules: Mapping[str, Best]
+) -> tuple[TrialRecord, ...]:
+    """All that was run in full on S, whoever asked for it: each of them may be recommended."""
+    found = [*at_rung(chosen, FULL), *(one for best in rules.values() for one in best.tried)]
+    return tuple({record.trial.id: record for record in found}.values())

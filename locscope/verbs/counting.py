@@ -56,15 +56,18 @@ def count_curve(desk: Desk, confirmed: Sequence[Confirmed]) -> None:
     The records are ordinary trials of split `all`; those that are there are not run again.
     """
     found = ladder(desk.plan)
-    best = {one.role: one.best.record.trial for one in confirmed if one.role in ROLES}
-    trials = tuple(
-        dict.fromkeys(
-            _trial(desk.plan, found, trial, n) for n in found.counts for trial in best.values()
-        )
-    )
+    trials = curve_trials(desk.plan, found, confirmed)
     known = all(trial.id in desk.known for trial in trials)
     worker = None if known or not found.own_exam else _worker(desk, found)
     desk.trials(STAGE, trials, worker)
+
+
+def curve_trials(plan: Plan, found: Ladder, confirmed: Sequence[Confirmed]) -> tuple[Trial, ...]:
+    """The trials of the curve, each once."""
+    best = [one.best.record.trial for one in confirmed if one.role in ROLES]
+    return tuple(
+        dict.fromkeys(_trial(plan, found, trial, n) for n in found.counts for trial in best)
+    )
 
 
 def ladder(plan: Plan) -> Ladder:

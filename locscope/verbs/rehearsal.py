@@ -9,18 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import log
 
-from locscope.execute.local import Worker
 from locscope.locations import Location
 from locscope.records import Epoch, Measure, Trial, TrialRecord
-from locscope.records.panel import COUNTED
 from locscope.selection.candidates import STEP
 from locscope.selection.choice import best_per_location
-from locscope.selection.recommend import Confirmed
-from locscope.selection.space import FULL, Ask, Space, at_rung
-from locscope.selection.strategies.race import first_look
+from locscope.selection.space import Space
 from locscope.verbs import counting
 from locscope.verbs import paneling as panel
-from locscope.verbs.choosing import choose, rules_of
+from locscope.verbs.auditing import audit_asks
+from locscope.verbs.choosing import choose, ran_in_full, rules_of
 from locscope.verbs.comparing import compare_recipes
 from locscope.verbs.confirming import confirm
 from locscope.verbs.desk import Desk
@@ -55,11 +52,8 @@ class Paper:
     known: dict[str, TrialRecord] = field(default_factory=dict)
     started: dict[tuple[str, str], float] = field(default_factory=dict)
 
-    def trials(
-        self, stage: str, trials: Sequence[Trial], worker: Worker | None = None
-    ) -> tuple[TrialRecord, ...]:
-        """Made-up records of the trials, in their order; a worker has nothing to do."""
-        del worker
+    def trials(self, stage: str, trials: Sequence[Trial]) -> tuple[TrialRecord, ...]:
+        """Made-up records of the trials, in their order."""
         once = {trial.id: trial for trial in trials if trial.id not in self.known}
         self.known |= {key: self._record(trial) for key, trial in once.items()}
         ordered = sorted(once.values(), key=lambda one: Location.parse(one.location).lowest)
@@ -91,48 +85,23 @@ class Paper:
 
 
 def rehearse(desk: Desk, space: Space, cost: Callable[[Trial], Cost]) -> dict[str, list[Trial]]:
-    """The trials of a search by stage, in the order in which they would run; nothing is run.
-
-    The desk is of no use afterwards.
-    """
+    """The trials of a search by stage, in the order in which they would run; nothing is run."""
     paper = Paper(space, cost)
-    desk.trials = paper.trials
+    desk = Desk(desk.plan, desk.folder, desk.progress, answer=paper.trials)
     chosen = choose(desk, space, desk.plan.settings.strategy)
-    ranked = best_per_location(at_rung(chosen, FULL), space.aim)
-    confirmed = confirm(desk, ranked, rules_of(desk, space, chosen))
+    rules = rules_of(desk, space, chosen)
+    ranked = best_per_location(ran_in_full(chosen, rules), space.aim)
+    confirmed = confirm(desk, ranked, rules)
     if desk.plan.settings.thorough:
         first = [one.records[0].trial for one in confirmed if one.role in panel.ROLES]
         desk.trials(panel.STAGE, [replace(trial, rung="panel") for trial in first])
-        desk.trials(counting.STAGE, _counted(desk, confirmed))
+        found = counting.ladder(desk.plan)
+        desk.trials(counting.STAGE, counting.curve_trials(desk.plan, found, confirmed))
     compare_recipes(desk, space, confirmed[0])
     if desk.plan.settings.audit:
-        desk.trials("audit", [desk.trial(ask) for ask in _audited(desk, space, chosen)])
+        wanted = audit_asks(space, chosen, desk.plan.settings.audit)
+        desk.trials("audit", [desk.trial(ask) for ask in (*wanted.looks, *wanted.full)])
     return paper.asked
-
-
-def _counted(desk: Desk, confirmed: Sequence[Confirmed]) -> list[Trial]:
-    """As the edit-count curve asks, without the exam that it may write for more edits."""
-    found = counting.ladder(desk.plan)
-    return [
-        replace(
-            one.best.record.trial,
-            edits=found.first(count),
-            split=COUNTED,
-            rung=f"count-{count}",
-        )
-        for count in found.counts
-        for one in confirmed
-        if one.role in counting.ROLES
-    ]
-
-
-def _audited(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> list[Ask]:
-    """As the audit asks, without its judgement."""
-    places = space.drawn[: desk.plan.settings.audit]
-    full = [Ask(place, space.of(place).lr, space.full) for place in places]
-    everything = {record.trial.location for record in at_rung(chosen, FULL)}
-    swept = everything >= {one.location for one in space.candidates}
-    return [] if swept else [*first_look(space), *full]
 
 
 def _worth(trial: Trial, first: float) -> float:

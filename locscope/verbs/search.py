@@ -16,9 +16,9 @@ from locscope.runs.folder import RunFolder, open_run, write_info
 from locscope.runs.store import write_record
 from locscope.selection.choice import Best, best_per_location, on_edge
 from locscope.selection.recommend import recommend, settled
-from locscope.selection.space import FULL, Space, at_rung
+from locscope.selection.space import Space
 from locscope.verbs.auditing import audit
-from locscope.verbs.choosing import choose, rules_of, scan_s, space_of
+from locscope.verbs.choosing import choose, ran_in_full, rules_of, scan_s, space_of
 from locscope.verbs.comparing import compare_recipes
 from locscope.verbs.confirming import confirm, context
 from locscope.verbs.counting import count_curve
@@ -88,9 +88,7 @@ def _run(desk: Desk, folder: RunFolder) -> ReportInputs:
     space = space_of(desk, scans)
     chosen = choose(desk, space, plan.settings.strategy)
     rules = rules_of(desk, space, chosen)
-    # What was run in full on S counts, whoever asked for it.
-    ran = [*at_rung(chosen, FULL), *(one for best in rules.values() for one in best.tried)]
-    full = tuple({record.trial.id: record for record in ran}.values())
+    full = ran_in_full(chosen, rules)
     ranked = best_per_location(full, space.aim)
     confirmed = settled(context(plan), confirm(desk, ranked, rules))
     found = recommend(context(plan), confirmed, full)
