@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SEARCH = (
     *("search", "--limit", "24", "--parts", "mlp.down", "--repetitions", "2", "--epochs", "3"),
+    *("--no-quarters", "--no-thorough", "--audit", "2"),
     "--output",
 )
 """A search small enough for a test; the output folder follows."""

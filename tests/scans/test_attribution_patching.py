@@ -142,7 +142,8 @@ def test_equals_transformer_lens(family):
                 found = fast["mlp"][row, node.layer, node.position]
             else:
                 continue
-            assert float(found) == pytest.approx(score, abs=1e-6 * largest), node
+            # Sums in another order: on two threads 1.1e-6 of the largest was seen.
+            assert float(found) == pytest.approx(score, abs=3e-6 * largest), node
         streams = [f"blocks.{layer}.hook_resid_post" for layer in range(lens.layers)]
         whole, broken = (
             cache_activation_and_gradient(other, ids, metric, streams) for ids in (clean, corrupted)
