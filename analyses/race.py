@@ -7,7 +7,8 @@ Every seed draws its own split. Each strategy chooses on S; its location and rat
 on parts of R and measured there. `demo+3` is the bundled model with three blind blocks on top (see
 `race_parts/models.py`), so that its best layers are not in the top quarter. Random gets as many
 operations as the race took. Finished trials lie in --work, so that a run that was cut off goes on;
-rows are added to reports/race.json, from which reports/race.md is written.
+rows are added to reports/race.json, from which reports/race.md is written; a seed that has its rows
+there is not run again (--again does).
 """
 
 import argparse
@@ -15,7 +16,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from analyses.race_parts.contest import Entry, contest
+from analyses.race_parts.contest import REVERSED, Entry, contest
 from analyses.race_parts.models import with_blind_blocks
 from analyses.race_parts.report import page
 from locscope.models.aliases import resolve
@@ -23,6 +24,7 @@ from locscope.models.hub import locate
 from locscope.progress import Silent
 from locscope.settings import SearchSettings
 
+NAMES = {"reversed": REVERSED}
 REPORTS = Path(__file__).parents[1] / "reports"
 ROWS, PAGE = REPORTS / "race.json", REPORTS / "race.md"
 
@@ -41,8 +43,12 @@ def main() -> None:
                 repetitions=args.parts,
                 thorough=False,
             )
+            against = [other for other in args.against.split(",") if other]
+            wanted = {(name, seed, NAMES.get(other, other)) for other in ("race", *against)}
+            if wanted <= entries.keys() and not args.again:
+                continue
             folder = args.work / name / str(seed)
-            found = contest(settings, name, folder, args.against.split(","), Silent())
+            found = contest(settings, name, folder, against, Silent())
             entries |= {_key(entry): entry for entry in found}
             _write(entries)
             print(*(f"{e.strategy}: {e.location} {e.score_r:.3f}" for e in found), sep="; ")
@@ -55,6 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--against", default="reversed,random,depth-rule")
+    parser.add_argument("--again", action="store_true", help="also seeds that have their rows")
     parser.add_argument("--parts", type=int, default=2, help="parts of R that choices are tuned on")
     parser.add_argument("--work", type=Path, default=Path("runs/race"))
     return parser.parse_args()

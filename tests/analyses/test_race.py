@@ -1,0 +1,60 @@
+"""The page of the race counts as one would by hand; blind blocks change next to nothing."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
+
+from analyses.race_parts.contest import REVERSED, Entry
+from analyses.race_parts.models import SEEN, with_blind_blocks
+from analyses.race_parts.report import page
+from locscope.models.aliases import resolve
+from locscope.models.hub import locate
+
+RACE = Entry("demo", 0, "race", "L8.mlp", 1e-3, 0.8, True, 100, 1e10, 5.0, (0.8, 0.6), 0)
+
+
+def entries() -> list[Entry]:
+    found = []
+    for seed, (race, sweep, random) in enumerate(
+        ((0.7, 0.71, 0.5), (0.7, 0.7, 0.7), (0.6, 0.7, 0.3))
+    ):
+        one = replace(RACE, seed=seed, scores_r=(race, race))
+        found += [
+            one,
+            replace(one, strategy=REVERSED),
+            replace(one, strategy="sweep", scores_r=(sweep,), flops=1e11, seconds=100.0),
+            replace(one, strategy="random", scores_r=(random,), location="L1.attn", broken=1),
+        ]
+    return found
+
+
+def test_regret_margin_and_cost_are_as_by_hand() -> None:
+    text = page(entries())
+    assert "demo, 3 seeds: median regret +0.0100 (mean +0.0367, standard error 0.0318)" in text
+    assert "largest +0.100; the sweep's location in 3; 10.0% of its operations" in text
+    assert "5.0% of its time" in text
+    assert "| demo | random | 3 | +0.167 |" in text
+    assert "| 2 | 1.00 of the race's |" in text
+    assert "median difference on R +0.0000, the same choice in 3" in text
+    assert "| demo | random | L1.attn (3) | 3 of 3 |" in text
+
+
+def test_blind_blocks_are_there_and_change_next_to_nothing(tmp_path: Path) -> None:
+    source = locate(resolve("demo"))
+    target = with_blind_blocks(source, tmp_path / "model", 2)
+    plain = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    blind = AutoModelForCausalLM.from_pretrained(target, dtype=torch.float32)
+    assert blind.config.num_hidden_layers == plain.config.num_hidden_layers + 2
+    for block in list(blind.model.layers)[-2:]:
+        assert not block.input_layernorm.weight[SEEN:].any()
+    ids = torch.arange(5, 45)[None]
+    with torch.no_grad():
+        one, two = plain(ids).logits.log_softmax(-1), blind(ids).logits.log_softmax(-1)
+    assert float((one.exp() * (one - two)).sum(-1).mean()) < 1e-3
+    assert (tmp_path / "model" / "neutral.txt").exists()
