@@ -10,11 +10,11 @@ from transformers import AutoModelForCausalLM
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
 
-from analyses.race_parts.contest import REVERSED, Entry
-from analyses.race_parts.models import SEEN, with_blind_blocks
-from analyses.race_parts.report import page
-from locscope.models.aliases import resolve
-from locscope.models.hub import locate
+from analyses.race_parts.contest import REVERSED, Entry  # noqa: E402
+from analyses.race_parts.models import SEEN, with_blind_blocks  # noqa: E402
+from analyses.race_parts.report import page  # noqa: E402
+from locscope.models.aliases import resolve  # noqa: E402
+from locscope.models.hub import locate  # noqa: E402
 
 RACE = Entry("demo", 0, "race", "L8.mlp", 1e-3, 0.8, True, 100, 1e10, 5.0, (0.8, 0.6), 0)
 
