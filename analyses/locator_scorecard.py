@@ -9,7 +9,7 @@ seeds, other edits) are put side by side. What holds on several models is the ma
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -78,17 +78,18 @@ class Line:
 
 def main() -> None:
     """Reads the runs and writes the report."""
-    args = _parse()
-    text = written(judged(args.runs))
+    report(__doc__ or "", Path("reports/locator_scorecard.md"), written)
+
+
+def report(doc: str, page: Path, text_of: Callable[[Sequence[Judged]], str]) -> None:
+    """The command line of a script over finished searches: their text to a page and the screen."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished searches")
+    parser.add_argument("--output", type=Path, default=page)
+    args = parser.parse_args()
+    text = text_of(judged(args.runs))
     args.output.write_text(text, encoding="utf-8")
     print(text)
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished searches")
-    parser.add_argument("--output", type=Path, default=Path("reports/locator_scorecard.md"))
-    return parser.parse_args()
 
 
 def judged(folders: Iterable[Path]) -> tuple[Judged, ...]:

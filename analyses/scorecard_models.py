@@ -8,7 +8,6 @@ weights) count as one: their mean. A claim needs three models, a mean that holds
 depth.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan, sqrt
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from analyses.locator_scorecard import CONTROLS, Judged, Line, judged, lines
+from analyses.locator_scorecard import CONTROLS, Judged, Line, lines, report
 from locscope.records.outcome import AS_DEPTH, CANNOT_TELL, DOES_NOT, PREDICTS
 from locscope.report.words import interval, number
 from locscope.scoring.ranks import holm
@@ -66,17 +65,7 @@ class Claim:
 
 def main() -> None:
     """Reads the runs and writes the report."""
-    args = _parse()
-    text = written(judged(args.runs))
-    args.output.write_text(text, encoding="utf-8")
-    print(text)
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished searches")
-    parser.add_argument("--output", type=Path, default=Path("reports/scorecard_models.md"))
-    return parser.parse_args()
+    report(__doc__ or "", Path("reports/scorecard_models.md"), written)
 
 
 def by_model(runs: Sequence[Judged]) -> dict[str, tuple[Judged, ...]]:

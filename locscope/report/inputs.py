@@ -83,10 +83,12 @@ def sweep(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
 
 
 def in_full(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """The trials for choosing that ran in full: on the most edits, and not at a glance."""
-    whole = [record for record in choosing(trials) if not record.trial.glance]
-    most = max((len(record.trial.edits) for record in whole), default=0)
-    return tuple(record for record in whole if len(record.trial.edits) == most)
+    """The trials for choosing that ran in full: no glance, on the most edits and epochs that any
+    had. Less is another scale."""
+    looked = [record for record in choosing(trials) if not record.trial.glance]
+    spent = lambda record: (len(record.trial.edits), record.trial.recipe.epochs)  # noqa: E731
+    most = max(map(spent, looked), default=None)
+    return tuple(record for record in looked if spent(record) == most)
 
 
 def cell_of(location: str) -> Cell | None:

@@ -8,7 +8,7 @@ from locscope.locations import Location
 from locscope.records import FrontPoint, TrialRecord
 from locscope.report.curves import Chart, Series
 from locscope.report.heatmaps import RATIO_SCALE, part_order
-from locscope.report.inputs import ReportInputs, choosing
+from locscope.report.inputs import ReportInputs, in_full
 from locscope.report.words import in_words, number, rate
 from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective, efficacy, objective_of
 from locscope.scoring.tradeoffs import front_points, is_known, point_of
@@ -40,7 +40,7 @@ def tradeoff(inputs: ReportInputs) -> Chart:
     A series per part, then the front that the search recorded (or that of these trials), and its
     knee where the objective is to find it.
     """
-    aim, full, found = aim_of(inputs), _full(inputs), inputs.recommendation
+    aim, full, found = aim_of(inputs), in_full(inputs.trials), inputs.recommendation
     drawn = [record for record in full if is_known(point_of(record, aim))]
     clouds: dict[str, list[TrialRecord]] = defaultdict(list)
     for record in drawn:
@@ -52,14 +52,6 @@ def tradeoff(inputs: ReportInputs) -> Chart:
         note += f" Left out for want of efficacy or a perplexity ratio: {left_out}."
     ticks = RATIO_SCALE.ticks(x for cloud in series for x in cloud.x)
     return Chart("tradeoff", TITLE, X_TITLE, "efficacy", tuple(series), False, False, note, ticks)
-
-
-def _full(inputs: ReportInputs) -> list[TrialRecord]:
-    """Trials on the most edits and epochs that any had: less is another scale."""
-    looked = [record for record in choosing(inputs.trials) if not record.trial.glance]
-    spent = lambda record: (len(record.trial.edits), record.trial.recipe.epochs)  # noqa: E731
-    most = max(map(spent, looked), default=None)
-    return [record for record in looked if spent(record) == most]
 
 
 def _front(points: Sequence[FrontPoint], aim: Objective) -> tuple[Series, ...]:

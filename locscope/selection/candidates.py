@@ -70,12 +70,10 @@ def candidates(
     places = [place for place in places_of(info, grid) if _inside(place, there)]
     if not places and not named:
         raise UsageError(f"none of the parts {', '.join(grid.parts)} is in this model")
-    found = [_candidate(place, there, norms, first_step) for place in places]
-    known = {one.location for one in found}
-    for text in dict.fromkeys(named):
-        if text not in known:
-            found.append(_named(Location.parse(text), there, norms, norm_of, first_step))
-    return tuple(found)
+    wanted = (*(Location((place,)) for place in places), *map(Location.parse, named))
+    return tuple(
+        _candidate(place, there, norms, norm_of, first_step) for place in dict.fromkeys(wanted)
+    )
 
 
 def places_of(info: ModelInfo, grid: Grid) -> tuple[Site, ...]:
@@ -123,23 +121,6 @@ def _inside(place: Site, there: Mapping[tuple[int, str], LayerPart]) -> bool:
 
 
 def _candidate(
-    place: Site,
-    there: Mapping[tuple[int, str], LayerPart],
-    norms: Mapping[tuple[int, str], float],
-    first_step: float,
-) -> Candidate:
-    cells = [(n, place.part) for n in range(place.first, place.last + 1)]
-    # Different layers share no weights, so the L1 norm of all is the sum.
-    return Candidate(
-        location=str(place),
-        layer=place.first if place.first == place.last else -1,
-        part=place.part,
-        parameters=sum(there[cell].parameters for cell in cells),
-        lr=_rate(str(place), sum(norms[cell] for cell in cells), first_step),
-    )
-
-
-def _named(
     place: Location,
     there: Mapping[tuple[int, str], LayerPart],
     norms: Mapping[tuple[int, str], float],

@@ -61,9 +61,7 @@ def _ranks(scan: ScanResult, variant: str, best: Mapping[str, float]) -> dict[st
             continue
         middle = (len(known) - 1) / 2
         ranks = mean_ranks([scores[place] for place in known]) - 1
-        found |= {
-            p: float(r - middle) / middle for p, r in zip(known, ranks, strict=True) if middle
-        }
+        found |= {p: float(r - middle) / middle for p, r in zip(known, ranks, strict=True)}
     return found
 
 
