@@ -34,7 +34,7 @@ search: $(STAMP)
 install: $(STAMP)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "$(FAST)"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "$(FAST)"
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest

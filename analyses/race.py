@@ -1,14 +1,14 @@
 """Does the race choose as well as a full sweep, and better than chance and the depth rule?
 
-    python -m analyses.race --models demo,demo+3,demo+6 --seeds 20
+    python -m analyses.race --models demo,demo+3,demo+6,gpt2 --seeds 20
     python -m analyses.race --models demo --seeds 20 --against sweep
 
 Every seed draws its own split. Each strategy chooses on S; its location and rate are tuned afresh
-on parts of R and measured there. `demo+3` is the bundled model with three blind blocks on top (see
-`race_parts/models.py`), so that its best layers are not in the top quarter. Random gets as many
-operations as the race took. Finished trials lie in --work, so that a run that was cut off goes on;
-rows are added to reports/race.json, from which reports/race.md is written; a seed that has its rows
-there is not run again (--again does).
+on parts of R and measured there. `demo+3` is the bundled model with three blind blocks on top, so
+that its best layers are not in the top quarter; `gpt2` is one of our own, trained first for half an
+hour (`race_parts/models.py`). Random gets as many operations as the race took. Finished trials lie
+in --work, so that a run that was cut off goes on; rows are added to reports/race.json, from which
+reports/race.md is written; a seed that has its rows there is not run again (--again does).
 """
 
 import argparse
@@ -17,10 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from analyses.race_parts.contest import REVERSED, Entry, contest
-from analyses.race_parts.models import with_blind_blocks
+from analyses.race_parts.models import made
 from analyses.race_parts.report import page
-from locscope.models.aliases import resolve
-from locscope.models.hub import locate
 from locscope.progress import Silent
 from locscope.settings import SearchSettings
 
@@ -33,7 +31,7 @@ def main() -> None:
     args = _arguments()
     entries = _read(ROWS)
     for name in args.models.split(","):
-        model = _model(name, args.work)
+        model = made(name, args.work / "models")
         for seed in range(args.first, args.first + args.seeds):
             settings = SearchSettings(
                 model=model,
@@ -57,7 +55,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--models", default="demo", help="demo, demo+N, with commas between")
+    parser.add_argument("--models", default="demo", help="demo, demo+N, gpt2, with commas between")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--against", default="reversed,random,depth-rule")
@@ -65,16 +63,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--parts", type=int, default=2, help="parts of R that choices are tuned on")
     parser.add_argument("--work", type=Path, default=Path("runs/race"))
     return parser.parse_args()
-
-
-def _model(name: str, work: Path) -> str:
-    base, plus, count = name.partition("+")
-    if not plus:
-        return name
-    target = work / "models" / name
-    if not (target / "config.json").exists():
-        with_blind_blocks(locate(resolve(base)), target, int(count))
-    return str(target)
 
 
 def _key(entry: Entry) -> tuple[str, int, str]:

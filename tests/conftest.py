@@ -1,4 +1,4 @@
-"""What every test needs: the helpers in this folder importable, no network, two threads."""
+"""What every test needs: the helpers in this folder importable, no network, two threads in all."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 # Read when torch is first imported, so that tests without torch need not import it here.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 # Threads that wait by spinning make two processes on two cores ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 

@@ -11,7 +11,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
-    LlamaForCausalLM,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
@@ -25,7 +25,7 @@ _LOADING = ("is_local", "local_files_only")
 
 
 def save(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path, seed: int
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, seed: int
 ) -> None:
     """Write everything but the card; the model given is rounded to bfloat16 in place."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     write_json(path, config | {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
-def load(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
+def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the saved model in float32, and its tokenizer."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return model.eval(), AutoTokenizer.from_pretrained(folder)

@@ -9,7 +9,7 @@ from itertools import islice
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from analyses.demo.corpus import Batch
 
@@ -41,7 +41,7 @@ def schedule(step: int, steps: int) -> float:
     return warm * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def loss_of(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+def loss_of(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     """Return the weighted mean token loss of one batch."""
     ids, weights = batch
     # The label of position i is token i + 1; weights belong to labels.
@@ -52,7 +52,7 @@ def loss_of(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
 
 
 def train(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     source: Iterator[Batch],
     steps: int,
     report: Callable[[str], None],

@@ -1,20 +1,65 @@
-"""Models of our own making whose best layers are not at the top: the bundled one with blind blocks.
+"""Models of our own making: `demo+3` and its like have blind blocks, `gpt2` is trained.
 
 A blind block sees two channels of the residual stream, so it cannot tell facts apart, and writes
-next to nothing, so the model answers as before. It can be tuned like any other, but to no use.
+next to nothing, so the model answers as before. It can be tuned like any other, but to no use: the
+best layers of such a model are not at its top.
 """
 
 import shutil
+import sys
 from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import LlamaForCausalLM
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
+
+from analyses.demo import saving, training
+from analyses.demo.corpus import Corpus, Encoder, batches
+from locscope.models.aliases import resolve
+from locscope.models.hub import locate
 
 SEEN = 2
 """Channels that a blind block sees."""
 QUIET = 0.05
 """Scale of what it writes, beside weights as they are initialised."""
+LAYERS, STEPS, BATCH, SEED = 12, 2600, 128, 1
+"""Of the GPT-2 model. The facts are those of the bundled model, so that the edits fit."""
+
+
+def made(name: str, folder: Path) -> str:
+    """What --model takes for this name; a model of our own is made where the folder has none."""
+    base, plus, count = name.partition("+")
+    target = folder / name
+    if not plus and name != "gpt2":
+        return name
+    if not (target / "config.json").exists():
+        if plus:
+            with_blind_blocks(locate(resolve(base)), target, int(count))
+        else:
+            trained(locate(resolve("demo")), target, STEPS)
+    return str(target)
+
+
+def trained(source: Path, target: Path, steps: int) -> Path:
+    """A GPT-2 that learned the bundled model's corpus with its tokenizer, saved with all files."""
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    torch.manual_seed(SEED)
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(tokenizer),
+            n_positions=512,
+            n_embd=128,
+            n_layer=LAYERS,
+            n_head=4,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    examples = batches(Corpus(0), Encoder(tokenizer), BATCH)
+    training.train(model, examples, steps, lambda line: print(line, file=sys.stderr, flush=True))
+    saving.save(model, tokenizer, target, seed=0)
+    return target
 
 
 def with_blind_blocks(source: Path, target: Path, count: int) -> Path:
