@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from math import nan
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from locscope.records import (
     Descriptor,
@@ -75,6 +76,16 @@ def noisy(rng: np.random.Generator, values: np.ndarray, name: str) -> ScanResult
 def shared(rng: np.random.Generator) -> np.ndarray:
     """Values of all places; the parts of a layer have half of theirs in common."""
     return rng.normal(size=(LAYERS, len(PARTS))) / 2 + rng.normal(size=(LAYERS, 1)) / 2
+
+
+def smooth(rng: np.random.Generator, layers: int = 32, width: float = 1.5) -> np.ndarray:
+    """Values that change smoothly over many layers, in common more than by part."""
+    own, common = (
+        gaussian_filter1d(rng.normal(size=(layers, count)), width, axis=0)
+        for count in (len(PARTS), 1)
+    )
+    values = own / own.std() / 2 + common / common.std()
+    return values / values.std()
 
 
 def world(rng: np.random.Generator, truth: np.ndarray) -> Audit:

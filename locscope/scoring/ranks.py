@@ -16,6 +16,8 @@ Indices = NDArray[np.int64]
 POWERS = 4
 """Powers of depth that a trend has; fewer where layers are few. A hill anywhere over depth is then
 trend: with the square alone, ranks of a hill that only knows depth passed for more than that."""
+RUNS = 6
+"""Runs of neighbouring blocks that shuffles move, about; fewer would leave few orders."""
 _NOTHING = 1e-9
 """A sum of squares below this share of the whole is rounding."""
 
@@ -151,9 +153,19 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
 
 
 def _shuffled(within: Design, shuffles: int, rng: np.random.Generator) -> Indices:
-    """Columns in a shuffled order each, shape (shuffles, columns); strata are kept."""
+    """Columns in a shuffled order each, shape (shuffles, columns); strata are kept.
+
+    Runs of neighbouring blocks move together, each as it stands or turned around: what is alike
+    in neighbours is then no evidence that comes as often as there are neighbours.
+    """
     _, block = np.unique(within.blocks, return_inverse=True)
-    keys = rng.random((shuffles, int(block.max()) + 1))[:, block]
+    count = int(block.max()) + 1
+    length = max(1, count // RUNS)
+    run = (np.arange(count) + rng.integers(length, size=(shuffles, 1))) // length
+    turned = rng.choice([-1, 1], size=(shuffles, count))
+    place = np.take_along_axis(turned, run, 1) * np.arange(count)
+    keys = np.take_along_axis(rng.random((shuffles, count)), run, 1) + 1e-6 * place
+    keys = keys[:, block]
     # Blocks with several columns of one stratum: these have an order of their own.
     keys += 1e-9 * rng.random(keys.shape)
     index = np.empty(keys.shape, dtype=np.int64)

@@ -2,8 +2,8 @@
 
 Single layers are compared within their part. Two things make doubt: which edits were asked (a
 bootstrap over their groups, scan and outcome made again in every draw) and which places there are
-(shuffles of whole layers, as the parts of a layer are no independent evidence). A scan predicts
-here only if it passes both, after Holm's correction for all scans.
+(shuffles of runs of whole layers, as parts of a layer and neighbours are no independent evidence).
+A scan predicts here only if it passes both, after Holm's correction for all scans.
 """
 
 from collections.abc import Iterator, Sequence
