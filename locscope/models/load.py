@@ -61,6 +61,8 @@ def load(
         model = _model(checkpoint.directory, DTYPES[chosen], trust_remote_code)
         nn.Module.to(model, place)
     model.requires_grad_(False)
+    # Rows are padded where causal attention keeps it out; a model that knew its padding would warn.
+    model.config.pad_token_id = None
     info = _info(name, str(source), checkpoint, model, dtype=chosen, device=str(model.device))
     return Loaded(model.eval(), tokenizer, info, checkpoint.directory)
 

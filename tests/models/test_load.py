@@ -1,6 +1,7 @@
 """Loading models from directories and the cache, and refusing what cannot be loaded."""
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from families import BOS, FAMILIES, save_tiny, tiny, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging as hf_logging
 
+from locscope.engine.blocks import run_blocks
 from locscope.errors import UsageError
 from locscope.models.load import load, pad_id, peek, pick_device, pick_dtype, stop_ids
 
@@ -208,6 +210,20 @@ def test_loading_says_nothing_and_leaves_the_verbosity(
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
     assert (hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()) == before
+
+
+def test_padding_is_no_reason_to_warn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    pad = tiny_tokenizer().pad_token_id
+    config = save_tiny(tmp_path, "gpt2") / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"pad_token_id": pad}))
+    loaded = load(str(tmp_path))
+    # Once a process is as seldom as never, to a test.
+    monkeypatch.setattr(logging.Logger, "warning_once", logging.Logger.warning)
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    run_blocks(loaded.model, torch.tensor([[5, 6, pad]]))
+    assert caplog.messages == []
 
 
 def test_stop_ids_are_gathered_from_generation_config_config_and_tokenizer():
