@@ -162,18 +162,22 @@ def look(exam: Exam, trunk: Trunk, edits: Sequence[str]) -> Observation:
     questions = tuple(replace(one, forms=(), multihop=()) for one in exam.of(edits))
     asked = [question for one in questions for question in _all_of(one)]
     replies = iter(read_answers(trunk, asked))
-    untouched = exam.untouched.first(GLANCE_TEXTS)
-    rows = NeutralRows(exam.neutral.texts[:GLANCE_TEXTS], ())
     return Observation(
         questions=questions,
         edits=tuple(_sort_answers(one, replies) for one in questions),
         ability_items=(),
         abilities=(),
         right_abilities=(),
-        drift=drift(trunk, rows, untouched),
+        drift=glance_drift(exam, trunk),
         prompt_format=exam.prompt_format,
         glance=True,
     )
+
+
+def glance_drift(exam: Exam, trunk: Trunk) -> Drift:
+    """How far the model, as it is now, has moved on some of the neutral texts."""
+    rows = NeutralRows(exam.neutral.texts[:GLANCE_TEXTS], ())
+    return drift(trunk, rows, exam.untouched.first(GLANCE_TEXTS))
 
 
 def _all_of(one: EditQuestions) -> tuple[Question, ...]:

@@ -104,7 +104,8 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """What a trial gave. `status` is `done`, or says in words why there are no measures."""
+    """What a trial gave. `status` is `done`, or says after how many epochs it was given up:
+    what was measured is then the model as it was there."""
 
     trial: Trial
     status: str

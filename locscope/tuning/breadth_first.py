@@ -13,20 +13,31 @@ import torch
 from locscope.engine.loss import answer_losses
 from locscope.engine.trunk import Trunk, chunks
 from locscope.records import Epoch, Recipe
+from locscope.tuning.collapse import Lost, never
 from locscope.tuning.masters import Masters
 
+EVERY = 5
+"""Epochs between two questions whether the model is lost."""
 PATIENCE = 5
 """Epochs within which the loss has to fall below that of the first."""
 
 
 def tune(
-    trunk: Trunk, masters: Masters, rows: tuple[int, ...], recipe: Recipe, seed: int
+    trunk: Trunk,
+    masters: Masters,
+    rows: tuple[int, ...],
+    recipe: Recipe,
+    seed: int,
+    lost: Lost = never,
 ) -> tuple[Epoch, ...]:
-    """Tunes the masters on the rows of the trunk's sheet, which stands below all of them."""
+    """Tunes the masters on the rows of the trunk's sheet, which stands below all of them.
+
+    Ends early where the model has learned, does not learn, or is `lost`.
+    """
     optimizer = torch.optim.Adam(masters.values, lr=recipe.lr)
     order = torch.Generator().manual_seed(seed)
     epochs: list[Epoch] = []
-    for _ in range(recipe.epochs):
+    for done in range(1, recipe.epochs + 1):
         shuffled = torch.randperm(len(rows), generator=order).tolist()
         batches = [
             [rows[i] for i in shuffled[start : start + recipe.batch]]
@@ -35,11 +46,13 @@ def tune(
         epochs.append(_epoch(trunk, masters, optimizer, batches, recipe))
         if _ends([epoch.loss for epoch in epochs], recipe):
             break
+        if done % EVERY == 0 and done < recipe.epochs and lost():
+            break
     return tuple(epochs)
 
 
 def _ends(losses: Sequence[float], recipe: Recipe) -> bool:
-    """Learned; or lost: the loss is no number, or still not below that of the first epoch."""
+    """Learned, or not learning: the loss is no number, or still not below the first epoch's."""
     if losses[-1] < recipe.stop_below or not isfinite(losses[-1]):
         return True
     return len(losses) > PATIENCE and losses[-1] >= losses[0]

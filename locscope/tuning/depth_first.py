@@ -11,13 +11,22 @@ import torch
 from locscope.engine.trunk import Trunk
 from locscope.records import Epoch, Recipe
 from locscope.tuning.breadth_first import step
+from locscope.tuning.collapse import Lost, never
 from locscope.tuning.masters import Masters
 
 
 def tune(
-    trunk: Trunk, masters: Masters, rows: tuple[int, ...], recipe: Recipe, seed: int
+    trunk: Trunk,
+    masters: Masters,
+    rows: tuple[int, ...],
+    recipe: Recipe,
+    seed: int,
+    _: Lost = never,
 ) -> tuple[Epoch, ...]:
-    """Tunes on one row after the other, in a seeded order; an `Epoch` here is one row's tuning."""
+    """Tunes on one row after the other, in a seeded order; an `Epoch` here is one row's tuning.
+
+    Never gives up: how it collapses is what it is compared for.
+    """
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
     return tuple(_one_row(trunk, masters, rows[i], recipe) for i in order)
 

@@ -6,9 +6,10 @@ from locscope.engine.trunk import Trunk
 from locscope.errors import unknown
 from locscope.records import Epoch, Recipe
 from locscope.tuning import breadth_first, depth_first
+from locscope.tuning.collapse import Lost
 from locscope.tuning.masters import Masters
 
-Tune = Callable[[Trunk, Masters, tuple[int, ...], Recipe, int], tuple[Epoch, ...]]
+Tune = Callable[[Trunk, Masters, tuple[int, ...], Recipe, int, Lost], tuple[Epoch, ...]]
 
 ORDERS: dict[str, Tune] = {
     "breadth-first": breadth_first.tune,

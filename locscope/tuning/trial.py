@@ -23,6 +23,7 @@ from locscope.models.save import Change
 from locscope.records import Epoch, Recipe, Trial, TrialRecord
 from locscope.scoring.bounds import violations
 from locscope.scoring.objectives import BALANCED, Objective, glance_score, score
+from locscope.tuning.collapse import glance_loss, never, status_of, watch
 from locscope.tuning.importance import Importances
 from locscope.tuning.masters import Masters, borrowed
 from locscope.tuning.orders import order_of
@@ -37,6 +38,11 @@ class Bench:
     exam: Exam
     trunk: Trunk
     objective: Objective = BALANCED
+
+    @cached_property
+    def calm(self) -> float:
+        """Nats a token of the untouched model on some neutral texts: ask before it is tuned."""
+        return glance_loss(self.exam, self.trunk)
 
     @cached_property
     def importances(self) -> Importances:
@@ -97,10 +103,15 @@ def as_tuned(bench: Bench, trial: Trial) -> Iterator[Held]:
     model, location = bench.loaded.model, Location.parse(trial.location)
     tunable = tunable_of(Ground(model, location, trial.recipe, trial.seed, bench.importances))
     bench.trunk.enter(tunable.lowest)
+    calm = bench.calm
     rows = tuple(row for one in bench.exam.of(trial.edits) for row in one.training)
     with borrowed(model, tunable.parts, stored_dtype(bench.loaded), tunable.unbiased) as masters:
         start = tuple(weights.clone() for weights in masters.weights())
-        epochs = order_of(trial.recipe)(bench.trunk, masters, rows, trial.recipe, trial.seed)
+        # A choice is made on S alone; on R everything is measured, whatever comes of it.
+        gives_up = trial.split == "S" and not trial.glance
+        lost = watch(bench.exam, bench.trunk, bench.objective, calm) if gives_up else never
+        tune = order_of(trial.recipe)
+        epochs = tune(bench.trunk, masters, rows, trial.recipe, trial.seed, lost)
         yield Held(masters, start, epochs, tunable.lowest, rows)
 
 
@@ -129,7 +140,7 @@ def _record(
     total = (glance_score if trial.glance else score)(measures, bench.objective)
     return TrialRecord(
         trial=trial,
-        status="done",
+        status=status_of(trial.recipe, work.epochs),
         score=total.value,
         score_name=total.name,
         measures=measures,

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 STUDY = "locscope"
-DONE = "done"
 
 
 def write_study(
@@ -97,7 +96,7 @@ def _trial(record: TrialRecord, kinds: "dict[str, BaseDistribution]") -> "Frozen
     from optuna.trial import TrialState, create_trial
 
     layer, part = place(record.trial.location)
-    measured = record.status == DONE and not isnan(record.score)
+    measured = not isnan(record.score)
     return create_trial(
         params={
             "location": record.trial.location,

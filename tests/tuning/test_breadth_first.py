@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -110,6 +111,16 @@ def test_tuning_goes_on_to_the_end_when_the_weights_have_blown_up():
     epochs = tune_in_place(model, "L1.mlp", Recipe(lr=1e30, batch=2, epochs=5))
     assert epochs[-1].loss != epochs[-1].loss
     assert len(epochs) < 5
+
+
+def test_a_lost_model_is_given_up_and_nobody_asks_after_the_last_epoch():
+    recipe = Recipe(lr=1e-4, batch=3, epochs=10, stop_below=0.0)
+    asked = []
+    for answer, epochs in ((True, 5), (False, 10)):
+        lost = lambda: asked.append(0) or answer  # noqa: B023, E731
+        found = tuned("llama", "L1.mlp", recipe, partial(breadth_first.tune, lost=lost))[1]
+        assert len(found) == epochs
+    assert len(asked) == 2
 
 
 def test_only_the_selected_weights_change():

@@ -8,6 +8,9 @@ from locscope.engine.exam import observe
 from locscope.measures import measure_all
 from locscope.models.parts import put
 from locscope.records import Recipe, Trial, TrialRecord, dumps, loads
+from locscope.scoring.bounds import bound_of
+from locscope.scoring.objectives import BALANCED
+from locscope.tuning.collapse import FAR
 from locscope.tuning.trial import run_keeping, run_trial
 
 TRIAL = Trial(
@@ -99,6 +102,21 @@ def test_weights_that_blow_up_give_a_record_that_says_so(value, monkeypatch):
     assert record.score == 0
     text = dumps(record)
     assert repr(loads(TrialRecord, text)) == repr(record)
+
+
+def test_on_s_a_collapsed_model_is_given_up_and_on_r_it_is_measured_to_the_end():
+    one = world("llama")
+    strict = replace(BALANCED, bounds=(bound_of("perplexity_ratio<=1.001"),))
+    bench = replace(one.bench, objective=strict)
+    far = replace(TRIAL, recipe=replace(TRIAL.recipe, lr=0.1, stop_below=0.0))
+    record = run_trial(bench, far, one.before)
+    assert record.status == f"given up after {len(record.epochs)} of 12 epochs"
+    assert len(record.epochs) in (5, 10)
+    assert record.measure("perplexity_ratio").value > 1.001**FAR
+    knee = replace(bench, objective=replace(strict, knee=True))
+    for on, trial in ((bench, replace(far, split="R")), (knee, far), (one.bench, far)):
+        record = run_trial(on, trial, one.before)
+        assert (record.status, len(record.epochs)) == ("done", 12)
 
 
 def test_work_is_counted_in_passes():

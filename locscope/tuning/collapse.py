@@ -1,0 +1,48 @@
+"""When a trial is given up: the model has left the bounds so far behind that it will not return."""
+
+from collections.abc import Callable
+from math import inf, isnan, log, nan
+
+from locscope.engine.exam import Exam, glance_drift
+from locscope.engine.trunk import Trunk
+from locscope.records import Epoch, Recipe
+from locscope.scoring.objectives import Objective
+
+FAR = 5.0
+"""Times what the bound on the perplexity ratio allows, in nats: trials that kept it in the end
+never were near (`reports/LOG.md`)."""
+Lost = Callable[[], bool]
+"""Whether to give up, asked every few epochs."""
+
+
+def never() -> bool:
+    """Go on to the end."""
+    return False
+
+
+def glance_loss(exam: Exam, trunk: Trunk) -> float:
+    """Nats a token of the model, as it is now, on some of the neutral texts; NaN without any."""
+    seen = glance_drift(exam, trunk)
+    return sum(seen.losses) / sum(seen.tokens) if seen.tokens else nan
+
+
+def watch(exam: Exam, trunk: Trunk, aim: Objective, before: float) -> Lost:
+    """Gives up where some of the neutral texts show that the model has plainly collapsed.
+
+    `before` is the untouched model's `glance_loss`. Never where there are no texts, or the
+    objective bounds no collapse or trades it for efficacy: there it is wanted.
+    """
+    limits = [bound.limit for bound in aim.bounds if bound.measure == "perplexity_ratio"]
+    far = FAR * log(max(min(limits, default=inf), 1.0))
+    if aim.knee or far == inf or isnan(before):
+        return never
+    # A loss that is no number is none to return from.
+    return lambda: not glance_loss(exam, trunk) - before <= far
+
+
+def status_of(recipe: Recipe, epochs: tuple[Epoch, ...]) -> str:
+    """`done`, or after how many epochs a trial was given up."""
+    ran, whole = len(epochs), recipe.order == "depth-first" or len(epochs) == recipe.epochs
+    if whole or epochs[-1].loss < recipe.stop_below:
+        return "done"
+    return f"given up after {ran} of {recipe.epochs} epochs"
