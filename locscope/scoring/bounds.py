@@ -15,7 +15,9 @@ SHARES = (
     *("neighbour_kept", "forms", "multihop"),
 )
 """Measures from 0 to 1."""
-BOUNDABLE = (*SHARES, "perplexity_ratio", "mean_perplexity_ratio", "kl", "retention")
+COLLAPSE = ("perplexity_ratio", "mean_perplexity_ratio", "kl", "retention")
+"""Measures of what becomes of the rest of the model."""
+BOUNDABLE = (*SHARES, *COLLAPSE)
 """Every measure that there is (a test holds this against their table)."""
 SIDES: dict[str, Literal["at most", "at least"]] = {"<=": "at most", ">=": "at least"}
 _BOUND = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([\w.+-]+?)\s*(\bsurely)?\s*")
@@ -87,6 +89,12 @@ def shortfall(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
     """
     found = ((named(measures, bound.measure), bound) for bound in bounds)
     return float(sum(miss(measure, bound) for measure, bound in found if measure is not None))
+
+
+def overshot(measures: Sequence[Measure], bounds: Iterable[Bound]) -> bool:
+    """Whether a bound on collapse is broken: what a lower learning rate mends, and none above."""
+    found = ((named(measures, one.measure), one) for one in bounds if one.measure in COLLAPSE)
+    return any(measure is not None and miss(measure, one) > 0 for measure, one in found)
 
 
 def miss(measure: Measure, bound: Bound) -> float:

@@ -43,6 +43,16 @@ def says(space: Space, line: Sequence[Outlook]) -> dict[str, float]:
     return {place: value / heard if heard else 0.0 for place, value in total.items()}
 
 
+def prior(space: Space) -> tuple[str, ...]:
+    """Locations in the order in which all scans, heard alike, would look at them."""
+    total = {one.location: 0.0 for one in space.candidates}
+    for scan in space.scans:
+        for variant in scan.variants:
+            for place, rank in _ranks(scan, variant, total).items():
+                total[place] += rank / len(scan.variants)
+    return tuple(sorted(total, key=lambda place: -total[place]))
+
+
 def place_score(seen: Mapping[tuple[int, str], ScanScore], location: str) -> float:
     """What a scan says of a location: the mean over its layers, NaN where it has not all."""
     cells = Location.parse(location).cells

@@ -8,11 +8,11 @@ from made_up import RULE, World, scan
 
 from locscope.errors import UsageError
 from locscope.locations import Location
-from locscope.records import TrialRecord, dumps, loads
+from locscope.records import Measure, TrialRecord, dumps, loads
 from locscope.selection.choice import best_per_location
 from locscope.selection.space import FULL, Ask, Budget, Space, left, spent, sweep_flops
 from locscope.selection.strategies import STRATEGIES, strategy
-from locscope.selection.strategies.race import GUESTS, LOOK, SECOND, SURVIVORS
+from locscope.selection.strategies.race import GUESTS, LOOK, SECOND, SURVIVORS, TRIES
 
 WORLDS = [World(peak=peak, part=part) for peak, part in ((3, "mlp.down"), (0, "attn"), (8, "mlp"))]
 
@@ -138,22 +138,54 @@ def test_race_goes_by_rungs_and_takes_its_guests_to_the_top() -> None:
     assert len(survivors) <= SURVIVORS + len(guests)
     assert guests <= {ask.location for ask in top} <= survivors
     assert len(top) <= space.finalists + len(guests)
-    assert len({ask.location for batch in rates for ask in batch}) <= 2
+    assert len({ask.location for batch in rates for ask in batch}) <= 2 * space.finalists
+
+
+def test_race_lowers_rates_that_break_the_bounds() -> None:
+    """So much too high that all first runs break them; a sweep finds what keeps them."""
+    world = World(best_step=-3.0)
+    space = world.space()
+    batches = world.search("race", space)
+    assert all(record.violated for record in world.records(batches[2:3]))
+    full = [r for r in world.records(batches) if r.trial.rung == FULL]
+    found = best_per_location(full, space.aim)[0]
+    assert not found.record.violated
+    swept = [r for r in world.records(world.search("sweep", space)) if not r.violated]
+    assert found.record.score >= max(r.score for r in swept) - 0.05
+    broke = {}
+    for record in full:
+        place, lr = record.trial.location, record.trial.recipe.lr
+        assert lr < broke.get(place, 1.0), "higher than where it broke"
+        if record.violated:
+            broke[place] = min(lr, broke.get(place, 1.0))
 
 
 def test_race_tries_the_next_in_line_while_nothing_keeps_the_bounds() -> None:
-    world = World(best_step=0.0)
-
     class Broken(World):
         def record(self, ask: Ask) -> TrialRecord:
             found = super().record(ask)
-            return found if ask.fidelity.glance else replace(found, violated=("perplexity",))
+            high = Measure("perplexity_ratio", 1.2, 5, "p")
+            broken = replace(found, violated=("perplexity_ratio",), measures=(high,))
+            return found if ask.fidelity.glance else broken
 
     broken = Broken()
     space = broken.space()
-    usual = sum(ask.fidelity == space.full for b in world.search("race", space) for ask in b)
-    asked = [ask for b in broken.search("race", space) for ask in b if ask.fidelity == space.full]
-    assert usual < len(asked) <= GUESTS + 1 + 4 * space.finalists
+    batches = broken.search("race", space)
+    top, *more = [[a for a in batch if a.fidelity == space.full] for batch in batches[2:]]
+    assert {a.location for a in more[0]} - {a.location for a in top}, "places that are new"
+    assert {a.location for a in more[0]} & {a.location for a in top}, "other rates"
+    assert sum(map(len, (top, *more))) <= (TRIES + 2) * space.finalists
+
+
+def test_with_a_budget_a_race_looks_where_scans_say_first() -> None:
+    for sign in (1, -1):
+        world = World()
+        space = world.space(world.truth(sign), budget=Budget(0.02, "share"))
+        first = world.search("race", space)[0]
+        assert len(first) < len(space.candidates)
+        said = sorted(space.candidates, key=lambda one: -sign * world.place(one.location))
+        top = {one.location for one in said[: len(space.candidates) // 2]}
+        assert {ask.location for ask in first} <= top
 
 
 def test_a_grid_of_rates_grows_while_its_best_is_an_edge() -> None:

@@ -4,15 +4,18 @@ Three rungs: a look at all candidates (few edits, few epochs, probabilities only
 one at the best of them at all their rates, and full runs of a few. What goes on is what a forecast
 of the full run puts first; scans decide between what the looks cannot tell apart, each weighed by
 how well it predicted the looks. Two random locations and the depth rule's reach the top whatever
-their looks. While nothing that was run in full keeps the bounds, the next in line are.
+their looks. Then the best get their grids of rates, and while nothing keeps the bounds the nearest
+misses and the next in line do. With a budget, candidates are looked at in the order that the scans
+give, until half of it is spent.
 """
 
 from collections.abc import Iterable, Sequence
 
 from locscope.records import TrialRecord
-from locscope.selection.choice import best_per_location, ranked
+from locscope.scoring.bounds import overshot
+from locscope.selection.choice import Best, best_per_location, ranked
 from locscope.selection.forecast import Outlook, outlooks
-from locscope.selection.hints import hinted
+from locscope.selection.hints import hinted, prior
 from locscope.selection.rates import wanted_rates
 from locscope.selection.space import FULL, Ask, Fidelity, Space, at_rung, left
 
@@ -20,8 +23,12 @@ LOOK, SECOND = "look", "second look"
 SURVIVORS = 8
 GUESTS = 2
 """Random locations that always reach the top."""
-RETRIES = 2
-"""How often the next in line are run while nothing keeps the bounds."""
+TRIES = 6
+"""Full runs for each finalist, about, after which no more are tried to keep the bounds."""
+KEEP = {LOOK: 1 / 2, SECOND: 1 / 4, FULL: 0.0}
+"""Share of the budget that a rung leaves for later ones."""
+AT_ONCE = {LOOK: 8, SECOND: 3, FULL: 1}
+"""Trials asked for at once where there is a budget to keep."""
 
 
 def first_look(space: Space) -> tuple[Ask, ...]:
@@ -36,42 +43,87 @@ def first_look(space: Space) -> tuple[Ask, ...]:
 
 def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
     """The next rung, as far as the budget goes."""
-    looks, seconds = at_rung(records, LOOK), at_rung(records, SECOND)
-    if not looks:
-        return first_look(space)
-    if not seconds and left(space, looks) > 0:
-        return _second_look(space, looks)
-    full = at_rung(records, FULL)
+    looks, seconds, full = (at_rung(records, rung) for rung in KEEP)
+    if not seconds and not full and (wanted := _unseen(space, looks)):
+        return wanted
+    if not full and (wanted := _second_look(space, looks, seconds)):
+        return wanted
     line = hinted(space, outlooks(space, seconds or looks, records))
-    if not full:
+    if not full and left(space, records) <= 0:
         # Without one full run there is nothing to recommend, whatever the budget.
-        return _top(space, line) if left(space, records) > 0 else _first(space, line, seconds)
-    if left(space, records) <= 0:
-        return ()
-    if ranked(full, space.aim)[0].violated:
-        fresh = _not_run(line, full)
-        return _asks(space, fresh[: space.finalists]) if _tries(space, full) else ()
-    best = best_per_location(full, space.aim)[:2]
-    return tuple(one for place in best for one in wanted_rates(space, place))
+        return _first(space, line, seconds)
+    wanted = _top(space, line, full) or _rates(space, full) or _retry(space, line, full)
+    return _portion(space, wanted, full, records)
 
 
-def _second_look(space: Space, looks: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+def _unseen(space: Space, looks: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+    """Looks at what nobody looked at; with a budget in the order that the scans give."""
+    seen = {record.trial.location for record in looks}
+    wanted = {ask.location: ask for ask in first_look(space) if ask.location not in seen}
+    order = wanted if space.budget is None else prior(space)
+    return _portion(space, [wanted[place] for place in order if place in wanted], looks, looks)
+
+
+def _second_look(
+    space: Space, looks: Sequence[TrialRecord], seconds: Sequence[TrialRecord]
+) -> tuple[Ask, ...]:
     """The survivors and the guests, at all their rates."""
     second = Fidelity(SECOND, _share(space, 4, 20), min(10, space.epochs), glance=True)
     line = hinted(space, outlooks(space, looks, looks))
     places = (*_places(line)[:SURVIVORS], *_guests(space))
-    return tuple(
+    wanted = [
         Ask(place, rate, second)
         for place in dict.fromkeys(places)
         for rate in space.of(place).rates
+    ]
+    return _portion(space, wanted, seconds, [*looks, *seconds])
+
+
+def _top(space: Space, line: Sequence[Outlook], full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+    """The finalists and the guests, each at the rate that promises most."""
+    places = dict.fromkeys((*_places(line)[: space.finalists], *_guests(space)))
+    run = {record.trial.location for record in full}
+    # What full runs tell changes the line; who is a finalist now is not run in full for that.
+    wanted = [place for place in places if place not in run][: len(places) - len(run)]
+    best = {one.location: one for one in reversed(line)}
+    return tuple(
+        Ask(place, best[place].lr if place in best else space.of(place).lr, space.full)
+        for place in wanted
     )
 
 
-def _top(space: Space, line: Sequence[Outlook]) -> tuple[Ask, ...]:
-    """The finalists and the guests, each at the rate that promises most."""
-    places = (*_places(line)[: space.finalists], *_guests(space))
-    best = {place: next(one for one in line if one.location == place) for place in places}
-    return _asks(space, best.values())
+def _rates(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+    """The rates wanted next of the best places, and of those that would be but for a bound.
+
+    None while nothing keeps the bounds.
+    """
+    best = best_per_location(full, space.aim)
+    kept = [one for one in best if not one.record.violated]
+    if not kept:
+        return ()
+    near = [one for one in best if one.record.violated and one.record.score > kept[0].record.score]
+    some = (*kept[: space.finalists], *near[: space.finalists])
+    return tuple(ask for one in some for ask in _grid(space, one))
+
+
+def _retry(space: Space, line: Sequence[Outlook], full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+    """While nothing keeps the bounds: other rates of the nearest misses, and the next in line."""
+    if not ranked(full, space.aim)[0].violated or len(full) >= TRIES * space.finalists:
+        return ()
+    nearest = best_per_location(full, space.aim)[: space.finalists]
+    rates = tuple(ask for one in nearest for ask in _grid(space, one))
+    run = {record.trial.location for record in full}
+    fresh = [place for place in _places(line) if place not in run][: space.finalists]
+    best = {one.location: one for one in reversed(line)}
+    return (*rates, *_asks(space, (best[place] for place in fresh)))
+
+
+def _grid(space: Space, best: Best) -> tuple[Ask, ...]:
+    """The rates wanted next of a place; none above one at which the model gave way."""
+    wanted = wanted_rates(space, best)
+    if not overshot(best.record.measures, space.aim.bounds):
+        return wanted
+    return tuple(ask for ask in wanted if ask.lr < best.record.trial.recipe.lr)
 
 
 def _first(
@@ -83,18 +135,22 @@ def _first(
     return (Ask(first.location, rate, space.full),)
 
 
-def _not_run(line: Sequence[Outlook], full: Sequence[TrialRecord]) -> list[Outlook]:
-    run = {(one.trial.location, one.trial.recipe.lr) for one in full}
-    return [one for one in line if (one.location, one.lr) not in run]
-
-
-def _tries(space: Space, full: Sequence[TrialRecord]) -> bool:
-    most = len(set(_guests(space))) + space.finalists * (1 + RETRIES)
-    return len(full) < most
-
-
 def _asks(space: Space, some: Iterable[Outlook]) -> tuple[Ask, ...]:
     return tuple(Ask(one.location, one.lr, space.full) for one in some)
+
+
+def _portion(
+    space: Space,
+    wanted: Sequence[Ask],
+    there: Sequence[TrialRecord],
+    records: Sequence[TrialRecord],
+) -> tuple[Ask, ...]:
+    """What is wanted of a rung and not there yet, as far as the budget goes."""
+    if not wanted or left(space, records) <= KEEP[wanted[0].fidelity.rung]:
+        return ()
+    run = {(record.trial.location, record.trial.recipe.lr) for record in there}
+    missing = [ask for ask in wanted if (ask.location, ask.lr) not in run]
+    return tuple(missing if space.budget is None else missing[: AT_ONCE[wanted[0].fidelity.rung]])
 
 
 def _guests(space: Space) -> tuple[str, ...]:
