@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from locscope.records import TrialRecord
 from locscope.selection.choice import Best, best_per_location, next_rates
-from locscope.selection.space import Ask, Space
+from locscope.selection.space import Ask, Space, left, over
 
+RESERVE = 1 / 4
+"""Share of a budget that a search without looks keeps for the rates of the best it drew."""
 NEAR = 0.01
 """Rates that lie no further apart are the same one, rounded twice."""
 
@@ -17,6 +19,19 @@ def settled_rates(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
     """
     best = best_per_location(full, space.aim)[: space.finalists]
     return tuple(ask for one in best for ask in wanted_rates(space, one))
+
+
+def drawing(space: Space, done: Sequence[TrialRecord]) -> bool:
+    """Whether new places are still drawn: the rest of a budget is for the rates of the best."""
+    return left(space, done) > RESERVE
+
+
+def rates_within(space: Space, done: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+    """The settled rates, as far as the budget goes: with one, a trial at a time."""
+    if over(space, done):
+        return ()
+    wanted = settled_rates(space, done)
+    return wanted if space.budget is None else wanted[:1]
 
 
 def wanted_rates(space: Space, best: Best) -> tuple[Ask, ...]:

@@ -12,8 +12,8 @@ from locscope.locations import Location
 from locscope.records import TrialRecord
 from locscope.selection.candidates import Candidate
 from locscope.selection.choice import ranked
-from locscope.selection.rates import settled_rates
-from locscope.selection.space import FULL, Ask, Space, at_rung, over
+from locscope.selection.rates import drawing, rates_within
+from locscope.selection.space import FULL, Ask, Space, at_rung
 
 UNLIMITED = 30
 """Trials where no budget is set."""
@@ -22,14 +22,11 @@ RETRIES = 50
 
 
 def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
-    """The sampler's next trial, until the budget is spent; then the rates of the best."""
+    """The sampler's next trial, until a quarter of the budget is left for the rates of the best."""
     done = at_rung(records, FULL)
-    if over(space, done):
-        return ()
-    wanted = None
-    if space.budget is not None or len(done) < UNLIMITED:
-        wanted = _sampled(space, done)
-    return settled_rates(space, done) if wanted is None else (wanted,)
+    goes_on = len(done) < UNLIMITED if space.budget is None else drawing(space, done)
+    wanted = _sampled(space, done) if goes_on else None
+    return rates_within(space, done) if wanted is None else (wanted,)
 
 
 def _sampled(space: Space, done: Sequence[TrialRecord]) -> Ask | None:
