@@ -12,7 +12,9 @@ reports/race.md is written; a seed that has its rows there is not run again (--a
 """
 
 import argparse
+import fcntl
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from analyses.race_parts.contest import REVERSED, Entry, contest
 from analyses.race_parts.models import made
 from analyses.race_parts.report import page
 from locscope.progress import Silent
+from locscope.runs.atomic import write_atomic
 from locscope.settings import SearchSettings
 
 NAMES = {"reversed": REVERSED}
@@ -29,7 +32,7 @@ ROWS, PAGE = REPORTS / "race.json", REPORTS / "race.md"
 
 def main() -> None:
     args = _arguments()
-    entries = _read(ROWS)
+    there = _read(ROWS).keys()
     for name in args.models.split(","):
         model = made(name, args.work / "models")
         for seed in range(args.first, args.first + args.seeds):
@@ -43,12 +46,11 @@ def main() -> None:
             )
             against = [other for other in args.against.split(",") if other]
             wanted = {(name, seed, NAMES.get(other, other)) for other in ("race", *against)}
-            if wanted <= entries.keys() and not args.again:
+            if wanted <= there and not args.again:
                 continue
             folder = args.work / name / str(seed)
             found = contest(settings, name, folder, against, Silent())
-            entries |= {_key(entry): entry for entry in found}
-            _write(entries)
+            _add(found)
             print(*(f"{e.strategy}: {e.location} {e.score_r:.3f}" for e in found), sep="; ")
     print(PAGE.read_text(encoding="utf-8"))
 
@@ -71,16 +73,20 @@ def _key(entry: Entry) -> tuple[str, int, str]:
 
 def _read(path: Path) -> dict[tuple[str, int, str], Entry]:
     rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    found = [Entry(**{**row, "scores_r": tuple(row["scores_r"])}) for row in rows]
+    lists = ("scores_r", "kept")
+    found = [Entry(**{**row, **{name: tuple(row[name]) for name in lists}}) for row in rows]
     return {_key(entry): entry for entry in found}
 
 
-def _write(entries: dict[tuple[str, int, str], Entry]) -> None:
-    # Read again: another process may have added rows of its own.
-    merged = {**_read(ROWS), **entries}
-    rows = [asdict(merged[key]) for key in sorted(merged)]
-    ROWS.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n", encoding="utf-8")
-    PAGE.write_text(page([merged[key] for key in sorted(merged)]), encoding="utf-8")
+def _add(found: Sequence[Entry]) -> None:
+    """Adds rows to those on disk, where other processes may be adding theirs."""
+    with (REPORTS / ".race.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        merged = _read(ROWS) | {_key(entry): entry for entry in found}
+        entries = [merged[key] for key in sorted(merged)]
+        rows = ",\n".join(json.dumps(asdict(entry)) for entry in entries)
+        write_atomic(ROWS, f"[\n{rows}\n]\n")
+        write_atomic(PAGE, page(entries))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """One seed of one model: what each strategy chose, what that took, and what it is worth on R."""
 
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 
@@ -23,8 +25,8 @@ SCANNED = ("race", "reversed")
 
 @dataclass(frozen=True)
 class Entry:
-    """A strategy's choice on S with its cost, and its scores on parts of R; `broken` counts those
-    beyond the bounds."""
+    """A strategy's choice on S with its cost, and its scores on parts of R; `kept` tells which of
+    them kept the bounds, `code` the commit that it was run with."""
 
     model: str
     seed: int
@@ -37,12 +39,18 @@ class Entry:
     flops: float
     seconds: float
     scores_r: tuple[float, ...]
-    broken: int
+    kept: tuple[bool, ...]
+    code: str = ""
 
     @property
     def score_r(self) -> float:
         """The mean over the parts of R."""
         return fmean(self.scores_r)
+
+    @property
+    def worth_r(self) -> float:
+        """The same, where what broke a bound is worth nothing."""
+        return fmean(s * kept for s, kept in zip(self.scores_r, self.kept, strict=True))
 
 
 def contest(
@@ -98,5 +106,13 @@ def _entry(
         flops=spent(records),
         seconds=scans + sum(record.seconds for record in records),
         scores_r=tuple(record.score for record in found),
-        broken=sum(bool(record.violated) for record in found),
+        kept=tuple(not record.violated for record in found),
+        code=_code(),
     )
+
+
+@cache
+def _code() -> str:
+    """The commit, with a plus where files differ from it."""
+    said = ("git", "describe", "--always", "--dirty=+", "--exclude=*")
+    return subprocess.run(said, capture_output=True, text=True, check=False).stdout.strip()

@@ -32,11 +32,14 @@ def made(name: str, folder: Path) -> str:
     target = folder / name
     if not plus and name != "gpt2":
         return name
-    if not (target / "config.json").exists():
+    if not target.exists():
+        partial = folder / f".{name}"
+        shutil.rmtree(partial, ignore_errors=True)
         if plus:
-            with_blind_blocks(locate(resolve(base)), target, int(count))
+            with_blind_blocks(locate(resolve(base)), partial, int(count))
         else:
-            trained(locate(resolve("demo")), target, STEPS)
+            trained(locate(resolve("demo")), partial, STEPS)
+        partial.rename(target)
     return str(target)
 
 

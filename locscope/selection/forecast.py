@@ -8,7 +8,7 @@ edits times epochs, until places that were run both ways tell better.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, isnan, log
+from math import exp, inf, isnan, log
 from statistics import median
 
 from locscope.records import TrialRecord
@@ -44,10 +44,11 @@ def outlooks(
 def growth(space: Space, glances: Sequence[TrialRecord], full: Sequence[TrialRecord]) -> float:
     """By how much drift in full is above that at a glance: a median over what was run both ways."""
     before = {_key(one): _drift(one) for one in glances}
+    # A ratio below 1 is noise: whatever was tuned longer has not drifted less.
     seen = [
-        log(max(_collapse(one), TINY) / before[_key(one)])
+        log(max(_collapse(one) / before[_key(one)], 1.0))
         for one in full
-        if before.get(_key(one), 0.0) > 0 and not isnan(_collapse(one))
+        if 0 < before.get(_key(one), 0.0) < inf and not isnan(_collapse(one))
     ]
     work = [len(one.trial.edits) * one.trial.recipe.epochs for one in glances]
     usual = log(space.edits * space.epochs / median(work)) if work else 0.0
@@ -76,7 +77,9 @@ def _key(one: TrialRecord) -> tuple[str, float]:
 
 
 def _drift(one: TrialRecord) -> float:
-    return one.measure("kl").value
+    """Infinite where it was judged and is no number: the weights have blown up."""
+    found = one.measure("kl")
+    return inf if isnan(found.value) and found.count else found.value
 
 
 def _collapse(one: TrialRecord) -> float:

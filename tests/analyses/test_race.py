@@ -16,7 +16,7 @@ from analyses.race_parts.report import page  # noqa: E402
 from locscope.models.aliases import resolve  # noqa: E402
 from locscope.models.hub import locate  # noqa: E402
 
-RACE = Entry("demo", 0, "race", "L8.mlp", 1e-3, 0.8, True, 100, 1e10, 5.0, (0.8, 0.6), 0)
+RACE = Entry("demo", 0, "race", "L8.mlp", 1e-3, 0.8, True, 100, 1e10, 5.0, (0.8, 0.6), (True, True))
 
 
 def entries() -> list[Entry]:
@@ -28,8 +28,14 @@ def entries() -> list[Entry]:
         found += [
             one,
             replace(one, strategy=REVERSED),
-            replace(one, strategy="sweep", scores_r=(sweep,), flops=1e11, seconds=100.0),
-            replace(one, strategy="random", scores_r=(random,), location="L1.attn", broken=1),
+            replace(one, strategy="sweep", scores_r=(sweep, sweep), flops=1e11, seconds=100.0),
+            replace(
+                one,
+                strategy="random",
+                scores_r=(random, random),
+                location="L1.attn",
+                kept=(True, False),
+            ),
         ]
     return found
 
@@ -39,10 +45,12 @@ def test_regret_margin_and_cost_are_as_by_hand() -> None:
     assert "demo, 3 seeds: median regret +0.0100 (mean +0.0367, standard error 0.0318)" in text
     assert "largest +0.100; the sweep's location in 3; 10.0% of its operations" in text
     assert "5.0% of its time" in text
-    assert "| demo | random | 3 | +0.167 |" in text
-    assert "| 2 | 1.00 of the race's |" in text
+    row = "| demo | random | 3 | +0.167 | too few seeds | +0.417 | too few seeds | 2 | 1.00 "
+    assert row in text
+    many = [replace(one, seed=seed) for seed in range(5) for one in entries()[:4]]
+    assert "| demo | random | 5 | +0.200 | +0.200 to +0.200 |" in page(many)
     assert "median difference on R +0.0000, the same choice in 3" in text
-    assert "| demo | random | L1.attn (3) | 3 of 3 |" in text
+    assert "| demo | random | L1.attn (3) | 3 of 6 |" in text
 
 
 def test_blind_blocks_are_there_and_change_next_to_nothing(tmp_path: Path) -> None:

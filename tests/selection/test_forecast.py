@@ -12,7 +12,7 @@ from made_up import EDITS, EPOCHS, World
 from locscope.records import Measure, TrialRecord
 from locscope.scoring.bounds import Bound
 from locscope.scoring.objectives import BALANCED
-from locscope.selection.forecast import SPREAD, TINY, chance_kept, growth, outlooks
+from locscope.selection.forecast import SPREAD, chance_kept, growth, outlooks
 from locscope.selection.space import Ask, Fidelity, Space
 
 WORLD = World(noise=0.0)
@@ -43,7 +43,7 @@ def test_growth_is_the_median_over_what_was_run_both_ways_and_the_rule(drifts: l
         seen(space, place, space.full, perplexity_ratio=exp(drift))
         for place, drift in zip(places, drifts, strict=True)
     ]
-    ratios = [drift / (0.001 * (i + 1)) for i, drift in enumerate(drifts)]
+    ratios = [max(drift / (0.001 * (i + 1)), 1.0) for i, drift in enumerate(drifts)]
     expected = exp(float(np.median(np.log([*ratios, EDITS * EPOCHS / 50]))))
     assert growth(space, glances, full) == pytest.approx(expected, rel=1e-6)
 
@@ -62,10 +62,19 @@ def test_growth_leaves_out_what_was_not_measured_or_did_not_drift() -> None:
         seen(space, "L4.mlp", space.full, perplexity_ratio=1.2),
     ]
     assert growth(space, glances, full) == growth(space, glances, [])
-    # A full run that drifted less than nothing still counts, as one that drifted hardly at all.
+    # A full run that drifted less than nothing still counts, as one that drifted like the glance.
     better = [seen(space, "L3.mlp", space.full, perplexity_ratio=0.9)]
     rule = EDITS * EPOCHS / 50
-    assert growth(space, glances, better) == pytest.approx((TINY / 0.01 * rule) ** 0.5)
+    assert growth(space, glances, better) == pytest.approx(rule**0.5)
+
+
+def test_a_glance_whose_weights_blew_up_comes_last_and_tells_nothing_of_growth() -> None:
+    space = WORLD.space()
+    glances = [seen(space, "L1.mlp", LOOK, kl=nan), seen(space, "L2.mlp", LOOK, kl=0.001)]
+    full = [seen(space, "L1.mlp", space.full, perplexity_ratio=9.0)]
+    assert [one.location for one in outlooks(space, glances, full)] == ["L2.mlp", "L1.mlp"]
+    assert outlooks(space, glances, full)[-1].value == pytest.approx(0.0)
+    assert growth(space, glances, full) == growth(space, glances, [])
 
 
 def test_a_collapse_without_end_leaves_places_apart() -> None:
