@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import inf, isnan
+from math import inf, isfinite, isnan
 from typing import Literal
 
 from locscope.errors import UsageError, unknown
@@ -95,6 +95,22 @@ def overshot(measures: Sequence[Measure], bounds: Iterable[Bound]) -> bool:
     """Whether a bound on collapse is broken: what a lower learning rate mends, and none above."""
     found = ((named(measures, one.measure), one) for one in bounds if one.measure in COLLAPSE)
     return any(measure is not None and miss(measure, one) > 0 for measure, one in found)
+
+
+def crossing(kept: Sequence[Measure], broken: Sequence[Measure], bounds: Iterable[Bound]) -> float:
+    """How far on the way from measures that keep the bounds to others the first limit is met.
+
+    A share of the way, along which every measure is taken to go straight; 1 where none is broken
+    and 0 where no finite number tells.
+    """
+    shares = [1.0]
+    for bound in bounds:
+        here, there = named(kept, bound.measure), named(broken, bound.measure)
+        if here is None or there is None or not miss(there, bound):
+            continue
+        start, way = _judged(here, bound), _judged(there, bound) - _judged(here, bound)
+        shares.append((bound.limit - start) / way if way and isfinite(way) else 0.0)
+    return max(0.0, min(shares))
 
 
 def miss(measure: Measure, bound: Bound) -> float:

@@ -1,4 +1,4 @@
-"""Choosing on S: which trials are better, which locations go on, which rates are tried next."""
+"""Choosing on S: which trials are better, and every location at its own best rate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,7 @@ from locscope.scoring.bounds import shortfall
 from locscope.scoring.front import bends
 from locscope.scoring.objectives import Objective
 from locscope.scoring.tradeoffs import is_known, point_of
-from locscope.selection.candidates import STEP, rounded
 
-EXTENSIONS = 2
-"""How far beyond 1/3, 1, 3 a grid grows on a side while its best lies on that edge."""
 DIGITS = 2
 """Scores that agree in so many digits are equal to an objective that names what breaks ties.
 
@@ -39,7 +36,7 @@ def ranked(records: Sequence[TrialRecord], aim: Objective) -> tuple[TrialRecord,
     front they lie, so that the knee leads (ends of a front do not go first for being on it: one of
     them learned the least). Scores of different rungs do not compare: give records of one.
     """
-    ordered = sorted(records, key=lambda record: _key(record, aim))
+    ordered = sorted(records, key=lambda record: standing(record, aim))
     if not aim.knee:
         return tuple(ordered)
     traded = [record for record in ordered if _is_traded(record, aim)]
@@ -57,40 +54,11 @@ def best_per_location(records: Sequence[TrialRecord], aim: Objective) -> tuple[B
     return tuple(Best(place, best, tuple(places[place])) for place, best in first.items())
 
 
-def on_edge(tried: Sequence[TrialRecord], aim: Objective) -> bool:
-    """Whether the best rate tried at one location is the lowest or the highest of its grid."""
-    rates = [record.trial.recipe.lr for record in tried]
-    return len(rates) > 1 and _best_rate(tried, aim) in (min(rates), max(rates))
-
-
-def next_rates(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...]:
-    """The rates to try next at one location; none once its best is inside its grid.
-
-    The grid is 1/3, 1 and 3 times the first rate tried, extended while the best lies on its edge.
-    """
-    first = tried[0].trial.recipe.lr
-    rates = sorted(record.trial.recipe.lr for record in tried)
-    if len(rates) == 1:
-        return (rounded(first / STEP), rounded(first * STEP))
-    best = _best_rate(tried, aim)
-    reach = STEP ** (1 + EXTENSIONS) * 1.01
-    if best == rates[0] and first / (best / STEP) < reach:
-        return (rounded(best / STEP),)
-    if best == rates[-1] and best * STEP / first < reach:
-        return (rounded(best * STEP),)
-    return ()
-
-
-def _best_rate(tried: Sequence[TrialRecord], aim: Objective) -> float:
-    """By score in any case: the ends of a front are seldom its knee, so no grid would ever grow."""
-    return min(tried, key=lambda record: _key(record, aim)).trial.recipe.lr
-
-
-def _key(record: TrialRecord, aim: Objective) -> Key:
+def standing(record: TrialRecord, aim: Objective) -> Key:
     """Sorts the best first. The last three only keep the order from hanging on that of arrival."""
     trial, score = record.trial, 0.0 if isnan(record.score) else record.score
     decides = record.measure(aim.tie).value if aim.tie and not trial.glance else 0.0
-    level = round(score, DIGITS) if aim.tie and not trial.glance else score
+    level = score if trial.glance else levelled(score, aim)
     return (
         isnan(record.score),
         bool(record.violated),
@@ -102,6 +70,11 @@ def _key(record: TrialRecord, aim: Objective) -> Key:
         trial.location,
         trial.recipe.lr,
     )
+
+
+def levelled(score: float, aim: Objective) -> float:
+    """The score as far as it tells: an objective that names what breaks ties has coarse ones."""
+    return round(score, DIGITS) if aim.tie else score
 
 
 def _is_traded(record: TrialRecord, aim: Objective) -> bool:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from locscope.records import TrialRecord
-from locscope.selection.choice import Best, best_per_location, next_rates
+from locscope.selection.choice import Best
+from locscope.selection.grids import next_rates, promising
 from locscope.selection.space import Ask, Space, left, over
 
 RESERVE = 1 / 4
@@ -17,7 +18,7 @@ def settled_rates(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
 
     Who is a finalist may change as rates are added, so this is asked again after each answer.
     """
-    best = best_per_location(full, space.aim)[: space.finalists]
+    best = promising(full, space.aim)[: space.finalists]
     return tuple(ask for one in best for ask in wanted_rates(space, one))
 
 

@@ -8,6 +8,9 @@ from locscope.scoring.bounds import named
 from locscope.scoring.objectives import EFFICACY
 from locscope.scoring.statistics import Interval, overlaps_zero
 
+ENOUGH = 5
+"""Repetitions on R below which a margin is said to rest on few."""
+
 
 def sentence(
     contenders: Sequence[Contender],
@@ -46,12 +49,21 @@ def _result(measures: Sequence[Measure]) -> str:
 
 
 def _beside(best: Contender, second: Contender | None, margin: Margin) -> str:
-    tie = overlaps_zero(Interval(margin.value, margin.low, margin.high, 0))
-    how = "a tie with" if tie else "ahead of" if margin.value > 0 else "behind"
     bounds = f", 95 % {margin.low:+.3f} to {margin.high:+.3f}"
-    value = f"{margin.value:+.3f}{'' if isnan(margin.low) else bounds}"
+    value = f"{margin.value:+.3f}{', no interval' if isnan(margin.low) else bounds}"
+    tie = overlaps_zero(Interval(margin.value, margin.low, margin.high, 0))
     larger = second is not None and second.parameter_count > best.parameter_count
     rule = f", and smaller ({best.parameter_count:,} weights)" if tie and larger else ""
     misses = second.violated if second is not None and not best.violated else ()
     beyond = f", which misses a bound ({'; '.join(misses)})" if misses else ""
-    return f"{how} {margin.location} ({value}){beyond}{rule}"
+    count = len(best.repetitions)
+    few = f", from {count} repetition{'s' * (count > 1)} only" if count < ENOUGH else ""
+    return f"{_against(margin, tie)} {margin.location} ({value}){beyond}{rule}{few}"
+
+
+def _against(margin: Margin, tie: bool) -> str:
+    if isnan(margin.low):
+        return "not told apart from"
+    if tie:
+        return "a tie with"
+    return "ahead of" if margin.value > 0 else "behind"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from locscope.records import ScanResult, Scorecard, TrialRecord
 from locscope.selection.audit import Audit
 from locscope.selection.scorecard import scorecard
-from locscope.selection.space import FULL, Ask, Space
+from locscope.selection.space import FULL, Ask, Space, at_rung
 from locscope.selection.strategies.race import first_look
 from locscope.verbs.desk import Desk
 
@@ -27,7 +27,7 @@ def audit(
     records = desk.trials("audit", [*looks, *(desk.trial(ask) for ask in wanted.full)])
     found = Audit(
         looks=records[: len(looks)],
-        full=_at_all_rates(records[len(looks) :], chosen),
+        full=at_rung(chosen, FULL) if wanted.swept else records[len(looks) :],
         groups=desk.plan.groups_of(desk.plan.parts.chosen),
         rule=space.depth_rule,
     )
@@ -36,26 +36,25 @@ def audit(
 
 @dataclass(frozen=True)
 class AuditAsks:
-    """The trials that an audit rests on."""
+    """The trials that an audit rests on; `swept` where the strategy ran every place at its rates.
+
+    Only then do places count at the best of them: had some been tried at more than others, what a
+    strategy thinks of a place would show in what it is worth.
+    """
 
     looks: tuple[Ask, ...]
     full: tuple[Ask, ...]
+    swept: bool
 
 
 def audit_asks(space: Space, chosen: Sequence[TrialRecord], size: int) -> AuditAsks:
     """A look at every candidate and so many in full; where all were run in full, these alone."""
-    tried = {record.trial.location for record in chosen if record.trial.rung == FULL}
-    places = [one.location for one in space.candidates]
-    swept = set(places) <= tried
-    sample = places if swept else space.drawn[:size]
-    full = tuple(Ask(place, space.of(place).lr, space.full) for place in sample)
-    return AuditAsks(() if swept else first_look(space), full)
-
-
-def _at_all_rates(
-    sample: Sequence[TrialRecord], chosen: Sequence[TrialRecord]
-) -> tuple[TrialRecord, ...]:
-    """The sample with what the strategy ran in full of the same places, at other rates."""
-    places = {record.trial.location for record in sample}
-    others = [r for r in chosen if r.trial.rung == FULL and r.trial.location in places]
-    return tuple({record.trial.id: record for record in (*sample, *others)}.values())
+    full = at_rung(chosen, FULL)
+    tried = {(record.trial.location, record.trial.recipe.lr) for record in full}
+    started = all((one.location, one.lr) in tried for one in space.candidates)
+    places = tuple(one.location for one in space.candidates) if started else space.drawn[:size]
+    return AuditAsks(
+        looks=() if started else first_look(space),
+        full=tuple(Ask(place, space.of(place).lr, space.full) for place in places),
+        swept=all((one.location, rate) in tried for one in space.candidates for rate in one.rates),
+    )

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from locscope.records import Trial, TrialRecord
 from locscope.selection.candidates import rounded
-from locscope.selection.choice import best_per_location, next_rates
+from locscope.selection.choice import best_per_location
+from locscope.selection.grids import next_rates
 from locscope.selection.recommend import Confirmed
 from locscope.selection.space import Space
 from locscope.tuning.rates import gradient_l1

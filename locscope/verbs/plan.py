@@ -20,7 +20,7 @@ from locscope.settings import SearchSettings
 from locscope.verbs.provenance import frozen_settings
 from locscope.verbs.session import Session, halved, load_edits, open_model, open_session
 
-ADDITIONS = frozenset({"thorough"})
+ADDITIONS = frozenset({"thorough", "recipes", "audit"})
 """Settings that only add to a run, so that its folder can go on with another choice."""
 MOST_OF_R = 0.8
 """A repetition tunes and measures no more of R than this, so that repetitions differ."""

@@ -4,7 +4,7 @@ Chosen on S by a strategy; reported on R, which nothing was chosen on: the untou
 afresh on parts of R and measured there, the runner-up, the depth rule and a random location alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,8 @@ from locscope.records import RunInfo, StageCost
 from locscope.report.inputs import ReportInputs
 from locscope.runs.folder import RunFolder, open_run, write_info
 from locscope.runs.store import write_record
-from locscope.selection.choice import Best, best_per_location, on_edge
+from locscope.selection.choice import Best, best_per_location
+from locscope.selection.grids import on_edge
 from locscope.selection.recommend import recommend, settled
 from locscope.selection.space import Space
 from locscope.verbs.auditing import audit
@@ -53,13 +54,14 @@ def search(
     with open_run(plan.folder, plan.frozen, fresh=fresh) as folder:
         for note in (*folder.notes, *plan.session.notes):
             progress.say(note)
-        desk = Desk(plan, folder, progress, heard)
-        inputs = _run(desk, folder)
-        info = info_of(plan, [*earlier_costs(folder), *desk.costs], command, started)
-        info = replace(info, notes=(*info.notes, *inputs.run.notes))
-        inputs = replace(inputs, run=info, command=command, date=started[:10])
-        write_info(folder, info)
-        publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
+        desk, earlier = Desk(plan, folder, progress, heard), earlier_costs(folder)
+        # Written as soon as there is a recommendation: what is added to it may fail or be cut off.
+        for stage in _stages(desk, folder):
+            info = info_of(plan, [*earlier, *desk.costs], command, started)
+            info = replace(info, notes=(*info.notes, *stage.run.notes))
+            inputs = replace(stage, run=info, command=command, date=started[:10])
+            write_info(folder, info)
+            publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
     return Found(plan.folder, inputs)
 
 
@@ -81,8 +83,9 @@ def info_of(
     )
 
 
-def _run(desk: Desk, folder: RunFolder) -> ReportInputs:
-    """The stages in order, each from records and into records."""
+def _stages(desk: Desk, folder: RunFolder) -> Iterator[ReportInputs]:
+    """The recommendation, and then the same with what is added to it; all from records and into
+    records."""
     plan = desk.plan
     scans = scan_s(desk)
     space = space_of(desk, scans)
@@ -93,6 +96,16 @@ def _run(desk: Desk, folder: RunFolder) -> ReportInputs:
     confirmed = settled(context(plan), confirm(desk, ranked, rules))
     found = recommend(context(plan), confirmed, full)
     write_record(folder, "recommendation", "final", found)
+    inputs = ReportInputs(
+        run=replace(info_of(plan, desk.costs), notes=_notes(ranked[: space.finalists], space)),
+        recommendation=found,
+        scans=scans,
+        trials=tuple(desk.known.values()),
+        scorecard=None,
+        command="",
+        edits=plan.edit_set.edits,
+    )
+    yield inputs
     shown = panels(desk, confirmed) if plan.settings.thorough else ()
     if plan.settings.thorough:
         count_curve(desk, confirmed)
@@ -100,17 +113,7 @@ def _run(desk: Desk, folder: RunFolder) -> ReportInputs:
     card = audit(desk, space, chosen, scans)
     if card is not None:
         write_record(folder, "scorecard", "final", card)
-    info = info_of(plan, desk.costs)
-    return ReportInputs(
-        run=replace(info, notes=_notes(ranked[: space.finalists], space)),
-        recommendation=found,
-        scans=scans,
-        trials=tuple(desk.known.values()),
-        scorecard=card,
-        command="",
-        edits=plan.edit_set.edits,
-        panels=shown,
-    )
+    yield replace(inputs, trials=tuple(desk.known.values()), scorecard=card, panels=shown)
 
 
 def _notes(finalists: Sequence[Best], space: Space) -> tuple[str, ...]:

@@ -1,70 +1,23 @@
-"""Ranking, fronts, rate grids and finalists, by hand-made records and against a slow sort."""
+"""Ranking, fronts and finalists, by hand-made records and against a slow sort."""
 
 from functools import cmp_to_key
 from math import isnan, nan
 
-import pytest
+from hand_made import places, record, shares, tuned
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locscope.records import Measure, Recipe, Trial, TrialRecord
-from locscope.scoring.bounds import violations
+from locscope.records import TrialRecord
 from locscope.scoring.objectives import (
     BALANCED,
     OBJECTIVES,
     Objective,
-    glance_score,
     objective_of,
-    score,
 )
 from locscope.scoring.tradeoffs import front
-from locscope.selection.choice import best_per_location, next_rates, on_edge, ranked
+from locscope.selection.choice import best_per_location, ranked
 
 CAPABLE, PARETO = OBJECTIVES["capability-first"], OBJECTIVES["pareto"]
-
-
-def record(
-    location: str,
-    lr: float,
-    score: float,
-    *,
-    violated: tuple[str, ...] = (),
-    count: int = 10,
-    measures: tuple[Measure, ...] = (),
-    glance: bool = False,
-) -> TrialRecord:
-    trial = Trial(location, Recipe(lr, 8), ("a",), "S", "sweep", 0, "m", "e", glance=glance)
-    return TrialRecord(
-        trial, "done", score, "s", measures, (), (), (), count, 0.0, 0, 0.0, 0.0, violated
-    )
-
-
-def tuned(
-    location: str,
-    aim: Objective,
-    *,
-    lr: float = 1.0,
-    count: int = 10,
-    glance: bool = False,
-    **values: float,
-) -> TrialRecord:
-    """A record whose score and broken bounds are those of its measures."""
-    found = tuple(Measure(name, v, 0 if isnan(v) else 5, "p") for name, v in values.items())
-    worth = (glance_score if glance else score)(found, aim)
-    broken = violations(found, aim.bounds)
-    return record(
-        location, lr, worth.value, violated=broken, count=count, measures=found, glance=glance
-    )
-
-
-def shares(reliability, generalization, locality, ratio, **more):
-    names = ("reliability", "generalization", "locality", "perplexity_ratio")
-    given = (reliability, generalization, locality, ratio)
-    return dict(zip(names, given, strict=True)) | more
-
-
-def places(records) -> list[str]:
-    return [one.trial.location for one in records]
 
 
 def test_kept_bounds_go_before_score_and_small_before_large() -> None:
@@ -221,41 +174,3 @@ def test_a_location_is_compared_at_its_own_best_rate() -> None:
     assert (first.location, first.record.trial.recipe.lr) == ("A", 3)
     assert second.location == "B"
     assert len(first.tried) == 2
-
-
-def test_the_grid_is_a_third_one_and_three() -> None:
-    assert next_rates([record("A", 1e-3, 0.5)], BALANCED) == (pytest.approx(3.33e-4), 3e-3)
-
-
-def test_the_grid_grows_while_its_best_is_on_the_edge() -> None:
-    def tried(*pairs: tuple[float, float]) -> list[TrialRecord]:
-        return [record("A", lr, score) for lr, score in pairs]
-
-    def following(*records: TrialRecord) -> tuple[float, ...]:
-        return next_rates(records, BALANCED)
-
-    inside = tried((1, 0.9), (0.333, 0.1), (3, 0.2))
-    upper = tried((1, 0.5), (0.333, 0.1), (3, 0.8))
-    lower = tried((1, 0.5), (0.333, 0.9), (3, 0.1))
-    assert following(*inside) == ()
-    assert following(*upper) == (9,)
-    assert following(*lower) == (0.111,)
-    assert following(*upper, record("A", 9, 0.85)) == (27,)
-    assert following(*upper, record("A", 9, 0.85), record("A", 27, 0.9)) == ()
-    assert following(*upper, record("A", 9, 0.6)) == ()
-    assert not on_edge(inside, BALANCED)
-    assert on_edge(upper, BALANCED)
-    assert on_edge(lower, BALANCED)
-
-
-def test_a_rate_that_breaks_bounds_is_not_the_best() -> None:
-    tried = [record("A", 1, 0.5), record("A", 0.333, 0.4), record("A", 3, 0.9, violated=("x",))]
-    assert next_rates(tried, BALANCED) == ()
-
-
-def test_grids_grow_by_score_also_where_the_knee_is_sought() -> None:
-    steps = ((1, 0.8, 1.01), (0.333, 0.3, 1.001), (3, 0.95, 1.02))
-    tried = [tuned("A", PARETO, lr=lr, **shares(s, s, s, ratio)) for lr, s, ratio in steps]
-    assert places(ranked(tried, PARETO)[:1]) == ["A"]
-    assert on_edge(tried, PARETO)
-    assert next_rates(tried, PARETO) == (9,)

@@ -165,6 +165,42 @@ def test_resumes_without_running_a_trial_again(
     assert second.inputs.recommendation.sentence == first.inputs.recommendation.sentence
 
 
+def test_what_is_added_may_fail_and_the_recommendation_stands(
+    found: Found, settings: SearchSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("locscope.verbs.search.compare_recipes", _fails)
+        with pytest.raises(MemoryError, match="too large"):
+            search(plan_search(settings, folder), Silent())
+    written = read_recommendation(folder)
+    assert written == read_recommendation(found.folder)
+    assert (folder / "report.html").exists()
+    assert not (folder / "scorecard.json").exists()
+    costs = {stage.stage for stage in read_info(folder).stages}
+    assert "confirming on R" in costs
+    assert "audit" not in costs
+    # Costs of the run that was cut off count once.
+    search(plan_search(settings, folder), Silent())
+    names = [one.stage for one in read_info(folder).stages if one.tasks > one.resumed]
+    assert names.count("confirming on R") == names.count("audit") == 1
+
+
+def _fails(*_: object) -> None:
+    raise MemoryError("too large")
+
+
+def test_recipes_and_audit_can_be_added_later(settings: SearchSettings, tmp_path: Path) -> None:
+    bare = settings.model_copy(update={"recipes": (), "audit": 0, "thorough": False})
+    first = search(plan_search(bare, tmp_path / "run"), Silent())
+    assert first.inputs.scorecard is None
+    more = settings.model_copy(update={"thorough": False})
+    second = search(plan_search(more, tmp_path / "run"), Silent())
+    assert second.inputs.scorecard is not None
+    assert recipes_table(second.inputs) != recipes_table(first.inputs)
+    assert repr(second.inputs.recommendation) == repr(first.inputs.recommendation)
+
+
 def test_weights_come_back_bit_for_bit(settings: SearchSettings, tmp_path: Path) -> None:
     plan = plan_search(settings, tmp_path / "run")
     before = {k: v.clone() for k, v in plan.loaded.model.state_dict().items()}

@@ -15,6 +15,7 @@ from locscope.records import TrialRecord
 from locscope.scoring.bounds import overshot
 from locscope.selection.choice import Best, best_per_location, ranked
 from locscope.selection.forecast import Outlook, outlooks
+from locscope.selection.grids import promising
 from locscope.selection.hints import hinted, prior
 from locscope.selection.rates import wanted_rates
 from locscope.selection.space import FULL, Ask, Fidelity, Space, at_rung, left
@@ -97,11 +98,12 @@ def _rates(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
 
     None while nothing keeps the bounds.
     """
-    best = best_per_location(full, space.aim)
+    best = promising(full, space.aim)
     kept = [one for one in best if not one.record.violated]
     if not kept:
         return ()
-    near = [one for one in best if one.record.violated and one.record.score > kept[0].record.score]
+    most = max(one.record.score for one in kept)
+    near = [one for one in best if one.record.violated and one.record.score > most]
     some = (*kept[: space.finalists], *near[: space.finalists])
     return tuple(ask for one in some for ask in _grid(space, one))
 

@@ -1,0 +1,104 @@
+"""The grid of learning rates of one location: grown while its best is an edge, cut by the bounds.
+
+Where tuning harder still gains but breaks a bound, the best rate lies between two of the grid, and
+how good a place looks would hang on where the grid happens to fall. So the grid gets finer there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+
+from locscope.records import TrialRecord
+from locscope.scoring.bounds import crossing
+from locscope.scoring.objectives import Objective
+from locscope.selection.candidates import STEP, rounded
+from locscope.selection.choice import Best, best_per_location, levelled, standing
+
+EXTENSIONS = 2
+"""How far beyond 1/3, 1, 3 a grid grows on a side while its best lies on that edge."""
+CLOSE = 1.5
+"""Rates by less than this factor apart are not told apart further."""
+LEAST, MOST = 1 / 4, 3 / 4
+"""Of the way between two rates: a rate nearer to one of them would tell little more than it."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """About where a bound cuts a grid off, and the score to expect there."""
+
+    lr: float
+    score: float
+
+
+def on_edge(tried: Sequence[TrialRecord], aim: Objective) -> bool:
+    """Whether the best rate tried at one location is the lowest or the highest of its grid."""
+    rates = [record.trial.recipe.lr for record in tried]
+    return len(rates) > 1 and _best(tried, aim).trial.recipe.lr in (min(rates), max(rates))
+
+
+def next_rates(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...]:
+    """The rates to try next at one location; none once its best is inside its grid.
+
+    The grid is 1/3, 1 and 3 times the first rate tried, extended while the best lies on its edge,
+    and finer between the best and a neighbour that scores more but breaks a bound.
+    """
+    first = tried[0].trial.recipe.lr
+    rates = sorted(record.trial.recipe.lr for record in tried)
+    if len(rates) == 1:
+        return (rounded(first / STEP), rounded(first * STEP))
+    best = _best(tried, aim).trial.recipe.lr
+    reach = STEP ** (1 + EXTENSIONS) * 1.01
+    if best == rates[0] and first / (best / STEP) < reach:
+        return (rounded(best / STEP),)
+    if best == rates[-1] and best * STEP / first < reach:
+        return (rounded(best * STEP),)
+    found = cut(tried, aim)
+    return () if found is None else (found.lr,)
+
+
+def cut(tried: Sequence[TrialRecord], aim: Objective) -> Cut | None:
+    """Where a bound cuts off what one location gains; None where it does not, or it is known."""
+    ordered = sorted(tried, key=_rate)
+    best = _best(tried, aim)
+    if best.violated or isnan(best.score):
+        return None
+    at = ordered.index(best)
+    beside = (*ordered[max(0, at - 1) : at], *ordered[at + 1 : at + 2])
+    gains = [one for one in beside if one.violated and one.score > best.score]
+    found = [_between(best, one, aim) for one in gains if _apart(best, one) > CLOSE]
+    return max(found, key=lambda one: one.score, default=None)
+
+
+def promising(full: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
+    """Every location at its best rate, those first that are best where a bound cuts them off."""
+    best = best_per_location(full, aim)
+    if aim.knee:
+        return best
+    kept = [one for one in best if not one.record.violated and not isnan(one.record.score)]
+    others = [one for one in best if one not in kept]
+    return (*sorted(kept, key=lambda one: -levelled(_promise(one, aim), aim)), *others)
+
+
+def _promise(best: Best, aim: Objective) -> float:
+    found = cut(best.tried, aim)
+    return best.record.score if found is None else found.score
+
+
+def _between(kept: TrialRecord, broken: TrialRecord, aim: Objective) -> Cut:
+    share = min(MOST, max(LEAST, crossing(kept.measures, broken.measures, aim.bounds)))
+    rate = rounded(_rate(kept) * (_rate(broken) / _rate(kept)) ** share)
+    return Cut(rate, kept.score + share * (broken.score - kept.score))
+
+
+def _apart(one: TrialRecord, other: TrialRecord) -> float:
+    low, high = sorted((_rate(one), _rate(other)))
+    return high / low
+
+
+def _rate(record: TrialRecord) -> float:
+    return record.trial.recipe.lr
+
+
+def _best(tried: Sequence[TrialRecord], aim: Objective) -> TrialRecord:
+    """By score in any case: the ends of a front are seldom its knee, so no grid would ever grow."""
+    return min(tried, key=lambda record: standing(record, aim))

@@ -1,0 +1,51 @@
+"""Records of trials made by hand: a location, a rate, and what they are worth."""
+
+from math import isnan
+
+from locscope.records import Measure, Recipe, Trial, TrialRecord
+from locscope.scoring.bounds import violations
+from locscope.scoring.objectives import Objective, glance_score, score
+
+
+def record(
+    location: str,
+    lr: float,
+    score: float,
+    *,
+    violated: tuple[str, ...] = (),
+    count: int = 10,
+    measures: tuple[Measure, ...] = (),
+    glance: bool = False,
+) -> TrialRecord:
+    trial = Trial(location, Recipe(lr, 8), ("a",), "S", "sweep", 0, "m", "e", glance=glance)
+    return TrialRecord(
+        trial, "done", score, "s", measures, (), (), (), count, 0.0, 0, 0.0, 0.0, violated
+    )
+
+
+def tuned(
+    location: str,
+    aim: Objective,
+    *,
+    lr: float = 1.0,
+    count: int = 10,
+    glance: bool = False,
+    **values: float,
+) -> TrialRecord:
+    """A record whose score and broken bounds are those of its measures."""
+    found = tuple(Measure(name, v, 0 if isnan(v) else 5, "p") for name, v in values.items())
+    worth = (glance_score if glance else score)(found, aim)
+    broken = violations(found, aim.bounds)
+    return record(
+        location, lr, worth.value, violated=broken, count=count, measures=found, glance=glance
+    )
+
+
+def shares(reliability, generalization, locality, ratio, **more):
+    names = ("reliability", "generalization", "locality", "perplexity_ratio")
+    given = (reliability, generalization, locality, ratio)
+    return dict(zip(names, given, strict=True)) | more
+
+
+def places(records) -> list[str]:
+    return [one.trial.location for one in records]

@@ -1,0 +1,112 @@
+"""Grids of rates: they grow while the best is an edge, and get finer where a bound cuts them."""
+
+from math import nan
+
+import pytest
+from hand_made import places, record, shares, tuned
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locscope.records import TrialRecord
+from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective
+from locscope.selection.choice import best_per_location, ranked
+from locscope.selection.grids import CLOSE, cut, next_rates, on_edge, promising
+
+CAPABLE, PARETO = OBJECTIVES["capability-first"], OBJECTIVES["pareto"]
+
+
+def test_the_grid_is_a_third_one_and_three() -> None:
+    assert next_rates([record("A", 1e-3, 0.5)], BALANCED) == (pytest.approx(3.33e-4), 3e-3)
+
+
+def test_the_grid_grows_while_its_best_is_on_the_edge() -> None:
+    def tried(*pairs: tuple[float, float]) -> list[TrialRecord]:
+        return [record("A", lr, score) for lr, score in pairs]
+
+    def following(*records: TrialRecord) -> tuple[float, ...]:
+        return next_rates(records, BALANCED)
+
+    inside = tried((1, 0.9), (0.333, 0.1), (3, 0.2))
+    upper = tried((1, 0.5), (0.333, 0.1), (3, 0.8))
+    lower = tried((1, 0.5), (0.333, 0.9), (3, 0.1))
+    assert following(*inside) == ()
+    assert following(*upper) == (9,)
+    assert following(*lower) == (0.111,)
+    assert following(*upper, record("A", 9, 0.85)) == (27,)
+    assert following(*upper, record("A", 9, 0.85), record("A", 27, 0.9)) == ()
+    assert following(*upper, record("A", 9, 0.6)) == ()
+    assert not on_edge(inside, BALANCED)
+    assert on_edge(upper, BALANCED)
+    assert on_edge(lower, BALANCED)
+
+
+def at(lr: float, share: float, ratio: float, aim: Objective = BALANCED) -> TrialRecord:
+    return tuned("A", aim, lr=lr, **shares(share, share, share, ratio))
+
+
+def test_a_rate_that_breaks_a_bound_for_less_is_left_alone() -> None:
+    assert next_rates([at(1, 0.5, 1.0), at(0.333, 0.4, 1.0), at(3, 0.45, 1.2)], BALANCED) == ()
+
+
+def test_where_a_bound_cuts_off_a_gain_the_grid_gets_finer() -> None:
+    tried = [at(1, 0.5, 1.01), at(0.333, 0.4, 1.0), at(3, 0.9, 1.09)]
+    # Half the way from 1.01 to 1.09 is the limit of 1.05, in the logarithm of the rate.
+    assert next_rates(tried, BALANCED) == (pytest.approx(3**0.5, rel=1e-2),)
+    assert cut(tried, BALANCED).score == pytest.approx(0.7)
+    closer = [*tried, at(1.73, 0.7, 1.03)]
+    assert next_rates(closer, BALANCED) == (pytest.approx(1.73 * (3 / 1.73) ** (1 / 3), rel=1e-2),)
+    assert next_rates([*closer, at(2.08, 0.75, 1.06)], BALANCED) == ()
+    assert next_rates([*closer, at(2.08, 0.75, 1.04)], BALANCED) == ()
+
+
+def test_the_limit_may_lie_below_the_best_rate() -> None:
+    """Retention asks for a low rate, reliability for a high one."""
+    names = ("reliability", "generalization", "locality", "perplexity_ratio", "retention")
+
+    def made(lr: float, reliability: float, retention: float) -> TrialRecord:
+        values = (reliability, 0.5, 0.5, 1.0, retention)
+        return tuned("A", CAPABLE, lr=lr, **dict(zip(names, values, strict=True)))
+
+    tried = [made(1, 0.98, 0.8), made(0.333, 0.93, 0.9), made(3, 1.0, 0.5)]
+    step = (0.98 - 0.95) / (0.98 - 0.93)
+    assert next_rates(tried, CAPABLE) == (pytest.approx(1 / 3**step, rel=1e-2),)
+
+
+@given(st.floats(0.1, 10), st.floats(0.2, 5), st.floats(1, 4))
+def test_a_cut_is_found_in_few_trials_and_close(limit: float, steepness: float, power: float):
+    """A place that gains with the rate, and breaks the bound above `limit`."""
+
+    def shown(lr: float) -> TrialRecord:
+        ratio = 1 + 0.05 * (lr / limit) ** power
+        return at(lr, 0.2 * lr**steepness / (1 + 0.2 * lr**steepness), ratio)
+
+    tried = [shown(1.0)]
+    while wanted := next_rates(tried, BALANCED):
+        tried += [shown(lr) for lr in wanted]
+        assert len(tried) < 12
+    kept = max((one for one in tried if not one.violated), key=lambda one: one.trial.recipe.lr)
+    broken = [one.trial.recipe.lr for one in tried if one.violated]
+    assert kept.trial.recipe.lr <= limit * (1 + 1e-6)
+    if broken:
+        assert min(broken) / kept.trial.recipe.lr <= CLOSE
+
+
+def test_promising_places_are_those_that_are_best_where_they_are_cut_off() -> None:
+    def made(location: str, *three: tuple[float, float, float]) -> list[TrialRecord]:
+        return [tuned(location, BALANCED, lr=lr, **shares(s, s, s, r)) for lr, s, r in three]
+
+    safe = made("L0.mlp", (0.333, 0.1, 1.0), (1, 0.5, 1.0), (3, 0.4, 1.0))
+    cut_off = made("L1.mlp", (0.333, 0.1, 1.0), (1, 0.4, 1.0), (3, 0.9, 1.1))
+    beyond = made("L2.mlp", (1, 0.95, 1.3))
+    blank = [record("L3.mlp", 1.0, nan)]
+    order = [best.location for best in promising([*beyond, *blank, *safe, *cut_off], BALANCED)]
+    assert order == ["L1.mlp", "L0.mlp", "L2.mlp", "L3.mlp"]
+    assert best_per_location([*safe, *cut_off], BALANCED)[0].location == "L0.mlp"
+
+
+def test_grids_grow_by_score_also_where_the_knee_is_sought() -> None:
+    steps = ((1, 0.8, 1.01), (0.333, 0.3, 1.001), (3, 0.95, 1.02))
+    tried = [tuned("A", PARETO, lr=lr, **shares(s, s, s, ratio)) for lr, s, ratio in steps]
+    assert places(ranked(tried, PARETO)[:1]) == ["A"]
+    assert on_edge(tried, PARETO)
+    assert next_rates(tried, PARETO) == (9,)
