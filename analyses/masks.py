@@ -2,18 +2,17 @@
 
     python -m analyses.masks --location L8.mlp --seeds 3 --output reports/masks.md
 
-Each recipe has its own best rate, found on seed 0 in steps of three from where Adam's first step is
-predicted to change the loss by 0.3 nats, for as long as the best one lies on the edge, and in half
-steps around that; then come the other seeds. A seed is an order of the edits and, of `half`,
-`budget` and `lora`, another draw. Trials are kept in `--keep`, one file each: a run that was
-stopped goes on where it was. `--limit 20 --recipes full,lora` is a short run; all of it takes about
-five minutes on one core.
+Each recipe has its own best rate, found on seed 0 as a search finds it: around where Adam's first
+step is predicted to change the loss by 0.3 nats, further while the best lies on the edge, and finer
+where a bound cuts a gain off; then come the other seeds. A seed is an order of the edits and, of
+`half`, `budget` and `lora`, another draw. Trials are kept in `--keep`, one file each: a run that
+was stopped goes on where it was. `--limit 20 --recipes full,lora` is a short run; all of it takes
+about five minutes on one core.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +23,18 @@ from locscope.models.parts import slices
 from locscope.progress import Progress
 from locscope.records import Recipe, Trial, TrialRecord, dumps, loads
 from locscope.runs.atomic import write_atomic
+from locscope.scoring.objectives import BALANCED
 from locscope.selection.candidates import FIRST_STEP, rounded
+from locscope.selection.choice import ranked
+from locscope.selection.grids import climbed
 from locscope.settings import EditSettings
 from locscope.tuning.orders import default_batch
-from locscope.tuning.rates import gradient_l1
+from locscope.tuning.rates import starting_rate
 from locscope.tuning.recipes import RECIPES, recipe_named
 from locscope.tuning.trial import Bench, run_trial
 from locscope.verbs.session import Session, load_edits, open_model, open_session
 
-STEP, MOST_RATES = 3.0, 8
+AIM = BALANCED
 MEASURES = ("reliability", "generalization", "locality", "perplexity_ratio", "kl", "retention")
 SAME = 0.02
 """Scores that lie no further apart on any seed are called equal."""
@@ -125,35 +127,13 @@ def _parse() -> argparse.Namespace:
 def arm_of(ring: Ring, kind: str, seeds: int) -> Arm:
     """A recipe's rates on seed 0, and its best one on the others; of arbitrary weights three."""
     first = ring.trial(kind, 1.0, 0)
-    start = rounded(FIRST_STEP / gradient_l1(ring.bench, first))
-    tried = climbed(start, lambda lr: ring.run(ring.trial(kind, lr, 0)))
-    best = max(tried, key=standing)
+    start = rounded(starting_rate(ring.bench, first, FIRST_STEP))
+    tried = climbed(start, lambda rates: [ring.run(ring.trial(kind, lr, 0)) for lr in rates], AIM)
+    best = ranked(tried, AIM)[0]
     count = max(3, seeds) if kind == "budget" else seeds
     others = [replace(best.trial, seed=seed) for seed in range(1, count)]
+    tried = tuple(sorted(tried, key=lambda one: one.trial.recipe.lr))
     return Arm(kind, start, tried, (best, *map(ring.run, others)))
-
-
-def climbed(start: float, run: Callable[[float], TrialRecord]) -> tuple[TrialRecord, ...]:
-    """Trials at rates around the start, by rate: further down while all break the bounds, further
-    on while the best lies on the edge, and then half a step to both of its sides."""
-    tried = {lr: run(lr) for lr in (start, rounded(start / STEP))}
-    while len(tried) < MOST_RATES:
-        rates = sorted(tried)
-        broken = all(record.violated for record in tried.values())
-        best = rates[0] if broken else max(rates, key=lambda lr: standing(tried[lr]))
-        if best not in (rates[0], rates[-1]):
-            break
-        lr = rounded(best / STEP if best == rates[0] else best * STEP)
-        tried[lr] = run(lr)
-    best = max(tried, key=lambda lr: standing(tried[lr]))
-    for lr in (rounded(best / sqrt(STEP)), rounded(best * sqrt(STEP))):
-        tried[lr] = run(lr)
-    return tuple(tried[lr] for lr in sorted(tried))
-
-
-def standing(record: TrialRecord) -> tuple[bool, float]:
-    """What a trial is judged by: first whether it is within the bounds, then its score."""
-    return not record.violated, record.score if record.score == record.score else 0.0
 
 
 def written(ring: Ring, arms: Sequence[Arm]) -> str:

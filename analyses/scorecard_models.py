@@ -21,12 +21,12 @@ from locscope.records.outcome import AS_DEPTH, CANNOT_TELL, DOES_NOT, PREDICTS
 from locscope.report.words import interval, number
 from locscope.scoring.ranks import holm
 from locscope.scoring.statistics import Interval
+from locscope.selection.verdicts import ADDS, LEVEL, USEFUL
 
 CHANCE = ("random", "any order")
 """The row of random orders: nothing to test."""
 FEWEST = 3
-LEVEL, USEFUL, ADDS = 0.05, 0.3, 0.02
-"""As for one model: p-values below, correlations and shares of the order from here on."""
+"""Models below which nothing is said."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from math import nan
 
 from locscope.records.codec import Number, fingerprint
 
+RANK = 8
+"""Of LoRA where none is named. PEFT's own, as its alpha is; which would be best was not sought."""
+
 
 @dataclass(frozen=True)
 class Recipe:

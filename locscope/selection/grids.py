@@ -4,7 +4,7 @@ Where tuning harder still gains but breaks a bound, the best rate lies between t
 how good a place looks would hang on where the grid happens to fall. So the grid gets finer there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan
 
@@ -54,6 +54,19 @@ def next_rates(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...
         return (rounded(best * STEP),)
     found = cut(tried, aim)
     return () if found is None else (found.lr,)
+
+
+def climbed(
+    first: float,
+    run: Callable[[Sequence[float]], Sequence[TrialRecord]],
+    aim: Objective,
+) -> tuple[TrialRecord, ...]:
+    """The trials of one place, made by `run`, at its first rate and at all that follow from it."""
+    found, wanted = list[TrialRecord](), (first,)
+    while wanted:
+        found += run(wanted)
+        wanted = next_rates(found, aim)
+    return tuple(found)
 
 
 def cut(tried: Sequence[TrialRecord], aim: Objective) -> Cut | None:

@@ -2,11 +2,29 @@
 
 from locscope.engine.loss import answer_losses
 from locscope.engine.trunk import chunks
+from locscope.errors import UsageError
 from locscope.locations import Location
 from locscope.records import Trial
 from locscope.tuning.masters import borrowed
+from locscope.tuning.recipes import UNTOLD
 from locscope.tuning.trial import Bench, stored_dtype
 from locscope.tuning.tunable import Ground, tunable_of
+
+CAUTION = 27.0
+"""By how much lower rates start where the gradient does not tell them: three steps of the grid."""
+
+
+def starting_rate(bench: Bench, trial: Trial, first_step: float) -> float:
+    """The rate at which the trial's first step is predicted to lower the loss so far (nats).
+
+    Far lower for a recipe whose gradient does not tell its rate. A UsageError where there is none.
+    """
+    norm = gradient_l1(bench, trial)
+    if not norm > 0:
+        raise UsageError(
+            f"the edits have no gradient at {trial.location}: give a learning rate (edit --lr)"
+        )
+    return first_step / norm / (CAUTION if trial.recipe.kind in UNTOLD else 1.0)
 
 
 def gradient_l1(bench: Bench, trial: Trial) -> float:

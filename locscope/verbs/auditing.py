@@ -27,7 +27,7 @@ def audit(
     records = desk.trials("audit", [*looks, *(desk.trial(ask) for ask in wanted.full)])
     found = Audit(
         looks=records[: len(looks)],
-        full=at_rung(chosen, FULL) if wanted.swept else records[len(looks) :],
+        full=tuple(at_rung(chosen, FULL)) if wanted.swept else records[len(looks) :],
         groups=desk.plan.groups_of(desk.plan.parts.chosen),
         rule=space.depth_rule,
     )

@@ -4,21 +4,18 @@ Each recipe is compared at its own best rate, found on S as the place's own was,
 measured on the same parts of R.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from locscope.records import Trial, TrialRecord
 from locscope.selection.candidates import rounded
 from locscope.selection.choice import best_per_location
-from locscope.selection.grids import next_rates
+from locscope.selection.grids import climbed
 from locscope.selection.recommend import Confirmed
 from locscope.selection.space import Space
-from locscope.tuning.rates import gradient_l1
-from locscope.tuning.recipes import UNTOLD
+from locscope.tuning.rates import starting_rate
 from locscope.verbs.confirming import on_r
 from locscope.verbs.desk import Desk
-
-CAUTION = 27.0
-"""By how much lower rates start where the gradient does not tell them: three steps of the grid."""
 
 
 def compare_recipes(desk: Desk, space: Space, best: Confirmed) -> None:
@@ -32,11 +29,11 @@ def compare_recipes(desk: Desk, space: Space, best: Confirmed) -> None:
 def _best_rate(desk: Desk, space: Space, trial: Trial, kind: str) -> TrialRecord:
     """The best trial on S over a grid of rates that begins where the first step is as wanted."""
     first = replace(trial, rung=f"recipe {kind}", recipe=replace(trial.recipe, kind=kind))
-    step = desk.plan.settings.first_step / (CAUTION if kind in UNTOLD else 1.0)
-    rate = rounded(step / gradient_l1(desk.worker.bench, first))
-    found, wanted = list[TrialRecord](), (rate,)
-    while wanted:
-        trials = [replace(first, recipe=replace(first.recipe, lr=lr)) for lr in wanted]
-        found += desk.trials(f"recipe {kind}", trials)
-        wanted = next_rates(found, space.aim)
+    start = starting_rate(desk.worker.bench, first, desk.plan.settings.first_step)
+
+    def run(rates: Sequence[float]) -> Sequence[TrialRecord]:
+        trials = [replace(first, recipe=replace(first.recipe, lr=lr)) for lr in rates]
+        return desk.trials(f"recipe {kind}", trials)
+
+    found = climbed(rounded(start), run, space.aim)
     return best_per_location(found, space.aim)[0].record

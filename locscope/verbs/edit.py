@@ -18,7 +18,7 @@ from locscope.runs.recommendation import EditConfig, read_recommendation
 from locscope.selection.candidates import FIRST_STEP, rounded
 from locscope.settings import EditSettings
 from locscope.tuning.orders import default_batch
-from locscope.tuning.rates import gradient_l1
+from locscope.tuning.rates import starting_rate
 from locscope.tuning.recipes import UNTOLD, recipe_named
 from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trial import Bench, run_keeping
@@ -90,7 +90,9 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
     )
     bench = Bench(plan.loaded, session.exam, session.trunk)
     if plan.find_rate:
-        trial = replace(trial, recipe=replace(trial.recipe, lr=_rate(bench, trial)))
+        trial = replace(
+            trial, recipe=replace(trial.recipe, lr=rounded(starting_rate(bench, trial, FIRST_STEP)))
+        )
         progress.say(f"learning rate {trial.recipe.lr:g}, where trials of a search start")
     with stage(progress, f"tuning {plan.location}", 1):
         tuned = run_keeping(bench, trial, session.before, keep=True)
@@ -146,11 +148,3 @@ def _check_savable(loaded: Loaded, location: Location, recipe: Recipe) -> None:
             f"recipe lofit adds a bias to {missing[0]}, which has none: such a model cannot be "
             "saved; choose another --recipe"
         )
-
-
-def _rate(bench: Bench, trial: Trial) -> float:
-    """The rate at which Adam's first step is predicted to change the loss as a search wants."""
-    norm = gradient_l1(bench, trial)
-    if not norm > 0:
-        raise UsageError(f"the edits have no gradient at {trial.location}: give --lr")
-    return rounded(FIRST_STEP / norm)

@@ -55,6 +55,7 @@ def search(
         for note in (*folder.notes, *plan.session.notes):
             progress.say(note)
         desk, earlier = Desk(plan, folder, progress, heard), earlier_costs(folder)
+        inputs = None
         # Written as soon as there is a recommendation: what is added to it may fail or be cut off.
         for stage in _stages(desk, folder):
             info = info_of(plan, [*earlier, *desk.costs], command, started)
@@ -62,6 +63,7 @@ def search(
             inputs = replace(stage, run=info, command=command, date=started[:10])
             write_info(folder, info)
             publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
+    assert inputs is not None, "a search has stages"
     return Found(plan.folder, inputs)
 
 

@@ -1,5 +1,6 @@
 """Grids of rates: they grow while the best is an edge, and get finer where a bound cuts them."""
 
+from collections.abc import Sequence
 from math import nan
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from locscope.records import TrialRecord
 from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective
 from locscope.selection.choice import best_per_location, ranked
-from locscope.selection.grids import CLOSE, cut, next_rates, on_edge, promising
+from locscope.selection.grids import CLOSE, climbed, cut, next_rates, on_edge, promising
 
 CAPABLE, PARETO = OBJECTIVES["capability-first"], OBJECTIVES["pareto"]
 
@@ -57,6 +58,19 @@ def test_where_a_bound_cuts_off_a_gain_the_grid_gets_finer() -> None:
     assert next_rates(closer, BALANCED) == (pytest.approx(1.73 * (3 / 1.73) ** (1 / 3), rel=1e-2),)
     assert next_rates([*closer, at(2.08, 0.75, 1.06)], BALANCED) == ()
     assert next_rates([*closer, at(2.08, 0.75, 1.04)], BALANCED) == ()
+
+
+def test_climbing_asks_until_no_rate_is_wanted() -> None:
+    asked: list[tuple[float, ...]] = []
+
+    def run(rates: Sequence[float]) -> list[TrialRecord]:
+        asked.append(tuple(rates))
+        return [at(lr, 1 / (1 + abs(lr - 9)), 1.0) for lr in rates]
+
+    found = climbed(3.0, run, BALANCED)
+    assert asked == [(3.0,), (1.0, 9.0), (27.0,)]
+    assert [one.trial.recipe.lr for one in found] == [lr for rates in asked for lr in rates]
+    assert ranked(found, BALANCED)[0].trial.recipe.lr == 9.0
 
 
 def test_the_limit_may_lie_below_the_best_rate() -> None:

@@ -8,6 +8,7 @@ import json
 
 from locscope.locations import Location
 from locscope.records import Recommendation
+from locscope.records.trials import RANK
 from locscope.runs.exports.about import (
     About,
     Export,
@@ -19,8 +20,6 @@ from locscope.runs.exports.about import (
 )
 
 FILE = "peft/adapter_config.json"
-RANK = 8
-"""PEFT's own, as its alpha is; which would be best here was not looked for."""
 
 
 def export(recommendation: Recommendation, about: About) -> Export | Unsayable:

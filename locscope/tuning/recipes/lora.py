@@ -14,11 +14,10 @@ from torch import Tensor
 
 from locscope.errors import UsageError
 from locscope.models.parts import Slice, slices, take
+from locscope.records.trials import RANK
 from locscope.tuning.masters import Strand
 from locscope.tuning.matrices import as_flat, as_matrix
 from locscope.tuning.tunable import Ground, Tunable, draws
-
-RANK = 8
 
 
 def plan(ground: Ground) -> Tunable:
