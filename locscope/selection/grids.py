@@ -6,6 +6,7 @@ how good a place looks would hang on where the grid happens to fall. So the grid
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isnan
 
 from locscope.records import TrialRecord
@@ -39,21 +40,23 @@ def on_edge(tried: Sequence[TrialRecord], aim: Objective) -> bool:
 def next_rates(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...]:
     """The rates to try next at one location; none once its best is inside its grid.
 
-    The grid is 1/3, 1 and 3 times the first rate tried, extended while the best lies on its edge,
-    and finer between the best and a neighbour that scores more but breaks a bound.
+    The grid is 1/3, 1 and 3 times the first rate tried, finer between a rate that keeps the bounds
+    and its neighbour that scores more than the best but breaks one, and extended while the best
+    lies on its edge.
     """
     first = tried[0].trial.recipe.lr
     rates = sorted(record.trial.recipe.lr for record in tried)
     if len(rates) == 1:
         return (rounded(first / STEP), rounded(first * STEP))
+    if (found := cut(tried, aim)) is not None:
+        return (found.lr,)
     best = _best(tried, aim).trial.recipe.lr
     reach = STEP ** (1 + EXTENSIONS) * 1.01
     if best == rates[0] and first / (best / STEP) < reach:
         return (rounded(best / STEP),)
     if best == rates[-1] and best * STEP / first < reach:
         return (rounded(best * STEP),)
-    found = cut(tried, aim)
-    return () if found is None else (found.lr,)
+    return ()
 
 
 def climbed(
@@ -71,14 +74,17 @@ def climbed(
 
 def cut(tried: Sequence[TrialRecord], aim: Objective) -> Cut | None:
     """Where a bound cuts off what one location gains; None where it does not, or it is known."""
-    ordered = sorted(tried, key=_rate)
     best = _best(tried, aim)
     if best.violated or isnan(best.score):
         return None
-    at = ordered.index(best)
-    beside = (*ordered[max(0, at - 1) : at], *ordered[at + 1 : at + 2])
-    gains = [one for one in beside if one.violated and one.score > best.score]
-    found = [_between(best, one, aim) for one in gains if _apart(best, one) > CLOSE]
+    beside = pairwise(sorted(tried, key=_rate))
+    pairs = [pair for one, other in beside for pair in ((one, other), (other, one))]
+    found = [
+        _between(kept, broken, aim)
+        for kept, broken in pairs
+        if not (kept.violated or isnan(kept.score))
+        if broken.violated and broken.score > best.score and _apart(kept, broken) > CLOSE
+    ]
     return max(found, key=lambda one: one.score, default=None)
 
 

@@ -5,13 +5,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.cost import forward_flops, shape_of, step_flops
 from locscope.engine.exam import Exam, Observation, look, observe
 from locscope.engine.trunk import Trunk
 from locscope.locations import Location
@@ -20,7 +18,7 @@ from locscope.measures.outcomes import outcomes_of
 from locscope.models.load import Loaded
 from locscope.models.parts import Slice
 from locscope.models.save import Change
-from locscope.records import Epoch, Recipe, Trial, TrialRecord
+from locscope.records import Epoch, Trial, TrialRecord
 from locscope.scoring.bounds import violations
 from locscope.scoring.objectives import BALANCED, Objective, glance_score, score
 from locscope.tuning.collapse import glance_loss, never, status_of, watch
@@ -28,6 +26,7 @@ from locscope.tuning.importance import Importances
 from locscope.tuning.masters import Masters, borrowed
 from locscope.tuning.orders import order_of
 from locscope.tuning.tunable import Ground, tunable_of
+from locscope.tuning.work import Reach, flops_of, work_of
 
 
 @dataclass(frozen=True)
@@ -72,15 +71,17 @@ def run_keeping(bench: Bench, trial: Trial, before: Observation, *, keep: bool) 
         now = _observed(bench, trial)
         changes = held.masters.changes() if keep else ()
         norm = _distance(held.start, held.masters.weights())
-    work = _Work(
+    count = sum(value.numel() for value in held.masters.values)
+    planned = work_of(bench.exam, bench.loaded.info, trial, Reach(held.lowest, count))
+    done = _Done(
         epochs=held.epochs,
         pieces=held.masters.slices,
-        count=sum(value.numel() for value in held.masters.values),
+        count=count,
         norm=norm,
         seconds=time.perf_counter() - began,
-        flops=_flops(bench, trial.recipe, held.lowest, held.rows, held.epochs),
+        flops=flops_of(planned, held.epochs),
     )
-    return Tuned(_record(bench, trial, now, before, work), changes)
+    return Tuned(_record(bench, trial, now, before, done), changes)
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def stored_dtype(loaded: Loaded) -> torch.dtype:
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Done:
     """What tuning did, as far as the record tells of it."""
 
     epochs: tuple[Epoch, ...]
@@ -133,25 +134,25 @@ class _Work:
 
 
 def _record(
-    bench: Bench, trial: Trial, now: Observation, before: Observation, work: _Work
+    bench: Bench, trial: Trial, now: Observation, before: Observation, done: _Done
 ) -> TrialRecord:
     before = before.at_a_glance if trial.glance else before
     measures = measure_all(now, before)
     total = (glance_score if trial.glance else score)(measures, bench.objective)
     return TrialRecord(
         trial=trial,
-        status=status_of(trial.recipe, work.epochs),
+        status=status_of(trial.recipe, done.epochs),
         score=total.value,
         score_name=total.name,
         measures=measures,
         outcomes=outcomes_of(now, before),
-        epochs=work.epochs,
-        parameters=tuple(dict.fromkeys(piece.name for piece in work.pieces)),
-        parameter_count=work.count,
-        change_norm=work.norm,
+        epochs=done.epochs,
+        parameters=tuple(dict.fromkeys(piece.name for piece in done.pieces)),
+        parameter_count=done.count,
+        change_norm=done.norm,
         decoded=sum(answer.decoded for answer in now.answers),
-        seconds=work.seconds,
-        flops=work.flops,
+        seconds=done.seconds,
+        flops=done.flops,
         violated=violations(measures, bench.objective.bounds),
     )
 
@@ -166,23 +167,3 @@ def _distance(start: Sequence[Float[Tensor, " _"]], end: Sequence[Float[Tensor, 
     """Euclidean norm of the change of all tuned weights together."""
     squares = [float((b - a).double().square().sum()) for a, b in zip(start, end, strict=True)]
     return sum(squares) ** 0.5
-
-
-def _flops(
-    bench: Bench, recipe: Recipe, lowest: int, rows: Sequence[int], epochs: Sequence[Epoch]
-) -> float:
-    """Operations of the tuning steps, and of one forward pass over what is measured.
-
-    What is measured is taken as the share of the sheet that the trial's edits have.
-    """
-    shape, sheet = shape_of(bench.loaded.info), bench.exam.sheet
-    index = torch.tensor(rows)
-    tokens = int(sheet.lengths[index].sum())
-    scored = tokens - int((sheet.answers[index] - 1).sum())
-    # In batches, as depth-first order does not go over all rows equally often.
-    batches = sum(epoch.steps + epoch.skipped for epoch in epochs)
-    one_pass = len(rows) if recipe.order == "depth-first" else ceil(len(rows) / recipe.batch)
-    share = len(rows) / sum(len(one.training) for one in bench.exam.edits)
-    whole = int(sheet.ids.numel() * share)
-    tuning = step_flops(shape, tokens, scored, lowest) * batches / one_pass
-    return tuning + forward_flops(shape, whole, whole, lowest)

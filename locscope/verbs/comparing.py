@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from locscope.records import Trial, TrialRecord
-from locscope.selection.candidates import rounded
 from locscope.selection.choice import best_per_location
 from locscope.selection.grids import climbed
 from locscope.selection.recommend import Confirmed
 from locscope.selection.space import Space
-from locscope.tuning.rates import starting_rate
 from locscope.verbs.confirming import on_r
 from locscope.verbs.desk import Desk
 
@@ -29,11 +27,10 @@ def compare_recipes(desk: Desk, space: Space, best: Confirmed) -> None:
 def _best_rate(desk: Desk, space: Space, trial: Trial, kind: str) -> TrialRecord:
     """The best trial on S over a grid of rates that begins where the first step is as wanted."""
     first = replace(trial, rung=f"recipe {kind}", recipe=replace(trial.recipe, kind=kind))
-    start = starting_rate(desk.worker.bench, first, desk.plan.settings.first_step)
 
     def run(rates: Sequence[float]) -> Sequence[TrialRecord]:
         trials = [replace(first, recipe=replace(first.recipe, lr=lr)) for lr in rates]
         return desk.trials(f"recipe {kind}", trials)
 
-    found = climbed(rounded(start), run, space.aim)
+    found = climbed(desk.starting_rate(first), run, space.aim)
     return best_per_location(found, space.aim)[0].record

@@ -33,7 +33,7 @@ from locscope.verbs.choosing import SCAN, scan_bench, space_of
 from locscope.verbs.desk import Desk
 from locscope.verbs.plan import Plan
 from locscope.verbs.rehearsal import rehearse
-from locscope.verbs.timing import Timing, calibrate, work_of
+from locscope.verbs.timing import Timing, calibrate, work_on_paper
 from locscope.verbs.weights import Share, memory_of, scan_batches
 
 GIB, MIB = 1 << 30, 1 << 20
@@ -113,7 +113,7 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
     return DryRun(
         kinds=_kinds(space),
         stages=stages,
-        memory=(*memory_of(bench, space), filled),
+        memory=(*memory_of(bench, space, plan.settings.recipes), filled),
         host_peak=max(_host_peak(), host + on_host),
         device_peak=max(_device_peak(plan.loaded), device + filled.bytes),
         disk=_disk(plan, found, timing, asked),
@@ -162,7 +162,7 @@ def _stages(
 def _exams(desk: Desk, space: Space, timing: Timing, name: str, trials: Sequence[Trial]) -> float:
     """Seconds of the exams that a stage writes and asks besides the search's."""
     bench = desk.worker.bench
-    sat = [work_of(bench, one, space.of(one.location).parameters) for one in trials]
+    sat = [work_on_paper(bench, space, one) for one in trials]
     if name == paneling.STAGE:
         # Each is asked of the untouched model, when it is written and after, and of each place.
         return len(PROTOCOLS) * (2 + len(sat)) * max(map(timing.asking, sat))

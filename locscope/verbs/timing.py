@@ -8,39 +8,25 @@ is written.
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
-from math import ceil
 
 import numpy as np
-import torch
 from sklearn.linear_model import LinearRegression
 
-from locscope.engine.cost import forward_flops, shape_of
-from locscope.engine.exam import GLANCE_TEXTS, EditQuestions, Exam
 from locscope.execute.local import run_trials
 from locscope.locations import Location
 from locscope.progress import Silent
-from locscope.records import Trial, TrialRecord, dumps
+from locscope.records import ModelInfo, Trial, TrialRecord, dumps
 from locscope.selection.candidates import Candidate
 from locscope.selection.space import Ask, Space
 from locscope.selection.strategies.race import first_look
+from locscope.tuning.recipes import ANYWHERE
 from locscope.tuning.trial import Bench
+from locscope.tuning.work import Reach, Work, work_of
 from locscope.verbs.desk import Desk
 from locscope.verbs.rehearsal import Cost
 
 EPOCHS = (1, 5)
 """Of the trials that are run: two, so that measuring can be told from tuning."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a trial does. Operations are counted as in its record, in floating point."""
-
-    trials: float
-    steps: float
-    tuning_flops: float
-    updates: float
-    reading_flops: float
-    answers: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +52,7 @@ class Timing:
 
     def cost(self, bench: Bench, space: Space, trial: Trial) -> Cost:
         """What a trial takes if it goes through all its epochs."""
-        work = work_of(bench, trial, space.of(trial.location).parameters)
+        work = work_on_paper(bench, space, trial)
         return Cost(self.seconds(work), work.tuning_flops + work.reading_flops)
 
     def trunk_seconds(self, trials: Sequence[Trial], layer: int = 0) -> float:
@@ -79,29 +65,17 @@ class Timing:
         return total * self.trunk_layer
 
 
-def work_of(bench: Bench, trial: Trial, parameters: int) -> Work:
-    """What the trial does, with all its epochs; `parameters` are the weights it tunes.
+def work_on_paper(bench: Bench, space: Space, trial: Trial) -> Work:
+    """What the trial does, told by its location and recipe without asking the model."""
+    info, kind = bench.loaded.info, trial.recipe.kind
+    lowest = 0 if kind in ANYWHERE else Location.parse(trial.location).lowest
+    parameters = blocks_of(info) if kind == "all" else space.of(trial.location).parameters
+    return work_of(bench.exam, info, trial, Reach(lowest, parameters))
 
-    Edits that the exam does not know are taken to be like the others.
-    """
-    exam, shape, sheet = bench.exam, shape_of(bench.loaded.info), bench.exam.sheet
-    lowest, asked = Location.parse(trial.location).lowest, exam.of(trial.edits)
-    times = len(trial.edits) / len(asked)
-    training = torch.tensor([row for one in asked for row in one.training])
-    epochs = trial.recipe.epochs
-    steps = epochs * ceil(len(training) * times / trial.recipe.batch)
-    questions, neutral = _questions(exam, asked, trial), _neutral(exam, trial)
-    tuning = forward_flops(shape, *_tokens(exam, training, times), lowest)
-    tokens, scored = _tokens(exam, questions, times)
-    others = int(sheet.lengths[neutral].sum())
-    return Work(
-        trials=1.0,
-        steps=float(steps),
-        tuning_flops=3.0 * epochs * tuning,
-        updates=float(steps * parameters),
-        reading_flops=forward_flops(shape, tokens + others, scored + others, lowest),
-        answers=0.0 if trial.glance else len(questions) * times,
-    )
+
+def blocks_of(info: ModelInfo) -> int:
+    """Weights of all blocks: what the recipe `all` tunes."""
+    return sum(one.parameters for one in info.grid if one.part == "block")
 
 
 def calibrate(desk: Desk, space: Space) -> Timing:
@@ -153,7 +127,7 @@ def _forget(record: TrialRecord) -> None:
 
 def _fitted(bench: Bench, space: Space, records: Sequence[TrialRecord]) -> Work:
     """Least squares of the relative error, so that short trials count as much as long ones."""
-    work = [work_of(bench, one.trial, space.of(one.trial.location).parameters) for one in records]
+    work = [work_on_paper(bench, space, one.trial) for one in records]
     seconds = np.array([one.seconds for one in records])
     table = np.array([astuple(one) for one in work]) / seconds[:, None]
     scale = np.maximum(table.max(0), 1e-300)
@@ -166,33 +140,6 @@ def _size(records: Sequence[TrialRecord]) -> float:
     """Bytes of a record for each of its edits."""
     sizes = [len(dumps(one).encode()) / len(one.trial.edits) for one in records]
     return float(np.mean(sizes))
-
-
-def _questions(exam: Exam, asked: Sequence[EditQuestions], trial: Trial) -> torch.Tensor:
-    """Rows of the questions that the trial is asked."""
-    found = [
-        question.index
-        for one in asked
-        for question in (
-            *(one.target, *one.rephrases, *one.neighbours),
-            *((*one.forms, *one.multihop) if trial.thorough else ()),
-        )
-    ]
-    found += [] if trial.glance else [question.index for question in exam.abilities]
-    return torch.tensor(found, dtype=torch.long)
-
-
-def _neutral(exam: Exam, trial: Trial) -> torch.Tensor:
-    """Rows of the neutral texts that the trial reads."""
-    rows = exam.neutral.texts[: GLANCE_TEXTS if trial.glance else None]
-    rows += exam.neutral.bare if trial.thorough else ()
-    return torch.tensor(rows, dtype=torch.long)
-
-
-def _tokens(exam: Exam, rows: torch.Tensor, times: float) -> tuple[int, int]:
-    """Of so many times these rows: tokens, and positions at which logits are wanted."""
-    lengths, answers = exam.sheet.lengths[rows], exam.sheet.answers[rows]
-    return int(lengths.sum() * times), int((lengths - answers + 1).sum() * times)
 
 
 def _at(space: Space, layer: int) -> list[Candidate]:

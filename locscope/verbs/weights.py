@@ -1,6 +1,6 @@
 """What a search holds in memory, counted from shapes and from the texts of its exam."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from locscope.engine.memory import KEPT, Holds
@@ -8,7 +8,9 @@ from locscope.engine.reading import POSITIONS
 from locscope.locations import Location
 from locscope.selection.space import Space
 from locscope.tuning.orders import default_batch
+from locscope.tuning.recipes import ANYWHERE
 from locscope.tuning.trial import Bench
+from locscope.verbs.timing import blocks_of
 
 FLOAT32 = 4
 MASTER, OPTIMISER, GRADIENT = FLOAT32, 2 * FLOAT32, FLOAT32
@@ -26,20 +28,23 @@ class Share:
     bytes: int
 
 
-def memory_of(bench: Bench, space: Space) -> tuple[Share, ...]:
-    """The parts that a search's memory is made of; tuning's are those of the largest place."""
+def memory_of(bench: Bench, space: Space, recipes: Sequence[str] = ()) -> tuple[Share, ...]:
+    """The parts that a search's memory is made of; tuning's are those of the largest place, or of
+    all blocks where the recipe `all` is among those compared."""
     info, sheet = bench.loaded.info, bench.exam.sheet
     itemsize = bench.loaded.model.dtype.itemsize
     width = info.width * itemsize
     neutral = sum(len(states) for states in bench.exam.untouched.states)
-    most = max(one.parameters for one in space.candidates)
+    everywhere = blocks_of(info) if "all" in recipes else 0
+    most = max(everywhere, *(one.parameters for one in space.candidates))
+    low = 0 if set(recipes) & set(ANYWHERE) else _lowest(space)
     return (
         Share("weights", info.parameters * itemsize),
         Share("trunk", sheet.ids.numel() * width),
         Share("untouched answers to neutral texts", neutral * width),
         Share("float32 masters", 2 * most * MASTER),
         Share("optimiser and gradients", most * (OPTIMISER + GRADIENT + 2 * itemsize)),
-        Share("activations of a batch", _activations(bench, space)),
+        Share("activations of a batch", _activations(bench, space, low)),
         Share("logits", LOGITS * FLOAT32 * info.vocabulary * _positions(bench)),
     )
 
@@ -51,15 +56,18 @@ def scan_batches(bench: Bench, scans: Iterable[str]) -> Share:
     return Share("batches of scans", trunk.tokens_at_once * a_token if set(scans) - PLAIN else 0)
 
 
-def _activations(bench: Bench, space: Space) -> int:
-    """The graph of a batch of the longest texts from the lowest place on."""
+def _activations(bench: Bench, space: Space, lowest: int) -> int:
+    """The graph of a batch of the longest texts from that layer on."""
     info, sheet, model = bench.loaded.info, bench.exam.sheet, bench.loaded.model
     rows = [row for one in bench.exam.edits for row in one.training]
     longest = max(int(sheet.lengths[row]) for row in rows)
     count = min(default_batch(space.edits), max(1, bench.trunk.tokens_at_once // longest))
-    lowest = min(Location.parse(one.location).lowest for one in space.candidates)
     states = Holds(states=1, patterns=1, backward=True).tokens(model, longest, count) * 8
     return states * (info.layers - lowest) * info.width * model.dtype.itemsize
+
+
+def _lowest(space: Space) -> int:
+    return min(Location.parse(one.location).lowest for one in space.candidates)
 
 
 def _positions(bench: Bench) -> int:

@@ -60,6 +60,15 @@ def test_where_a_bound_cuts_off_a_gain_the_grid_gets_finer() -> None:
     assert next_rates([*closer, at(2.08, 0.75, 1.04)], BALANCED) == ()
 
 
+def test_a_cut_is_sought_before_rates_that_learn_nothing() -> None:
+    """Both lowest rates teach nothing, so neither is better, and the gain is above them."""
+    low = [at(1, 0.0, 1.01), at(0.333, 0.0, 1.0)]
+    assert next_rates([*low, at(3, 0.3, 1.06), at(9, 0.4, 1.2)], BALANCED) == (
+        pytest.approx(3**0.75, rel=1e-2),
+    )
+    assert next_rates([low[0], at(3, 0.3, 1.06), at(9, 0.4, 1.2)], BALANCED)[0] > 1
+
+
 def test_climbing_asks_until_no_rate_is_wanted() -> None:
     asked: list[tuple[float, ...]] = []
 

@@ -15,13 +15,13 @@ from locscope.records import Recipe, ScanResult, Trial
 from locscope.runs.store import read_record
 from locscope.selection.strategies import STRATEGIES
 from locscope.settings import SearchSettings
+from locscope.tuning.work import Reach, work_of
 from locscope.verbs.choosing import space_of
 from locscope.verbs.desk import Desk
 from locscope.verbs.dry_run import dry_run
 from locscope.verbs.plan import Plan, plan_search
 from locscope.verbs.rehearsal import Cost, rehearse
 from locscope.verbs.search import Found
-from locscope.verbs.timing import work_of
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +85,8 @@ def test_every_strategy_can_be_played_on_paper(
 def test_work_is_counted_from_the_texts(plan: Plan) -> None:
     exam, info = plan.session.exam, plan.loaded.info
     sheet, block = exam.sheet, next(one.parameters for one in info.grid if one.part == "block")
-    desk = Desk(plan, plan.folder / "none", Silent())
     trial = Trial("L1.mlp", Recipe(1e-3, 3, epochs=2), plan.chosen, "S", "full", 0, "m", "e")
-    work = work_of(desk.worker.bench, trial, 7)
+    work = work_of(exam, info, trial, Reach(1, 7))
     rows = [row for one in exam.of(plan.chosen) for row in one.training]
     tokens = sum(int(sheet.lengths[row]) for row in rows)
     scored = sum(int(sheet.lengths[row] - sheet.answers[row] + 1) for row in rows)
@@ -98,7 +97,7 @@ def test_work_is_counted_from_the_texts(plan: Plan) -> None:
     asked = sum(1 + len(q.rephrases) + len(q.neighbours) for q in exam.of(plan.chosen))
     assert work.answers == asked + len(exam.abilities)
     glance = Trial(**{**vars(trial), "glance": True})
-    assert work_of(desk.worker.bench, glance, 7).answers == 0
+    assert work_of(exam, info, glance, Reach(1, 7)).answers == 0
 
 
 def test_the_command_says_it_and_writes_nothing(

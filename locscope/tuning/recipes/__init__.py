@@ -83,3 +83,7 @@ def recipe_named(kind: str) -> Descriptor:
     if kind not in RECIPES:
         raise unknown("recipe", kind, RECIPES)
     return RECIPES[kind]
+
+
+ANYWHERE = ("budget", "all")
+"""Recipes that tune blocks wherever the location is, down to the first."""
