@@ -7,8 +7,8 @@ the repository ICT-STAR/LocFT). `--models llama-3-8b,qwen2.5-7b` takes some of t
 `--models llama-3-8b=PATH` its weights from a directory, `--models PATH` any other model, at the
 depth that LLaMA's place has. Every trial is kept in `--keep`: the same command goes on where it was
 ended. Capability is measured where lm-eval is installed (and its data sets can be read). The page
-is written if anything was run. The sweep of a model of 32 layers is 160 trials: `--parts`,
-`--layers` and `--sweep-edits` make it less, and `--what main` leaves it out.
+is written after each model, if anything was run. The sweep of a model of 32 layers is 160 trials:
+`--parts`, `--layers` and `--sweep-edits` make it less, and `--what main` leaves it out.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from analyses.locft_parts import published as paper
 from analyses.locft_parts.report import Main, Sweep, page
 from analyses.locft_parts.running import Job, run
 from locscope.cli.listener import listener
-from locscope.errors import LocscopeError, UsageError, unknown
+from locscope.errors import LocscopeError, UsageError, ran_out_of_memory, unknown
 from locscope.locations import PAPER_PARTS, Location, paper_location
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
@@ -56,18 +56,27 @@ def main() -> None:
         asked = _checked(args)
     except UsageError as error:
         sys.exit(_said(str(error)))
-    tried = [_model(args, one, progress) for one in asked]
-    found = [one for each in tried for one in each.found]
-    missing = [line for each in tried for line in each.missing]
-    for line in missing:
-        progress.say(f"not run: {line}")
-    if not found:
+    tried = Tried((), ())
+    for one in asked:
+        more = _model(args, one, progress)
+        for line in more.missing:
+            progress.say(f"not run: {line}")
+        tried = Tried((*tried.found, *more.found), (*tried.missing, *more.missing))
+        # After each model: one of them takes hours.
+        _write(args.output, tried)
+    if not tried.found:
         sys.exit(_said("nothing was run, see above; no page was written"))
-    mains = [one for one in found if isinstance(one, Main)]
-    text = page(mains, [one for one in found if isinstance(one, Sweep)], missing)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(text, encoding="utf-8")
-    print(text)
+    print(args.output.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, tried: Tried) -> None:
+    """The page, where there is anything to say on it."""
+    if not tried.found:
+        return
+    mains = [one for one in tried.found if isinstance(one, Main)]
+    sweeps = [one for one in tried.found if isinstance(one, Sweep)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(mains, sweeps, tried.missing), encoding="utf-8")
 
 
 def _said(line: str) -> int:
@@ -104,7 +113,17 @@ def _checked(args: argparse.Namespace) -> list[Asked]:
         for name in given.split(","):
             if name not in names:
                 raise unknown(kind, name, names)
+    _layers(args)
     return [_asked(name) for name in args.models.split(",")]
+
+
+def _layers(args: argparse.Namespace) -> list[int] | None:
+    """The layers of the sweep, None for all; a UsageError where they are no numbers."""
+    texts = [text.strip() for text in args.layers.split(",") if text.strip()]
+    for text in texts:
+        if not text.isdecimal():
+            raise UsageError(f"--layers {args.layers}: '{text}' is no layer; write 0,8,16")
+    return [int(text) for text in texts] or None
 
 
 def _asked(text: str) -> Asked:
@@ -121,8 +140,8 @@ def _model(args: argparse.Namespace, one: Asked, progress: Progress) -> Tried:
     """All that is asked of one model, which is gone from memory afterwards."""
     try:
         loaded = open_model(_settings(args, one, paper.SWEEP_SET, None))
-    except LocscopeError as error:
-        return Tried((), (f"{one.model.title}: {error}",))
+    except Exception as error:
+        return Tried((), (f"{one.model.title}: {_reason(error)}",))
     one = replace(one, model=_placed(one.model, loaded))
     found: list[Main | Sweep] = []
     missing: list[str] = []
@@ -131,12 +150,21 @@ def _model(args: argparse.Namespace, one: Asked, progress: Progress) -> Tried:
             job = _job(args, one, loaded, what, edits)
             folder = args.keep / f"{Path(one.model.name).name}-{edits}-{what}"
             outcomes = run(job, loaded, folder, progress)
-        except LocscopeError as error:
-            missing.append(f"{one.model.title}, {what}, {edits}: {error}")
+        except Exception as error:
+            missing.append(f"{one.model.title}, {what}, {edits}: {_reason(error)}")
             continue
         swept = Sweep(one.model, edits, outcomes)
         found.append(swept if what == "sweep" else Main(one.model, edits, outcomes[0]))
     return Tried(tuple(found), tuple(missing))
+
+
+def _reason(error: Exception) -> str:
+    """Why something was not run; an error that is nobody's fault but ours is raised again."""
+    if isinstance(error, LocscopeError):
+        return str(error)
+    if ran_out_of_memory(error):
+        return "memory ran out"
+    raise error
 
 
 def _placed(model: paper.PaperModel, loaded: Loaded) -> paper.PaperModel:
@@ -187,8 +215,7 @@ def _settings(args: argparse.Namespace, one: Asked, edits: str, limit: int | Non
 
 def _grid(args: argparse.Namespace, loaded: Loaded) -> tuple[str, ...]:
     """Every layer with each of the paper's five parts, as far as asked for."""
-    layers = [int(one) for one in args.layers.split(",")] if args.layers else None
-    parts = args.parts.split(",")
+    layers, parts = _layers(args), args.parts.split(",")
     return tuple(
         str(Location.at(layer, part))
         for layer in (range(loaded.info.layers) if layers is None else layers)

@@ -16,6 +16,7 @@ from analyses.locft_parts.published import (
 )
 from analyses.locft_parts.running import Outcome
 from locscope.locations import PAPER_PARTS, Location
+from locscope.tuning.breadth_first import PATIENCE
 
 COMMAND = "python -m analyses.reproduce_locft --data DIR"
 GRIDS = (("reliability", 100.0), ("generalization", 100.0), ("perplexity_ratio", 1.0))
@@ -52,8 +53,9 @@ def _head(missing: Sequence[str]) -> list[str]:
         f"`{COMMAND}`. Breadth-first, batch {BATCH}, {EPOCHS} passes at most, Adam at the rate of "
         "the paper's code, raw prompts; reliability and generalization by normalised greedy "
         "match, as its scorer. Ours / published, in per cent; an interval of ours in brackets. "
-        "Locality and perplexity ratio are not in the paper. Seconds are those of tuning and "
-        "measuring on this machine.",
+        "Locality and perplexity ratio are not in the paper. Tuning ends early also where the loss "
+        f"has not fallen in {PATIENCE} passes, which the paper's code does not do. Seconds are "
+        "those of tuning and measuring on this machine.",
         "",
     ]
     if missing:

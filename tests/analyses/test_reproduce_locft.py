@@ -24,6 +24,7 @@ from locscope.models.save import Change  # noqa: E402
 from locscope.records import TrialRecord  # noqa: E402
 from locscope.runs.store import iterate  # noqa: E402
 from locscope.tuning.trial import run_trial  # noqa: E402
+from locscope.verbs.session import open_model  # noqa: E402
 
 TOWNS = ("Oslo", "Lima", "Rome", "Bern")
 
@@ -138,6 +139,7 @@ def test_weights_from_a_directory_stand_beside_the_published_figures(
         (("--what", "mian"), "did you mean main"),
         (("--parts", "mlp.gate"), "unknown part of the sweep"),
         (("--models", "lama=x"), "unknown model of the paper 'lama'"),
+        (("--layers", "3,x"), "'x' is no layer"),
     ],
 )
 def test_what_is_unknown_is_refused(call, arguments, words, capsys) -> None:
@@ -148,6 +150,36 @@ def test_what_is_unknown_is_refused(call, arguments, words, capsys) -> None:
 def test_a_place_that_is_not_in_the_model_is_named(call, tiny_dir: Path, capsys) -> None:
     assert call("--models", f"llama-3-8b={tiny_dir}", "--what", "main") == 2
     assert "the model has no layer 22" in capsys.readouterr().err
+
+
+def test_a_model_that_memory_ends_is_named_and_the_page_has_the_others(
+    call, tiny_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages: list[bool] = []
+
+    def opened(settings):
+        if settings.model != str(tiny_dir):
+            pages.append((tmp_path / "page.md").exists())
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return open_model(settings)
+
+    monkeypatch.setattr(reproduce_locft, "open_model", opened)
+    assert call("--models", f"{tiny_dir},llama-3-8b", "--what", "main") == 0
+    page = (tmp_path / "page.md").read_text()
+    assert "| tiny | zsre | 8 |" in page
+    assert "LLaMA-3-8B-Instruct: memory ran out" in page
+    assert pages == [True]
+
+
+def test_an_error_of_ours_is_no_reason_to_go_on(
+    call, tiny_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(settings):
+        raise KeyError("a mistake")
+
+    monkeypatch.setattr(reproduce_locft, "open_model", broken)
+    with pytest.raises(KeyError, match="a mistake"):
+        call("--models", f"{tiny_dir}", "--what", "main")
 
 
 def fake_lm_eval(monkeypatch: pytest.MonkeyPatch, evaluate) -> None:
