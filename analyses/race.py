@@ -1,14 +1,15 @@
 """Does the race choose as well as a full sweep, and better than chance and the depth rule?
 
-    python -m analyses.race --models demo,demo+3,demo+6,gpt2 --seeds 20
+    python -m analyses.race --models demo,gpt2,neox --seeds 20
     python -m analyses.race --models demo --seeds 20 --against sweep
 
 Every seed draws its own split. Each strategy chooses on S; its location and rate are tuned afresh
-on parts of R and measured there. `demo+3` is the bundled model with three blind blocks on top, so
-that its best layers are not in the top quarter; `gpt2` is one of our own, trained first for half an
-hour (`race_parts/models.py`). Random gets as many operations as the race took. Finished trials lie
-in --work, so that a run that was cut off goes on; rows are added to reports/race.json, from which
-reports/race.md is written; a seed that has its rows there is not run again (--again does).
+on parts of R and measured there. `gpt2` and `neox` are models of our own, trained first for half an
+hour; `demo+3` is the bundled one with three blind blocks on top (`race_parts/models.py`). Random
+gets as many operations as the race took. `--ranges` adds quarters of the layers and pairs of them
+to the candidates, as a search does by itself. Finished trials lie in --work, so that a run that was
+cut off goes on; rows are added to reports/race.json, from which reports/race.md is written; a seed
+that has its rows there is not run again (--again does).
 """
 
 import argparse
@@ -34,22 +35,22 @@ def main() -> None:
     args = _arguments()
     there = _read(ROWS).keys()
     for name in args.models.split(","):
-        model = made(name, args.work / "models")
+        model, title = made(name, args.work / "models"), _title(name, args)
         for seed in range(args.first, args.first + args.seeds):
             settings = SearchSettings(
                 model=model,
                 seed=seed,
-                quarters=False,
+                quarters=args.ranges,
                 audit=0,
                 repetitions=args.parts,
                 thorough=False,
             )
             against = [other for other in args.against.split(",") if other]
-            wanted = {(name, seed, NAMES.get(other, other)) for other in ("race", *against)}
+            wanted = {(title, seed, NAMES.get(other, other)) for other in ("race", *against)}
             if wanted <= there and not args.again:
                 continue
-            folder = args.work / name / str(seed)
-            found = contest(settings, name, folder, against, Silent())
+            folder = args.work / title.replace(" ", "-") / str(seed)
+            found = contest(settings, title, folder, against, Silent())
             _add(found)
             print(*(f"{e.strategy}: {e.location} {e.score_r:.3f}" for e in found), sep="; ")
     print(PAGE.read_text(encoding="utf-8"))
@@ -57,14 +58,23 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--models", default="demo", help="demo, demo+N, gpt2, with commas between")
+    parser.add_argument(
+        "--models",
+        default="demo",
+        help="demo, demo+N, gpt2, neox, directories",
+    )
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--against", default="reversed,random,depth-rule")
     parser.add_argument("--again", action="store_true", help="also seeds that have their rows")
+    parser.add_argument("--ranges", action="store_true", help="ranges of layers are candidates too")
     parser.add_argument("--parts", type=int, default=2, help="parts of R that choices are tuned on")
     parser.add_argument("--work", type=Path, default=Path("runs/race"))
     return parser.parse_args()
+
+
+def _title(name: str, args: argparse.Namespace) -> str:
+    return f"{Path(name).name} with ranges" if args.ranges else Path(name).name
 
 
 def _key(entry: Entry) -> tuple[str, int, str]:

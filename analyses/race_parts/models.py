@@ -1,17 +1,26 @@
-"""Models of our own making: `demo+3` and its like have blind blocks, `gpt2` is trained.
+"""Models of our own making: `gpt2` and `neox` are trained, `demo+3` and its like have blind blocks.
 
-A blind block sees two channels of the residual stream, so it cannot tell facts apart, and writes
-next to nothing, so the model answers as before. It can be tuned like any other, but to no use: the
-best layers of such a model are not at its top.
+Trained ones learn the bundled model's corpus with its tokenizer, so that the edits fit. A blind
+block sees two channels of the residual stream, so it cannot tell facts apart, and writes next to
+nothing, so the model answers as before. It can be tuned like any other, but to no use: the best
+layers of such a model are not at its top.
 """
 
 import shutil
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaForCausalLM,
+    PretrainedConfig,
+)
 
 from analyses.demo import saving, training
 from analyses.demo.corpus import Corpus, Encoder, batches
@@ -22,15 +31,25 @@ SEEN = 2
 """Channels that a blind block sees."""
 QUIET = 0.05
 """Scale of what it writes, beside weights as they are initialised."""
-LAYERS, STEPS, BATCH, SEED = 12, 2600, 128, 1
-"""Of the GPT-2 model. The facts are those of the bundled model, so that the edits fit."""
+STEPS, BATCH, SEED, WIDTH, HEADS, POSITIONS = 2600, 128, 1, 128, 4, 512
+"""Of the trained models."""
+CONFIGS: dict[str, PretrainedConfig] = {
+    "gpt2": GPT2Config(n_positions=POSITIONS, n_embd=WIDTH, n_layer=12, n_head=HEADS),
+    "neox": GPTNeoXConfig(
+        hidden_size=WIDTH,
+        num_hidden_layers=8,
+        num_attention_heads=HEADS,
+        intermediate_size=4 * WIDTH,
+        max_position_embeddings=POSITIONS,
+    ),
+}
 
 
 def made(name: str, folder: Path) -> str:
     """What --model takes for this name; a model of our own is made where the folder has none."""
     base, plus, count = name.partition("+")
     target = folder / name
-    if not plus and name != "gpt2":
+    if not plus and name not in CONFIGS:
         return name
     if not target.exists():
         partial = folder / f".{name}"
@@ -38,27 +57,20 @@ def made(name: str, folder: Path) -> str:
         if plus:
             with_blind_blocks(locate(resolve(base)), partial, int(count))
         else:
-            trained(locate(resolve("demo")), partial, STEPS)
+            trained(CONFIGS[name], locate(resolve("demo")), partial, STEPS)
         partial.rename(target)
     return str(target)
 
 
-def trained(source: Path, target: Path, steps: int) -> Path:
-    """A GPT-2 that learned the bundled model's corpus with its tokenizer, saved with all files."""
+def trained(config: PretrainedConfig, source: Path, target: Path, steps: int) -> Path:
+    """A model that learned the corpus with the tokenizer of `source`, saved with all files."""
     tokenizer = AutoTokenizer.from_pretrained(source)
+    config = deepcopy(config)
+    config.vocab_size = len(tokenizer)
+    for special in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(config, special, getattr(tokenizer, special))
     torch.manual_seed(SEED)
-    model = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=len(tokenizer),
-            n_positions=512,
-            n_embd=128,
-            n_layer=LAYERS,
-            n_head=4,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    model = AutoModelForCausalLM.from_config(config)
     examples = batches(Corpus(0), Encoder(tokenizer), BATCH)
     training.train(model, examples, steps, lambda line: print(line, file=sys.stderr, flush=True))
     saving.save(model, tokenizer, target, seed=0)
