@@ -247,7 +247,7 @@ def _nothing_learned(best: Contender, aim: Objective) -> tuple[str, ...]:
         return ("nothing could be measured",)
     terms = [term.measure for term in aim.terms]
     zero = [one.name for one in best.measures if one.name in terms and one.value <= 0]
-    why = f", as {' and '.join(zero)} is" if zero else ""
+    why = f", as {' and '.join(zero)} {'are' if len(zero) > 1 else 'is'}" if zero else ""
     return (f"the score is 0{why}",) if best.score <= 0 else ()
 
 
