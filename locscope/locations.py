@@ -5,7 +5,7 @@ Layers count from 0, ranges are inclusive.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from locscope.errors import UsageError
 
@@ -51,6 +51,12 @@ class Location:
     def highest(self) -> int:
         """The highest tuned layer."""
         return max(site.last for site in self.sites)
+
+    def moved(self, by: int) -> "Location":
+        """The same parts so many layers higher, whether or not a model has them."""
+        return Location(
+            tuple(replace(one, first=one.first + by, last=one.last + by) for one in self.sites)
+        )
 
     @property
     def cells(self) -> tuple[tuple[int, str], ...]:

@@ -82,3 +82,8 @@ def test_the_parts_of_the_paper_are_parts():
 def test_what_cannot_be_read_is_explained(text: str, words: str):
     with pytest.raises(UsageError, match=words):
         Location.parse(text)
+
+
+def test_moved_is_the_same_parts_of_other_layers():
+    assert str(Location.parse("L3.mlp+L8-9.attn").moved(1)) == "L4.mlp+L9-10.attn"
+    assert Location.parse("L4.attn.h3").moved(-4) == Location.at(0, "attn", 3)

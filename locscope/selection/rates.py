@@ -39,12 +39,12 @@ def wanted_rates(space: Space, best: Best) -> tuple[Ask, ...]:
     """Rates wanted next at one location, in full."""
     known = space.of(best.location).rates
     return tuple(
-        Ask(best.location, _as_known(rate, known), space.full)
+        Ask(best.location, as_known(rate, known), space.full)
         for rate in next_rates(best.tried, space.aim)
     )
 
 
-def _as_known(rate: float, known: Sequence[float]) -> float:
+def as_known(rate: float, known: Sequence[float]) -> float:
     """The rate of the grid that this is but for rounding: a third of one, times three, is it."""
     near = min(known, key=lambda one: abs(one - rate))
     return near if abs(near - rate) < NEAR * near else rate

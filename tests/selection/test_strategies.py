@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from math import log
 
 import pytest
 from made_up import RULE, World, scan
@@ -139,7 +140,33 @@ def test_race_goes_by_rungs_and_takes_its_guests_to_the_top() -> None:
     assert len(survivors) <= SURVIVORS + len(guests)
     assert guests <= {ask.location for ask in top} <= survivors
     assert len(top) <= space.finalists + len(guests)
-    assert len({ask.location for batch in rates for ask in batch}) <= 2 * space.finalists
+    assert len({ask.location for batch in rates for ask in batch}) <= 3 * space.finalists
+
+
+@pytest.mark.parametrize("step", [1.0, 1 / 3])
+def test_race_climbs_to_a_layer_that_its_looks_missed(step: float) -> None:
+    class Short(World):
+        """Looks see nothing of the best place and of the one beside it."""
+
+        def record(self, ask: Ask) -> TrialRecord:
+            found = super().record(ask)
+            missed = ask.fidelity.glance and ask.location in ("L3.mlp.down", "L4.mlp.down")
+            return replace(found, score=0.0) if missed else found
+
+    world = Short(peak=3, layers=12, best_step=log(step, 3))
+    space = world.space()
+    batches = world.search("race", space)
+    looked = {a.location for batch in batches for a in batch if a.fidelity.rung == SECOND}
+    assert not {"L3.mlp.down", "L4.mlp.down"} & looked - set(space.drawn[:GUESTS])
+    assert best(world, space, batches) == best(world, space, world.search("sweep", space))
+    asked = [a for batch in batches for a in batch]
+    assert len(set(asked)) == len(asked)
+    # What looks missed is asked for after its neighbour, at one of its own rates.
+    full = [a for a in asked if a.fidelity == space.full]
+    led = next(a for a in full if a.location in ("L2.mlp.down", "L5.mlp.down"))
+    first = next(a for a in full if a.location in ("L3.mlp.down", "L4.mlp.down"))
+    assert full.index(led) < full.index(first)
+    assert first.lr in space.of(first.location).rates
 
 
 def test_race_lowers_rates_that_break_the_bounds() -> None:

@@ -4,20 +4,23 @@ Three rungs: a look at all candidates (few edits, few epochs, probabilities only
 one at the best of them at all their rates, and full runs of a few. What goes on is what a forecast
 of the full run puts first; scans decide between what the looks cannot tell apart, each weighed by
 how well it predicted the looks. Two random locations and the depth rule's reach the top whatever
-their looks. Then the best get their grids of rates, and while nothing keeps the bounds the nearest
-misses and the next in line do. With a budget, candidates are looked at in the order that the scans
-give, until half of it is spent.
+their looks. Then the layers beside the best get a full run, for as long as one of them leads, and
+the best get their grids of rates; while nothing keeps the bounds the nearest misses and the next in
+line do. With a budget, candidates are looked at in the order that the scans give, until half of it
+is spent.
 """
 
 from collections.abc import Iterable, Sequence
 
+from locscope.locations import Location
 from locscope.records import TrialRecord
 from locscope.scoring.bounds import overshot
+from locscope.selection.candidates import rounded
 from locscope.selection.choice import Best, best_per_location, ranked
 from locscope.selection.forecast import Outlook, outlooks
 from locscope.selection.grids import promising
 from locscope.selection.hints import hinted, prior
-from locscope.selection.rates import wanted_rates
+from locscope.selection.rates import as_known, wanted_rates
 from locscope.selection.space import FULL, Ask, Fidelity, Space, at_rung, left
 
 LOOK, SECOND = "look", "second look"
@@ -53,7 +56,12 @@ def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
     if not full and left(space, records) <= 0:
         # Without one full run there is nothing to recommend, whatever the budget.
         return _first(space, line, seconds)
-    wanted = _top(space, line, full) or _rates(space, full) or _retry(space, line, full)
+    wanted = (
+        _top(space, line, full)
+        or _beside(space, full)
+        or _rates(space, full)
+        or _retry(space, line, full)
+    )
     return _portion(space, wanted, full, records)
 
 
@@ -85,11 +93,30 @@ def _top(space: Space, line: Sequence[Outlook], full: Sequence[TrialRecord]) -> 
     places = dict.fromkeys((*_places(line)[: space.finalists], *_guests(space)))
     run = {record.trial.location for record in full}
     # What full runs tell changes the line; who is a finalist now is not run in full for that.
-    wanted = [place for place in places if place not in run][: len(places) - len(run)]
+    wanted = [place for place in places if place not in run][: max(0, len(places) - len(run))]
     best = {one.location: one for one in reversed(line)}
     return tuple(
         Ask(place, best[place].lr if place in best else space.of(place).lr, space.full)
         for place in wanted
+    )
+
+
+def _beside(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+    """The same part a layer below and above the best, as far from their starting rates as it is.
+
+    Asked again while one of them leads: neighbours are alike, more so than looks can tell.
+    """
+    best = best_per_location(full, space.aim)[0]
+    if best.record.violated:
+        return ()
+    there = {one.location: one for one in space.candidates}
+    run = {record.trial.location for record in full}
+    near = [str(Location.parse(best.location).moved(by)) for by in (-1, 1)]
+    step = best.record.trial.recipe.lr / there[best.location].lr
+    return tuple(
+        Ask(place, as_known(rounded(there[place].lr * step), there[place].rates), space.full)
+        for place in near
+        if place in there and place not in run
     )
 
 
