@@ -82,10 +82,15 @@ def cut(tried: Sequence[TrialRecord], aim: Objective) -> Cut | None:
     found = [
         _between(kept, broken, aim)
         for kept, broken in pairs
-        if not (kept.violated or isnan(kept.score))
-        if broken.violated and broken.score > best.score and _apart(kept, broken) > CLOSE
+        if not (kept.violated or isnan(kept.score)) and broken.violated
+        if _gains(broken.score, best, aim) and _apart(kept, broken) > CLOSE
     ]
-    return max(found, key=lambda one: one.score, default=None)
+    gains = [one for one in found if _gains(one.score, best, aim)]
+    return max(gains, key=lambda one: one.score, default=None)
+
+
+def _gains(score: float, best: TrialRecord, aim: Objective) -> bool:
+    return levelled(score, aim) > levelled(best.score, aim)
 
 
 def promising(full: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
@@ -93,9 +98,26 @@ def promising(full: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
     best = best_per_location(full, aim)
     if aim.knee:
         return best
-    kept = [one for one in best if not one.record.violated and not isnan(one.record.score)]
-    others = [one for one in best if one not in kept]
+    kept = [one for one in best if keeps(one)]
+    others = [one for one in best if not keeps(one)]
     return (*sorted(kept, key=lambda one: -levelled(_promise(one, aim), aim)), *others)
+
+
+def leading(full: Sequence[TrialRecord], aim: Objective, count: int) -> tuple[Best, ...]:
+    """So many promising locations, and as many that would lead but for a bound: at lower rates
+    they may. Where nothing keeps the bounds, the nearest to them."""
+    best = promising(full, aim)
+    kept = [one for one in best if keeps(one)]
+    if not kept:
+        return best[:count]
+    most = max(one.record.score for one in kept)
+    near = [one for one in best if one.record.violated and one.record.score > most]
+    return (*kept[:count], *near[:count])
+
+
+def keeps(one: Best) -> bool:
+    """Whether its best trial keeps the bounds, and was measured."""
+    return not one.record.violated and not isnan(one.record.score)
 
 
 def _promise(best: Best, aim: Objective) -> float:

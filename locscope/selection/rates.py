@@ -1,10 +1,10 @@
-"""Grids of learning rates: complete around the best locations, grown while the best is an edge."""
+"""Grids of learning rates: which locations get theirs, and what is asked for."""
 
 from collections.abc import Sequence
 
 from locscope.records import TrialRecord
 from locscope.selection.choice import Best
-from locscope.selection.grids import next_rates, promising
+from locscope.selection.grids import leading, next_rates
 from locscope.selection.space import Ask, Space, left, over
 
 RESERVE = 1 / 4
@@ -14,11 +14,12 @@ NEAR = 0.01
 
 
 def settled_rates(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
-    """Rates wanted next at the finalists; none once each has its best inside its grid.
+    """Rates wanted next at the finalists and at those that would be but for a bound; none once
+    each has its best inside its grid, and no bound cuts a gain off.
 
     Who is a finalist may change as rates are added, so this is asked again after each answer.
     """
-    best = promising(full, space.aim)[: space.finalists]
+    best = leading(full, space.aim, space.finalists)
     return tuple(ask for one in best for ask in wanted_rates(space, one))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from locscope.records import TrialRecord
 from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective
 from locscope.selection.choice import best_per_location, ranked
-from locscope.selection.grids import CLOSE, climbed, cut, next_rates, on_edge, promising
+from locscope.selection.grids import CLOSE, climbed, cut, leading, next_rates, on_edge, promising
 
 CAPABLE, PARETO = OBJECTIVES["capability-first"], OBJECTIVES["pareto"]
 
@@ -125,6 +125,41 @@ def test_promising_places_are_those_that_are_best_where_they_are_cut_off() -> No
     order = [best.location for best in promising([*beyond, *blank, *safe, *cut_off], BALANCED)]
     assert order == ["L1.mlp", "L0.mlp", "L2.mlp", "L3.mlp"]
     assert best_per_location([*safe, *cut_off], BALANCED)[0].location == "L0.mlp"
+
+
+def test_a_cut_below_what_was_reached_is_no_promise() -> None:
+    def made(location: str, *three: tuple[float, float, float]) -> list[TrialRecord]:
+        return [tuned(location, BALANCED, lr=lr, **shares(s, s, s, r)) for lr, s, r in three]
+
+    reached = made("L0.mlp", (1, 0.2, 1.02), (0.333, 0.6, 1.0), (3, 0.7, 2.0))
+    plain = made("L1.mlp", (1, 0.5, 1.0), (0.333, 0.4, 1.0), (3, 0.3, 1.0))
+    assert cut(reached, BALANCED) is None
+    assert next_rates(reached, BALANCED) == (pytest.approx(0.111, rel=1e-2),)
+    order = [best.location for best in promising([*plain, *reached], BALANCED)]
+    assert order == ["L0.mlp", "L1.mlp"]
+
+
+def test_a_gain_that_an_objective_does_not_count_is_none() -> None:
+    """Capability first has coarse scores: 0.2 % of retention is no reason for more trials."""
+
+    def made(lr: float, reliability: float, retention: float) -> TrialRecord:
+        values = shares(reliability, 0.5, 0.5, 1.0, retention=retention)
+        return tuned("A", CAPABLE, lr=lr, **values)
+
+    tried = [made(1, 0.99, 0.997), made(0.333, 0.90, 0.999), made(3, 1.0, 0.980)]
+    assert cut(tried, CAPABLE) is None
+    assert next_rates(tried, CAPABLE) == ()
+
+
+def test_those_that_would_lead_but_for_a_bound_go_on_too() -> None:
+    def made(location: str, share: float, ratio: float) -> TrialRecord:
+        return tuned(location, BALANCED, lr=1.0, **shares(share, share, share, ratio))
+
+    kept = [made("L0.mlp", 0.5, 1.0), made("L1.mlp", 0.4, 1.0), made("L2.mlp", 0.3, 1.0)]
+    broken = [made("L3.mlp", 0.9, 1.2), made("L4.mlp", 0.45, 1.1), made("L5.mlp", nan, 1.0)]
+    found = [best.location for best in leading([*broken, *kept], BALANCED, 2)]
+    assert found == ["L0.mlp", "L1.mlp", "L3.mlp"]
+    assert [best.location for best in leading(broken, BALANCED, 1)] == ["L4.mlp"]
 
 
 def test_grids_grow_by_score_also_where_the_knee_is_sought() -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
-from math import log
+from math import exp, log
 
 import pytest
 from made_up import RULE, World, scan
@@ -167,6 +167,65 @@ def test_race_climbs_to_a_layer_that_its_looks_missed(step: float) -> None:
     first = next(a for a in full if a.location in ("L3.mlp.down", "L4.mlp.down"))
     assert full.index(led) < full.index(first)
     assert first.lr in space.of(first.location).rates
+
+
+class Rising(World):
+    """Tuning harder teaches more, also beyond the bound, which lies inside the grid."""
+
+    def worth(self, location: str, lr: float) -> float:
+        return self.place(location) * exp(-(((self.steps(location, lr) - 2) / 2) ** 2))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_rates_get_finer_where_a_bound_cuts_a_gain_off(name: str) -> None:
+    world = Rising(best_step=-0.4)
+    space = world.space()
+    full = [r for r in world.records(world.search(name, space)) if r.trial.rung == FULL]
+    found = best_per_location(full, space.aim)[0].record
+    assert not found.violated
+    # The bound is met at 1.06 steps; the grid has 0.4 and 1.4.
+    assert 0.7 < world.steps(found.trial.location, found.trial.recipe.lr) < 1.06
+
+
+def test_finalists_are_those_that_lead_where_the_bound_cuts_them_off() -> None:
+    """One place is ahead at the highest rate of the grid that all keep, and others beyond it."""
+
+    class Slow(Rising):
+        def worth(self, location: str, lr: float) -> float:
+            if not location.startswith("L9"):
+                return super().worth(location, lr)
+            return 0.6 * self.place("L3.mlp.down") * exp(-((self.steps(location, lr) - 0.4) ** 2))
+
+    world = Slow(best_step=-0.4)
+    space = replace(world.space(), finalists=1)
+    full = [r for r in world.records(world.search("sweep", space)) if r.trial.rung == FULL]
+    tried = Counter(record.trial.location for record in full)
+    assert {place for place, count in tried.items() if count > 3} == {"L3.mlp.down"}
+    assert best_per_location(full, space.aim)[0].location == "L3.mlp.down"
+
+
+@pytest.mark.parametrize("name", ["race", "sweep", "tree"])
+def test_who_would_lead_but_for_a_bound_gets_lower_rates(name: str) -> None:
+    class Steep(World):
+        """The best part breaks the bound at all rates of its grid, and the others are poor."""
+
+        def worth(self, location: str, lr: float) -> float:
+            return (
+                0.1 if not self.good(location) else max(0.2, 0.9 + 0.01 * self.steps(location, lr))
+            )
+
+        def steps(self, location: str, lr: float) -> float:
+            return super().steps(location, lr) + 3 * self.good(location)
+
+        def good(self, location: str) -> bool:
+            return Location.parse(location).sites[0].part == "mlp.down"
+
+    world = Steep()
+    space = world.space()
+    full = [r for r in world.records(world.search(name, space)) if r.trial.rung == FULL]
+    found = best_per_location(full, space.aim)[0]
+    assert world.good(found.location)
+    assert not found.record.violated
 
 
 def test_race_lowers_rates_that_break_the_bounds() -> None:

@@ -18,7 +18,7 @@ from locscope.scoring.bounds import overshot
 from locscope.selection.candidates import rounded
 from locscope.selection.choice import Best, best_per_location, ranked
 from locscope.selection.forecast import Outlook, outlooks
-from locscope.selection.grids import promising
+from locscope.selection.grids import keeps, leading
 from locscope.selection.hints import hinted, prior
 from locscope.selection.rates import as_known, wanted_rates
 from locscope.selection.space import FULL, Ask, Fidelity, Space, at_rung, left
@@ -125,14 +125,10 @@ def _rates(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
 
     None while nothing keeps the bounds.
     """
-    best = promising(full, space.aim)
-    kept = [one for one in best if not one.record.violated]
-    if not kept:
+    best = leading(full, space.aim, space.finalists)
+    if not any(map(keeps, best)):
         return ()
-    most = max(one.record.score for one in kept)
-    near = [one for one in best if one.record.violated and one.record.score > most]
-    some = (*kept[: space.finalists], *near[: space.finalists])
-    return tuple(ask for one in some for ask in _grid(space, one))
+    return tuple(ask for one in best for ask in _grid(space, one))
 
 
 def _retry(space: Space, line: Sequence[Outlook], full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
