@@ -81,13 +81,14 @@ def _search(args: argparse.Namespace, file: Path) -> Ran:
 
 def page(ran: Sequence[Ran], args: argparse.Namespace) -> str:
     """What ran through, and what it said."""
+    more = f" --arguments '{args.arguments}'" if args.arguments else ""
     return "\n".join(
         [
             "# Searches of the published edit sets (a smoke test)",
             "",
-            f"`python -m analyses.smoke --data DIR`: {args.model}, {args.limit} edits of each "
-            "file, strategy race. The model knows next to nothing of what they ask about: the "
-            "table says that the files run through, no more.",
+            f"`python -m analyses.smoke --data DIR --model {args.model} --limit {args.limit}"
+            f"{more}`: {args.limit} edits of each file. The model knows next to nothing of what "
+            "they ask about: the table says that the files run through, no more.",
             "",
             "| file | ran through | exit code | scans judged | s | what it said |",
             "|---|---|---|---|---|---|",

@@ -26,7 +26,7 @@ SCANNED = ("race", "reversed")
 @dataclass(frozen=True)
 class Entry:
     """A strategy's choice on S with its cost, and its scores on parts of R; `kept` tells which of
-    them kept the bounds, `code` the commit that it was run with."""
+    them kept the bounds, `code` which state of the package it was run with."""
 
     model: str
     seed: int
@@ -113,6 +113,12 @@ def _entry(
 
 @cache
 def _code() -> str:
-    """The commit, with a plus where files differ from it."""
-    said = ("git", "describe", "--always", "--dirty=+", "--exclude=*")
-    return subprocess.run(said, capture_output=True, text=True, check=False).stdout.strip()
+    """The hash of the package's files in git, with a plus where some differ from it."""
+    tree = _git("rev-parse", "--short=12", "HEAD:locscope")
+    return tree + "+" * bool(_git("status", "--porcelain", "--", "locscope"))
+
+
+def _git(*words: str) -> str:
+    root = Path(__file__).parents[2]
+    said = subprocess.run(("git", *words), cwd=root, capture_output=True, text=True, check=False)
+    return said.stdout.strip()

@@ -49,7 +49,7 @@ def made(name: str, folder: Path) -> str:
     """What --model takes for this name; a model of our own is made where the folder has none."""
     base, plus, count = name.partition("+")
     target = folder / name
-    if not plus and name not in CONFIGS:
+    if name not in CONFIGS and not count.isdecimal():
         return name
     if not target.exists():
         partial = folder / f".{name}"

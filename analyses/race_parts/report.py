@@ -18,7 +18,8 @@ def page(entries: Sequence[Entry]) -> str:
     rows: Rows = {}
     for entry in entries:
         rows.setdefault((entry.model, entry.seed), {})[entry.strategy] = entry
-    parts = [HEAD, _against_sweep(rows), _against_controls(rows), _reversed(rows), _choices(rows)]
+    tables = [_against_sweep(rows), _against_controls(rows), _reversed(rows), _choices(rows)]
+    parts = [HEAD, _apart(rows), *tables]
     return "\n".join(part for part in parts if part)
 
 
@@ -116,6 +117,14 @@ def _choices(rows: Rows) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _apart(rows: Rows) -> str:
+    """How many seeds have rows of several states of the code, which are not compared."""
+    mixed = sum(len({entry.code for entry in found.values()}) > 1 for found in rows.values())
+    return f"Of {mixed} seeds some rows are of another state of the code: not compared.\n" * (
+        mixed > 0
+    )
+
+
 def _models(rows: Rows) -> list[str]:
     return list(dict.fromkeys(model for model, _ in rows))
 
@@ -123,7 +132,8 @@ def _models(rows: Rows) -> list[str]:
 def _pairs(rows: Rows, model: str, one: str, other: str) -> list[tuple[Entry, Entry]]:
     mine = [found for (name, _), found in rows.items() if name == model]
     pairs = [(found[one], found[other]) for found in mine if one in found and other in found]
-    return [(a, b) for a, b in pairs if len(a.scores_r) == len(b.scores_r)]
+    # Another state of the code may race, stop or count otherwise: those rows are no pair.
+    return [(a, b) for a, b in pairs if a.code == b.code and len(a.scores_r) == len(b.scores_r)]
 
 
 def _margin(values: Sequence[float]) -> str:

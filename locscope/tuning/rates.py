@@ -1,5 +1,7 @@
 """What Adam's first step is predicted to do, whatever a recipe tunes."""
 
+from math import inf
+
 from locscope.engine.loss import answer_losses
 from locscope.engine.trunk import chunks
 from locscope.errors import UsageError
@@ -17,12 +19,15 @@ CAUTION = 27.0
 def starting_rate(bench: Bench, trial: Trial, first_step: float) -> float:
     """The rate at which the trial's first step is predicted to lower the loss so far (nats).
 
-    Far lower for a recipe whose gradient does not tell its rate. A UsageError where there is none.
+    Far lower for a recipe whose gradient does not tell its rate. A UsageError where
+    no finite gradient tells.
     """
     norm = gradient_l1(bench, trial)
-    if not norm > 0:
+    if not 0 < norm < inf:
+        kind, place = trial.recipe.kind, trial.location
         raise UsageError(
-            f"the edits have no gradient at {trial.location}: give a learning rate (edit --lr)"
+            f"no learning rate for recipe {kind} at {place}: the edits' gradient is {norm:g}; "
+            "leave it out of --recipes, or name a rate with edit --lr"
         )
     return first_step / norm / (CAUTION if trial.recipe.kind in UNTOLD else 1.0)
 

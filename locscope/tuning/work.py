@@ -6,7 +6,7 @@ from math import ceil
 
 import torch
 
-from locscope.engine.cost import forward_flops, shape_of
+from locscope.engine.cost import forward_flops, shape_of, step_flops
 from locscope.engine.exam import GLANCE_TEXTS, EditQuestions, Exam
 from locscope.records import Epoch, ModelInfo, Recipe, Trial
 
@@ -42,13 +42,13 @@ def work_of(exam: Exam, info: ModelInfo, trial: Trial, reach: Reach) -> Work:
     epochs = trial.recipe.epochs
     steps = epochs * _steps(trial.recipe, len(training) * times)
     questions, neutral = _questions(exam, asked, trial), _neutral(exam, trial)
-    tuning = forward_flops(shape, *_tokens(exam, training, times), reach.lowest)
+    tuning = step_flops(shape, *_tokens(exam, training, times), reach.lowest)
     tokens, scored = _tokens(exam, questions, times)
     others = int(exam.sheet.lengths[neutral].sum())
     return Work(
         trials=1.0,
         steps=float(steps),
-        tuning_flops=3.0 * epochs * tuning,
+        tuning_flops=epochs * tuning,
         updates=float(steps * reach.parameters),
         reading_flops=forward_flops(shape, tokens + others, scored + others, reach.lowest),
         answers=0.0 if trial.glance else len(questions) * times,
@@ -56,13 +56,19 @@ def work_of(exam: Exam, info: ModelInfo, trial: Trial, reach: Reach) -> Work:
 
 
 def flops_of(work: Work, epochs: Sequence[Epoch]) -> float:
-    """Operations of a trial that went through these epochs: steps skipped were read all the same.
+    """Operations of a trial that went through these epochs; a step that was skipped is a forward
+    pass, a third of one that was taken.
 
     Decoding and glances at neutral texts on the way are left out.
     """
-    done = sum(epoch.steps + epoch.skipped for epoch in epochs)
+    done = sum(epoch.steps + epoch.skipped / 3 for epoch in epochs)
     tuning = work.tuning_flops * done / work.steps if done else 0.0
     return tuning + work.reading_flops
+
+
+def blocks_of(info: ModelInfo) -> int:
+    """Weights of all blocks: what the recipe `all` tunes."""
+    return sum(one.parameters for one in info.grid if one.part == "block")
 
 
 def _steps(recipe: Recipe, rows: float) -> int:

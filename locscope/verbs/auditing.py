@@ -27,7 +27,7 @@ def audit(
     records = desk.trials("audit", [*looks, *(desk.trial(ask) for ask in wanted.full)])
     found = Audit(
         looks=records[: len(looks)],
-        full=tuple(at_rung(chosen, FULL)) if wanted.swept else records[len(looks) :],
+        full=swept(space, chosen) if wanted.swept else records[len(looks) :],
         groups=desk.plan.groups_of(desk.plan.parts.chosen),
         rule=space.depth_rule,
     )
@@ -58,3 +58,10 @@ def audit_asks(space: Space, chosen: Sequence[TrialRecord], size: int) -> AuditA
         full=tuple(Ask(place, space.of(place).lr, space.full) for place in places),
         swept=all((one.location, rate) in tried for one in space.candidates for rate in one.rates),
     )
+
+
+def swept(space: Space, chosen: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """What a sweep ran at every place alike: not the rates that the best of them got besides."""
+    alike = {(one.location, rate) for one in space.candidates for rate in one.rates}
+    full = at_rung(chosen, FULL)
+    return tuple(one for one in full if (one.trial.location, one.trial.recipe.lr) in alike)

@@ -30,6 +30,12 @@ def panels(desk: Desk, confirmed: Sequence[Confirmed]) -> tuple[Panel, ...]:
     return tuple(panel for panel in known.values() if panel is not None)
 
 
+def known_panels(desk: Desk, confirmed: Sequence[Confirmed]) -> tuple[Panel, ...]:
+    """Those that an earlier run left."""
+    found = (_known(desk, one) for one in confirmed if one.role in ROLES)
+    return tuple(panel for panel in found if panel is not None)
+
+
 def _known(desk: Desk, one: Confirmed) -> Panel | None:
     """The stored panel; one of another trial (the roles were swapped, say) does not count."""
     found = read_record(desk.folder, "panel", one.role, Panel, desk.progress)

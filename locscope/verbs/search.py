@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 
 from locscope.progress import Progress
-from locscope.records import RunInfo, StageCost
+from locscope.records import RunInfo, Scorecard, StageCost
 from locscope.report.inputs import ReportInputs
 from locscope.runs.folder import RunFolder, open_run, write_info
-from locscope.runs.store import write_record
+from locscope.runs.store import read_record, write_record
 from locscope.selection.choice import Best, best_per_location
 from locscope.selection.grids import on_edge
 from locscope.selection.recommend import recommend, settled
@@ -24,10 +24,14 @@ from locscope.verbs.comparing import compare_recipes
 from locscope.verbs.confirming import confirm, context
 from locscope.verbs.counting import count_curve
 from locscope.verbs.desk import Desk, Listener
-from locscope.verbs.paneling import panels
+from locscope.verbs.paneling import known_panels, panels
 from locscope.verbs.plan import Plan
 from locscope.verbs.provenance import earlier_costs, run_info
 from locscope.verbs.publish import publish
+
+UNFINISHED = "unfinished"
+"""Status of a run that has its recommendation, and may have been cut off after it."""
+MORE = "not finished: what is added to the recommendation; the same command goes on"
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ def search(
         # Written as soon as there is a recommendation: what is added to it may fail or be cut off.
         for stage in _stages(desk, folder):
             info = info_of(plan, [*earlier, *desk.costs], command, started)
-            info = replace(info, notes=(*info.notes, *stage.run.notes))
+            notes = (*info.notes, *stage.run.notes)
+            info = replace(info, notes=notes, status=stage.run.status)
             inputs = replace(stage, run=info, command=command, date=started[:10])
             write_info(folder, info)
             publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
@@ -87,7 +92,7 @@ def info_of(
 
 def _stages(desk: Desk, folder: RunFolder) -> Iterator[ReportInputs]:
     """The recommendation, and then the same with what is added to it; all from records and into
-    records."""
+    records. What an earlier run added is there from the first, and stays."""
     plan = desk.plan
     scans = scan_s(desk)
     space = space_of(desk, scans)
@@ -98,24 +103,28 @@ def _stages(desk: Desk, folder: RunFolder) -> Iterator[ReportInputs]:
     confirmed = settled(context(plan), confirm(desk, ranked, rules))
     found = recommend(context(plan), confirmed, full)
     write_record(folder, "recommendation", "final", found)
+    notes = _notes(ranked[: space.finalists], space)
     inputs = ReportInputs(
-        run=replace(info_of(plan, desk.costs), notes=_notes(ranked[: space.finalists], space)),
+        run=replace(info_of(plan, desk.costs), notes=(*notes, MORE), status=UNFINISHED),
         recommendation=found,
         scans=scans,
         trials=tuple(desk.known.values()),
-        scorecard=None,
+        scorecard=read_record(folder, "scorecard", "final", Scorecard),
         command="",
         edits=plan.edit_set.edits,
+        panels=known_panels(desk, confirmed),
     )
     yield inputs
-    shown = panels(desk, confirmed) if plan.settings.thorough else ()
     if plan.settings.thorough:
+        inputs = replace(inputs, panels=panels(desk, confirmed))
         count_curve(desk, confirmed)
     compare_recipes(desk, space, confirmed[0])
     card = audit(desk, space, chosen, scans)
     if card is not None:
         write_record(folder, "scorecard", "final", card)
-    yield replace(inputs, trials=tuple(desk.known.values()), scorecard=card, panels=shown)
+        inputs = replace(inputs, scorecard=card)
+    run = replace(inputs.run, notes=notes, status="done")
+    yield replace(inputs, run=run, trials=tuple(desk.known.values()))
 
 
 def _notes(finalists: Sequence[Best], space: Space) -> tuple[str, ...]:

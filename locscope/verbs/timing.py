@@ -15,13 +15,13 @@ from sklearn.linear_model import LinearRegression
 from locscope.execute.local import run_trials
 from locscope.locations import Location
 from locscope.progress import Silent
-from locscope.records import ModelInfo, Trial, TrialRecord, dumps
+from locscope.records import Trial, TrialRecord, dumps
 from locscope.selection.candidates import Candidate
 from locscope.selection.space import Ask, Space
 from locscope.selection.strategies.race import first_look
 from locscope.tuning.recipes import ANYWHERE
 from locscope.tuning.trial import Bench
-from locscope.tuning.work import Reach, Work, work_of
+from locscope.tuning.work import Reach, Work, blocks_of, work_of
 from locscope.verbs.desk import Desk
 from locscope.verbs.rehearsal import Cost
 
@@ -71,11 +71,6 @@ def work_on_paper(bench: Bench, space: Space, trial: Trial) -> Work:
     lowest = 0 if kind in ANYWHERE else Location.parse(trial.location).lowest
     parameters = blocks_of(info) if kind == "all" else space.of(trial.location).parameters
     return work_of(bench.exam, info, trial, Reach(lowest, parameters))
-
-
-def blocks_of(info: ModelInfo) -> int:
-    """Weights of all blocks: what the recipe `all` tunes."""
-    return sum(one.parameters for one in info.grid if one.part == "block")
 
 
 def calibrate(desk: Desk, space: Space) -> Timing:

@@ -10,7 +10,7 @@ from locscope.selection.space import Space
 from locscope.tuning.orders import default_batch
 from locscope.tuning.recipes import ANYWHERE
 from locscope.tuning.trial import Bench
-from locscope.verbs.timing import blocks_of
+from locscope.tuning.work import blocks_of
 
 FLOAT32 = 4
 MASTER, OPTIMISER, GRADIENT = FLOAT32, 2 * FLOAT32, FLOAT32

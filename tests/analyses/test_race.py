@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
 
 from analyses.race_parts.contest import REVERSED, Entry  # noqa: E402
-from analyses.race_parts.models import SEEN, with_blind_blocks  # noqa: E402
+from analyses.race_parts.models import SEEN, made, with_blind_blocks  # noqa: E402
 from analyses.race_parts.report import page  # noqa: E402
 from locscope.models.aliases import resolve  # noqa: E402
 from locscope.models.hub import locate  # noqa: E402
@@ -51,6 +51,20 @@ def test_regret_margin_and_cost_are_as_by_hand() -> None:
     assert "| demo | random | 5 | +0.200 | +0.200 to +0.200 |" in page(many)
     assert "median difference on R +0.0000, the same choice in 3" in text
     assert "| demo | random | L1.attn (3) | 3 of 6 |" in text
+
+
+def test_rows_of_different_code_are_not_compared() -> None:
+    mixed = [replace(one, code="a" if one.strategy == "race" else "b") for one in entries()]
+    text = page(mixed)
+    assert "median regret" not in text
+    assert "| demo | random | 3 |" not in text
+    assert "Of 3 seeds some rows are of another state of the code" in text
+    assert "another state" not in page(entries())
+
+
+def test_directories_are_taken_as_they_are(tmp_path: Path) -> None:
+    assert made("some/model+b", tmp_path) == "some/model+b"
+    assert made("demo", tmp_path) == "demo"
 
 
 def test_blind_blocks_are_there_and_change_next_to_nothing(tmp_path: Path) -> None:

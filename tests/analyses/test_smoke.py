@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from families import save_tiny
 
-from analyses import smoke
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
+
+from analyses import smoke  # noqa: E402
 
 ROWS = [
     {

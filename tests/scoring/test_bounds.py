@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from locscope.errors import UsageError
 from locscope.measures import MEASURES
 from locscope.records import Measure
-from locscope.scoring.bounds import BOUNDABLE, Bound, bound_of, shortfall, violations
+from locscope.scoring.bounds import BOUNDABLE, Bound, bound_of, crossing, shortfall, violations
 from locscope.scoring.objectives import BALANCED, OBJECTIVES
 
 
@@ -114,3 +114,22 @@ def test_shortfall_is_the_sum_of_relative_misses():
     assert shortfall([measure("kl", inf)], [bound_of("kl<=inf")]) == 0
     assert shortfall([], BALANCED.bounds) == 0
     assert not isnan(shortfall([measure("kl", nan, count=0)], [Bound("kl", "at most", 0.1)]))
+
+
+def test_the_first_limit_on_the_way_is_where_bounds_are_crossed():
+    bounds = (Bound("perplexity_ratio", "at most", 1.05), Bound("retention", "at least", 0.9))
+    kept = (measure("perplexity_ratio", 1.01), measure("retention", 1.0))
+
+    def far(ratio: float, retention: float) -> float:
+        broken = (measure("perplexity_ratio", ratio), measure("retention", retention))
+        return crossing(kept, broken, bounds)
+
+    assert far(1.09, 1.0) == pytest.approx(0.5)
+    assert far(1.09, 0.6) == pytest.approx(0.25)
+    assert far(1.09, 0.85) == pytest.approx(0.5)
+    assert far(1.04, 0.95) == 1.0
+    assert far(inf, 1.0) == far(nan, 1.0) == 0.0
+    assert crossing(kept, (), bounds) == 1.0
+    sure = (Bound("retention", "at least", 0.9, sure=True),)
+    ends = measure("retention", 0.8, 0.7, 0.85)
+    assert crossing((measure("retention", 0.95, 0.9, 1.0),), (ends,), sure) == pytest.approx(2 / 3)

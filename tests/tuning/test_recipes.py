@@ -19,8 +19,8 @@ from locscope.records import TrialRecord as Record
 from locscope.tuning import breadth_first
 from locscope.tuning.importance import Importances
 from locscope.tuning.masters import Masters, borrowed
-from locscope.tuning.rates import gradient_l1
-from locscope.tuning.recipes import RECIPES
+from locscope.tuning.rates import CAUTION, gradient_l1, starting_rate
+from locscope.tuning.recipes import RECIPES, UNTOLD
 from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trial import run_keeping, run_trial
 from locscope.tuning.tunable import Ground, tunable_of
@@ -455,6 +455,21 @@ def test_the_first_step_is_predicted_by_the_gradient(kind):
     recipe = replace(trial.recipe, lr=lr, batch=10, epochs=2, skip_below=0.0, stop_below=0.0)
     record = run_trial(one.bench, replace(trial, recipe=recipe), one.before)
     assert record.epochs[0].loss - record.epochs[1].loss == pytest.approx(1e-3, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_rates_start_where_the_first_step_is_as_wanted_or_far_below(kind):
+    one = world("llama")
+    trial = trial_of(kind)
+    predicted = starting_rate(one.bench, trial, 0.3) * gradient_l1(one.bench, trial)
+    assert predicted == pytest.approx(0.3 / CAUTION if kind in UNTOLD else 0.3)
+
+
+@pytest.mark.parametrize("norm", [0.0, float("nan"), float("inf")])
+def test_a_gradient_that_tells_no_rate_is_said(norm, monkeypatch):
+    monkeypatch.setattr("locscope.tuning.rates.gradient_l1", lambda *_: norm)
+    with pytest.raises(UsageError, match=r"no learning rate for recipe lora at L\d"):
+        starting_rate(world("llama").bench, trial_of("lora"), 0.3)
 
 
 def test_counts_are_of_what_is_stepped():

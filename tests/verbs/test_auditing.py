@@ -3,7 +3,7 @@
 from made_up import World
 
 from locscope.selection.space import FULL, Ask
-from locscope.verbs.auditing import audit_asks
+from locscope.verbs.auditing import audit_asks, swept
 
 WORLD = World()
 
@@ -24,6 +24,16 @@ def test_after_a_sweep_every_place_counts_at_its_best_rate() -> None:
     assert asks.swept
     assert asks.looks == ()
     assert {ask.location for ask in asks.full} == {one.location for one in space.candidates}
+
+
+def test_rates_that_only_some_places_got_are_no_part_of_a_sweep() -> None:
+    """The best of the grid is its edge everywhere, so that the finalists' grids grow."""
+    world = World(best_step=1.5)
+    space = world.space()
+    chosen = world.records(world.search("sweep", space))
+    alike = swept(space, chosen)
+    assert len(chosen) > len(alike) == 3 * len(space.candidates)
+    assert all(one.trial.recipe.lr in space.of(one.trial.location).rates for one in alike)
 
 
 def test_more_rates_at_some_places_are_no_sweep() -> None:

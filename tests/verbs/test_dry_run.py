@@ -15,6 +15,7 @@ from locscope.records import Recipe, ScanResult, Trial
 from locscope.runs.store import read_record
 from locscope.selection.strategies import STRATEGIES
 from locscope.settings import SearchSettings
+from locscope.tuning.trial import run_trial
 from locscope.tuning.work import Reach, work_of
 from locscope.verbs.choosing import space_of
 from locscope.verbs.desk import Desk
@@ -22,6 +23,8 @@ from locscope.verbs.dry_run import dry_run
 from locscope.verbs.plan import Plan, plan_search
 from locscope.verbs.rehearsal import Cost, rehearse
 from locscope.verbs.search import Found
+from locscope.verbs.timing import work_on_paper
+from locscope.verbs.weights import memory_of
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,24 @@ def test_work_is_counted_from_the_texts(plan: Plan) -> None:
     assert work.answers == asked + len(exam.abilities)
     glance = Trial(**{**vars(trial), "glance": True})
     assert work_of(exam, info, glance, Reach(1, 7)).answers == 0
+
+
+@pytest.mark.parametrize("kind", ["full", "budget", "all"])
+def test_recipes_that_tune_everywhere_are_counted_so(plan: Plan, found: Found, kind: str) -> None:
+    desk = Desk(plan, plan.folder / "none", Silent())
+    space = space_of(desk, [read_record(found.folder, "scan", "weight-gradient", ScanResult)])
+    recipe = Recipe(1e-4, 3, kind=kind, epochs=2, skip_below=0.0, stop_below=0.0)
+    trial = Trial("L2.mlp.down", recipe, plan.chosen, "R", "full", 0, "m", "e")
+    bench = desk.worker.bench
+    paper = work_on_paper(bench, space, trial)
+    record = run_trial(bench, trial, plan.session.before.of(plan.chosen))
+    assert paper.updates == paper.steps * record.parameter_count
+    flops = paper.tuning_flops + paper.reading_flops
+    # Arbitrary weights may by chance spare the lowest layers.
+    assert flops >= record.flops if kind == "budget" else flops == pytest.approx(record.flops)
+    alone = memory_of(bench, space)
+    more = memory_of(bench, space, (kind,))
+    assert (more != alone) == (kind == "all"), "the lowest layer is among the candidates"
 
 
 def test_the_command_says_it_and_writes_nothing(

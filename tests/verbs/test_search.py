@@ -177,6 +177,8 @@ def test_what_is_added_may_fail_and_the_recommendation_stands(
     assert written == read_recommendation(found.folder)
     assert (folder / "report.html").exists()
     assert not (folder / "scorecard.json").exists()
+    assert read_info(folder).status == "unfinished"
+    assert "not finished" in (folder / "report.html").read_text(encoding="utf-8")
     costs = {stage.stage for stage in read_info(folder).stages}
     assert "confirming on R" in costs
     assert "audit" not in costs
@@ -184,6 +186,8 @@ def test_what_is_added_may_fail_and_the_recommendation_stands(
     search(plan_search(settings, folder), Silent())
     names = [one.stage for one in read_info(folder).stages if one.tasks > one.resumed]
     assert names.count("confirming on R") == names.count("audit") == 1
+    assert read_info(folder).status == "done"
+    assert "not finished" not in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def _fails(*_: object) -> None:
@@ -199,6 +203,8 @@ def test_recipes_and_audit_can_be_added_later(settings: SearchSettings, tmp_path
     assert second.inputs.scorecard is not None
     assert recipes_table(second.inputs) != recipes_table(first.inputs)
     assert repr(second.inputs.recommendation) == repr(first.inputs.recommendation)
+    third = search(plan_search(bare, tmp_path / "run"), Silent())
+    assert repr(third.inputs.scorecard) == repr(second.inputs.scorecard)
 
 
 def test_weights_come_back_bit_for_bit(settings: SearchSettings, tmp_path: Path) -> None:
