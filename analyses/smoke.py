@@ -90,7 +90,7 @@ def page(ran: Sequence[Ran], args: argparse.Namespace) -> str:
             f"{more}`: {args.limit} edits of each file. The model knows next to nothing of what "
             "they ask about: the table says that the files run through, no more.",
             "",
-            "| file | ran through | exit code | scans judged | s of the last start | what it said |",
+            "| file | ran through | exit code | scans judged | s, last start | what it said |",
             "|---|---|---|---|---|---|",
             *map(_row, ran),
             "",
