@@ -120,9 +120,8 @@ def _choices(rows: Rows) -> str:
 def _apart(rows: Rows) -> str:
     """How many seeds have rows of several states of the code, which are not compared."""
     mixed = sum(len({entry.code for entry in found.values()}) > 1 for found in rows.values())
-    return f"Of {mixed} seeds some rows are of another state of the code: not compared.\n" * (
-        mixed > 0
-    )
+    said = f"Of {mixed} seeds some rows are of another state of the code: not compared.\n"
+    return said if mixed else ""
 
 
 def _models(rows: Rows) -> list[str]:

@@ -75,14 +75,14 @@ def climbed(
 def cut(tried: Sequence[TrialRecord], aim: Objective) -> Cut | None:
     """Where a bound cuts off what one location gains; None where it does not, or it is known."""
     best = _best(tried, aim)
-    if best.violated or isnan(best.score):
+    if not keeps(best):
         return None
     beside = pairwise(sorted(tried, key=_rate))
     pairs = [pair for one, other in beside for pair in ((one, other), (other, one))]
     found = [
         _between(kept, broken, aim)
         for kept, broken in pairs
-        if not (kept.violated or isnan(kept.score)) and broken.violated
+        if keeps(kept) and broken.violated
         if _gains(broken.score, best, aim) and _apart(kept, broken) > CLOSE
     ]
     gains = [one for one in found if _gains(one.score, best, aim)]
@@ -98,8 +98,8 @@ def promising(full: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
     best = best_per_location(full, aim)
     if aim.knee:
         return best
-    kept = [one for one in best if keeps(one)]
-    others = [one for one in best if not keeps(one)]
+    kept = [one for one in best if keeps(one.record)]
+    others = [one for one in best if not keeps(one.record)]
     return (*sorted(kept, key=lambda one: -levelled(_promise(one, aim), aim)), *others)
 
 
@@ -107,7 +107,7 @@ def leading(full: Sequence[TrialRecord], aim: Objective, count: int) -> tuple[Be
     """So many promising locations, and as many that would lead but for a bound: at lower rates
     they may. Where nothing keeps the bounds, the nearest to them."""
     best = promising(full, aim)
-    kept = [one for one in best if keeps(one)]
+    kept = [one for one in best if keeps(one.record)]
     if not kept:
         return best[:count]
     most = max(one.record.score for one in kept)
@@ -115,9 +115,9 @@ def leading(full: Sequence[TrialRecord], aim: Objective, count: int) -> tuple[Be
     return (*kept[:count], *near[:count])
 
 
-def keeps(one: Best) -> bool:
-    """Whether its best trial keeps the bounds, and was measured."""
-    return not one.record.violated and not isnan(one.record.score)
+def keeps(record: TrialRecord) -> bool:
+    """Whether a trial keeps the bounds, and was measured."""
+    return not record.violated and not isnan(record.score)
 
 
 def _promise(best: Best, aim: Objective) -> float:

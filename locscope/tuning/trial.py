@@ -104,13 +104,12 @@ def as_tuned(bench: Bench, trial: Trial) -> Iterator[Held]:
     model, location = bench.loaded.model, Location.parse(trial.location)
     tunable = tunable_of(Ground(model, location, trial.recipe, trial.seed, bench.importances))
     bench.trunk.enter(tunable.lowest)
-    calm = bench.calm
+    # A choice is made on S alone; on R everything is measured, whatever comes of it.
+    gives_up = trial.split == "S" and not trial.glance
+    lost = watch(bench.exam, bench.trunk, bench.objective, bench.calm) if gives_up else never
     rows = tuple(row for one in bench.exam.of(trial.edits) for row in one.training)
     with borrowed(model, tunable.parts, stored_dtype(bench.loaded), tunable.unbiased) as masters:
         start = tuple(weights.clone() for weights in masters.weights())
-        # A choice is made on S alone; on R everything is measured, whatever comes of it.
-        gives_up = trial.split == "S" and not trial.glance
-        lost = watch(bench.exam, bench.trunk, bench.objective, calm) if gives_up else never
         tune = order_of(trial.recipe)
         epochs = tune(bench.trunk, masters, rows, trial.recipe, trial.seed, lost)
         yield Held(masters, start, epochs, tunable.lowest, rows)

@@ -10,7 +10,7 @@ line do. With a budget, candidates are looked at in the order that the scans giv
 is spent.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from locscope.locations import Location
 from locscope.records import TrialRecord
@@ -79,7 +79,7 @@ def _second_look(
     """The survivors and the guests, at all their rates."""
     second = Fidelity(SECOND, _share(space, 4, 20), min(10, space.epochs), glance=True)
     line = hinted(space, outlooks(space, looks, looks))
-    places = (*_places(line)[:SURVIVORS], *_guests(space))
+    places = (*list(_best(line))[:SURVIVORS], *_guests(space))
     wanted = [
         Ask(place, rate, second)
         for place in dict.fromkeys(places)
@@ -90,11 +90,11 @@ def _second_look(
 
 def _top(space: Space, line: Sequence[Outlook], full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
     """The finalists and the guests, each at the rate that promises most."""
-    places = dict.fromkeys((*_places(line)[: space.finalists], *_guests(space)))
+    best = _best(line)
+    places = dict.fromkeys((*list(best)[: space.finalists], *_guests(space)))
     run = {record.trial.location for record in full}
     # What full runs tell changes the line; who is a finalist now is not run in full for that.
     wanted = [place for place in places if place not in run][: max(0, len(places) - len(run))]
-    best = {one.location: one for one in reversed(line)}
     return tuple(
         Ask(place, best[place].lr if place in best else space.of(place).lr, space.full)
         for place in wanted
@@ -125,22 +125,22 @@ def _rates(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
 
     None while nothing keeps the bounds.
     """
-    best = leading(full, space.aim, space.finalists)
-    if not any(map(keeps, best)):
-        return ()
-    return tuple(ask for one in best for ask in _grid(space, one))
+    return _grids(space, full) if any(map(keeps, full)) else ()
 
 
 def _retry(space: Space, line: Sequence[Outlook], full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
     """While nothing keeps the bounds: other rates of the nearest misses, and the next in line."""
     if not ranked(full, space.aim)[0].violated or len(full) >= TRIES * space.finalists:
         return ()
-    nearest = best_per_location(full, space.aim)[: space.finalists]
-    rates = tuple(ask for one in nearest for ask in _grid(space, one))
     run = {record.trial.location for record in full}
-    fresh = [place for place in _places(line) if place not in run][: space.finalists]
-    best = {one.location: one for one in reversed(line)}
-    return (*rates, *_asks(space, (best[place] for place in fresh)))
+    fresh = [one for place, one in _best(line).items() if place not in run][: space.finalists]
+    asks = (Ask(one.location, one.lr, space.full) for one in fresh)
+    return (*_grids(space, full), *asks)
+
+
+def _grids(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+    best = leading(full, space.aim, space.finalists)
+    return tuple(ask for one in best for ask in _grid(space, one))
 
 
 def _grid(space: Space, best: Best) -> tuple[Ask, ...]:
@@ -158,10 +158,6 @@ def _first(
     first = line[0]
     rate = first.lr if seconds else space.of(first.location).lr
     return (Ask(first.location, rate, space.full),)
-
-
-def _asks(space: Space, some: Iterable[Outlook]) -> tuple[Ask, ...]:
-    return tuple(Ask(one.location, one.lr, space.full) for one in some)
 
 
 def _portion(
@@ -182,8 +178,12 @@ def _guests(space: Space) -> tuple[str, ...]:
     return (*space.drawn[:GUESTS], space.depth_rule)
 
 
-def _places(line: Sequence[Outlook]) -> list[str]:
-    return list(dict.fromkeys(one.location for one in line))
+def _best(line: Sequence[Outlook]) -> dict[str, Outlook]:
+    """Every place at the rate that promises most, in the order of the line."""
+    best: dict[str, Outlook] = {}
+    for one in line:
+        best.setdefault(one.location, one)
+    return best
 
 
 def _share(space: Space, part: int, least: int) -> int:
