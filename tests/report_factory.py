@@ -67,7 +67,7 @@ def run(status: str = "done", layers: int = LAYERS, seed: int = 0) -> RunInfo:
     notes = ("2 edits were left out: their target is empty after tokenisation.",)
     return RunInfo(
         1, "search", status, settings, "5e771465", seed, versions, model(layers), "demo",
-        "ed175e75", 240, notes, stages,
+        "ed175e75", 240, notes, stages, COMMAND, "2026-01-02T03:04:05+00:00",
     )  # fmt: skip
 
 
@@ -292,8 +292,6 @@ def inputs(**changes) -> ReportInputs:
         "scans": (scan(),),
         "trials": sweep_trials() + finalist_trials() + report_trials(),
         "scorecard": scorecard(),
-        "command": COMMAND,
         "edits": edits(),
-        "date": "2026-01-02",
     }
     return ReportInputs(**(fields | changes))

@@ -142,13 +142,13 @@ def all_scans(layers: int = 10, count: int = 8) -> tuple[ScanResult, ...]:
 
 def scan_run(**changes) -> ReportInputs:
     """A run of `locscope scan`."""
-    run = replace(factory.run(), verb="scan", edit_count=40)
+    command = "locscope scan --scans all --model demo"
+    run = replace(factory.run(), verb="scan", edit_count=40, command=command)
     given = {
         "run": run,
         "recommendation": None,
         "scans": all_scans(),
         "trials": (),
         "scorecard": None,
-        "command": "locscope scan --scans all --model demo",
     }
     return factory.inputs(**(given | changes))

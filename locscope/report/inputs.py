@@ -26,17 +26,15 @@ Cell = tuple[int, str]
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """The records of one run. `edits` (for prompts in tables), `date` and `panels` (of other
-    protocols) may be left out."""
+    """The records of one run. `edits` (for prompts in tables) and `panels` (of other protocols)
+    may be left out."""
 
     run: RunInfo
     recommendation: Recommendation | None
     scans: tuple[ScanResult, ...]
     trials: tuple[TrialRecord, ...]
     scorecard: Scorecard | None
-    command: str
     edits: tuple[Edit, ...] = ()
-    date: str = ""
     panels: tuple[Panel, ...] = ()
 
     @property

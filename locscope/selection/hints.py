@@ -4,7 +4,7 @@ A scan's say is the rank correlation it had with the looks, within parts, less w
 (two standard errors); one that did no better has none, so that a misleading scan costs nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import isnan, nan, sqrt
 
@@ -32,25 +32,14 @@ def says(space: Space, line: Sequence[Outlook]) -> dict[str, float]:
     best: dict[str, float] = {}
     for one in line:
         best[one.location] = max(best.get(one.location, 0.0), one.value)
-    total, heard = dict.fromkeys(best, 0.0), 0.0
-    for scan in space.scans:
-        for variant in scan.variants:
-            ranks = _ranks(scan, variant, best)
-            weight = _earned(ranks, best)
-            heard += weight
-            for place, rank in ranks.items():
-                total[place] += weight * rank
-    return {place: value / heard if heard else 0.0 for place, value in total.items()}
+    return _mean_ranks(space, best, lambda _, ranks: _earned(ranks, best))
 
 
 def prior(space: Space) -> tuple[str, ...]:
     """Locations in the order in which all scans, heard alike, would look at them."""
-    total = {one.location: 0.0 for one in space.candidates}
-    for scan in space.scans:
-        for variant in scan.variants:
-            for place, rank in _ranks(scan, variant, total).items():
-                total[place] += rank / len(scan.variants)
-    return tuple(sorted(total, key=lambda place: -total[place]))
+    places = dict.fromkeys(one.location for one in space.candidates)
+    said = _mean_ranks(space, places, lambda scan, _: 1 / len(scan.variants))
+    return tuple(sorted(said, key=lambda place: -said[place]))
 
 
 def place_score(seen: Mapping[tuple[int, str], ScanScore], location: str) -> float:
@@ -60,11 +49,28 @@ def place_score(seen: Mapping[tuple[int, str], ScanScore], location: str) -> flo
     return sum(scores) / len(scores) if scores else nan
 
 
-def _ranks(scan: ScanResult, variant: str, best: Mapping[str, float]) -> dict[str, float]:
+def _mean_ranks(
+    space: Space,
+    places: Iterable[str],
+    weigh: Callable[[ScanResult, Mapping[str, float]], float],
+) -> dict[str, float]:
+    """For every place the mean rank over all variants of all scans, weighed; 0 if none weighs."""
+    total, heard = dict.fromkeys(places, 0.0), 0.0
+    for scan in space.scans:
+        for variant in scan.variants:
+            ranks = _ranks(scan, variant, total)
+            weight = weigh(scan, ranks)
+            heard += weight
+            for place, rank in ranks.items():
+                total[place] += weight * rank
+    return {place: value / heard if heard else 0.0 for place, value in total.items()}
+
+
+def _ranks(scan: ScanResult, variant: str, wanted: Iterable[str]) -> dict[str, float]:
     """From -1 to 1, within each part, as scans see parts on different scales."""
     found: dict[str, float] = {}
     seen, sign = scan.of_places(variant), scan.descriptor.sign
-    for places in _by_part(best).values():
+    for places in _by_part(wanted).values():
         scores = {place: sign * place_score(seen, place) for place in places}
         known = [place for place in places if not isnan(scores[place])]
         if len(known) < 2:
@@ -90,8 +96,8 @@ def _earned(ranks: Mapping[str, float], best: Mapping[str, float]) -> float:
     return max(0.0, rank - 2 / sqrt(free))
 
 
-def _by_part(best: Mapping[str, float]) -> dict[str, list[str]]:
+def _by_part(places: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for place in best:
+    for place in places:
         found.setdefault(place.partition(".")[2], []).append(place)
     return found

@@ -50,12 +50,13 @@ def run_info(
     costs: Sequence[StageCost],
     command: str = "",
     started: str = "",
+    status: str = "done",
 ) -> RunInfo:
     """The record of a run as a whole."""
     return RunInfo(
         schema_number=1,
         verb=verb,
-        status="done",
+        status=status,
         settings=frozen,
         settings_hash=fingerprint(frozen),
         seed=seed,

@@ -58,9 +58,7 @@ def load_run(folder: Path) -> ReportInputs:
         scans=tuple(iterate(folder, "scan", ScanResult)),
         trials=tuple(iterate(folder, "trial", TrialRecord)),
         scorecard=read_record(folder, "scorecard", "final", Scorecard),
-        command=info.command,
         edits=_edits(info.settings.get("edits", "")),
-        date=info.started[:10],
         panels=tuple(iterate(folder, "panel", Panel)),
     )
 

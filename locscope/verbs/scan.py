@@ -96,9 +96,7 @@ def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: st
             scans=tuple(sorted(found, key=lambda one: list(SCANS).index(one.descriptor.name))),
             trials=(),
             scorecard=None,
-            command=command,
             edits=plan.edit_set.edits,
-            date=started[:10],
         )
         write_info(folder, info)
         publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)

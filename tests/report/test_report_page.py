@@ -83,7 +83,9 @@ def nothing_measured():
                 met=False, missed=("retention 0.9 (at most 0.94) is below 0.95",)
             )
         ),
-        factory.inputs(edits=(), date="", trials=factory.sweep_trials()),
+        factory.inputs(
+            run=replace(factory.run(), started=""), edits=(), trials=factory.sweep_trials()
+        ),
         nothing_measured(),
         factory.inputs(scans=scans.all_scans()),
         scans.scan_run(),
@@ -96,7 +98,7 @@ def test_page_is_whole_and_loads_nothing(inputs):
     started = "Scans of demo" if inputs.only_scans else "No location is"
     wanted = inputs.recommendation.sentence if inputs.recommendation else started
     assert wanted in text
-    assert inputs.command in text
+    assert inputs.run.command in text
 
 
 def test_nothing_in_records_becomes_markup():
@@ -108,7 +110,9 @@ def test_nothing_in_records_becomes_markup():
         factory.trial("L2.mlp", status=NASTY),
     )
     descriptor = replace(factory.scan().descriptor, title=NASTY, note=NASTY)
-    run = replace(factory.run(), edits=NASTY, notes=(NASTY,), settings={NASTY: NASTY})
+    run = replace(
+        factory.run(), edits=NASTY, command=NASTY, notes=(NASTY,), settings={NASTY: NASTY}
+    )
     tokens = replace(scans.token_map("mlp", 10), tokens=(NASTY, NASTY), edit=NASTY, answer=NASTY)
     score = ScanScore(NASTY, 0, "mlp", 1.0, role=NASTY)
     scan = replace(factory.scan(), descriptor=descriptor, settings=NASTY, notes=(NASTY,))
@@ -118,7 +122,6 @@ def test_nothing_in_records_becomes_markup():
         recommendation=found,
         trials=trials,
         scans=(scan,),
-        command=NASTY,
         edits=(Edit("e0", NASTY, NASTY),),
     )
     clean, page = check(render_report(factory.inputs())), render_report(inputs)
