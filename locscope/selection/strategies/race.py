@@ -7,10 +7,11 @@ how well it predicted the looks. Two random locations and the depth rule's reach
 their looks. Then the layers beside the best get a full run, for as long as one of them leads, and
 the best get their grids of rates; while nothing keeps the bounds the nearest misses and the next in
 line do. With a budget, candidates are looked at in the order that the scans give, until half of it
-is spent.
+is spent, and of those at the top the first finalist is run, the three guests, then the others.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from locscope.locations import Location
 from locscope.records import TrialRecord
@@ -45,72 +46,83 @@ def first_look(space: Space) -> tuple[Ask, ...]:
     return tuple(Ask(one.location, max(one.rates), look) for one in space.candidates)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The trials so far, by rung."""
+
+    looks: Sequence[TrialRecord]
+    seconds: Sequence[TrialRecord]
+    full: Sequence[TrialRecord]
+
+    @property
+    def glances(self) -> tuple[TrialRecord, ...]:
+        """The trials of both looks."""
+        return (*self.looks, *self.seconds)
+
+    @property
+    def all(self) -> tuple[TrialRecord, ...]:
+        """The trials of all rungs."""
+        return (*self.glances, *self.full)
+
+
 def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
-    """The next rung, as far as the budget goes."""
-    looks, seconds, full = (at_rung(records, rung) for rung in KEEP)
-    if not seconds and not full and (wanted := _unseen(space, looks)):
-        return wanted
-    if not full and (wanted := _second_look(space, looks, seconds)):
-        return wanted
-    line = hinted(space, outlooks(space, seconds or looks, records))
-    if not full and left(space, records) <= 0:
-        # Without one full run there is nothing to recommend, whatever the budget.
-        return _first(space, line, seconds)
-    wanted = (
-        _top(space, line, full)
-        or _beside(space, full)
-        or _rates(space, full)
-        or _retry(space, line, full)
-    )
-    return _portion(space, wanted, full, records)
+    """What the first phase that still wants something wants, as far as the budget goes."""
+    seen = Seen(*(at_rung(records, rung) for rung in KEEP))
+    phases = (_top, _beside, _rates, _retry) if seen.full else (_unseen, _second_look, _top)
+    for phase in phases:
+        if wanted := _portion(space, phase(space, seen), seen.all):
+            return wanted
+    # Without one full run there is nothing to recommend, whatever the budget.
+    return () if seen.full else _first(space, seen)
 
 
-def _unseen(space: Space, looks: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+def _unseen(space: Space, seen: Seen) -> tuple[Ask, ...]:
     """Looks at what nobody looked at; with a budget in the order that the scans give."""
-    seen = {record.trial.location for record in looks}
-    wanted = {ask.location: ask for ask in first_look(space) if ask.location not in seen}
+    if seen.seconds:
+        return ()
+    looked = {record.trial.location for record in seen.looks}
+    wanted = {ask.location: ask for ask in first_look(space) if ask.location not in looked}
     order = wanted if space.budget is None else prior(space)
-    return _portion(space, [wanted[place] for place in order if place in wanted], looks, looks)
+    return tuple(wanted[place] for place in order if place in wanted)
 
 
-def _second_look(
-    space: Space, looks: Sequence[TrialRecord], seconds: Sequence[TrialRecord]
-) -> tuple[Ask, ...]:
+def _second_look(space: Space, seen: Seen) -> tuple[Ask, ...]:
     """The survivors and the guests, at all their rates."""
     second = Fidelity(SECOND, _share(space, 4, 20), min(10, space.epochs), glance=True)
-    line = hinted(space, outlooks(space, looks, looks))
+    line = hinted(space, outlooks(space, seen.looks, seen.looks))
     places = (*list(_best(line))[:SURVIVORS], *_guests(space))
-    wanted = [
+    return tuple(
         Ask(place, rate, second)
         for place in dict.fromkeys(places)
         for rate in space.of(place).rates
-    ]
-    return _portion(space, wanted, seconds, [*looks, *seconds])
-
-
-def _top(space: Space, line: Sequence[Outlook], full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
-    """The finalists and the guests, each at the rate that promises most."""
-    best = _best(line)
-    places = dict.fromkeys((*list(best)[: space.finalists], *_guests(space)))
-    run = {record.trial.location for record in full}
-    # What full runs tell changes the line; who is a finalist now is not run in full for that.
-    wanted = [place for place in places if place not in run][: max(0, len(places) - len(run))]
-    return tuple(
-        Ask(place, best[place].lr if place in best else space.of(place).lr, space.full)
-        for place in wanted
     )
 
 
-def _beside(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+def _top(space: Space, seen: Seen) -> tuple[Ask, ...]:
+    """The finalists and the guests, each at the rate that promises most.
+
+    By the looks alone: what full runs tell changes the line, but not who has a place here.
+    """
+    best = _best(_line(space, seen, seen.glances))
+    first, *others = list(best)[: space.finalists]
+    run = {record.trial.location for record in seen.full}
+    return tuple(
+        Ask(place, best[place].lr if place in best else space.of(place).lr, space.full)
+        for place in dict.fromkeys((first, *_guests(space), *others))
+        if place not in run
+    )
+
+
+def _beside(space: Space, seen: Seen) -> tuple[Ask, ...]:
     """The same part a layer below and above the best, as far from their starting rates as it is.
 
     Asked again while one of them leads: neighbours are alike, more so than looks can tell.
     """
-    best = best_per_location(full, space.aim)[0]
+    best = best_per_location(seen.full, space.aim)[0]
     if best.record.violated:
         return ()
     there = {one.location: one for one in space.candidates}
-    run = {record.trial.location for record in full}
+    run = {record.trial.location for record in seen.full}
     near = [str(Location.parse(best.location).moved(by)) for by in (-1, 1)]
     step = best.record.trial.recipe.lr / there[best.location].lr
     return tuple(
@@ -120,20 +132,22 @@ def _beside(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
     )
 
 
-def _rates(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+def _rates(space: Space, seen: Seen) -> tuple[Ask, ...]:
     """The rates wanted next of the best places, and of those that would be but for a bound.
 
     None while nothing keeps the bounds.
     """
-    return _grids(space, full) if any(map(keeps, full)) else ()
+    return _grids(space, seen.full) if any(map(keeps, seen.full)) else ()
 
 
-def _retry(space: Space, line: Sequence[Outlook], full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+def _retry(space: Space, seen: Seen) -> tuple[Ask, ...]:
     """While nothing keeps the bounds: other rates of the nearest misses, and the next in line."""
+    full = seen.full
     if not ranked(full, space.aim)[0].violated or len(full) >= TRIES * space.finalists:
         return ()
     run = {record.trial.location for record in full}
-    fresh = [one for place, one in _best(line).items() if place not in run][: space.finalists]
+    line = _best(_line(space, seen, seen.all))
+    fresh = [one for place, one in line.items() if place not in run][: space.finalists]
     asks = (Ask(one.location, one.lr, space.full) for one in fresh)
     return (*_grids(space, full), *asks)
 
@@ -151,27 +165,30 @@ def _grid(space: Space, best: Best) -> tuple[Ask, ...]:
     return tuple(ask for ask in wanted if ask.lr < best.record.trial.recipe.lr)
 
 
-def _first(
-    space: Space, line: Sequence[Outlook], seconds: Sequence[TrialRecord]
-) -> tuple[Ask, ...]:
+def _first(space: Space, seen: Seen) -> tuple[Ask, ...]:
     """The first in line; after the first look alone, whose rate is for few steps, as it starts."""
-    first = line[0]
-    rate = first.lr if seconds else space.of(first.location).lr
+    first = _line(space, seen, seen.glances)[0]
+    rate = first.lr if seen.seconds else space.of(first.location).lr
     return (Ask(first.location, rate, space.full),)
 
 
 def _portion(
-    space: Space,
-    wanted: Sequence[Ask],
-    there: Sequence[TrialRecord],
-    records: Sequence[TrialRecord],
+    space: Space, wanted: Sequence[Ask], records: Sequence[TrialRecord]
 ) -> tuple[Ask, ...]:
     """What is wanted of a rung and not there yet, as far as the budget goes."""
-    if not wanted or left(space, records) <= KEEP[wanted[0].fidelity.rung]:
+    if not wanted:
         return ()
-    run = {(record.trial.location, record.trial.recipe.lr) for record in there}
+    rung = wanted[0].fidelity.rung
+    if left(space, records) <= KEEP[rung]:
+        return ()
+    run = {(one.trial.location, one.trial.recipe.lr) for one in at_rung(records, rung)}
     missing = [ask for ask in wanted if (ask.location, ask.lr) not in run]
-    return tuple(missing if space.budget is None else missing[: AT_ONCE[wanted[0].fidelity.rung]])
+    return tuple(missing if space.budget is None else missing[: AT_ONCE[rung]])
+
+
+def _line(space: Space, seen: Seen, records: Sequence[TrialRecord]) -> tuple[Outlook, ...]:
+    """What the latest look saw, best first by what all `records` make of it."""
+    return hinted(space, outlooks(space, seen.seconds or seen.looks, records))
 
 
 def _guests(space: Space) -> tuple[str, ...]:
