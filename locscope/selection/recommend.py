@@ -59,6 +59,8 @@ def recommend(
     margins = tuple(margin(context, confirmed[0], other) for other in confirmed[1:])
     best = contenders[0]
     missed = (*best.violated, *_nothing_learned(best, aim))
+    # Nothing on S kept the bounds: if this does on R, that is luck and no reason to rely on it.
+    missed = missed or tuple(f"{one} on S" for one in confirmed[0].best.record.violated)
     runner_up = next((one for one in margins if one.over == "runner-up"), None)
     return Recommendation(
         sentence=sentence(contenders, runner_up, missed, nearest=_only_nearest(confirmed)),

@@ -79,6 +79,11 @@ def choose(desk: Desk, space: Space, name: str) -> tuple[TrialRecord, ...]:
     return tuple(records)
 
 
+def ranking(space: Space, chosen: Sequence[TrialRecord]) -> tuple[Best, ...]:
+    """The locations that the strategy ran in full, best first: what it recommends is the first."""
+    return best_per_location(at_rung(chosen, FULL), space.aim)
+
+
 def rules_of(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> dict[str, Best]:
     """What a choice has to beat, each at its own best rate in full: the depth rule's location and a
     random one. Trials that the strategy did not run are counted apart from choosing."""
@@ -104,6 +109,6 @@ def rules_of(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> dict[st
 def ran_in_full(
     chosen: Sequence[TrialRecord], rules: Mapping[str, Best]
 ) -> tuple[TrialRecord, ...]:
-    """All that was run in full on S, whoever asked for it: each of them may be recommended."""
+    """All that was run in full on S, whoever asked for it."""
     found = [*at_rung(chosen, FULL), *(one for best in rules.values() for one in best.tried)]
     return tuple({record.trial.id: record for record in found}.values())

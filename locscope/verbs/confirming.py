@@ -15,8 +15,9 @@ def confirm(desk: Desk, ranked: Sequence[Best], rules: Mapping[str, Best]) -> tu
     """Recommended, runner-up and the rules' locations, each on every part of R."""
     roles = [("recommended", ranked[0])]
     roles += [("runner-up", best) for best in ranked[1:2]]
-    leading = {best.location for _, best in roles}
-    roles += list(rules.items())
+    leading = {best.location: best for _, best in roles}
+    # A rule that names what was chosen is the choice, at the rate that was chosen.
+    roles += [(role, leading.get(rule.location, rule)) for role, rule in rules.items()]
     count = len(desk.plan.subsets)
     trials = {
         (role, i): on_r(desk.plan, best.record, i, thorough=best.location in leading)

@@ -12,12 +12,11 @@ from math import log
 from locscope.locations import Location
 from locscope.records import Epoch, Measure, Trial, TrialRecord
 from locscope.selection.candidates import STEP
-from locscope.selection.choice import best_per_location
 from locscope.selection.space import Space
 from locscope.verbs import counting
 from locscope.verbs import paneling as panel
 from locscope.verbs.auditing import audit_asks
-from locscope.verbs.choosing import choose, ran_in_full, rules_of
+from locscope.verbs.choosing import choose, ranking, rules_of
 from locscope.verbs.comparing import compare_recipes
 from locscope.verbs.confirming import confirm
 from locscope.verbs.desk import Desk
@@ -90,8 +89,7 @@ def rehearse(desk: Desk, space: Space, cost: Callable[[Trial], Cost]) -> dict[st
     desk = Desk(desk.plan, desk.folder, desk.progress, answer=paper.trials)
     chosen = choose(desk, space, desk.plan.settings.strategy)
     rules = rules_of(desk, space, chosen)
-    ranked = best_per_location(ran_in_full(chosen, rules), space.aim)
-    confirmed = confirm(desk, ranked, rules)
+    confirmed = confirm(desk, ranking(space, chosen), rules)
     if desk.plan.settings.thorough:
         first = [one.records[0].trial for one in confirmed if one.role in panel.ROLES]
         desk.trials(panel.STAGE, [replace(trial, rung="panel") for trial in first])

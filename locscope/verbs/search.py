@@ -4,9 +4,10 @@ Chosen on S by a strategy; reported on R, which nothing was chosen on: the untou
 afresh on parts of R and measured there, the runner-up, the depth rule and a random location alike.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from locscope.progress import Progress
@@ -14,12 +15,12 @@ from locscope.records import RunInfo, Scorecard, StageCost
 from locscope.report.inputs import ReportInputs
 from locscope.runs.folder import RunFolder, open_run, write_info
 from locscope.runs.store import read_record, write_record
-from locscope.selection.choice import Best, best_per_location
+from locscope.selection.choice import Best, ranked
 from locscope.selection.grids import on_edge
 from locscope.selection.recommend import recommend, settled
 from locscope.selection.space import Space
 from locscope.verbs.auditing import audit
-from locscope.verbs.choosing import choose, ran_in_full, rules_of, scan_s, space_of
+from locscope.verbs.choosing import choose, ran_in_full, ranking, rules_of, scan_s, space_of
 from locscope.verbs.comparing import compare_recipes
 from locscope.verbs.confirming import confirm, context
 from locscope.verbs.counting import count_curve
@@ -32,6 +33,9 @@ from locscope.verbs.publish import publish
 UNFINISHED = "unfinished"
 """Status of a run that has its recommendation, and may have been cut off after it."""
 MORE = "not finished: what is added to the recommendation; the same command goes on"
+
+Info = Callable[[str, Sequence[str]], RunInfo]
+"""From a status and notes to the record of the run so far."""
 
 
 @dataclass(frozen=True)
@@ -59,38 +63,41 @@ def search(
         for note in (*folder.notes, *plan.session.notes):
             progress.say(note)
         desk, earlier = Desk(plan, folder, progress, heard), earlier_costs(folder)
+        info = partial(info_of, plan, earlier, desk.costs, command, started)
         inputs = None
         # Written as soon as there is a recommendation: what is added to it may fail or be cut off.
-        for stage in _stages(desk, folder):
-            info = info_of(plan, [*earlier, *desk.costs], command, started)
-            notes = (*info.notes, *stage.run.notes)
-            info = replace(info, notes=notes, status=stage.run.status)
-            inputs = replace(stage, run=info, command=command, date=started[:10])
-            write_info(folder, info)
+        for inputs in _stages(desk, folder, info):
+            write_info(folder, inputs.run)
             publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
     assert inputs is not None, "a search has stages"
     return Found(plan.folder, inputs)
 
 
 def info_of(
-    plan: Plan, costs: Sequence[StageCost], command: str = "", started: str = ""
+    plan: Plan,
+    earlier: Sequence[StageCost],
+    costs: Sequence[StageCost],
+    command: str,
+    started: str,
+    status: str,
+    notes: Sequence[str],
 ) -> RunInfo:
     """The record of the search as a whole."""
-    session = plan.session
     return run_info(
         "search",
         plan.frozen,
         plan.settings.seed,
         plan.loaded,
         plan.edit_set,
-        session.notes,
-        costs,
+        (*plan.session.notes, *notes),
+        (*earlier, *costs),
         command,
         started,
+        status,
     )
 
 
-def _stages(desk: Desk, folder: RunFolder) -> Iterator[ReportInputs]:
+def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]:
     """The recommendation, and then the same with what is added to it; all from records and into
     records. What an earlier run added is there from the first, and stays."""
     plan = desk.plan
@@ -98,19 +105,17 @@ def _stages(desk: Desk, folder: RunFolder) -> Iterator[ReportInputs]:
     space = space_of(desk, scans)
     chosen = choose(desk, space, plan.settings.strategy)
     rules = rules_of(desk, space, chosen)
-    full = ran_in_full(chosen, rules)
-    ranked = best_per_location(full, space.aim)
-    confirmed = settled(context(plan), confirm(desk, ranked, rules))
-    found = recommend(context(plan), confirmed, full)
+    places = ranking(space, chosen)
+    confirmed = settled(context(plan), confirm(desk, places, rules))
+    found = recommend(context(plan), confirmed, ran_in_full(chosen, rules))
     write_record(folder, "recommendation", "final", found)
-    notes = _notes(ranked[: space.finalists], space)
+    notes = (*_on_rates(places[: space.finalists], space), *_on_rules(places[0], rules, space))
     inputs = ReportInputs(
-        run=replace(info_of(plan, desk.costs), notes=(*notes, MORE), status=UNFINISHED),
+        run=info(UNFINISHED, (*notes, MORE)),
         recommendation=found,
         scans=scans,
         trials=tuple(desk.known.values()),
         scorecard=read_record(folder, "scorecard", "final", Scorecard),
-        command="",
         edits=plan.edit_set.edits,
         panels=known_panels(desk, confirmed),
     )
@@ -123,14 +128,27 @@ def _stages(desk: Desk, folder: RunFolder) -> Iterator[ReportInputs]:
     if card is not None:
         write_record(folder, "scorecard", "final", card)
         inputs = replace(inputs, scorecard=card)
-    run = replace(inputs.run, notes=notes, status="done")
-    yield replace(inputs, run=run, trials=tuple(desk.known.values()))
+    yield replace(inputs, run=info("done", notes), trials=tuple(desk.known.values()))
 
 
-def _notes(finalists: Sequence[Best], space: Space) -> tuple[str, ...]:
-    return tuple(
-        f"{best.location}: the best learning rate is on the edge of its grid, another beyond it "
-        "may be better"
-        for best in finalists
-        if on_edge(best.tried, space.aim)
-    )
+def _on_rates(finalists: Sequence[Best], space: Space) -> Iterator[str]:
+    for best in finalists:
+        if len(best.tried) == 1:
+            yield f"{best.location}: one learning rate was tried, another may be better"
+        elif on_edge(best.tried, space.aim):
+            yield (
+                f"{best.location}: the best learning rate is on the edge of its grid, another "
+                "beyond it may be better"
+            )
+
+
+def _on_rules(best: Best, rules: Mapping[str, Best], space: Space) -> Iterator[str]:
+    """What was run for comparison alone does not choose; what it showed is not kept back."""
+    for role, rule in rules.items():
+        first = ranked((best.record, rule.record), space.aim)[0]
+        if first.trial.id != best.record.trial.id:
+            yield (
+                f"{rule.location} ({role}) at {rule.record.trial.recipe.lr:g} did better on S than "
+                f"{best.location}: it was run for comparison, outside what {best.location} was "
+                "chosen from"
+            )

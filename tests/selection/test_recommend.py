@@ -144,6 +144,16 @@ def test_broken_bounds_and_nothing_learned_are_missed() -> None:
     assert "reliability" in nothing.missed[0]
 
 
+def test_bounds_that_nothing_kept_on_s_are_missed_also_where_r_keeps_them() -> None:
+    lucky = confirmed("recommended", made("L1.mlp", ALL))
+    lucky = replace(lucky, best=replace(lucky.best, record=made("L1.mlp", ALL, 1.06)))
+    found = recommend(context(), [lucky])
+    assert not found.met
+    assert found.missed == ("perplexity_ratio 1.06 is above 1.05 on S",)
+    assert found.sentence.startswith("Nothing tried met the bounds; nearest to them: tune L1.mlp")
+    assert found.sentence.endswith("It misses: perplexity_ratio 1.06 is above 1.05 on S.")
+
+
 def test_nothing_measured_is_said() -> None:
     blank = made("L1.mlp", dict.fromkeys(EDITS, nan))
     found = recommend(context(), [confirmed("recommended", blank)])

@@ -17,11 +17,11 @@ from locscope.selection.strategies import STRATEGIES
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
 from locscope.tuning.work import Reach, work_of
-from locscope.verbs.choosing import space_of
+from locscope.verbs.choosing import choose, ran_in_full, ranking, rules_of, space_of
 from locscope.verbs.desk import Desk
 from locscope.verbs.dry_run import dry_run
 from locscope.verbs.plan import Plan, plan_search
-from locscope.verbs.rehearsal import Cost, rehearse
+from locscope.verbs.rehearsal import Cost, Paper, rehearse
 from locscope.verbs.search import Found
 from locscope.verbs.timing import work_on_paper
 from locscope.verbs.weights import memory_of
@@ -83,6 +83,24 @@ def test_every_strategy_can_be_played_on_paper(
     assert len({trial.id for trial in trials}) == len(trials)
     assert {trial.split for trial in trials} >= {"S", "R"}
     assert not made.folder.exists()
+
+
+@pytest.mark.parametrize("name", ["depth-rule", "random"])
+def test_a_control_recommends_what_it_ran_itself(name: str, plan: Plan, found: Found) -> None:
+    gradient = read_record(found.folder, "scan", "weight-gradient", ScanResult)
+    assert gradient is not None
+    desk = Desk(plan, plan.folder / "none", Silent())
+    space = space_of(desk, (gradient,))
+    paper = Paper(space, lambda trial: Cost(1.0, 1.0))
+    desk = Desk(plan, plan.folder / "none", Silent(), answer=paper.trials)
+    chosen = choose(desk, space, name)
+    rules = rules_of(desk, space, chosen)
+    ran = {record.trial.location for record in chosen}
+    assert {best.location for best in ranking(space, chosen)} == ran
+    named = {best.location for best in rules.values()}
+    assert named == {space.depth_rule, space.drawn[0]}
+    everything = {record.trial.location for record in ran_in_full(chosen, rules)}
+    assert everything == ran | named
 
 
 def test_work_is_counted_from_the_texts(plan: Plan) -> None:
