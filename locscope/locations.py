@@ -28,6 +28,12 @@ class Site:
     part: str
     head: int | None = None
 
+    def within(self, other: "Site") -> bool:
+        """Whether all its weights are among those of another site."""
+        inside = other.first <= self.first and self.last <= other.last
+        part = other.part in ("block", self.part) or self.part.startswith(f"{other.part}.")
+        return self != other and inside and part and other.head is None
+
     def __str__(self) -> str:
         layers = f"L{self.first}" if self.first == self.last else f"L{self.first}-{self.last}"
         return f"{layers}.{self.part}" + ("" if self.head is None else f".h{self.head}")
@@ -51,6 +57,14 @@ class Location:
     def highest(self) -> int:
         """The highest tuned layer."""
         return max(site.last for site in self.sites)
+
+    @property
+    def tidy(self) -> "Location":
+        """The same weights in one way of writing: sites in order, none that lies within another."""
+        sites = sorted(set(self.sites), key=lambda one: (one.first, one.last, one.part, str(one)))
+        return Location(
+            tuple(one for one in sites if not any(one.within(other) for other in sites))
+        )
 
     def moved(self, by: int) -> "Location":
         """The same parts so many layers higher, whether or not a model has them."""

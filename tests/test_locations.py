@@ -84,6 +84,24 @@ def test_what_cannot_be_read_is_explained(text: str, words: str):
         Location.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "tidy"),
+    [
+        ("L1.mlp+L0.attn", "L0.attn+L1.mlp"),
+        ("L1.mlp+L1.mlp", "L1.mlp"),
+        ("L1.mlp+L1.mlp.down", "L1.mlp"),
+        ("L2.attn.h3+L0-4.block+L5.mlp", "L0-4.block+L5.mlp"),
+        ("L2.attn.h3+L2.attn.h1", "L2.attn.h1+L2.attn.h3"),
+        ("L2.attn.h3+L2.attn", "L2.attn"),
+        ("L1-2.mlp+L2-3.mlp+L2.mlp.up+L4.mlp", "L1-2.mlp+L2-3.mlp+L4.mlp"),
+        ("L1.mlp.down+L1.mlp.up", "L1.mlp.down+L1.mlp.up"),
+    ],
+)
+def test_tidy_writes_the_same_weights_in_one_way(text: str, tidy: str):
+    assert str(Location.parse(text).tidy) == tidy
+    assert Location.parse(tidy).tidy == Location.parse(tidy)
+
+
 def test_moved_is_the_same_parts_of_other_layers():
     assert str(Location.parse("L3.mlp+L8-9.attn").moved(1)) == "L4.mlp+L9-10.attn"
     assert Location.parse("L4.attn.h3").moved(-4) == Location.at(0, "attn", 3)

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,15 @@ from locscope.settings import (
 )
 
 
-def search_settings(file: Path | None, wanted: Mapping[str, Any]) -> SearchSettings:
-    """Settings of a search; what was written on the command line wins over the file."""
+def search_settings(
+    file: Path | None, wanted: Mapping[str, Any], tracker: str | None = None
+) -> SearchSettings:
+    """Settings of a search; what was written on the command line wins over the file. A tracker must
+    be one that there is."""
+    if tracker is not None:
+        from locscope.verbs.trackers import check_tracker
+
+        check_tracker(tracker)
     return settings_of(SearchSettings, {**read_settings_file(file), **wanted})
 
 
@@ -41,19 +47,14 @@ def search(
     from locscope.report.tables import search_json, terminal_summary
     from locscope.verbs.plan import plan_search
     from locscope.verbs.search import search as run
-    from locscope.verbs.trackers import check_tracker, open_tracker
+    from locscope.verbs.trackers import open_tracker
 
     progress = listener()
-    if tracker is not None:
-        check_tracker(tracker)
     plan = plan_search(settings, output, progress)
-    with ExitStack() as stack:
-        heard = None
-        if tracker is not None:
-            run_name, beside = plan.folder.name, plan.folder.parent
-            told = open_tracker(tracker, run_name, plan.frozen, beside, progress)
-            heard = stack.enter_context(told)
-        found = run(plan, progress, fresh=fresh, command=command, heard=heard)
+    folder, told = plan.folder, None
+    if tracker is not None:
+        told = open_tracker(tracker, folder.name, plan.frozen, folder.parent, progress)
+    found = run(plan, progress, fresh=fresh, command=command, tracker=told)
     if format == "json":
         _say(search_json(found.inputs))
     else:

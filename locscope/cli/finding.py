@@ -57,7 +57,7 @@ def search(
         wanted = given(locals(), "output", "settings", "tracker", "fresh", "dry_run", "format")
         from locscope.cli import actions
 
-        made = actions.search_settings(settings, wanted)
+        made = actions.search_settings(settings, wanted, tracker)
         if dry_run:
             actions.dry_run(made, output, format)
             raise typer.Exit

@@ -85,7 +85,9 @@ Locations = Annotated[
 ]
 Recipes = Annotated[
     tuple | None,
-    typer.Option(parser=split, metavar="A,B", help="recipes to compare at the end, or all (none)"),
+    typer.Option(
+        parser=split, metavar="A,B", help="recipes to compare at the end, or every (none)"
+    ),
 ]
 Output = Annotated[Path | None, typer.Option(help="run folder (runs/<name>)")]
 Fresh = Annotated[

@@ -1,5 +1,6 @@
 """From a location to exact weights: which elements of which parameters, by exact module path."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -89,8 +90,9 @@ def slices(model: PreTrainedModel, location: Location) -> tuple[Slice, ...]:
 
     A UsageError says which layer, part or head the model lacks, and which it has.
     """
+    kind, layers, heads = model.config.model_type, len(blocks(model)), _heads(model).query
     for site in location.sites:
-        _require(model, site)
+        require(site, kind, layers, parts(model), heads)
     layers = sorted({n for site in location.sites for n in range(site.first, site.last + 1)})
     found: list[Slice] = []
     for layer in layers:
@@ -144,16 +146,16 @@ def _layer_part(model: PreTrainedModel, layer: int, part: str) -> LayerPart:
     return LayerPart(str(location), layer, part, count)
 
 
-def _require(model: PreTrainedModel, site: Site) -> None:
-    kind, last = model.config.model_type, len(blocks(model)) - 1
-    if site.last > last:
-        raise UsageError(f"{site}: the model has no layer {site.last}, its layers are 0..{last}")
-    known = parts(model)
+def require(site: Site, kind: str, layers: int, known: Sequence[str], heads: int) -> None:
+    """A UsageError where a model of that kind and size lacks a layer, part or head of the site."""
+    if site.last >= layers:
+        raise UsageError(
+            f"{site}: the model has no layer {site.last}, its layers are 0..{layers - 1}"
+        )
     if site.part not in known:
         raise UsageError(
             f"{site}: {kind} has no part {site.part}, its parts are {', '.join(known)}"
         )
-    heads = _heads(model).query
     if site.head is not None and site.head >= heads:
         raise UsageError(f"{site}: there is no head {site.head}, the heads are 0..{heads - 1}")
 

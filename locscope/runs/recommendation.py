@@ -5,20 +5,17 @@ the layer filled in, so only one layer and a part with such a pattern can be sai
 patterns here end in a dot or a name: without it ``model.layers.1`` also picks layers 10 to 19.
 """
 
-import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
-from locscope.errors import UsageError, unknown
 from locscope.locations import Location
-from locscope.records import Contender, Recipe, Recommendation, dumps, loads
+from locscope.records import Contender, Recipe, Recommendation
 from locscope.runs.atomic import explained, write_atomic
 
 SCHEMA = 1
@@ -51,16 +48,6 @@ SECTION_KEYS = (
     *("parameter_count", "score", "measures", "margins", "runner_up", "met", "missed"),
     *("weights", "bounds", "front", "provenance"),
 )
-_NEEDED = ("location", "recipe", "provenance")
-
-
-@dataclass(frozen=True)
-class EditConfig:
-    """What `locscope edit --config` takes from a recommendation: where and how to tune."""
-
-    model: str
-    location: str
-    recipe: Recipe
 
 
 def recommendation_yaml(
@@ -90,25 +77,6 @@ def write_recommendation(folder: str | os.PathLike[str], text: str) -> Path:
     with explained(f"write {path}"):
         write_atomic(path, text)
     return path
-
-
-def read_recommendation(path: str | os.PathLike[str]) -> EditConfig:
-    """Where and how to tune, from a recommendation (the file, or the run folder that has it).
-
-    A UsageError names the file and the key that is unknown, missing, unreadable, or says
-    otherwise at the top than under `locscope`.
-    """
-    file = Path(path) / NAME if Path(path).is_dir() else Path(path)
-    content = _loaded(file)
-    _check_keys(file, "key", content, (*REFERENCE_KEYS, SECTION), (SECTION,))
-    section = content[SECTION]
-    if not isinstance(section, dict):
-        raise UsageError(f"{file}: '{SECTION}' must hold keys ({', '.join(_NEEDED)}, ...)")
-    _check_keys(file, f"key under '{SECTION}'", section, SECTION_KEYS, _NEEDED)
-    _check_schema(file, section)
-    config = EditConfig(_model(file, section), _location(file, section), _recipe(file, section))
-    _check_agreement(file, content, config)
-    return config
 
 
 def _reference(
@@ -193,95 +161,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _loaded(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise UsageError(f"cannot read recommendation {file}: {reason}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        raise UsageError(f"cannot read recommendation {file}: not YAML{line}") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{file} is not a recommendation: it has no keys")
-    return content
-
-
-def _check_keys(
-    file: Path, kind: str, content: Mapping[Any, Any], known: tuple[str, ...], needed: tuple
-) -> None:
-    for key in content:
-        if key not in known:
-            raise UsageError(f"{file}: {unknown(kind, str(key), known)}")
-    for key in needed:
-        if key not in content:
-            raise UsageError(f"{file}: missing {kind} '{key}'; `locscope search` writes it")
-
-
-def _check_schema(file: Path, section: Mapping[str, Any]) -> None:
-    number = section.get("schema", SCHEMA)
-    if type(number) is not int:
-        raise UsageError(f"{file}: 'schema' must be a whole number, not {number!r}")
-    if number > SCHEMA:
-        raise UsageError(
-            f"{file} was written by a newer locscope (schema {number}, this one reads up to "
-            f"{SCHEMA}): update locscope"
-        )
-
-
-def _model(file: Path, section: Mapping[str, Any]) -> str:
-    provenance = section["provenance"]
-    model = provenance.get("model") if isinstance(provenance, dict) else None
-    if not isinstance(model, str) or not model:
-        raise UsageError(f"{file}: missing key under 'provenance' 'model': name the model")
-    return model
-
-
-def _location(file: Path, section: Mapping[str, Any]) -> str:
-    try:
-        return str(Location.parse(str(section["location"])))
-    except UsageError as error:
-        raise UsageError(f"{file}: {error}") from error
-
-
-def _recipe(file: Path, section: Mapping[str, Any]) -> Recipe:
-    recipe = section["recipe"]
-    if not isinstance(recipe, dict):
-        raise UsageError(f"{file}: 'recipe' must hold keys (lr, batch, ...)")
-    known = tuple(field.name for field in fields(Recipe))
-    needed = tuple(field.name for field in fields(Recipe) if field.default is MISSING)
-    _check_keys(file, "key under 'recipe'", recipe, known, needed)
-    try:
-        read = loads(Recipe, json.dumps(recipe))
-    except (ValidationError, TypeError) as error:
-        wrong = error.errors()[0]["loc"][0] if isinstance(error, ValidationError) else "recipe"
-        raise UsageError(f"{file}: '{wrong}' under 'recipe' cannot be read as a value") from error
-    if not (0 < read.lr < math.inf and read.batch >= 1 and read.epochs >= 1):
-        raise UsageError(f"{file}: lr, batch and epochs under 'recipe' must be above 0")
-    return read
-
-
-def _check_agreement(file: Path, content: Mapping[str, Any], config: EditConfig) -> None:
-    """Top keys edited by hand would be without effect here: better said than ignored."""
-    recipe = json.loads(dumps(config.recipe))
-    same = {"lr": "lr", "batch_size": "batch", "num_steps": "epochs"}
-    pairs = {top: (content[top], recipe[under]) for top, under in same.items() if top in content}
-    if "layer" in content:
-        pairs["layer"] = (content["layer"], Location.parse(config.location).lowest)
-    for top, (value, under) in pairs.items():
-        if not _equal(value, under):
-            raise UsageError(
-                f"{file}: '{top}' is {value}, but {under} under '{SECTION}': make them agree "
-                f"(`locscope edit` goes by '{SECTION}')"
-            )
-
-
-def _equal(one: Any, other: Any) -> bool:
-    # YAML 1.1 reads 5e-4, without a dot, as a text.
-    try:
-        return math.isclose(float(one), float(other), rel_tol=1e-9)
-    except (TypeError, ValueError):
-        return False

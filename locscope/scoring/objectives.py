@@ -144,13 +144,15 @@ def refuse_unmeasurable(aim: Objective, can: Container[str]) -> None:
             remedy = _REMEDIES.get(bound.measure, "another bound")
             raise UsageError(
                 f"bound '{bound}' of objective {aim.name}: {bound.measure} cannot be measured "
-                f"with these edits and this material; {remedy}, or leave the bound out"
+                f"with these edits (S and R each need some) and this material; {remedy}, or leave "
+                "the bound out"
             )
     for part in (tuple(term.measure for term in aim.terms), aim.kept):
         if part and not any(name in can for name in part):
             raise UsageError(
                 f"objective {aim.name} goes by {' or '.join(part)}, which cannot be measured with "
-                f"these edits and this material; {_REMEDIES.get(part[0], 'take another objective')}"
+                "these edits (S and R each need some) and this material; "
+                f"{_REMEDIES.get(part[0], 'take another objective')}"
             )
 
 

@@ -5,7 +5,7 @@ in CoFiTune, arXiv 2404.10306; runs of consecutive layers), and what the user na
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
@@ -67,13 +67,19 @@ def candidates(
     """
     norms = {(s.layer, s.part): s.score for s in gradient.scores if s.variant == "l1"}
     there = {(one.layer, one.part): one for one in info.grid}
+    found = located(info, grid, named)
+    return tuple(_candidate(place, there, norms, norm_of, first_step) for place in found)
+
+
+def located(info: ModelInfo, grid: Grid, named: Sequence[str] = ()) -> tuple[Location, ...]:
+    """Where there is something to try: the places of the grid that the model has, and those named,
+    each once. A UsageError where there is none."""
+    there = {(one.layer, one.part) for one in info.grid}
     places = [place for place in places_of(info, grid) if _inside(place, there)]
     if not places and not named:
         raise UsageError(f"none of the parts {', '.join(grid.parts)} is in this model")
     wanted = (*(Location((place,)) for place in places), *map(Location.parse, named))
-    return tuple(
-        _candidate(place, there, norms, norm_of, first_step) for place in dict.fromkeys(wanted)
-    )
+    return tuple(dict.fromkeys(wanted))
 
 
 def places_of(info: ModelInfo, grid: Grid) -> tuple[Site, ...]:
@@ -116,7 +122,7 @@ def named(found: Sequence[Candidate], location: str) -> Candidate | None:
     return next((one for one in found if one.location == location), None)
 
 
-def _inside(place: Site, there: Mapping[tuple[int, str], LayerPart]) -> bool:
+def _inside(place: Site, there: Container[tuple[int, str]]) -> bool:
     return all((n, place.part) in there for n in range(place.first, place.last + 1))
 
 

@@ -9,16 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from locscope.errors import UsageError, unknown
 
+MOST_SEED = 1 << 32
+"""Seeds are below it, as every library's generators want them."""
+
 
 class SharedSettings(BaseModel):
     """Which model, which edits, and how both are read. Abstract: verbs add what is theirs."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = Field("demo", description="demo, a directory, an alias or a hub id")
     edits: str = Field("demo", description="demo, or a file of edits")
     limit: int | None = Field(None, ge=1, description="use so many edits, chosen by the seed")
-    seed: int = Field(0, ge=0, description="of every random choice")
+    seed: int = Field(0, ge=0, lt=MOST_SEED, description="of every random choice")
     conflicts: Literal["last", "drop"] | None = Field(
         None, description="what to do with prompts that have several targets"
     )

@@ -12,9 +12,13 @@ from locscope.selection.candidates import FIRST_STEP, Grid
 from locscope.selection.space import Budget
 from locscope.selection.strategies import STRATEGIES
 from locscope.settings.base import SharedSettings
-from locscope.settings.scan import ALL, CHEAP, ScanChoices, scan_names
+from locscope.settings.scan import CHEAP, ScanChoices, scan_names
 from locscope.tuning.recipes import RECIPES, recipe_named
 
+EVERY = "every"
+"""All recipes; `all` is one of them, full fine-tuning."""
+DRAWS = 3
+"""Fewest draws of the recipe whose weights are arbitrary; each repetition has its own."""
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -42,7 +46,7 @@ class SearchSettings(SharedSettings, ScanChoices):
     )
     repetitions: int = Field(5, ge=1, description="subsets of R that the finalists are tuned on")
     recipes: tuple[str, ...] = Field(
-        (), description="recipes to compare at the recommended place, besides whole matrices"
+        (), description="recipes to compare at the recommended place (every: all that there are)"
     )
     share: float = Field(0.3, gt=0, lt=1, description="share of the edits that choose (S)")
     first_step: float = Field(
@@ -77,6 +81,12 @@ class SearchSettings(SharedSettings, ScanChoices):
             raise unknown("strategy", value, STRATEGIES)
         return value
 
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _written_budget(cls, value: object) -> object:
+        """A settings file has 0.15 as a number."""
+        return str(value) if isinstance(value, int | float) else value
+
     @field_validator("budget")
     @classmethod
     def _readable_budget(cls, value: str | None) -> str | None:
@@ -87,12 +97,14 @@ class SearchSettings(SharedSettings, ScanChoices):
     @field_validator("locations")
     @classmethod
     def _readable_locations(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(str(Location.parse(text)) for text in value))
+        return tuple(dict.fromkeys(str(Location.parse(text).tidy) for text in value))
 
     @field_validator("recipes")
     @classmethod
     def _known_recipes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(n for one in value for n in (RECIPES if one == ALL else [one])))
+        names = tuple(
+            dict.fromkeys(n for one in value for n in (RECIPES if one == EVERY else [one]))
+        )
         return tuple(recipe_named(name).name for name in names if name != "full")
 
     @field_validator("scans")
@@ -107,6 +119,15 @@ class SearchSettings(SharedSettings, ScanChoices):
             if part not in PARTS:
                 raise unknown("part", part, PARTS)
         return tuple(dict.fromkeys(value))
+
+    @model_validator(mode="after")
+    def _enough_draws(self) -> "SearchSettings":
+        if "budget" in self.recipes and self.repetitions < DRAWS:
+            raise UsageError(
+                f"recipe budget draws its weights anew for each of {self.repetitions} repetitions, "
+                f"too few to tell it from one lucky draw: give --repetitions {DRAWS} or more"
+            )
+        return self
 
     @model_validator(mode="after")
     def _known_aim(self) -> "SearchSettings":

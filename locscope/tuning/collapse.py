@@ -11,6 +11,9 @@ from locscope.scoring.objectives import Objective
 FAR = 5.0
 """Times what the bound on the perplexity ratio allows, in nats: trials that kept it in the end
 never were near (`reports/LOG.md`)."""
+RUINED = 10.0
+"""A perplexity ratio that nothing was kept at, for an objective that has no bound on it but goes by
+what is kept."""
 Lost = Callable[[], bool]
 """Whether to give up, asked every few epochs."""
 
@@ -32,12 +35,19 @@ def watch(exam: Exam, trunk: Trunk, aim: Objective, before: float) -> Lost:
     `before` is the untouched model's `glance_loss`. Never where there are no texts, or the
     objective bounds no collapse or trades it for efficacy: there it is wanted.
     """
-    limits = [bound.limit for bound in aim.bounds if bound.measure == "perplexity_ratio"]
-    far = FAR * log(max(min(limits, default=inf), 1.0))
+    far = _far(aim)
     if aim.knee or far == inf or isnan(before):
         return never
     # A loss that is no number is none to return from.
     return lambda: not glance_loss(exam, trunk) - before <= far
+
+
+def _far(aim: Objective) -> float:
+    """Nats a token above the untouched model from which none returns."""
+    limits = [bound.limit for bound in aim.bounds if bound.measure == "perplexity_ratio"]
+    if limits:
+        return FAR * log(max(min(limits), 1.0))
+    return log(RUINED) if "perplexity_ratio" in aim.kept else inf
 
 
 def status_of(recipe: Recipe, epochs: tuple[Epoch, ...]) -> str:

@@ -7,16 +7,24 @@ from locscope.edits import read_edits
 from locscope.edits.checks import find_conflicts, resolve_conflicts
 from locscope.edits.splits import groups
 from locscope.engine.cost import forward_flops, shape_of, step_flops
+from locscope.locations import Location
+from locscope.measures import THOROUGH
 from locscope.models.load import peek, pick_device
+from locscope.models.parts import require
 from locscope.records import Edit, ModelInfo
+from locscope.scoring.bounds import BOUNDABLE
+from locscope.scoring.objectives import refuse_unmeasurable
+from locscope.selection.candidates import depth_rule, located
 from locscope.settings import SearchSettings
 from locscope.tuning.orders import default_batch
-from locscope.verbs.plan import check_parts, split_edits
+from locscope.verbs.plan import Halves, check_parts, split_edits
 
 GIB = 1 << 30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 TOKENS_PER_CHARACTER = 0.3
 """A rough figure for English text and common tokenizers; used before any tokenizer is loaded."""
+RATES, CONTENDERS = 3, 4
+"""Learning rates of a location, and what is measured on R: with runner-up and two rules."""
 GOOD_RATE = {"cpu": 3e10, "cuda": 1e14}
 """Operations a second that small batches reach, for a first guess of the time."""
 
@@ -31,7 +39,8 @@ class Line:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """All that was found; `ready` is whether a search would start."""
+    """All that was found; `ready` is whether a search would start, as far as edits and the shape of
+    the model tell: what it answers and which abilities it has is seen once it is loaded."""
 
     ready: bool
     lines: tuple[Line, ...]
@@ -50,8 +59,11 @@ def check(settings: SearchSettings) -> CheckResult:
     blocked = bool(conflicts) and settings.conflicts is None
     edits = found.edits if blocked else resolve_conflicts(found.edits, settings.conflicts).edits
     check_parts(settings, info)
+    parts = tuple(dict.fromkeys(one.part for one in info.grid))
+    for site in (site for place in settings.locations for site in Location.parse(place).sites):
+        require(site, info.family, info.layers, parts, info.heads)
     if not blocked:
-        split_edits(settings)
+        refuse_unmeasurable(settings.aim, _askable(split_edits(settings)))
     lines = [
         *_about_model(info, settings),
         Line("edits", f"{len(edits)} of {found.total} in {found.name} ({found.format} format)"),
@@ -65,8 +77,21 @@ def check(settings: SearchSettings) -> CheckResult:
     return CheckResult(not blocked, (*lines, *_estimate(info, edits, settings)))
 
 
+def _askable(halves: Halves) -> frozenset[str]:
+    """Names of the measures that S and R have something for, as far as the edits tell."""
+    edits = halves.edit_set.edits
+    can = frozenset(BOUNDABLE) - THOROUGH
+    for half in (halves.parts.chosen, halves.parts.held):
+        if not any(edits[i].rephrases for i in half):
+            can -= {"generalization", "rephrase_probability"}
+        if not any(edits[i].neighbours for i in half):
+            can -= {"locality", "neighbour_kept", "neighbour_accuracy", "format_leakage"}
+    return can
+
+
 def _about_model(info: ModelInfo, settings: SearchSettings) -> list[Line]:
     tried = [one for one in info.grid if one.part in settings.parts]
+    places = located(info, settings.grid, (*settings.locations, depth_rule(info)))
     parts = dict.fromkeys(one.part for one in info.grid)
     sizes = ", ".join(
         f"{one.part} {one.parameters:,}" for one in tried if one.layer == tried[0].layer
@@ -75,7 +100,7 @@ def _about_model(info: ModelInfo, settings: SearchSettings) -> list[Line]:
         Line("model", f"{info.source}: {info.family}, {info.layers} layers, width {info.width}"),
         Line("weights", f"{info.parameters:,}, stored {info.stored}, computed in {info.dtype}"),
         Line("parts", ", ".join(parts)),
-        Line("candidates", f"{len(tried)} locations; weights a layer: {sizes or 'none'}"),
+        Line("candidates", f"{len(places)} locations; weights a layer: {sizes or 'none'}"),
     ]
 
 
@@ -110,7 +135,8 @@ def _estimate(info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings) 
         ),
         Line(
             "work",
-            f"about {flops:.1e} operations, {_time(flops / rate)} on {place}",
+            f"about {flops:.1e} operations to sweep them, {_time(flops / rate)} on {place}; a race "
+            "takes a small part of it (search --dry-run tells)",
         ),
     ]
 
@@ -131,15 +157,15 @@ def _tokens(edits: Sequence[Edit]) -> int:
 def _search_flops(
     info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings, tokens: int
 ) -> float:
-    """A full run of epochs for every trial: too much where tuning stops as it has learned."""
+    """A full run of epochs for every trial of a sweep: too much where tuning stops before."""
     shape, half = shape_of(info), settings.share
     own = int(sum(len(e.prompt + e.target) for e in edits) * TOKENS_PER_CHARACTER * half)
     scored = len(edits) * 4 * half
     middle = info.layers // 2
     trial = settings.epochs * step_flops(shape, own, int(scored), middle)
     trial += forward_flops(shape, int(tokens * half), int(tokens * half), middle)
-    count = len([one for one in info.grid if one.part in settings.parts])
-    return trial * (count + 3 * (settings.finalists + 2) + 4 * settings.repetitions)
+    count = RATES * len(located(info, settings.grid, (*settings.locations, depth_rule(info))))
+    return trial * (count + CONTENDERS * settings.repetitions)
 
 
 def _time(seconds: float) -> str:

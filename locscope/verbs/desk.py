@@ -25,7 +25,8 @@ Answer = Callable[[str, Sequence[Trial]], tuple[TrialRecord, ...]]
 class Desk:
     """Runs the trials of one plan; `costs` are the stages so far, `known` all its records.
 
-    With an `answer` nothing is run: it makes up the records, as a rehearsal does.
+    With an `answer` nothing is run: it makes up the records, as a rehearsal does. A run that was
+    killed left records but no costs: with `uncounted` theirs are added where they are asked for.
     """
 
     def __init__(
@@ -35,6 +36,8 @@ class Desk:
         progress: Progress,
         heard: Listener | None = None,
         answer: Answer | None = None,
+        *,
+        uncounted: bool = False,
     ) -> None:
         self.plan, self.folder, self.progress, self.heard = plan, folder, progress, heard
         self.answer = answer
@@ -42,6 +45,7 @@ class Desk:
         self.known = {
             record.trial.id: record for record in iterate(folder, "trial", TrialRecord, progress)
         }
+        self._uncounted = set(self.known) if uncounted else set[str]()
         session = plan.session
         self.worker = Worker(
             bench=Bench(plan.loaded, session.exam, session.trunk, plan.aim),
@@ -61,8 +65,10 @@ class Desk:
         if self.answer is not None:
             return self.answer(stage, trials)
         began, resumed = time.perf_counter(), sum(trial.id in self.known for trial in trials)
+        before = sum(self.known[one].seconds for one in self._uncounted & {t.id for t in trials})
+        self._uncounted -= {trial.id for trial in trials}
         records = run_trials(worker or self.worker, stage, trials)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - began + before
         self.costs.append(StageCost(stage, seconds, len(trials), resumed))
         return records
 

@@ -13,8 +13,10 @@ from locscope.models.parts import slices
 from locscope.models.save import save_edited
 from locscope.progress import Progress, stage
 from locscope.records import Recipe, Trial, TrialRecord
+from locscope.runs.edit_config import EditConfig, read_recommendation
 from locscope.runs.note import EditNote, write_note
-from locscope.runs.recommendation import EditConfig, read_recommendation
+from locscope.scoring.bounds import bound_of
+from locscope.scoring.objectives import Objective, objective_of
 from locscope.selection.candidates import FIRST_STEP, rounded
 from locscope.settings import EditSettings
 from locscope.tuning.orders import default_batch
@@ -40,6 +42,7 @@ class EditPlan:
     recipe: Recipe
     find_rate: bool
     output: Path
+    aim: Objective
 
 
 def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> EditPlan:
@@ -69,6 +72,7 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
         recipe=recipe,
         find_rate=find_rate,
         output=output,
+        aim=_aim(wanted),
     )
 
 
@@ -88,7 +92,7 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
         edit_set=plan.edit_set.fingerprint,
         thorough=True,
     )
-    bench = Bench(plan.loaded, session.exam, session.trunk)
+    bench = Bench(plan.loaded, session.exam, session.trunk, plan.aim)
     if plan.find_rate:
         trial = replace(
             trial, recipe=replace(trial.recipe, lr=rounded(starting_rate(bench, trial, FIRST_STEP)))
@@ -138,6 +142,14 @@ def _from_config(settings: EditSettings, config: Path) -> EditConfig:
     recipe_named(wanted.recipe.kind)
     named = "model" in settings.model_fields_set
     return replace(wanted, model=settings.model) if named else wanted
+
+
+def _aim(wanted: EditConfig) -> Objective:
+    """The objective; the bounds of a recommendation are all that its search had."""
+    aim = objective_of(wanted.objective, wanted.weights)
+    if wanted.bounds is None:
+        return aim
+    return replace(aim, bounds=tuple(map(bound_of, wanted.bounds)))
 
 
 def _check_savable(loaded: Loaded, location: Location, recipe: Recipe) -> None:

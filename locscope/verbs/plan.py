@@ -1,6 +1,6 @@
 """What a search will do, settled before the model is touched."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +109,7 @@ def plan_search(
     session = open_session(
         settings, loaded, halves.edit_set, progress or Silent(), prefixes=settings.prefixes
     )
-    refuse_unmeasurable(settings.aim, _measurable(session))
+    refuse_unmeasurable(settings.aim, _measurable(session, halves))
     frozen = frozen_settings(settings, loaded, halves.edit_set, session.material, ADDITIONS)
     return Plan(
         settings=settings,
@@ -122,7 +122,15 @@ def plan_search(
     )
 
 
-def _measurable(session: Session) -> frozenset[str]:
-    """Names of the measures that trials for choosing take, and that judged anything before."""
-    measures = measure_all(session.before, session.before)
-    return frozenset(measure.name for measure in measures if measure.count) - THOROUGH
+def _measurable(session: Session, halves: Halves) -> frozenset[str]:
+    """Names of the measures that trials for choosing take, and that judge anything, of the edits
+    that choose and of some of those that report."""
+    ids = [edit.id for edit in session.edit_set.edits]
+    on_s = _judged(session, [ids[i] for i in halves.parts.chosen])
+    on_r = frozenset[str]().union(*(_judged(session, subset) for subset in halves.subsets))
+    return on_s & on_r - THOROUGH
+
+
+def _judged(session: Session, edits: Sequence[str]) -> frozenset[str]:
+    before = session.before.of(edits)
+    return frozenset(one.name for one in measure_all(before, before) if one.count)

@@ -5,6 +5,7 @@ afresh on parts of R and measured there, the runner-up, the depth rule and a ran
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -52,17 +53,21 @@ def search(
     *,
     fresh: bool = False,
     command: str = "",
-    heard: Listener | None = None,
+    tracker: AbstractContextManager[Listener] | None = None,
 ) -> Found:
     """Runs a plan in its folder, or goes on where an earlier run of it ended.
 
-    `heard` is told of every trial that was run.
+    A `tracker` is opened once the folder is ours, and told of every trial that was run.
     """
     started = datetime.now().astimezone().isoformat(timespec="seconds")
-    with open_run(plan.folder, plan.frozen, fresh=fresh) as folder:
+    with (
+        open_run(plan.folder, plan.frozen, fresh=fresh) as folder,
+        tracker or nullcontext() as heard,
+    ):
         for note in (*folder.notes, *plan.session.notes):
             progress.say(note)
-        desk, earlier = Desk(plan, folder, progress, heard), earlier_costs(folder)
+        earlier = earlier_costs(folder)
+        desk = Desk(plan, folder, progress, heard, uncounted=not earlier)
         info = partial(info_of, plan, earlier, desk.costs, command, started)
         inputs = None
         # Written as soon as there is a recommendation: what is added to it may fail or be cut off.

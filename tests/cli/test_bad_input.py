@@ -8,7 +8,10 @@ import torch
 from families import save_tiny
 from typer.testing import CliRunner
 
+from locscope.cli.actions import search_settings
 from locscope.cli.app import app
+from locscope.selection.space import Budget
+from locscope.tuning.recipes import RECIPES
 
 GOOD = [{"prompt": f"a{i} is", "target": "b", "subject": f"s{i}"} for i in range(8)]
 
@@ -138,6 +141,10 @@ def test_unknown_settings_and_values(model: Path, edits: Path, tmp_path: Path) -
         (("--finalists", "0"), ("finalists", "0")),
         (("--consecutive", "0"), ("consecutive", "0")),
         (("--share", "1.5"), ("share", "1.5")),
+        (("--seed", "4294967296"), ("seed", "4294967296", "less than")),
+        (("--device-memory", "inf"), ("device_memory", "finite")),
+        (("--tracker", "wnadb"), ("tracker", "wnadb", "wandb")),
+        (("--recipes", "budget", "--repetitions", "2"), ("budget", "--repetitions 3")),
     ],
 )
 def test_settings_of_a_search_that_cannot_be(
@@ -169,6 +176,47 @@ def test_a_bound_that_cannot_be_measured(
     given = ["--model", str(model), "--edits", str(edits), "--output", str(out)]
     refused(["search", *given, "--bound", bound], *words)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("locations: [L99.mlp]", ("L99.mlp", "0..2")),
+        ("locations: [L1.attn.h9]", ("h9", "0..3")),
+        ("bounds: [multihop>=0.5]", ("multihop", "cannot be measured")),
+        ("bounds: [generalization>=0.5]", ("generalization", "rephrases")),
+        ("first_step: .inf", ("first_step", "finite")),
+    ],
+)
+def test_a_check_refuses_what_a_search_would(
+    line: str, words: tuple[str, ...], model: Path, edits: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(line)
+    refused(
+        ["check", "--model", str(model), "--edits", str(edits), "--settings", str(file)], *words
+    )
+
+
+def test_a_settings_file_says_all_that_options_say(
+    model: Path, edits: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("budget: 0.15\nlocations: [L1.mlp+L0.attn, L0.attn + L1.mlp]\nrecipes: [all]\n")
+    read = search_settings(file, {"model": str(model), "edits": str(edits)})
+    assert read.allowance == Budget(0.15, "share")
+    assert read.locations == ("L0.attn+L1.mlp",)
+    assert read.recipes == ("all",)
+    every = search_settings(file, {"recipes": ("every",)})
+    assert set(every.recipes) == set(RECIPES) - {"full"}
+
+
+def test_a_check_counts_the_places_that_a_search_tries(model: Path, edits: Path) -> None:
+    given = ["--model", str(model), "--edits", str(edits), "--format", "json"]
+    said = CliRunner().invoke(app, ["check", *given])
+    lines = {line["name"]: line["value"] for line in json.loads(said.stdout)["lines"]}
+    tried = CliRunner().invoke(app, ["search", *given, "--dry-run"])
+    assert int(lines["candidates"].split()[0]) == sum(json.loads(tried.stdout)["kinds"].values())
 
 
 def test_unknown_recipe(model: Path, edits: Path, tmp_path: Path) -> None:

@@ -152,6 +152,8 @@ def test_llama_factory_frees_exactly_the_parameters_of_the_place(world, location
         ("llama_factory", "L11.mlp", {"kind": "half"}, "no recipe 'half'"),
         ("llama_factory", "L11.mlp", {"order": "depth-first"}, "does not tune depth-first"),
         ("llama_factory", "L10.attn+L11.mlp", {}, "same modules in every layer"),
+        ("llama_factory", "L11.mlp", {"prefixes": 2}, "no random prefixes"),
+        ("llama_factory", "L11.mlp", {"prompt_format": "chat"}, "prompt format 'chat'"),
         ("easyedit", "L1.mlp+L2.attn", {}, "one pattern"),
         ("easyedit", "L1.mlp", {"prefixes": 3, "kind": "soft"}, "no such recipe (kind, prefixes)"),
         ("easyedit", "L1.attn.h2", {}, "not one head"),

@@ -6,13 +6,8 @@ import yaml
 
 from locscope.errors import UsageError
 from locscope.records import Contender, FrontPoint, Margin, Measure, Recipe, Recommendation
-from locscope.runs.recommendation import (
-    LLAMA_PATTERNS,
-    EditConfig,
-    read_recommendation,
-    recommendation_yaml,
-    write_recommendation,
-)
+from locscope.runs.edit_config import EditConfig, read_recommendation
+from locscope.runs.recommendation import LLAMA_PATTERNS, recommendation_yaml, write_recommendation
 
 RECIPE = Recipe(lr=5e-4, batch=30)
 
@@ -47,6 +42,8 @@ def recommendation(location: str = "L22.mlp.down", recipe: Recipe = RECIPE) -> R
         edits_hash="e",
         seed=0,
         version="0.1.0",
+        weights={"reliability": 2.0},
+        bounds=("kl<=0.5", "retention>=0.9 surely"),
     )
 
 
@@ -123,7 +120,9 @@ def test_it_loads_back_from_file_and_folder(tmp_path, location, lr):
     recipe = replace(RECIPE, lr=lr)
     path = write_recommendation(tmp_path, text_of(recommendation(location, recipe)))
     for given in (path, tmp_path):
-        assert read_recommendation(given) == EditConfig("demo", location, recipe)
+        said = recommendation()
+        expected = EditConfig("demo", location, recipe, said.objective, said.weights, said.bounds)
+        assert read_recommendation(given) == expected
 
 
 def changed(tmp_path, change):

@@ -384,6 +384,16 @@ def test_tpe_learns_where_to_look() -> None:
     assert regret(world, space, batches) < 0.1
 
 
+def test_tpe_reaches_every_place_that_is_named() -> None:
+    world = World()
+    space, heads = world.space(), [f"L4.attn.h{n}" for n in range(3)]
+    joined = ["L4.attn+L5.attn", "L3.attn+L6.attn"]
+    named = [replace(space.of("L4.attn"), location=place) for place in (*heads, *joined)]
+    few = replace(space, candidates=(*named, space.of("L4.attn"), space.of(RULE)))
+    asked = {ask.location for batch in world.search("tpe", few) for ask in batch}
+    assert asked == {one.location for one in few.candidates}
+
+
 def test_what_a_sweep_takes_is_learned_from_the_trials() -> None:
     world = World()
     space = world.space()

@@ -9,7 +9,7 @@ from locscope.measures import measure_all
 from locscope.models.parts import put
 from locscope.records import Recipe, Trial, TrialRecord, dumps, loads
 from locscope.scoring.bounds import bound_of
-from locscope.scoring.objectives import BALANCED
+from locscope.scoring.objectives import BALANCED, OBJECTIVES
 from locscope.tuning.collapse import FAR
 from locscope.tuning.trial import run_keeping, run_trial
 
@@ -117,6 +117,17 @@ def test_on_s_a_collapsed_model_is_given_up_and_on_r_it_is_measured_to_the_end()
     for on, trial in ((bench, replace(far, split="R")), (knee, far), (one.bench, far)):
         record = run_trial(on, trial, one.before)
         assert (record.status, len(record.epochs)) == ("done", 12)
+
+
+def test_what_goes_by_what_is_kept_gives_up_a_ruined_model_without_any_bound(monkeypatch):
+    one = world("llama")
+    far = replace(TRIAL, recipe=replace(TRIAL.recipe, lr=0.1, stop_below=0.0))
+    aim = OBJECTIVES["capability-first"]
+    record = run_trial(replace(one.bench, objective=aim), far, one.before)
+    assert (record.status, len(record.epochs)) == ("done", 12)
+    monkeypatch.setattr("locscope.tuning.collapse.RUINED", 1.001)
+    record = run_trial(replace(one.bench, objective=aim), far, one.before)
+    assert record.status == f"given up after {len(record.epochs)} of 12 epochs"
 
 
 def test_work_is_counted_in_passes():

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from families import save_tiny
 from safetensors.torch import load_file
 
 from locscope.errors import UsageError
 from locscope.progress import Silent
+from locscope.scoring.objectives import BALANCED
 from locscope.settings import EditSettings, EvaluateSettings
 from locscope.verbs.edit import edit, plan_edit
 from locscope.verbs.evaluate import evaluate, evaluate_json, plan_evaluate
@@ -57,6 +59,25 @@ def test_edits_as_recommended(found: Found, edits_file: Path, tmp_path: Path) ->
     record = edit(plan_edit(settings, found.folder, tmp_path / "edited"), Silent())
     assert record.trial.location == best.location
     assert record.trial.recipe == best.recipe
+
+
+def test_an_edit_as_recommended_keeps_the_objective_and_bounds_of_the_search(
+    found: Found, edits_file: Path, tmp_path: Path
+) -> None:
+    settings = EditSettings(model=found.inputs.run.settings["model"], edits=str(edits_file))
+    assert plan_edit(settings, found.folder, tmp_path / "edited").aim == BALANCED
+    file = tmp_path / "recommendation.yaml"
+    own = yaml.safe_load((found.folder / "recommendation.yaml").read_text())
+    own["locscope"]["bounds"] = ["perplexity_ratio<=1.3", "kl<=2 surely"]
+    own["locscope"]["weights"]["locality"] = 2.0
+    file.write_text(yaml.safe_dump(own))
+    aim = plan_edit(settings, file, tmp_path / "edited").aim
+    assert list(map(str, aim.bounds)) == ["perplexity_ratio<=1.3", "kl<=2 surely"]
+    assert {term.measure: term.weight for term in aim.terms}["locality"] == 2.0
+    for key, wrong in (("bounds", 3), ("bounds", ["kl"]), ("weights", {"locality": "much"})):
+        file.write_text(yaml.safe_dump({**own, "locscope": {**own["locscope"], key: wrong}}))
+        with pytest.raises(UsageError, match="bound" if key == "bounds" else "weights"):
+            plan_edit(settings, file, tmp_path / "edited")
 
 
 def test_without_a_base_what_needs_one_is_null(tiny_dir: Path, edits_file: Path) -> None:

@@ -1,6 +1,8 @@
 """A whole search on a tiny model: what it writes, that it resumes, that it repeats itself."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +16,16 @@ from locscope.locations import Location
 from locscope.progress import Silent
 from locscope.records import Scorecard, TrialRecord, loads
 from locscope.report.recipe_rows import recipes_table
+from locscope.runs.edit_config import read_recommendation
 from locscope.runs.folder import open_run, read_info
-from locscope.runs.recommendation import read_recommendation
 from locscope.runs.store import iterate
 from locscope.scoring.objectives import BALANCED
 from locscope.selection.choice import best_per_location
 from locscope.selection.space import FULL, Ask, Fidelity
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
-from locscope.verbs.desk import Desk
-from locscope.verbs.plan import plan_search
+from locscope.verbs.desk import Desk, Listener
+from locscope.verbs.plan import plan_search, split_edits
 from locscope.verbs.search import Found, search
 
 
@@ -124,6 +126,24 @@ def test_a_bound_that_no_trial_for_choosing_measures_is_refused(
         plan_search(bounded, tmp_path / "run")
 
 
+@pytest.mark.parametrize("half", ["chosen", "held"])
+def test_a_bound_that_one_half_of_the_edits_cannot_measure_is_refused(
+    settings: SearchSettings, tmp_path: Path, half: str
+) -> None:
+    parts = split_edits(settings).parts
+    rows = json.loads(Path(settings.edits).read_text())
+    for i in getattr(parts, half):
+        rows[i] |= {"rephrases": []}
+    path = tmp_path / "lopsided.json"
+    path.write_text(json.dumps(rows))
+    lopsided = settings.model_copy(update={"edits": str(path)})
+    assert split_edits(lopsided).parts == parts
+    plan_search(lopsided, tmp_path / "run")
+    bounded = lopsided.model_copy(update={"bounds": ("generalization>=0.5",)})
+    with pytest.raises(UsageError, match=r"generalization.*S and R each need some"):
+        plan_search(bounded, tmp_path / "run")
+
+
 def test_tables_hold_all_trials_and_edits(found: Found) -> None:
     records = trials_in(found.folder)
     trials = pd.read_parquet(found.folder / "trials.parquet")
@@ -158,11 +178,19 @@ def test_resumes_without_running_a_trial_again(
     lost = sorted(folder.glob("records/trial-*.json"))[0]
     lost.unlink()
     (folder / "records" / "recommendation-final.json").unlink()
+    # As a run leaves it that was killed: it has told nothing yet.
+    marker = json.loads((folder / "run.json").read_text())
+    kept = {key: marker[key] for key in ("schema_number", "settings")}
+    (folder / "run.json").write_text(json.dumps({**kept, "status": "started"}))
+    took = sum(record.seconds for record in trials_in(folder).values())
     ran = []
     monkeypatch.setattr(local, "run_trial", lambda *args: ran.append(1) or run_trial(*args))
     second = search(plan_search(settings, folder), Silent())
     assert len(ran) == 1
     assert second.inputs.recommendation.sentence == first.inputs.recommendation.sentence
+    # What the killed run spent is not lost, and counts once.
+    costs = [one for one in second.inputs.run.stages if one.resumed]
+    assert took <= sum(one.seconds for one in costs) <= 1.5 * took + 5
 
 
 def test_what_is_added_may_fail_and_the_recommendation_stands(
@@ -228,7 +256,31 @@ def test_a_folder_in_use_is_refused(settings: SearchSettings, tmp_path: Path) ->
         open_run(plan.folder, plan.frozen),
         pytest.raises(UsageError, match="in use by process"),
     ):
-        search(plan, Silent())
+        search(plan, Silent(), tracker=_never_opened())
+
+
+@contextmanager
+def _never_opened() -> Iterator[Listener]:
+    raise AssertionError("opened, though the folder is another's")
+    yield
+
+
+def test_a_tracker_is_told_of_every_trial_that_was_run_and_closed(
+    settings: SearchSettings, tmp_path: Path
+) -> None:
+    told, closed = [], []
+
+    @contextmanager
+    def tracker() -> Iterator[Listener]:
+        yield told.append
+        closed.append(len(told))
+
+    bare = settings.model_copy(update={"recipes": (), "audit": 0, "thorough": False})
+    first = search(plan_search(bare, tmp_path / "run"), Silent(), tracker=tracker())
+    assert {record.trial.id for record in told} == set(trials_in(first.folder))
+    assert closed == [len(told)] == [len(trials_in(first.folder))]
+    search(plan_search(bare, tmp_path / "run"), Silent(), tracker=tracker())
+    assert closed == [len(told), len(told)], "known trials are not told again"
 
 
 def test_an_edit_set_without_neighbours_gets_them_from_the_other_half(

@@ -76,4 +76,9 @@ def _why_not_place(location: Location, depth: int) -> str:
 def _why_not_recipe(recipe: Recipe) -> str:
     if recipe.kind != "full":
         return f"its freeze tuning has no recipe '{recipe.kind}'"
-    return "" if recipe.order == "breadth-first" else f"it does not tune {recipe.order}"
+    if recipe.order != "breadth-first":
+        return f"it does not tune {recipe.order}"
+    if recipe.prefixes:
+        return "it adds no random prefixes"
+    asked = recipe.prompt_format != "raw"
+    return f"its templates are not the prompt format '{recipe.prompt_format}'" if asked else ""
