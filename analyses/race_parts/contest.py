@@ -91,7 +91,7 @@ def _entry(
     desk: Desk, model: str, name: str, records: Sequence[TrialRecord], scans: float
 ) -> Entry:
     plan = desk.plan
-    best = ranked(at_rung(records, FULL), plan.aim)[0]
+    best = ranked(at_rung(records, FULL), plan.aim.strict)[0]
     trials = [on_r(plan, best, i) for i in range(len(plan.subsets))]
     found = desk.trials("on R", trials)
     return Entry(

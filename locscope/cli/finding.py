@@ -23,6 +23,7 @@ def search(
     objective: options.Objective = None,
     weights: options.Weights = None,
     bounds: options.Bounds = None,
+    room: options.Room = None,
     scans: options.Scans = None,
     parts: options.Parts = None,
     quarters: options.Quarters = None,

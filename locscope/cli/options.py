@@ -105,11 +105,14 @@ Bounds = Annotated[
     list[str] | None,
     typer.Option("--bound", help="as 'perplexity_ratio<=1.1'; may be repeated"),
 ]
+Room = Annotated[
+    float | None, typer.Option(help="share of what bounds on drift allow to leave free on S (0.4)")
+]
 Quarters = Annotated[
     bool | None, typer.Option(help="try quarters of the layers and pairs of them too (yes)")
 ]
 Consecutive = Annotated[int | None, typer.Option(help="try so many layers in a row too (1)")]
-Finalists = Annotated[int | None, typer.Option(help="locations that reach the top (3)")]
+Finalists = Annotated[int | None, typer.Option(help="locations whose rate is searched (3)")]
 Audit = Annotated[
     int | None, typer.Option(help="locations run in full to judge the scans by (8; 0: none)")
 ]

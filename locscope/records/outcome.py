@@ -62,7 +62,8 @@ class Recommendation:
     """Where to tune, how, and why to believe it. `sentence` says it for people.
 
     `weights` (of the score's terms) and `bounds` are all that were in force, as one writes them.
-    `front` is that of efficacy against collapse on S, collapse rising.
+    `room` is the share of what bounds on drift allow that the choice on S left free. `front` is
+    that of efficacy against collapse on S, collapse rising.
     """
 
     sentence: str
@@ -82,6 +83,7 @@ class Recommendation:
     weights: dict[str, float] = field(default_factory=dict)
     bounds: tuple[str, ...] = ()
     front: tuple[FrontPoint, ...] = ()
+    room: float = 0.0
 
     @property
     def best(self) -> Contender:

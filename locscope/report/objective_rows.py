@@ -22,6 +22,8 @@ def objective_table(inputs: ReportInputs) -> Table:
     )
     bounds = tuple(_bound_row(bound, best) for bound in aim.bounds)
     note = f"{aim.title[:1].upper()}{aim.title[1:]}. Score: {score_title(found.score_name)}."
+    if found.room:
+        note += f" Chosen on S with {found.room:.0%} of what bounds on drift allow left free."
     return Table("objective", f"Objective: {aim.name}", COLUMNS, (*terms, *bounds), note)
 
 
@@ -31,7 +33,8 @@ def objective_line(inputs: ReportInputs) -> str:
     if found is None:
         return ""
     bounds = ", ".join(found.bounds) or "none"
-    return f"objective {found.objective}: {score_title(found.score_name)}; bounds: {bounds}"
+    room = f" (on S with {found.room:.0%} to spare)" if found.room else ""
+    return f"objective {found.objective}: {score_title(found.score_name)}; bounds: {bounds}{room}"
 
 
 def _row(title: str, asked: str, best: Contender, measure: str) -> tuple[TableCell, ...]:

@@ -46,7 +46,7 @@ SECTION = "locscope"
 SECTION_KEYS = (
     *("schema", "sentence", "reference_keys", "location", "recipe", "parameters"),
     *("parameter_count", "score", "measures", "margins", "runner_up", "met", "missed"),
-    *("weights", "bounds", "front", "provenance"),
+    *("weights", "bounds", "room", "front", "provenance"),
 )
 
 
@@ -136,6 +136,7 @@ def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
         "missed": list(rec.missed),
         "weights": dict(rec.weights),
         "bounds": list(rec.bounds),
+        "room": rec.room,
         "front": [asdict(point) for point in rec.front],
         "provenance": {name: getattr(rec, name) for name in names},
     }

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite, isnan
 from typing import Literal
 
@@ -15,7 +15,8 @@ SHARES = (
     *("neighbour_kept", "forms", "multihop"),
 )
 """Measures from 0 to 1."""
-COLLAPSE = ("perplexity_ratio", "mean_perplexity_ratio", "kl", "retention")
+RATIOS = ("perplexity_ratio", "mean_perplexity_ratio")
+COLLAPSE = (*RATIOS, "kl", "retention")
 """Measures of what becomes of the rest of the model."""
 BOUNDABLE = (*SHARES, *COLLAPSE)
 """Every measure that there is (a test holds this against their table)."""
@@ -61,6 +62,21 @@ def bound_of(text: str) -> Bound:
     if match[1] in SHARES and not 0 <= limit <= 1:
         raise UsageError(f"bound '{text}': {match[1]} is a share from 0 to 1; write 0.95 for 95 %")
     return Bound(match[1], SIDES[match[2]], limit, sure=bool(match[4]), needed=True)
+
+
+def tightened(bound: Bound, room: float) -> Bound:
+    """The bound with a share of what it allows left free, where it is one on drift.
+
+    Of a perplexity ratio in logarithms, so of nats as for KL. Other bounds stay as they are: shares
+    of few items would be met by chance only.
+    """
+    if bound.side != "at most" or bound.limit == inf:
+        return bound
+    if bound.measure == "kl":
+        return replace(bound, limit=bound.limit * (1 - room))
+    if bound.measure in RATIOS and bound.limit > 1:
+        return replace(bound, limit=bound.limit ** (1 - room))
+    return bound
 
 
 def violations(measures: Sequence[Measure], bounds: Sequence[Bound]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from math import isfinite, isnan, nan
 
 from locscope.errors import UsageError, unknown
 from locscope.records import Measure
-from locscope.scoring.bounds import Bound, bound_of, named
+from locscope.scoring.bounds import Bound, bound_of, named, tightened
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Objective:
     The score is the weighted harmonic mean of those `terms` that were measured and of what is
     `kept` (the first of these measures of collapse that was measured, as a share; see `kept`).
     `tie` names the measure that decides between equal scores. With `knee` the trials are ranked by
-    efficacy against collapse and the knee of the front is the best.
+    efficacy against collapse and the knee of the front is the best. `room` is the share of what
+    bounds on drift allow that a choice leaves free, see `strict`.
     """
 
     name: str
@@ -50,6 +51,17 @@ class Objective:
     kept: tuple[str, ...] = ()
     tie: str = ""
     knee: bool = False
+    room: float = 0.0
+
+    @property
+    def strict(self) -> "Objective":
+        """What one chooses by: bounds on drift that leave room.
+
+        The best of many rates lies at the limit, and half of what lies at a limit on S is beyond it
+        on other edits.
+        """
+        bounds = tuple(tightened(bound, self.room) for bound in self.bounds)
+        return replace(self, bounds=bounds, room=0.0)
 
 
 EFFICACY = (Term("reliability"), Term("generalization"), Term("locality"))

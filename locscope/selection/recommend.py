@@ -60,10 +60,12 @@ def recommend(
     best = contenders[0]
     missed = (*best.violated, *_nothing_learned(best, aim))
     # Nothing on S kept the bounds: if this does on R, that is luck and no reason to rely on it.
-    missed = missed or tuple(f"{one} on S" for one in confirmed[0].best.record.violated)
+    missed = missed or tuple(f"{one} on S" for one in _missed_on_s(confirmed[0], aim))
     runner_up = next((one for one in margins if one.over == "runner-up"), None)
     return Recommendation(
-        sentence=sentence(contenders, runner_up, missed, nearest=_only_nearest(confirmed)),
+        sentence=sentence(
+            contenders, runner_up, missed, nearest=bool(_missed_on_s(confirmed[0], aim))
+        ),
         score_name=confirmed[0].records[0].score_name,
         objective=aim.name,
         contenders=contenders,
@@ -79,6 +81,7 @@ def recommend(
         version=context.version,
         weights={term.measure: term.weight for term in aim.terms},
         bounds=tuple(map(str, aim.bounds)),
+        room=aim.room,
         front=front_points(tried, aim),
     )
 
@@ -253,6 +256,6 @@ def _nothing_learned(best: Contender, aim: Objective) -> tuple[str, ...]:
     return (f"the score is 0{why}",) if best.score <= 0 else ()
 
 
-def _only_nearest(confirmed: Sequence[Confirmed]) -> bool:
-    """Whether nothing on S met the bounds: the best one there did not."""
-    return bool(confirmed[0].best.record.violated)
+def _missed_on_s(best: Confirmed, aim: Objective) -> tuple[str, ...]:
+    """What the best on S missed there, and so all: of the bounds themselves, without room."""
+    return violations(best.best.record.measures, aim.bounds)

@@ -1,5 +1,6 @@
 """Settings of `locscope search` and `locscope check`."""
 
+from dataclasses import replace
 from math import inf, nan
 from typing import final
 
@@ -36,6 +37,9 @@ class SearchSettings(SharedSettings, ScanChoices):
     objective: str = Field("balanced", description="what makes a location good")
     weights: dict[str, float] = Field({}, description="weights of the objective's terms")
     bounds: tuple[str, ...] = Field((), description="own bounds, as perplexity_ratio<=1.1")
+    room: float = Field(
+        0.4, ge=0, lt=1, description="share of what bounds on drift allow that a choice leaves free"
+    )
     parts: tuple[str, ...] = Field(PAPER_PARTS, description="parts of every layer to try")
     quarters: bool = Field(True, description="try quarters of the layers and pairs of them too")
     consecutive: int = Field(1, ge=1, description="try so many layers in a row too")
@@ -72,7 +76,7 @@ class SearchSettings(SharedSettings, ScanChoices):
     @property
     def aim(self) -> Objective:
         """The objective with the weights and bounds given here."""
-        return objective_of(self.objective, self.weights, self.bounds)
+        return replace(objective_of(self.objective, self.weights, self.bounds), room=self.room)
 
     @field_validator("strategy")
     @classmethod

@@ -58,7 +58,7 @@ def space_of(desk: Desk, scans: Sequence[ScanResult]) -> Space:
     return Space(
         candidates=found,
         scans=tuple(scans),
-        aim=plan.aim,
+        aim=plan.aim.strict,
         edits=len(plan.chosen),
         epochs=settings.epochs,
         seed=settings.seed,

@@ -141,6 +141,8 @@ def test_unknown_settings_and_values(model: Path, edits: Path, tmp_path: Path) -
         (("--finalists", "0"), ("finalists", "0")),
         (("--consecutive", "0"), ("consecutive", "0")),
         (("--share", "1.5"), ("share", "1.5")),
+        (("--room", "1"), ("room", "less than 1")),
+        (("--room", "-0.1"), ("room", "-0.1")),
         (("--seed", "4294967296"), ("seed", "4294967296", "less than")),
         (("--device-memory", "inf"), ("device_memory", "finite")),
         (("--tracker", "wnadb"), ("tracker", "wnadb", "wandb")),

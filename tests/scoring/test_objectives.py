@@ -1,5 +1,6 @@
 """Scores against slow arithmetic, and what an objective refuses."""
 
+from dataclasses import replace
 from math import inf, isnan, nan
 
 import pytest
@@ -10,7 +11,7 @@ from scipy import stats
 from locscope.errors import UsageError
 from locscope.measures import AT_A_GLANCE
 from locscope.records import Measure
-from locscope.scoring.bounds import Bound
+from locscope.scoring.bounds import Bound, bound_of
 from locscope.scoring.objectives import (
     BALANCED,
     EFFICACY,
@@ -235,6 +236,27 @@ def test_what_is_needed_and_cannot_be_measured_is_refused(aim, can, words):
     with pytest.raises(UsageError) as refused:
         refuse_unmeasurable(aim, can)
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("bound", "strict"),
+    [
+        ("perplexity_ratio<=1.21", "perplexity_ratio<=1.1"),
+        ("mean_perplexity_ratio<=1.21 surely", "mean_perplexity_ratio<=1.1 surely"),
+        ("kl<=0.2", "kl<=0.1"),
+        ("perplexity_ratio<=inf", "perplexity_ratio<=inf"),
+        ("perplexity_ratio<=0.9", "perplexity_ratio<=0.9"),
+        ("retention>=0.9", "retention>=0.9"),
+        ("locality>=0.5", "locality>=0.5"),
+    ],
+)
+def test_a_choice_leaves_room_below_bounds_on_drift(bound, strict):
+    aim = replace(objective_of("pareto", {}, [bound]), room=0.5)
+    own = next(one for one in aim.strict.bounds if one.measure == bound_of(bound).measure)
+    assert str(own) == strict
+    assert own.needed
+    assert aim.strict.strict == aim.strict
+    assert replace(aim, room=0.0).strict.bounds == aim.bounds
 
 
 def test_a_new_objective_is_an_entry():

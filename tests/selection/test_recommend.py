@@ -154,6 +154,17 @@ def test_bounds_that_nothing_kept_on_s_are_missed_also_where_r_keeps_them() -> N
     assert found.sentence.endswith("It misses: perplexity_ratio 1.06 is above 1.05 on S.")
 
 
+def test_what_left_too_little_room_on_s_and_kept_the_bounds_is_not_missed() -> None:
+    near = confirmed("recommended", made("L1.mlp", ALL, 1.01))
+    short = replace(made("L1.mlp", ALL, 1.045), violated=("perplexity_ratio 1.045 is above 1.03",))
+    found = recommend(
+        context(replace(BALANCED, room=0.4)), [replace(near, best=replace(near.best, record=short))]
+    )
+    assert found.met
+    assert found.room == 0.4
+    assert found.sentence.startswith("Tune L1.mlp")
+
+
 def test_nothing_measured_is_said() -> None:
     blank = made("L1.mlp", dict.fromkeys(EDITS, nan))
     found = recommend(context(), [confirmed("recommended", blank)])

@@ -119,6 +119,20 @@ def test_on_s_a_collapsed_model_is_given_up_and_on_r_it_is_measured_to_the_end()
         assert (record.status, len(record.epochs)) == ("done", 12)
 
 
+def test_on_s_bounds_leave_room_and_on_r_they_are_those_asked_for():
+    one = world("llama")
+    tuned = replace(TRIAL, recipe=replace(TRIAL.recipe, lr=0.01))
+    drift = run_trial(one.bench, tuned, one.before).measure("kl").value
+    assert drift > 0
+    aim = replace(BALANCED, bounds=(bound_of(f"kl<={1.1 * drift}"),), room=0.4)
+    bench = replace(one.bench, objective=aim)
+    for split, kept in (("S", False), ("R", True), ("all", True)):
+        record = run_trial(bench, replace(tuned, split=split), one.before)
+        assert bool(record.violated) != kept
+    roomless = replace(bench, objective=replace(aim, room=0.0))
+    assert not run_trial(roomless, tuned, one.before).violated
+
+
 def test_what_goes_by_what_is_kept_gives_up_a_ruined_model_without_any_bound(monkeypatch):
     one = world("llama")
     far = replace(TRIAL, recipe=replace(TRIAL.recipe, lr=0.1, stop_below=0.0))

@@ -65,7 +65,9 @@ def test_an_edit_as_recommended_keeps_the_objective_and_bounds_of_the_search(
     found: Found, edits_file: Path, tmp_path: Path
 ) -> None:
     settings = EditSettings(model=found.inputs.run.settings["model"], edits=str(edits_file))
-    assert plan_edit(settings, found.folder, tmp_path / "edited").aim == BALANCED
+    aim = plan_edit(settings, found.folder, tmp_path / "edited").aim
+    assert (aim.name, aim.terms) == (BALANCED.name, BALANCED.terms)
+    assert list(map(str, aim.bounds)) == list(map(str, BALANCED.bounds))
     file = tmp_path / "recommendation.yaml"
     own = yaml.safe_load((found.folder / "recommendation.yaml").read_text())
     own["locscope"]["bounds"] = ["perplexity_ratio<=1.3", "kl<=2 surely"]
