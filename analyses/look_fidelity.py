@@ -68,10 +68,14 @@ def _row(space: Space, looks: Sequence[TrialRecord], full: Sequence[TrialRecord]
     line = dict.fromkeys(one.location for one in outlooks(space, highest, highest))
     top = [max(worth.values()) - max(worth[p] for p in list(line)[:n]) for n in (1, 3, 5)]
     auc, growth = _collapse(looks, full)
+    beyond = [_pair(record)[0] for record in highest if record.violated]
+    zeroed = {place: 0.0 if place in beyond else score for place, score in by_highest.items()}
     cells = [
         looks[0].trial.rung,
         f"{_agreement(by_first, worth):.2f}",
         f"{_agreement(by_highest, worth):.2f}",
+        f"{_agreement(zeroed, worth):.2f}",
+        f"{sum(worth[place] < 0 for place in beyond)} of {len(beyond)}",
         f"{_agreement(by_score, worth):.2f}",
         f"{top[0]:.3f} / {top[1]:.3f} / {top[2]:.3f}",
         f"{auc:.2f}",
@@ -122,11 +126,13 @@ Written by `python -m analyses.look_fidelity --seed {seed}`. Bundled model, {edi
 {places} places at three rates: {full} full runs, {broken} of them beyond a bound. Ranks are those
 of Spearman over places with the best full run; what is lost is the score by which the best of the
 first 1, 3, 5 places of the race's forecast is below the best of all (a place beyond the bounds
-counts as 1 lower).
+counts as 1 lower). "Worth 0" is the rank where a look at the highest rate that breaks a bound counts
+as nothing, as in the audit of scans; the column after it says how many of those places keep the
+bounds at none of their rates in full.
 
-| edits x epochs | rank, first rate | rank, highest rate | rank, best of three \
-| lost in top 1 / 3 / 5 | KL tells collapse | growth of KL | of the operations |
-|---|---|---|---|---|---|---|---|
+| edits x epochs | rank, first rate | rank, highest rate | the same, worth 0 | keep none \
+| rank, best of three | lost in top 1 / 3 / 5 | KL tells collapse | growth of KL | of the operations |
+|---|---|---|---|---|---|---|---|---|---|
 """
 
 
