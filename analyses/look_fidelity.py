@@ -126,12 +126,13 @@ Written by `python -m analyses.look_fidelity --seed {seed}`. Bundled model, {edi
 {places} places at three rates: {full} full runs, {broken} of them beyond a bound. Ranks are those
 of Spearman over places with the best full run; what is lost is the score by which the best of the
 first 1, 3, 5 places of the race's forecast is below the best of all (a place beyond the bounds
-counts as 1 lower). "Worth 0" is the rank where a look at the highest rate that breaks a bound counts
-as nothing, as in the audit of scans; the column after it says how many of those places keep the
-bounds at none of their rates in full.
+counts as 1 lower). "Worth 0" is the rank where a look at the highest rate that breaks a bound
+counts as nothing, as in the audit of scans; the column after it says how many of those places keep
+the bounds at none of their rates in full.
 
 | edits x epochs | rank, first rate | rank, highest rate | the same, worth 0 | keep none \
-| rank, best of three | lost in top 1 / 3 / 5 | KL tells collapse | growth of KL | of the operations |
+| rank, best of three | lost in top 1 / 3 / 5 | KL tells collapse | growth of KL \
+| of the operations |
 |---|---|---|---|---|---|---|---|---|---|
 """
 
