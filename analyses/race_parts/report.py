@@ -33,8 +33,7 @@ choosing alone, in operations of its trials, and in seconds of these and of the 
 confirming on R is the same for all and not counted. Random gets as many operations as the race and
 keeps a quarter of them for the rates of the best places it drew; the depth rule's grid of rates
 takes less and has no use for more. Reversed scans have no say once they fail to predict the looks,
-so that arm shows that they cost nothing, not that scans help. `demo+3` has the bundled model's
-weights and three blind blocks on top, so both are one model's evidence on what is chosen, not two.
+so that arm shows that they cost nothing, not that scans help.
 """
 
 

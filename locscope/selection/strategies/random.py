@@ -1,6 +1,6 @@
 """Random: candidates in a drawn order, each at its starting rate, then the rates of the best.
 
-Without a budget it tries as many as are a race's finalists.
+Without a budget it tries ten, which is about what a race runs in full.
 """
 
 from collections.abc import Sequence
