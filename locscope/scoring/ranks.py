@@ -162,15 +162,15 @@ def _shuffled(within: Design, shuffles: int, rng: np.random.Generator) -> Indice
     count = int(block.max()) + 1
     length = max(1, count // RUNS)
     run = (np.arange(count) + rng.integers(length, size=(shuffles, 1))) // length
-    turned = rng.choice([-1, 1], size=(shuffles, count))
-    place = np.take_along_axis(turned, run, 1) * np.arange(count)
-    keys = np.take_along_axis(rng.random((shuffles, count)), run, 1) + 1e-6 * place
-    keys = keys[:, block]
-    # Blocks with several columns of one stratum: these have an order of their own.
-    keys += 1e-9 * rng.random(keys.shape)
-    index = np.empty(keys.shape, dtype=np.int64)
+    turned = np.take_along_axis(rng.choice([-1, 1], size=run.shape), run, 1)
+    put = np.take_along_axis(rng.random(run.shape), run, 1)
+    among = rng.random((shuffles, len(block)))
+    # By where its run is put, in it by its place, and columns of one block as it falls.
+    keys = (among, (turned * np.arange(count))[:, block], put[:, block])
+    index = np.empty(among.shape, dtype=np.int64)
     for columns in within.strata:
-        index[:, columns] = columns[np.argsort(keys[:, columns], axis=1)]
+        order = np.lexsort([key[:, columns] for key in keys], axis=1)
+        index[:, columns] = columns[order]
     return index
 
 
