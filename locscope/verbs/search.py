@@ -114,7 +114,7 @@ def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]
     confirmed = settled(context(plan), confirm(desk, places, rules))
     found = recommend(context(plan), confirmed, ran_in_full(chosen, rules))
     write_record(folder, "recommendation", "final", found)
-    notes = (*_on_rates(places[: space.finalists], space), *_on_rules(places[0], rules, space))
+    notes = (*on_rates(places[: space.finalists], space), *on_rules(places[0], rules, space))
     inputs = ReportInputs(
         run=info(UNFINISHED, (*notes, MORE)),
         recommendation=found,
@@ -136,7 +136,8 @@ def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]
     yield replace(inputs, run=info("done", notes), trials=tuple(desk.known.values()))
 
 
-def _on_rates(finalists: Sequence[Best], space: Space) -> Iterator[str]:
+def on_rates(finalists: Sequence[Best], space: Space) -> Iterator[str]:
+    """Whose best learning rate may not be among those tried."""
     for best in finalists:
         if len(best.tried) == 1:
             yield f"{best.location}: one learning rate was tried, another may be better"
@@ -147,7 +148,7 @@ def _on_rates(finalists: Sequence[Best], space: Space) -> Iterator[str]:
             )
 
 
-def _on_rules(best: Best, rules: Mapping[str, Best], space: Space) -> Iterator[str]:
+def on_rules(best: Best, rules: Mapping[str, Best], space: Space) -> Iterator[str]:
     """What was run for comparison alone does not choose; what it showed is not kept back."""
     for role, rule in rules.items():
         first = ranked((best.record, rule.record), space.aim)[0]

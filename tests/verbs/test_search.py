@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from made_up import World
 
 from locscope.errors import UsageError
 from locscope.execute import local
@@ -20,13 +21,13 @@ from locscope.runs.edit_config import read_recommendation
 from locscope.runs.folder import open_run, read_info
 from locscope.runs.store import iterate
 from locscope.scoring.objectives import BALANCED
-from locscope.selection.choice import best_per_location
+from locscope.selection.choice import Best, best_per_location
 from locscope.selection.space import FULL, Ask, Fidelity
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
 from locscope.verbs.desk import Desk, Listener
 from locscope.verbs.plan import plan_search, split_edits
-from locscope.verbs.search import Found, search
+from locscope.verbs.search import Found, on_rates, on_rules, search
 
 
 def trials_in(folder: Path) -> dict[str, TrialRecord]:
@@ -233,6 +234,27 @@ def test_recipes_and_audit_can_be_added_later(settings: SearchSettings, tmp_path
     assert repr(second.inputs.recommendation) == repr(first.inputs.recommendation)
     third = search(plan_search(bare, tmp_path / "run"), Silent())
     assert repr(third.inputs.scorecard) == repr(second.inputs.scorecard)
+
+
+def test_notes_tell_of_a_single_rate_and_of_what_only_comparison_found() -> None:
+    world = World(peak=3, part="mlp.down")
+    space = world.space()
+
+    def best(place: str, *factors: float) -> Best:
+        start = world.start(place)
+        asks = [Ask(place, start * factor, space.full) for factor in factors]
+        return best_per_location([world.record(ask) for ask in asks], space.aim)[0]
+
+    chosen, inside, edge = best("L5.mlp", 1), best("L4.mlp", 1 / 3, 1, 3), best("L2.mlp", 1 / 9, 1)
+    assert [note.partition(":")[0] for note in on_rates([chosen, inside, edge], space)] == [
+        "L5.mlp",
+        "L2.mlp",
+    ]
+    better, worse = best("L3.mlp.down", 1), best("L9.attn", 1)
+    rules = {"depth-rule": better, "random": worse}
+    (note,) = on_rules(chosen, rules, space)
+    assert note.startswith("L3.mlp.down (depth-rule) at ")
+    assert not list(on_rules(better, rules, space))
 
 
 def test_weights_come_back_bit_for_bit(settings: SearchSettings, tmp_path: Path) -> None:
