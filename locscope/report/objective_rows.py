@@ -33,7 +33,7 @@ def objective_line(inputs: ReportInputs) -> str:
     if found is None:
         return ""
     bounds = ", ".join(found.bounds) or "none"
-    room = f" (on S with {found.room:.0%} to spare)" if found.room else ""
+    room = f" (on S those on drift with {found.room:.0%} to spare)" if found.room else ""
     return f"objective {found.objective}: {score_title(found.score_name)}; bounds: {bounds}{room}"
 
 
