@@ -148,7 +148,7 @@ def ranking_of(scan: ScanResult, variant: str, locations: Sequence[str], draws: 
     keys = {key for location in locations for key in Location.parse(location).cells if key in base}
     used = {key for key in keys if not isnan(base[key][0])}
     name, sign = scan.descriptor.name, scan.descriptor.sign
-    return Ranking(name, variant, sign * _settled(table), bool(used) and used <= resampled)
+    return Ranking(name, variant, sign * _without_rounding(table), bool(used) and used <= resampled)
 
 
 def _base(
@@ -179,7 +179,7 @@ def _mean_score(base: Mapping[tuple[int, str], Values], location: str, length: i
     return np.mean([base[key] for key in keys], axis=0)
 
 
-def _settled(table: Values) -> Values:
+def _without_rounding(table: Values) -> Values:
     """Without what rounding adds: it must not tell apart what is equal."""
     known = np.abs(table[np.isfinite(table)])
     scale = float(known.max()) if known.size else 0.0

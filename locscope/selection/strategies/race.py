@@ -90,7 +90,7 @@ def _second_look(space: Space, seen: Seen) -> tuple[Ask, ...]:
     """The survivors and the guests, at all their rates."""
     second = Fidelity(SECOND, _share(space, 4, 20), min(10, space.epochs), glance=True)
     line = hinted(space, outlooks(space, seen.looks, seen.looks))
-    places = (*list(_best(line))[:SURVIVORS], *_guests(space))
+    places = (*list(_by_place(line))[:SURVIVORS], *_guests(space))
     return tuple(
         Ask(place, rate, second)
         for place in dict.fromkeys(places)
@@ -103,7 +103,7 @@ def _top(space: Space, seen: Seen) -> tuple[Ask, ...]:
 
     By the looks alone: what full runs tell changes the line, but not who has a place here.
     """
-    best = _best(_line(space, seen, seen.glances))
+    best = _by_place(_line(space, seen, seen.glances))
     first, *others = list(best)[: space.finalists]
     run = {record.trial.location for record in seen.full}
     return tuple(
@@ -146,7 +146,7 @@ def _retry(space: Space, seen: Seen) -> tuple[Ask, ...]:
     if not ranked(full, space.aim)[0].violated or len(full) >= TRIES * space.finalists:
         return ()
     run = {record.trial.location for record in full}
-    line = _best(_line(space, seen, seen.all))
+    line = _by_place(_line(space, seen, seen.all))
     fresh = [one for place, one in line.items() if place not in run][: space.finalists]
     asks = (Ask(one.location, one.lr, space.full) for one in fresh)
     return (*_grids(space, full), *asks)
@@ -195,7 +195,7 @@ def _guests(space: Space) -> tuple[str, ...]:
     return (*space.drawn[:GUESTS], space.depth_rule)
 
 
-def _best(line: Sequence[Outlook]) -> dict[str, Outlook]:
+def _by_place(line: Sequence[Outlook]) -> dict[str, Outlook]:
     """Every place at the rate that promises most, in the order of the line."""
     best: dict[str, Outlook] = {}
     for one in line:
