@@ -7,9 +7,9 @@ Every seed draws its own split. Each strategy chooses on S; its location and rat
 on parts of R and measured there. `gpt2` and `neox` are models of our own, trained first for half an
 hour; `demo+3` is the bundled one with three blind blocks on top (`race_parts/models.py`). Random
 gets as many operations as the race took. `--ranges` adds quarters of the layers and pairs of them
-to the candidates, as a search does by itself. Finished trials lie in --work, so that a run that was
-cut off goes on; rows are added to reports/race.json, from which reports/race.md is written; a seed
-that has its rows there is not run again (--again does).
+to the candidates, as a search does by itself; `--room 0` chooses up to the bounds. Finished trials
+lie in --work, so that a run that was cut off goes on; rows are added to reports/race.json, from
+which reports/race.md is written; a seed that has its rows there is not run again (--again does).
 """
 
 import argparse
@@ -26,6 +26,7 @@ from locscope.progress import Silent
 from locscope.runs.atomic import write_atomic
 from locscope.settings import SearchSettings
 
+ROOM = SearchSettings().room
 NAMES = {"reversed": REVERSED}
 REPORTS = Path(__file__).parents[1] / "reports"
 ROWS, PAGE = REPORTS / "race.json", REPORTS / "race.md"
@@ -44,6 +45,7 @@ def main() -> None:
                 audit=0,
                 repetitions=args.parts,
                 thorough=False,
+                room=args.room,
             )
             against = [other for other in args.against.split(",") if other]
             wanted = {(title, seed, NAMES.get(other, other)) for other in ("race", *against)}
@@ -68,13 +70,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--against", default="reversed,random,depth-rule")
     parser.add_argument("--again", action="store_true", help="also seeds that have their rows")
     parser.add_argument("--ranges", action="store_true", help="ranges of layers are candidates too")
+    parser.add_argument("--room", type=float, default=ROOM, help="left free below bounds on S")
     parser.add_argument("--parts", type=int, default=2, help="parts of R that choices are tuned on")
     parser.add_argument("--work", type=Path, default=Path("runs/race"))
     return parser.parse_args()
 
 
 def _title(name: str, args: argparse.Namespace) -> str:
-    return f"{Path(name).name} with ranges" if args.ranges else Path(name).name
+    ranges = " with ranges" if args.ranges else ""
+    room = "" if args.room == ROOM else f" with room {args.room:g}"
+    return f"{Path(name).name}{ranges}{room}"
 
 
 def _key(entry: Entry) -> tuple[str, int, str]:

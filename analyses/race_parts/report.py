@@ -33,7 +33,8 @@ choosing alone, in operations of its trials, and in seconds of these and of the 
 confirming on R is the same for all and not counted. Random gets as many operations as the race and
 keeps a quarter of them for the rates of the best places it drew; the depth rule's grid of rates
 takes less and has no use for more. Reversed scans have no say once they fail to predict the looks,
-so that arm shows that they cost nothing, not that scans help.
+so that arm shows that they cost nothing, not that scans help. Choices leave as much room below
+bounds on drift as a search does, or what a name says ("with room 0": none).
 """
 
 
