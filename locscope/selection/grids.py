@@ -6,8 +6,7 @@ how good a place looks would hang on where the grid happens to fall. So the grid
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from math import isnan
+from math import isnan, log
 
 from locscope.records import TrialRecord
 from locscope.scoring.bounds import crossing
@@ -19,6 +18,8 @@ EXTENSIONS = 2
 """How far beyond 1/3, 1, 3 a grid grows on a side while its best lies on that edge."""
 CLOSE = 1.5
 """Rates by less than this factor apart are not told apart further."""
+SURE = 0.02
+"""A gain that three scores only hint at must be larger to be sought."""
 LEAST, MOST = 1 / 4, 3 / 4
 """Of the way between two rates: a rate nearer to one of them would tell little more than it."""
 
@@ -41,8 +42,8 @@ def next_rates(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...
     """The rates to try next at one location; none once its best is inside its grid.
 
     The grid is 1/3, 1 and 3 times the first rate tried, finer between a rate that keeps the bounds
-    and its neighbour that scores more than the best but breaks one, and extended while the best
-    lies on its edge.
+    and its neighbour that breaks one, where more than the best is to be expected before it does,
+    and extended while the best lies on its edge.
     """
     first = tried[0].trial.recipe.lr
     rates = sorted(record.trial.recipe.lr for record in tried)
@@ -77,13 +78,12 @@ def cut(tried: Sequence[TrialRecord], aim: Objective) -> Cut | None:
     best = _best(tried, aim)
     if not keeps(best):
         return None
-    beside = pairwise(sorted(tried, key=_rate))
-    pairs = [pair for one, other in beside for pair in ((one, other), (other, one))]
+    rising = sorted(tried, key=_rate)
     found = [
-        _between(kept, broken, aim)
-        for kept, broken in pairs
-        if keeps(kept) and broken.violated
-        if _gains(broken.score, best, aim) and _apart(kept, broken) > CLOSE
+        _between(before, kept, broken, aim)
+        for line in (rising, rising[::-1])
+        for before, kept, broken in zip((None, *line), line, line[1:], strict=False)
+        if keeps(kept) and broken.violated and _apart(kept, broken) > CLOSE
     ]
     gains = [one for one in found if _gains(one.score, best, aim)]
     return max(gains, key=lambda one: one.score, default=None)
@@ -125,10 +125,28 @@ def _promise(best: Best, aim: Objective) -> float:
     return best.record.score if found is None else found.score
 
 
-def _between(kept: TrialRecord, broken: TrialRecord, aim: Objective) -> Cut:
+def _between(
+    before: TrialRecord | None, kept: TrialRecord, broken: TrialRecord, aim: Objective
+) -> Cut:
+    """Where the bound is met on the way from a rate that keeps it, `before` is the rate on the
+    other side of that one."""
     share = min(MOST, max(LEAST, crossing(kept.measures, broken.measures, aim.bounds)))
     rate = rounded(_rate(kept) * (_rate(broken) / _rate(kept)) ** share)
-    return Cut(rate, kept.score + share * (broken.score - kept.score))
+    score = kept.score + share * (broken.score - kept.score)
+    if before is not None and broken.score <= kept.score:
+        # Past its peak by then: that may lie between, and before the bound.
+        score = max(score, _bent(before, kept, broken, share) - SURE)
+    return Cut(rate, score)
+
+
+def _bent(before: TrialRecord, kept: TrialRecord, broken: TrialRecord, share: float) -> float:
+    """The score a share of the way from kept to broken, on a parabola over the log of rates."""
+    back = log(_rate(before) / _rate(kept)) / log(_rate(broken) / _rate(kept))
+    return (
+        before.score * share * (share - 1) / (back * (back - 1))
+        + kept.score * (share - back) * (1 - share) / -back
+        + broken.score * (share - back) * share / (1 - back)
+    )
 
 
 def _apart(one: TrialRecord, other: TrialRecord) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import nan
 
+import numpy as np
 import pytest
 from hand_made import places, record, shares, tuned
 from hypothesis import given
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 from locscope.records import TrialRecord
 from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective
 from locscope.selection.choice import best_per_location, ranked
-from locscope.selection.grids import CLOSE, climbed, cut, leading, next_rates, on_edge, promising
+from locscope.selection.grids import (
+    CLOSE,
+    SURE,
+    climbed,
+    cut,
+    leading,
+    next_rates,
+    on_edge,
+    promising,
+)
 
 CAPABLE, PARETO = OBJECTIVES["capability-first"], OBJECTIVES["pareto"]
 
@@ -47,6 +57,18 @@ def at(lr: float, share: float, ratio: float, aim: Objective = BALANCED) -> Tria
 
 def test_a_rate_that_breaks_a_bound_for_less_is_left_alone() -> None:
     assert next_rates([at(1, 0.5, 1.0), at(0.333, 0.4, 1.0), at(3, 0.45, 1.2)], BALANCED) == ()
+
+
+def test_a_peak_between_two_rates_is_sought_before_the_bound() -> None:
+    """As a place of the bundled model had it: three times its best rate scores less than that."""
+    tried = [at(1, 0.76, 1.025), at(0.333, 0.02, 1.007), at(3, 0.74, 1.09)]
+    share = (1.05 - 1.025) / (1.09 - 1.025)
+    assert next_rates(tried, BALANCED) == (pytest.approx(3**share, rel=1e-2),)
+    bent = np.polyval(np.polyfit([-1, 0, 1], [0.02, 0.76, 0.74], 2), share)
+    assert cut(tried, BALANCED).score == pytest.approx(bent - SURE, abs=0.01)
+    # What was hoped for was not there, so there is nothing to seek beyond it.
+    assert next_rates([*tried, at(1.53, 0.78, 1.045)], BALANCED) == ()
+    assert next_rates([*tried, at(1.53, 0.74, 1.045)], BALANCED) == ()
 
 
 def test_where_a_bound_cuts_off_a_gain_the_grid_gets_finer() -> None:
