@@ -90,7 +90,7 @@ def _depth(one: Candidate) -> float:
 def _kind(one: Candidate) -> str:
     """Its part, and of how many layers; of heads, and of what is joined, each is a kind alone."""
     sites = Location.parse(one.location).sites
-    if len(sites) > 1 or sites[0].head is not None:
+    if len(sites) != 1 or sites[0].head is not None:
         return one.location
     return f"{one.part} of {sum(site.last - site.first + 1 for site in sites)}"
 
