@@ -90,9 +90,9 @@ def slices(model: PreTrainedModel, location: Location) -> tuple[Slice, ...]:
 
     A UsageError says which layer, part or head the model lacks, and which it has.
     """
-    kind, layers, heads = model.config.model_type, len(blocks(model)), _heads(model).query
+    kind, known = model.config.model_type, parts(model)
     for site in location.sites:
-        require(site, kind, layers, parts(model), heads)
+        require(site, kind, len(blocks(model)), known, _heads(model).query)
     layers = sorted({n for site in location.sites for n in range(site.first, site.last + 1)})
     found: list[Slice] = []
     for layer in layers:

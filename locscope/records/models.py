@@ -35,3 +35,8 @@ class ModelInfo:
     device: str
     hash: str
     grid: tuple[LayerPart, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts that its layers have."""
+        return tuple(dict.fromkeys(one.part for one in self.grid))

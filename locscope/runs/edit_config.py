@@ -8,12 +8,12 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from locscope.errors import UsageError, unknown
 from locscope.locations import Location
 from locscope.records import Recipe, dumps, loads
+from locscope.runs.reading import read_yaml
 from locscope.runs.recommendation import NAME, REFERENCE_KEYS, SCHEMA, SECTION, SECTION_KEYS
 
 _NEEDED = ("location", "recipe", "provenance")
@@ -59,15 +59,7 @@ def read_recommendation(path: str | os.PathLike[str]) -> EditConfig:
 
 
 def _loaded(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise UsageError(f"cannot read recommendation {file}: {reason}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        raise UsageError(f"cannot read recommendation {file}: not YAML{line}") from error
+    content = read_yaml(file, "recommendation")
     if not isinstance(content, dict):
         raise UsageError(f"{file} is not a recommendation: it has no keys")
     return content

@@ -60,12 +60,11 @@ def recommend(
     best = contenders[0]
     missed = (*best.violated, *_nothing_learned(best, aim))
     # Nothing on S kept the bounds: if this does on R, that is luck and no reason to rely on it.
-    missed = missed or tuple(f"{one} on S" for one in _missed_on_s(confirmed[0], aim))
+    on_s = _missed_on_s(confirmed[0], aim)
+    missed = missed or tuple(f"{one} on S" for one in on_s)
     runner_up = next((one for one in margins if one.over == "runner-up"), None)
     return Recommendation(
-        sentence=sentence(
-            contenders, runner_up, missed, nearest=bool(_missed_on_s(confirmed[0], aim))
-        ),
+        sentence=sentence(contenders, runner_up, missed, nearest=bool(on_s)),
         score_name=confirmed[0].records[0].score_name,
         objective=aim.name,
         contenders=contenders,

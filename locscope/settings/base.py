@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from locscope.errors import UsageError, unknown
+from locscope.runs.reading import read_yaml
 
 MOST_SEED = 1 << 32
 """Seeds are below it, as every library's generators want them."""
@@ -55,15 +55,7 @@ def read_settings_file(path: Path | None) -> dict[str, Any]:
     """The keys of a YAML settings file (none without a file); dashes and underscores are alike."""
     if path is None:
         return {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise UsageError(f"cannot read settings {path}: {reason}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        raise UsageError(f"cannot read settings {path}: not YAML{line}") from error
+    content = read_yaml(path, "settings")
     if content is not None and not isinstance(content, dict):
         raise UsageError(f"settings {path} hold no keys: write `key: value` lines")
     return {str(key).replace("-", "_"): value for key, value in (content or {}).items()}

@@ -59,9 +59,8 @@ def check(settings: SearchSettings) -> CheckResult:
     blocked = bool(conflicts) and settings.conflicts is None
     edits = found.edits if blocked else resolve_conflicts(found.edits, settings.conflicts).edits
     check_parts(settings, info)
-    parts = tuple(dict.fromkeys(one.part for one in info.grid))
     for site in (site for place in settings.locations for site in Location.parse(place).sites):
-        require(site, info.family, info.layers, parts, info.heads)
+        require(site, info.family, info.layers, info.parts, info.heads)
     if not blocked:
         refuse_unmeasurable(settings.aim, _askable(split_edits(settings)))
     lines = [
@@ -92,14 +91,13 @@ def _askable(halves: Halves) -> frozenset[str]:
 def _about_model(info: ModelInfo, settings: SearchSettings) -> list[Line]:
     tried = [one for one in info.grid if one.part in settings.parts]
     places = located(info, settings.grid, (*settings.locations, depth_rule(info)))
-    parts = dict.fromkeys(one.part for one in info.grid)
     sizes = ", ".join(
         f"{one.part} {one.parameters:,}" for one in tried if one.layer == tried[0].layer
     )
     return [
         Line("model", f"{info.source}: {info.family}, {info.layers} layers, width {info.width}"),
         Line("weights", f"{info.parameters:,}, stored {info.stored}, computed in {info.dtype}"),
-        Line("parts", ", ".join(parts)),
+        Line("parts", ", ".join(info.parts)),
         Line("candidates", f"{len(places)} locations; weights a layer: {sizes or 'none'}"),
     ]
 

@@ -65,8 +65,9 @@ class Desk:
         if self.answer is not None:
             return self.answer(stage, trials)
         began, resumed = time.perf_counter(), sum(trial.id in self.known for trial in trials)
-        before = sum(self.known[one].seconds for one in self._uncounted & {t.id for t in trials})
-        self._uncounted -= {trial.id for trial in trials}
+        lost = self._uncounted & {trial.id for trial in trials}
+        before = sum(self.known[one].seconds for one in lost)
+        self._uncounted -= lost
         records = run_trials(worker or self.worker, stage, trials)
         seconds = time.perf_counter() - began + before
         self.costs.append(StageCost(stage, seconds, len(trials), resumed))

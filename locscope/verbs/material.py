@@ -13,6 +13,7 @@ from locscope.engine.exam import Ability, Material
 from locscope.engine.sampling import sample_texts
 from locscope.errors import UsageError
 from locscope.records import Edit
+from locscope.runs.reading import read_text
 
 SAMPLES = 32
 SAMPLE_TOKENS = 24
@@ -54,11 +55,7 @@ def _neutral_of(home: Path | None) -> tuple[str, ...]:
 
 
 def _lines(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise UsageError(f"cannot read neutral text {path}: {reason}") from error
+    lines = read_text(path, "neutral text").splitlines()
     texts = tuple(line.strip() for line in lines if line.strip())
     if not texts:
         raise UsageError(f"neutral text {path} is empty: give one text a line")

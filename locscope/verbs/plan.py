@@ -90,7 +90,7 @@ def split_edits(settings: SearchSettings) -> Halves:
 
 def check_parts(settings: SearchSettings, info: ModelInfo) -> None:
     """A UsageError where a part to try is not in this model, or there is none to try."""
-    there = dict.fromkeys(one.part for one in info.grid)
+    there = info.parts
     if not settings.parts:
         raise UsageError(f"no parts to try: there are {', '.join(there)}")
     for part in settings.parts:

@@ -12,6 +12,7 @@ is spent, and of those at the top the first finalist is run, the three guests, t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from locscope.locations import Location
 from locscope.records import TrialRecord
@@ -53,6 +54,11 @@ class Seen:
     looks: Sequence[TrialRecord]
     seconds: Sequence[TrialRecord]
     full: Sequence[TrialRecord]
+
+    @cached_property
+    def in_full(self) -> frozenset[str]:
+        """Locations that were run in full."""
+        return frozenset(record.trial.location for record in self.full)
 
     @property
     def glances(self) -> tuple[TrialRecord, ...]:
@@ -105,11 +111,10 @@ def _top(space: Space, seen: Seen) -> tuple[Ask, ...]:
     """
     best = _by_place(_line(space, seen, seen.glances))
     first, *others = list(best)[: space.finalists]
-    run = {record.trial.location for record in seen.full}
     return tuple(
         Ask(place, best[place].lr if place in best else space.of(place).lr, space.full)
         for place in dict.fromkeys((first, *_guests(space), *others))
-        if place not in run
+        if place not in seen.in_full
     )
 
 
@@ -122,13 +127,12 @@ def _beside(space: Space, seen: Seen) -> tuple[Ask, ...]:
     if best.record.violated:
         return ()
     there = {one.location: one for one in space.candidates}
-    run = {record.trial.location for record in seen.full}
     near = [str(Location.parse(best.location).moved(by)) for by in (-1, 1)]
     step = best.record.trial.recipe.lr / there[best.location].lr
     return tuple(
         Ask(place, as_known(rounded(there[place].lr * step), there[place].rates), space.full)
         for place in near
-        if place in there and place not in run
+        if place in there and place not in seen.in_full
     )
 
 
@@ -145,9 +149,8 @@ def _retry(space: Space, seen: Seen) -> tuple[Ask, ...]:
     full = seen.full
     if not ranked(full, space.aim)[0].violated or len(full) >= TRIES * space.finalists:
         return ()
-    run = {record.trial.location for record in full}
     line = _by_place(_line(space, seen, seen.all))
-    fresh = [one for place, one in line.items() if place not in run][: space.finalists]
+    fresh = [one for place, one in line.items() if place not in seen.in_full][: space.finalists]
     asks = (Ask(one.location, one.lr, space.full) for one in fresh)
     return (*_grids(space, full), *asks)
 
