@@ -73,6 +73,14 @@ class Location:
         )
 
     @property
+    def wider(self) -> "Location | None":
+        """The same layers with the part that holds this one; None for a block."""
+        if any(site.part == "block" for site in self.sites):
+            return None
+        held = (replace(site, part=_holder(site), head=None) for site in self.sites)
+        return Location(tuple(held)).tidy
+
+    @property
     def cells(self) -> tuple[tuple[int, str], ...]:
         """Layer and part of all that it is made of, each once; none where it names a head."""
         if any(site.head is not None for site in self.sites):
@@ -103,6 +111,12 @@ def paper_location(family: str, layers: int) -> Location:
     if family.startswith("qwen"):
         layer, of, part = 6, 28, "mlp.down"
     return Location.at(min(layers - 1, round(layer / of * layers)), part)
+
+
+def _holder(site: Site) -> str:
+    if site.head is not None:
+        return "attn"
+    return site.part.rpartition(".")[0] or "block"
 
 
 def _parse_site(piece: str, text: str) -> Site:

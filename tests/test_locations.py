@@ -102,6 +102,16 @@ def test_tidy_writes_the_same_weights_in_one_way(text: str, tidy: str):
     assert Location.parse(tidy).tidy == Location.parse(tidy)
 
 
+def test_wider_is_the_part_that_holds_another():
+    found = ["L4.attn.h3"]
+    while (place := Location.parse(found[-1]).wider) is not None:
+        found.append(str(place))
+    assert found == ["L4.attn.h3", "L4.attn", "L4.block"]
+    assert str(Location.parse("L3-5.mlp.up").wider) == "L3-5.mlp"
+    assert str(Location.parse("L3.mlp.up+L3.mlp.down").wider) == "L3.mlp"
+    assert Location.parse("L3.mlp+L4.block").wider is None
+
+
 def test_moved_is_the_same_parts_of_other_layers():
     assert str(Location.parse("L3.mlp+L8-9.attn").moved(1)) == "L4.mlp+L9-10.attn"
     assert Location.parse("L4.attn.h3").moved(-4) == Location.at(0, "attn", 3)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite, isnan
+from math import inf, isfinite, isnan, log, nan
 from typing import Literal
 
 from locscope.errors import UsageError, unknown
@@ -107,10 +107,35 @@ def shortfall(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
     return float(sum(miss(measure, bound) for measure, bound in found if measure is not None))
 
 
-def overshot(measures: Sequence[Measure], bounds: Iterable[Bound]) -> bool:
-    """Whether a bound on collapse is broken: what a lower learning rate mends, and none above."""
+def headroom(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
+    """What bounds on collapse allow over what was lost: below 1 where one is broken.
+
+    The smallest of all, of a perplexity ratio in logarithms, as of nats; infinite where nothing was
+    lost, NaN where no such bound was measured.
+    """
     found = ((named(measures, one.measure), one) for one in bounds if one.measure in COLLAPSE)
-    return any(measure is not None and miss(measure, one) > 0 for measure, one in found)
+    shares = [_headroom(measure, one) for measure, one in found if measure is not None]
+    return min((share for share in shares if not isnan(share)), default=nan)
+
+
+def _headroom(measure: Measure, bound: Bound) -> float:
+    if isnan(measure.value):
+        return 0.0 if measure.count else nan
+    seen, allowed = _lost(bound, _judged(measure, bound)), _lost(bound, bound.limit)
+    return max(0.0, allowed) / seen if seen > 0 else inf
+
+
+def _lost(bound: Bound, value: float) -> float:
+    """How much worse a value is than that of the untouched model, which is 0 of KL and else 1."""
+    if bound.measure in RATIOS:
+        return log(value) if value > 0 else 0.0
+    return value if bound.measure == "kl" else 1 - value
+
+
+def mendable(measures: Sequence[Measure], bounds: Iterable[Bound]) -> bool:
+    """Whether bounds on collapse are all that is broken: a lower learning rate may keep them."""
+    others = [bound for bound in bounds if bound.measure not in COLLAPSE]
+    return shortfall(measures, others) == 0
 
 
 def crossing(kept: Sequence[Measure], broken: Sequence[Measure], bounds: Iterable[Bound]) -> float:

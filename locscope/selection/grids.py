@@ -1,4 +1,4 @@
-"""The grid of learning rates of one location: grown while its best is an edge, cut by the bounds.
+"""The learning rates of one location: grown while its best is an edge, finer where a bound cuts.
 
 Where tuning harder still gains but breaks a bound, the best rate lies between two of the grid, and
 how good a place looks would hang on where the grid happens to fall. So the grid gets finer there.
@@ -6,16 +6,20 @@ how good a place looks would hang on where the grid happens to fall. So the grid
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isnan, log
+from math import isnan, log, sqrt
 
 from locscope.records import TrialRecord
-from locscope.scoring.bounds import crossing
+from locscope.scoring.bounds import crossing, headroom, mendable
 from locscope.scoring.objectives import Objective
 from locscope.selection.candidates import STEP, rounded
 from locscope.selection.choice import Best, best_per_location, levelled, standing
 
 EXTENSIONS = 2
-"""How far beyond 1/3, 1, 3 a grid grows on a side while its best lies on that edge."""
+"""How many steps beyond 1/3, 1, 3 of its first rate a grid grows while its best is an edge."""
+NEAREST = 1.25
+"""The least factor between a rate and the next one beyond it."""
+FULL = 1.1
+"""What a bound allows over what was lost: so near to it a higher rate has nothing to gain."""
 CLOSE = 1.5
 """Rates by less than this factor apart are not told apart further."""
 SURE = 0.02
@@ -33,31 +37,51 @@ class Cut:
 
 
 def on_edge(tried: Sequence[TrialRecord], aim: Objective) -> bool:
-    """Whether the best rate tried at one location is the lowest or the highest of its grid."""
-    rates = [record.trial.recipe.lr for record in tried]
-    return len(rates) > 1 and _best(tried, aim).trial.recipe.lr in (min(rates), max(rates))
+    """Whether a better rate may lie beyond the lowest or the highest tried at one location."""
+    return len(tried) > 1 and bool(_beyond(tried, aim))
 
 
 def next_rates(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...]:
     """The rates to try next at one location; none once its best is inside its grid.
 
-    The grid is 1/3, 1 and 3 times the first rate tried, finer between a rate that keeps the bounds
-    and its neighbour that breaks one, where more than the best is to be expected before it does,
-    and extended while the best lies on its edge.
+    Between a rate that keeps the bounds and its neighbour that breaks one, where more than the best
+    is to be expected before it does; else beyond the best, where that is the edge of the grid.
     """
-    first = tried[0].trial.recipe.lr
-    rates = sorted(record.trial.recipe.lr for record in tried)
-    if len(rates) == 1:
-        return (rounded(first / STEP), rounded(first * STEP))
     if (found := cut(tried, aim)) is not None:
         return (found.lr,)
-    best = _best(tried, aim).trial.recipe.lr
-    reach = STEP ** (1 + EXTENSIONS) * 1.01
-    if best == rates[0] and first / (best / STEP) < reach:
-        return (rounded(best / STEP),)
-    if best == rates[-1] and best * STEP / first < reach:
-        return (rounded(best * STEP),)
-    return ()
+    first, reach = _rate(tried[0]), STEP ** (1 + EXTENSIONS) * 1.01
+    wanted = (rounded(rate) for rate in _beyond(tried, aim))
+    return tuple(rate for rate in wanted if 1 / reach < rate / first < reach)
+
+
+def _beyond(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...]:
+    """The rates wanted below the lowest and above the highest of those tried."""
+    rising, best = sorted(tried, key=_rate), _best(tried, aim)
+    rate, room = _rate(best), headroom(best.measures, aim.bounds)
+    wanted = []
+    if best is rising[0] and _gains_below(rising, room):
+        wanted.append(rate * _factor(room) if room < 1 else rate / STEP)
+    if best is rising[-1] and not room <= FULL:
+        wanted.append(rate * _factor(room))
+    return tuple(wanted)
+
+
+def _gains_below(rising: Sequence[TrialRecord], room: float) -> bool:
+    """Whether a rate below the lowest, which is the best, may be better."""
+    if room < 1:
+        return True
+    if len(rising) == 1:
+        return not room > FULL
+    # Where the next one scored more (and broke a bound), the score still rises with the rate.
+    return rising[1].score <= rising[0].score
+
+
+def _factor(room: float) -> float:
+    """To the rate at which the limit would be met if what is lost grew as the rate does; so it
+    does, about (`reports/LOG.md`). Three where no limit tells."""
+    if isnan(room):
+        return STEP
+    return min(max(room, NEAREST), STEP) if room > 1 else max(min(room, 1 / NEAREST), 1 / STEP)
 
 
 def climbed(
@@ -93,36 +117,41 @@ def _gains(score: float, best: TrialRecord, aim: Objective) -> bool:
     return levelled(score, aim) > levelled(best.score, aim)
 
 
-def promising(full: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
-    """Every location at its best rate, those first that are best where a bound cuts them off."""
+def leading(full: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
+    """Every location at its best rate, those of most promise first: what is out of the running is
+    given no more rates. What no lower rate would mend goes last, the nearest to the bounds first.
+    """
     best = best_per_location(full, aim)
     if aim.knee:
         return best
-    kept = [one for one in best if keeps(one.record)]
-    others = [one for one in best if not keeps(one.record)]
-    return (*sorted(kept, key=lambda one: -levelled(_promise(one, aim), aim)), *others)
+    open_ = [one for one in best if _is_open(one.record, aim)]
+    others = [one for one in best if not _is_open(one.record, aim)]
+    return (*sorted(open_, key=lambda one: -levelled(promise(one, aim), aim)), *others)
 
 
-def leading(full: Sequence[TrialRecord], aim: Objective, count: int) -> tuple[Best, ...]:
-    """So many promising locations, and as many that would lead but for a bound: at lower rates
-    they may. Where nothing keeps the bounds, the nearest to them."""
-    best = promising(full, aim)
-    kept = [one for one in best if keeps(one.record)]
-    if not kept:
-        return best[:count]
-    most = max(one.record.score for one in kept)
-    near = [one for one in best if one.record.violated and one.record.score > most]
-    return (*kept[:count], *near[:count])
+def promise(best: Best, aim: Objective) -> float:
+    """The score to expect of a location at the best of all rates that keep the bounds.
+
+    Where none lies on the other side of the limit, that at its best rate times the square root of
+    what the limit allows over what was lost, as scores of places were seen to go
+    (`reports/LOG.md`); of a rate that keeps the bounds no more than the least step up may bring.
+    """
+    record, tried = best.record, best.tried
+    if (found := cut(tried, aim)) is not None:
+        return found.score
+    room = headroom(record.measures, aim.bounds)
+    if isnan(room) or not aim.terms or (room > 1 and record is not max(tried, key=_rate)):
+        return record.score
+    return record.score * sqrt(min(room, NEAREST))
+
+
+def _is_open(record: TrialRecord, aim: Objective) -> bool:
+    return not isnan(record.score) and mendable(record.measures, aim.bounds)
 
 
 def keeps(record: TrialRecord) -> bool:
     """Whether a trial keeps the bounds, and was measured."""
     return not record.violated and not isnan(record.score)
-
-
-def _promise(best: Best, aim: Objective) -> float:
-    found = cut(best.tried, aim)
-    return best.record.score if found is None else found.score
 
 
 def _between(

@@ -14,12 +14,12 @@ NEAR = 0.01
 
 
 def settled_rates(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
-    """Rates wanted next at the finalists and at those that would be but for a bound; none once
-    each has its best inside its grid, and no bound cuts a gain off.
+    """Rates wanted next at the most promising locations; none once each of them has its best inside
+    its grid, and no bound cuts a gain off.
 
-    Who is a finalist may change as rates are added, so this is asked again after each answer.
+    What promises most changes as rates are added, so this is asked again after each answer.
     """
-    best = leading(full, space.aim, space.finalists)
+    best = leading(full, space.aim)[: space.finalists]
     return tuple(ask for one in best for ask in wanted_rates(space, one))
 
 

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from locscope.errors import UsageError
 from locscope.measures import MEASURES
 from locscope.records import Measure
-from locscope.scoring.bounds import BOUNDABLE, Bound, bound_of, crossing, shortfall, violations
+from locscope.scoring.bounds import (
+    BOUNDABLE,
+    Bound,
+    bound_of,
+    crossing,
+    headroom,
+    mendable,
+    shortfall,
+    violations,
+)
 from locscope.scoring.objectives import BALANCED, OBJECTIVES
 
 
@@ -133,3 +142,28 @@ def test_the_first_limit_on_the_way_is_where_bounds_are_crossed():
     sure = (Bound("retention", "at least", 0.9, sure=True),)
     ends = measure("retention", 0.8, 0.7, 0.85)
     assert crossing((measure("retention", 0.95, 0.9, 1.0),), (ends,), sure) == pytest.approx(2 / 3)
+
+
+def test_headroom_is_what_the_nearest_limit_allows_over_what_was_lost():
+    ratio, kl = Bound("perplexity_ratio", "at most", 1.05), Bound("kl", "at most", 0.1)
+    kept = Bound("retention", "at least", 0.9)
+
+    def room(*measures: Measure) -> float:
+        return headroom(measures, (ratio, kl, kept, Bound("reliability", "at least", 0.95)))
+
+    assert room(measure("perplexity_ratio", 1.05**2)) == pytest.approx(1 / 2)
+    assert room(measure("perplexity_ratio", 1.01), measure("kl", 0.05)) == pytest.approx(2)
+    assert room(measure("kl", 0.05), measure("retention", 0.6)) == pytest.approx(1 / 4)
+    assert room(measure("perplexity_ratio", 0.99), measure("retention", 1.02)) == inf
+    assert room(measure("perplexity_ratio", nan)) == room(measure("kl", inf)) == 0
+    assert isnan(room(measure("reliability", 0.5), measure("kl", nan, count=0)))
+    sure = Bound("retention", "at least", 0.9, sure=True)
+    assert headroom([measure("retention", 0.8, 0.7, 0.95)], [sure]) == pytest.approx(2)
+    assert headroom([measure("kl", 0.5)], [Bound("kl", "at most", 0.0)]) == 0
+
+
+def test_a_lower_rate_mends_collapse_alone():
+    bounds = (*BALANCED.bounds, Bound("reliability", "at least", 0.95))
+    assert mendable([measure("perplexity_ratio", 3.0), measure("reliability", 1.0)], bounds)
+    assert not mendable([measure("perplexity_ratio", 3.0), measure("reliability", 0.9)], bounds)
+    assert mendable([], bounds)

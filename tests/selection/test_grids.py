@@ -1,7 +1,7 @@
 """Grids of rates: they grow while the best is an edge, and get finer where a bound cuts them."""
 
 from collections.abc import Sequence
-from math import nan
+from math import exp, log, nan, sqrt
 
 import numpy as np
 import pytest
@@ -14,13 +14,14 @@ from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective
 from locscope.selection.choice import best_per_location, ranked
 from locscope.selection.grids import (
     CLOSE,
+    NEAREST,
     SURE,
     climbed,
     cut,
     leading,
     next_rates,
     on_edge,
-    promising,
+    promise,
 )
 
 CAPABLE, PARETO = OBJECTIVES["capability-first"], OBJECTIVES["pareto"]
@@ -99,7 +100,7 @@ def test_climbing_asks_until_no_rate_is_wanted() -> None:
         return [at(lr, 1 / (1 + abs(lr - 9)), 1.0) for lr in rates]
 
     found = climbed(3.0, run, BALANCED)
-    assert asked == [(3.0,), (1.0, 9.0), (27.0,)]
+    assert asked == [(3.0,), (9.0,), (27.0,)]
     assert [one.trial.recipe.lr for one in found] == [lr for rates in asked for lr in rates]
     assert ranked(found, BALANCED)[0].trial.recipe.lr == 9.0
 
@@ -144,7 +145,7 @@ def test_promising_places_are_those_that_are_best_where_they_are_cut_off() -> No
     cut_off = made("L1.mlp", (0.333, 0.1, 1.0), (1, 0.4, 1.0), (3, 0.9, 1.1))
     beyond = made("L2.mlp", (1, 0.95, 1.3))
     blank = [record("L3.mlp", 1.0, nan)]
-    order = [best.location for best in promising([*beyond, *blank, *safe, *cut_off], BALANCED)]
+    order = [best.location for best in leading([*beyond, *blank, *safe, *cut_off], BALANCED)]
     assert order == ["L1.mlp", "L0.mlp", "L2.mlp", "L3.mlp"]
     assert best_per_location([*safe, *cut_off], BALANCED)[0].location == "L0.mlp"
 
@@ -157,7 +158,7 @@ def test_a_cut_below_what_was_reached_is_no_promise() -> None:
     plain = made("L1.mlp", (1, 0.5, 1.0), (0.333, 0.4, 1.0), (3, 0.3, 1.0))
     assert cut(reached, BALANCED) is None
     assert next_rates(reached, BALANCED) == (pytest.approx(0.111, rel=1e-2),)
-    order = [best.location for best in promising([*plain, *reached], BALANCED)]
+    order = [best.location for best in leading([*plain, *reached], BALANCED)]
     assert order == ["L0.mlp", "L1.mlp"]
 
 
@@ -173,15 +174,52 @@ def test_a_gain_that_an_objective_does_not_count_is_none() -> None:
     assert next_rates(tried, CAPABLE) == ()
 
 
-def test_those_that_would_lead_but_for_a_bound_go_on_too() -> None:
-    def made(location: str, share: float, ratio: float) -> TrialRecord:
-        return tuned(location, BALANCED, lr=1.0, **shares(share, share, share, ratio))
+def one_rate(location: str, share: float, ratio: float, aim: Objective = BALANCED) -> TrialRecord:
+    return tuned(location, aim, lr=1.0, **shares(share, share, share, ratio))
 
-    kept = [made("L0.mlp", 0.5, 1.0), made("L1.mlp", 0.4, 1.0), made("L2.mlp", 0.3, 1.0)]
-    broken = [made("L3.mlp", 0.9, 1.2), made("L4.mlp", 0.45, 1.1), made("L5.mlp", nan, 1.0)]
-    found = [best.location for best in leading([*broken, *kept], BALANCED, 2)]
-    assert found == ["L0.mlp", "L1.mlp", "L3.mlp"]
-    assert [best.location for best in leading(broken, BALANCED, 1)] == ["L4.mlp"]
+
+def test_places_go_by_what_they_would_score_within_the_bounds() -> None:
+    """0.9 far beyond the limit promises less than 0.5 within it, a little beyond it more."""
+    kept = [one_rate("L0.mlp", 0.5, 1.05), one_rate("L1.mlp", 0.3, 1.05)]
+    broken = [one_rate("L2.mlp", 0.9, 1.8), one_rate("L3.mlp", 0.6, 1.06)]
+    blank = [one_rate("L4.mlp", nan, 1.0)]
+    found = leading([*blank, *broken, *kept], BALANCED)
+    assert [best.location for best in found] == ["L3.mlp", "L0.mlp", "L1.mlp", "L2.mlp", "L4.mlp"]
+    at_the_limit = 0.6 * sqrt(log(1.05) / log(1.06))
+    assert promise(found[0], BALANCED) == pytest.approx(at_the_limit)
+    assert promise(found[1], BALANCED) == pytest.approx(0.5)
+    (far,) = leading([one_rate("L0.mlp", 0.5, 1.01)], BALANCED)
+    assert promise(far, BALANCED) == pytest.approx(0.5 * sqrt(NEAREST))
+
+
+def test_what_no_lower_rate_would_mend_goes_last() -> None:
+    def made(location: str, reliability: float) -> TrialRecord:
+        values = shares(reliability, 0.5, 0.5, 1.0 + reliability / 10)
+        return tuned(location, CAPABLE, **values)
+
+    idle, near, able = made("L0.mlp", 0.0), made("L1.mlp", 0.9), made("L2.mlp", 1.0)
+    assert idle.score > near.score > able.score
+    found = leading([idle, near, able], CAPABLE)
+    assert [best.location for best in found] == ["L2.mlp", "L1.mlp", "L0.mlp"]
+
+
+def test_the_next_rate_is_where_the_limit_would_be_met() -> None:
+    """If drift in nats grows as the rate does; at most three times as far, at least a quarter."""
+    nats = log(1.05)
+    for drift, factor in ((0.5, 2), (0.1, 3), (0.85, NEAREST), (2, 1 / 2), (9, 1 / 3), (1.05, 0.8)):
+        only = [at(1, 0.5, exp(drift * nats))]
+        assert next_rates(only, BALANCED) == (pytest.approx(factor, rel=1e-2),)
+    # As near to the limit as this a higher rate has nothing to gain, but the peak may lie below.
+    full = at(1, 0.5, exp(0.95 * nats))
+    assert next_rates([full], BALANCED) == (pytest.approx(1 / 3, rel=1e-2),)
+    assert next_rates([full, at(0.333, 0.4, 1.01)], BALANCED) == ()
+    assert not on_edge([full, at(0.333, 0.4, 1.01)], BALANCED)
+
+
+def test_no_lower_rate_is_tried_where_the_score_still_rises() -> None:
+    low = at(1, 0.5, 1.04)
+    assert next_rates([low, at(1.4, 0.6, 1.08)], BALANCED) == ()
+    assert next_rates([low, at(1.4, 0.4, 1.08)], BALANCED) == (pytest.approx(1 / 3, rel=1e-2),)
 
 
 def test_grids_grow_by_score_also_where_the_knee_is_sought() -> None:

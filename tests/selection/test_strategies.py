@@ -12,6 +12,7 @@ from locscope.errors import UsageError
 from locscope.locations import Location
 from locscope.records import Measure, TrialRecord, dumps, loads
 from locscope.selection.choice import best_per_location
+from locscope.selection.forecast import outlooks
 from locscope.selection.space import FULL, Ask, Budget, Space, left, spent, sweep_flops
 from locscope.selection.strategies import STRATEGIES, strategy
 from locscope.selection.strategies.race import GUESTS, LOOK, SECOND, SURVIVORS, TRIES
@@ -281,8 +282,12 @@ def test_race_tries_the_next_in_line_while_nothing_keeps_the_bounds() -> None:
     space = broken.space()
     batches = broken.search("race", space)
     top, *more = [[a for a in batch if a.fidelity == space.full] for batch in batches[2:]]
-    assert {a.location for a in more[0]} - {a.location for a in top}, "places that are new"
-    assert {a.location for a in more[0]} & {a.location for a in top}, "other rates"
+    first = {a.location for a in top}
+    assert {a.location for batch in more for a in batch} & first, "other rates"
+    best = Location.parse(outlooks(space, broken.records(batches[1:2]), ())[0].location)
+    beside = {str(place) for place in (best.moved(1), best.moved(-1), best.wider)}
+    line = {a.location for a in batches[1]} - beside
+    assert {a.location for batch in more for a in batch} & line - first, "the next in line"
     assert sum(map(len, (top, *more))) <= (TRIES + 2) * space.finalists
 
 

@@ -4,10 +4,11 @@ Three rungs: a look at all candidates (few edits, few epochs, probabilities only
 one at the best of them at all their rates, and full runs of a few. What goes on is what a forecast
 of the full run puts first; scans decide between what the looks cannot tell apart, each weighed by
 how well it predicted the looks. Two random locations and the depth rule's reach the top whatever
-their looks. Then the layers beside the best get a full run, for as long as one of them leads, and
-the best get their grids of rates; while nothing keeps the bounds the nearest misses and the next in
-line do. With a budget, candidates are looked at in the order that the scans give, until half of it
-is spent, and of those at the top the first finalist is run, the three guests, then the others.
+their looks. Then what is beside the most promising place gets a full run, for as long as one of
+those leads, and the most promising get further rates; while nothing keeps the bounds the next in
+line get a run too. With a budget, candidates are looked at in the order that the scans give, until
+half of it is spent, and of those at the top the first finalist is run, the three guests, then the
+others.
 """
 
 from collections.abc import Sequence
@@ -16,13 +17,11 @@ from functools import cached_property
 
 from locscope.locations import Location
 from locscope.records import TrialRecord
-from locscope.scoring.bounds import overshot
 from locscope.selection.candidates import rounded
-from locscope.selection.choice import Best, best_per_location, ranked
 from locscope.selection.forecast import Outlook, outlooks
 from locscope.selection.grids import keeps, leading
 from locscope.selection.hints import hinted, prior
-from locscope.selection.rates import as_known, wanted_rates
+from locscope.selection.rates import as_known, settled_rates
 from locscope.selection.space import FULL, Ask, Fidelity, Space, at_rung, left
 
 LOOK, SECOND = "look", "second look"
@@ -30,7 +29,7 @@ SURVIVORS = 8
 GUESTS = 2
 """Random locations that always reach the top."""
 TRIES = 6
-"""Full runs for each finalist, about, after which no more are tried to keep the bounds."""
+"""Full runs for each finalist, about, after which no further places are tried."""
 KEEP = {LOOK: 1 / 2, SECOND: 1 / 4, FULL: 0.0}
 """Share of the budget that a rung leaves for later ones."""
 AT_ONCE = {LOOK: 8, SECOND: 3, FULL: 1}
@@ -119,15 +118,17 @@ def _top(space: Space, seen: Seen) -> tuple[Ask, ...]:
 
 
 def _beside(space: Space, seen: Seen) -> tuple[Ask, ...]:
-    """The same part a layer below and above the best, as far from their starting rates as it is.
+    """What is beside the best, as far from their starting rates as it is: the same part a layer
+    below and above, and the part that holds it.
 
     Asked again while one of them leads: neighbours are alike, more so than looks can tell.
     """
-    best = best_per_location(seen.full, space.aim)[0]
-    if best.record.violated:
+    if _many(space, seen):
         return ()
+    best = leading(seen.full, space.aim)[0]
     there = {one.location: one for one in space.candidates}
-    near = [str(Location.parse(best.location).moved(by)) for by in (-1, 1)]
+    here = Location.parse(best.location)
+    near = [str(place) for place in (here.moved(-1), here.moved(1), here.wider) if place]
     step = best.record.trial.recipe.lr / there[best.location].lr
     return tuple(
         Ask(place, as_known(rounded(there[place].lr * step), there[place].rates), space.full)
@@ -137,35 +138,23 @@ def _beside(space: Space, seen: Seen) -> tuple[Ask, ...]:
 
 
 def _rates(space: Space, seen: Seen) -> tuple[Ask, ...]:
-    """The rates wanted next of the best places, and of those that would be but for a bound.
-
-    None while nothing keeps the bounds.
-    """
-    return _grids(space, seen.full) if any(map(keeps, seen.full)) else ()
+    """The rates wanted next of the most promising places, whether they keep the bounds or not."""
+    if _many(space, seen) and not any(map(keeps, seen.full)):
+        return ()
+    return settled_rates(space, seen.full)
 
 
 def _retry(space: Space, seen: Seen) -> tuple[Ask, ...]:
-    """While nothing keeps the bounds: other rates of the nearest misses, and the next in line."""
-    full = seen.full
-    if not ranked(full, space.aim)[0].violated or len(full) >= TRIES * space.finalists:
+    """While nothing keeps the bounds, the next in line."""
+    if _many(space, seen) or any(map(keeps, seen.full)):
         return ()
     line = _by_place(_line(space, seen, seen.all))
     fresh = [one for place, one in line.items() if place not in seen.in_full][: space.finalists]
-    asks = (Ask(one.location, one.lr, space.full) for one in fresh)
-    return (*_grids(space, full), *asks)
+    return tuple(Ask(one.location, one.lr, space.full) for one in fresh)
 
 
-def _grids(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
-    best = leading(full, space.aim, space.finalists)
-    return tuple(ask for one in best for ask in _grid(space, one))
-
-
-def _grid(space: Space, best: Best) -> tuple[Ask, ...]:
-    """The rates wanted next of a place; none above one at which the model gave way."""
-    wanted = wanted_rates(space, best)
-    if not overshot(best.record.measures, space.aim.bounds):
-        return wanted
-    return tuple(ask for ask in wanted if ask.lr < best.record.trial.recipe.lr)
+def _many(space: Space, seen: Seen) -> bool:
+    return len(seen.full) >= TRIES * space.finalists
 
 
 def _first(space: Space, seen: Seen) -> tuple[Ask, ...]:
