@@ -22,17 +22,20 @@ Place = tuple[str, Recipe]
 
 
 def count_curves(inputs: ReportInputs) -> dict[str, Curve]:
-    """By name (roles and location) the trials of a place on more and more edits."""
+    """By name (roles and location) the trials of a place on more and more edits; contenders go
+    first. None without a recommendation, whose finalists they are."""
+    if inputs.recommendation is None:
+        return {}
     roles: dict[Place, list[str]] = defaultdict(list)
-    for one in inputs.recommendation.contenders if inputs.recommendation else ():
+    for one in inputs.recommendation.contenders:
         roles[one.location, one.recipe].append(one.role)
     found: dict[Place, list[TrialRecord]] = defaultdict(list)
     for record in inputs.trials:
         if record.trial.split == COUNTED:
             found[record.trial.location, record.trial.recipe].append(record)
-    # Those of a place that is no longer a contender (a search that went on) are not shown.
-    named = {", ".join(roles[place]) + f": {place[0]}": found[place] for place in roles}
-    return {name: tuple(sorted(r, key=_edits)) for name, r in named.items() if r}
+    order = [*(place for place in roles if place in found), *(p for p in found if p not in roles)]
+    named = {", ".join(roles.get(p, ["finalist"])) + f": {p[0]}": found[p] for p in order}
+    return {name: tuple(sorted(records, key=_edits)) for name, records in named.items()}
 
 
 def count_charts(inputs: ReportInputs) -> tuple[Chart, Chart]:

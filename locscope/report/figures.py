@@ -22,6 +22,7 @@ PART_STYLE = {
 """Colour (Okabe and Ito, filled up from Tol) and symbol per part, the same in every figure."""
 OTHER_STYLE = ("#888888", "circle")
 LINE_STYLES = tuple(PART_STYLE.values())[:8]
+MOST_TICKS = 5
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 
@@ -46,9 +47,13 @@ def draw_chart(chart: Chart) -> go.Figure:
 
 
 def _rate_ticks(chart: Chart) -> dict:
-    """Ticks at the rates that were tried, as few as can be read."""
+    """Ticks at rates that were tried, as many as can be read."""
     rates = sorted({x for series in chart.series for x in series.x if x > 0})
-    shown = rates[:: -(-len(rates) // 5) or 1]
+    shown: list[float] = []
+    for rate in rates:
+        # As far from the one before as ticks must be to be read, whatever lies between.
+        if not shown or rate >= shown[-1] * (rates[-1] / rates[0]) ** (1 / MOST_TICKS):
+            shown.append(rate)
     return {"tickmode": "array", "tickvals": shown, "ticktext": [f"{r:.1e}" for r in shown]}
 
 

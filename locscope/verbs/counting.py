@@ -5,7 +5,7 @@ with each other, never with those on R.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 
@@ -21,11 +21,10 @@ from locscope.progress import stage
 from locscope.records import Edit, StageCost, Trial
 from locscope.records.codec import fingerprint
 from locscope.records.panel import COUNTED
-from locscope.selection.recommend import Confirmed
+from locscope.selection.choice import Best
 from locscope.verbs.desk import Desk
 from locscope.verbs.plan import Plan
 
-ROLES = ("recommended", "runner-up", "depth-rule")
 MOST = 3000
 """Edits that a curve goes up to: as many as the paper tunes at once."""
 STAGE, EXAM = "edit counts", "exam of edit counts"
@@ -50,24 +49,27 @@ class Ladder:
         return tuple(edit.id for edit in self.edits if edit.id in wanted)
 
 
-def count_curve(desk: Desk, confirmed: Sequence[Confirmed]) -> None:
-    """Tunes recommended, runner-up and the depth rule's place on more and more edits.
+def count_curve(desk: Desk, places: Sequence[Best]) -> None:
+    """Tunes places on more and more edits, each as it did best on S.
 
     The records are ordinary trials of split `all`; those that are there are not run again.
     """
     found = ladder(desk.plan)
-    trials = curve_trials(desk.plan, found, confirmed)
+    trials = curve_trials(desk.plan, found, places)
     known = all(trial.id in desk.known for trial in trials)
     worker = None if known or not found.own_exam else _worker(desk, found)
     desk.trials(STAGE, trials, worker)
 
 
-def curve_trials(plan: Plan, found: Ladder, confirmed: Sequence[Confirmed]) -> tuple[Trial, ...]:
-    """The trials of the curve, each once."""
-    best = [one.best.record.trial for one in confirmed if one.role in ROLES]
-    return tuple(
-        dict.fromkeys(_trial(plan, found, trial, n) for n in found.counts for trial in best)
-    )
+def on_curve(desk: Desk, places: Sequence[Best], rules: Mapping[str, Best]) -> tuple[Best, ...]:
+    """Who is on the curve: the finalists, and the depth rule's place where it is none of them."""
+    first, rule = places[: desk.plan.settings.finalists], rules["depth-rule"]
+    return (*first, *(() if rule.location in {one.location for one in first} else (rule,)))
+
+
+def curve_trials(plan: Plan, found: Ladder, places: Sequence[Best]) -> tuple[Trial, ...]:
+    """The trials of the curve."""
+    return tuple(_trial(plan, found, one.record.trial, n) for n in found.counts for one in places)
 
 
 def ladder(plan: Plan) -> Ladder:

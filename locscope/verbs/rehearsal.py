@@ -89,12 +89,14 @@ def rehearse(desk: Desk, space: Space, cost: Callable[[Trial], Cost]) -> dict[st
     desk = Desk(desk.plan, desk.folder, desk.progress, answer=paper.trials)
     chosen = choose(desk, space, desk.plan.settings.strategy)
     rules = rules_of(desk, space, chosen)
-    confirmed = confirm(desk, ranking(space, chosen), rules)
+    places = ranking(space, chosen)
+    confirmed = confirm(desk, places, rules)
     if desk.plan.settings.thorough:
         first = [one.records[0].trial for one in confirmed if one.role in panel.ROLES]
         desk.trials(panel.STAGE, [replace(trial, rung="panel") for trial in first])
         found = counting.ladder(desk.plan)
-        desk.trials(counting.STAGE, counting.curve_trials(desk.plan, found, confirmed))
+        shown = counting.on_curve(desk, places, rules)
+        desk.trials(counting.STAGE, counting.curve_trials(desk.plan, found, shown))
     compare_recipes(desk, space, confirmed[0])
     if desk.plan.settings.audit:
         wanted = audit_asks(space, chosen, desk.plan.settings.audit)

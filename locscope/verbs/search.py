@@ -24,7 +24,7 @@ from locscope.verbs.auditing import audit
 from locscope.verbs.choosing import choose, ran_in_full, ranking, rules_of, scan_s, space_of
 from locscope.verbs.comparing import compare_recipes
 from locscope.verbs.confirming import confirm, context
-from locscope.verbs.counting import count_curve
+from locscope.verbs.counting import count_curve, on_curve
 from locscope.verbs.desk import Desk, Listener
 from locscope.verbs.paneling import known_panels, panels
 from locscope.verbs.plan import Plan
@@ -127,7 +127,7 @@ def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]
     yield inputs
     if plan.settings.thorough:
         inputs = replace(inputs, panels=panels(desk, confirmed))
-        count_curve(desk, confirmed)
+        count_curve(desk, on_curve(desk, places, rules))
     compare_recipes(desk, space, confirmed[0])
     card = audit(desk, space, chosen, scans)
     if card is not None:

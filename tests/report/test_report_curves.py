@@ -12,6 +12,7 @@ from locscope.report.curves import (
     scan_outcomes,
     verdict_line,
 )
+from locscope.report.figures import draw_chart
 
 
 def test_rate_curves_sort_rates_and_show_bounds_missed():
@@ -23,6 +24,13 @@ def test_rate_curves_sort_rates_and_show_bounds_missed():
     (curve,) = rate_curves(factory.inputs(trials=trials)).series
     assert curve.name == "L1.mlp"
     assert (curve.x, curve.y, curve.hollow) == ((1e-3, 3e-3), (0.5, 0.25), (False, True))
+
+
+def test_ticks_of_near_rates_do_not_lie_over_each_other():
+    rates = (1e-4, 1.05e-4, 1.1e-4, 3e-4, 3.1e-4, 1e-3)
+    trials = tuple(factory.trial("L1.mlp", lr, 0.5) for lr in rates)
+    axis = draw_chart(rate_curves(factory.inputs(trials=trials))).layout.xaxis
+    assert axis.tickvals == (1e-4, 3e-4, 1e-3)
 
 
 def test_rate_curves_do_not_mix_numbers_of_edits():

@@ -16,7 +16,6 @@ from locscope.records.panel import COUNTED, Panel
 from locscope.runs.folder import open_run, read_info
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.selection.choice import Best
-from locscope.selection.recommend import Confirmed
 from locscope.selection.space import Ask, Fidelity
 from locscope.settings import SearchSettings
 from locscope.tuning.panel import PROTOCOLS
@@ -126,7 +125,7 @@ def curve(settings: SearchSettings, folder: Path) -> tuple[Plan, list[TrialRecor
         full = Fidelity("full", len(plan.chosen), 4)
         (record,) = desk.asked([Ask("L1.mlp.down", 1e-3, full)])
         best = Best("L1.mlp.down", record, (record,))
-        count_curve(desk, [Confirmed("recommended", best, (record,))])
+        count_curve(desk, [best])
         assert {one.trial.id for one in desk.known.values()} > {record.trial.id}
     return plan, counted(folder)
 
