@@ -34,8 +34,16 @@ def count_curves(inputs: ReportInputs) -> dict[str, Curve]:
         if record.trial.split == COUNTED:
             found[record.trial.location, record.trial.recipe].append(record)
     order = [*(place for place in roles if place in found), *(p for p in found if p not in roles)]
-    named = {", ".join(roles.get(p, ["finalist"])) + f": {p[0]}": found[p] for p in order}
+    named = {_name(place, roles[place]): found[place] for place in order}
     return {name: tuple(sorted(records, key=_edits)) for name, records in named.items()}
+
+
+def _name(place: Place, roles: list[str]) -> str:
+    """What has no role was a finalist, perhaps before the search went on, and at another rate."""
+    location, recipe = place
+    if roles:
+        return f"{', '.join(roles)}: {location}"
+    return f"finalist: {location} at {rate(recipe.lr)}"
 
 
 def count_charts(inputs: ReportInputs) -> tuple[Chart, Chart]:

@@ -23,6 +23,7 @@ PART_STYLE = {
 OTHER_STYLE = ("#888888", "circle")
 LINE_STYLES = tuple(PART_STYLE.values())[:8]
 MOST_TICKS = 5
+"""Beside the first."""
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 

@@ -111,18 +111,26 @@ def headroom(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
     """What bounds on collapse allow over what was lost: below 1 where one is broken.
 
     The smallest of all, of a perplexity ratio in logarithms, as of nats; infinite where nothing was
-    lost, NaN where no such bound was measured.
+    lost, NaN where no such bound was measured. Bounds that ask for a loss have no say.
     """
-    found = ((named(measures, one.measure), one) for one in bounds if one.measure in COLLAPSE)
+    found = ((named(measures, one.measure), one) for one in bounds if _forbids_loss(one))
     shares = [_headroom(measure, one) for measure, one in found if measure is not None]
     return min((share for share in shares if not isnan(share)), default=nan)
+
+
+def _forbids_loss(bound: Bound) -> bool:
+    harmless = "at least" if bound.measure == "retention" else "at most"
+    return bound.measure in COLLAPSE and bound.side == harmless
 
 
 def _headroom(measure: Measure, bound: Bound) -> float:
     if isnan(measure.value):
         return 0.0 if measure.count else nan
     seen, allowed = _lost(bound, _judged(measure, bound)), _lost(bound, bound.limit)
-    return max(0.0, allowed) / seen if seen > 0 else inf
+    if seen > 0:
+        return max(0.0, allowed) / seen
+    # A limit may ask for more than nothing lost.
+    return 0.0 if miss(measure, bound) else inf
 
 
 def _lost(bound: Bound, value: float) -> float:
@@ -133,8 +141,8 @@ def _lost(bound: Bound, value: float) -> float:
 
 
 def mendable(measures: Sequence[Measure], bounds: Iterable[Bound]) -> bool:
-    """Whether bounds on collapse are all that is broken: a lower learning rate may keep them."""
-    others = [bound for bound in bounds if bound.measure not in COLLAPSE]
+    """Whether nothing is broken that a lower learning rate does not keep."""
+    others = [bound for bound in bounds if not _forbids_loss(bound)]
     return shortfall(measures, others) == 0
 
 

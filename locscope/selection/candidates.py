@@ -20,7 +20,7 @@ FIRST_STEP = 0.3
 Of 0.1, 0.3 and 1 the one that did best at most places of the bundled model (`reports/LOG.md`)."""
 QUARTERS = 4
 STEP = 3.0
-"""Neighbouring rates of a location's grid are this factor apart."""
+"""Between a starting rate and those below and above it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Candidate:
 
     @property
     def rates(self) -> tuple[float, float, float]:
-        """The grid of rates that it is compared on: 1, 1/3 and 3 times the starting one."""
+        """The rates that looks and a sweep try first: 1, 1/3 and 3 times the starting one."""
         return self.lr, rounded(self.lr / STEP), rounded(self.lr * STEP)
 
 

@@ -14,13 +14,13 @@ from locscope.scoring.objectives import Objective
 from locscope.selection.candidates import STEP, rounded
 from locscope.selection.choice import Best, best_per_location, levelled, standing
 
-EXTENSIONS = 2
-"""How many steps beyond 1/3, 1, 3 of its first rate a grid grows while its best is an edge."""
+REACH = STEP**3 * 1.01
+"""How many times its first rate, and what part of it, a place is tried at."""
 NEAREST = 1.25
 """The least factor between a rate and the next one beyond it."""
 FULL = 1.1
 """What a bound allows over what was lost: so near to it a higher rate has nothing to gain."""
-CLOSE = 1.5
+CLOSE = 1.2
 """Rates by less than this factor apart are not told apart further."""
 SURE = 0.02
 """A gain that three scores only hint at must be larger to be sought."""
@@ -49,20 +49,25 @@ def next_rates(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...
     """
     if (found := cut(tried, aim)) is not None:
         return (found.lr,)
-    first, reach = _rate(tried[0]), STEP ** (1 + EXTENSIONS) * 1.01
-    wanted = (rounded(rate) for rate in _beyond(tried, aim))
-    return tuple(rate for rate in wanted if 1 / reach < rate / first < reach)
+    first, wanted = _rate(tried[0]), map(rounded, _beyond(tried, aim))
+    return tuple(rate for rate in wanted if 1 / REACH < rate / first < REACH)
 
 
 def _beyond(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...]:
     """The rates wanted below the lowest and above the highest of those tried."""
     rising, best = sorted(tried, key=_rate), _best(tried, aim)
-    rate, room = _rate(best), headroom(best.measures, aim.bounds)
+    if best.score == 0 and keeps(rising[-1]):
+        # Nothing was learned at any of them, so that a lower one will not do.
+        best = rising[-1]
+    rate, first = _rate(best), _rate(tried[0])
+    room = headroom(best.measures, aim.bounds)
     wanted = []
     if best is rising[0] and _gains_below(rising, room):
-        wanted.append(rate * _factor(room) if room < 1 else rate / STEP)
+        below = sum(_rate(one) < first for one in tried)
+        wanted.append(rate / (_step(1 / room, below) if 0 < room < 1 else STEP))
     if best is rising[-1] and not room <= FULL:
-        wanted.append(rate * _factor(room))
+        above = sum(_rate(one) > first for one in tried)
+        wanted.append(rate * _step(room, above))
     return tuple(wanted)
 
 
@@ -73,15 +78,16 @@ def _gains_below(rising: Sequence[TrialRecord], room: float) -> bool:
     if len(rising) == 1:
         return not room > FULL
     # Where the next one scored more (and broke a bound), the score still rises with the rate.
-    return rising[1].score <= rising[0].score
+    return not rising[1].score > rising[0].score
 
 
-def _factor(room: float) -> float:
-    """To the rate at which the limit would be met if what is lost grew as the rate does; so it
-    does, about (`reports/LOG.md`). Three where no limit tells."""
-    if isnan(room):
-        return STEP
-    return min(max(room, NEAREST), STEP) if room > 1 else max(min(room, 1 / NEAREST), 1 / STEP)
+def _step(far: float, before: int) -> float:
+    """The factor to the rate at which the limit would be met, if what is lost grew as the rate does
+    (so it does, about: `reports/LOG.md`); longer with each step `before` that fell short.
+
+    Three where no limit tells.
+    """
+    return STEP if isnan(far) else min(max(far, NEAREST ** (1 + before)), STEP)
 
 
 def climbed(
@@ -119,14 +125,14 @@ def _gains(score: float, best: TrialRecord, aim: Objective) -> bool:
 
 def leading(full: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
     """Every location at its best rate, those of most promise first: what is out of the running is
-    given no more rates. What no lower rate would mend goes last, the nearest to the bounds first.
+    given no more rates. What no other rate would mend goes last, the nearest to the bounds first.
     """
     best = best_per_location(full, aim)
     if aim.knee:
         return best
-    open_ = [one for one in best if _is_open(one.record, aim)]
-    others = [one for one in best if not _is_open(one.record, aim)]
-    return (*sorted(open_, key=lambda one: -levelled(promise(one, aim), aim)), *others)
+    in_play = [one for one in best if _in_play(one, aim)]
+    others = [one for one in best if one not in in_play]
+    return (*sorted(in_play, key=lambda one: -levelled(promise(one, aim), aim)), *others)
 
 
 def promise(best: Best, aim: Objective) -> float:
@@ -142,11 +148,17 @@ def promise(best: Best, aim: Objective) -> float:
     room = headroom(record.measures, aim.bounds)
     if isnan(room) or not aim.terms or (room > 1 and record is not max(tried, key=_rate)):
         return record.score
-    return record.score * sqrt(min(room, NEAREST))
+    return min(1.0, record.score * sqrt(min(room, NEAREST)))
 
 
-def _is_open(record: TrialRecord, aim: Objective) -> bool:
-    return not isnan(record.score) and mendable(record.measures, aim.bounds)
+def _in_play(best: Best, aim: Objective) -> bool:
+    """Whether it keeps the bounds, or a lower rate may mend what it breaks, or a higher one."""
+    record = best.record
+    if isnan(record.score) or mendable(record.measures, aim.bounds):
+        return not isnan(record.score)
+    highest = record is max(best.tried, key=_rate)
+    # Where nothing but bounds asks for edits that take, what learned nothing would lead.
+    return highest and bool(aim.terms) and headroom(record.measures, aim.bounds) > FULL
 
 
 def keeps(record: TrialRecord) -> bool:

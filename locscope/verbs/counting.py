@@ -62,8 +62,8 @@ def count_curve(desk: Desk, places: Sequence[Best]) -> None:
 
 
 def on_curve(desk: Desk, places: Sequence[Best], rules: Mapping[str, Best]) -> tuple[Best, ...]:
-    """Who is on the curve: the finalists, and the depth rule's place where it is none of them."""
-    first, rule = places[: desk.plan.settings.finalists], rules["depth-rule"]
+    """Who is on the curve: recommended, runner-up, other finalists, and the depth rule's place."""
+    first, rule = places[: max(2, desk.plan.settings.finalists)], rules["depth-rule"]
     return (*first, *(() if rule.location in {one.location for one in first} else (rule,)))
 
 

@@ -95,7 +95,7 @@ def test_the_worst_of_the_recommended_in_a_line():
 def test_curves_are_of_contenders_and_rise_in_edits():
     curves = count_curves(with_counts())
     assert list(curves) == [
-        "recommended: L6.mlp.down", "depth-rule: L5.mlp.down", "finalist: L9.mlp.down",
+        "recommended: L6.mlp.down", "depth-rule: L5.mlp.down", "finalist: L9.mlp.down at 0.0006",
     ]  # fmt: skip
     assert [len(r.trial.edits) for r in curves["recommended: L6.mlp.down"]] == [5, 20]
     assert count_curves(with_counts(recommendation=None)) == {}
@@ -106,7 +106,9 @@ def test_a_place_with_two_roles_has_one_curve():
     rule = replace(found.contenders[0], role="depth-rule")
     found = replace(found, contenders=(found.contenders[0], rule))
     assert list(count_curves(with_counts(recommendation=found))) == [
-        "recommended, depth-rule: L6.mlp.down", "finalist: L5.mlp.down", "finalist: L9.mlp.down",
+        "recommended, depth-rule: L6.mlp.down",
+        "finalist: L5.mlp.down at 0.0006",
+        "finalist: L9.mlp.down at 0.0006",
     ]  # fmt: skip
 
 
@@ -128,7 +130,7 @@ def test_who_leads_on_the_most_edits():
     assert count_line(with_counts()) == (
         "at 20 edits: recommended: L6.mlp.down 0.900 (perplexity ratio 1.020), "
         "depth-rule: L5.mlp.down 0.850 (perplexity ratio 1.200, misses a bound), "
-        "finalist: L9.mlp.down 0.870 (perplexity ratio 1.020); "
+        "finalist: L9.mlp.down at 0.0006 0.870 (perplexity ratio 1.020); "
         "the recommended place leads (one draw, one seed)"
     )
     better = (*COUNTS[:3], count_trial("L5.mlp.down", 20, 0.97))
@@ -146,7 +148,7 @@ def test_every_number_of_edits_is_a_row():
         ("recommended: L6.mlp.down", "20"),
         ("depth-rule: L5.mlp.down", "5"),
         ("depth-rule: L5.mlp.down", "20"),
-        ("finalist: L9.mlp.down", "20"),
+        ("finalist: L9.mlp.down at 0.0006", "20"),
     ]
     assert table.rows[3][-1].alarm
     assert table.rows[3][7].alarm

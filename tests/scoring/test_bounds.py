@@ -160,6 +160,8 @@ def test_headroom_is_what_the_nearest_limit_allows_over_what_was_lost():
     sure = Bound("retention", "at least", 0.9, sure=True)
     assert headroom([measure("retention", 0.8, 0.7, 0.95)], [sure]) == pytest.approx(2)
     assert headroom([measure("kl", 0.5)], [Bound("kl", "at most", 0.0)]) == 0
+    assert headroom([measure("perplexity_ratio", 0.97)], [bound_of("perplexity_ratio<=0.95")]) == 0
+    assert isnan(headroom([measure("kl", 0.5)], [bound_of("kl>=0.01")]))
 
 
 def test_a_lower_rate_mends_collapse_alone():

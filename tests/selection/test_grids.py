@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locscope.records import TrialRecord
-from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective
+from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective, objective_of
 from locscope.selection.choice import best_per_location, ranked
 from locscope.selection.grids import (
     CLOSE,
@@ -79,8 +79,8 @@ def test_where_a_bound_cuts_off_a_gain_the_grid_gets_finer() -> None:
     assert cut(tried, BALANCED).score == pytest.approx(0.7)
     closer = [*tried, at(1.73, 0.7, 1.03)]
     assert next_rates(closer, BALANCED) == (pytest.approx(1.73 * (3 / 1.73) ** (1 / 3), rel=1e-2),)
-    assert next_rates([*closer, at(2.08, 0.75, 1.06)], BALANCED) == ()
-    assert next_rates([*closer, at(2.08, 0.75, 1.04)], BALANCED) == ()
+    assert next_rates([*closer, at(2.0, 0.75, 1.06)], BALANCED) == ()
+    assert next_rates([*closer, at(2.6, 0.75, 1.04)], BALANCED) == ()
 
 
 def test_a_cut_is_sought_before_rates_that_learn_nothing() -> None:
@@ -137,7 +137,7 @@ def test_a_cut_is_found_in_few_trials_and_close(limit: float, steepness: float, 
         assert min(broken) / kept.trial.recipe.lr <= CLOSE
 
 
-def test_promising_places_are_those_that_are_best_where_they_are_cut_off() -> None:
+def test_places_lead_by_what_they_score_where_a_bound_cuts_them_off() -> None:
     def made(location: str, *three: tuple[float, float, float]) -> list[TrialRecord]:
         return [tuned(location, BALANCED, lr=lr, **shares(s, s, s, r)) for lr, s, r in three]
 
@@ -204,7 +204,7 @@ def test_what_no_lower_rate_would_mend_goes_last() -> None:
 
 
 def test_the_next_rate_is_where_the_limit_would_be_met() -> None:
-    """If drift in nats grows as the rate does; at most three times as far, at least a quarter."""
+    """If drift in nats grows as the rate does; in steps of a quarter to three times."""
     nats = log(1.05)
     for drift, factor in ((0.5, 2), (0.1, 3), (0.85, NEAREST), (2, 1 / 2), (9, 1 / 3), (1.05, 0.8)):
         only = [at(1, 0.5, exp(drift * nats))]
@@ -216,10 +216,43 @@ def test_the_next_rate_is_where_the_limit_would_be_met() -> None:
     assert not on_edge([full, at(0.333, 0.4, 1.01)], BALANCED)
 
 
+@pytest.mark.parametrize("ratio", [1.052, 1.0418])
+def test_steps_to_one_side_get_longer(ratio: float) -> None:
+    """Where the ratio hardly moves: just beyond the limit, or with a fifth of it free."""
+    tried = [at(1, 0.5, ratio)]
+    for _ in range(20):
+        if not (wanted := next_rates(tried, BALANCED)):
+            break
+        # The higher the ratio is, the better is the lower rate, and the other way round.
+        tried += [at(lr, 0.5 + 0.01 * lr ** (1 if ratio < 1.05 else -1), ratio) for lr in wanted]
+    assert len(tried) < 8
+
+
+def test_where_nothing_is_learned_higher_rates_are_tried() -> None:
+    low = at(1, 0.0, 1.0)
+    assert next_rates([low], BALANCED) == (3,)
+    assert next_rates([low, at(3, 0.0, 1.01)], BALANCED) == (9,)
+
+
+def test_a_rate_without_a_score_is_no_gain() -> None:
+    found = next_rates([at(1, 0.4, 1.04), record("A", 3, nan)], BALANCED)
+    assert found == (pytest.approx(1 / 3, rel=1e-2),)
+
+
+def test_a_higher_rate_may_mend_what_is_not_reliable_yet() -> None:
+    asked = objective_of("balanced", bounds=["reliability>=0.9"])
+    near = tuned("L0.mlp", asked, **shares(0.89, 0.85, 0.95, 1.005))
+    kept = tuned("L1.mlp", asked, **shares(0.92, 0.1, 0.3, 1.005))
+    idle = tuned("L2.mlp", asked, **shares(0.0, 0.0, 1.0, 1.0))
+    found = leading([idle, kept, near], asked)
+    assert [best.location for best in found] == ["L0.mlp", "L1.mlp", "L2.mlp"]
+    assert next_rates([near], asked) == (3,)
+
+
 def test_no_lower_rate_is_tried_where_the_score_still_rises() -> None:
     low = at(1, 0.5, 1.04)
-    assert next_rates([low, at(1.4, 0.6, 1.08)], BALANCED) == ()
-    assert next_rates([low, at(1.4, 0.4, 1.08)], BALANCED) == (pytest.approx(1 / 3, rel=1e-2),)
+    assert next_rates([low, at(1.19, 0.6, 1.08)], BALANCED) == ()
+    assert next_rates([low, at(1.19, 0.4, 1.08)], BALANCED) == (pytest.approx(1 / 3, rel=1e-2),)
 
 
 def test_grids_grow_by_score_also_where_the_knee_is_sought() -> None:

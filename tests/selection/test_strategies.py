@@ -192,6 +192,40 @@ def test_race_climbs_to_a_layer_that_its_looks_missed(step: float) -> None:
     assert first.lr in space.of(first.location).rates
 
 
+def test_race_goes_to_the_part_that_holds_the_best() -> None:
+    class Narrow(World):
+        """Looks see nothing of whole MLPs, one of which is the best place."""
+
+        def record(self, ask: Ask) -> TrialRecord:
+            found = super().record(ask)
+            missed = ask.fidelity.glance and ask.location.endswith(".mlp")
+            return replace(found, score=0.0) if missed else found
+
+        def place(self, location: str) -> float:
+            held = location.replace(".mlp.down", ".mlp")
+            return super().place(held) - 0.1 * (held != location)
+
+    world = Narrow(peak=3, part="mlp")
+    space = world.space()
+    assert "L3.mlp" not in space.drawn[:GUESTS]
+    assert best(world, space, world.search("race", space)) == "L3.mlp"
+
+
+@pytest.mark.parametrize("finalists", [1, 3])
+def test_race_climbs_as_far_as_it_leads(finalists: int) -> None:
+    class Far(World):
+        """Looks see only the lowest third of the layers, and the best place is above."""
+
+        def record(self, ask: Ask) -> TrialRecord:
+            found = super().record(ask)
+            high = Location.parse(ask.location).lowest > 8
+            return replace(found, score=0.0) if ask.fidelity.glance and high else found
+
+    world = Far(peak=14, layers=24)
+    space = replace(world.space(), finalists=finalists)
+    assert best(world, space, world.search("race", space)) == "L14.mlp.down"
+
+
 class Rising(World):
     """Tuning harder teaches more, also beyond the bound, which lies inside the grid."""
 
@@ -228,7 +262,7 @@ def test_finalists_are_those_that_lead_where_the_bound_cuts_them_off() -> None:
 
 
 @pytest.mark.parametrize("name", ["race", "sweep", "tree"])
-def test_who_would_lead_but_for_a_bound_gets_lower_rates(name: str) -> None:
+def test_a_place_whose_rates_all_break_a_bound_gets_lower_ones(name: str) -> None:
     class Steep(World):
         """The best part breaks the bound at all rates of its grid, and the others are poor."""
 
@@ -251,10 +285,11 @@ def test_who_would_lead_but_for_a_bound_gets_lower_rates(name: str) -> None:
     assert not found.record.violated
 
 
-def test_race_lowers_rates_that_break_the_bounds() -> None:
+@pytest.mark.parametrize("finalists", [1, 2, 3])
+def test_race_lowers_rates_that_break_the_bounds(finalists: int) -> None:
     """So much too high that all first runs break them; a sweep finds what keeps them."""
     world = World(best_step=-3.0)
-    space = world.space()
+    space = replace(world.space(), finalists=finalists)
     batches = world.search("race", space)
     assert all(record.violated for record in world.records(batches[2:3]))
     full = [r for r in world.records(batches) if r.trial.rung == FULL]

@@ -28,8 +28,8 @@ LOOK, SECOND = "look", "second look"
 SURVIVORS = 8
 GUESTS = 2
 """Random locations that always reach the top."""
-TRIES = 6
-"""Full runs for each finalist, about, after which no further places are tried."""
+TRIES = 4
+"""Places for each finalist after which no others are run in full where none kept the bounds."""
 KEEP = {LOOK: 1 / 2, SECOND: 1 / 4, FULL: 0.0}
 """Share of the budget that a rung leaves for later ones."""
 AT_ONCE = {LOOK: 8, SECOND: 3, FULL: 1}
@@ -123,7 +123,7 @@ def _beside(space: Space, seen: Seen) -> tuple[Ask, ...]:
 
     Asked again while one of them leads: neighbours are alike, more so than looks can tell.
     """
-    if _many(space, seen):
+    if _in_vain(space, seen):
         return ()
     best = leading(seen.full, space.aim)[0]
     there = {one.location: one for one in space.candidates}
@@ -139,22 +139,22 @@ def _beside(space: Space, seen: Seen) -> tuple[Ask, ...]:
 
 def _rates(space: Space, seen: Seen) -> tuple[Ask, ...]:
     """The rates wanted next of the most promising places, whether they keep the bounds or not."""
-    if _many(space, seen) and not any(map(keeps, seen.full)):
-        return ()
     return settled_rates(space, seen.full)
 
 
 def _retry(space: Space, seen: Seen) -> tuple[Ask, ...]:
     """While nothing keeps the bounds, the next in line."""
-    if _many(space, seen) or any(map(keeps, seen.full)):
+    if any(map(keeps, seen.full)) or _in_vain(space, seen):
         return ()
     line = _by_place(_line(space, seen, seen.all))
     fresh = [one for place, one in line.items() if place not in seen.in_full][: space.finalists]
     return tuple(Ask(one.location, one.lr, space.full) for one in fresh)
 
 
-def _many(space: Space, seen: Seen) -> bool:
-    return len(seen.full) >= TRIES * space.finalists
+def _in_vain(space: Space, seen: Seen) -> bool:
+    """Whether nothing keeps the bounds after so many places that others hardly will."""
+    there = seen.in_full - set(_guests(space))
+    return len(there) >= TRIES * space.finalists and not any(map(keeps, seen.full))
 
 
 def _first(space: Space, seen: Seen) -> tuple[Ask, ...]:
