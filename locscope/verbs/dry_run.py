@@ -45,8 +45,8 @@ SCAN_BYTES = 20_000
 """Of the record of one more scan, for every ten layers."""
 ASSUMED = (
     "every trial goes through all its epochs",
-    "the bounds are kept, and every place is best at its starting rate: else some more full "
-    "trials at other rates",
+    "a bound on perplexity cuts places off a little below the rates first tried, and no other "
+    "bound does: else there are some more or fewer full trials",
     "the folder is empty: what is there already is not run again",
     "the scorecard and the report are not in the time",
 )

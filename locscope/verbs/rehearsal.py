@@ -1,16 +1,18 @@
 """A search on paper: which trials it would ask for, stage by stage, with made-up records.
 
 The stages are those of the search itself; only who answers them differs. The made-up world is a
-plain one: bounds are kept, and every place is best at its starting rate.
+plain one: every place would be best at the rate first tried there, and what bounds there are on
+perplexity cut it off a little below; other bounds are kept.
 """
 
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import log
+from math import inf, log
 
 from locscope.locations import Location
 from locscope.records import Epoch, Measure, Trial, TrialRecord
+from locscope.scoring.bounds import COLLAPSE, violations
 from locscope.selection.candidates import STEP
 from locscope.selection.space import Space
 from locscope.verbs import counting
@@ -22,11 +24,13 @@ from locscope.verbs.confirming import confirm
 from locscope.verbs.desk import Desk
 
 SHARES = (
-    *("reliability", "generalization", "locality", "retention"),
+    *("reliability", "generalization", "locality"),
     *("target_probability", "rephrase_probability", "neighbour_kept"),
 )
 RATIO, DRIFT = 1.001, 0.001
 """Of perplexity and in nats: far within every bound."""
+BEYOND = 1.3
+"""Nats at the rate first tried, over what a bound on perplexity allows."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,9 @@ class Paper:
         cost, first = self.cost(trial), self.started.setdefault(kind, trial.recipe.lr)
         worth = _worth(trial, first)
         found = [Measure(name, worth, 1, "made up") for name in SHARES]
-        found += [Measure("perplexity_ratio", RATIO, 1, "made up")]
-        found += [Measure("kl", DRIFT, 1, "made up")]
+        found += [Measure("perplexity_ratio", self._ratio(trial, first), 1, "made up")]
+        found += [Measure("kl", DRIFT, 1, "made up"), Measure("retention", 1.0, 1, "made up")]
+        bounds = [one for one in self.space.aim.bounds if one.measure in COLLAPSE]
         return TrialRecord(
             trial=trial,
             status="done",
@@ -80,7 +85,15 @@ class Paper:
             decoded=0,
             seconds=cost.seconds,
             flops=cost.flops,
+            violated=() if trial.glance else violations(found, bounds),
         )
+
+    def _ratio(self, trial: Trial, first: float) -> float:
+        bounds = [one for one in self.space.aim.bounds if one.measure == "perplexity_ratio"]
+        limits = [one.limit for one in bounds if one.side == "at most" and 1 < one.limit < inf]
+        if trial.glance or not limits:
+            return RATIO
+        return min(limits) ** (BEYOND * (trial.recipe.lr / first) ** 0.9)
 
 
 def rehearse(desk: Desk, space: Space, cost: Callable[[Trial], Cost]) -> dict[str, list[Trial]]:
@@ -107,4 +120,4 @@ def rehearse(desk: Desk, space: Space, cost: Callable[[Trial], Cost]) -> dict[st
 def _worth(trial: Trial, first: float) -> float:
     """From 0 to 1: drawn for the place, less away from the rate that was tried first there."""
     steps = abs(log(trial.recipe.lr / first, STEP))
-    return max(0.5, random.Random(trial.location).uniform(0.9, 0.99) - 0.1 * steps)
+    return max(0.1, random.Random(trial.location).uniform(0.4, 0.9) - 0.1 * steps)
