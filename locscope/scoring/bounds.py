@@ -107,6 +107,12 @@ def shortfall(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
     return float(sum(miss(measure, bound) for measure, bound in found if measure is not None))
 
 
+def ratio_limit(bounds: Iterable[Bound]) -> float:
+    """The most that the pooled perplexity ratio may be, NaN where no bound says so."""
+    upper = (one for one in bounds if one.measure == RATIOS[0] and _forbids_loss(one))
+    return min((one.limit for one in upper), default=nan)
+
+
 def headroom(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
     """What bounds on collapse allow over what was lost: below 1 where one is broken.
 

@@ -12,6 +12,7 @@ from math import exp, inf, isnan, log
 from statistics import median
 
 from locscope.records import TrialRecord
+from locscope.scoring.bounds import ratio_limit
 from locscope.scoring.objectives import Objective
 from locscope.selection.space import FULL, Space, at_rung
 
@@ -63,12 +64,12 @@ def _outlook(aim: Objective, one: TrialRecord, rate: float) -> Outlook:
 
 def chance_kept(aim: Objective, drift: float) -> float:
     """How likely a run with that drift (nats) keeps the bound on the perplexity ratio."""
-    limits = [bound.limit for bound in aim.bounds if bound.measure == "perplexity_ratio"]
-    if not limits or isnan(drift):
+    limit = ratio_limit(aim.bounds)
+    if isnan(limit) or isnan(drift):
         return 1.0
-    if min(limits) <= 1:
+    if limit <= 1:
         return 0.0 if drift > 0 else 1.0
-    beyond = (log(max(drift, TINY)) - log(log(min(limits)))) / SPREAD
+    beyond = (log(max(drift, TINY)) - log(log(limit))) / SPREAD
     return 1 / (1 + exp(min(beyond, 500.0)))
 
 

@@ -18,7 +18,7 @@ REACH = STEP**3 * 1.01
 """How many times its first rate, and what part of it, a place is tried at."""
 NEAREST = 1.25
 """The least factor between a rate and the next one beyond it."""
-FULL = 1.1
+ENOUGH = 1.1
 """What a bound allows over what was lost: so near to it a higher rate has nothing to gain."""
 CLOSE = 1.2
 """Rates by less than this factor apart are not told apart further."""
@@ -65,7 +65,7 @@ def _beyond(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...]:
     if best is rising[0] and _gains_below(rising, room):
         below = sum(_rate(one) < first for one in tried)
         wanted.append(rate / (_step(1 / room, below) if 0 < room < 1 else STEP))
-    if best is rising[-1] and not room <= FULL:
+    if best is rising[-1] and not room <= ENOUGH:
         above = sum(_rate(one) > first for one in tried)
         wanted.append(rate * _step(room, above))
     return tuple(wanted)
@@ -76,7 +76,7 @@ def _gains_below(rising: Sequence[TrialRecord], room: float) -> bool:
     if room < 1:
         return True
     if len(rising) == 1:
-        return not room > FULL
+        return not room > ENOUGH
     # Where the next one scored more (and broke a bound), the score still rises with the rate.
     return not rising[1].score > rising[0].score
 
@@ -130,8 +130,9 @@ def leading(full: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
     best = best_per_location(full, aim)
     if aim.knee:
         return best
-    in_play = [one for one in best if _in_play(one, aim)]
-    others = [one for one in best if one not in in_play]
+    in_play, others = [], []
+    for one in best:
+        (in_play if _in_play(one, aim) else others).append(one)
     return (*sorted(in_play, key=lambda one: -levelled(promise(one, aim), aim)), *others)
 
 
@@ -154,11 +155,13 @@ def promise(best: Best, aim: Objective) -> float:
 def _in_play(best: Best, aim: Objective) -> bool:
     """Whether it keeps the bounds, or a lower rate may mend what it breaks, or a higher one."""
     record = best.record
-    if isnan(record.score) or mendable(record.measures, aim.bounds):
-        return not isnan(record.score)
+    if isnan(record.score):
+        return False
+    if mendable(record.measures, aim.bounds):
+        return True
     highest = record is max(best.tried, key=_rate)
     # Where nothing but bounds asks for edits that take, what learned nothing would lead.
-    return highest and bool(aim.terms) and headroom(record.measures, aim.bounds) > FULL
+    return highest and bool(aim.terms) and headroom(record.measures, aim.bounds) > ENOUGH
 
 
 def keeps(record: TrialRecord) -> bool:

@@ -6,6 +6,7 @@ from math import inf, isnan, log, nan
 from locscope.engine.exam import Exam, glance_drift
 from locscope.engine.trunk import Trunk
 from locscope.records import Epoch, Recipe
+from locscope.scoring.bounds import ratio_limit
 from locscope.scoring.objectives import Objective
 
 FAR = 5.0
@@ -44,9 +45,9 @@ def watch(exam: Exam, trunk: Trunk, aim: Objective, before: float) -> Lost:
 
 def _far(aim: Objective) -> float:
     """Nats a token above the untouched model from which none returns."""
-    limits = [bound.limit for bound in aim.bounds if bound.measure == "perplexity_ratio"]
-    if limits:
-        return FAR * log(max(min(limits), 1.0))
+    limit = ratio_limit(aim.bounds)
+    if not isnan(limit):
+        return FAR * log(max(limit, 1.0))
     return log(RUINED) if "perplexity_ratio" in aim.kept else inf
 
 

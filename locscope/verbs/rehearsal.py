@@ -12,7 +12,7 @@ from math import inf, log
 
 from locscope.locations import Location
 from locscope.records import Epoch, Measure, Trial, TrialRecord
-from locscope.scoring.bounds import COLLAPSE, violations
+from locscope.scoring.bounds import COLLAPSE, ratio_limit, violations
 from locscope.selection.candidates import STEP
 from locscope.selection.space import Space
 from locscope.verbs import counting
@@ -89,11 +89,10 @@ class Paper:
         )
 
     def _ratio(self, trial: Trial, first: float) -> float:
-        bounds = [one for one in self.space.aim.bounds if one.measure == "perplexity_ratio"]
-        limits = [one.limit for one in bounds if one.side == "at most" and 1 < one.limit < inf]
-        if trial.glance or not limits:
+        limit = ratio_limit(self.space.aim.bounds)
+        if trial.glance or not 1 < limit < inf:
             return RATIO
-        return min(limits) ** (BEYOND * (trial.recipe.lr / first) ** 0.9)
+        return limit ** (BEYOND * (trial.recipe.lr / first) ** 0.9)
 
 
 def rehearse(desk: Desk, space: Space, cost: Callable[[Trial], Cost]) -> dict[str, list[Trial]]:

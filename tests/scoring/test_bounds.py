@@ -16,6 +16,7 @@ from locscope.scoring.bounds import (
     crossing,
     headroom,
     mendable,
+    ratio_limit,
     shortfall,
     violations,
 )
@@ -162,6 +163,13 @@ def test_headroom_is_what_the_nearest_limit_allows_over_what_was_lost():
     assert headroom([measure("kl", 0.5)], [Bound("kl", "at most", 0.0)]) == 0
     assert headroom([measure("perplexity_ratio", 0.97)], [bound_of("perplexity_ratio<=0.95")]) == 0
     assert isnan(headroom([measure("kl", 0.5)], [bound_of("kl>=0.01")]))
+
+
+def test_the_limit_on_the_ratio_is_the_strictest():
+    bounds = [bound_of(f"perplexity_ratio<={limit}") for limit in (1.1, 1.05)]
+    assert ratio_limit([bound_of("kl<=0.1"), *bounds]) == 1.05
+    assert isnan(ratio_limit([bound_of("mean_perplexity_ratio<=1.05")]))
+    assert isnan(ratio_limit([bound_of("perplexity_ratio>=1.01")]))
 
 
 def test_a_lower_rate_mends_collapse_alone():

@@ -59,6 +59,11 @@ class Seen:
         """Locations that were run in full."""
         return frozenset(record.trial.location for record in self.full)
 
+    @cached_property
+    def any_kept(self) -> bool:
+        """Whether a full run kept the bounds."""
+        return any(map(keeps, self.full))
+
     @property
     def glances(self) -> tuple[TrialRecord, ...]:
         """The trials of both looks."""
@@ -144,7 +149,7 @@ def _rates(space: Space, seen: Seen) -> tuple[Ask, ...]:
 
 def _retry(space: Space, seen: Seen) -> tuple[Ask, ...]:
     """While nothing keeps the bounds, the next in line."""
-    if any(map(keeps, seen.full)) or _in_vain(space, seen):
+    if seen.any_kept or _in_vain(space, seen):
         return ()
     line = _by_place(_line(space, seen, seen.all))
     fresh = [one for place, one in line.items() if place not in seen.in_full][: space.finalists]
@@ -154,7 +159,7 @@ def _retry(space: Space, seen: Seen) -> tuple[Ask, ...]:
 def _in_vain(space: Space, seen: Seen) -> bool:
     """Whether nothing keeps the bounds after so many places that others hardly will."""
     there = seen.in_full - set(_guests(space))
-    return len(there) >= TRIES * space.finalists and not any(map(keeps, seen.full))
+    return len(there) >= TRIES * space.finalists and not seen.any_kept
 
 
 def _first(space: Space, seen: Seen) -> tuple[Ask, ...]:
