@@ -91,15 +91,18 @@ def figure_cell(value: float, alarm: bool = False) -> TableCell:
 
 
 def trials_table(inputs: ReportInputs) -> Table:
-    """All trials, the best first; a row's last cell says what it violates or why it failed."""
+    """All trials, the best first; a row's last cell says what it violates or why it failed.
+
+    Looks come after all others: their scores are of probabilities and not of the same scale.
+    """
     measures = tuple(title_of(name) for name in TRIAL_MEASURES)
     columns = ("location", "split", "rung", "lr", "steps", *measures, "score", "time (s)", "note")
-    records = sorted(inputs.trials, key=standing, reverse=True)
+    ranked = sorted(inputs.trials, key=standing, reverse=True)
+    records = sorted(ranked, key=lambda record: record.trial.glance)
     rows = tuple(_trial_row(record) for record in records[:MOST_ROWS])
     note = "" if len(records) <= MOST_ROWS else f"The best {MOST_ROWS} of {len(records)} trials."
-    return Table(
-        "trials", "Trials, those within the bounds first, then by score", columns, rows, note
-    )
+    caption = "Trials: looks last, those within the bounds first, then by score"
+    return Table("trials", caption, columns, rows, note)
 
 
 def _trial_row(record: TrialRecord) -> tuple[TableCell, ...]:

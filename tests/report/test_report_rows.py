@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from io import StringIO
 from math import nan
 
@@ -42,6 +43,15 @@ def test_trials_best_first_with_reasons():
     assert texts(table.rows[2])[5:12] == ["–"] * 7
     assert table.numeric[ratio]
     assert not table.numeric[note]
+
+
+def test_looks_come_after_trials_that_were_run_whole():
+    whole = factory.trial("L1.mlp", score=0.2, ratio=1.5, violated=(factory.BROKEN,))
+    better = factory.trial("L0.mlp", score=0.9)
+    look = replace(better, trial=replace(better.trial, rung="look", glance=True))
+    trials = (look, whole)
+    table = trials_table(factory.inputs(trials=trials))
+    assert [row[0].text for row in table.rows] == ["L1.mlp", "L0.mlp"]
 
 
 def test_outcomes_are_means_over_repetitions_worst_first():
