@@ -6,7 +6,7 @@ how good a place looks would hang on where the grid happens to fall. So the grid
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isnan, log, sqrt
+from math import isnan, log
 
 from locscope.records import TrialRecord
 from locscope.scoring.bounds import crossing, headroom, mendable
@@ -24,6 +24,10 @@ CLOSE = 1.2
 """Rates by less than this factor apart are not told apart further."""
 SURE = 0.02
 """A gain that three scores only hint at must be larger to be sought."""
+CEILING = 0.8
+"""The score that tuning harder leads to, unless more was seen."""
+STEEP = 1.5
+"""The power of what is lost with which the odds of scores below the ceiling grow."""
 LEAST, MOST = 1 / 4, 3 / 4
 """Of the way between two rates: a rate nearer to one of them would tell little more than it."""
 
@@ -139,9 +143,8 @@ def leading(full: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
 def promise(best: Best, aim: Objective) -> float:
     """The score to expect of a location at the best of all rates that keep the bounds.
 
-    Where none lies on the other side of the limit, that at its best rate times the square root of
-    what the limit allows over what was lost, as scores of places were seen to go
-    (`reports/LOG.md`); of a rate that keeps the bounds no more than the least step up may bring.
+    Where none lies on the other side of the limit, that at its best rate, grown or shrunk by what
+    the limit allows over what was lost; grown by no more than one step up may bring.
     """
     record, tried = best.record, best.tried
     if (found := cut(tried, aim)) is not None:
@@ -149,7 +152,17 @@ def promise(best: Best, aim: Objective) -> float:
     room = headroom(record.measures, aim.bounds)
     if isnan(room) or not aim.terms or (room > 1 and record is not max(tried, key=_rate)):
         return record.score
-    return min(1.0, record.score * sqrt(min(room, NEAREST)))
+    return grown(record.score, min(room, STEP))
+
+
+def grown(score: float, times: float) -> float:
+    """The score to expect where so many times as much is lost, by a logistic curve over its
+    logarithm, as scores of places were seen to go (`reports/LOG.md`).
+    """
+    if not 0 < score < 1:
+        return score if times else 0.0
+    top, odds = max(CEILING, (1 + score) / 2), times**STEEP
+    return top * score * odds / (top - score + score * odds)
 
 
 def _in_play(best: Best, aim: Objective) -> bool:

@@ -1,7 +1,7 @@
 """Grids of rates: they grow while the best is an edge, and get finer where a bound cuts them."""
 
 from collections.abc import Sequence
-from math import exp, log, nan, sqrt
+from math import exp, log, nan
 
 import numpy as np
 import pytest
@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 
 from locscope.records import TrialRecord
 from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective, objective_of
+from locscope.selection.candidates import STEP
 from locscope.selection.choice import best_per_location, ranked
 from locscope.selection.grids import (
+    CEILING,
     CLOSE,
     NEAREST,
+    STEEP,
     SURE,
     climbed,
     cut,
+    grown,
     leading,
     next_rates,
     on_edge,
@@ -143,7 +147,7 @@ def test_places_lead_by_what_they_score_where_a_bound_cuts_them_off() -> None:
 
     safe = made("L0.mlp", (0.333, 0.1, 1.0), (1, 0.5, 1.0), (3, 0.4, 1.0))
     cut_off = made("L1.mlp", (0.333, 0.1, 1.0), (1, 0.4, 1.0), (3, 0.9, 1.1))
-    beyond = made("L2.mlp", (1, 0.95, 1.3))
+    beyond = made("L2.mlp", (1, 0.7, 1.5))
     blank = [record("L3.mlp", 1.0, nan)]
     order = [best.location for best in leading([*beyond, *blank, *safe, *cut_off], BALANCED)]
     assert order == ["L1.mlp", "L0.mlp", "L2.mlp", "L3.mlp"]
@@ -185,11 +189,19 @@ def test_places_go_by_what_they_would_score_within_the_bounds() -> None:
     blank = [one_rate("L4.mlp", nan, 1.0)]
     found = leading([*blank, *broken, *kept], BALANCED)
     assert [best.location for best in found] == ["L3.mlp", "L0.mlp", "L1.mlp", "L2.mlp", "L4.mlp"]
-    at_the_limit = 0.6 * sqrt(log(1.05) / log(1.06))
+    at_the_limit = 0.8 / (1 + (0.8 / 0.6 - 1) / (log(1.05) / log(1.06)) ** STEEP)
     assert promise(found[0], BALANCED) == pytest.approx(at_the_limit)
     assert promise(found[1], BALANCED) == pytest.approx(0.5)
     (far,) = leading([one_rate("L0.mlp", 0.5, 1.01)], BALANCED)
-    assert promise(far, BALANCED) == pytest.approx(0.5 * sqrt(NEAREST))
+    assert promise(far, BALANCED) == pytest.approx(grown(0.5, STEP))
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 9), st.floats(0, 9))
+def test_more_lost_is_more_learned_up_to_the_ceiling(a: float, b: float, x: float, y: float):
+    assert grown(min(a, b), x) <= grown(max(a, b), x) + 1e-9
+    assert grown(a, min(x, y)) <= grown(a, max(x, y)) + 1e-9
+    assert grown(a, x) <= max(CEILING, (1 + a) / 2)
+    assert grown(a, 1) == pytest.approx(a)
 
 
 def test_what_no_lower_rate_would_mend_goes_last() -> None:
