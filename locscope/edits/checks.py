@@ -121,7 +121,8 @@ def lend_neighbours(
 
     Where any tuned edit has neighbours of its own, or nobody can lend, they come back as they
     are. Every edit gets `per_edit` different ones (fewer where fewer exist), lent about equally
-    often, with the old answer as the stated one.
+    often, with the old answer as the stated one. Two edits have all of theirs in common or none:
+    overlaps would make one group of all edits, whose measures had no interval.
     """
     if any(edit.neighbours for edit in tuned):
         return tuple(tuned)
@@ -130,10 +131,11 @@ def lend_neighbours(
     lent = list(pool.values())
     random.Random(seed).shuffle(lent)
     count = min(per_edit, len(lent))
-    return tuple(
-        replace(edit, neighbours=tuple(lent[(i * count + j) % len(lent)] for j in range(count)))
-        for i, edit in enumerate(tuned)
-    )
+    if not count:
+        return tuple(tuned)
+    whole = range(0, len(lent) - count + 1, count)
+    blocks = [tuple(lent[start : start + count]) for start in whole]
+    return tuple(replace(edit, neighbours=blocks[i % len(blocks)]) for i, edit in enumerate(tuned))
 
 
 def _by_prompt(edits: Sequence[Edit]) -> dict[str, list[Edit]]:

@@ -99,14 +99,19 @@ def _reference(
 
 def _why_not(best: Contender, patterns: Mapping[str, str]) -> str:
     """Why the reference code cannot tune this; empty where it can."""
-    sites, recipe = Location.parse(best.location).sites, best.recipe
-    plain = Recipe(lr=recipe.lr, batch=recipe.batch, epochs=recipe.epochs)
+    sites = Location.parse(best.location).sites
     if len(sites) != 1 or sites[0].first != sites[0].last:
         return "it tunes one layer only"
     if sites[0].head is not None:
         return "it tunes whole matrices, not one head"
     if sites[0].part not in patterns:
         return f"no pattern of names picks {sites[0].part} in this model"
+    return why_not_recipe(best.recipe)
+
+
+def why_not_recipe(recipe: Recipe) -> str:
+    """Why a tool that knows rate, batch and epochs alone cannot say it; empty where it can."""
+    plain = Recipe(lr=recipe.lr, batch=recipe.batch, epochs=recipe.epochs)
     odd = [f.name for f in fields(Recipe) if getattr(recipe, f.name) != getattr(plain, f.name)]
     return f"it has no such recipe ({', '.join(odd)})" if odd else ""
 

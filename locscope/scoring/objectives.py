@@ -41,7 +41,8 @@ class Objective:
     `kept` (the first of these measures of collapse that was measured, as a share; see `kept`).
     `tie` names the measure that decides between equal scores. With `knee` the trials are ranked by
     efficacy against collapse and the knee of the front is the best. `room` is the share of what
-    bounds on drift allow that a choice leaves free, see `strict`.
+    bounds on drift allow that a choice leaves free, see `strict`, whose `asked` are the bounds
+    without it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Objective:
     tie: str = ""
     knee: bool = False
     room: float = 0.0
+    asked: tuple[Bound, ...] = ()
 
     @property
     def strict(self) -> "Objective":
@@ -61,7 +63,7 @@ class Objective:
         on other edits.
         """
         bounds = tuple(tightened(bound, self.room) for bound in self.bounds)
-        return replace(self, bounds=bounds, room=0.0)
+        return replace(self, bounds=bounds, room=0.0, asked=self.asked or self.bounds)
 
 
 EFFICACY = (Term("reliability"), Term("generalization"), Term("locality"))

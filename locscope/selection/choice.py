@@ -15,7 +15,7 @@ DIGITS = 2
 
 A perplexity ratio never repeats itself exactly, and 0.1 % of it is no reason to choose."""
 
-Key = tuple[bool, bool, float, float, float, int, float, str, float]
+Key = tuple[bool, bool, float, float, float, float, int, float, str, float]
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,11 @@ def ranked(records: Sequence[TrialRecord], aim: Objective) -> tuple[TrialRecord,
     """The records, best first, whatever their order was.
 
     Measured goes before not measured, within the bounds before beyond them, and beyond them the
-    nearest first; then by score, by what breaks the objective's ties, the smaller location. Where
-    the objective asks for the knee, those within the bounds go by how far above the chord of their
-    front they lie, so that the knee leads (ends of a front do not go first for being on it: one of
-    them learned the least). Scores of different rungs do not compare: give records of one.
+    nearest first (to the bounds that were asked for, then to those that leave room); then by score,
+    by what breaks the objective's ties, the smaller location. Where the objective asks for the
+    knee, those within the bounds go by how far above the chord of their front they lie, so that the
+    knee leads (ends of a front do not go first for being on it: one of them learned the least).
+    Scores of different rungs do not compare: give records of one.
     """
     ordered = sorted(records, key=lambda record: standing(record, aim))
     if not aim.knee:
@@ -62,6 +63,7 @@ def standing(record: TrialRecord, aim: Objective) -> Key:
     return (
         isnan(record.score),
         bool(record.violated),
+        shortfall(record.measures, aim.asked),
         shortfall(record.measures, aim.bounds) if record.violated else 0.0,
         -level,
         0.0 if isnan(decides) else -decides,

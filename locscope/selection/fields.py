@@ -79,6 +79,9 @@ def depth_of(location: str) -> float:
 
 
 def stratum_of(location: str) -> str:
-    """The parts of a place, which it is compared within; empty where it spans several layers."""
+    """The parts of a place, which it is compared within; empty where it spans several layers, or is
+    heads of them."""
     place = Location.parse(location)
-    return "+".join(sorted(x.part for x in place.sites)) if place.lowest == place.highest else ""
+    if place.lowest != place.highest or any(site.head is not None for site in place.sites):
+        return ""
+    return "+".join(sorted(site.part for site in place.sites))

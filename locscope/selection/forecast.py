@@ -65,7 +65,7 @@ def _outlook(aim: Objective, one: TrialRecord, rate: float) -> Outlook:
 def chance_kept(aim: Objective, drift: float) -> float:
     """How likely a run with that drift (nats) keeps the bound on the perplexity ratio."""
     limit = ratio_limit(aim.bounds)
-    if isnan(limit) or isnan(drift):
+    if isnan(limit) or limit == inf or isnan(drift):
         return 1.0
     if limit <= 1:
         return 0.0 if drift > 0 else 1.0

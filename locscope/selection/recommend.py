@@ -9,7 +9,7 @@ import numpy as np
 
 from locscope.records import Contender, Margin, Measure, Recommendation, TrialRecord
 from locscope.scoring.bounds import shortfall, violations
-from locscope.scoring.objectives import Objective
+from locscope.scoring.objectives import Objective, score
 from locscope.scoring.repetitions import repeated, shared_edits
 from locscope.scoring.statistics import Interval, overlaps_zero, paired_margin
 from locscope.scoring.tradeoffs import front_points
@@ -65,7 +65,7 @@ def recommend(
     runner_up = next((one for one in margins if one.over == "runner-up"), None)
     return Recommendation(
         sentence=sentence(contenders, runner_up, missed, nearest=bool(on_s)),
-        score_name=confirmed[0].records[0].score_name,
+        score_name=score(best.measures, aim).name,
         objective=aim.name,
         contenders=contenders,
         margins=margins,
@@ -112,13 +112,17 @@ def _gives_way(context: Context, first: Confirmed, second: Confirmed) -> bool:
     found = margin(context, first, second)
     if isnan(found.value) or not is_tie(found):
         return False
-    return not aim.tie or is_tie(_margin_of(context, first, second, (aim.tie,)))
+    if not aim.tie:
+        return True
+    decides = _margin_of(context, first, second, (aim.tie,))
+    # What was not measured cannot tell them apart.
+    return isnan(decides.value) or is_tie(decides)
 
 
 def _misses(one: Confirmed, aim: Objective) -> tuple[float, float]:
-    """How far from the bounds it is on S and on R."""
+    """How far it is from the bounds it was chosen by, on S, and from those asked for, on R."""
     chosen, shown = one.best.record.measures, pooled(one.records)
-    return shortfall(chosen, aim.bounds), shortfall(shown, aim.bounds)
+    return shortfall(chosen, aim.strict.bounds), shortfall(shown, aim.bounds)
 
 
 def is_tie(found: Margin) -> bool:

@@ -105,15 +105,15 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
         timing = calibrate(desk, space)
         progress.advance("trials")
         took = time.perf_counter() - began
-    bench = desk.worker.bench
+    bench, asking = desk.worker.bench, plan.settings
     asked = rehearse(desk, space, lambda trial: timing.cost(bench, space, trial))
     stages = (*scans, *_stages(desk, space, timing, asked))
-    filled = scan_batches(bench, plan.settings.scans)
+    filled = scan_batches(bench, asking.scans)
     on_host = filled.bytes if isnan(device) else 0
     return DryRun(
         kinds=_kinds(space),
         stages=stages,
-        memory=(*memory_of(bench, space, plan.settings.recipes), filled),
+        memory=(*memory_of(bench, space, asking.recipes, asking.batch_size), filled),
         host_peak=max(_host_peak(), host + on_host),
         device_peak=max(_device_peak(plan.loaded), device + filled.bytes),
         disk=_disk(plan, found, timing, asked),

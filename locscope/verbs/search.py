@@ -114,7 +114,10 @@ def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]
     confirmed = settled(context(plan), confirm(desk, places, rules))
     found = recommend(context(plan), confirmed, ran_in_full(chosen, rules))
     write_record(folder, "recommendation", "final", found)
-    notes = (*on_rates(places[: space.finalists], space), *on_rules(places[0], rules, space))
+    notes = (
+        *on_rates(places[: space.finalists], space),
+        *on_rules(confirmed[0].best, rules, space),
+    )
     inputs = ReportInputs(
         run=info(UNFINISHED, (*notes, MORE)),
         recommendation=found,

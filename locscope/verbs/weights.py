@@ -28,9 +28,11 @@ class Share:
     bytes: int
 
 
-def memory_of(bench: Bench, space: Space, recipes: Sequence[str] = ()) -> tuple[Share, ...]:
+def memory_of(
+    bench: Bench, space: Space, recipes: Sequence[str] = (), batch: int | None = None
+) -> tuple[Share, ...]:
     """The parts that a search's memory is made of; tuning's are those of the largest place, or of
-    all blocks where the recipe `all` is among those compared."""
+    all blocks where the recipe `all` is among those compared. Without a `batch`, the usual one."""
     info, sheet = bench.loaded.info, bench.exam.sheet
     itemsize = bench.loaded.model.dtype.itemsize
     width = info.width * itemsize
@@ -44,7 +46,9 @@ def memory_of(bench: Bench, space: Space, recipes: Sequence[str] = ()) -> tuple[
         Share("untouched answers to neutral texts", neutral * width),
         Share("float32 masters", 2 * most * MASTER),
         Share("optimiser and gradients", most * (OPTIMISER + GRADIENT + 2 * itemsize)),
-        Share("activations of a batch", _activations(bench, space, low)),
+        Share(
+            "activations of a batch", _activations(bench, low, batch or default_batch(space.edits))
+        ),
         Share("logits", LOGITS * FLOAT32 * info.vocabulary * _positions(bench)),
     )
 
@@ -56,12 +60,12 @@ def scan_batches(bench: Bench, scans: Iterable[str]) -> Share:
     return Share("batches of scans", trunk.tokens_at_once * a_token if set(scans) - PLAIN else 0)
 
 
-def _activations(bench: Bench, space: Space, lowest: int) -> int:
+def _activations(bench: Bench, lowest: int, batch: int) -> int:
     """The graph of a batch of the longest texts from that layer on."""
     info, sheet, model = bench.loaded.info, bench.exam.sheet, bench.loaded.model
     rows = [row for one in bench.exam.edits for row in one.training]
     longest = max(int(sheet.lengths[row]) for row in rows)
-    count = min(default_batch(space.edits), max(1, bench.trunk.tokens_at_once // longest))
+    count = min(batch, max(1, bench.trunk.tokens_at_once // longest))
     states = Holds(states=1, patterns=1, backward=True).tokens(model, longest, count) * 8
     return states * (info.layers - lowest) * info.width * model.dtype.itemsize
 

@@ -113,6 +113,16 @@ def test_neighbours_are_lent_by_edits_that_are_not_tuned():
     assert not tuned[0].neighbours
 
 
+def test_edits_that_are_lent_a_neighbour_in_common_have_all_in_common():
+    """Prompts that overlapped by one, with an odd number of them, made one group of all edits."""
+    tuned = [edit(str(i), f"P{i}", "x") for i in range(20)]
+    others = [edit(str(i), f"Q{i}", "x") for i in range(7)]
+    lent = [set(one.neighbours) for one in lend_neighbours(tuned, others)]
+    assert all(len(one) == 2 for one in lent)
+    assert all(one == other or not one & other for one in lent for other in lent)
+    assert len(set(map(frozenset, lent))) == 3
+
+
 def test_nothing_is_lent_where_there_are_neighbours_or_no_lenders():
     own = [edit("1", "A", "x", neighbours=(Probe("N"),)), edit("2", "B", "x")]
     assert lend_neighbours(own, [edit("3", "C", "x")]) == tuple(own)

@@ -1,5 +1,6 @@
 """Ranking, fronts and finalists, by hand-made records and against a slow sort."""
 
+from dataclasses import replace
 from functools import cmp_to_key
 from math import isnan, nan
 
@@ -38,6 +39,16 @@ def test_beyond_the_bounds_the_nearest_leads_whatever_it_scores() -> None:
     both = tuned("L2.mlp", BALANCED, **shares(0.9, 0.9, 0.9, 1.06, retention=0.5))
     lost = tuned("L3.mlp", BALANCED, **shares(1.0, 1.0, 1.0, float("inf")))
     assert places(ranked([lost, far, both, near], BALANCED)) == places([near, far, both, lost])
+
+
+def test_beyond_the_room_what_keeps_the_bounds_asked_for_leads() -> None:
+    """By what is left free alone, 0.945 of retention would be nearer than a ratio of 1.045."""
+    aim = replace(BALANCED, room=0.4).strict
+    kept = tuned("L0.mlp", aim, **shares(0.9, 0.9, 0.9, 1.045, retention=1.0))
+    broken = tuned("L1.mlp", aim, **shares(0.3, 0.3, 0.3, 1.0, retention=0.945))
+    roomy = tuned("L2.mlp", aim, **shares(0.1, 0.1, 0.1, 1.0, retention=1.0))
+    assert missed(broken, aim) < missed(kept, aim)
+    assert places(ranked([broken, kept, roomy], aim)) == places([roomy, kept, broken])
 
 
 def test_capability_first_wants_reliable_edits_then_what_is_kept_then_generalization() -> None:

@@ -1,7 +1,7 @@
 """What a glance says of a full run: growth of drift, and the chance to keep the bound."""
 
 from dataclasses import replace
-from math import exp, isnan, log, nan
+from math import exp, inf, isnan, log, nan
 
 import numpy as np
 import pytest
@@ -100,6 +100,8 @@ def test_the_chance_to_keep_the_bound_is_even_at_it_and_falls_with_drift() -> No
 def test_without_a_bound_or_a_drift_nothing_speaks_against_a_place() -> None:
     assert chance_kept(replace(BALANCED, bounds=()), 100.0) == 1.0
     assert chance_kept(BALANCED, nan) == 1.0
+    dropped = replace(BALANCED, bounds=(Bound("perplexity_ratio", "at most", inf),))
+    assert chance_kept(dropped, inf) == 1.0
     strict = replace(BALANCED, bounds=(Bound("perplexity_ratio", "at most", 1.0),))
     assert chance_kept(strict, 1e-6) == 0.0
     assert chance_kept(strict, 0.0) == 1.0

@@ -126,6 +126,24 @@ def test_what_missed_the_bounds_on_s_by_more_does_not_win_a_tie() -> None:
     assert [found.best.location for found in swapped] == ["L2.mlp", "L1.mlp", "L0.mlp"]
 
 
+def test_what_left_less_room_on_s_does_not_win_a_tie() -> None:
+    one, other = pair(made("L1.mlp", HALF, count=9), made("L2.mlp", OTHER_HALF, count=8))
+    near = replace(other, best=replace(other.best, record=made("L2.mlp", HALF, 1.045, count=8)))
+    assert settled(context(), [one, near])[0].best.location == "L2.mlp"
+    roomy = context(replace(BALANCED, room=0.4))
+    assert settled(roomy, [one, near])[0] == one
+
+
+def test_the_score_is_named_for_what_the_repetitions_hold_together() -> None:
+    whole = made("L1.mlp", HALF)
+    measures = tuple(
+        replace(m, value=nan, count=0) if m.name == "generalization" else m for m in whole.measures
+    )
+    blind = replace(whole, measures=measures, score_name="harmonic(reliability, locality)")
+    found = recommend(context(), [confirmed("recommended", blind, whole)])
+    assert found.score_name == "harmonic(reliability, generalization, locality)"
+
+
 def test_a_runner_up_beyond_the_bounds_is_said_to_be() -> None:
     found = recommend(context(), pair(made("L1.mlp", HALF), made("L2.mlp", OTHER_HALF, 1.2)))
     assert "which misses a bound (perplexity_ratio 1.2 is above 1.05)" in found.sentence
@@ -230,6 +248,22 @@ def test_a_tie_in_what_is_kept_is_broken_by_generalization_before_size() -> None
 
     assert first(0.9) == "L2.mlp"
     assert first(0.2) == "L1.mlp"
+
+
+def test_what_breaks_ties_and_was_not_measured_does_not_stand_against_the_smaller() -> None:
+    def blind(location: str, count: int) -> list[TrialRecord]:
+        found = [
+            made(location, ALL, ratio, count=count, edits=some, aim=CAPABLE)
+            for ratio, some in ((1.01, EDITS[:6]), (1.02, EDITS[6:]))
+        ]
+        return [
+            replace(one, outcomes=tuple(replace(o, generalization=nan) for o in one.outcomes))
+            for one in found
+        ]
+
+    large = confirmed("recommended", *blind("L1.mlp", 9))
+    small = confirmed("runner-up", *blind("L2.mlp", 8))
+    assert settled(context(CAPABLE), [large, small])[0].best.location == "L2.mlp"
 
 
 def test_unreliable_edits_miss_what_capability_first_needs() -> None:

@@ -366,7 +366,7 @@ def test_ranges_count_in_regret_but_are_no_evidence_of_their_own() -> None:
     assert (more.count, more.within, more.p_added) == (70, bare.within, bare.p_added)
     assert more.regret_1 > bare.regret_1
     places = ("L3.mlp", "L3.mlp+L3.attn", "L3.attn+L3.mlp", "L3-4.mlp", "L3.mlp+L4.mlp")
-    assert [stratum_of(x) for x in places] == ["mlp", "attn+mlp", "attn+mlp", "", ""]
+    assert [stratum_of(x) for x in (*places, "L3.attn.h0")] == ["mlp", *["attn+mlp"] * 2, *[""] * 3]
 
 
 def test_verdicts_are_four() -> None:

@@ -375,6 +375,16 @@ def test_tree_goes_from_ranges_over_parts_to_layers() -> None:
     assert regret(world, space, [ranges, parts, layers, *rates]) <= 0.02
 
 
+def test_tree_leaves_out_heads_of_layers_beside_the_best_range() -> None:
+    world = World(peak=7, part="attn", quarters=True)
+    space = world.space()
+    heads = [replace(space.of("L7.attn"), location=f"L{n}.attn.h0", layer=n) for n in (0, 7)]
+    layers = world.search("tree", replace(space, candidates=(*space.candidates, *heads)))[2]
+    asked = {ask.location for ask in layers}
+    assert "L7.attn.h0" in asked
+    assert "L0.attn.h0" not in asked
+
+
 def test_tree_without_ranges_begins_with_the_layers_of_the_coarsest_part() -> None:
     world = World()
     space = world.space()

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import astuple
 from math import isnan
 from pathlib import Path
 
@@ -52,9 +53,12 @@ def test_it_asks_for_the_trials_of_the_search(plan: Plan, found: Found) -> None:
     assert sum(expected.values()) == pytest.approx(sum(taken.values()), rel=0.3)
 
 
-def test_its_numbers_are_numbers(plan: Plan) -> None:
+def test_its_numbers_are_numbers(plan: Plan, found: Found) -> None:
     said = dry_run(plan, Silent(), opening=1.0)
-    assert sum(said.kinds.values()) == sum(said.kinds[part] for part in said.kinds)
+    desk = Desk(plan, plan.folder / "none", Silent())
+    gradient = read_record(found.folder, "scan", "weight-gradient", ScanResult)
+    assert gradient is not None
+    assert sum(said.kinds.values()) == len(space_of(desk, (gradient,)).candidates)
     assert said.seconds == sum(stage.seconds for stage in said.stages) > 0
     assert said.flops > 0
     assert said.trials == sum(s.tasks for s in said.stages if not s.stage.startswith("scan "))
@@ -137,6 +141,9 @@ def test_recipes_that_tune_everywhere_are_counted_so(plan: Plan, found: Found, k
     alone = memory_of(bench, space)
     more = memory_of(bench, space, (kind,))
     assert (more != alone) == (kind == "all"), "the lowest layer is among the candidates"
+    few, many = (dict(map(astuple, memory_of(bench, space, (kind,), batch))) for batch in (1, 2))
+    graphs = [found["activations of a batch"] for found in (few, many)]
+    assert graphs[1] / graphs[0] == pytest.approx(2, rel=0.05)
 
 
 def test_the_command_says_it_and_writes_nothing(

@@ -39,9 +39,8 @@ class About:
 
 @dataclass(frozen=True)
 class Export:
-    """A file for another tool, named under the folder of exports; `note` is what to know of it."""
+    """A file for another tool; `note` is what to know of it."""
 
-    file: str
     text: str
     note: str
 

@@ -4,16 +4,14 @@ Its FT tunes every parameter whose name contains `rewrite_module_tmp` with one o
 in; patterns end in a dot here, so that layer 1 does not pick layers 10 to 19.
 """
 
-from dataclasses import fields
-
 import yaml
 
 from locscope.locations import Location
-from locscope.records import Recipe, Recommendation
+from locscope.records import Recommendation
 from locscope.runs.exports.about import About, Export, Names, Unsayable, parts_by_layer
 from locscope.runs.exports.about import why_not_whole as why_not_place
+from locscope.runs.recommendation import why_not_recipe
 
-FILE = "easyedit.yaml"
 MAX_LENGTH = 40
 """Tokens of prompt and target, as in the hyperparameters that EasyEdit ships."""
 _NOTE = (
@@ -26,7 +24,7 @@ def export(recommendation: Recommendation, about: About) -> Export | Unsayable:
     """The hyperparameters, or why FT cannot do this."""
     best = recommendation.best
     location = Location.parse(best.location)
-    reason = _why_not_recipe(best.recipe) or why_not_place(location, about.names)
+    reason = why_not_recipe(best.recipe) or why_not_place(location, about.names)
     if reason:
         return Unsayable(reason)
     by_layer = parts_by_layer(location)
@@ -50,7 +48,7 @@ def export(recommendation: Recommendation, about: About) -> Export | Unsayable:
         **_templates(about.names),
         "model_parallel": False,
     }
-    return Export(FILE, yaml.safe_dump(content, sort_keys=False), _NOTE)
+    return Export(yaml.safe_dump(content, sort_keys=False), _NOTE)
 
 
 def _pattern(part: str, names: Names) -> str:
@@ -68,9 +66,3 @@ def _templates(names: Names) -> dict[str, str]:
         "ln_f_module": names.norm,
         "lm_head_module": names.head,
     }
-
-
-def _why_not_recipe(recipe: Recipe) -> str:
-    plain = Recipe(lr=recipe.lr, batch=recipe.batch, epochs=recipe.epochs)
-    odd = [f.name for f in fields(Recipe) if getattr(recipe, f.name) != getattr(plain, f.name)]
-    return f"it has no such recipe ({', '.join(odd)})" if odd else ""

@@ -11,7 +11,6 @@ from locscope.locations import Location
 from locscope.records import Recipe, Recommendation
 from locscope.runs.exports.about import About, Export, Names, Unsayable, parts_by_layer
 
-FILE = "llama_factory.yaml"
 _HEADER = "# To add: dataset (and dataset_dir), and the template that prompts are put in.\n"
 _NOTE = (
     "Add your dataset and template. Its loss is a mean over tokens and it does not stop at a small "
@@ -44,7 +43,7 @@ def export(recommendation: Recommendation, about: About) -> Export | Unsayable:
         # Clips nothing.
         "max_grad_norm": 0.0,
     }
-    return Export(FILE, _HEADER + yaml.safe_dump(content, sort_keys=False), _NOTE)
+    return Export(_HEADER + yaml.safe_dump(content, sort_keys=False), _NOTE)
 
 
 def _count(by_layer: dict[int, tuple[str, ...]], depth: int) -> int:

@@ -19,8 +19,6 @@ from locscope.runs.exports.about import (
     why_not_whole,
 )
 
-FILE = "peft/adapter_config.json"
-
 
 def export(recommendation: Recommendation, about: About) -> Export | Unsayable:
     """The configuration; it says nothing of a rate, and its note says whether LoRA was measured."""
@@ -41,7 +39,7 @@ def export(recommendation: Recommendation, about: About) -> Export | Unsayable:
         "fan_in_fan_out": about.names.transposed,
         **_targets(location, about.names),
     }
-    return Export(FILE, json.dumps(settings, indent=2) + "\n", _note(about))
+    return Export(json.dumps(settings, indent=2) + "\n", _note(about))
 
 
 def _targets(location: Location, names: Names) -> dict[str, list[str] | list[int] | str]:

@@ -66,4 +66,5 @@ def _all_layers(some: Sequence[Candidate]) -> frozenset[int]:
 
 
 def _layers_of(one: Candidate) -> frozenset[int]:
-    return frozenset(layer for layer, _ in Location.parse(one.location).cells)
+    sites = Location.parse(one.location).sites
+    return frozenset(layer for site in sites for layer in range(site.first, site.last + 1))
