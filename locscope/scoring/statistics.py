@@ -6,10 +6,12 @@ and fall together, so whole groups are drawn.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import nan, sqrt
+from math import nan
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from locscope.scoring.ranks import agreement, mean_ranks
 
 Values = NDArray[np.float64]
 _CHUNK = 4_000_000
@@ -125,10 +127,8 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float:
     both = ~(np.isnan(one) | np.isnan(two))
     if both.sum() < 3:
         return nan
-    first, second = (_ranks(values[both]) for values in (one, two))
-    first, second = first - first.mean(), second - second.mean()
-    scale = sqrt(float((first**2).sum()) * float((second**2).sum()))
-    return float((first * second).sum()) / scale if scale else nan
+    centred = (mean_ranks(values[both]) - (both.sum() + 1) / 2 for values in (one, two))
+    return float(agreement(*centred))
 
 
 def chance_corrected(accuracy: float, chance: float) -> float:
@@ -217,12 +217,6 @@ def _column_bounds(drawn: Values, level: float) -> tuple[Values, Values]:
         ends = [(1 - level) / 2, (1 + level) / 2]
         low[measured], high[measured] = np.nanquantile(drawn[:, measured], ends, axis=0)
     return low, high
-
-
-def _ranks(values: Values) -> Values:
-    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Values = np.cumsum(counts) - (counts - 1) / 2
-    return ranks[group]
 
 
 def overlaps_zero(interval: Interval) -> bool:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from locscope.locations import Location
 from locscope.records import EditOutcome, ScanResult, TrialRecord
+from locscope.scoring.objectives import GLANCE
 
 Values = NDArray[np.float64]
-LOOK_TERMS = ("target_probability", "rephrase_probability", "neighbour_kept")
-FULL_TERMS = ("reliability", "generalization", "locality")
+LOOK_TERMS, FULL_TERMS = tuple(GLANCE.values()), tuple(GLANCE)
 
 
 @dataclass(frozen=True)

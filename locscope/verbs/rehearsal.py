@@ -13,6 +13,7 @@ from math import inf, log
 from locscope.locations import Location
 from locscope.records import Epoch, Measure, Trial, TrialRecord
 from locscope.scoring.bounds import COLLAPSE, ratio_limit, violations
+from locscope.scoring.objectives import GLANCE
 from locscope.selection.candidates import STEP
 from locscope.selection.space import Space
 from locscope.verbs import counting
@@ -23,10 +24,7 @@ from locscope.verbs.comparing import compare_recipes
 from locscope.verbs.confirming import confirm
 from locscope.verbs.desk import Desk
 
-SHARES = (
-    *("reliability", "generalization", "locality"),
-    *("target_probability", "rephrase_probability", "neighbour_kept"),
-)
+SHARES = (*GLANCE, *GLANCE.values())
 RATIO, DRIFT = 1.001, 0.001
 """Of perplexity and in nats: far within every bound."""
 BEYOND = 1.3
