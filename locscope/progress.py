@@ -12,16 +12,16 @@ class Progress(ABC):
     """A listener of progress. Stages nest; `advance` counts within the innermost open stage."""
 
     @abstractmethod
-    def start(self, stage: str, total: int) -> None:
-        """A stage of `total` steps begins."""
+    def start(self, stage: str, total: int, share: float = 0.0) -> None:
+        """A stage of `total` steps begins; it stands for `share` steps of the stage around it."""
 
     @abstractmethod
     def advance(self, note: str = "") -> None:
         """One step of the innermost stage is done; `note` says what it was."""
 
     @abstractmethod
-    def finish(self) -> None:
-        """The innermost stage ends."""
+    def finish(self, *, failed: bool = False) -> None:
+        """The innermost stage ends; `failed` where it was left before its end."""
 
     @abstractmethod
     def say(self, line: str) -> None:
@@ -32,13 +32,13 @@ class Progress(ABC):
 class Silent(Progress):
     """Says nothing."""
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, share: float = 0.0) -> None:
         """Ignored."""
 
     def advance(self, note: str = "") -> None:
         """Ignored."""
 
-    def finish(self) -> None:
+    def finish(self, *, failed: bool = False) -> None:
         """Ignored."""
 
     def say(self, line: str) -> None:
@@ -46,13 +46,18 @@ class Silent(Progress):
 
 
 @contextmanager
-def stage(progress: Progress, name: str, total: int) -> Iterator[None]:
-    """A stage of `total` steps, which the block advances; it ends also when the block fails."""
-    progress.start(name, total)
+def stage(progress: Progress, name: str, total: int, share: float = 0.0) -> Iterator[None]:
+    """A stage of `total` steps, which the block advances; it ends also when the block fails.
+
+    Within another stage it stands for `share` of that one's steps.
+    """
+    progress.start(name, total, share)
     try:
         yield
-    finally:
-        progress.finish()
+    except BaseException:
+        progress.finish(failed=True)
+        raise
+    progress.finish()
 
 
 def track(progress: Progress, name: str, items: Iterable[Item]) -> Iterator[Item]:

@@ -1,54 +1,104 @@
-"""Progress for people, on stderr: bars in a terminal, a line now and then elsewhere."""
+"""Progress for people, on stderr: live bars in a terminal, a line now and then elsewhere."""
 
 import time
+from collections.abc import Sequence
 from typing import final
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from locscope.progress import Progress
+from locscope.report.words import duration
 
 EVERY = 10.0
 """Seconds between lines where there is no terminal."""
+TELLING = 0.02
+"""Share of the whole that has to be done before the time left is estimated."""
+NAME_WIDTH, COUNT_WIDTH = 30, 18
+"""Columns of text on the left and on the right of a bar; the bar takes the rest of the line."""
+
+
+@final
+class _Stage:
+    """A stage that is open; it stands for `share` steps of the stage around it."""
+
+    def __init__(self, name: str, total: int, share: float) -> None:
+        self.name, self.total, self.share, self.done = name, total, share, 0.0
+        self.began = self.said = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self.began
+
+    @property
+    def count(self) -> str:
+        """How far it is, in words."""
+        return f"{self.done:.0f} of {self.total}"
 
 
 @final
 class Terminal(Progress):
-    """Bars, one a stage, with the time left."""
+    """A bar for the whole job with the time left, one for the stage at work, and its last step.
+
+    A stage that ends leaves a line above the bars; when the job ends, or is interrupted, the bars
+    are gone.
+    """
 
     def __init__(self, console: Console) -> None:
-        self._bars = Bars(
-            TextColumn("{task.description:<28}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=console,
+        self._console = console
+        self._open: list[_Stage] = []
+        self._note = ""
+        self._live = Live(
+            console=console, get_renderable=self._draw, transient=True, refresh_per_second=4
         )
-        self._open: list[int] = []
 
-    def start(self, stage: str, total: int) -> None:
-        """A new bar."""
-        if not self._open:
-            self._bars.start()
-        self._open.append(int(self._bars.add_task(stage, total=total, note="")))
+    def start(self, stage: str, total: int, share: float = 0.0) -> None:
+        """A stage begins, within the one that is open."""
+        self._open.append(_Stage(stage, total, share))
+        self._note = ""
+        if len(self._open) == 1:
+            self._live.start()
 
     def advance(self, note: str = "") -> None:
-        """One step of the innermost bar."""
-        self._bars.update(self._bars.task_ids[self._open[-1]], advance=1, note=note)
+        """One step of the innermost stage."""
+        self._open[-1].done += 1
+        self._note = note
 
-    def finish(self) -> None:
-        """The innermost bar stays as it is; the next ones begin anew."""
-        self._open.pop()
+    def finish(self, *, failed: bool = False) -> None:
+        """The innermost stage ends."""
+        ended = close(self._open)
+        self._note = ""
         if not self._open:
-            self._bars.stop()
-            for task in self._bars.task_ids:
-                self._bars.remove_task(task)
+            self._live.stop()
+        if ended.total and not failed:
+            self.say(f"{ended.name}: {duration(ended.seconds)}")
 
     def say(self, line: str) -> None:
         """A line above the bars."""
-        self._bars.console.print(line, style="dim", highlight=False, markup=False)
+        self._console.print(line, style="dim", highlight=False, markup=False)
+
+    def _draw(self) -> RenderableType:
+        if not self._open:
+            return Text()
+        whole, at_work = share_done(self._open), self._open[-1]
+        rows = Table.grid(padding=(0, 1), expand=True)
+        rows.add_column(width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+        rows.add_column(ratio=1)
+        rows.add_column(width=COUNT_WIDTH, no_wrap=True)
+        rows.add_row(self._open[0].name, ProgressBar(1.0, whole), self._left(whole))
+        if at_work is not self._open[0]:
+            bar = ProgressBar(at_work.total or 1, at_work.done)
+            rows.add_row(f"  {at_work.name}", bar, at_work.count)
+        return Group(rows, Text(f"  {self._note}", "dim", no_wrap=True, overflow="ellipsis"))
+
+    def _left(self, whole: float) -> str:
+        if whole < TELLING:
+            return f"{whole:.0%}"
+        return f"{whole:.0%}, {duration(self._open[0].seconds * (1 - whole) / whole)} left"
 
 
 @final
@@ -59,10 +109,10 @@ class Lines(Progress):
         self._console = console
         self._open: list[_Stage] = []
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, share: float = 0.0) -> None:
         """Says which stage begins."""
-        self._open.append(_Stage(stage, total))
-        self.say(f"{stage}: {total} to do")
+        self._open.append(_Stage(stage, total, share))
+        self.say(f"{stage}: {total} to do" if total > 1 else stage)
 
     def advance(self, note: str = "") -> None:
         """Says how far it is, if it has not for a while."""
@@ -71,27 +121,35 @@ class Lines(Progress):
         now = time.monotonic()
         if now - stage.said >= EVERY:
             stage.said = now
-            left = (now - stage.began) / stage.done * (stage.total - stage.done)
-            self.say(f"{stage.name}: {stage.done} of {stage.total}, {left:.0f} s left. {note}")
+            left = stage.seconds / stage.done * max(0.0, stage.total - stage.done)
+            self.say(f"{stage.name}: {stage.count}, {duration(left)} left. {note}".rstrip(". "))
 
-    def finish(self) -> None:
+    def finish(self, *, failed: bool = False) -> None:
         """Says how long it took."""
-        stage = self._open.pop()
-        took = f"{time.monotonic() - stage.began:.0f} s"
-        whole = stage.done >= stage.total
-        end = "done in" if whole else f"stopped at {stage.done} of {stage.total} after"
-        self.say(f"{stage.name}: {end} {took}")
+        ended = close(self._open)
+        end = f"stopped at {ended.count} after" if failed else "done in"
+        self.say(f"{ended.name}: {end} {duration(ended.seconds)}")
 
     def say(self, line: str) -> None:
         """A line."""
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-@final
-class _Stage:
-    def __init__(self, name: str, total: int) -> None:
-        self.name, self.total, self.done = name, total, 0
-        self.began = self.said = time.monotonic()
+def close(stages: list[_Stage]) -> _Stage:
+    """Takes the innermost stage off; what it stood for in the stage around it is done."""
+    ended = stages.pop()
+    if stages:
+        stages[-1].done += ended.share
+    return ended
+
+
+def share_done(stages: Sequence[_Stage]) -> float:
+    """How much of the outermost stage is done, from 0 to 1, with what is done within it."""
+    within = 0.0
+    for stage in reversed(stages):
+        done = min(1.0, (stage.done + within) / stage.total) if stage.total else 1.0
+        within = stage.share * done
+    return done if stages else 0.0
 
 
 def listener() -> Progress:

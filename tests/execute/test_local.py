@@ -17,13 +17,13 @@ class Notes(Progress):
     def __init__(self):
         self.stages, self.notes, self.lines = [], [], []
 
-    def start(self, stage, total):
+    def start(self, stage, total, share=0.0):
         self.stages.append((stage, total))
 
     def advance(self, note=""):
         self.notes.append(note)
 
-    def finish(self):
+    def finish(self, *, failed=False):
         self.stages.append("finished")
 
     def say(self, line):

@@ -1,0 +1,92 @@
+"""What a person sees: commands in a pty, 80 and 120 columns wide, read by a screen emulator."""
+
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from screens import CUT, in_terminal
+
+from locscope.cli.listener import Lines, Terminal
+from locscope.progress import Progress, stage, track
+
+SMALL = ["--limit", "24", "--parts", "mlp.down", "--no-quarters", "--repetitions", "2"]
+SMALL += ["--epochs", "3", "--audit", "0", "--no-thorough"]
+SHARE = re.compile(r"━ (\d+)%")
+"""How far the whole job is, behind its bar."""
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_scan_in_a_terminal(tmp_path: Path, width: int) -> None:
+    command = ["scan", "--scans", "weight-gradient,logit-lens", "--limit", "16", "--output", "s"]
+    seen = in_terminal(command, width, tmp_path)
+    assert seen.code == 0, seen.text
+    assert "report: s/report.html" in seen.text
+    assert not any(mark in seen.text for mark in CUT)
+    assert "━" not in seen.text, "the bars are gone when it is done"
+    assert seen.cursor
+
+
+def test_a_search_in_a_terminal(tmp_path: Path) -> None:
+    """Bars move and nothing of them is cut; what is left is lines and the result."""
+    seen = in_terminal(["search", *SMALL, "--output", "run"], 80, tmp_path)
+    assert seen.code in {0, 3}, seen.text
+    assert "report: run/report.html" in seen.text
+    drawn = [line for screen in seen.screens for line in screen.splitlines() if "━" in line]
+    assert not [line for line in drawn if any(mark in line for mark in CUT)]
+    shares = [int(share) for line in drawn for share in SHARE.findall(line)]
+    assert len(set(shares)) > 5, "the bar moves"
+    assert "left" in "".join(drawn), "the time left is said"
+    assert not SHARE.search(seen.text), "the bars are gone when it is done"
+    assert seen.cursor
+
+
+def test_an_interrupted_search_leaves_a_clean_screen(tmp_path: Path) -> None:
+    command = ["search", *SMALL, "--output", "run"]
+    seen = in_terminal(command, 80, tmp_path, interrupt_at="look")
+    assert seen.code == 130, seen.text
+    assert "interrupted: the same command goes on" in seen.text
+    assert "━" not in seen.text
+    assert "Traceback" not in seen.text
+    assert seen.cursor
+
+
+def _job(progress: Progress) -> None:
+    with stage(progress, "searching", 10):
+        with stage(progress, "looks", 4, share=5):
+            for name in ("L1.mlp", "L2.mlp"):
+                progress.advance(name)
+            progress.say("a line")
+        with stage(progress, "looks", 2, share=5):
+            progress.advance("L3.mlp")
+            progress.advance("L4.mlp")
+
+
+@pytest.mark.parametrize("kind", [Terminal, Lines])
+def test_several_stages_in_a_row_and_within_each_other(kind: type[Progress]) -> None:
+    """A second job after the first: tasks were once looked up by their number in a list."""
+    console = Console(force_terminal=True, width=80, record=True)
+    for _ in range(2):
+        _job(kind(console))
+    progress = kind(console)
+    _job(progress)
+    _job(progress)
+    assert list(track(progress, "counting", [1, 2])) == [1, 2]
+    assert "searching: " in console.export_text()
+
+
+def test_a_stage_that_ends_well_is_done_however_few_steps_it_told_of() -> None:
+    console = Console(width=80, record=True)
+    progress = Lines(console)
+    with stage(progress, "tuning", 1):
+        pass
+    assert "tuning: done in" in console.export_text()
+
+
+def test_a_stage_that_fails_is_not_done() -> None:
+    console = Console(width=80, record=True)
+    progress = Lines(console)
+    with pytest.raises(ValueError, match="no"), stage(progress, "tuning", 3):
+        progress.advance()
+        raise ValueError("no")
+    assert "tuning: stopped at 1 of 3 after" in console.export_text()
