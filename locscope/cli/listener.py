@@ -145,11 +145,11 @@ def close(stages: list[_Stage]) -> _Stage:
 
 def share_done(stages: Sequence[_Stage]) -> float:
     """How much of the outermost stage is done, from 0 to 1, with what is done within it."""
-    within = 0.0
+    done, share = 0.0, 0.0
     for stage in reversed(stages):
-        done = min(1.0, (stage.done + within) / stage.total) if stage.total else 1.0
-        within = stage.share * done
-    return done if stages else 0.0
+        inner = stage.done + share * done
+        done, share = min(1.0, inner / stage.total) if stage.total else 1.0, stage.share
+    return done
 
 
 def listener() -> Progress:
