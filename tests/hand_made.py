@@ -33,7 +33,7 @@ def tuned(
     **values: float,
 ) -> TrialRecord:
     """A record whose score and broken bounds are those of its measures."""
-    found = tuple(Measure(name, v, 0 if isnan(v) else 5, "p") for name, v in values.items())
+    found = tuple(Measure(name, v, 0 if isnan(v) else 1000, "p") for name, v in values.items())
     worth = (glance_score if glance else score)(found, aim)
     broken = violations(found, aim.bounds)
     return record(

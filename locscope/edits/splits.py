@@ -1,4 +1,6 @@
-"""Splitting edits so that nothing chosen on one side leaks into what is reported on the other.
+"""Splitting edits into S, V and T so that nothing chosen on one part leaks into another.
+
+Locations are selected on S, the finalists are validated on V, and T is what is reported on.
 
 Edits that share a subject, a prompt or a neighbour's prompt form a group (also where the prompt of
 one is a neighbour of another), and a group is never split.
@@ -15,21 +17,31 @@ from locscope.records import Edit
 Groups = tuple[tuple[int, ...], ...]
 DOMINATES = 0.6
 """A group with more than this share of the edits makes a split by groups useless."""
+PARTS = 3
+"""S, V and T."""
+VALIDATED = 4 / 7
+"""Share of the edits outside S that V has: with 30 % on S, 40 % validate and 30 % report."""
 EXACT = 2048
 """How many groups are fitted exactly to the size wanted; those before them are taken in turn."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of the edits chosen and held back, in file order, and the groups it went by.
+    """Indices of the edits of S, V and T, each in file order, and the groups it went by.
 
     `note` says what a reader should know of the split; mostly it is empty.
     """
 
-    chosen: tuple[int, ...]
-    held: tuple[int, ...]
+    select: tuple[int, ...]
+    validate: tuple[int, ...]
+    report: tuple[int, ...]
     groups: Groups
     note: str = ""
+
+    @property
+    def choosing(self) -> tuple[int, ...]:
+        """S and V together: all that a choice may rest on, in file order."""
+        return tuple(sorted((*self.select, *self.validate)))
 
 
 def groups(edits: Sequence[Edit], *, neighbours: bool = True) -> Groups:
@@ -46,23 +58,51 @@ def groups(edits: Sequence[Edit], *, neighbours: bool = True) -> Groups:
 
 
 def split(edits: Sequence[Edit], share: float, seed: int) -> Split:
-    """Chooses groups with about `share` of the edits at random, the others are held back.
+    """Draws S, V and T of whole groups: S has about that share, V has 4 of 7 parts of the rest.
 
-    The sizes are as near to the share as whole groups allow. Where one group has most of the
-    edits (a few neighbours given to all, say), shared neighbours are ignored and the note says
-    so. A UsageError where fewer than two groups are left.
+    Sizes are as near to that as whole groups allow. Where one group has most of the edits (a few
+    neighbours given to all, say), shared neighbours are ignored and the note says so. A UsageError
+    where fewer than three groups are left.
     """
     _check_share(share)
     found, note = _useful_groups(edits)
-    if len(found) < 2:
+    if len(found) < PARTS:
         raise UsageError(
-            f"cannot split {len(edits)} edits: they all share a subject or prompt, directly or in "
-            "a chain; add edits on other subjects, or correct the 'subject' fields"
+            f"cannot split {len(edits)} edits in three (to select on, to validate on, to report "
+            f"on): they form {len(found)} group{'s' * (len(found) != 1)} of shared subjects or "
+            "prompts; add edits on other subjects, or correct the 'subject' fields"
         )
-    taken = _fitting(found, share * len(edits), random.Random(seed))
-    chosen = tuple(sorted(i for g in taken for i in found[g]))
-    held = tuple(sorted(i for g, group in enumerate(found) if g not in taken for i in group))
-    return Split(chosen, held, found, note)
+    rng = random.Random(seed)
+    selected = _fitting(found, share * len(edits), rng, spare=PARTS - 1)
+    rest = [g for g in range(len(found)) if g not in selected]
+    left = sum(len(found[g]) for g in rest)
+    validated = {rest[p] for p in _fitting([found[g] for g in rest], VALIDATED * left, rng)}
+    return Split(
+        select=_members(found, selected),
+        validate=_members(found, validated),
+        report=_members(found, set(rest) - validated),
+        groups=found,
+        note=note,
+    )
+
+
+def halves(
+    indices: Iterable[int], groups: Groups, count: int, seed: int
+) -> tuple[tuple[int, ...], ...]:
+    """The indices in `count` disjoint subsets of whole groups, about equally large; fewer subsets
+    where there are fewer groups."""
+    wanted = set(indices)
+    inside = [tuple(i for i in group if i in wanted) for group in groups]
+    inside = [group for group in inside if group]
+    random.Random(f"subsets {seed}").shuffle(inside)
+    subsets: list[list[int]] = [[] for _ in range(min(count, len(inside)))]
+    for group in sorted(inside, key=len, reverse=True):
+        min(subsets, key=len).extend(group)
+    return tuple(tuple(sorted(subset)) for subset in subsets)
+
+
+def _members(groups: Groups, taken: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(i for g in taken for i in groups[g]))
 
 
 def resample(
@@ -100,6 +140,12 @@ def drawn_order(indices: Iterable[int], groups: Groups, seed: int) -> tuple[int,
     inside = [[i for i in group if i in wanted] for group in groups]
     random.Random(f"order of edits {seed}").shuffle(inside)
     return tuple(i for group in inside for i in group)
+
+
+def first_edits(edits: Sequence[Edit], found: Groups, count: int, seed: int) -> tuple[str, ...]:
+    """Ids of so many edits, the first in a drawn order of groups, in file order."""
+    order = drawn_order(range(len(edits)), found, seed)[:count]
+    return tuple(edits[i].id for i in sorted(order))
 
 
 def _names(edit: Edit, neighbours: bool) -> Iterable[tuple[str, str]]:
@@ -146,10 +192,12 @@ def _useful_groups(edits: Sequence[Edit]) -> tuple[Groups, str]:
     return strict, note
 
 
-def _fitting(groups: Sequence[Sequence[int]], target: float, rng: random.Random) -> set[int]:
+def _fitting(
+    groups: Sequence[Sequence[int]], target: float, rng: random.Random, spare: int = 1
+) -> set[int]:
     """Positions of groups chosen at random whose sizes sum as near to the target as they can.
 
-    At least one group is taken and at least one is not.
+    At least one group is taken and at least `spare` are not.
     """
     order = list(range(len(groups)))
     rng.shuffle(order)
@@ -161,7 +209,11 @@ def _fitting(groups: Sequence[Sequence[int]], target: float, rng: random.Random)
             taken.add(g)
             total += len(groups[g])
     picked = _nearest([len(groups[g]) for g in tail], target - total, proper=not head)
-    return taken | {tail[p] for p in picked}
+    found = taken | {tail[p] for p in picked}
+    # Few large groups may fit the target best with too few left over: the last taken stay behind.
+    while len(found) > 1 and len(groups) - len(found) < spare:
+        found.remove(min(found, key=lambda g: len(groups[g])))
+    return found
 
 
 def _nearest(sizes: Sequence[int], target: float, proper: bool) -> list[int]:

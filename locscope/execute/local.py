@@ -49,7 +49,7 @@ def _run_within_memory(worker: Worker, trial: Trial) -> TrialRecord:
     trunk = worker.bench.trunk
     while True:
         try:
-            return run_trial(worker.bench, trial, worker.before.of(trial.edits))
+            return run_trial(worker.bench, trial, worker.before.of(trial.measured))
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             trunk.tokens_at_once //= 2

@@ -7,7 +7,10 @@ from locscope.records.codec import dumps, loads
 from locscope.records.edits import Edit, Probe
 from locscope.records.models import LayerPart, ModelInfo
 from locscope.records.outcome import (
+    BoundPoint,
     Contender,
+    Deployment,
+    FitPoint,
     FrontPoint,
     Margin,
     Recommendation,
@@ -26,11 +29,14 @@ from locscope.records.scans import (
 from locscope.records.trials import EditOutcome, Epoch, Measure, Recipe, Trial, TrialRecord
 
 __all__ = [
+    "BoundPoint",
     "Contender",
+    "Deployment",
     "Descriptor",
     "Edit",
     "EditOutcome",
     "Epoch",
+    "FitPoint",
     "FrontPoint",
     "LayerPart",
     "Margin",

@@ -9,12 +9,15 @@ from locscope.records.trials import Measure, Recipe
 
 @dataclass(frozen=True)
 class Contender:
-    """A location at its own best rate, as chosen on S and as measured on R.
+    """A location at its own best rate, as chosen on S (and on V) and as measured on T.
 
-    `role` is recommended, runner-up, depth-rule or random. `score` is that of all repetitions on R
-    together (of each edit the mean of its outcomes), with its bootstrap interval over groups of
-    edits; where the score holds more than edits, the mean of the repetitions with their t interval.
-    `repetitions` are the scores of each. Measures are means over the repetitions.
+    `role` is recommended, runner-up, depth-rule or random; several random locations may be one
+    contender, whose numbers are means over them and whose rate is NaN, as each has its own.
+    `score_v` is the score over its trials on V, NaN where it was not validated. `score` is that of
+    all repetitions on T together (of each edit the mean of its outcomes), with its bootstrap
+    interval over groups of edits; where the score holds more than edits, the mean of the
+    repetitions with their t interval. `edits` is how many a repetition tunes, `repetitions` are
+    the scores of each. Measures are means over the repetitions.
     """
 
     role: str
@@ -29,11 +32,53 @@ class Contender:
     repetitions: tuple[Number, ...]
     measures: tuple[Measure, ...]
     violated: tuple[str, ...] = ()
+    score_v: Number = nan
+    edits: int = 0
+
+
+@dataclass(frozen=True)
+class FitPoint:
+    """A trial by which a recipe was fitted to the edits that will be made.
+
+    All of them are tuned; `score`, over the outcomes of the edits of S and V alone, and
+    `perplexity_ratio`, on the neutral texts that serve for choosing, are what it was judged by.
+    """
+
+    location: str
+    lr: Number
+    batch: int
+    score: Number
+    perplexity_ratio: Number
+    violated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The recommended location tuned on the edits that will be made, by the final recipe.
+
+    `edits` of the `given` ones were tuned and measured; drift is read on the neutral texts that
+    nothing was chosen on. `trial` is the id of the trial, `fits` are those by which the recipes of
+    the finalists were fitted to this number of edits.
+    """
+
+    location: str
+    recipe: Recipe
+    parameters: tuple[str, ...]
+    parameter_count: int
+    edits: int
+    given: int
+    score: Number
+    low: Number
+    high: Number
+    measures: tuple[Measure, ...]
+    violated: tuple[str, ...]
+    trial: str
+    fits: tuple[FitPoint, ...] = ()
 
 
 @dataclass(frozen=True)
 class Margin:
-    """Paired difference of the recommended location's score to another's, on R.
+    """Paired difference of the recommended location's score to another's, on T.
 
     `protocol` says what was paired and drawn for the interval.
     """
@@ -58,12 +103,31 @@ class FrontPoint:
 
 
 @dataclass(frozen=True)
+class BoundPoint:
+    """The best trial on S within a bound on the perplexity ratio; NaN where none keeps it."""
+
+    limit: Number
+    location: str
+    lr: Number
+    score: Number
+    reliability: Number
+    perplexity_ratio: Number
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """Where to tune, how, and why to believe it. `sentence` says it for people.
 
+    `contenders` and `margins` are held-out evidence, measured on T; the first contender is the
+    recommended location. `deployment` is that location on the edits that will be made: sentence,
+    `met` and `missed` follow it, and its recipe is the one to use. `reason` says why the location
+    was chosen, `non_inferiority` is the score that a smaller one may lack. `notes` say why numbers
+    that seem to contradict each other do not. `randoms` are the random locations one by one.
+
     `weights` (of the score's terms) and `bounds` are all that were in force, as one writes them.
-    `room` is the share of what bounds on drift allow that the choice on S left free. `front` is
-    that of efficacy against collapse on S, collapse rising.
+    `room` is the share of what bounds on drift allow that choices leave free. `front` is that of
+    efficacy against collapse on S, collapse rising. `relaxed` is the bound by which it was chosen
+    where the bound asked for leaves nothing useful, and `looser` what each bound would give.
     """
 
     sentence: str
@@ -84,11 +148,23 @@ class Recommendation:
     bounds: tuple[str, ...] = ()
     front: tuple[FrontPoint, ...] = ()
     room: float = 0.0
+    deployment: Deployment | None = None
+    reason: str = ""
+    non_inferiority: float = 0.0
+    notes: tuple[str, ...] = ()
+    randoms: tuple[Contender, ...] = ()
+    relaxed: str = ""
+    looser: tuple[BoundPoint, ...] = ()
 
     @property
     def best(self) -> Contender:
-        """The recommended contender."""
+        """The recommended contender, as measured on T."""
         return self.contenders[0]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe to use: fitted to the edits that will be made, where that was done."""
+        return self.deployment.recipe if self.deployment else self.best.recipe
 
 
 PREDICTS = "predicts here"

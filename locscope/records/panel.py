@@ -1,12 +1,12 @@
-"""What is shown of a recommendation besides R: other protocols, and other numbers of edits."""
+"""What is shown of a recommendation besides T: other protocols, and other numbers of edits."""
 
 from dataclasses import dataclass
 
 from locscope.records.codec import Number
 from locscope.records.trials import Measure, Recipe
 
-COUNTED = "all"
-"""The split of trials on S and R together, of which the number of edits is the point."""
+COUNT_RUNG = "count-"
+"""What the rungs of trials begin with of which the number of edits is the point."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class ProtocolRow:
 
 @dataclass(frozen=True)
 class Panel:
-    """A contender of the recommendation under every protocol, tuned once on `edits` edits of R.
+    """A contender of the recommendation under every protocol, tuned once on `edits` edits of T.
 
-    `trial` is the id of the trial on R that tuned the very same weights; `score` is that trial's.
+    `trial` is the id of the trial on T that tuned the very same weights; `score` is that trial's.
     """
 
     role: str

@@ -34,10 +34,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trial:
-    """What is asked of one trial. `edits` are the ids tuned and measured, in file order.
+    """What is asked of one trial. `edits` are the ids tuned, in file order, and measured, unless
+    only some of them are `judged`.
 
-    Only a `thorough` one asks the edits' other forms and multi-hop questions too. A `glance` reads
-    probabilities alone, and some of the neutral texts: what early rungs of a race go by.
+    `split` is S, V or T, or `all` where edits of several are tuned. `choosing` tells that something
+    is chosen by it: then drift is read on the neutral texts that serve for choosing, and bounds
+    have their margin. Only a `thorough` one asks the edits' other forms and multi-hop questions
+    too. A `glance` reads probabilities alone, and some of the neutral texts: what early rungs of a
+    race go by.
     """
 
     location: str
@@ -50,6 +54,13 @@ class Trial:
     edit_set: str
     thorough: bool = False
     glance: bool = False
+    choosing: bool = False
+    judged: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Ids of the edits that are measured."""
+        return self.judged or self.edits
 
     @cached_property
     def id(self) -> str:

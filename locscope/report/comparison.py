@@ -43,7 +43,7 @@ def run_labels(runs: tuple[ReportInputs, ...]) -> tuple[str, ...]:
 def runs_table(runs: tuple[ReportInputs, ...]) -> Table:
     """A row per run: what it was on and what it recommends."""
     columns = ("model", "layers", "edits", "edit count", "seed", "recommended", "relative depth")
-    columns = (*columns, "lr", "score on R", "interval", "perplexity ratio", "verdict")
+    columns = (*columns, "lr", "score on T", "interval", "perplexity ratio", "verdict")
     return Table("runs", "Runs", columns, tuple(_run_row(inputs) for inputs in runs))
 
 

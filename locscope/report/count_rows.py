@@ -4,15 +4,15 @@ from collections import defaultdict
 from math import isnan
 
 from locscope.records import Recipe, TrialRecord
-from locscope.records.panel import COUNTED
+from locscope.records.panel import COUNT_RUNG
 from locscope.report.curves import Chart, Series
 from locscope.report.inputs import ReportInputs, standing
 from locscope.report.rows import Table, TableCell, figure_cell
 from locscope.report.words import in_words, names, number, rate, title_of
 
 NOTE = (
-    "S and R together, one draw of edits (more hold fewer) and one seed, so there is no interval: "
-    "compare the places with each other, not with the numbers on R. Hollow: a bound is missed."
+    "S, V and T together, one draw of edits (more hold fewer) and one seed, so no interval: "
+    "compare the places with each other, not with the numbers on T. Hollow: a bound is missed."
 )
 VALUES = ("reliability", "generalization", "locality", "perplexity_ratio")
 
@@ -31,7 +31,7 @@ def count_curves(inputs: ReportInputs) -> dict[str, Curve]:
         roles[one.location, one.recipe].append(one.role)
     found: dict[Place, list[TrialRecord]] = defaultdict(list)
     for record in inputs.trials:
-        if record.trial.split == COUNTED:
+        if record.trial.rung.startswith(COUNT_RUNG):
             found[record.trial.location, record.trial.recipe].append(record)
     order = [*(place for place in roles if place in found), *(p for p in found if p not in roles)]
     named = {_name(place, roles[place]): found[place] for place in order}

@@ -87,7 +87,7 @@ class Span:
 
 
 def contender_intervals(inputs: ReportInputs) -> Intervals:
-    """The contenders' scores on R; empty without a recommendation."""
+    """The contenders' scores on T; empty without a recommendation."""
     found = inputs.recommendation
     bars = tuple(
         Bar(c.role, c.location, c.score, c.low, c.high, c.repetitions, c.role == "recommended")
@@ -95,7 +95,7 @@ def contender_intervals(inputs: ReportInputs) -> Intervals:
     )
     name = score_title(found.score_name) if found else "score"
     note = f"Score ({name}): mean with its 95 % interval; hollow: single repetitions."
-    return Intervals("contenders", "Contenders", "score on R", bars, note)
+    return Intervals("contenders", "Contenders", "score on T", bars, note)
 
 
 def rate_curves(inputs: ReportInputs) -> Chart:

@@ -67,7 +67,7 @@ class Panel:
 def panels(inputs: ReportInputs) -> dict[str, Panel]:
     """All panels that have something to show, by name."""
     found = (
-        Panel("contenders", "Contenders on R", _contenders(inputs)),
+        Panel("contenders", "Contenders on T", _contenders(inputs)),
         Panel("efficacy", "Efficacy", _heatmaps(trial_heatmaps(inputs, EFFICACY_VIEWS))),
         Panel("collapse", "Collapse", _heatmaps(trial_heatmaps(inputs, COLLAPSE_VIEWS))),
         Panel("tradeoff", "Efficacy against collapse", _charts([tradeoff(inputs)])),

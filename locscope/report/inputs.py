@@ -17,8 +17,8 @@ from locscope.records import (
 )
 from locscope.records.panel import Panel
 
-CHOOSING_SPLIT, REPORT_SPLIT = "S", "R"
-"""The splits that trials serve for choosing and for reporting on; others are for curves."""
+SELECTION_SPLIT, REPORT_SPLIT = "S", "T"
+"""The splits of trials that select and of those that are reported on; V validates the finalists."""
 
 Cell = tuple[int, str]
 """A layer and a part."""
@@ -64,7 +64,7 @@ def choosing(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     return tuple(
         record
         for record in trials
-        if record.trial.split.startswith(CHOOSING_SPLIT) and record.trial.recipe.kind == "full"
+        if record.trial.split == SELECTION_SPLIT and record.trial.recipe.kind == "full"
     )
 
 
@@ -139,5 +139,5 @@ def reported(inputs: ReportInputs) -> tuple[TrialRecord, ...]:
 
 
 def on_reporting_split(record: TrialRecord) -> bool:
-    """Whether the trial is for reporting; repetitions may number their splits, R0, R1."""
-    return record.trial.split.startswith(REPORT_SPLIT)
+    """Whether the trial is one on T."""
+    return record.trial.split == REPORT_SPLIT

@@ -1,13 +1,13 @@
 """Data of the table that says what was asked of a place, and what the recommended one gave."""
 
-from locscope.records import Contender, Measure
+from locscope.records import Contender, Deployment, Measure
 from locscope.report.inputs import ReportInputs
 from locscope.report.rows import Table, TableCell, figure_cell
 from locscope.report.tradeoff import aim_of
 from locscope.report.words import NOT_MEASURED, score_title, title_of
 from locscope.scoring.bounds import Bound, miss, named
 
-COLUMNS = ("measure", "asked", "on R", "kept")
+COLUMNS = ("measure", "asked", "got", "kept")
 
 
 def objective_table(inputs: ReportInputs) -> Table:
@@ -15,6 +15,7 @@ def objective_table(inputs: ReportInputs) -> Table:
     found, best = inputs.recommendation, inputs.best
     if found is None or best is None:
         return Table("objective", "Objective", COLUMNS, ())
+    best = found.deployment or best
     aim = aim_of(inputs)
     terms = tuple(
         _row(title_of(term.measure), f"in the score, weight {term.weight:g}", best, term.measure)
@@ -23,7 +24,7 @@ def objective_table(inputs: ReportInputs) -> Table:
     bounds = tuple(_bound_row(bound, best) for bound in aim.bounds)
     note = f"{aim.title[:1].upper()}{aim.title[1:]}. Score: {score_title(found.score_name)}."
     if found.room:
-        note += f" Chosen on S with {found.room:.0%} of what bounds on drift allow left free."
+        note += f" Choices left {found.room:.0%} of what bounds on drift allow free."
     return Table("objective", f"Objective: {aim.name}", COLUMNS, (*terms, *bounds), note)
 
 
@@ -33,16 +34,18 @@ def objective_line(inputs: ReportInputs) -> str:
     if found is None:
         return ""
     bounds = ", ".join(found.bounds) or "none"
-    room = f" (on S those on drift with {found.room:.0%} to spare)" if found.room else ""
+    room = f" (choices left {found.room:.0%} of those on drift free)" if found.room else ""
     return f"objective {found.objective}: {score_title(found.score_name)}; bounds: {bounds}{room}"
 
 
-def _row(title: str, asked: str, best: Contender, measure: str) -> tuple[TableCell, ...]:
+def _row(
+    title: str, asked: str, best: Contender | Deployment, measure: str
+) -> tuple[TableCell, ...]:
     value = _value(named(best.measures, measure))
     return TableCell(title), TableCell(asked), value, TableCell("")
 
 
-def _bound_row(bound: Bound, best: Contender) -> tuple[TableCell, ...]:
+def _bound_row(bound: Bound, best: Contender | Deployment) -> tuple[TableCell, ...]:
     measure = named(best.measures, bound.measure)
     asked = f"{bound.side} {bound.limit:g}{', surely' if bound.sure else ''}"
     start = _row(title_of(bound.measure), asked, best, bound.measure)

@@ -8,6 +8,7 @@ import plotly.offline
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from locscope.records import Recommendation
 from locscope.report import rows, words
 from locscope.report.count_rows import count_line, counts_table
 from locscope.report.gallery import Panel, panels, specification
@@ -31,6 +32,9 @@ def render_report(inputs: ReportInputs) -> str:
         verdict=verdict_of(inputs),
         margins=margin_lines(inputs),
         cards=rows.key_cards(inputs),
+        made=_made(found),
+        notes=[words.sentence(note) for note in found.notes] if found else [],
+        fits=rows.fits_table(found),
         contenders=rows.contenders_table(found),
         objective=objective_table(inputs),
         recipes=recipes_table(inputs),
@@ -48,6 +52,15 @@ def render_report(inputs: ReportInputs) -> str:
         provenance=rows.provenance_tables(inputs),
         version=version_of(inputs),
     )
+
+
+def _made(found: Recommendation | None) -> str:
+    """The edits that will be made, in words."""
+    if found is None or found.deployment is None:
+        return "held-out edits"
+    made = found.deployment
+    few = f" of {made.given:,}" if made.edits < made.given else ""
+    return f"{made.edits:,}{few} edits"
 
 
 def version_of(inputs: ReportInputs) -> str:

@@ -15,7 +15,7 @@ COLUMNS = (
     *("locality", "note", "how it was measured"),
 )
 NOTE = (
-    "The same tuned weights, asked in other ways: tuned as in the first repetition on R. Locality "
+    "The same tuned weights, asked in other ways: tuned as in the first repetition on T. Locality "
     "is against the untouched model's answers under the same protocol; perplexity does not depend "
     "on it. Untouched: before tuning."
 )

@@ -1,4 +1,4 @@
-"""Data of the recipes that were compared at the recommended place, on R."""
+"""Data of the recipes that were compared at the recommended place, on T."""
 
 from collections.abc import Sequence
 from math import isnan, nan
@@ -12,13 +12,13 @@ from locscope.tuning.recipes import RECIPES
 
 MEASURES = ("reliability", "generalization", "locality", "perplexity_ratio", "retention")
 COLUMNS = (
-    *("recipe", "lr", "weights", "score on R", "above full"),
+    *("recipe", "lr", "weights", "score on T", "above full"),
     *map(title_of, MEASURES),
     "bounds",
 )
 NOTE = (
     "At the recommended place, each recipe at its own best rate on S; means over the repetitions "
-    "on R. Above full: the mean paired difference of score."
+    "on T. Above full: the mean paired difference of score."
 )
 
 

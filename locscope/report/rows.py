@@ -124,7 +124,7 @@ def _trial_row(record: TrialRecord) -> tuple[TableCell, ...]:
 
 
 def outcomes_table(inputs: ReportInputs) -> Table:
-    """What became of every edit at the recommended location on R, the worst first."""
+    """What became of every edit at the recommended location on T, the worst first."""
     records = reported(inputs)
     found: dict[str, list[EditOutcome]] = defaultdict(list)
     for record in records:
@@ -141,7 +141,7 @@ def outcomes_table(inputs: ReportInputs) -> Table:
     note += f"at least once, neighbours of {broke} broke. Probability: of the target. Kept: that "
     note += "of the neighbours' untouched answers, min(1, p/p0)."
     note += f" The {MOST_ROWS} worst are shown." if len(rows) > MOST_ROWS else ""
-    caption = "What became of every edit at the recommended location, on R"
+    caption = "What became of every edit at the recommended location, on T"
     return Table("outcomes", caption, columns, tuple(rows[:MOST_ROWS]), note)
 
 
@@ -176,12 +176,12 @@ def mean(values: Iterable[float]) -> float:
 
 
 def contenders_table(recommendation: Recommendation | None) -> Table:
-    """The contenders with their measures on R and the recommended one's margin over them."""
+    """The contenders with their measures on T and the recommended one's margin over them."""
     contenders = recommendation.contenders if recommendation else ()
     margins = {m.over: m for m in recommendation.margins} if recommendation else {}
     named = tuple(dict.fromkeys(m.name for c in contenders for m in c.measures))
     shown = tuple(name for name in TRIAL_MEASURES if name in named)
-    columns = ("contender", "location", "lr", "weights", "score on S", "score on R", "interval")
+    columns = ("contender", "location", "lr", "weights", "score on S", "score on V", "score on T")
     rows = []
     for c in contenders:
         by_name = {measure.name: measure.value for measure in c.measures}
@@ -195,42 +195,84 @@ def contenders_table(recommendation: Recommendation | None) -> Table:
                 ),
             )
         )
-    columns = (*columns, *map(title_of, shown), "margin of the recommended")
-    return Table("contenders", "Contenders, measured on R", columns, tuple(rows))
+    columns = (*columns, "95 %", *map(title_of, shown), "margin of the recommended")
+    note = f"Chosen: {recommendation.reason}." if recommendation and recommendation.reason else ""
+    count = contenders[0].edits if contenders else 0
+    caption = f"Held out: tuned afresh and measured on T, {count} edits at a time"
+    return Table("contenders", caption, columns, tuple(rows), note)
 
 
 def _contender_cells(contender: Contender) -> tuple[TableCell, ...]:
+    lr = contender.recipe.lr
     return (
         TableCell(contender.role),
         TableCell(contender.location),
-        TableCell(rate(contender.recipe.lr), contender.recipe.lr),
+        TableCell("its own each" if isnan(lr) else rate(lr), lr),
         TableCell(millions(contender.parameter_count), contender.parameter_count),
         figure_cell(contender.score_s),
+        figure_cell(contender.score_v),
         figure_cell(contender.score),
         TableCell(interval(contender.low, contender.high)),
     )
 
 
+def fits_table(recommendation: Recommendation | None) -> Table:
+    """The trials by which recipes were fitted to the edits that will be made."""
+    found = recommendation.deployment if recommendation else None
+    if recommendation is None or found is None:
+        return Table("fits", "Fitted to the edits", (), ())
+    rows = tuple(
+        (
+            TableCell(one.location),
+            TableCell(rate(one.lr), one.lr),
+            TableCell(str(one.batch), one.batch),
+            figure_cell(one.score),
+            figure_cell(one.perplexity_ratio, names(one.violated, "perplexity_ratio")),
+            TableCell("; ".join(map(in_words, one.violated)), alarm=bool(one.violated)),
+        )
+        for one in found.fits
+    )
+    columns = ("location", "lr", "batch", "score on S and V", "perplexity ratio", "note")
+    caption = f"Recipes fitted to {found.edits:,} edits"
+    note = (
+        "All of them are tuned; recipes are judged by the outcomes of the edits of S and V, and by "
+        "the neutral texts that serve for choosing. The numbers at the top are of the recipe used, "
+        "over all its edits and on the other texts."
+    )
+    return Table("fits", caption, columns, rows, note)
+
+
 def key_cards(inputs: ReportInputs) -> tuple[Card, ...]:
-    """The recommended location's score and measures on R, with the values before tuning."""
+    """Score and measures on the edits that will be made, each beside the held-out one."""
     best, found = inputs.best, inputs.recommendation
     if best is None or found is None:
         return ()
-    repeats = f"mean of {len(best.repetitions)} repetitions on R"
-    bounds = interval(best.low, best.high)
-    score = Card("score", number(best.score), bounds, score_title(found.score_name), repeats)
-    named = {measure.name: measure for measure in best.measures}
-    return (score, *(_card(named[name]) for name in CARD_MEASURES if name in named))
+    made = found.deployment or best
+    held = {measure.name: measure for measure in best.measures}
+    beside = f"held out {number(best.score)} {interval(best.low, best.high)}"
+    score = Card(
+        "score",
+        number(made.score),
+        interval(made.low, made.high),
+        beside,
+        score_title(found.score_name),
+    )
+    named = {measure.name: measure for measure in made.measures}
+    cards = (_card(named[name], held.get(name)) for name in CARD_MEASURES if name in named)
+    return (score, *cards)
 
 
-def _card(measure: Measure) -> Card:
+def _card(measure: Measure, held: Measure | None) -> Card:
     count = f", {measure.count} judged" if measure.count else ""
-    before = "" if isnan(measure.before) else f"before {number(measure.before)}"
+    parts = [
+        "" if isnan(measure.before) else f"untouched {number(measure.before)}",
+        "" if held is None or isnan(held.value) else f"held out {number(held.value)}",
+    ]
     return Card(
         title_of(measure.name),
         number(measure.value),
         interval(measure.low, measure.high),
-        before,
+        ", ".join(filter(None, parts)),
         measure.protocol + count,
     )
 

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from locscope.records import ScanResult, ScanScore, dumps
+from locscope.records import Measure, Recommendation, ScanResult, ScanScore, dumps
 from locscope.report.count_rows import count_line
 from locscope.report.inputs import ReportInputs
 from locscope.report.objective_rows import objective_line
@@ -34,21 +34,29 @@ def terminal_summary(inputs: ReportInputs) -> RenderableType:
     colour = {"met": "green", "tie": "yellow"}.get(verdict.kind, "red")
     head = [Text(verdict.sentence, style="bold"), Text(verdict.badge, style=colour)]
     if inputs.best is not None:
-        head.append(Text(objective_line(inputs)))
+        found = inputs.recommendation
+        head += [Text(line) for line in (*_why(found), objective_line(inputs)) if line]
         margins = [Text(f"margin {line}") for line in margin_lines(inputs)]
         lines = (("protocols", protocol_line(inputs)), ("edit counts", count_line(inputs)))
         shown = [Text(f"{name} {line}") for name, line in lines if line]
         judged = [Text(f"scans {verdict_counts(inputs.scorecard)}")] if inputs.scorecard else []
-        table = _upright(contenders_table(inputs.recommendation))
+        table = _upright(contenders_table(found))
         return Group(*head, table, *margins, *shown, *judged)
     trials = trials_table(inputs)
     return Group(*head, *_best_trials(trials)) if trials.rows else Group(*head)
 
 
+def _why(found: Recommendation | None) -> tuple[str, ...]:
+    """Why the location was chosen, and why numbers that seem to contradict each other do not."""
+    if found is None:
+        return ()
+    return (f"chosen: {found.reason}" if found.reason else "", *found.notes)
+
+
 def _upright(table: Table) -> RichTable:
     """A contender per column: measures read downwards and fit a narrow terminal."""
-    upright = RichTable(title=Text(table.caption), title_justify="left")
-    upright.add_column("")
+    upright = RichTable(title=Text(table.caption), title_justify="left", box=SIMPLE_HEAD)
+    upright.add_column("", no_wrap=True)
     for row in table.rows:
         upright.add_column(Text(row[0].text), justify="right")
     # The last column holds the margins: they get lines of their own below.
@@ -126,8 +134,8 @@ def search_json(inputs: ReportInputs) -> str:
         "status": run.status,
         "verdict": verdict_of(inputs).kind,
         "location": best.location if best else None,
-        "recipe": _plain(best.recipe) if best else None,
-        "measures": {m.name: _plain(m) for m in best.measures} if best else {},
+        "recipe": _plain(found.recipe) if found and best else None,
+        "measures": {m.name: _plain(m) for m in _final(found)},
         "recommendation": _plain(found) if found else None,
         "scorecard": _plain(inputs.scorecard) if inputs.scorecard else None,
         "panels": [_plain(panel) for panel in inputs.panels],
@@ -135,6 +143,13 @@ def search_json(inputs: ReportInputs) -> str:
         "run": _plain(run),
     }
     return json.dumps(payload, indent=2, allow_nan=False)
+
+
+def _final(found: Recommendation | None) -> tuple[Measure, ...]:
+    """The measures on the edits that will be made; those on T where there are none."""
+    if found is None or not found.contenders:
+        return ()
+    return found.deployment.measures if found.deployment else found.best.measures
 
 
 def _plain(record: Any) -> Any:

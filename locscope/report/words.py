@@ -14,7 +14,7 @@ TITLES = {
     "format_leakage": "format leakage",
     "token_accuracy": "token accuracy",
     "perplexity_ratio": "perplexity ratio",
-    "kl": "KL drift (nats/token)",
+    "kl": "KL (nats/token)",
     "retention": "retention",
 }
 """Names of measures in words; a name that is not here is shown with spaces for underscores."""

@@ -14,7 +14,14 @@ from locscope.errors import UsageError, unknown
 from locscope.locations import Location
 from locscope.records import Recipe, dumps, loads
 from locscope.runs.reading import read_yaml
-from locscope.runs.recommendation import NAME, REFERENCE_KEYS, SCHEMA, SECTION, SECTION_KEYS
+from locscope.runs.recommendation import (
+    DATA_KEYS,
+    NAME,
+    REFERENCE_KEYS,
+    SCHEMA,
+    SECTION,
+    SECTION_KEYS,
+)
 
 _NEEDED = ("location", "recipe", "provenance")
 
@@ -22,7 +29,8 @@ _NEEDED = ("location", "recipe", "provenance")
 @dataclass(frozen=True)
 class EditConfig:
     """What `locscope edit --config` takes from a recommendation: where and how to tune, and the
-    objective with its weights and bounds as written; None where the file says no bounds."""
+    objective with its weights and bounds as written; None where the file says no bounds. `data`
+    are settings that say which edits and texts it was found with."""
 
     model: str
     location: str
@@ -30,6 +38,7 @@ class EditConfig:
     objective: str = "balanced"
     weights: Mapping[str, float] = field(default_factory=dict)
     bounds: tuple[str, ...] | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_recommendation(path: str | os.PathLike[str]) -> EditConfig:
@@ -53,6 +62,7 @@ def read_recommendation(path: str | os.PathLike[str]) -> EditConfig:
         objective=str(section["provenance"].get("objective", "balanced")),
         weights=_weights(file, section),
         bounds=_bounds(file, section),
+        data=_data(file, section),
     )
     _check_agreement(file, content, config)
     return config
@@ -114,6 +124,14 @@ def _bounds(file: Path, section: Mapping[str, Any]) -> tuple[str, ...] | None:
     if found is None or (isinstance(found, list) and all(isinstance(one, str) for one in found)):
         return None if found is None else tuple(found)
     raise UsageError(f"{file}: 'bounds' must be a list, as [perplexity_ratio<=1.05]")
+
+
+def _data(file: Path, section: Mapping[str, Any]) -> dict[str, Any]:
+    found = section.get("data") or {}
+    if not isinstance(found, dict):
+        raise UsageError(f"{file}: 'data' must hold settings, as edits: my-edits.jsonl")
+    _check_keys(file, "key under 'data'", found, DATA_KEYS, ())
+    return found
 
 
 def _recipe(file: Path, section: Mapping[str, Any]) -> Recipe:

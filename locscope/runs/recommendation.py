@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from locscope.locations import Location
-from locscope.records import Contender, Recipe, Recommendation
+from locscope.records import Contender, Deployment, Recipe, Recommendation
 from locscope.runs.atomic import explained, write_atomic
 
 SCHEMA = 1
@@ -43,10 +43,13 @@ _REFERENCE = (
 )
 REFERENCE_KEYS = tuple(_REFERENCE.split())
 SECTION = "locscope"
+DATA_KEYS = ("edits", "limit", "seed", "conflicts", "neutral", "abilities", "dtype", "deploy")
+"""Settings that say which edits were tuned, in which order, and what was measured besides."""
 SECTION_KEYS = (
     *("schema", "sentence", "reference_keys", "location", "recipe", "parameters"),
     *("parameter_count", "score", "measures", "margins", "runner_up", "met", "missed"),
-    *("weights", "bounds", "room", "front", "provenance"),
+    *("weights", "bounds", "room", "front", "provenance", "reason", "notes", "deployed"),
+    *("held_out", "data", "relaxed"),
 )
 
 
@@ -57,16 +60,19 @@ def recommendation_yaml(
     data_path: str,
     patterns: Mapping[str, str],
     why_not: str = "",
+    data: Mapping[str, Any] | None = None,
 ) -> str:
-    """The text of ``recommendation.yaml``.
+    """The text of ``recommendation.yaml``: the recipe and measures are those of the edits that
+    will be made, `data` are the settings that say which edits and texts these are.
 
     `patterns` are what LocFT's reference code can look for, by part (`LLAMA_PATTERNS`, or those of
     another family, empty where there are none). `why_not` is a reason against its keys that only
     the caller knows, such as edits in a format that it does not read.
     """
-    reason = why_not or _why_not(rec.best, patterns)
+    reason = why_not or _why_not(rec, patterns)
     section = _section(rec, f"left out: {reason}" if reason else "above")
-    keys = {} if reason else _reference(rec.best, model_path, data_path, patterns)
+    section["data"] = dict(data or {})
+    keys = {} if reason else _reference(rec, model_path, data_path, patterns)
     comment = f"# LocFT's own keys are left out: {reason}.\n" if reason else ""
     return _HEADER + comment + _dumped({**keys, SECTION: section})
 
@@ -80,9 +86,9 @@ def write_recommendation(folder: str | os.PathLike[str], text: str) -> Path:
 
 
 def _reference(
-    best: Contender, model_path: str, data_path: str, patterns: Mapping[str, str]
+    rec: Recommendation, model_path: str, data_path: str, patterns: Mapping[str, str]
 ) -> dict[str, Any]:
-    site = Location.parse(best.location).sites[0]
+    site, recipe = Location.parse(rec.best.location).sites[0], rec.recipe
     return {
         "model_name_or_path": model_path,
         "data_path": data_path,
@@ -90,23 +96,23 @@ def _reference(
         "save_model_dir": "./edited-model",
         "layer": site.first,
         "rewrite_module": patterns[site.part],
-        "lr": best.recipe.lr,
-        "batch_size": best.recipe.batch,
+        "lr": recipe.lr,
+        "batch_size": recipe.batch,
         # Its name for the most epochs.
-        "num_steps": best.recipe.epochs,
+        "num_steps": recipe.epochs,
     }
 
 
-def _why_not(best: Contender, patterns: Mapping[str, str]) -> str:
+def _why_not(rec: Recommendation, patterns: Mapping[str, str]) -> str:
     """Why the reference code cannot tune this; empty where it can."""
-    sites = Location.parse(best.location).sites
+    sites = Location.parse(rec.best.location).sites
     if len(sites) != 1 or sites[0].first != sites[0].last:
         return "it tunes one layer only"
     if sites[0].head is not None:
         return "it tunes whole matrices, not one head"
     if sites[0].part not in patterns:
         return f"no pattern of names picks {sites[0].part} in this model"
-    return why_not_recipe(best.recipe)
+    return why_not_recipe(rec.recipe)
 
 
 def why_not_recipe(recipe: Recipe) -> str:
@@ -117,7 +123,7 @@ def why_not_recipe(recipe: Recipe) -> str:
 
 
 def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
-    best = rec.best
+    best = rec.deployment or rec.best
     runner_up = next((c for c in rec.contenders if c.role == "runner-up"), None)
     names = ("model", "model_hash", "edits", "edits_hash", "seed", "version", "objective")
     return {
@@ -125,7 +131,7 @@ def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
         "sentence": rec.sentence,
         "reference_keys": reference_keys,
         "location": best.location,
-        "recipe": asdict(best.recipe),
+        "recipe": asdict(rec.recipe),
         "parameters": list(best.parameters),
         "parameter_count": best.parameter_count,
         "score": {"name": rec.score_name, **_score(best)},
@@ -143,16 +149,29 @@ def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
         "bounds": list(rec.bounds),
         "room": rec.room,
         "front": [asdict(point) for point in rec.front],
+        "reason": rec.reason,
+        "notes": list(rec.notes),
+        "deployed": {
+            "edits": rec.deployment.edits if rec.deployment else 0,
+            "given": rec.deployment.given if rec.deployment else 0,
+        },
+        "held_out": {
+            "edits": rec.best.edits,
+            "recipe": asdict(rec.best.recipe),
+            **_score(rec.best),
+            "measures": [asdict(measure) for measure in rec.best.measures],
+        },
         "provenance": {name: getattr(rec, name) for name in names},
     }
 
 
-def _score(contender: Contender) -> dict[str, Any]:
+def _score(found: Contender | Deployment) -> dict[str, Any]:
+    repeated = isinstance(found, Contender)
     return {
-        "value": contender.score,
-        "low": contender.low,
-        "high": contender.high,
-        "repetitions": list(contender.repetitions),
+        "value": found.score,
+        "low": found.low,
+        "high": found.high,
+        **({"repetitions": list(found.repetitions)} if repeated else {}),
     }
 
 

@@ -10,7 +10,7 @@ from math import isfinite, isnan, nan
 
 from locscope.errors import UsageError, unknown
 from locscope.records import Measure
-from locscope.scoring.bounds import Bound, bound_of, named, tightened
+from locscope.scoring.bounds import SHARES, Bound, bound_of, named, tightened
 
 
 @dataclass(frozen=True)
@@ -158,14 +158,14 @@ def refuse_unmeasurable(aim: Objective, can: Container[str]) -> None:
             remedy = _REMEDIES.get(bound.measure, "another bound")
             raise UsageError(
                 f"bound '{bound}' of objective {aim.name}: {bound.measure} cannot be measured "
-                f"with these edits (S and R each need some) and this material; {remedy}, or leave "
+                f"with these edits (S and T each need some) and this material; {remedy}, or leave "
                 "the bound out"
             )
     for part in (tuple(term.measure for term in aim.terms), aim.kept):
         if part and not any(name in can for name in part):
             raise UsageError(
                 f"objective {aim.name} goes by {' or '.join(part)}, which cannot be measured with "
-                "these edits (S and R each need some) and this material; "
+                "these edits (S and T each need some) and this material; "
                 f"{_REMEDIES.get(part[0], 'take another objective')}"
             )
 
@@ -186,6 +186,21 @@ def harmonic(values: Iterable[float], weights: Iterable[float] | None = None) ->
 def score(measures: Sequence[Measure], aim: Objective = BALANCED) -> Score:
     """The harmonic mean of what the objective weighs and was measured, named for what it holds."""
     return _score(measures, aim.terms, aim.kept)
+
+
+def merit(measures: Sequence[Measure], aim: Objective = BALANCED) -> float:
+    """The score by which trials are ranked: that of `score`, but no share in it is exactly 0.
+
+    A harmonic mean is 0 as soon as one share is, and then tells nothing of the others. So none of n
+    items counts as half an item; what is shown stays exact.
+    """
+    return _score(tuple(map(_above_zero, measures)), aim.terms, aim.kept).value
+
+
+def _above_zero(measure: Measure) -> Measure:
+    if measure.name not in SHARES or not measure.count:
+        return measure
+    return replace(measure, value=max(measure.value, 0.5 / measure.count))
 
 
 def glance_score(measures: Sequence[Measure], aim: Objective = BALANCED) -> Score:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 
 from locscope.records import TrialRecord
 from locscope.scoring.bounds import shortfall
 from locscope.scoring.front import bends
-from locscope.scoring.objectives import Objective
+from locscope.scoring.objectives import Objective, merit
 from locscope.scoring.tradeoffs import is_known, point_of
 
 DIGITS = 2
@@ -57,7 +57,8 @@ def best_per_location(records: Sequence[TrialRecord], aim: Objective) -> tuple[B
 
 def standing(record: TrialRecord, aim: Objective) -> Key:
     """Sorts the best first. The last three only keep the order from hanging on that of arrival."""
-    trial, score = record.trial, 0.0 if isnan(record.score) else record.score
+    trial, score = record.trial, worth(record, aim)
+    score = 0.0 if isnan(score) else score
     decides = record.measure(aim.tie).value if aim.tie and not trial.glance else 0.0
     level = score if trial.glance else levelled(score, aim)
     return (
@@ -72,6 +73,12 @@ def standing(record: TrialRecord, aim: Objective) -> Key:
         trial.location,
         trial.recipe.lr,
     )
+
+
+def worth(record: TrialRecord, aim: Objective) -> float:
+    """What a trial is ranked by: its merit, which is never a flat 0; of a glance the score."""
+    found = nan if record.trial.glance else merit(record.measures, aim)
+    return record.score if isnan(found) else found
 
 
 def levelled(score: float, aim: Objective) -> float:

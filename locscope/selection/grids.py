@@ -12,7 +12,7 @@ from locscope.records import TrialRecord
 from locscope.scoring.bounds import crossing, headroom, mendable
 from locscope.scoring.objectives import Objective
 from locscope.selection.candidates import STEP, rounded
-from locscope.selection.choice import Best, best_per_location, levelled, standing
+from locscope.selection.choice import Best, best_per_location, levelled, standing, worth
 
 REACH = STEP**3 * 1.01
 """How many times its first rate, and what part of it, a place is tried at."""
@@ -22,6 +22,8 @@ ENOUGH = 1.1
 """What a bound allows over what was lost: so near to it a higher rate has nothing to gain."""
 CLOSE = 1.2
 """Rates by less than this factor apart are not told apart further."""
+LEARNED = 0.05
+"""Reliability below which a trial is taken to have learned nothing."""
 SURE = 0.02
 """A gain that three scores only hint at must be larger to be sought."""
 CEILING = 0.8
@@ -60,13 +62,13 @@ def next_rates(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...
 def _beyond(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...]:
     """The rates wanted below the lowest and above the highest of those tried."""
     rising, best = sorted(tried, key=_rate), _best(tried, aim)
-    if best.score == 0 and keeps(rising[-1]):
+    if not learned(best) and keeps(rising[-1]):
         # Nothing was learned at any of them, so that a lower one will not do.
         best = rising[-1]
     rate, first = _rate(best), _rate(tried[0])
     room = headroom(best.measures, aim.bounds)
     wanted = []
-    if best is rising[0] and _gains_below(rising, room):
+    if best is rising[0] and learned(best) and _gains_below(rising, room, aim):
         below = sum(_rate(one) < first for one in tried)
         wanted.append(rate / (_step(1 / room, below) if 0 < room < 1 else STEP))
     if best is rising[-1] and not room <= ENOUGH:
@@ -75,14 +77,20 @@ def _beyond(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...]:
     return tuple(wanted)
 
 
-def _gains_below(rising: Sequence[TrialRecord], room: float) -> bool:
+def learned(record: TrialRecord) -> bool:
+    """Whether tuning taught the model anything of the edits: lower rates teach less."""
+    reliability = record.measure("reliability").value
+    return record.score > 0 if isnan(reliability) else reliability >= LEARNED
+
+
+def _gains_below(rising: Sequence[TrialRecord], room: float, aim: Objective) -> bool:
     """Whether a rate below the lowest, which is the best, may be better."""
     if room < 1:
         return True
     if len(rising) == 1:
         return not room > ENOUGH
     # Where the next one scored more (and broke a bound), the score still rises with the rate.
-    return not rising[1].score > rising[0].score
+    return not worth(rising[1], aim) > worth(rising[0], aim)
 
 
 def _step(far: float, before: int) -> float:
@@ -124,7 +132,7 @@ def cut(tried: Sequence[TrialRecord], aim: Objective) -> Cut | None:
 
 
 def _gains(score: float, best: TrialRecord, aim: Objective) -> bool:
-    return levelled(score, aim) > levelled(best.score, aim)
+    return levelled(score, aim) > levelled(worth(best, aim), aim)
 
 
 def leading(full: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
@@ -151,8 +159,8 @@ def promise(best: Best, aim: Objective) -> float:
         return found.score
     room = headroom(record.measures, aim.bounds)
     if isnan(room) or not aim.terms or (room > 1 and record is not max(tried, key=_rate)):
-        return record.score
-    return grown(record.score, min(room, STEP))
+        return worth(record, aim)
+    return grown(worth(record, aim), min(room, STEP))
 
 
 def grown(score: float, times: float) -> float:
@@ -189,20 +197,23 @@ def _between(
     other side of that one."""
     share = min(MOST, max(LEAST, crossing(kept.measures, broken.measures, aim.bounds)))
     rate = rounded(_rate(kept) * (_rate(broken) / _rate(kept)) ** share)
-    score = kept.score + share * (broken.score - kept.score)
-    if before is not None and broken.score <= kept.score:
+    here, there = worth(kept, aim), worth(broken, aim)
+    score = here + share * (there - here)
+    if before is not None and there <= here:
         # Past its peak by then: that may lie between, and before the bound.
-        score = max(score, _bent(before, kept, broken, share) - SURE)
+        score = max(score, _bent(before, kept, broken, share, aim) - SURE)
     return Cut(rate, score)
 
 
-def _bent(before: TrialRecord, kept: TrialRecord, broken: TrialRecord, share: float) -> float:
+def _bent(
+    before: TrialRecord, kept: TrialRecord, broken: TrialRecord, share: float, aim: Objective
+) -> float:
     """The score a share of the way from kept to broken, on a parabola over the log of rates."""
     back = log(_rate(before) / _rate(kept)) / log(_rate(broken) / _rate(kept))
     return (
-        before.score * share * (share - 1) / (back * (back - 1))
-        + kept.score * (share - back) * (1 - share) / -back
-        + broken.score * (share - back) * share / (1 - back)
+        worth(before, aim) * share * (share - 1) / (back * (back - 1))
+        + worth(kept, aim) * (share - back) * (1 - share) / -back
+        + worth(broken, aim) * (share - back) * share / (1 - back)
     )
 
 

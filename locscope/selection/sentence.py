@@ -1,41 +1,94 @@
-"""The recommendation in one sentence."""
+"""The recommendation in a sentence or two, and why numbers that seem to contradict do not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import isnan
 
-from locscope.records import Contender, Margin, Measure
+from locscope.records import Contender, Deployment, Margin, Measure
 from locscope.scoring.bounds import named
 from locscope.scoring.objectives import EFFICACY
 from locscope.scoring.statistics import Interval, overlaps_zero
 
-ENOUGH = 5
-"""Repetitions on R below which a margin is said to rest on few."""
+APART = 0.03
+"""Scores at two counts of edits that differ by more than this get a word why."""
 
 
 def sentence(
+    deployed: Deployment,
     contenders: Sequence[Contender],
     runner_up: Margin | None,
     missed: Sequence[str],
-    *,
-    nearest: bool = False,
 ) -> str:
-    """Where to tune and how, what that gave on R, against the runner-up, and what it misses.
-
-    With `nearest` nothing tried on S was within the bounds, and the first is the nearest to them.
-    """
+    """Where to tune and how, what that gave on the edits to be made, then the held-out evidence,
+    and what it misses."""
     best = contenders[0]
-    start = "Nothing tried met the bounds; nearest to them: tune" if nearest else "Tune"
-    parts = [f"{start} {_place(best)}: on held-out edits {_result(best.measures)}"]
-    if runner_up is not None:
-        second = next((one for one in contenders if one.role == runner_up.over), None)
-        parts.append(_beside(best, second, runner_up))
-    return "; ".join(parts) + (f". It misses: {'; '.join(missed)}." if missed else ".")
+    parts = [f"Tune {_place(deployed)}: on {_edits(deployed)} {_result(deployed.measures)}"]
+    parts.append(f"Held out: {_held_out(best)}{_beside(contenders, runner_up)}")
+    if missed:
+        parts.append(f"It misses: {'; '.join(missed)}")
+    return ". ".join(parts) + "."
 
 
-def _place(best: Contender) -> str:
-    recipe = best.recipe
+def explanations(
+    deployed: Deployment, contenders: Sequence[Contender], runner_up: Margin | None
+) -> tuple[str, ...]:
+    """Why the numbers at the count to be made and those on T differ, where they do."""
+    return tuple(_explanations(deployed, contenders, runner_up))
+
+
+def _explanations(
+    deployed: Deployment, contenders: Sequence[Contender], runner_up: Margin | None
+) -> Iterator[str]:
+    best = contenders[0]
+    if deployed.edits < deployed.given:
+        yield (
+            f"the recipe is fitted to {deployed.edits:,} of {deployed.given:,} edits: more at once "
+            f"learn and lose other amounts; give --deploy {deployed.given} to fit it to all"
+        )
+    if abs(deployed.score - best.score) > APART:
+        yield (
+            f"score {deployed.score:.3f} on {deployed.edits:,} edits and {best.score:.3f} held "
+            f"out, on {best.edits} at a time: how many edits are tuned at once changes what a "
+            f"location holds{_other_recipe(deployed, best)}"
+        )
+    if best.violated and not deployed.violated:
+        yield (
+            f"held out, {best.edits} edits at a time, it misses {'; '.join(best.violated)}: the "
+            f"recipe for {deployed.edits:,} edits was fitted within the bounds, that for the "
+            "smaller count was chosen on S"
+        )
+    if deployed.violated and not best.violated:
+        yield (
+            f"held out, {best.edits} edits at a time, it keeps all bounds; on {deployed.edits:,} "
+            "edits no recipe that was tried did"
+        )
+    if runner_up is not None and runner_up.high < 0:
+        yield (
+            f"{runner_up.location} is ahead on T by {-runner_up.value:.3f}: the choice rests on S "
+            "and V, and what is reported on never chooses"
+        )
+
+
+def _other_recipe(deployed: Deployment, best: Contender) -> str:
+    one, other = deployed.recipe, best.recipe
+    if (one.lr, one.batch) == (other.lr, other.batch):
+        return ""
+    return (
+        f"; recipes differ too (learning rate {one.lr:g} and {other.lr:g}, batch {one.batch} and "
+        f"{other.batch})"
+    )
+
+
+def _place(deployed: Deployment) -> str:
+    recipe = deployed.recipe
     how = f"batch {recipe.batch}, at most {recipe.epochs} epochs"
-    return f"{best.location} at learning rate {recipe.lr:g} ({how})"
+    return f"{deployed.location} at learning rate {recipe.lr:g} ({how})"
+
+
+def _edits(deployed: Deployment) -> str:
+    all_of_them = deployed.edits == deployed.given
+    if all_of_them:
+        return f"all {deployed.edits:,} edits"
+    return f"{deployed.edits:,} of {deployed.given:,} edits"
 
 
 def _result(measures: Sequence[Measure]) -> str:
@@ -48,22 +101,27 @@ def _result(measures: Sequence[Measure]) -> str:
     return ", ".join(shares) or "nothing measured"
 
 
-def _beside(best: Contender, second: Contender | None, margin: Margin) -> str:
+def _held_out(best: Contender) -> str:
+    score = "not measured" if isnan(best.score) else f"{best.score:.3f}"
+    interval = "" if isnan(best.low) else f" (95 % {best.low:.3f} to {best.high:.3f})"
+    return f"score {score}{interval} on {best.edits} edits at a time"
+
+
+def _beside(contenders: Sequence[Contender], margin: Margin | None) -> str:
+    if margin is None:
+        return ""
+    best = contenders[0]
+    second = next((one for one in contenders if one.role == margin.over), None)
     bounds = f", 95 % {margin.low:+.3f} to {margin.high:+.3f}"
     value = f"{margin.value:+.3f}{', no interval' if isnan(margin.low) else bounds}"
-    tie = overlaps_zero(Interval(margin.value, margin.low, margin.high, 0))
-    larger = second is not None and second.parameter_count > best.parameter_count
-    rule = f", and smaller ({best.parameter_count:,} weights)" if tie and larger else ""
     misses = second.violated if second is not None and not best.violated else ()
     beyond = f", which misses a bound ({'; '.join(misses)})" if misses else ""
-    count = len(best.repetitions)
-    few = f", from {count} repetition{'s' * (count > 1)} only" if count < ENOUGH else ""
-    return f"{_against(margin, tie)} {margin.location} ({value}){beyond}{rule}{few}"
+    return f", {_against(margin)} the runner-up {margin.location} ({value}){beyond}"
 
 
-def _against(margin: Margin, tie: bool) -> str:
+def _against(margin: Margin) -> str:
     if isnan(margin.low):
         return "not told apart from"
-    if tie:
+    if overlaps_zero(Interval(margin.value, margin.low, margin.high, 0)):
         return "a tie with"
     return "ahead of" if margin.value > 0 else "behind"

@@ -48,7 +48,15 @@ class SearchSettings(SharedSettings, ScanChoices):
     audit: int = Field(
         8, ge=0, description="locations drawn and run in full to judge the scans by; 0: no verdict"
     )
-    repetitions: int = Field(5, ge=1, description="subsets of R that the finalists are tuned on")
+    validations: int = Field(2, ge=1, description="subsets of V that the finalists are tuned on")
+    non_inferiority: float = Field(
+        0.01, ge=0, lt=1, description="score that a smaller location may lack to be chosen"
+    )
+    deploy: int | None = Field(
+        None, ge=1, description="edits that will be made: the recipe is fitted to so many (all)"
+    )
+    repetitions: int = Field(3, ge=1, description="subsets of T that is reported on")
+    controls: int = Field(5, ge=1, description="random locations that it is compared with")
     recipes: tuple[str, ...] = Field(
         (), description="recipes to compare at the recommended place (every: all that there are)"
     )

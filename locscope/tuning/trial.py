@@ -60,7 +60,7 @@ class Tuned:
 
 
 def run_trial(bench: Bench, trial: Trial, before: Observation) -> TrialRecord:
-    """Runs a trial; the model's weights are back afterwards. `before` is of the same edits."""
+    """Runs a trial; the model's weights are back afterwards. `before` is of the edits measured."""
     return run_keeping(bench, trial, before, keep=False).record
 
 
@@ -104,8 +104,8 @@ def as_tuned(bench: Bench, trial: Trial) -> Iterator[Held]:
     model, location = bench.loaded.model, Location.parse(trial.location)
     tunable = tunable_of(Ground(model, location, trial.recipe, trial.seed, bench.importances))
     bench.trunk.enter(tunable.lowest)
-    # A choice is made on S alone; on R everything is measured, whatever comes of it.
-    gives_up = trial.split == "S" and not trial.glance
+    # What is reported on is measured whatever comes of it.
+    gives_up = trial.choosing and not trial.glance
     lost = watch(bench.exam, bench.trunk, bench.objective, bench.calm) if gives_up else never
     rows = tuple(row for one in bench.exam.of(trial.edits) for row in one.training)
     with borrowed(model, tunable.parts, stored_dtype(bench.loaded), tunable.unbiased) as masters:
@@ -137,7 +137,7 @@ def _record(
 ) -> TrialRecord:
     before = before.at_a_glance if trial.glance else before
     measures = measure_all(now, before)
-    aim = bench.objective.strict if trial.split == "S" else bench.objective
+    aim = bench.objective.strict if trial.choosing else bench.objective
     total = (glance_score if trial.glance else score)(measures, aim)
     return TrialRecord(
         trial=trial,
@@ -159,8 +159,8 @@ def _record(
 
 def _observed(bench: Bench, trial: Trial) -> Observation:
     if trial.glance:
-        return look(bench.exam, bench.trunk, trial.edits)
-    return observe(bench.exam, bench.trunk, trial.edits, thorough=trial.thorough)
+        return look(bench.exam, bench.trunk, trial.measured)
+    return observe(bench.exam, bench.trunk, trial.measured, thorough=trial.thorough)
 
 
 def _distance(start: Sequence[Float[Tensor, " _"]], end: Sequence[Float[Tensor, " _"]]) -> float:

@@ -41,9 +41,11 @@ def work_of(exam: Exam, info: ModelInfo, trial: Trial, reach: Reach) -> Work:
     training = torch.tensor([row for one in asked for row in one.training])
     epochs = trial.recipe.epochs
     steps = epochs * _steps(trial.recipe, len(training) * times)
-    questions, neutral = _questions(exam, asked, trial), _neutral(exam, trial)
+    questions = _questions(exam, exam.of(trial.measured), trial)
+    neutral = _neutral(exam, trial)
     tuning = step_flops(shape, *_tokens(exam, training, times), reach.lowest)
-    tokens, scored = _tokens(exam, questions, times)
+    often = len(trial.measured) / max(1, len(exam.of(trial.measured)))
+    tokens, scored = _tokens(exam, questions, often)
     others = int(exam.sheet.lengths[neutral].sum())
     return Work(
         trials=1.0,
@@ -51,7 +53,7 @@ def work_of(exam: Exam, info: ModelInfo, trial: Trial, reach: Reach) -> Work:
         tuning_flops=epochs * tuning,
         updates=float(steps * reach.parameters),
         reading_flops=forward_flops(shape, tokens + others, scored + others, reach.lowest),
-        answers=0.0 if trial.glance else len(questions) * times,
+        answers=0.0 if trial.glance else len(questions) * often,
     )
 
 

@@ -28,7 +28,7 @@ def audit(
     found = Audit(
         looks=records[: len(looks)],
         full=swept(space, chosen) if wanted.swept else records[len(looks) :],
-        groups=desk.plan.groups_of(desk.plan.parts.chosen),
+        groups=desk.plan.groups_of(desk.plan.parts.select),
         rule=space.depth_rule,
     )
     return scorecard(scans, found, space.seed)

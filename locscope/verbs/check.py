@@ -17,14 +17,14 @@ from locscope.scoring.objectives import refuse_unmeasurable
 from locscope.selection.candidates import depth_rule, located
 from locscope.settings import SearchSettings
 from locscope.tuning.orders import default_batch
-from locscope.verbs.plan import Halves, check_parts, split_edits
+from locscope.verbs.plan import Parted, check_parts, split_edits
 
 GIB = 1 << 30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 TOKENS_PER_CHARACTER = 0.3
 """A rough figure for English text and common tokenizers; used before any tokenizer is loaded."""
 RATES, CONTENDERS = 3, 4
-"""Learning rates of a location, and what is measured on R: with runner-up and two rules."""
+"""Learning rates of a location, and what is measured on T: with runner-up and two rules."""
 GOOD_RATE = {"cpu": 3e10, "cuda": 1e14}
 """Operations a second that small batches reach, for a first guess of the time."""
 
@@ -76,11 +76,11 @@ def check(settings: SearchSettings) -> CheckResult:
     return CheckResult(not blocked, (*lines, *_estimate(info, edits, settings)))
 
 
-def _askable(halves: Halves) -> frozenset[str]:
-    """Names of the measures that S and R have something for, as far as the edits tell."""
-    edits = halves.edit_set.edits
+def _askable(split: Parted) -> frozenset[str]:
+    """Names of the measures that S and T have something for, as far as the edits tell."""
+    edits = split.edit_set.edits
     can = frozenset(BOUNDABLE) - THOROUGH
-    for half in (halves.parts.chosen, halves.parts.held):
+    for half in (split.parts.select, split.parts.report):
         if not any(edits[i].rephrases for i in half):
             can -= {"generalization", "rephrase_probability"}
         if not any(edits[i].neighbours for i in half):

@@ -17,6 +17,8 @@ from locscope.verbs.scan import run_scans
 
 SCAN = "weight-gradient"
 """Starting rates come from it."""
+DEPTH_RULE = "depth-rule"
+"""Role of the location that the paper's rule of depth names."""
 
 
 def scan_bench(desk: Desk) -> ScanBench:
@@ -84,11 +86,17 @@ def ranking(space: Space, chosen: Sequence[TrialRecord]) -> tuple[Best, ...]:
     return best_per_location(at_rung(chosen, FULL), space.aim)
 
 
-def rules_of(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> dict[str, Best]:
-    """What a choice has to beat, each at its own best rate in full: the depth rule's location and a
-    random one. Trials that the strategy did not run are counted apart from choosing."""
-    places = {"depth-rule": space.depth_rule, "random": space.drawn[0]}
+def controls_of(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> dict[str, Best]:
+    """What a choice has to beat, each at its own best rate in full: the depth rule's location and
+    random ones, by role. Trials that the strategy did not run are counted apart from choosing.
+
+    A control gets no more rates than the finalist that got most.
+    """
+    places = {DEPTH_RULE: space.depth_rule}
+    randoms = space.drawn[: desk.plan.settings.controls]
+    places |= {f"random-{n}": place for n, place in enumerate(randoms, start=1)}
     known = [r for r in at_rung(chosen, FULL) if r.trial.location in places.values()]
+    most = max((len(best.tried) for best in ranking(space, chosen)[: space.finalists]), default=1)
     there = {record.trial.location for record in known}
     wanted = [
         Ask(place, space.of(place).lr, space.full)
@@ -97,9 +105,9 @@ def rules_of(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> dict[st
     ]
     while True:
         if wanted:
-            known += desk.trials("rules", [desk.trial(ask) for ask in wanted])
+            known += desk.trials("controls", [desk.trial(ask) for ask in wanted])
         best = best_per_location(known, space.aim)
-        wanted = [ask for one in best for ask in wanted_rates(space, one)]
+        wanted = [ask for one in best if len(one.tried) < most for ask in wanted_rates(space, one)]
         if not wanted:
             break
     found = {one.location: one for one in best}
@@ -107,8 +115,8 @@ def rules_of(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> dict[st
 
 
 def ran_in_full(
-    chosen: Sequence[TrialRecord], rules: Mapping[str, Best]
+    chosen: Sequence[TrialRecord], controls: Mapping[str, Best]
 ) -> tuple[TrialRecord, ...]:
     """All that was run in full on S, whoever asked for it."""
-    found = [*at_rung(chosen, FULL), *(one for best in rules.values() for one in best.tried)]
+    found = [*at_rung(chosen, FULL), *(one for best in controls.values() for one in best.tried)]
     return tuple({record.trial.id: record for record in found}.values())

@@ -1,7 +1,7 @@
 """Recipes beside each other at the recommended place: what is best tuned of it.
 
 Each recipe is compared at its own best rate, found on S as the place's own was, and is tuned and
-measured on the same parts of R.
+measured on the same parts of T.
 """
 
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ from dataclasses import replace
 from locscope.records import Trial, TrialRecord
 from locscope.selection.choice import best_per_location
 from locscope.selection.grids import climbed
-from locscope.selection.recommend import Confirmed
+from locscope.selection.margins import OnT
 from locscope.selection.space import Space
-from locscope.verbs.confirming import on_r
 from locscope.verbs.desk import Desk
+from locscope.verbs.reporting import on_t
 
 
-def compare_recipes(desk: Desk, space: Space, best: Confirmed) -> None:
+def compare_recipes(desk: Desk, space: Space, best: OnT) -> None:
     """Runs the trials of the recipes that the settings name; they are in the folder's records."""
     for kind in desk.plan.settings.recipes:
         chosen = _best_rate(desk, space, best.best.record.trial, kind)
-        count = len(desk.plan.subsets)
-        desk.trials(f"recipe {kind} on R", [on_r(desk.plan, chosen, i) for i in range(count)])
+        count = len(desk.plan.on_t)
+        desk.trials(f"recipe {kind} on T", [on_t(desk.plan, chosen, i) for i in range(count)])
 
 
 def _best_rate(desk: Desk, space: Space, trial: Trial, kind: str) -> TrialRecord:

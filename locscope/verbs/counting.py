@@ -1,10 +1,9 @@
 """The edit-count curve: does the place that was chosen hold with fewer edits, and with more?
 
-S and R together, for how many edits are tuned is the point, not which: these numbers are compared
-with each other, never with those on R.
+S, V and T together, for how many edits are tuned is the point, not which: these numbers are
+compared with each other, never with those on T.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
@@ -13,21 +12,19 @@ from locscope.edits import read_edits
 from locscope.edits.checks import drop_edited_neighbours, resolve_conflicts
 from locscope.edits.splits import drawn_order, groups
 from locscope.edits.texts import key
-from locscope.engine.exam import observe
-from locscope.engine.preparing import prepare
-from locscope.engine.trunk import Trunk
-from locscope.execute.local import Worker
-from locscope.progress import stage
-from locscope.records import Edit, StageCost, Trial
+from locscope.records import Edit, Trial
 from locscope.records.codec import fingerprint
-from locscope.records.panel import COUNTED
+from locscope.records.panel import COUNT_RUNG
 from locscope.selection.choice import Best
+from locscope.selection.finalists import Choice
+from locscope.verbs.choosing import DEPTH_RULE
+from locscope.verbs.deploying import ALL, suite_of
 from locscope.verbs.desk import Desk
 from locscope.verbs.plan import Plan
 
 MOST = 3000
 """Edits that a curve goes up to: as many as the paper tunes at once."""
-STAGE, EXAM = "edit counts", "exam of edit counts"
+STAGE = "edit counts"
 
 
 @dataclass(frozen=True)
@@ -57,13 +54,14 @@ def count_curve(desk: Desk, places: Sequence[Best]) -> None:
     found = ladder(desk.plan)
     trials = curve_trials(desk.plan, found, places)
     known = all(trial.id in desk.known for trial in trials)
-    worker = None if known or not found.own_exam else _worker(desk, found)
+    worker = None if known or not found.own_exam else suite_of(desk, found.edits)
     desk.trials(STAGE, trials, worker)
 
 
-def on_curve(desk: Desk, places: Sequence[Best], rules: Mapping[str, Best]) -> tuple[Best, ...]:
-    """Who is on the curve: recommended, runner-up, other finalists, and the depth rule's place."""
-    first, rule = places[: max(2, desk.plan.settings.finalists)], rules["depth-rule"]
+def on_curve(choice: Choice, controls: Mapping[str, Best]) -> tuple[Best, ...]:
+    """Who is on the curve: recommended, runner-up and the depth rule's location."""
+    first = tuple(one.best for one in choice.finalists[:2])
+    rule = controls[DEPTH_RULE]
     return (*first, *(() if rule.location in {one.location for one in first} else (rule,)))
 
 
@@ -123,24 +121,8 @@ def _trial(plan: Plan, found: Ladder, trial: Trial, count: int) -> Trial:
     return replace(
         trial,
         edits=found.first(count),
-        split=COUNTED,
-        rung=f"count-{count}",
+        split=ALL,
+        rung=f"{COUNT_RUNG}{count}",
+        choosing=False,
         edit_set=edit_set,
     )
-
-
-def _worker(desk: Desk, found: Ladder) -> Worker:
-    """A worker with an exam about the ladder's edits, on the material of the search."""
-    session, worker = desk.plan.session, desk.worker
-    exam, trunk = session.exam, session.trunk
-    began = time.perf_counter()
-    trunk.enter(0)  # Its stream is not needed meanwhile, and two would not fit the budget.
-    with stage(desk.progress, EXAM, 1):
-        exam = prepare(
-            exam.speaker, found.edits, session.material, exam.prompt_format, trunk.budget
-        )
-        trunk = Trunk(desk.plan.loaded.model, exam.sheet, trunk.budget, trunk.tokens_at_once)
-        before = observe(exam, trunk, found.first(len(found.edits)), thorough=False)
-    desk.costs.append(StageCost(EXAM, time.perf_counter() - began, 1, 0))
-    bench = replace(worker.bench, exam=exam, trunk=trunk)
-    return replace(worker, bench=bench, before=before)

@@ -91,6 +91,7 @@ class Desk:
             model=plan.loaded.info.hash,
             edit_set=plan.edit_set.fingerprint,
             glance=fidelity.glance,
+            choosing=True,
         )
 
     def starting_rate(self, trial: Trial) -> float:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import locscope
-from locscope.edits import EditSet
+from locscope.edits import EditSet, narrowed
+from locscope.edits.splits import first_edits, groups
 from locscope.errors import UsageError
 from locscope.locations import Location
 from locscope.models.aliases import resolve
@@ -18,7 +19,7 @@ from locscope.runs.note import EditNote, write_note
 from locscope.scoring.bounds import bound_of
 from locscope.scoring.objectives import Objective, objective_of
 from locscope.selection.candidates import FIRST_STEP, rounded
-from locscope.settings import EditSettings
+from locscope.settings import EditSettings, settings_of
 from locscope.tuning.orders import default_batch
 from locscope.tuning.rates import starting_rate
 from locscope.tuning.recipes import UNTOLD, recipe_named
@@ -26,6 +27,9 @@ from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trial import Bench, run_keeping
 from locscope.verbs.session import load_edits, open_model, open_session
 
+EDITS, DEPLOY = "edits", "deploy"
+OF_THE_FILE = ("limit", "conflicts", EDITS)
+"""What of a recommendation holds for the file of edits that it was found with alone."""
 BY_CONFIG = ("location", "recipe", "lr", "batch_size", "epochs", "prefixes", "prompt_format")
 """Settings that a recommendation decides."""
 
@@ -54,9 +58,13 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
     if find_rate and recipe.kind in UNTOLD:
         raise UsageError(f"recipe {recipe.kind} has no rate of its own to start at: give --lr")
     settings = settings.model_copy(
-        update={"model": wanted.model, "prompt_format": recipe.prompt_format}
+        update={
+            **_data(settings, wanted),
+            "model": wanted.model,
+            "prompt_format": recipe.prompt_format,
+        }
     )
-    edit_set = load_edits(settings)
+    edit_set = _deployed(load_edits(settings), wanted, settings)
     if recipe.batch == 0:
         recipe = replace(recipe, batch=default_batch(len(edit_set.edits)))
     location, source = Location.parse(wanted.location), resolve(settings.model)
@@ -142,6 +150,28 @@ def _from_config(settings: EditSettings, config: Path) -> EditConfig:
     recipe_named(wanted.recipe.kind)
     named = "model" in settings.model_fields_set
     return replace(wanted, model=settings.model) if named else wanted
+
+
+def _data(settings: EditSettings, wanted: EditConfig) -> dict[str, object]:
+    """What a recommendation says of edits and texts, where the settings say nothing else.
+
+    How a search chose edits of its file says nothing of another file.
+    """
+    found = {key: value for key, value in wanted.data.items() if key != DEPLOY}
+    if settings.edits != found.get("edits", settings.edits) and EDITS in settings.model_fields_set:
+        found = {key: value for key, value in found.items() if key not in OF_THE_FILE}
+    left = {key: value for key, value in found.items() if key not in settings.model_fields_set}
+    return settings_of(EditSettings, left).model_dump(include=set(left))
+
+
+def _deployed(edit_set: EditSet, wanted: EditConfig, settings: EditSettings) -> EditSet:
+    """The edits that a search fitted its recipe to, where those were fewer than it was given."""
+    count = wanted.data.get(DEPLOY)
+    if not isinstance(count, int) or count >= len(edit_set.edits):
+        return edit_set
+    kept = set(first_edits(edit_set.edits, groups(edit_set.edits), count, settings.seed))
+    note = f"{count} of {len(edit_set.edits)} edits: so many was the search asked to deploy"
+    return narrowed(edit_set, [edit for edit in edit_set.edits if edit.id in kept], note)
 
 
 def _aim(wanted: EditConfig) -> Objective:

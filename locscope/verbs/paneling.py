@@ -1,4 +1,4 @@
-"""Recommended and runner-up under other protocols: tuned once more on R, asked in every way."""
+"""Recommended and runner-up under other protocols: tuned once more on T, asked in every way."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from locscope.progress import stage
 from locscope.records import StageCost
 from locscope.records.panel import Panel
 from locscope.runs.store import read_record, write_record
-from locscope.selection.recommend import Confirmed
+from locscope.selection.margins import OnT
 from locscope.tuning.panel import run_panel, sittings
 from locscope.verbs.desk import Desk
 
@@ -15,12 +15,12 @@ ROLES = ("recommended", "runner-up")
 STAGE = "other protocols"
 
 
-def panels(desk: Desk, confirmed: Sequence[Confirmed]) -> tuple[Panel, ...]:
+def panels(desk: Desk, held_out: Sequence[OnT]) -> tuple[Panel, ...]:
     """What recommended and runner-up answer under every protocol, from records where they are.
 
-    Each is tuned as in its first trial on R, so the weights are those that were measured there.
+    Each is tuned as in its first trial on T, so the weights are those that were measured there.
     """
-    wanted = [one for one in confirmed if one.role in ROLES]
+    wanted = [one for one in held_out if one.role in ROLES]
     began, known = time.perf_counter(), {one.role: _known(desk, one) for one in wanted}
     missing = [one for one in wanted if known[one.role] is None]
     if missing:
@@ -30,22 +30,22 @@ def panels(desk: Desk, confirmed: Sequence[Confirmed]) -> tuple[Panel, ...]:
     return tuple(panel for panel in known.values() if panel is not None)
 
 
-def known_panels(desk: Desk, confirmed: Sequence[Confirmed]) -> tuple[Panel, ...]:
+def known_panels(desk: Desk, held_out: Sequence[OnT]) -> tuple[Panel, ...]:
     """Those that an earlier run left."""
-    found = (_known(desk, one) for one in confirmed if one.role in ROLES)
+    found = (_known(desk, one) for one in held_out if one.role in ROLES)
     return tuple(panel for panel in found if panel is not None)
 
 
-def _known(desk: Desk, one: Confirmed) -> Panel | None:
+def _known(desk: Desk, one: OnT) -> Panel | None:
     """The stored panel; one of another trial (the roles were swapped, say) does not count."""
     found = read_record(desk.folder, "panel", one.role, Panel, desk.progress)
     return found if found is not None and found.trial == one.records[0].trial.id else None
 
 
-def _run(desk: Desk, missing: Sequence[Confirmed]) -> list[Panel]:
+def _run(desk: Desk, missing: Sequence[OnT]) -> list[Panel]:
     bench, found = desk.worker.bench, list[Panel]()
     with stage(desk.progress, STAGE, len(missing) + 1):
-        # All of them are tuned on the same first subset of R.
+        # All of them are tuned on the same first subset of T.
         exams = sittings(bench, missing[0].records[0].trial.edits)
         desk.progress.advance("the exams are written")
         for one in missing:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from locscope.edits import EditSet
-from locscope.edits.splits import Split, drawn_order, resample
+from locscope.edits.splits import Split, drawn_order, halves, resample
 from locscope.errors import UsageError
 from locscope.locations import Location
 from locscope.measures import THOROUGH, measure_all
@@ -18,22 +18,28 @@ from locscope.runs.folder import default_name
 from locscope.scoring.objectives import Objective, refuse_unmeasurable
 from locscope.settings import SearchSettings
 from locscope.verbs.provenance import frozen_settings
-from locscope.verbs.session import Session, halved, load_edits, open_model, open_session
+from locscope.verbs.session import Session, load_edits, open_model, open_session, parted
 
+Subsets = tuple[tuple[str, ...], ...]
 ADDITIONS = frozenset({"thorough", "recipes", "audit"})
 """Settings that only add to a run, so that its folder can go on with another choice."""
-MOST_OF_R = 0.8
-"""A repetition tunes and measures no more of R than this, so that repetitions differ."""
+MOST_OF_T = 0.8
+"""A repetition tunes and measures no more of T than this, so that repetitions differ."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is settled before anything is tuned or written."""
+    """All that is settled before anything is tuned or written.
+
+    `given` are the edits as they were read: those of the session may have lent neighbours.
+    """
 
     settings: SearchSettings
     session: Session
+    given: EditSet
     parts: Split
-    subsets: tuple[tuple[str, ...], ...]
+    on_v: Subsets
+    on_t: Subsets
     folder: Path
     frozen: dict[str, str]
     aim: Objective
@@ -51,14 +57,19 @@ class Plan:
     @property
     def chosen(self) -> tuple[str, ...]:
         """Ids of the edits in S."""
-        return tuple(self.edit_set.edits[i].id for i in self.parts.chosen)
+        return tuple(self.edit_set.edits[i].id for i in self.parts.select)
+
+    @property
+    def choosing(self) -> tuple[str, ...]:
+        """Ids of the edits of S and V: all whose outcomes may choose."""
+        return tuple(self.edit_set.edits[i].id for i in self.parts.choosing)
 
     def first_of_s(self, count: int) -> tuple[str, ...]:
         """Ids of so many edits of S: the first in a drawn order of groups, in file order.
 
         More hold fewer, so that the rungs of a race are nested.
         """
-        order = drawn_order(self.parts.chosen, self.parts.groups, self.settings.seed)
+        order = drawn_order(self.parts.select, self.parts.groups, self.settings.seed)
         ids = [edit.id for edit in self.edit_set.edits]
         return tuple(ids[i] for i in sorted(order[:count]))
 
@@ -70,22 +81,33 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Halves:
-    """The edits with their split into S and R, and the subsets of R for the repetitions (ids)."""
+class Parted:
+    """The edits as read and as used, their split into S, V and T, and the subsets of V and T that
+    trials are made of (ids)."""
 
+    given: EditSet
     edit_set: EditSet
     parts: Split
-    subsets: tuple[tuple[str, ...], ...]
+    on_v: Subsets
+    on_t: Subsets
 
 
-def split_edits(settings: SearchSettings) -> Halves:
+def split_edits(settings: SearchSettings) -> Parted:
     """Reads the edits and splits them; a UsageError where they do not allow it."""
-    edit_set, parts = halved(load_edits(settings), settings.share, settings.seed)
-    # As many edits as on S where R has them: how many are tuned changes what a place can hold.
-    size = min(MOST_OF_R, len(parts.chosen) / len(parts.held))
-    subsets = resample(parts.held, parts.groups, size, settings.repetitions, settings.seed)
+    given = load_edits(settings)
+    edit_set, parts = parted(given, settings.share, settings.seed)
     ids = [edit.id for edit in edit_set.edits]
-    return Halves(edit_set, parts, tuple(tuple(ids[i] for i in subset) for subset in subsets))
+    named = lambda subsets: tuple(tuple(ids[i] for i in one) for one in subsets)  # noqa: E731
+    on_v = halves(parts.validate, parts.groups, settings.validations, settings.seed)
+    return Parted(given, edit_set, parts, named(on_v), named(_subsets_of_t(parts, settings)))
+
+
+def _subsets_of_t(parts: Split, settings: SearchSettings) -> tuple[tuple[int, ...], ...]:
+    if settings.repetitions == 1:
+        return (parts.report,)
+    # No more edits than on S where T has more: how many are tuned changes what a location can hold.
+    size = min(MOST_OF_T, len(parts.select) / len(parts.report))
+    return resample(parts.report, parts.groups, size, settings.repetitions, settings.seed)
 
 
 def check_parts(settings: SearchSettings, info: ModelInfo) -> None:
@@ -102,33 +124,35 @@ def plan_search(
     settings: SearchSettings, output: Path | None, progress: Progress | None = None
 ) -> Plan:
     """Reads and checks everything and asks the untouched model; nothing is tuned or written."""
-    halves, loaded = split_edits(settings), open_model(settings)
+    split, loaded = split_edits(settings), open_model(settings)
     check_parts(settings, loaded.info)
     for location in settings.locations:
         slices(loaded.model, Location.parse(location))
     session = open_session(
-        settings, loaded, halves.edit_set, progress or Silent(), prefixes=settings.prefixes
+        settings, loaded, split.edit_set, progress or Silent(), prefixes=settings.prefixes
     )
-    refuse_unmeasurable(settings.aim, _measurable(session, halves))
-    frozen = frozen_settings(settings, loaded, halves.edit_set, session.material, ADDITIONS)
+    refuse_unmeasurable(settings.aim, _measurable(session, split))
+    frozen = frozen_settings(settings, loaded, split.edit_set, session.material, ADDITIONS)
     return Plan(
         settings=settings,
         session=session,
-        parts=halves.parts,
-        subsets=halves.subsets,
+        given=split.given,
+        parts=split.parts,
+        on_v=split.on_v,
+        on_t=split.on_t,
         folder=output or default_name(settings.model, settings.edits, fingerprint(frozen)),
         frozen=frozen,
         aim=settings.aim,
     )
 
 
-def _measurable(session: Session, halves: Halves) -> frozenset[str]:
+def _measurable(session: Session, split: Parted) -> frozenset[str]:
     """Names of the measures that trials for choosing take, and that judge anything, of the edits
     that choose and of some of those that report."""
     ids = [edit.id for edit in session.edit_set.edits]
-    on_s = _judged(session, [ids[i] for i in halves.parts.chosen])
-    on_r = frozenset[str]().union(*(_judged(session, subset) for subset in halves.subsets))
-    return on_s & on_r - THOROUGH
+    on_s = _judged(session, [ids[i] for i in split.parts.select])
+    on_t = frozenset[str]().union(*(_judged(session, subset) for subset in split.on_t))
+    return on_s & on_t - THOROUGH
 
 
 def _judged(session: Session, edits: Sequence[str]) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """Writes what people read from the records of a search: YAML, exports, page, figures, tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -14,6 +14,7 @@ from locscope.report.page import render_report
 from locscope.runs.atomic import write_atomic
 from locscope.runs.exports import About, Names, write_exports
 from locscope.runs.recommendation import (
+    DATA_KEYS,
     LLAMA_PATTERNS,
     NAME,
     SECTION,
@@ -37,6 +38,7 @@ def publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> 
             data_path=edits,
             patterns=LLAMA_PATTERNS if info.family in LLAMA_LIKE else {},
             why_not=_why_not(info, edits),
+            data=data_of(inputs.run.settings),
         )
         write_recommendation(folder, text)
         about = about_of(info, inputs.recommendation, inputs.trials)
@@ -46,6 +48,13 @@ def publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> 
     write_atomic(folder / "report.html", render_report(inputs))
     write_figures(inputs, folder / "figures")
     rebuild_tables(folder)
+
+
+def data_of(settings: Mapping[str, str]) -> dict[str, str | int]:
+    """The settings that say which edits and texts a search had, as `edit --config` takes them;
+    those of a run are written as text, None where they were left out."""
+    given = {name: settings[name] for name in DATA_KEYS if settings.get(name, "None") != "None"}
+    return {name: int(text) if text.isdigit() else text for name, text in given.items()}
 
 
 def about_of(
@@ -67,8 +76,8 @@ def about_of(
 
 
 def _told(tried: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The first repetition on R, of which no choice was made; else the best on S."""
-    held = [record for record in tried if record.trial.split == "R"]
+    """The first repetition on T, of which no choice was made; else the best on S."""
+    held = [record for record in tried if record.trial.split == "T"]
     if held:
         return min(held, key=lambda record: record.trial.rung)
     return max(tried, key=standing, default=None)

@@ -19,10 +19,12 @@ from locscope.selection.space import Space
 from locscope.verbs import counting
 from locscope.verbs import paneling as panel
 from locscope.verbs.auditing import audit_asks
-from locscope.verbs.choosing import choose, ranking, rules_of
+from locscope.verbs.choosing import choose, controls_of, ranking
 from locscope.verbs.comparing import compare_recipes
-from locscope.verbs.confirming import confirm
+from locscope.verbs.deploying import deploy
 from locscope.verbs.desk import Desk
+from locscope.verbs.reporting import report_on_t
+from locscope.verbs.validating import validate
 
 SHARES = (*GLANCE, *GLANCE.values())
 RATIO, DRIFT = 1.001, 0.001
@@ -97,19 +99,20 @@ def rehearse(desk: Desk, space: Space, cost: Callable[[Trial], Cost]) -> dict[st
     """The trials of a search by stage, in the order in which they would run; nothing is run."""
     paper = Paper(space, cost)
     desk = Desk(desk.plan, desk.folder, desk.progress, answer=paper.trials)
-    chosen = choose(desk, space, desk.plan.settings.strategy)
-    rules = rules_of(desk, space, chosen)
-    places = ranking(space, chosen)
-    confirmed = confirm(desk, places, rules)
+    selected = choose(desk, space, desk.plan.settings.strategy)
+    places = ranking(space, selected)
+    controls = controls_of(desk, space, selected)
+    choice = deploy(desk, validate(desk, places)).choice
+    evidence = report_on_t(desk, choice, controls)
     if desk.plan.settings.thorough:
-        first = [one.records[0].trial for one in confirmed if one.role in panel.ROLES]
+        first = [one.records[0].trial for one in evidence.held_out if one.role in panel.ROLES]
         desk.trials(panel.STAGE, [replace(trial, rung="panel") for trial in first])
         found = counting.ladder(desk.plan)
-        shown = counting.on_curve(desk, places, rules)
+        shown = counting.on_curve(choice, controls)
         desk.trials(counting.STAGE, counting.curve_trials(desk.plan, found, shown))
-    compare_recipes(desk, space, confirmed[0])
+    compare_recipes(desk, space, evidence.held_out[0])
     if desk.plan.settings.audit:
-        wanted = audit_asks(space, chosen, desk.plan.settings.audit)
+        wanted = audit_asks(space, selected, desk.plan.settings.audit)
         desk.trials("audit", [desk.trial(ask) for ask in (*wanted.looks, *wanted.full)])
     return paper.asked
 

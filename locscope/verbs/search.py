@@ -1,7 +1,8 @@
 """`search`: from a model and edits to the layer configuration to use, with the evidence.
 
-Chosen on S by a strategy; reported on R, which nothing was chosen on: the untouched model is tuned
-afresh on parts of R and measured there, the runner-up, the depth rule and a random location alike.
+Selected on S by a strategy, validated on V, fitted to the edits that will be made; reported on T,
+which nothing was chosen on: the untouched model is tuned afresh on parts of T and measured there,
+the runner-up, the depth rule's location and random ones alike.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,18 +19,20 @@ from locscope.runs.folder import RunFolder, open_run, write_info
 from locscope.runs.store import read_record, write_record
 from locscope.selection.choice import Best, ranked
 from locscope.selection.grids import on_edge
-from locscope.selection.recommend import recommend, settled
+from locscope.selection.recommend import recommend
 from locscope.selection.space import Space
 from locscope.verbs.auditing import audit
-from locscope.verbs.choosing import choose, ran_in_full, ranking, rules_of, scan_s, space_of
+from locscope.verbs.choosing import choose, controls_of, ran_in_full, ranking, scan_s, space_of
 from locscope.verbs.comparing import compare_recipes
-from locscope.verbs.confirming import confirm, context
 from locscope.verbs.counting import count_curve, on_curve
+from locscope.verbs.deploying import deploy
 from locscope.verbs.desk import Desk, Listener
 from locscope.verbs.paneling import known_panels, panels
 from locscope.verbs.plan import Plan
 from locscope.verbs.provenance import earlier_costs, run_info
 from locscope.verbs.publish import publish
+from locscope.verbs.reporting import context, report_on_t
+from locscope.verbs.validating import validate
 
 UNFINISHED = "unfinished"
 """Status of a run that has its recommendation, and may have been cut off after it."""
@@ -108,15 +111,23 @@ def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]
     plan = desk.plan
     scans = scan_s(desk)
     space = space_of(desk, scans)
-    chosen = choose(desk, space, plan.settings.strategy)
-    rules = rules_of(desk, space, chosen)
-    places = ranking(space, chosen)
-    confirmed = settled(context(plan), confirm(desk, places, rules))
-    found = recommend(context(plan), confirmed, ran_in_full(chosen, rules))
+    selected = choose(desk, space, plan.settings.strategy)
+    places = ranking(space, selected)
+    controls = controls_of(desk, space, selected)
+    made = deploy(desk, validate(desk, places))
+    evidence = report_on_t(desk, made.choice, controls)
+    found = recommend(
+        context(plan),
+        evidence.held_out,
+        evidence.randoms,
+        made.deployed,
+        made.choice.reason,
+        ran_in_full(selected, controls),
+    )
     write_record(folder, "recommendation", "final", found)
     notes = (
         *on_rates(places[: space.finalists], space),
-        *on_rules(confirmed[0].best, rules, space),
+        *on_controls(made.choice.finalists[0].best, controls, space),
     )
     inputs = ReportInputs(
         run=info(UNFINISHED, (*notes, MORE)),
@@ -125,14 +136,14 @@ def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]
         trials=tuple(desk.known.values()),
         scorecard=read_record(folder, "scorecard", "final", Scorecard),
         edits=plan.edit_set.edits,
-        panels=known_panels(desk, confirmed),
+        panels=known_panels(desk, evidence.held_out),
     )
     yield inputs
     if plan.settings.thorough:
-        inputs = replace(inputs, panels=panels(desk, confirmed))
-        count_curve(desk, on_curve(desk, places, rules))
-    compare_recipes(desk, space, confirmed[0])
-    card = audit(desk, space, chosen, scans)
+        inputs = replace(inputs, panels=panels(desk, evidence.held_out))
+        count_curve(desk, on_curve(made.choice, controls))
+    compare_recipes(desk, space, evidence.held_out[0])
+    card = audit(desk, space, selected, scans)
     if card is not None:
         write_record(folder, "scorecard", "final", card)
         inputs = replace(inputs, scorecard=card)
@@ -151,13 +162,13 @@ def on_rates(finalists: Sequence[Best], space: Space) -> Iterator[str]:
             )
 
 
-def on_rules(best: Best, rules: Mapping[str, Best], space: Space) -> Iterator[str]:
+def on_controls(best: Best, controls: Mapping[str, Best], space: Space) -> Iterator[str]:
     """What was run for comparison alone does not choose; what it showed is not kept back."""
-    for role, rule in rules.items():
-        first = ranked((best.record, rule.record), space.aim)[0]
+    for role, control in controls.items():
+        first = ranked((best.record, control.record), space.aim)[0]
         if first.trial.id != best.record.trial.id:
             yield (
-                f"{rule.location} ({role}) at {rule.record.trial.recipe.lr:g} did better on S than "
-                f"{best.location}: it was run for comparison, outside what {best.location} was "
-                "chosen from"
+                f"{control.location} ({role}) at {control.record.trial.recipe.lr:g} did better on "
+                f"S than {best.location}: it was run for comparison, outside what {best.location} "
+                "was chosen from"
             )

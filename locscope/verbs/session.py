@@ -52,15 +52,18 @@ def load_edits(settings: SharedSettings) -> EditSet:
     return narrowed(found, trimmed.edits, *resolved.notes, *trimmed.notes)
 
 
-def halved(edit_set: EditSet, share: float, seed: int) -> tuple[EditSet, Split]:
-    """The edits split into S and R by groups.
+def parted(edit_set: EditSet, share: float, seed: int) -> tuple[EditSet, Split]:
+    """The edits split into S, V and T by groups.
 
-    Where no edit has neighbours, each half lends the other its prompts: they are not tuned there.
+    Where no edit has neighbours, the other parts lend each one their prompts: they are not tuned
+    in its trials.
     """
     parts = split(edit_set.edits, share, seed)
     edits = list(edit_set.edits)
-    for mine, others in ((parts.chosen, parts.held), (parts.held, parts.chosen)):
-        lent = lend_neighbours([edits[i] for i in mine], [edit_set.edits[i] for i in others])
+    for mine in (parts.select, parts.validate, parts.report):
+        inside = set(mine)
+        others = [edit for i, edit in enumerate(edit_set.edits) if i not in inside]
+        lent = lend_neighbours([edit_set.edits[i] for i in mine], others)
         for i, edit in zip(mine, lent, strict=True):
             edits[i] = edit
     notes = (parts.note,) if parts.note else ()

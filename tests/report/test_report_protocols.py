@@ -9,7 +9,7 @@ import report_factory as factory
 from rich.console import Console
 
 from locscope.records import Measure
-from locscope.records.panel import COUNTED, Panel, ProtocolRow
+from locscope.records.panel import COUNT_RUNG, Panel, ProtocolRow
 from locscope.report.count_rows import count_charts, count_curves, count_line, counts_table
 from locscope.report.gallery import panels
 from locscope.report.page import render_report
@@ -49,7 +49,7 @@ PANELS = (panel("recommended", "L6.mlp.down"), panel("runner-up", "L7.mlp.down",
 def count_trial(location: str, count: int, score: float, **more):
     """A trial of the curve, at the recipe of the factory's contenders."""
     edits = tuple(f"e{i}" for i in range(count))
-    given = {"split": COUNTED, "rung": f"count-{count}", "edits": edits} | more
+    given = {"split": "all", "rung": f"{COUNT_RUNG}{count}", "edits": edits} | more
     return factory.trial(location, 6e-4, score, **given)
 
 

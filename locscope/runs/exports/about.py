@@ -28,7 +28,7 @@ class Names:
 @dataclass(frozen=True)
 class About:
     """What a recommendation does not say itself: `model` as other tools can load it, its number of
-    layers, its names, and a trial with LoRA at the place, where one ran: the first on R, of which
+    layers, its names, and a trial with LoRA at the place, where one ran: the first on T, of which
     no choice was made, else the best on S."""
 
     model: str

@@ -22,7 +22,7 @@ _NOTE = (
 
 def export(recommendation: Recommendation, about: About) -> Export | Unsayable:
     """The hyperparameters, or why FT cannot do this."""
-    best = recommendation.best
+    best = recommendation.deployment or recommendation.best
     location = Location.parse(best.location)
     reason = why_not_recipe(best.recipe) or why_not_place(location, about.names)
     if reason:

@@ -20,7 +20,7 @@ _NOTE = (
 
 def export(recommendation: Recommendation, about: About) -> Export | Unsayable:
     """The arguments, or why freeze tuning cannot do this."""
-    best = recommendation.best
+    best = recommendation.deployment or recommendation.best
     location = Location.parse(best.location)
     reason = _why_not_recipe(best.recipe) or _why_not_place(location, about.depth)
     if reason:

@@ -1,0 +1,86 @@
+"""A margin over several random locations, whose interval also holds the luck of drawing them."""
+
+from collections.abc import Sequence
+from math import nan
+
+import numpy as np
+from numpy.typing import NDArray
+
+from locscope.scoring.repetitions import t_quantile
+from locscope.scoring.statistics import Interval
+
+Values = NDArray[np.float64]
+DRAWS = 2000
+
+
+def margin_over_mean(
+    one: Values,
+    others: Sequence[Values],
+    groups: Sequence[Sequence[int]],
+    weights: Sequence[float],
+    *,
+    seed: int = 0,
+) -> Interval:
+    """How much more one location scores than the mean of the others, over outcomes of edits.
+
+    `one` and each of the others have shape (edits, terms) with NaN for what was not measured; a
+    score is the weighted harmonic mean of the terms' means. Each draw of the bootstrap takes groups
+    of edits, the same for all locations, and locations among the others: a single random location
+    may be a lucky one, however narrow the interval over edits is.
+    """
+    if not others or not len(one):
+        return Interval(nan, nan, nan, 0)
+    rng, labels = np.random.default_rng(seed), _labels(len(one), groups)
+    size = int(labels.max()) + 1
+    times = rng.multinomial(size, np.full(size, 1 / size), DRAWS).astype(float)
+    by = np.asarray(weights, dtype=float)
+    mine, theirs = (
+        _scores(one, labels, times, by),
+        np.stack([_scores(other, labels, times, by) for other in others]),
+    )
+    drawn = rng.integers(len(others), size=(len(others), DRAWS))
+    chance = np.take_along_axis(theirs[:, 1:], drawn, axis=0).mean(0)
+    differences = (mine[1:] - chance)[~np.isnan(mine[1:] - chance)]
+    value = float(mine[0] - theirs[:, 0].mean())
+    if len(others) < 2 or not len(differences):
+        return Interval(value, nan, nan, len(one))
+    low, high = np.quantile(differences, [0.025, 0.975])
+    return Interval(value, float(low), float(high), len(one))
+
+
+def difference_of_means(one: Sequence[float], others: Sequence[float]) -> Interval:
+    """Mean of one location's repetitions less the mean of other locations, by Welch's t.
+
+    For scores that hold more than outcomes of edits, of which there is one number a trial.
+    """
+    a, b = (np.asarray([v for v in values if not np.isnan(v)]) for values in (one, others))
+    if not len(a) or not len(b):
+        return Interval(nan, nan, nan, 0)
+    value = float(a.mean() - b.mean())
+    if len(a) < 2 or len(b) < 2:
+        return Interval(value, nan, nan, len(a))
+    half = t_quantile(0.975, min(len(a), len(b)) - 1) * np.sqrt(
+        a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)
+    )
+    return Interval(value, value - float(half), value + float(half), len(a))
+
+
+def _labels(count: int, groups: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    labels = np.arange(count)
+    for members in groups:
+        labels[list(members)] = min(members)
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def _scores(values: Values, labels: NDArray[np.int64], times: Values, weights: Values) -> Values:
+    """The score as it is, then that of every draw of groups."""
+    measured = ~np.isnan(values)
+    kept = measured.any(0)
+    sums, counts = (np.zeros((int(labels.max()) + 1, int(kept.sum()))) for _ in range(2))
+    np.add.at(sums, labels, np.where(measured, values, 0.0)[:, kept])
+    np.add.at(counts, labels, measured[:, kept].astype(float))
+    total = np.vstack([np.ones((1, len(sums))), times])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = (total @ sums) / (total @ counts)
+        by = weights[kept]
+        return by.sum() / (by / np.maximum(means, 0.0)).sum(1)

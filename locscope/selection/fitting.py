@@ -1,0 +1,78 @@
+"""Fitting the recipe to the number of edits that will be made.
+
+What a location can hold, and what tuning loses, depends on how many edits go in at once: a rate
+that keeps the bounds on 79 edits breaks them on 264. So the finalists' rate and batch are searched
+again on all edits to be made, from where they did best on S.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from locscope.records import Recipe, TrialRecord
+from locscope.scoring.bounds import shortfall
+from locscope.scoring.objectives import Objective
+from locscope.selection.choice import best_per_location, worth
+from locscope.selection.finalists import asked_for
+from locscope.selection.grids import keeps, next_rates
+
+CLOSE = 0.05
+"""A finalist that lacks more than this to the chosen one on S and V is not fitted beside it."""
+MOST_RATES = 6
+"""Rates of a location that are tried on all edits."""
+SMALLEST_BATCH = 8
+BETTER = 0.02
+"""What a location must have more than the chosen one, on all edits, to take its place."""
+
+Run = Callable[[Sequence[Recipe]], Sequence[TrialRecord]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finalist with its trials on all edits to be made, and the best of them."""
+
+    location: str
+    record: TrialRecord
+    tried: tuple[TrialRecord, ...]
+
+
+def fit(first: Recipe, run: Run, aim: Objective, *, batches: bool) -> Fitted:
+    """The best rate and, with `batches`, the best batch of one location on all edits to be made.
+
+    Rates go on from that of `first` as those on S do. Then the batch is halved for as long as that
+    gains: smaller batches are more steps, which learn more of many edits and lose more.
+    """
+    tried = list(run((first,)))
+    while len(tried) < MOST_RATES and (rates := next_rates(tried, aim)):
+        tried += run([replace(first, lr=rate) for rate in rates])
+    best = best_of(tried, aim)
+    while batches and (batch := best.trial.recipe.batch // 2) >= SMALLEST_BATCH:
+        tried += run((replace(best.trial.recipe, batch=batch),))
+        last, best = best, best_of(tried, aim)
+        if best is last:
+            break
+    return Fitted(best.trial.location, best, tuple(tried))
+
+
+def best_of(tried: Sequence[TrialRecord], aim: Objective) -> TrialRecord:
+    """The best of one location's trials."""
+    return best_per_location(tried, aim)[0].record
+
+
+def first_of(fitted: Sequence[Fitted], aim: Objective) -> Fitted:
+    """Which of the finalists to use, the chosen one given first.
+
+    It gives way to one that keeps bounds which it breaks, or breaks them by less, and to one that
+    keeps them too and is better by more than `BETTER`.
+    """
+    chosen = fitted[0]
+    for other in fitted[1:]:
+        mine, its = (_missed(one.record, aim) for one in (chosen, other))
+        better = worth(other.record, aim) > worth(chosen.record, aim) + BETTER
+        if its < mine or (its == mine and better):
+            chosen = other
+    return chosen
+
+
+def _missed(record: TrialRecord, aim: Objective) -> tuple[bool, float]:
+    bounds = asked_for(aim)
+    return not keeps(record), shortfall(record.measures, bounds)

@@ -1,0 +1,164 @@
+"""How contenders compare on T: pooled measures, scores and paired margins with their intervals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import isnan, nan
+
+import numpy as np
+
+from locscope.records import Margin, Measure, TrialRecord
+from locscope.scoring.chance import difference_of_means, margin_over_mean
+from locscope.scoring.objectives import Objective
+from locscope.scoring.repetitions import repeated, shared_edits
+from locscope.scoring.statistics import Interval, overlaps_zero, paired_margin
+from locscope.selection.choice import Best
+
+OVER_EDITS = "paired by edit, bootstrap over groups of edits"
+OVER_REPETITIONS = (
+    "paired by repetition, Student's t, widened for the {shared:.0%} of edits that two of the "
+    "{count} repetitions share"
+)
+OVER_LOCATIONS = "paired by edit, bootstrap over groups of edits and over the random locations"
+OVER_TRIALS = "over trials, Welch's t between repetitions and random locations"
+
+Groups = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class OnT:
+    """A location at its best rate on S, with its trials on V and its trials on T in their order."""
+
+    role: str
+    best: Best
+    records: tuple[TrialRecord, ...]
+    on_v: tuple[TrialRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the recommendation is about. `groups` hold ids of edits that belong together: those of
+    T, and `all_groups` those of all edits."""
+
+    objective: Objective
+    model: str
+    model_hash: str
+    edits: str
+    edits_hash: str
+    seed: int
+    version: str
+    groups: Groups
+    all_groups: Groups
+    non_inferiority: float = 0.0
+
+
+def is_tie(found: Margin) -> bool:
+    """Whether a margin cannot be told from none."""
+    return overlaps_zero(Interval(found.value, found.low, found.high, 0))
+
+
+def margin(context: Context, first: OnT, other: OnT) -> Margin:
+    """How much more the first scores on T than the other, paired.
+
+    By edit where the score is a mean over edits; else by repetition, of which there are few, so
+    that the interval is wide.
+    """
+    aim = context.objective
+    if not aim.kept:
+        terms = [term.measure for term in aim.terms]
+        found = paired_margin(
+            _per_edit(context.groups, first.records, terms),
+            _per_edit(context.groups, other.records, terms),
+            _rows(context.groups),
+            [term.weight for term in aim.terms],
+            seed=context.seed,
+        )
+        return _as_margin(other.role, other.best.location, found, OVER_EDITS)
+    pairs = zip(first.records, other.records, strict=True)
+    found = repeated([one.score - two.score for one, two in pairs], _shared(first))
+    words = OVER_REPETITIONS.format(shared=_shared(first), count=len(first.records))
+    return _as_margin(other.role, other.best.location, found, words)
+
+
+def margin_over_randoms(context: Context, first: OnT, randoms: Sequence[OnT]) -> Margin:
+    """How much more the first scores on T than random locations do on average."""
+    aim, words = context.objective, f"mean of {len(randoms)} random locations"
+    if aim.kept:
+        scores = [record.score for one in randoms for record in one.records]
+        found = difference_of_means([record.score for record in first.records], scores)
+        return _as_margin("random", words, found, OVER_TRIALS)
+    terms = [term.measure for term in aim.terms]
+    found = margin_over_mean(
+        _per_edit(context.groups, first.records, terms),
+        [_per_edit(context.groups, one.records, terms) for one in randoms],
+        _rows(context.groups),
+        [term.weight for term in aim.terms],
+        seed=context.seed,
+    )
+    return _as_margin("random", words, found, OVER_LOCATIONS)
+
+
+def _as_margin(role: str, location: str, found: Interval, protocol: str) -> Margin:
+    return Margin(role, location, found.value, found.low, found.high, protocol)
+
+
+def score_of(groups: Groups, records: Sequence[TrialRecord], aim: Objective, seed: int) -> Interval:
+    """The score of these trials together, with its interval: over groups of edits, or over trials
+    where the score holds more than outcomes of edits."""
+    if aim.kept:
+        shared = shared_edits([record.trial.edits for record in records])
+        found = repeated([record.score for record in records], shared)
+        low, high = (min(1.0, max(0.0, end)) for end in (found.low, found.high))
+        return found if isnan(found.low) else replace(found, low=low, high=high)
+    values = _per_edit(groups, records, [term.measure for term in aim.terms])
+    weights = [term.weight for term in aim.terms]
+    # Against nothing at all, a paired margin is the score itself.
+    return paired_margin(values, np.zeros_like(values), _rows(groups), weights, seed=seed)
+
+
+def _shared(one: OnT) -> float:
+    return shared_edits([record.trial.edits for record in one.records])
+
+
+def _per_edit(groups: Groups, records: Sequence[TrialRecord], terms: Sequence[str]) -> np.ndarray:
+    """Means over the repetitions, shape (edits, terms); NaN for edits and terms not measured."""
+    row = {edit: i for i, edit in enumerate(edit for group in groups for edit in group)}
+    sums, counts = np.zeros((len(row), len(terms))), np.zeros((len(row), len(terms)))
+    for outcome in (outcome for record in records for outcome in record.outcomes):
+        for column, term in enumerate(terms):
+            value = getattr(outcome, term)
+            if not isnan(value):
+                sums[row[outcome.edit], column] += value
+                counts[row[outcome.edit], column] += 1
+    return np.divide(sums, counts, out=np.full_like(sums, nan), where=counts > 0)
+
+
+def _rows(groups: Groups) -> list[range]:
+    """Rows of `_per_edit` that belong together."""
+    ends = np.cumsum([len(group) for group in groups])
+    return [range(int(end) - len(group), int(end)) for end, group in zip(ends, groups, strict=True)]
+
+
+def pooled(records: Sequence[TrialRecord]) -> tuple[Measure, ...]:
+    """Every measure as its mean over the repetitions that have it; so too its interval and count.
+
+    A mean of intervals is as wide as one repetition's: on the safe side.
+    """
+    names = [measure.name for measure in records[0].measures]
+    return tuple(pooled_measure([record.measure(name) for record in records]) for name in names)
+
+
+def pooled_measure(found: Sequence[Measure]) -> Measure:
+    """The mean of one measure over those trials that have it."""
+
+    def average(field: str) -> float:
+        values = [getattr(measure, field) for measure in found if measure.count]
+        return float(np.mean(values)) if values else nan
+
+    return replace(
+        found[0],
+        value=average("value"),
+        low=average("low"),
+        high=average("high"),
+        before=average("before"),
+        count=round(float(np.mean([measure.count for measure in found]))),
+    )

@@ -1,0 +1,137 @@
+"""The edits that will be made: recipes fitted to their number, and the final trial on all of them.
+
+`edit --config` repeats that trial, so what a search says is what happens when it is followed.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from locscope.edits.splits import first_edits, groups
+from locscope.engine.exam import observe
+from locscope.engine.preparing import prepare
+from locscope.engine.trunk import Trunk
+from locscope.execute.local import Worker
+from locscope.progress import stage
+from locscope.records import Edit, Recipe, StageCost, Trial, TrialRecord
+from locscope.scoring.objectives import merit
+from locscope.selection.finalists import Choice, Finalist
+from locscope.selection.fitting import CLOSE, Fitted, first_of, fit
+from locscope.selection.recommend import Deployed
+from locscope.tuning.orders import default_batch
+from locscope.verbs.desk import Desk
+from locscope.verbs.plan import Plan
+
+MOST = 1000
+"""Edits that a recipe is fitted to unless more are asked for: trials on more are dear."""
+FIT, DEPLOYED, EXAM = "fitting to the edits", "deployed", "evaluation suite of all edits"
+ALL = "all"
+"""The split of trials that tune edits of S, V and T together."""
+
+
+@dataclass(frozen=True)
+class Deploying:
+    """The choice as it is after fitting, and the trial on the edits that will be made.
+
+    `reason` says why another than the first of S and V is used, or repeats why it is the first.
+    """
+
+    choice: Choice
+    deployed: Deployed
+    worker: Worker
+
+
+def deploy(desk: Desk, choice: Choice) -> Deploying:
+    """Fits the recipes of the finalists that are left, and tunes what is used as it will be."""
+    plan = desk.plan
+    edits = deployed_edits(plan)
+    worker = _worker(desk)
+    left = [one for one in choice.finalists if _is_left(one, choice.finalists[0], plan)]
+    fitted = [_fit(desk, worker, one, edits) for one in left]
+    used = first_of(fitted, plan.aim.strict)
+    record = desk.trials(DEPLOYED, [deployed_trial(used.record, edits)], worker)[0]
+    ordered = _reordered(choice, used, fitted[0])
+    return Deploying(ordered, Deployed(record, tuple(fitted), len(plan.given.edits)), worker)
+
+
+def deployed_edits(plan: Plan) -> tuple[str, ...]:
+    """Ids of the edits to be made, in file order: all, or so many in a drawn order of groups."""
+    edits, count = plan.given.edits, plan.settings.deploy or MOST
+    return first_edits(edits, groups(edits), count, plan.settings.seed)
+
+
+def deployed_trial(fitted: TrialRecord, edits: Sequence[str]) -> Trial:
+    """The final trial: all these edits tuned and measured, drift read on texts for reporting."""
+    return replace(
+        fitted.trial, edits=tuple(edits), rung=DEPLOYED, judged=(), choosing=False, thorough=True
+    )
+
+
+def _is_left(one: Finalist, first: Finalist, plan: Plan) -> bool:
+    """The chosen, and the runner-up where it is close on S and V: others would not be used."""
+    aim = plan.aim.strict
+    return one is first or merit(one.measures, aim) >= merit(first.measures, aim) - CLOSE
+
+
+def _fit(desk: Desk, worker: Worker, one: Finalist, edits: Sequence[str]) -> Fitted:
+    plan, trial = desk.plan, one.best.record.trial
+    choosing = set(plan.choosing)
+    judged = tuple(edit for edit in edits if edit in choosing)
+    batch = plan.settings.batch_size or default_batch(len(edits))
+
+    def run(recipes: Sequence[Recipe]) -> Sequence[TrialRecord]:
+        trials = [
+            replace(
+                trial,
+                recipe=recipe,
+                edits=tuple(edits),
+                judged=judged,
+                split=ALL,
+                rung="fit",
+                edit_set=plan.given.fingerprint,
+            )
+            for recipe in recipes
+        ]
+        return desk.trials(FIT, trials, worker)
+
+    first = replace(trial.recipe, batch=batch)
+    return fit(first, run, plan.aim.strict, batches=plan.settings.batch_size is None)
+
+
+def _reordered(choice: Choice, used: Fitted, first: Fitted) -> Choice:
+    if used is first:
+        return choice
+    chosen = next(one for one in choice.finalists if one.location == used.location)
+    others = tuple(one for one in choice.finalists if one is not chosen)
+    reason = (
+        f"{first.location} was first on S and V; on all edits to be made {used.location} "
+        f"{'keeps bounds that it breaks' if first.record.violated else 'is better'} (score "
+        f"{used.record.score:.3f} and {first.record.score:.3f} on the edits of S and V)"
+    )
+    return Choice((chosen, *others), reason)
+
+
+def _worker(desk: Desk) -> Worker:
+    """The desk's own, or one with an evaluation suite of the edits as they were given.
+
+    Neighbours that were lent are edits themselves, and tuned here: they have nothing to keep.
+    """
+    plan, own = desk.plan, desk.worker
+    if desk.answer is not None or plan.given.edits == plan.edit_set.edits:
+        return own
+    return suite_of(desk, plan.given.edits)
+
+
+def suite_of(desk: Desk, edits: Sequence[Edit]) -> Worker:
+    """A worker whose evaluation suite is about these edits, on the texts of the search."""
+    session, worker = desk.plan.session, desk.worker
+    exam, trunk = session.exam, session.trunk
+    began = time.perf_counter()
+    trunk.enter(0)  # Its stream is not needed meanwhile, and two would not fit the budget.
+    with stage(desk.progress, EXAM, 1):
+        exam = prepare(exam.speaker, edits, session.material, exam.prompt_format, trunk.budget)
+        trunk = Trunk(desk.plan.loaded.model, exam.sheet, trunk.budget, trunk.tokens_at_once)
+        before = observe(exam, trunk, [edit.id for edit in edits])
+    desk.costs.append(StageCost(EXAM, time.perf_counter() - began, 1, 0))
+    bench = replace(worker.bench, exam=exam, trunk=trunk)
+    return replace(worker, bench=bench, before=before)
