@@ -157,3 +157,9 @@ def optional(row: Row, field: str) -> str:
     """The text of a field that may be absent, null or empty: then empty."""
     value = row.cells.get(field)
     return "" if value is None else checked_text(row, field, value)
+
+
+def identifier(row: Row, field: str) -> str:
+    """The name of an edit, a text or a whole number; empty where the row gives none."""
+    value = row.cells.get(field)
+    return str(value) if type(value) is int else optional(row, field)

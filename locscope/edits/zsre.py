@@ -13,6 +13,7 @@ from locscope.records import Edit, Probe
 def read(row: Row) -> Edit:
     """The edit in a row with `src`, `alt` and, where present, rephrase, neighbour, old answer."""
     rephrase, neighbour = optional(row, "rephrase"), optional(row, "loc")
+    answer = optional(row, "loc_ans")
     return Edit(
         id="",
         prompt=required(row, "src"),
@@ -20,7 +21,7 @@ def read(row: Row) -> Edit:
         subject=optional(row, "subject"),
         old=_first(row, row.cells.get("answers")),
         rephrases=(rephrase,) if rephrase else (),
-        neighbours=(Probe(neighbour, optional(row, "loc_ans")),) if neighbour else (),
+        neighbours=(Probe(neighbour, answer),) if neighbour else (),
     )
 
 
