@@ -47,9 +47,45 @@ FORMATS: dict[str, Format] = {
         "zsre",
         "zsRE, flat (src, alt, ...)",
         fields=("src", "alt"),
-        reads=("src", "alt", "subject", "answers", "rephrase", "loc", "loc_ans"),
+        reads=(
+            *("src", "alt", "subject", "answers", "rephrase", "loc", "loc_ans"),
+            *("portability.New Question", "portability.New Answer"),
+        ),
         function="locscope.edits.zsre:read",
-        aside=("pred", "cond"),
+        aside=("pred", "cond", "portability.Recalled Relation"),
+    ),
+    "counterfact-nested": Format(
+        "counterfact-nested",
+        "CounterFact as published (requested_rewrite, paraphrase_prompts, ...)",
+        fields=("requested_rewrite.prompt", "requested_rewrite.target_new"),
+        reads=(
+            *("requested_rewrite.prompt", "requested_rewrite.subject"),
+            *("requested_rewrite.target_new", "requested_rewrite.target_true"),
+            *("paraphrase_prompts", "neighborhood_prompts", "case_id"),
+        ),
+        function="locscope.edits.counterfact_nested:read",
+        aside=("attribute_prompts", "generation_prompts"),
+    ),
+    "knowedit": Format(
+        "knowedit",
+        "KnowEdit (prompt, target_new, locality or portability, ...)",
+        fields=("prompt", "target_new"),
+        some=("locality", "portability"),
+        reads=(
+            *("prompt", "target_new", "subject", "ground_truth", "case_id"),
+            *("rephrase", "rephrase_prompt", "locality", "portability"),
+        ),
+        function="locscope.edits.knowedit:read",
+        aside=("cond",),
+        note="portability is asked as multi-hop questions (those without an answer are left out); "
+        "of several accepted answers the first counts",
+    ),
+    "requests": Format(
+        "requests",
+        "requests of ROME, MEMIT, AlphaEdit (prompt, subject, target_new: {str})",
+        fields=("prompt", "target_new.str"),
+        reads=("prompt", "subject", "target_new.str", "target_true.str", "case_id"),
+        function="locscope.edits.requests:read",
     ),
     "counterfact": Format(
         "counterfact",

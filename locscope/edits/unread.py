@@ -7,6 +7,7 @@ What a reader passes over may be what the results should have been judged by. So
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from math import isnan
 from typing import Any
 
 from locscope.edits.formats import Format, missing
@@ -43,13 +44,26 @@ def unread(entry: Format, rows: Sequence[Row]) -> tuple[str, ...]:
     """
     passed = dict[str, None]()
     for row in rows:
-        left = {name: value for name, value in row.cells.items() if name not in entry.reads}
+        cells = _spread(row.cells, entry.reads)
+        left = {name: value for name, value in cells.items() if name not in entry.reads}
         filled = [name for name, value in left.items() if not _empty(value)]
         refused = [one for one in filled if not _is_harmless(one, left[one], entry, row.from_csv)]
         if refused:
             raise UsageError(f"{row.where}: {_refusal(entry, refused, row.cells)}")
         passed.update(dict.fromkeys(filled))
     return tuple(passed)
+
+
+def _spread(cells: Mapping[str, Any], reads: Sequence[str]) -> dict[str, Any]:
+    """The cells, with the keys of an object as `field.key` where the reader uses some of them."""
+    inside = {name.partition(".")[0] for name in reads if "." in name}
+    spread = dict[str, Any]()
+    for name, value in cells.items():
+        if name in inside and isinstance(value, Mapping):
+            spread.update({f"{name}.{key}": inner for key, inner in value.items()})
+        elif name not in inside:
+            spread[name] = value
+    return spread
 
 
 def _empty(value: Any) -> bool:
@@ -60,7 +74,7 @@ def _empty(value: Any) -> bool:
         return all(map(_empty, value.values()))
     if isinstance(value, list):
         return all(map(_empty, value))
-    return value is None or value != value
+    return value is None or (isinstance(value, float) and isnan(value))
 
 
 def _is_harmless(name: str, value: Any, entry: Format, from_csv: bool) -> bool:
@@ -70,7 +84,7 @@ def _is_harmless(name: str, value: Any, entry: Format, from_csv: bool) -> bool:
         return True
     parts = value if isinstance(value, list) else [value]
     plain = not any(isinstance(part, list | Mapping) for part in parts)
-    return plain and _HARMLESS.fullmatch(name) is not None
+    return plain and _HARMLESS.fullmatch(name.rpartition(".")[2]) is not None
 
 
 def _is_number(text: str) -> bool:

@@ -4,24 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
+from formats import MINIMAL
 
 from locscope.edits import FORMATS, read_edits
 from locscope.edits.rows import Row
 from locscope.errors import UsageError
 
-FULL = {
-    "zsre": {"src": "Q?", "alt": "new"},
-    "counterfact": {"prompt": "P is in", "target_new": "new", "ground_truth": "old"},
-    "wikibigedit": {"prompt": "P is in", "target_new": "new"},
-    "own": {"prompt": "P is in", "target": "new"},
-}
-"""A row of each format, with no more than it needs."""
 PROBES = {"locality": {"Relation_Specificity": [{"prompt": "N is", "ground_truth": [["a"]]}]}}
 EVALUATION = [
     ("rephrase_of_it", "Where is P?"),
-    ("neighborhood_prompts", ["N is in"]),
+    ("neighbour_tests", ["N is in"]),
     ("portability_tests", {"Reasoning": [{"prompt": "M is", "ground_truth": [["b"]]}]}),
-    ("attribute_prompts", ["A is"]),
+    ("context_prompts", ["A is"]),
     ("source", {"prompt": "an object is no source"}),
 ]
 METADATA = [
@@ -41,24 +35,24 @@ def read(folder: Path, rows: list[dict]):
     return read_edits(str(path))
 
 
-@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("name", MINIMAL)
 @pytest.mark.parametrize(("field", "value"), EVALUATION)
 def test_what_an_edit_may_be_judged_by_is_refused(tmp_path, name, field, value):
     with pytest.raises(UsageError, match=rf"row 2: unknown field '{field}'"):
-        read(tmp_path, [FULL[name], {**FULL[name], field: value}])
+        read(tmp_path, [MINIMAL[name], {**MINIMAL[name], field: value}])
 
 
-@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("name", MINIMAL)
 @pytest.mark.parametrize(("field", "value"), METADATA)
 def test_metadata_goes_by_with_a_note(tmp_path, name, field, value):
-    edits = read(tmp_path, [FULL[name], {**FULL[name], field: value}])
+    edits = read(tmp_path, [MINIMAL[name], {**MINIMAL[name], field: value}])
     assert f"fields of the file that are not used: {field}" in edits.notes
 
 
-@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("name", MINIMAL)
 @pytest.mark.parametrize("empty", [None, "", "  ", [], {}, [[]], {"Reasoning": []}, float("nan")])
 def test_empty_fields_are_none(tmp_path, name, empty):
-    edits = read(tmp_path, [{**FULL[name], "attribute_prompts": empty}])
+    edits = read(tmp_path, [{**MINIMAL[name], "attribute_prompts": empty}])
     assert not any("not used" in note for note in edits.notes)
 
 
@@ -75,7 +69,7 @@ def test_one_message_has_all_unknown_fields_and_the_missing_one(tmp_path):
 
 def test_no_far_fetched_name_is_proposed(tmp_path):
     with pytest.raises(UsageError) as caught:
-        read(tmp_path, [{**FULL["own"], "interests": "multiplication"}])
+        read(tmp_path, [{**MINIMAL["own"], "interests": "multiplication"}])
     assert "did you mean" not in str(caught.value)
 
 
@@ -106,7 +100,7 @@ class Watched(dict):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_table_says_what_the_reader_uses(name):
-    cells = Watched(FULL[name])
+    cells = Watched(MINIMAL[name])
     FORMATS[name].read(Row(1, "row 1", cells))
-    assert cells.seen == set(FORMATS[name].reads)
+    assert cells.seen == {field.partition(".")[0] for field in FORMATS[name].reads}
     assert not set(FORMATS[name].aside) & cells.seen
