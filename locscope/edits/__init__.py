@@ -1,7 +1,8 @@
 """Edit sets: read from a file whose format is recognised, checked, and split without leaks.
 
 A format is a file here with a function `read(row) -> Edit` and an entry in `FORMATS`
-(`formats.py`). What holds for files of all formats is done here: fields that no reader uses, ids.
+(`formats.py`). What holds for files of all formats is done here: fields that no
+reader uses, places for the subject, ids.
 """
 
 import random
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from locscope.edits.formats import FORMATS, Format, recognise
 from locscope.edits.rows import Row, read_rows
+from locscope.edits.templates import filled
 from locscope.edits.texts import key
 from locscope.edits.unread import unread
 from locscope.errors import UsageError
@@ -67,16 +69,25 @@ def _read(name: str, path: Path, limit: int | None, seed: int) -> EditSet:
     rows = read_rows(path)
     entry = recognise(rows)
     passed = unread(entry, rows)
-    edits = _with_ids(entry.name, rows, [entry.read(row) for row in rows])
+    found = [entry.read(row) for row in rows]
+    made = [filled(row.where, edit) for row, edit in zip(rows, found, strict=True)]
+    edits = _with_ids(entry.name, rows, made)
     kept = _chosen(edits, limit, seed)
-    notes = _notes(kept)
-    if passed:
-        notes = (f"fields of the file that are not used: {', '.join(passed)}", *notes)
-    if entry.note:
-        notes = (entry.note, *notes)
+    count = sum(one is not other for one, other in zip(found, made, strict=True))
+    notes = (*_file_notes(entry, passed, count), *_notes(kept))
     if len(kept) < len(edits):
         notes = (f"{len(kept)} of {len(edits)} rows, chosen at random with seed {seed}", *notes)
     return EditSet(name, entry.name, kept, fingerprint(kept), len(rows), notes)
+
+
+def _file_notes(entry: Format, passed: Sequence[str], templates: int) -> tuple[str, ...]:
+    """What is said of the file as a whole: the format's own note, fields passed by, templates."""
+    notes = [entry.note] if entry.note else []
+    if passed:
+        notes.append(f"fields of the file that are not used: {', '.join(passed)}")
+    if templates:
+        notes.append(f"edits with {{}} in a prompt, filled with their subject: {templates}")
+    return tuple(notes)
 
 
 def _chosen(edits: tuple[Edit, ...], limit: int | None, seed: int) -> tuple[Edit, ...]:
