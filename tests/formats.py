@@ -11,5 +11,6 @@ MINIMAL: dict[str, dict[str, Any]] = {
     "requests": {"prompt": "P is in", "target_new": {"str": "new"}},
     "counterfact": {"prompt": "P is in", "target_new": "new", "ground_truth": "old"},
     "wikibigedit": {"prompt": "P is in", "target_new": "new"},
+    "wikibigedit-hub": {"update": "Q?", "ans": "new"},
     "own": {"prompt": "P is in", "target": "new"},
 }

@@ -101,6 +101,14 @@ FORMATS: dict[str, Format] = {
         reads=_FLAT,
         function="locscope.edits.wikibigedit:read",
     ),
+    "wikibigedit-hub": Format(
+        "wikibigedit-hub",
+        "WikiBigEdit as published (update, ans, ...)",
+        fields=("update", "ans"),
+        reads=("update", "ans", "subject", "rephrase", "loc", "loc_ans", "mhop", "mhop_ans"),
+        function="locscope.edits.wikibigedit_hub:read",
+        aside=("object", "personas"),
+    ),
     "own": Format(
         "own",
         "your own JSON, JSONL or CSV (prompt, target, ...)",
@@ -127,9 +135,11 @@ def recognise(rows: Sequence[Row]) -> Format:
     for entry in reversed(FORMATS.values()):
         if any(_has(rows, field) for field in entry.fields):
             return entry
-    formats = "; ".join(f"{e.name} has {', '.join(e.fields)}" for e in FORMATS.values())
     found = ", ".join(rows[0].cells) or "no fields"
-    raise UsageError(f"{rows[0].where}: no known edit format has these fields ({found}): {formats}")
+    known = "; ".join(entry.title for entry in FORMATS.values())
+    raise UsageError(
+        f"{rows[0].where}: no known edit format has these fields ({found}): there are {known}"
+    )
 
 
 def missing(entry: Format, cells: Mapping[str, Any]) -> tuple[str, ...]:

@@ -157,6 +157,16 @@ def test_zsre_with_portability(tmp_path):
     assert "portability.Recalled Relation, cond" in edits.notes[0]
 
 
+def test_wikibigedit_as_on_the_hub(tmp_path):
+    row = {"update": "Q?", "ans": "x", "subject": "Mu", "rephrase": "q?", "loc": "N?"}
+    more = {"loc_ans": "n", "mhop": "H?", "mhop_ans": "h", "object": "x", "tag": "new"}
+    edits = read(tmp_path, {**row, **more, "personas": "Ahoy, q?"})
+    (edit,) = edits.edits
+    assert (edit.rephrases, edit.neighbours) == (("q?",), (Probe("N?", "n"),))
+    assert (edit.multihop, edit.target) == ((Probe("H?", "h"),), "x")
+    assert "object, tag, personas" in edits.notes[0]
+
+
 def test_every_prompt_is_filled_in(tmp_path):
     row = {
         "prompt": "The capital of {} is",
@@ -197,6 +207,7 @@ def test_a_template_that_cannot_be_filled_names_its_row(tmp_path, row, words):
         ("2/alphaedit_requests.json", "requests", 0),
         ("2/flat_requests_template.json", "counterfact", 1),
         ("3/counterfact_nested.json", "counterfact-nested", 3),
+        ("5/wikibigedit_hub.json", "wikibigedit-hub", 1),
         ("20/knowedit_zsre.json", "knowedit", 3),
     ],
 )
