@@ -30,9 +30,9 @@ def enough(count: int, shares: Sequence[float] = SHARES) -> Verdict:
     if count < FEWEST:
         return Verdict(
             True,
-            f"a search needs at least {FEWEST} edits, {FEW} or more to tell locations apart; there "
-            f"{'is' if count == 1 else 'are'} {count}: add edits, or tune a location of your own "
-            "choice on all of them (locscope edit --location L6.mlp.down, for example)",
+            f"a search needs at least {FEWEST} edits ({FEW} or more to tell near locations apart) "
+            f"and there {'is' if count == 1 else 'are'} {count}: add edits, or tune all of them at "
+            "a location of your choice (locscope edit --location)",
         )
     if count >= FEW:
         return Verdict(False, "")
