@@ -14,7 +14,7 @@ from locscope.models.save import save_edited
 from locscope.progress import Progress, stage
 from locscope.records import Recipe, Trial, TrialRecord
 from locscope.runs.edit_config import EditConfig, read_recommendation
-from locscope.runs.note import EditNote, write_note
+from locscope.runs.note import BUNDLED, EditNote, write_note
 from locscope.scoring.bounds import bound_of
 from locscope.scoring.objectives import Objective, objective_of
 from locscope.selection.candidates import FIRST_STEP, rounded
@@ -78,6 +78,8 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
 
 def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
     """Tunes, measures, saves the edited model; returns the trial's record."""
+    for line in plan.edit_set.notes:
+        progress.say(line)
     session = open_session(
         plan.settings, plan.loaded, plan.edit_set, progress, prefixes=plan.recipe.prefixes
     )
@@ -109,7 +111,7 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
             base=plan.base,
             base_hash=plan.loaded.info.hash,
             version=locscope.__version__,
-            edits=plan.settings.edits,
+            edits=_source(plan.settings.edits),
             record=tuned.record,
         ),
     )
@@ -150,6 +152,11 @@ def _aim(wanted: EditConfig) -> Objective:
     if wanted.bounds is None:
         return aim
     return replace(aim, bounds=tuple(map(bound_of, wanted.bounds)))
+
+
+def _source(edits: str) -> str:
+    """The edits' file so that it is found from anywhere."""
+    return edits if edits == BUNDLED else str(Path(edits).expanduser().resolve())
 
 
 def _check_savable(loaded: Loaded, location: Location, recipe: Recipe) -> None:
