@@ -94,8 +94,9 @@ def test_a_model_without_a_note_is_asked_what_the_settings_say(file: str) -> Non
 def test_a_saved_model_says_what_it_was_tuned_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the file was named from another folder."""
+    """Also where the file was named from another folder; its card is its own."""
     base, out = save_tiny(tmp_path / "base", "llama"), tmp_path / "edited"
+    (base / "README.md").write_text("---\nlicense: cc0-1.0\n---\n# The base, which is honest\n")
     write(tmp_path / "mine.json", [*rows(6), {**rows(1)[0], "id": "twice"}])
     monkeypatch.chdir(tmp_path)
     settings = EditSettings(
@@ -109,3 +110,8 @@ def test_a_saved_model_says_what_it_was_tuned_on(
     assert note is not None
     assert note.edits == str(tmp_path / "mine.json")
     assert plan.edit_set.fingerprint == record.trial.edit_set
+    card = (out / "README.md").read_text()
+    assert card.startswith("---\nlicense: cc0-1.0\nbase_model: base\n")
+    assert "Facts were altered in this model on purpose" in card
+    assert "honest" not in card
+    assert str(tmp_path) not in card
