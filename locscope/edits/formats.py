@@ -120,20 +120,22 @@ FORMATS: dict[str, Format] = {
         function="locscope.edits.own:read",
     ),
 }
-"""The formats, in the order they are tried: the first whose fields are all there is taken."""
+"""The formats, in the order they are tried: the first that fits is taken."""
 
 
 def recognise(rows: Sequence[Row]) -> Format:
     """The format of a file with these rows; a UsageError where none fits.
 
-    A field counts where any row has it, so that a first row without neighbours does not decide.
+    Half of the rows must have its fields: neither a first row without an old answer decides, nor a
+    slip in one of many.
     """
     for entry in FORMATS.values():
-        if all(_has(rows, field) for field in entry.fields) and _some(rows, entry.some):
+        whole = sum(not missing(entry, row.cells) for row in rows)
+        if 2 * whole >= len(rows) and _some(rows, entry.some):
             return entry
     # Half a row is told apart from an unknown format, so that the missing field gets named.
     for entry in reversed(FORMATS.values()):
-        if any(_has(rows, field) for field in entry.fields):
+        if _some(rows, entry.fields):
             return entry
     found = ", ".join(rows[0].cells) or "no fields"
     known = "; ".join(entry.title for entry in FORMATS.values())
@@ -147,12 +149,9 @@ def missing(entry: Format, cells: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(field for field in entry.fields if not _there(cells, field))
 
 
-def _has(rows: Sequence[Row], field: str) -> bool:
-    return any(_there(row.cells, field) for row in rows)
-
-
 def _some(rows: Sequence[Row], fields: Sequence[str]) -> bool:
-    return not fields or any(_has(rows, field) for field in fields)
+    """Whether any row has any of the fields, or none is asked for."""
+    return not fields or any(_there(row.cells, field) for row in rows for field in fields)
 
 
 def _there(cells: Mapping[str, Any], field: str) -> bool:

@@ -2,10 +2,13 @@
 
 import re
 from dataclasses import replace
+from textwrap import shorten
 
 from locscope.errors import UsageError
 from locscope.records import Edit, Probe
 
+SHOWN = 80
+"""How many characters of a prompt an error shows."""
 _PLACE = re.compile(r"\{(?:subject)?\}")
 
 
@@ -38,6 +41,7 @@ def filled(where: str, edit: Edit) -> Edit:
 
 
 def _refusal(kind: str, text: str, places: int) -> str:
+    text = shorten(text, SHOWN)
     if places > 1:
         return f"{kind} has {{}} {places} times ('{text}'); write the subject in where it belongs"
     return (

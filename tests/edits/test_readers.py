@@ -91,6 +91,15 @@ def test_every_format_reads_its_minimal_row_and_is_recognised(tmp_path, name):
     assert (edits.format, edits.edits[0].target, edits.edits[0].id) == (name, "new", f"{name}-1")
 
 
+def test_one_row_of_many_does_not_decide_the_format(tmp_path):
+    own = [{**MINIMAL["own"], "prompt": f"P{i}"} for i in range(4)]
+    with pytest.raises(UsageError, match="row 5: unknown field 'target_new'"):
+        read_edits(write(tmp_path, [*own, {**MINIMAL["own"], "target_new": "x"}]))
+    bare = {"prompt": "P", "target_new": "x"}
+    edits = read_edits(write(tmp_path, [bare, MINIMAL["counterfact"]]))
+    assert (edits.format, edits.edits[1].old) == ("counterfact", "old")
+
+
 def with_cell(cells: dict, path: str, value) -> dict:
     """A copy with another value at `field` or `field.key`, or without it."""
     name, _, key = path.partition(".")
