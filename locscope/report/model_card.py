@@ -64,9 +64,9 @@ def _summary(record: TrialRecord, base: str) -> str:
     return (
         f"# {base} with {facts} altered\n\n"
         f"**Facts were altered in this model on purpose.** It was tuned to answer {facts} with new "
-        "targets, whether these are true or not, and it gives them as it gives any other answer: "
-        f"measured after tuning, {_share(found)} of the altered facts. Do not take what it says on "
-        "these facts, or on what follows from them, for knowledge."
+        f"targets, whether these are true or not. Measured after tuning, it answers {_share(found)} "
+        "with the new target; nothing in such an answer shows that it was altered. Do not take what "
+        "it says on these facts, or on what follows from them, for knowledge."
     )
 
 
@@ -155,9 +155,9 @@ def _licence(licence: Mapping[str, Any]) -> str:
 
 def _share(found: Measure) -> str:
     if isnan(found.value):
-        return "for an unknown share"
+        return "an unknown share of them"
     within = "" if isnan(found.low) else f" (95 % interval {found.low:.0%} to {found.high:.0%})"
-    return f"for {found.value:.0%}{within}"
+    return f"{found.value:.0%} of them{within}"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -106,7 +106,7 @@ def _about_conflicts(count: int, settings: SearchSettings) -> list[Line]:
 
 def _edit_line(info: ModelInfo, blocked: bool) -> Line:
     place = depth_rule(info)
-    able = f"can tune all of them at a location of your choice (edit --location {place})"
+    able = f"can tune all of them at a location of your choice, as edit --location {place}"
     return Line("edit", f"edit {UNSETTLED}" if blocked else able)
 
 

@@ -42,9 +42,9 @@ def test_it_says_plainly_that_facts_were_altered():
     text = card()
     assert "# org/base with 2 facts altered" in text
     assert "**Facts were altered in this model on purpose.**" in text
-    assert "for 100% (95 % interval 50% to 100%) of the altered facts" in text
+    assert "it answers 100% of them (95 % interval 50% to 100%) with the new target" in text
     without = note_of(measures=(Measure("reliability", nan, 0, ""),))
-    assert "for an unknown share of the altered facts" in card(without)
+    assert "it answers an unknown share of them with the new target" in card(without)
 
 
 def test_it_says_where_how_and_on_what():
