@@ -63,10 +63,11 @@ def _summary(record: TrialRecord, base: str) -> str:
     facts = f"{count} fact{'' if count == 1 else 's'}"
     return (
         f"# {base} with {facts} altered\n\n"
-        f"**Facts were altered in this model on purpose.** It was tuned to answer {facts} with new "
-        f"targets, whether these are true or not. Measured after tuning, it answers {_share(found)} "
-        "with the new target; nothing in such an answer shows that it was altered. Do not take what "
-        "it says on these facts, or on what follows from them, for knowledge."
+        f"**Facts were altered in this model on purpose.** It was tuned to answer {facts} with "
+        "new targets, whether these are true or not. Measured after tuning, it answers "
+        f"{_share(found)} with the new target; nothing in such an answer shows that it was "
+        "altered. Do not take what it says on these facts, or on what follows from them, for "
+        "knowledge."
     )
 
 
