@@ -126,7 +126,7 @@ def evaluate(file: Path | None, wanted: Mapping[str, Any], format: str) -> None:
 
 
 def check(settings: SearchSettings, format: str) -> bool:
-    """Checks and prints what was found; whether a search would start."""
+    """Checks and prints what was found; whether `edit` can use the edits."""
     from locscope.verbs.check import check as run
 
     found = run(settings)
@@ -134,7 +134,7 @@ def check(settings: SearchSettings, format: str) -> bool:
         _say(dumps(found, indent=2))
     else:
         _print_rows([(line.name, line.value) for line in found.lines])
-    return found.ready
+    return found.usable
 
 
 def dry_run(settings: SearchSettings, output: Path | None, format: str) -> None:

@@ -119,7 +119,7 @@ def check(
     settings: options.SettingsFile = None,
     format: options.Format = "table",
 ) -> None:
-    """Say what was read, what can be trained, and what a search will take."""
+    """Say what was read, whether it can be used, and what a search needs and takes."""
     wanted = given(locals(), "settings", "format")
     with guarded():
         from locscope.cli import actions

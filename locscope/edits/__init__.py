@@ -1,63 +1,27 @@
 """Edit sets: read from a file whose format is recognised, checked, and split without leaks.
 
-A format is a file here with a function `read(row) -> Edit` and an entry in `FORMATS`.
+A format is a file here with a function `read(row) -> Edit` and an entry in `FORMATS`
+(`formats.py`). What holds for files of all formats is done here: fields that no
+reader uses, places for the subject, ids.
 """
 
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from locscope.edits.formats import FORMATS, Format, recognise
 from locscope.edits.rows import Row, read_rows
+from locscope.edits.templates import filled
 from locscope.edits.texts import key
+from locscope.edits.unread import unread
 from locscope.errors import UsageError
 from locscope.records import Edit
 from locscope.records.codec import fingerprint
 
 __all__ = ["FORMATS", "EditSet", "Format", "narrowed", "read_edits", "recognise"]
-
-
-@dataclass(frozen=True)
-class Format:
-    """An edit format: the fields that tell it in the first row, and where its reader is.
-
-    `function` is `module:name`, imported when it is used; it takes a Row and gives an Edit, whose
-    id is empty where the file gives none.
-    """
-
-    name: str
-    title: str
-    fields: tuple[str, ...]
-    function: str
-
-
-FORMATS: dict[str, Format] = {
-    "zsre": Format(
-        "zsre", "zsRE, flat (src, alt, ...)", ("src", "alt"), "locscope.edits.zsre:read"
-    ),
-    "counterfact": Format(
-        "counterfact",
-        "CounterFact, flat (prompt, target_new, ground_truth, ...)",
-        ("prompt", "target_new", "ground_truth"),
-        "locscope.edits.counterfact:read",
-    ),
-    "wikibigedit": Format(
-        "wikibigedit",
-        "WikiBigEdit, flat (prompt, target_new, ...)",
-        ("prompt", "target_new"),
-        "locscope.edits.wikibigedit:read",
-    ),
-    "own": Format(
-        "own",
-        "your own JSON, JSONL or CSV (prompt, target, ...)",
-        ("prompt", "target"),
-        "locscope.edits.own:read",
-    ),
-}
-"""The formats, in the order they are tried: the first whose fields are all there is taken."""
 
 
 @dataclass(frozen=True)
@@ -101,31 +65,29 @@ def narrowed(edit_set: EditSet, edits: Iterable[Edit], *notes: str) -> EditSet:
     )
 
 
-def recognise(row: Row) -> Format:
-    """The format of the file whose first row this is; a UsageError where none fits."""
-    for entry in FORMATS.values():
-        if all(field in row.cells for field in entry.fields):
-            return entry
-    # Half a row is told apart from an unknown format, so that the missing field gets named.
-    for entry in reversed(FORMATS.values()):
-        if any(field in row.cells for field in entry.fields):
-            return entry
-    formats = "; ".join(f"{e.name} has {', '.join(e.fields)}" for e in FORMATS.values())
-    found = ", ".join(row.cells) or "no fields"
-    raise UsageError(f"{row.where}: no known edit format has these fields ({found}): {formats}")
-
-
 def _read(name: str, path: Path, limit: int | None, seed: int) -> EditSet:
     rows = read_rows(path)
-    entry = recognise(rows[0])
-    module, _, function = entry.function.partition(":")
-    read = getattr(import_module(module), function)
-    edits = _with_ids(entry.name, rows, [read(row) for row in rows])
+    entry = recognise(rows)
+    passed = unread(entry, rows)
+    found = [entry.read(row) for row in rows]
+    made = [filled(row.where, edit) for row, edit in zip(rows, found, strict=True)]
+    edits = _with_ids(entry.name, rows, made)
     kept = _chosen(edits, limit, seed)
-    notes = _notes(kept)
+    count = sum(one is not other for one, other in zip(found, made, strict=True))
+    notes = (*_file_notes(entry, passed, count), *_notes(kept))
     if len(kept) < len(edits):
         notes = (f"{len(kept)} of {len(edits)} rows, chosen at random with seed {seed}", *notes)
     return EditSet(name, entry.name, kept, fingerprint(kept), len(rows), notes)
+
+
+def _file_notes(entry: Format, passed: Sequence[str], templates: int) -> tuple[str, ...]:
+    """What is said of the file as a whole: the format's own note, fields passed by, templates."""
+    notes = [entry.note] if entry.note else []
+    if passed:
+        notes.append(f"fields of the file that are not used: {', '.join(passed)}")
+    if templates:
+        notes.append(f"edits with {{}} in a prompt, filled with their subject: {templates}")
+    return tuple(notes)
 
 
 def _chosen(edits: tuple[Edit, ...], limit: int | None, seed: int) -> tuple[Edit, ...]:

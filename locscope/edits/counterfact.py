@@ -1,6 +1,6 @@
 """CounterFact (Meng et al. 2022), in the flat form of EasyEdit and LocFT."""
 
-from locscope.edits.rows import Row, checked_text, optional, required
+from locscope.edits.rows import Row, identifier, optional, required
 from locscope.records import Edit, Probe
 
 
@@ -9,7 +9,7 @@ def read(row: Row) -> Edit:
     rephrase, neighbour = optional(row, "rephrase_prompt"), optional(row, "locality_prompt")
     answer = optional(row, "locality_ground_truth")
     return Edit(
-        id=_case(row),
+        id=identifier(row, "case_id"),
         prompt=required(row, "prompt"),
         target=required(row, "target_new"),
         subject=optional(row, "subject"),
@@ -17,10 +17,3 @@ def read(row: Row) -> Edit:
         rephrases=(rephrase,) if rephrase else (),
         neighbours=(Probe(neighbour, answer),) if neighbour else (),
     )
-
-
-def _case(row: Row) -> str:
-    case = row.cells.get("case_id")
-    if case is None or (isinstance(case, int) and not isinstance(case, bool)):
-        return "" if case is None else str(case)
-    return checked_text(row, "case_id", case)

@@ -13,28 +13,21 @@ multihop        a list of {prompt, answer}: questions that need the edit, answer
 ==============  ==================================================================================
 
 In CSV the entries of a list are separated by ``|``; an entry of `neighbours` and `multihop` is
-``prompt=>answer``, one of `forms` ``kind=>prompt=>answer``. Unknown fields are refused: a misspelt
-field would be silently without effect.
+``prompt=>answer``, one of `forms` ``kind=>prompt=>answer``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from locscope.edits.rows import Row, checked_text, kind_of, optional, required
+from locscope.edits.rows import Row, checked_text, identifier, kind_of, optional, required
 from locscope.errors import UsageError, unknown
 from locscope.records import Edit, Probe
-
-FIELDS = (
-    *("id", "prompt", "target", "subject", "old"),
-    *("rephrases", "neighbours", "forms", "multihop"),
-)
 
 
 def read(row: Row) -> Edit:
     """The edit in a row; a UsageError names the row and the field that cannot be used."""
-    _refuse_unknown(row, "field", row.cells, FIELDS)
     return Edit(
-        id=_id(row),
+        id=identifier(row, "id"),
         prompt=required(row, "prompt"),
         target=required(row, "target"),
         subject=optional(row, "subject"),
@@ -44,17 +37,6 @@ def read(row: Row) -> Edit:
         forms=_probes(row, "forms", keys=("kind", "prompt", "answer")),
         multihop=_probes(row, "multihop", keys=("prompt", "answer")),
     )
-
-
-def _refuse_unknown(row: Row, kind: str, names: Iterable[str], known: tuple[str, ...]) -> None:
-    for name in names:
-        if name not in known:
-            raise UsageError(f"{row.where}: {unknown(kind, name, known)}")
-
-
-def _id(row: Row) -> str:
-    value = row.cells.get("id")
-    return str(value) if type(value) is int else optional(row, "id")
 
 
 def _entries(row: Row, field: str) -> list[Any]:
@@ -102,7 +84,10 @@ def _cells(row: Row, field: str, keys: tuple[str, ...], entry: Any) -> Mapping[s
 def _probe(
     row: Row, field: str, cells: Mapping[str, Any], keys: tuple[str, ...], needed: tuple[str, ...]
 ) -> Probe:
-    _refuse_unknown(row, f"key in '{field}'", cells, keys)
+    for name in cells:
+        if name not in keys:
+            wrong = unknown(f"key in '{field}'", name, keys)
+            raise UsageError(f"{row.where}: {wrong}")
     for key in needed:
         if key not in cells:
             raise UsageError(f"{row.where}: field '{field}' has an entry without '{key}'")

@@ -157,3 +157,33 @@ def optional(row: Row, field: str) -> str:
     """The text of a field that may be absent, null or empty: then empty."""
     value = row.cells.get(field)
     return "" if value is None else checked_text(row, field, value)
+
+
+def identifier(row: Row, field: str) -> str:
+    """The name of an edit, a text or a whole number; empty where the row gives none."""
+    value = row.cells.get(field)
+    return str(value) if type(value) is int else optional(row, field)
+
+
+def first_text(row: Row, field: str, value: Any) -> str:
+    """The first of the texts in a list of accepted answers, also in lists of lists, or the text
+    itself; empty where there is none."""
+    if isinstance(value, list):
+        return next(filter(None, (first_text(row, field, one) for one in value)), "")
+    return "" if value is None else checked_text(row, field, value)
+
+
+def texts(row: Row, field: str) -> tuple[str, ...]:
+    """The texts of a field that holds one or a list of them; those that are empty are left out."""
+    value = row.cells.get(field)
+    listed = value if isinstance(value, list) else [value]
+    found = (checked_text(row, field, one) for one in listed if one is not None)
+    return tuple(text for text in found if text)
+
+
+def inner(row: Row, field: str) -> Row:
+    """The object in a field as a row of its own; without keys where the field is absent."""
+    value = row.cells.get(field)
+    if value is not None and not isinstance(value, dict):
+        raise UsageError(f"{row.where}: field '{field}' is {kind_of(value)}, not an object")
+    return Row(row.number, f"{row.where}, {field}", value or {})

@@ -6,7 +6,7 @@ from locscope.errors import UsageError
 from locscope.models.aliases import Source
 from locscope.models.checkpoint import read_checkpoint, read_config
 
-WANTED = ["*.json", "*.safetensors", "*.model", "*.txt"]
+WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "README.md"]
 UNWANTED = ["*/*", "consolidated*", "params.json"]
 """Other formats and copies of the same weights, in subfolders or in their makers' own layout."""
 

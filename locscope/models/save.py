@@ -14,6 +14,7 @@ from torch import Tensor
 from locscope.errors import LocscopeError, UsageError
 from locscope.models.parts import Slice, put
 
+CARD = "README.md"
 _IN_BLOCK = re.compile(r"(?:layers|h)\.\d+\..+$")
 
 
@@ -28,14 +29,17 @@ class Change:
 def save_edited(base: Path, out: Path, changes: Sequence[Change]) -> None:
     """Copies the model in `base` to `out` with the changed weights in their places.
 
-    Every other weight, configuration and tokenizer stay as they are on disk. `out` must not exist
-    or be empty; a tensor is written in the dtype it has on disk.
+    Every other weight, configuration and tokenizer stay as they are on disk; the card stays behind,
+    for it speaks of another model. `out` must not exist or be empty; a tensor is written in the
+    dtype it has on disk.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is there already: choose another --output")
     shards = {shard: _keys(shard) for shard in sorted(base.glob("*.safetensors"))}
     places = {change.slice.name: _place(change.slice.name, shards) for change in changes}
-    shutil.copytree(base, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors"))
+    shutil.copytree(
+        base, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors", CARD)
+    )
     for shard in shards:
         keys = {name: place.key for name, place in places.items() if place.shard == shard}
         _write(shard, out / shard.name, keys, changes)

@@ -11,11 +11,14 @@ from locscope.records import TrialRecord, dumps, loads
 from locscope.runs.atomic import explained, write_atomic
 
 NAME = "locscope.json"
+BUNDLED = "demo"
+"""In place of a file: the edits that come with the package."""
 
 
 @dataclass(frozen=True)
 class EditNote:
-    """`base` is the untouched model's name or absolute directory, `base_hash` its digest."""
+    """`base` is the untouched model's name or absolute directory, `base_hash` its digest, `edits`
+    the absolute path of the file with the edits, or `demo`; the trial of `record` has their ids."""
 
     schema_number: int
     base: str

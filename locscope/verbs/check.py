@@ -1,12 +1,17 @@
-"""`check`: what was read, what can be trained, what it will take, before anything heavy."""
+"""`check`: what was read, what can be trained, what it will take, before anything heavy.
+
+What `edit` can use is in order here; what a search needs besides stands in a line of its own.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from locscope.edits import read_edits
-from locscope.edits.checks import find_conflicts, resolve_conflicts
+from locscope.edits import EditSet, read_edits
+from locscope.edits.checks import find_conflicts
+from locscope.edits.enough import enough
 from locscope.edits.splits import groups
 from locscope.engine.cost import forward_flops, shape_of, step_flops
+from locscope.errors import UsageError
 from locscope.locations import Location
 from locscope.measures import THOROUGH
 from locscope.models.load import peek, pick_device
@@ -18,9 +23,12 @@ from locscope.selection.candidates import depth_rule, located
 from locscope.settings import SearchSettings
 from locscope.tuning.orders import default_batch
 from locscope.verbs.plan import Parted, check_parts, split_edits
+from locscope.verbs.session import load_edits
 
 GIB = 1 << 30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+CHOOSE = "choose --conflicts last or drop"
+UNSETTLED = f"needs one target for each prompt: {CHOOSE}"
 TOKENS_PER_CHARACTER = 0.3
 """A rough figure for English text and common tokenizers; used before any tokenizer is loaded."""
 RATES, CONTENDERS = 3, 4
@@ -39,9 +47,14 @@ class Line:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """All that was found; `ready` is whether a search would start, as far as edits and the shape of
-    the model tell: what it answers and which abilities it has is seen once it is loaded."""
+    """All that was found.
 
+    `usable` is whether `edit` can use the edits, `ready` whether a search would start, as far as
+    edits and the shape of the model tell: what it answers and which abilities it has is seen once
+    it is loaded.
+    """
+
+    usable: bool
     ready: bool
     lines: tuple[Line, ...]
 
@@ -54,36 +67,83 @@ def check(settings: SearchSettings) -> CheckResult:
         dtype=settings.dtype,
         trust_remote_code=settings.trust_remote_code,
     )
-    found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
-    conflicts = find_conflicts(found.edits)
-    blocked = bool(conflicts) and settings.conflicts is None
-    edits = found.edits if blocked else resolve_conflicts(found.edits, settings.conflicts).edits
     check_parts(settings, info)
     for site in (site for place in settings.locations for site in Location.parse(place).sites):
         require(site, info.family, info.layers, info.parts, info.heads)
+    found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
+    conflicts = len(find_conflicts(found.edits))
+    blocked = bool(conflicts) and settings.conflicts is None
     if not blocked:
-        refuse_unmeasurable(settings.aim, _askable(split_edits(settings)))
-    lines = [
+        found = load_edits(settings)
+    lacking = f"a search {UNSETTLED}" if blocked else _lacking(found.edits, settings)
+    lines = (
         *_about_model(info, settings),
+        *_about_edits(found),
+        *_about_conflicts(conflicts, settings),
+        _edit_line(info, blocked),
+        _search_line(lacking, len(found.edits)),
+        *_estimate(info, found.edits, settings),
+    )
+    return CheckResult(not blocked, not lacking, lines)
+
+
+def _about_edits(found: EditSet) -> list[Line]:
+    edits = found.edits
+    return [
         Line("edits", f"{len(edits)} of {found.total} in {found.name} ({found.format} format)"),
         Line("with", _has(edits)),
         Line("groups", f"{len(groups(edits))} that share no subject, prompt or neighbour"),
         *(Line("note", note) for note in found.notes),
     ]
-    if conflicts:
-        what = "choose --conflicts last or drop" if blocked else f"resolved: {settings.conflicts}"
-        lines.append(Line("conflicts", f"{len(conflicts)} prompts with several targets; {what}"))
-    return CheckResult(not blocked, (*lines, *_estimate(info, edits, settings)))
 
 
-def _askable(split: Parted) -> frozenset[str]:
-    """Names of the measures that S and T have something for, as far as the edits tell."""
-    edits = split.edit_set.edits
+def _about_conflicts(count: int, settings: SearchSettings) -> list[Line]:
+    if not count:
+        return []
+    how = f"resolved: {settings.conflicts}" if settings.conflicts else CHOOSE
+    return [Line("conflicts", f"{count} prompts with several targets; {how}")]
+
+
+def _edit_line(info: ModelInfo, blocked: bool) -> Line:
+    place = depth_rule(info)
+    able = f"can tune all of them at a location of your choice, as edit --location {place}"
+    return Line("edit", f"edit {UNSETTLED}" if blocked else able)
+
+
+def _search_line(lacking: str, count: int) -> Line:
+    """Whether a search would start, and what it could conclude."""
+    note = enough(count).note
+    return Line("search", lacking or (f"would start; {note}" if note else "would start"))
+
+
+def _lacking(edits: Sequence[Edit], settings: SearchSettings) -> str:
+    """What a search needs that these edits do not have; empty where it would start.
+
+    A UsageError where a bound, or all that the objective goes by, cannot be measured with them.
+    """
+    few = enough(len(edits))
+    lacking = few.note if few.refused else ""
+    try:
+        sides = _sides(split_edits(settings))
+    except UsageError as error:
+        sides = [edits]
+        lacking = lacking or f"a search needs edits that it can split: {error}"
+    refuse_unmeasurable(settings.aim, _askable(sides))
+    return lacking
+
+
+def _sides(split: Parted) -> list[Sequence[Edit]]:
+    edits, parts = split.edit_set.edits, split.parts
+    return [[edits[i] for i in side] for side in (parts.select, parts.report)]
+
+
+def _askable(sides: Sequence[Sequence[Edit]]) -> frozenset[str]:
+    """Names of the measures that every side has something for, as far as the edits tell."""
     can = frozenset(BOUNDABLE) - THOROUGH
-    for half in (split.parts.select, split.parts.report):
-        if not any(edits[i].rephrases for i in half):
+    for edits in sides:
+        if not any(edit.rephrases for edit in edits):
             can -= {"generalization", "rephrase_probability"}
-        if not any(edits[i].neighbours for i in half):
+        if not any(edit.neighbours for edit in edits):
             can -= {"locality", "neighbour_kept", "neighbour_accuracy", "format_leakage"}
     return can
 

@@ -14,8 +14,10 @@ from locscope.models.parts import slices
 from locscope.models.save import save_edited
 from locscope.progress import Progress, stage
 from locscope.records import Recipe, Trial, TrialRecord
+from locscope.report.model_card import model_card
+from locscope.runs.card import licence_of, write_card
 from locscope.runs.edit_config import EditConfig, read_recommendation
-from locscope.runs.note import EditNote, write_note
+from locscope.runs.note import BUNDLED, EditNote, write_note
 from locscope.scoring.bounds import bound_of
 from locscope.scoring.objectives import Objective, objective_of
 from locscope.selection.candidates import FIRST_STEP, rounded
@@ -24,7 +26,7 @@ from locscope.tuning.orders import default_batch
 from locscope.tuning.rates import starting_rate
 from locscope.tuning.recipes import UNTOLD, recipe_named
 from locscope.tuning.recipes.lofit import unbiased
-from locscope.tuning.trial import Bench, run_keeping
+from locscope.tuning.trial import Bench, Tuned, run_keeping
 from locscope.verbs.session import load_edits, open_model, open_session
 
 EDITS, DEPLOY = "edits", "deploy"
@@ -86,6 +88,8 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
 
 def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
     """Tunes, measures, saves the edited model; returns the trial's record."""
+    for line in plan.edit_set.notes:
+        progress.say(line)
     session = open_session(
         plan.settings, plan.loaded, plan.edit_set, progress, prefixes=plan.recipe.prefixes
     )
@@ -108,20 +112,26 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
         progress.say(f"learning rate {trial.recipe.lr:g}, where trials of a search start")
     with stage(progress, f"tuning {plan.location}", 1):
         tuned = run_keeping(bench, trial, session.before, keep=True)
-    assert plan.loaded.directory is not None
-    save_edited(plan.loaded.directory, plan.output, tuned.changes)
-    write_note(
-        plan.output,
-        EditNote(
-            schema_number=1,
-            base=plan.base,
-            base_hash=plan.loaded.info.hash,
-            version=locscope.__version__,
-            edits=plan.settings.edits,
-            record=tuned.record,
-        ),
-    )
+    _save(plan, tuned)
     return tuned.record
+
+
+def _save(plan: EditPlan, tuned: Tuned) -> None:
+    """Writes the model, the note that `evaluate` reads, and the card for people."""
+    home = plan.loaded.directory
+    assert home is not None
+    save_edited(home, plan.output, tuned.changes)
+    note = EditNote(
+        schema_number=1,
+        base=plan.base,
+        base_hash=plan.loaded.info.hash,
+        version=locscope.__version__,
+        edits=_source(plan.settings.edits),
+        record=tuned.record,
+    )
+    write_note(plan.output, note)
+    base = str(resolve(plan.settings.model))
+    write_card(plan.output, model_card(note, base, plan.aim.bounds, licence_of(home)))
 
 
 def _from_settings(settings: EditSettings) -> EditConfig:
@@ -180,6 +190,11 @@ def _aim(wanted: EditConfig) -> Objective:
     if wanted.bounds is None:
         return aim
     return replace(aim, bounds=tuple(map(bound_of, wanted.bounds)))
+
+
+def _source(edits: str) -> str:
+    """The edits' file so that it is found from anywhere."""
+    return edits if edits == BUNDLED else str(Path(edits).expanduser().resolve())
 
 
 def _check_savable(loaded: Loaded, location: Location, recipe: Recipe) -> None:

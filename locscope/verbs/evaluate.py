@@ -9,12 +9,15 @@ from locscope.engine.exam import observe
 from locscope.engine.trunk import Trunk
 from locscope.errors import UsageError
 from locscope.measures import NEEDS_BASE, measure_all
+from locscope.models.aliases import resolve
+from locscope.models.hub import locate
 from locscope.models.load import Loaded
 from locscope.progress import Progress, stage
 from locscope.records import Measure, dumps
 from locscope.runs.note import read_note
 from locscope.settings import EvaluateSettings
-from locscope.verbs.session import load_edits, open_model, open_session, with_speaker
+from locscope.verbs.session import open_model, open_session, with_speaker
+from locscope.verbs.tuned_edits import edits_to_ask
 
 NO_BASE = "needs the untouched model: give --base"
 
@@ -31,9 +34,9 @@ class EvaluatePlan:
 
 def plan_evaluate(settings: EvaluateSettings) -> EvaluatePlan:
     """Loads both models and the edits; a UsageError where the base is not the recorded one."""
-    edit_set = load_edits(settings)
+    note = read_note(locate(resolve(settings.model)))
+    edit_set = edits_to_ask(settings, note)
     edited = open_model(settings)
-    note = read_note(edited.directory) if edited.directory else None
     name = settings.base or (note.base if note else None)
     base = open_model(settings.model_copy(update={"model": name})) if name else None
     if base and note and not settings.base and base.info.hash != note.base_hash:
@@ -48,6 +51,8 @@ def plan_evaluate(settings: EvaluateSettings) -> EvaluatePlan:
 def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
     """All measures of the edited model; those that need a base are NaN without one."""
     base = plan.base or plan.edited
+    for line in plan.edit_set.notes:
+        progress.say(line)
     session = open_session(plan.settings, base, plan.edit_set, progress)
     exam = with_speaker(session.exam, plan.edited)
     trunk, ids = Trunk(plan.edited.model, exam.sheet), [e.id for e in plan.edit_set.edits]

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from locscope.edits import EditSet
+from locscope.edits import EditSet, narrowed
+from locscope.edits.enough import enough
 from locscope.edits.splits import Split, drawn_order, halves, resample
 from locscope.errors import UsageError
 from locscope.locations import Location
@@ -95,6 +96,10 @@ class Parted:
 def split_edits(settings: SearchSettings) -> Parted:
     """Reads the edits and splits them; a UsageError where they do not allow it."""
     given = load_edits(settings)
+    if (verdict := enough(len(given.edits))).refused:
+        raise UsageError(verdict.note)
+    if verdict.note:
+        given = narrowed(given, given.edits, verdict.note)
     edit_set, parts = parted(given, settings.share, settings.seed)
     ids = [edit.id for edit in edit_set.edits]
     named = lambda subsets: tuple(tuple(ids[i] for i in one) for one in subsets)  # noqa: E731

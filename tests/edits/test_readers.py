@@ -4,6 +4,7 @@ import pkgutil
 from pathlib import Path
 
 import pytest
+from formats import MINIMAL
 
 import locscope.edits
 from locscope.edits import FORMATS, narrowed, read_edits
@@ -11,12 +12,6 @@ from locscope.errors import UsageError
 from locscope.records import Edit, Probe
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
-MINIMAL = {
-    "zsre": {"src": "Q?", "alt": "new"},
-    "counterfact": {"prompt": "P is in", "target_new": "new", "ground_truth": "old"},
-    "wikibigedit": {"prompt": "P is in", "target_new": "new"},
-    "own": {"prompt": "P is in", "target": "new"},
-}
 
 
 def write(folder: Path, content, name: str = "edits.json") -> str:
@@ -96,14 +91,33 @@ def test_every_format_reads_its_minimal_row_and_is_recognised(tmp_path, name):
     assert (edits.format, edits.edits[0].target, edits.edits[0].id) == (name, "new", f"{name}-1")
 
 
+def test_one_row_of_many_does_not_decide_the_format(tmp_path):
+    own = [{**MINIMAL["own"], "prompt": f"P{i}"} for i in range(4)]
+    with pytest.raises(UsageError, match="row 5: unknown field 'target_new'"):
+        read_edits(write(tmp_path, [*own, {**MINIMAL["own"], "target_new": "x"}]))
+    bare = {"prompt": "P", "target_new": "x"}
+    edits = read_edits(write(tmp_path, [bare, MINIMAL["counterfact"]]))
+    assert (edits.format, edits.edits[1].old) == ("counterfact", "old")
+
+
+def with_cell(cells: dict, path: str, value) -> dict:
+    """A copy with another value at `field` or `field.key`, or without it."""
+    name, _, key = path.partition(".")
+    if key:
+        return {**cells, name: with_cell(cells[name], key, value)}
+    return {
+        **{k: v for k, v in cells.items() if k != name},
+        **({} if value == "missing" else {name: value}),
+    }
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("value", ["", "  ", None, 7, ["x"], "missing"])
 def test_every_format_names_row_and_field_of_a_bad_target(tmp_path, name, value):
-    field = FORMATS[name].fields[1]
-    bad = {**MINIMAL[name], field: value}
-    if value == "missing":
-        del bad[field]
-    with pytest.raises(UsageError, match=rf"row 2: field '{field}' is"):
+    path = FORMATS[name].fields[1]
+    bad = with_cell(MINIMAL[name], path, value)
+    field = path.rpartition(".")[2]
+    with pytest.raises(UsageError, match=rf"row 2.*: field '({field}|str)' is"):
         read_edits(write(tmp_path, [MINIMAL[name], bad]))
 
 

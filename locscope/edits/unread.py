@@ -1,0 +1,122 @@
+"""Fields of a file that its reader does not use: named in a note, or refused.
+
+What a reader passes over may be what the results should have been judged by. So only what cannot be
+(numbers, and by their names ids, relations, sources and the like) goes by with a note.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from math import isnan
+from typing import Any
+
+from locscope.edits.formats import Format, missing
+from locscope.edits.rows import Row
+from locscope.errors import UsageError
+
+_HARMLESS = re.compile(
+    r"(\w+_)?(ids?|idx|index|qid|pid|uid|uuid|rel|relation|source|tags?|type|split|dataset|lang"
+    r"|language|category|domain|topic|date|time|timestamp|url|author|version|comment|notes?)"
+    r"|rel(ation)?_\w+",
+    re.IGNORECASE,
+)
+"""Names of fields that say where an edit comes from, not what it is or is judged by."""
+_MEANT = {
+    "rephrase": ("rephrases", "rephrase_prompt", "rephrase"),
+    "paraphrase": ("rephrases", "rephrase_prompt", "rephrase"),
+    "loc": ("neighbours", "locality_prompt", "loc"),
+    "neighb": ("neighbours", "locality_prompt", "loc"),
+    "portab": ("multihop", "portability"),
+    "mhop": ("multihop", "portability"),
+    "target_new": ("target",),
+    "ground_truth": ("old",),
+    "target_true": ("old", "ground_truth"),
+}
+"""Beginning of a field's name in other layouts, and how formats here name what it holds."""
+ALIKE = 0.75
+"""How alike two names must be (0..1, of difflib) for one to be taken as a slip for the other."""
+
+
+def unread(entry: Format, rows: Sequence[Row]) -> tuple[str, ...]:
+    """The harmless fields that the format's reader does not use, in the order of the file.
+
+    A UsageError names the row, and all its fields that hold what an edit may be judged by.
+    """
+    passed = dict[str, None]()
+    for row in rows:
+        cells = _spread(row.cells, entry.reads)
+        left = {name: value for name, value in cells.items() if name not in entry.reads}
+        filled = [name for name, value in left.items() if not _empty(value)]
+        refused = [one for one in filled if not _is_harmless(one, left[one], entry, row.from_csv)]
+        if refused:
+            raise UsageError(f"{row.where}: {_refusal(entry, refused, row.cells)}")
+        passed.update(dict.fromkeys(filled))
+    return tuple(passed)
+
+
+def _spread(cells: Mapping[str, Any], reads: Sequence[str]) -> dict[str, Any]:
+    """The cells, with the keys of an object as `field.key` where the reader uses some of them."""
+    inside = {name.partition(".")[0] for name in reads if "." in name}
+    spread = dict[str, Any]()
+    for name, value in cells.items():
+        if name in inside and isinstance(value, Mapping):
+            spread.update({f"{name}.{key}": inner for key, inner in value.items()})
+        elif name not in inside:
+            spread[name] = value
+    return spread
+
+
+def _empty(value: Any) -> bool:
+    """Whether there is nothing in it; NaN is how tables write that."""
+    if isinstance(value, str):
+        return not value.strip()
+    if isinstance(value, Mapping):
+        return all(map(_empty, value.values()))
+    if isinstance(value, list):
+        return all(map(_empty, value))
+    return value is None or (isinstance(value, float) and isnan(value))
+
+
+def _is_harmless(name: str, value: Any, entry: Format, from_csv: bool) -> bool:
+    if name in entry.aside or isinstance(value, int | float):
+        return True
+    if from_csv and isinstance(value, str) and _is_number(value):
+        return True
+    parts = value if isinstance(value, list) else [value]
+    plain = not any(isinstance(part, list | Mapping) for part in parts)
+    return plain and _HARMLESS.fullmatch(name.rpartition(".")[2]) is not None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _refusal(entry: Format, names: Sequence[str], cells: Mapping[str, Any]) -> str:
+    near = {name: _near(name, entry) for name in names}
+    lacking = missing(entry, cells)
+    if len(names) == 1 and near[names[0]] and not lacking:
+        return f"unknown field '{names[0]}': did you mean {near[names[0]]}?"
+    shown = ", ".join(
+        f"'{name}' (did you mean {found}?)" if found else f"'{name}'"
+        for name, found in near.items()
+    )
+    fields = "field" if len(names) == 1 else "fields"
+    needed = f", and {' and '.join(lacking)} is missing" if lacking else ""
+    return (
+        f"unknown {fields} {shown}{needed}; the {entry.name} format reads "
+        f"{', '.join(entry.reads)}: rename what belongs to an edit and remove the rest"
+    )
+
+
+def _near(name: str, entry: Format) -> str:
+    """The field that was probably meant; empty where none is like it."""
+    for beginning, meant in _MEANT.items():
+        if name.lower().startswith(beginning):
+            found = [field for field in meant if field in entry.reads and field != name]
+            if found:
+                return found[0]
+    return next(iter(get_close_matches(name, entry.reads, n=1, cutoff=ALIKE)), "")

@@ -1,0 +1,43 @@
+"""The card of a model (``README.md``): where it lies, and what that of the base says of licence."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from locscope.runs.atomic import explained, write_atomic
+
+NAME = "README.md"
+LICENCE = ("license", "license_name", "license_link")
+"""Keys of a card's front matter that say the licence, as the Hugging Face hub spells them."""
+
+
+def licence_of(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the front matter of the card in a model's directory says of the licence.
+
+    Empty where there is no card, or none that says it: a card is no reason to refuse a model.
+    """
+    try:
+        text = (Path(directory) / NAME).read_text(encoding="utf-8-sig")
+        found = yaml.safe_load(_front_matter(text))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    if not isinstance(found, dict) or not found.get(LICENCE[0]):
+        return {}
+    return {key: found[key] for key in LICENCE if isinstance(found.get(key), str | list)}
+
+
+def write_card(directory: str | os.PathLike[str], text: str) -> None:
+    """Writes the card into the directory of a model."""
+    path = Path(directory) / NAME
+    with explained(f"write {path}"):
+        write_atomic(path, text)
+
+
+def _front_matter(text: str) -> str:
+    """The YAML between a first line of three dashes and the next such line; empty where none is."""
+    first, *lines = text.splitlines()[:1000] or [""]
+    if first.rstrip() != "---" or "---" not in (ends := [line.rstrip() for line in lines]):
+        return ""
+    return "\n".join(lines[: ends.index("---")])
