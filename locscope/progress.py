@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from typing import TypeVar, final
 
 Item = TypeVar("Item")
+WHOLE = 100
+"""Steps of a whole job: stages within it say what part of it they are."""
 
 
 class Progress(ABC):

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from locscope.cli.listener import listener
+from locscope.progress import WHOLE, stage
 from locscope.records import Measure, dumps
 from locscope.settings import (
     EditSettings,
@@ -42,19 +43,27 @@ def search(
     format: str,
     command: str,
     tracker: str | None = None,
+    save: Path | None = None,
 ) -> bool:
-    """Searches and prints the result; whether the bounds were met. A tracker is told of trials."""
+    """Searches and prints the result; whether the bounds were met. A tracker is told of trials, the
+    recommended model is written to `save`."""
     from locscope.report.tables import search_json, terminal_summary
     from locscope.verbs.plan import plan_search
+    from locscope.verbs.saving import check_output
     from locscope.verbs.search import search as run
     from locscope.verbs.trackers import open_tracker
 
+    if save is not None:
+        check_output(save)
     progress = listener()
-    plan = plan_search(settings, output, progress)
-    folder, told = plan.folder, None
-    if tracker is not None:
-        told = open_tracker(tracker, folder.name, plan.frozen, folder.parent, progress)
-    found = run(plan, progress, fresh=fresh, command=command, tracker=told)
+    with stage(progress, "searching", WHOLE):
+        plan = plan_search(settings, output, progress)
+        folder, told = plan.folder, None
+        if tracker is not None:
+            told = open_tracker(tracker, folder.name, plan.frozen, folder.parent, progress)
+        found = run(plan, progress, fresh=fresh, command=command, tracker=told, save=save)
+    if save is not None:
+        progress.say(f"saved to {save}")
     if format == "json":
         _say(search_json(found.inputs))
     else:

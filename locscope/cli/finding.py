@@ -31,7 +31,12 @@ def search(
     locations: options.Locations = None,
     finalists: options.Finalists = None,
     audit: options.Audit = None,
+    validations: options.Validations = None,
+    non_inferiority: options.NonInferiority = None,
+    deploy: options.Deploy = None,
+    save: options.Save = None,
     repetitions: options.Repetitions = None,
+    controls: options.Controls = None,
     thorough: options.Thorough = None,
     recipes: options.Recipes = None,
     share: options.Share = None,
@@ -55,14 +60,16 @@ def search(
 ) -> None:
     """Search the layer configuration to fine-tune, with held-out evidence for it."""
     with guarded():
-        wanted = given(locals(), "output", "settings", "tracker", "fresh", "dry_run", "format")
+        wanted = given(
+            locals(), "output", "save", "settings", "tracker", "fresh", "dry_run", "format"
+        )
         from locscope.cli import actions
 
         made = actions.search_settings(settings, wanted, tracker)
         if dry_run:
             actions.dry_run(made, output, format)
             raise typer.Exit
-        ok = actions.search(made, output, fresh, format, command_line(), tracker)
+        ok = actions.search(made, output, fresh, format, command_line(), tracker, save)
     raise typer.Exit(0 if ok else NOTHING_MET)
 
 

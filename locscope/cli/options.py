@@ -106,7 +106,8 @@ Bounds = Annotated[
     typer.Option("--bound", help="as 'perplexity_ratio<=1.1'; may be repeated"),
 ]
 Room = Annotated[
-    float | None, typer.Option(help="share of what bounds on drift allow to leave free on S (0.4)")
+    float | None,
+    typer.Option(help="share of what bounds on drift allow that choices leave free (0.4)"),
 ]
 Quarters = Annotated[
     bool | None, typer.Option(help="try quarters of the layers and pairs of them too (yes)")
@@ -116,8 +117,21 @@ Finalists = Annotated[int | None, typer.Option(help="locations whose rate is sea
 Audit = Annotated[
     int | None, typer.Option(help="locations run in full to judge the scans by (8; 0: none)")
 ]
-Repetitions = Annotated[int | None, typer.Option(help="repetitions on R (5)")]
-Share = Annotated[float | None, typer.Option(help="share of edits that choose (0.3)")]
+Repetitions = Annotated[int | None, typer.Option(help="subsets of T that is reported on (3)")]
+Validations = Annotated[
+    int | None, typer.Option(help="subsets of V that the finalists are validated on (2)")
+]
+NonInferiority = Annotated[
+    float | None, typer.Option(help="score that a smaller location may lack to be chosen (0.01)")
+]
+Deploy = Annotated[
+    int | None, typer.Option(help="edits that will be made; the recipe is fitted to them (all)")
+]
+Save = Annotated[
+    Path | None, typer.Option(help="also write the model tuned as recommended to this directory")
+]
+Controls = Annotated[int | None, typer.Option(help="random locations to compare with (5)")]
+Share = Annotated[float | None, typer.Option(help="share of the edits in S, which selects (0.3)")]
 Tracker = Annotated[str | None, typer.Option(help="who is told of every trial: wandb")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="say what would be done, and what it takes")

@@ -40,6 +40,6 @@ def enough(count: int, shares: Sequence[float] = SHARES) -> Verdict:
     report = count - choose - validate
     return Verdict(
         False,
-        f"with {count} edits the split leaves {choose} to select on, {validate} to validate on, {report} "
-        f"to report on; differences below about {1 / sqrt(report):.2f} cannot be told apart",
+        f"with {count} edits the split leaves {choose} to select on, {validate} to validate on, "
+        f"{report} to report on; differences below about {1 / sqrt(report):.2f} cannot be told apart",
     )

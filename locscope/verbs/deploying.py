@@ -38,20 +38,19 @@ class Deploying:
 
     choice: Choice
     deployed: Deployed
-    worker: Worker
 
 
 def deploy(desk: Desk, choice: Choice) -> Deploying:
     """Fits the recipes of the finalists that are left, and tunes what is used as it will be."""
     plan = desk.plan
     edits = deployed_edits(plan)
-    worker = _worker(desk)
+    worker = worker_for(desk)
     left = [one for one in choice.finalists if _is_left(one, choice.finalists[0], plan)]
     fitted = [_fit(desk, worker, one, edits) for one in left]
     used = first_of(fitted, plan.aim.strict)
     record = desk.trials(DEPLOYED, [deployed_trial(used.record, edits)], worker)[0]
     ordered = _reordered(choice, used, fitted[0])
-    return Deploying(ordered, Deployed(record, tuple(fitted), len(plan.given.edits)), worker)
+    return Deploying(ordered, Deployed(record, tuple(fitted), len(plan.given.edits)))
 
 
 def deployed_edits(plan: Plan) -> tuple[str, ...]:
@@ -111,7 +110,7 @@ def _reordered(choice: Choice, used: Fitted, first: Fitted) -> Choice:
     return Choice((chosen, *others), reason)
 
 
-def _worker(desk: Desk) -> Worker:
+def worker_for(desk: Desk) -> Worker:
     """The desk's own, or one with an evaluation suite of the edits as they were given.
 
     Neighbours that were lent are edits themselves, and tuned here: they have nothing to keep.

@@ -3,21 +3,15 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import locscope
 from locscope.edits import EditSet, narrowed
 from locscope.edits.splits import first_edits, groups
 from locscope.errors import UsageError
 from locscope.locations import Location
-from locscope.models.aliases import resolve
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
-from locscope.models.save import save_edited
 from locscope.progress import Progress, stage
 from locscope.records import Recipe, Trial, TrialRecord
-from locscope.report.model_card import model_card
-from locscope.runs.card import licence_of, write_card
 from locscope.runs.edit_config import EditConfig, read_recommendation
-from locscope.runs.note import BUNDLED, EditNote, write_note
 from locscope.scoring.bounds import bound_of
 from locscope.scoring.objectives import Objective, objective_of
 from locscope.selection.candidates import FIRST_STEP, rounded
@@ -26,7 +20,8 @@ from locscope.tuning.orders import default_batch
 from locscope.tuning.rates import starting_rate
 from locscope.tuning.recipes import UNTOLD, recipe_named
 from locscope.tuning.recipes.lofit import unbiased
-from locscope.tuning.trial import Bench, Tuned, run_keeping
+from locscope.tuning.trial import Bench, run_keeping
+from locscope.verbs.saving import check_output, save_tuned
 from locscope.verbs.session import load_edits, open_model, open_session
 
 EDITS, DEPLOY = "edits", "deploy"
@@ -42,7 +37,6 @@ class EditPlan:
 
     settings: EditSettings
     loaded: Loaded
-    base: str
     edit_set: EditSet
     location: Location
     recipe: Recipe
@@ -53,8 +47,7 @@ class EditPlan:
 
 def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> EditPlan:
     """Reads and checks everything; nothing is written and nothing tuned."""
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UsageError(f"{output} is there already: choose another --output")
+    check_output(output)
     wanted = _from_config(settings, config) if config else _from_settings(settings)
     recipe, find_rate = wanted.recipe, config is None and settings.lr is None
     if find_rate and recipe.kind in UNTOLD:
@@ -69,14 +62,12 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
     edit_set = _deployed(load_edits(settings), wanted, settings)
     if recipe.batch == 0:
         recipe = replace(recipe, batch=default_batch(len(edit_set.edits)))
-    location, source = Location.parse(wanted.location), resolve(settings.model)
-    loaded = open_model(settings)
+    location, loaded = Location.parse(wanted.location), open_model(settings)
     slices(loaded.model, location)
     _check_savable(loaded, location, recipe)
     return EditPlan(
         settings=settings,
         loaded=loaded,
-        base=str(source.path) if source.kind == "directory" else settings.model,
         edit_set=edit_set,
         location=location,
         recipe=recipe,
@@ -112,26 +103,8 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
         progress.say(f"learning rate {trial.recipe.lr:g}, where trials of a search start")
     with stage(progress, f"tuning {plan.location}", 1):
         tuned = run_keeping(bench, trial, session.before, keep=True)
-    _save(plan, tuned)
+    save_tuned(plan.loaded, tuned, plan.settings, plan.aim, plan.output)
     return tuned.record
-
-
-def _save(plan: EditPlan, tuned: Tuned) -> None:
-    """Writes the model, the note that `evaluate` reads, and the card for people."""
-    home = plan.loaded.directory
-    assert home is not None
-    save_edited(home, plan.output, tuned.changes)
-    note = EditNote(
-        schema_number=1,
-        base=plan.base,
-        base_hash=plan.loaded.info.hash,
-        version=locscope.__version__,
-        edits=_source(plan.settings.edits),
-        record=tuned.record,
-    )
-    write_note(plan.output, note)
-    base = str(resolve(plan.settings.model))
-    write_card(plan.output, model_card(note, base, plan.aim.bounds, licence_of(home)))
 
 
 def _from_settings(settings: EditSettings) -> EditConfig:
@@ -190,11 +163,6 @@ def _aim(wanted: EditConfig) -> Objective:
     if wanted.bounds is None:
         return aim
     return replace(aim, bounds=tuple(map(bound_of, wanted.bounds)))
-
-
-def _source(edits: str) -> str:
-    """The edits' file so that it is found from anywhere."""
-    return edits if edits == BUNDLED else str(Path(edits).expanduser().resolve())
 
 
 def _check_savable(loaded: Loaded, location: Location, recipe: Recipe) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from locscope.progress import Progress
+from locscope.progress import Progress, stage
 from locscope.records import RunInfo, Scorecard, StageCost
 from locscope.report.inputs import ReportInputs
 from locscope.runs.folder import RunFolder, open_run, write_info
@@ -21,17 +21,19 @@ from locscope.selection.choice import Best, ranked
 from locscope.selection.grids import on_edge
 from locscope.selection.recommend import recommend
 from locscope.selection.space import Space
+from locscope.tuning.trial import run_keeping
 from locscope.verbs.auditing import audit
 from locscope.verbs.choosing import choose, controls_of, ran_in_full, ranking, scan_s, space_of
 from locscope.verbs.comparing import compare_recipes
 from locscope.verbs.counting import count_curve, on_curve
-from locscope.verbs.deploying import deploy
+from locscope.verbs.deploying import deploy, worker_for
 from locscope.verbs.desk import Desk, Listener
 from locscope.verbs.paneling import known_panels, panels
 from locscope.verbs.plan import Plan
 from locscope.verbs.provenance import earlier_costs, run_info
 from locscope.verbs.publish import publish
 from locscope.verbs.reporting import context, report_on_t
+from locscope.verbs.saving import save_tuned
 from locscope.verbs.validating import validate
 
 UNFINISHED = "unfinished"
@@ -57,10 +59,12 @@ def search(
     fresh: bool = False,
     command: str = "",
     tracker: AbstractContextManager[Listener] | None = None,
+    save: Path | None = None,
 ) -> Found:
     """Runs a plan in its folder, or goes on where an earlier run of it ended.
 
-    A `tracker` is opened once the folder is ours, and told of every trial that was run.
+    A `tracker` is opened once the folder is ours, and told of every trial that was run. The model
+    tuned as recommended is written to `save`.
     """
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     with (
@@ -77,8 +81,23 @@ def search(
         for inputs in _stages(desk, folder, info):
             write_info(folder, inputs.run)
             publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
+            if save is not None:
+                _save(desk, inputs, save)
+                save = None
     assert inputs is not None, "a search has stages"
     return Found(plan.folder, inputs)
+
+
+def _save(desk: Desk, inputs: ReportInputs, output: Path) -> None:
+    """Tunes once more as the deployed trial did and writes that model."""
+    found = inputs.recommendation
+    if found is None or found.deployment is None:
+        return
+    plan, trial = desk.plan, desk.known[found.deployment.trial].trial
+    with stage(desk.progress, f"saving to {output}", 1):
+        worker = worker_for(desk)
+        tuned = run_keeping(worker.bench, trial, worker.before.of(trial.measured), keep=True)
+        save_tuned(plan.loaded, tuned, plan.settings, plan.aim, output)
 
 
 def info_of(
