@@ -60,9 +60,8 @@ def search(
 ) -> None:
     """Search the layer configuration to fine-tune, with held-out evidence for it."""
     with guarded():
-        wanted = given(
-            locals(), "output", "save", "settings", "tracker", "fresh", "dry_run", "format"
-        )
+        aside = ("aside", "output", "save", "settings", "tracker", "fresh", "dry_run", "format")
+        wanted = given(locals(), *aside)
         from locscope.cli import actions
 
         made = actions.search_settings(settings, wanted, tracker)

@@ -107,7 +107,7 @@ Bounds = Annotated[
 ]
 Room = Annotated[
     float | None,
-    typer.Option(help="share of what bounds on drift allow that choices leave free (0.4)"),
+    typer.Option(help="share of what bounds on drift allow to leave free (0.4)"),
 ]
 Quarters = Annotated[
     bool | None, typer.Option(help="try quarters of the layers and pairs of them too (yes)")

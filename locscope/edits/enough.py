@@ -38,8 +38,9 @@ def enough(count: int, shares: Sequence[float] = SHARES) -> Verdict:
         return Verdict(False, "")
     choose, validate = (round(share * count) for share in shares[:2])
     report = count - choose - validate
+    apart = 1 / sqrt(report)
     return Verdict(
         False,
         f"with {count} edits the split leaves {choose} to select on, {validate} to validate on, "
-        f"{report} to report on; differences below about {1 / sqrt(report):.2f} cannot be told apart",
+        f"{report} to report on; differences below about {apart:.2f} cannot be told apart",
     )

@@ -30,13 +30,18 @@ class Worker:
     progress: Progress
 
 
-def run_trials(worker: Worker, name: str, trials: Sequence[Trial]) -> tuple[TrialRecord, ...]:
-    """The records of the trials, in their order; those already known are not run again."""
+def run_trials(
+    worker: Worker, name: str, trials: Sequence[Trial], share: float = 0.0
+) -> tuple[TrialRecord, ...]:
+    """The records of the trials, in their order; those already known are not run again.
+
+    `share` is what part of the whole job they are, for progress.
+    """
     once = {trial.id: trial for trial in trials}
     known = {key: worker.known(key) for key in once}
     found = {key: record for key, record in known.items() if record is not None}
     missing = [trial for key, trial in once.items() if key not in found]
-    with stage(worker.progress, name, len(missing)):
+    with stage(worker.progress, name, len(missing), share):
         for trial in sorted(missing, key=lambda one: Location.parse(one.location).lowest):
             found[trial.id] = _run_within_memory(worker, trial)
             worker.keep(found[trial.id])

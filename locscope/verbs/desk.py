@@ -21,6 +21,16 @@ Answer = Callable[[str, Sequence[Trial]], tuple[TrialRecord, ...]]
 """From a stage and its trials to their records."""
 
 
+SHARES = {
+    **{"look": 15.0, "second look": 8.0, "full": 16.0, "controls": 6.0, "validating on V": 6.0},
+    **{"fitting to the edits": 16.0, "deployed": 3.0, "reporting on T": 12.0},
+    **{"edit counts": 7.0, "audit": 4.0},
+}
+"""Per cent of a search's time that a stage takes, about, as seen on the bundled model."""
+IN_ROUNDS = ("full", "controls", "fitting to the edits")
+"""Stages whose trials are asked for round after round."""
+
+
 @final
 class Desk:
     """Runs the trials of one plan; `costs` are the stages so far, `known` all its records.
@@ -45,6 +55,7 @@ class Desk:
         self.known = {
             record.trial.id: record for record in iterate(folder, "trial", TrialRecord, progress)
         }
+        self._left = dict(SHARES)
         self._uncounted = set(self.known) if uncounted else set[str]()
         session = plan.session
         self.worker = Worker(
@@ -68,10 +79,18 @@ class Desk:
         lost = self._uncounted & {trial.id for trial in trials}
         before = sum(self.known[one].seconds for one in lost)
         self._uncounted -= lost
-        records = run_trials(worker or self.worker, stage, trials)
+        records = run_trials(worker or self.worker, stage, trials, self._share(stage))
         seconds = time.perf_counter() - began + before
         self.costs.append(StageCost(stage, seconds, len(trials), resumed))
         return records
+
+    def _share(self, stage: str) -> float:
+        """What part of the whole job the trials of a stage are taken to be: of a stage that comes
+        in several rounds each is half of what is left of it."""
+        left = self._left.get(stage, 0.0)
+        now = left / 2 if stage in IN_ROUNDS else left
+        self._left[stage] = left - now
+        return now
 
     def asked(self, asks: Sequence[Ask]) -> tuple[TrialRecord, ...]:
         """The records of what a strategy asked for."""

@@ -44,7 +44,7 @@ def _known(desk: Desk, one: OnT) -> Panel | None:
 
 def _run(desk: Desk, missing: Sequence[OnT]) -> list[Panel]:
     bench, found = desk.worker.bench, list[Panel]()
-    with stage(desk.progress, STAGE, len(missing) + 1):
+    with stage(desk.progress, STAGE, len(missing) + 1, share=3):
         # All of them are tuned on the same first subset of T.
         exams = sittings(bench, missing[0].records[0].trial.edits)
         desk.progress.advance("the exams are written")

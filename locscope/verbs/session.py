@@ -96,7 +96,7 @@ def open_session(
     prefixes: int = 0,
 ) -> Session:
     """Writes the exam and asks the untouched model all of it."""
-    with stage(progress, "asking the untouched model", 2):
+    with stage(progress, "untouched model", 2, share=4):
         opened = open_exam(settings, loaded, edit_set, prefixes=prefixes)
         progress.advance("the exam is written")
         before = observe(opened.exam, opened.trunk, [edit.id for edit in edit_set.edits])
