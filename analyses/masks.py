@@ -21,14 +21,13 @@ from locscope.cli.listener import listener
 from locscope.locations import Location
 from locscope.models.parts import slices
 from locscope.progress import Progress
-from locscope.records import Recipe, Trial, TrialRecord, dumps, loads
+from locscope.records import Recipe, Trial, TrialRecord, dumps, loads, default_batch
 from locscope.runs.atomic import write_atomic
 from locscope.scoring.objectives import BALANCED
 from locscope.selection.candidates import FIRST_STEP, rounded
 from locscope.selection.choice import ranked
 from locscope.selection.grids import climbed
 from locscope.settings import EditSettings
-from locscope.tuning.orders import default_batch
 from locscope.tuning.rates import starting_rate
 from locscope.tuning.recipes import RECIPES, recipe_named
 from locscope.tuning.trial import Bench, run_trial

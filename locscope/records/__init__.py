@@ -26,7 +26,15 @@ from locscope.records.scans import (
     ScanTotal,
     TokenMap,
 )
-from locscope.records.trials import EditOutcome, Epoch, Measure, Recipe, Trial, TrialRecord
+from locscope.records.trials import (
+    EditOutcome,
+    Epoch,
+    Measure,
+    Recipe,
+    Trial,
+    TrialRecord,
+    default_batch,
+)
 
 __all__ = [
     "BoundPoint",
@@ -56,6 +64,7 @@ __all__ = [
     "TokenMap",
     "Trial",
     "TrialRecord",
+    "default_batch",
     "dumps",
     "loads",
 ]

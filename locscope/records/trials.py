@@ -32,6 +32,11 @@ class Recipe:
     rank: int = 0
 
 
+def default_batch(edits: int) -> int:
+    """Edits a batch where none is set: with few edits, the paper's 100 leaves too few steps."""
+    return min(100, max(8, edits // 4))
+
+
 @dataclass(frozen=True)
 class Trial:
     """What is asked of one trial. `edits` are the ids tuned, in file order, and measured, unless

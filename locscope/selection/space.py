@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import nan
 from statistics import fmean
 from typing import Literal
 
 from locscope.records import ScanResult, TrialRecord
 from locscope.scoring.objectives import Objective
-from locscope.selection.candidates import Candidate, shuffled
+from locscope.selection.candidates import FIRST_STEP, Candidate, shuffled
 
 FULL = "full"
 """The rung of trials on all of S with all epochs, whatever the strategy."""
@@ -47,7 +48,9 @@ class Budget:
 class Space:
     """All that a strategy may go by besides the trials so far.
 
-    `edits` is how many S has. Without a `budget` a strategy has its own idea of enough.
+    `edits` is how many S has. `first_step` is the loss change (nats) that the first step at a
+    starting rate is predicted to make, `to_learn` the edits' mean loss (nats per token) before
+    tuning; NaN where nobody measured it. Without a `budget` a strategy has its own idea of enough.
     """
 
     candidates: tuple[Candidate, ...]
@@ -59,6 +62,8 @@ class Space:
     depth_rule: str
     finalists: int = 3
     budget: Budget | None = None
+    first_step: float = FIRST_STEP
+    to_learn: float = nan
 
     @property
     def full(self) -> Fidelity:

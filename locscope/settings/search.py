@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from locscope.errors import UsageError, unknown
 from locscope.locations import PAPER_PARTS, PARTS, Location
 from locscope.scoring.objectives import Objective, objective_of
-from locscope.selection.candidates import FIRST_STEP, Grid
+from locscope.selection.candidates import Grid
 from locscope.selection.space import Budget
 from locscope.selection.strategies import STRATEGIES
 from locscope.settings.base import SharedSettings
@@ -61,8 +61,8 @@ class SearchSettings(SharedSettings, ScanChoices):
         (), description="recipes to compare at the recommended place (every: all that there are)"
     )
     share: float = Field(0.3, gt=0, lt=1, description="share of the edits that choose (S)")
-    first_step: float = Field(
-        FIRST_STEP, gt=0, description="loss change (nats) that Adam's first step shall predict"
+    first_step: float | None = Field(
+        None, gt=0, description="loss change (nats) of Adam's first step; by what there is to learn"
     )
     batch_size: int | None = Field(None, ge=1, description="edits a batch; N/4 within 8..100")
     epochs: int = Field(25, ge=1, description="passes over the edits at most")

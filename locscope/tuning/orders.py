@@ -22,8 +22,3 @@ def order_of(recipe: Recipe) -> Tune:
     if recipe.order not in ORDERS:
         raise unknown("order", recipe.order, ORDERS)
     return ORDERS[recipe.order]
-
-
-def default_batch(edits: int) -> int:
-    """Edits a batch where none is set: with few edits, the paper's 100 leaves too few steps."""
-    return min(100, max(8, edits // 4))

@@ -16,12 +16,11 @@ from locscope.locations import Location
 from locscope.measures import THOROUGH
 from locscope.models.load import peek, pick_device
 from locscope.models.parts import require
-from locscope.records import Edit, ModelInfo
+from locscope.records import Edit, ModelInfo, default_batch
 from locscope.scoring.bounds import BOUNDABLE
 from locscope.scoring.objectives import refuse_unmeasurable
 from locscope.selection.candidates import depth_rule, located
 from locscope.settings import SearchSettings
-from locscope.tuning.orders import default_batch
 from locscope.verbs.plan import Parted, check_parts, split_edits
 from locscope.verbs.session import load_edits
 

@@ -48,14 +48,14 @@ def scan_s(desk: Desk) -> tuple[ScanResult, ...]:
 def space_of(desk: Desk, scans: Sequence[ScanResult]) -> Space:
     """What the strategy may try: the grid, what the user named, and the depth rule's location."""
     plan, settings = desk.plan, desk.plan.settings
-    rule = depth_rule(plan.loaded.info)
+    rule, to_learn = depth_rule(plan.loaded.info), plan.to_learn
     found = candidates(
         plan.loaded.info,
         scans[0],
         settings.grid,
         (*settings.locations, rule),
         lambda place: l1_norm(scan_bench(desk), Location.parse(place)),
-        settings.first_step,
+        plan.first_step,
     )
     return Space(
         candidates=found,
@@ -67,6 +67,8 @@ def space_of(desk: Desk, scans: Sequence[ScanResult]) -> Space:
         depth_rule=rule,
         finalists=settings.finalists,
         budget=settings.allowance,
+        first_step=plan.first_step,
+        to_learn=to_learn,
     )
 
 

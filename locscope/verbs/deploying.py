@@ -13,12 +13,11 @@ from locscope.engine.preparing import prepare
 from locscope.engine.trunk import Trunk
 from locscope.execute.local import Worker
 from locscope.progress import stage
-from locscope.records import Edit, Recipe, StageCost, Trial, TrialRecord
+from locscope.records import Edit, Recipe, StageCost, Trial, TrialRecord, default_batch
 from locscope.scoring.objectives import merit
 from locscope.selection.finalists import Choice, Finalist
 from locscope.selection.fitting import CLOSE, Fitted, first_of, fit
 from locscope.selection.recommend import Deployed
-from locscope.tuning.orders import default_batch
 from locscope.verbs.desk import Desk
 from locscope.verbs.plan import Plan
 

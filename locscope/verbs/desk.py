@@ -7,11 +7,10 @@ from typing import final
 
 from locscope.execute.local import Worker, run_trials
 from locscope.progress import Progress
-from locscope.records import Recipe, StageCost, Trial, TrialRecord
+from locscope.records import Recipe, StageCost, Trial, TrialRecord, default_batch
 from locscope.runs.store import iterate, write_record
 from locscope.selection.candidates import rounded
 from locscope.selection.space import Ask, Fidelity
-from locscope.tuning.orders import default_batch
 from locscope.tuning.rates import starting_rate
 from locscope.tuning.trial import Bench
 from locscope.verbs.plan import Plan
@@ -117,7 +116,7 @@ class Desk:
         """Where the trial's rates start, by the gradient; on paper as they are in the trial."""
         if self.answer is not None:
             return trial.recipe.lr
-        return rounded(starting_rate(self.worker.bench, trial, self.plan.settings.first_step))
+        return rounded(starting_rate(self.worker.bench, trial, self.plan.first_step))
 
     def _recipe(self, lr: float, fidelity: Fidelity) -> Recipe:
         settings = self.plan.settings

@@ -10,13 +10,12 @@ from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
 from locscope.progress import Progress, stage
-from locscope.records import Recipe, Trial, TrialRecord
+from locscope.records import Recipe, Trial, TrialRecord, default_batch
 from locscope.runs.edit_config import EditConfig, read_recommendation
 from locscope.scoring.bounds import bound_of
 from locscope.scoring.objectives import Objective, objective_of
 from locscope.selection.candidates import FIRST_STEP, rounded
 from locscope.settings import EditSettings, settings_of
-from locscope.tuning.orders import default_batch
 from locscope.tuning.rates import starting_rate
 from locscope.tuning.recipes import UNTOLD, recipe_named
 from locscope.tuning.recipes.lofit import unbiased

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
 from pathlib import Path
+from statistics import fmean
 
 from locscope.edits import EditSet, narrowed
 from locscope.edits.enough import enough
@@ -13,10 +16,11 @@ from locscope.measures import THOROUGH, measure_all
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
 from locscope.progress import Progress, Silent
-from locscope.records import ModelInfo
+from locscope.records import ModelInfo, default_batch
 from locscope.records.codec import fingerprint
 from locscope.runs.folder import default_name
 from locscope.scoring.objectives import Objective, refuse_unmeasurable
+from locscope.selection.candidates import first_step_for
 from locscope.settings import SearchSettings
 from locscope.verbs.provenance import frozen_settings
 from locscope.verbs.session import Session, load_edits, open_model, open_session, parted
@@ -64,6 +68,20 @@ class Plan:
     def choosing(self) -> tuple[str, ...]:
         """Ids of the edits of S and V: all whose outcomes may choose."""
         return tuple(self.edit_set.edits[i].id for i in self.parts.choosing)
+
+    @cached_property
+    def to_learn(self) -> float:
+        """Mean loss of S's edits before tuning, in nats per token of their targets."""
+        before = self.session.before.of(self.chosen)
+        return fmean(-one.target.logprob for one in before.edits)
+
+    @cached_property
+    def first_step(self) -> float:
+        """The loss change (nats) of the first step at a starting rate."""
+        settings, edits = self.settings, len(self.chosen)
+        batch = settings.batch_size or default_batch(edits)
+        steps = settings.epochs * ceil(edits / batch)
+        return settings.first_step or first_step_for(self.to_learn, steps)
 
     def first_of_s(self, count: int) -> tuple[str, ...]:
         """Ids of so many edits of S: the first in a drawn order of groups, in file order.

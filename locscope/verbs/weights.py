@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from locscope.engine.memory import KEPT, Holds
 from locscope.engine.reading import POSITIONS
 from locscope.locations import Location
+from locscope.records import default_batch
 from locscope.selection.space import Space
-from locscope.tuning.orders import default_batch
 from locscope.tuning.recipes import ANYWHERE
 from locscope.tuning.trial import Bench
 from locscope.tuning.work import blocks_of

@@ -8,7 +8,7 @@ from worlds import PAIRS, frozen, rows_of, same, snapshot, trunk_of, tune_in_pla
 
 from locscope.locations import Location
 from locscope.models.parts import slices
-from locscope.records import Recipe
+from locscope.records import Recipe, default_batch
 from locscope.tuning import breadth_first, depth_first
 from locscope.tuning.masters import Masters, borrowed
 from locscope.tuning.orders import default_batch, order_of
