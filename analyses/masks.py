@@ -21,7 +21,7 @@ from locscope.cli.listener import listener
 from locscope.locations import Location
 from locscope.models.parts import slices
 from locscope.progress import Progress
-from locscope.records import Recipe, Trial, TrialRecord, dumps, loads, default_batch
+from locscope.records import Recipe, Trial, TrialRecord, default_batch, dumps, loads
 from locscope.runs.atomic import write_atomic
 from locscope.scoring.objectives import BALANCED
 from locscope.selection.candidates import FIRST_STEP, rounded

@@ -11,7 +11,7 @@ from locscope.models.parts import slices
 from locscope.records import Recipe, default_batch
 from locscope.tuning import breadth_first, depth_first
 from locscope.tuning.masters import Masters, borrowed
-from locscope.tuning.orders import default_batch, order_of
+from locscope.tuning.orders import order_of
 
 ROWS = tuple(range(len(PAIRS)))
 TWO_EPOCHS = Recipe(lr=3e-3, batch=3, epochs=2)
