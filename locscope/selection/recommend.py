@@ -30,6 +30,7 @@ from locscope.selection.margins import (
     pooled_measure,
     score_of,
 )
+from locscope.selection.relaxing import Relaxed
 from locscope.selection.sentence import explanations, sentence
 
 
@@ -50,11 +51,13 @@ def recommend(
     deployed: Deployed,
     reason: str,
     tried: Sequence[TrialRecord] = (),
+    looser: Relaxed | None = None,
 ) -> Recommendation:
     """What to recommend, and how it compares on T with the others.
 
     The first of `held_out` is what was chosen; nothing that T shows moves it. `tried` are the
     trials on S that the front of efficacy against collapse is drawn of: of one rung, in full.
+    `looser` is the bound that it was chosen within where the one asked for leaves nothing useful.
     """
     aim = context.objective
     shown = [*held_out, *randoms]
@@ -67,7 +70,9 @@ def recommend(
     missed = (*deployment.violated, *_nothing_learned(deployment, aim))
     runner_up = next((one for one in margins if one.over == "runner-up"), None)
     return Recommendation(
-        sentence=sentence(deployment, contenders, runner_up, missed),
+        sentence=sentence(
+            deployment, contenders, runner_up, missed, looser.bound if looser else ""
+        ),
         score_name=score(deployment.measures, aim).name,
         objective=aim.name,
         contenders=contenders,
@@ -90,6 +95,8 @@ def recommend(
         non_inferiority=context.non_inferiority,
         notes=explanations(deployment, contenders, runner_up),
         randoms=singles[len(held_out) :],
+        relaxed=looser.bound if looser else "",
+        looser=looser.points if looser else (),
     )
 
 

@@ -10,6 +10,7 @@ from locscope.scans.weight_gradient import l1_norm
 from locscope.selection.candidates import candidates, depth_rule
 from locscope.selection.choice import Best, best_per_location
 from locscope.selection.rates import wanted_rates
+from locscope.selection.relaxing import judged
 from locscope.selection.space import FULL, Ask, Space, at_rung
 from locscope.selection.strategies import strategy
 from locscope.verbs.desk import Desk
@@ -60,7 +61,7 @@ def space_of(desk: Desk, scans: Sequence[ScanResult]) -> Space:
     return Space(
         candidates=found,
         scans=tuple(scans),
-        aim=plan.aim.strict,
+        aim=desk.aim.strict,
         edits=len(plan.chosen),
         epochs=settings.epochs,
         seed=settings.seed,
@@ -72,9 +73,12 @@ def space_of(desk: Desk, scans: Sequence[ScanResult]) -> Space:
     )
 
 
-def choose(desk: Desk, space: Space, name: str) -> tuple[TrialRecord, ...]:
-    """All trials of the strategy of that name, in the order in which it asked for them."""
-    ask, records = strategy(name), list[TrialRecord]()
+def choose(
+    desk: Desk, space: Space, name: str, earlier: Sequence[TrialRecord] = ()
+) -> tuple[TrialRecord, ...]:
+    """All trials of the strategy of that name, in the order in which it asked for them, after those
+    that it ran `earlier` under other bounds."""
+    ask, records = strategy(name), [judged(record, desk.aim) for record in earlier]
     while wanted := ask(space, records):
         seen = {record.trial.id for record in records}
         found = desk.asked(wanted)

@@ -14,7 +14,7 @@ from locscope.engine.trunk import Trunk
 from locscope.execute.local import Worker
 from locscope.progress import stage
 from locscope.records import Edit, Recipe, StageCost, Trial, TrialRecord, default_batch
-from locscope.scoring.objectives import merit
+from locscope.scoring.objectives import Objective, merit
 from locscope.selection.finalists import Choice, Finalist
 from locscope.selection.fitting import CLOSE, Fitted, first_of, fit
 from locscope.selection.recommend import Deployed
@@ -44,9 +44,9 @@ def deploy(desk: Desk, choice: Choice) -> Deploying:
     plan = desk.plan
     edits = deployed_edits(plan)
     worker = worker_for(desk)
-    left = [one for one in choice.finalists if _is_left(one, choice.finalists[0], plan)]
+    left = [one for one in choice.finalists if _is_left(one, choice.finalists[0], desk.aim.strict)]
     fitted = [_fit(desk, worker, one, edits) for one in left]
-    used = first_of(fitted, plan.aim.strict)
+    used = first_of(fitted, desk.aim.strict)
     record = desk.trials(DEPLOYED, [deployed_trial(used.record, edits)], worker)[0]
     ordered = _reordered(choice, used, fitted[0])
     return Deploying(ordered, Deployed(record, tuple(fitted), len(plan.given.edits)))
@@ -65,9 +65,8 @@ def deployed_trial(fitted: TrialRecord, edits: Sequence[str]) -> Trial:
     )
 
 
-def _is_left(one: Finalist, first: Finalist, plan: Plan) -> bool:
+def _is_left(one: Finalist, first: Finalist, aim: Objective) -> bool:
     """The chosen, and the runner-up where it is close on S and V: others would not be used."""
-    aim = plan.aim.strict
     return one is first or merit(one.measures, aim) >= merit(first.measures, aim) - CLOSE
 
 
@@ -93,7 +92,7 @@ def _fit(desk: Desk, worker: Worker, one: Finalist, edits: Sequence[str]) -> Fit
         return desk.trials(FIT, trials, worker)
 
     first = replace(trial.recipe, batch=batch)
-    return fit(first, run, plan.aim.strict, batches=plan.settings.batch_size is None)
+    return fit(first, run, desk.aim.strict, batches=plan.settings.batch_size is None)
 
 
 def _reordered(choice: Choice, used: Fitted, first: Fitted) -> Choice:

@@ -10,6 +10,7 @@ from locscope.progress import Progress
 from locscope.records import Recipe, StageCost, Trial, TrialRecord, default_batch
 from locscope.runs.store import iterate, write_record
 from locscope.selection.candidates import rounded
+from locscope.selection.relaxing import judged
 from locscope.selection.space import Ask, Fidelity
 from locscope.tuning.rates import starting_rate
 from locscope.tuning.trial import Bench
@@ -34,7 +35,8 @@ IN_ROUNDS = ("full", "controls", "fitting to the edits")
 class Desk:
     """Runs the trials of one plan; `costs` are the stages so far, `known` all its records.
 
-    With an `answer` nothing is run: it makes up the records, as a rehearsal does. A run that was
+    Trials are chosen by `aim`, which may be looser than the one that was asked for and that they
+    are written down by. With an `answer` nothing is run: it makes up the records, as a rehearsal does. A run that was
     killed left records but no costs: with `uncounted` theirs are added where they are asked for.
     """
 
@@ -54,6 +56,7 @@ class Desk:
         self.known = {
             record.trial.id: record for record in iterate(folder, "trial", TrialRecord, progress)
         }
+        self.aim = plan.aim
         self._left = dict(SHARES)
         self._uncounted = set(self.known) if uncounted else set[str]()
         session = plan.session
@@ -74,6 +77,11 @@ class Desk:
         """
         if self.answer is not None:
             return self.answer(stage, trials)
+        return tuple(judged(one, self.aim) for one in self._run(stage, trials, worker))
+
+    def _run(
+        self, stage: str, trials: Sequence[Trial], worker: Worker | None
+    ) -> tuple[TrialRecord, ...]:
         began, resumed = time.perf_counter(), sum(trial.id in self.known for trial in trials)
         lost = self._uncounted & {trial.id for trial in trials}
         before = sum(self.known[one].seconds for one in lost)

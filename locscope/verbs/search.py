@@ -20,7 +20,8 @@ from locscope.runs.store import read_record, write_record
 from locscope.selection.choice import Best, ranked
 from locscope.selection.grids import on_edge
 from locscope.selection.recommend import recommend
-from locscope.selection.space import Space
+from locscope.selection.relaxing import relaxed
+from locscope.selection.space import FULL, Space, at_rung
 from locscope.tuning.trial import run_keeping
 from locscope.verbs.auditing import audit
 from locscope.verbs.choosing import choose, controls_of, ran_in_full, ranking, scan_s, space_of
@@ -131,6 +132,11 @@ def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]
     scans = scan_s(desk)
     space = space_of(desk, scans)
     selected = choose(desk, space, plan.settings.strategy)
+    looser = relaxed(at_rung(selected, FULL), plan.aim)
+    if looser is not None:
+        desk.aim = looser.aim
+        space = replace(space, aim=looser.aim.strict)
+        selected = choose(desk, space, plan.settings.strategy, selected)
     places = ranking(space, selected)
     controls = controls_of(desk, space, selected)
     made = deploy(desk, validate(desk, places))
@@ -142,6 +148,7 @@ def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]
         made.deployed,
         made.choice.reason,
         ran_in_full(selected, controls),
+        looser,
     )
     write_record(folder, "recommendation", "final", found)
     notes = (

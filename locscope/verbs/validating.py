@@ -23,7 +23,7 @@ def validate(desk: Desk, places: Sequence[Best]) -> Choice:
         Finalist(best, tuple(records[t.id] for t in trials[n * count : (n + 1) * count]))
         for n, best in enumerate(some)
     ]
-    return chosen_of(finalists, desk.plan.aim.strict, settings.non_inferiority)
+    return chosen_of(finalists, desk.aim.strict, settings.non_inferiority)
 
 
 def on_v(plan: Plan, best: Best, subset: int) -> Trial:

@@ -1,0 +1,89 @@
+"""Where the bound on the perplexity ratio leaves nothing useful: what looser ones would give.
+
+On a small model nearly every edit costs more perplexity than on a large one, and what is best within
+the bound may have learned next to nothing. Then the best trial within each of several bounds is
+shown, and the search goes on within the one at the knee of score against what is lost. It says that
+the bound asked for is missed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import isnan, log, nan
+
+from locscope.records import BoundPoint, TrialRecord
+from locscope.scoring.bounds import RATIOS, Bound, ratio_limit, violations
+from locscope.scoring.front import Point, knee
+from locscope.scoring.objectives import Objective
+from locscope.selection.choice import ranked, worth
+
+LIMITS = (1.02, 1.05, 1.08, 1.12, 1.18, 1.25)
+"""Perplexity ratios that are shown as bounds. Trials far beyond the bound are given up early, so
+that little is known of looser ones."""
+USEFUL = 0.5
+"""Reliability below which what is best within the bounds is of little use."""
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """The objective with the looser bound, the bound as one writes it, and what each would give."""
+
+    aim: Objective
+    bound: str
+    points: tuple[BoundPoint, ...]
+
+
+def relaxed(full: Sequence[TrialRecord], aim: Objective) -> Relaxed | None:
+    """The objective to go on with where the best within its bounds learns little; None where that
+    is useful, where the objective has no bound on perplexity, or where looser ones are no better.
+
+    `full` are trials on S in full.
+    """
+    limit, best = ratio_limit(aim.bounds), ranked(full, aim.strict)[:1]
+    if isnan(limit) or not best or _useful(best[0], aim.strict):
+        return None
+    points = tuple(_within(full, aim, one) for one in sorted({*LIMITS, limit}))
+    looser = [point for point in points if point.limit > limit and point.reliability >= USEFUL]
+    if not looser:
+        return None
+    steps = [Point(point.score, 1 - 1 / point.limit) for point in looser]
+    chosen = looser[knee(steps)].limit
+    return Relaxed(_loosened(aim, chosen), f"{RATIOS[0]}<={chosen:g}", points)
+
+
+def judged(record: TrialRecord, aim: Objective) -> TrialRecord:
+    """The record as the objective's bounds judge it: trials are written down by those asked for."""
+    if record.trial.glance or not record.trial.choosing:
+        return record
+    return replace(record, violated=violations(record.measures, aim.strict.bounds))
+
+
+def _useful(record: TrialRecord, aim: Objective) -> bool:
+    """Whether it keeps the bounds and learned; what has no reliability cannot be told useless."""
+    reliability = record.measure("reliability").value
+    if isnan(reliability):
+        return True
+    return not violations(record.measures, aim.bounds) and reliability >= USEFUL
+
+
+def _within(full: Sequence[TrialRecord], aim: Objective, limit: float) -> BoundPoint:
+    loosened = _loosened(aim, limit)
+    # Bounds as they are, without what a choice leaves free: this says what the bound would give.
+    kept = [one for one in full if not violations(one.measures, loosened.bounds)]
+    if not kept:
+        return BoundPoint(limit, "", nan, nan, nan, nan)
+    best = max(kept, key=lambda one: (worth(one, aim), -log(one.trial.recipe.lr)))
+    return BoundPoint(
+        limit=limit,
+        location=best.trial.location,
+        lr=best.trial.recipe.lr,
+        score=best.score,
+        reliability=best.measure("reliability").value,
+        perplexity_ratio=best.measure(RATIOS[0]).value,
+    )
+
+
+def _loosened(aim: Objective, limit: float) -> Objective:
+    def loosen(bound: Bound) -> Bound:
+        return replace(bound, limit=limit) if bound.measure == RATIOS[0] else bound
+
+    return replace(aim, bounds=tuple(map(loosen, aim.bounds)), asked=tuple(map(loosen, aim.asked)))
