@@ -4,7 +4,7 @@ from locscope.records import Contender, Deployment, Measure
 from locscope.report.inputs import ReportInputs
 from locscope.report.rows import Table, TableCell, figure_cell
 from locscope.report.tradeoff import aim_of
-from locscope.report.words import NOT_MEASURED, score_title, title_of
+from locscope.report.words import NOT_MEASURED, number, rate, score_title, title_of
 from locscope.scoring.bounds import Bound, miss, named
 
 COLUMNS = ("measure", "asked", "got", "kept")
@@ -36,6 +36,48 @@ def objective_line(inputs: ReportInputs) -> str:
     bounds = ", ".join(found.bounds) or "none"
     room = f" (choices left {found.room:.0%} of those on drift free)" if found.room else ""
     return f"objective {found.objective}: {score_title(found.score_name)}; bounds: {bounds}{room}"
+
+
+def bounds_table(inputs: ReportInputs) -> Table:
+    """What every bound on the perplexity ratio would give, where that asked for gives too little."""
+    found = inputs.recommendation
+    if found is None or not found.looser:
+        return Table("bounds", "Bounds", (), ())
+    rows = tuple(
+        (
+            TableCell(f"at most {one.limit:g}", one.limit),
+            TableCell(one.location or "nothing"),
+            TableCell(rate(one.lr), one.lr),
+            figure_cell(one.score),
+            figure_cell(one.reliability),
+            figure_cell(one.perplexity_ratio),
+            TableCell("used" if found.relaxed.endswith(f"={one.limit:g}") else ""),
+        )
+        for one in found.looser
+    )
+    columns = ("perplexity ratio", "best on S", "lr", "score", "reliability", "lost", "")
+    caption = "What each bound on the perplexity ratio would give"
+    note = (
+        "The best trial on S within each. The bound asked for leaves less than half of the edits "
+        "learned, so the search went on within the one at the knee of score against loss; a bound "
+        "of your own is given with --bound."
+    )
+    return Table("bounds", caption, columns, rows, note)
+
+
+def bounds_line(inputs: ReportInputs) -> str:
+    """The same in one line; empty where the bound asked for was used."""
+    found = inputs.recommendation
+    if found is None or not found.looser:
+        return ""
+    each = (
+        f"{one.limit:g}: {one.location} score {number(one.score)}, reliability "
+        f"{number(one.reliability)}"
+        if one.location
+        else f"{one.limit:g}: nothing"
+        for one in found.looser
+    )
+    return f"bounds on the perplexity ratio would give, on S: {'; '.join(each)}"
 
 
 def _row(

@@ -13,7 +13,7 @@ from locscope.report import rows, words
 from locscope.report.count_rows import count_line, counts_table
 from locscope.report.gallery import Panel, panels, specification
 from locscope.report.inputs import ReportInputs
-from locscope.report.objective_rows import objective_table
+from locscope.report.objective_rows import bounds_table, objective_table
 from locscope.report.protocol_rows import panels_table, protocol_line
 from locscope.report.recipe_rows import recipes_table
 from locscope.report.scan_rows import scans_table
@@ -37,6 +37,7 @@ def render_report(inputs: ReportInputs) -> str:
         fits=rows.fits_table(found),
         contenders=rows.contenders_table(found),
         objective=objective_table(inputs),
+        bounds=bounds_table(inputs),
         recipes=recipes_table(inputs),
         panels_table=panels_table(inputs),
         protocol_line=words.sentence(protocol_line(inputs)),

@@ -12,7 +12,7 @@ from rich.text import Text
 from locscope.records import Measure, Recommendation, ScanResult, ScanScore, dumps
 from locscope.report.count_rows import count_line
 from locscope.report.inputs import ReportInputs
-from locscope.report.objective_rows import objective_line
+from locscope.report.objective_rows import bounds_line, objective_line
 from locscope.report.protocol_rows import protocol_line
 from locscope.report.rows import Table, contenders_table, trials_table
 from locscope.report.scan_rows import place_of, scans_table
@@ -35,7 +35,11 @@ def terminal_summary(inputs: ReportInputs) -> RenderableType:
     head = [Text(verdict.sentence, style="bold"), Text(verdict.badge, style=colour)]
     if inputs.best is not None:
         found = inputs.recommendation
-        head += [Text(line) for line in (*_why(found), objective_line(inputs)) if line]
+        head += [
+            Text(line)
+            for line in (*_why(found), objective_line(inputs), bounds_line(inputs))
+            if line
+        ]
         margins = [Text(f"margin {line}") for line in margin_lines(inputs)]
         lines = (("protocols", protocol_line(inputs)), ("edit counts", count_line(inputs)))
         shown = [Text(f"{name} {line}") for name, line in lines if line]

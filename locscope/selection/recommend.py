@@ -69,10 +69,9 @@ def recommend(
     deployment = _deployment(context, deployed)
     missed = (*deployment.violated, *_nothing_learned(deployment, aim))
     runner_up = next((one for one in margins if one.over == "runner-up"), None)
+    relaxed = looser.bound if looser else ""
     return Recommendation(
-        sentence=sentence(
-            deployment, contenders, runner_up, missed, looser.bound if looser else ""
-        ),
+        sentence=sentence(deployment, contenders, runner_up, missed, relaxed),
         score_name=score(deployment.measures, aim).name,
         objective=aim.name,
         contenders=contenders,
@@ -95,7 +94,7 @@ def recommend(
         non_inferiority=context.non_inferiority,
         notes=explanations(deployment, contenders, runner_up),
         randoms=singles[len(held_out) :],
-        relaxed=looser.bound if looser else "",
+        relaxed=relaxed,
         looser=looser.points if looser else (),
     )
 

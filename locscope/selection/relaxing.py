@@ -1,9 +1,9 @@
 """Where the bound on the perplexity ratio leaves nothing useful: what looser ones would give.
 
-On a small model nearly every edit costs more perplexity than on a large one, and what is best within
-the bound may have learned next to nothing. Then the best trial within each of several bounds is
-shown, and the search goes on within the one at the knee of score against what is lost. It says that
-the bound asked for is missed.
+On a small model an edit costs more perplexity than on a large one, and what is best within the
+bound may have learned next to nothing. Then the best trial within each of several bounds is shown,
+and the search goes on within the one at the knee of score against what is lost. It says that the
+bound asked for is missed.
 """
 
 from collections.abc import Sequence

@@ -36,8 +36,9 @@ class Desk:
     """Runs the trials of one plan; `costs` are the stages so far, `known` all its records.
 
     Trials are chosen by `aim`, which may be looser than the one that was asked for and that they
-    are written down by. With an `answer` nothing is run: it makes up the records, as a rehearsal does. A run that was
-    killed left records but no costs: with `uncounted` theirs are added where they are asked for.
+    are written down by. With an `answer` nothing is run: it makes up the records, as a rehearsal
+    does. A run that was killed left records but no costs: with `uncounted` theirs are added where
+    they are asked for.
     """
 
     def __init__(
