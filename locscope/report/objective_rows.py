@@ -39,7 +39,7 @@ def objective_line(inputs: ReportInputs) -> str:
 
 
 def bounds_table(inputs: ReportInputs) -> Table:
-    """What every bound on the perplexity ratio would give, where that asked for gives too little."""
+    """What each bound on the perplexity ratio would give, where that asked for leaves too little."""
     found = inputs.recommendation
     if found is None or not found.looser:
         return Table("bounds", "Bounds", (), ())
