@@ -26,8 +26,9 @@ _NOTHING = 1e-9
 class Design:
     """What columns are compared within and beyond.
 
-    `strata` are the columns of each stratum; `trend`, shape (columns, terms), spans the powers of
-    depth, centred within strata; `blocks` names the columns that shuffles move together.
+    `strata` are the columns of each stratum, from the lowest layer up; `trend`, shape (columns,
+    terms), spans the powers of depth, centred within strata; `blocks` names the columns that
+    shuffles move together.
     """
 
     strata: tuple[Indices, ...]
@@ -49,8 +50,10 @@ class Null:
 def design(labels: Sequence[str], depths: ArrayLike, blocks: Sequence[int]) -> Design:
     """The design of columns with these strata, depths and blocks."""
     names = np.asarray(labels)
-    strata = tuple(np.flatnonzero(names == name) for name in dict.fromkeys(labels))
-    depth = np.asarray(depths, dtype=float)
+    depth, block = np.asarray(depths, dtype=float), np.asarray(blocks, dtype=np.int64)
+    sort = np.lexsort((depth, block))
+    # By name and by layer, so that the order in which columns come decides nothing.
+    strata = tuple(sort[names[sort] == name] for name in sorted(set(labels)))
     scaled = (depth - depth.mean()) / (float(np.ptp(depth)) or 1.0)
     layers = max((len(np.unique(depth[columns])) for columns in strata), default=0)
     powers = min(POWERS, max(2, layers // 2 - 1))
@@ -58,7 +61,7 @@ def design(labels: Sequence[str], depths: ArrayLike, blocks: Sequence[int]) -> D
     for columns in strata:
         terms[columns] -= terms[columns].mean(0)
     left, sizes, _ = np.linalg.svd(terms, full_matrices=False)
-    return Design(strata, left[:, sizes > _NOTHING], np.asarray(blocks, dtype=np.int64))
+    return Design(strata, left[:, sizes > _NOTHING], block)
 
 
 def mean_ranks(values: ArrayLike) -> Values:
@@ -164,7 +167,8 @@ def _shuffled(within: Design, shuffles: int, rng: np.random.Generator) -> Indice
     run = (np.arange(count) + rng.integers(length, size=(shuffles, 1))) // length
     turned = np.take_along_axis(rng.choice([-1, 1], size=run.shape), run, 1)
     put = np.take_along_axis(rng.random(run.shape), run, 1)
-    among = rng.random((shuffles, len(block)))
+    among = np.empty((shuffles, len(block)))
+    among[:, np.concatenate(within.strata)] = rng.random(among.shape)
     # By where its run is put, in it by its place, and columns of one block as it falls.
     keys = (among, (turned * np.arange(count))[:, block], put[:, block])
     index = np.empty(among.shape, dtype=np.int64)

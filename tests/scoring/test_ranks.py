@@ -102,6 +102,17 @@ def test_nothing_varies_nothing_is_claimed() -> None:
     assert p_within(flat, y, null) == p_added(flat, y, WITHIN, null) == 1
 
 
+def test_columns_in_any_order_are_shuffled_by_layer() -> None:
+    """Two strata with the same outcome, one of them from the last layer down: shuffles move whole
+    layers, so that they stay alike."""
+    layers = [*range(10), *range(9, -1, -1)]
+    within = design(("a",) * 10 + ("b",) * 10, layers, layers)
+    y = np.random.default_rng(9).random(10)
+    ranks = ranks_within(np.concatenate([y, y[::-1]]), within)
+    null = null_of(ranks, within, 50, np.random.default_rng(0))
+    assert null.ranks[:, :10] == pytest.approx(null.ranks[:, :9:-1])
+
+
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, nan, 0.03]) == pytest.approx((0.03, 0.06, nan, 0.06), nan_ok=True)
     assert holm([0.6, 0.9]) == (1.0, 1.0)
