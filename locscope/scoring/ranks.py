@@ -132,9 +132,14 @@ def chance(x: Values, null: Null) -> Values:
     return null.ranks @ _unit(x)
 
 
-def p_within(x: Values, y: Values, null: Null) -> float:
-    """One-sided: how often chance agrees with x as well as y does; 1 where nothing varies."""
-    return _p(float(agreement(x, y)), chance(x, null))
+def p_within(x: Values, y: Values, null: Null, smooth: Values) -> float:
+    """Two-sided: how often chance agrees, or disagrees, as much as x and y do.
+
+    The larger of what shuffles of y say and what random scores as smooth as x do, shape (draws,
+    columns); 1 where nothing varies.
+    """
+    found = abs(float(agreement(x, y)))
+    return max(_p(found, np.abs(chance(x, null))), _p(found, np.abs(agreement(smooth, y))))
 
 
 def p_added(x: Values, y: Values, within: Design, null: Null) -> float:
@@ -153,6 +158,28 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
         largest = max(largest, min(1.0, value * (len(tested) - done)))
         corrected[i] = largest
     return tuple(corrected)
+
+
+def holm_in_turn(
+    first: Sequence[float], second: Sequence[float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """P-values of pairs of claims, the second made only after the first, corrected over all.
+
+    Holm's method over the pairs: one gives up its share of the level when both of its claims are
+    made (Bretz, Maurer, Brannath and Posch 2009), so that the chance of any false claim, of
+    whichever kind, stays below the level. A first p-value of NaN stays and does not count.
+    """
+    left = {i: [p, q] for i, (p, q) in enumerate(zip(first, second, strict=True)) if not isnan(p)}
+    corrected: dict[int, list[float]] = {i: [] for i in range(len(first))}
+    largest = 0.0
+    while left:
+        i = min(left, key=lambda one: left[one][0])
+        largest = max(largest, min(1.0, left[i].pop(0) * len(left)))
+        corrected[i].append(largest)
+        if not left[i]:
+            del left[i]
+    pairs = [corrected[i] or [nan, nan] for i in range(len(first))]
+    return tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
 
 
 def _shuffled(within: Design, shuffles: int, rng: np.random.Generator) -> Indices:
