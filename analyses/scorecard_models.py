@@ -3,9 +3,9 @@
     python -m analyses.scorecard_models runs/model-a runs/model-b runs/model-c
 
 Every run is a finished `locscope search --scans all`. Runs of one model (by the hash of its
-weights) count as one: their mean. A claim needs three models, a mean that holds over models (t,
-95 %, one-sided p after Holm's correction for all variants), and the same for what is added beyond
-depth.
+weights) count as one: their mean. A claim needs three models and a mean that holds over models: a
+t-test on Fisher's scale, two-sided, as "points the wrong way" is a claim, too. That a variant tells
+more than depth is claimed after that (one-sided). Holm's correction is over all claims.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,21 @@ from scipy import stats
 from analyses.locator_scorecard import CONTROLS, Judged, Line, lines, report
 from locscope.records.outcome import AS_DEPTH, CANNOT_TELL, DOES_NOT, PREDICTS
 from locscope.report.words import interval, number
-from locscope.scoring.ranks import holm
+from locscope.scoring.ranks import holm_in_turn
 from locscope.scoring.statistics import Interval
-from locscope.selection.verdicts import ADDS, LEVEL, USEFUL
+from locscope.selection.verdicts import ADDS, LEVEL, USEFUL, WRONG_WAY
 
 CHANCE = ("random", "any order")
 """The row of random orders: nothing to test."""
 FEWEST = 3
 """Models below which nothing is said."""
+SUREST = 0.995
+"""Correlations are taken to be below; Fisher's scale has no end at 1."""
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """One variant over models; p-values are one-sided and not yet corrected."""
+    """One variant over models; p-values are not yet corrected, that of `within` is two-sided."""
 
     scan: str
     variant: str
@@ -49,7 +51,12 @@ class Claim:
 
     pooled: Pooled
     p_within: float
-    p_both: float
+    p_more: float
+
+    @property
+    def opposed(self) -> bool:
+        """Whether it points the wrong way."""
+        return self.p_within < LEVEL and self.pooled.within.value < 0
 
     @property
     def verdict(self) -> str:
@@ -57,10 +64,10 @@ class Claim:
         one = self.pooled
         if one.models < FEWEST or isnan(one.within.low):
             return CANNOT_TELL
-        if self.p_within < LEVEL:
-            more = self.p_both < LEVEL and one.added.value >= ADDS
+        if self.p_within < LEVEL and not self.opposed:
+            more = self.p_more < LEVEL and one.added.value >= ADDS
             return PREDICTS if more else AS_DEPTH
-        return DOES_NOT if one.within.high < USEFUL else CANNOT_TELL
+        return DOES_NOT if self.opposed or one.within.high < USEFUL else CANNOT_TELL
 
 
 def main() -> None:
@@ -92,11 +99,32 @@ def _pooled(scan: str, variant: str, models: Sequence[Sequence[Line]]) -> Pooled
         variant,
         models=len(mine),
         predicts=len(agreed),
-        within=mean_over(within),
+        within=mean_correlation(within),
         added=mean_over(added),
-        p_within=p_above_zero(within),
+        p_within=p_not_zero(within),
         p_added=p_above_zero(added),
     )
+
+
+def mean_correlation(values: Sequence[float]) -> Interval:
+    """The mean of correlations with Student's 95 % interval, both on Fisher's scale: where values
+    are near 1 an interval of correlations themselves goes beyond it."""
+    found = mean_over(fisher(values))
+    value, low, high = np.tanh([found.value, found.low, found.high])
+    return Interval(float(value), float(low), float(high), found.count)
+
+
+def fisher(values: Sequence[float]) -> list[float]:
+    """Correlations on Fisher's scale; those of 1, as few places may give, count as `SUREST`."""
+    return np.arctanh(np.clip(np.asarray(values, dtype=float), -SUREST, SUREST)).tolist()
+
+
+def p_not_zero(correlations: Sequence[float]) -> float:
+    """Two-sided t-test of a mean of zero on Fisher's scale; NaN below three values."""
+    if not any(correlations):
+        return nan if len(correlations) < FEWEST else 1.0
+    above = p_above_zero(fisher(correlations))
+    return 2 * min(above, 1 - above)
 
 
 def mean_over(values: Sequence[float]) -> Interval:
@@ -121,9 +149,9 @@ def p_above_zero(values: Sequence[float]) -> float:
 
 def claims(found: Sequence[Pooled]) -> tuple[Claim, ...]:
     """What may be said of every variant, the surest first; Holm's correction over all of them."""
-    order = holm([one.p_within for one in found])
-    both = holm([max(one.p_within, 1.0 if isnan(one.p_added) else one.p_added) for one in found])
-    made = (Claim(one, p, q) for one, p, q in zip(found, order, both, strict=True))
+    more = [1.0 if isnan(one.p_added) else one.p_added for one in found]
+    corrected = holm_in_turn([one.p_within for one in found], more)
+    made = (Claim(one, p, q) for one, p, q in zip(found, *corrected, strict=True))
     return tuple(sorted(made, key=lambda claim: (isnan(claim.p_within), claim.p_within)))
 
 
@@ -138,9 +166,9 @@ def written(runs: Sequence[Judged]) -> str:
             "# Do scans predict beyond one model?",
             "",
             "`python -m analyses.scorecard_models`. A model counts once, with the mean of its "
-            "runs; intervals are Student's over models, p-values one-sided after Holm's "
-            "correction. Models of one making, or tuned from one another, are less than "
-            "independent: read the intervals as too narrow then.",
+            "runs; intervals are Student's over models, those of correlations on Fisher's scale; "
+            "p-values are after Holm's correction for all claims. Models of one making, or tuned "
+            "from one another, are less than independent: read the intervals as too narrow then.",
             "",
             *(f"- {some[0].model}: {len(some)} runs" for some in models.values()),
             "",
@@ -151,7 +179,7 @@ def written(runs: Sequence[Judged]) -> str:
             "## All variants",
             "",
             "| scan | variant | models | predicts here on | within part | added R2 | p within "
-            "| p both | over models |",
+            "| p beyond | over models |",
             "|---|---|---|---|---|---|---|---|---|",
             *map(_row, made),
             "",
@@ -169,7 +197,7 @@ def _row(claim: Claim) -> str:
         _spanned(one.within),
         _spanned(one.added),
         number(claim.p_within),
-        number(claim.p_both),
+        number(claim.p_more),
         claim.verdict,
     )
     return "| " + " | ".join(cells) + " |"
@@ -177,8 +205,9 @@ def _row(claim: Claim) -> str:
 
 def _sentence(claim: Claim) -> str:
     one = claim.pooled
+    how = f"{claim.verdict} ({WRONG_WAY})" if claim.opposed else claim.verdict
     return (
-        f"{one.scan} {one.variant}: {claim.verdict} over {one.models} models (within a part "
+        f"{one.scan} {one.variant}: {how} over {one.models} models (within a part "
         f"{_spanned(one.within)}; it predicts on {one.predicts} of them by itself)."
     )
 

@@ -182,8 +182,9 @@ class ScanVerdict:
     `verdict` is one of `VERDICTS`, `sentence` says why. `count` is how many single layers were
     compared within their part, which has three or more of them. `within` is Spearman's correlation
     there; `added` the share of the order within parts that the scan explains beyond four powers of
-    depth, with the sign of its slope. `p_within` and `p_added` (the larger of the two) are
-    one-sided, from shuffles of runs of layers, after Holm's correction for all rows tested.
+    depth, with the sign of its slope. `p_within` is two-sided, the larger of those from shuffles
+    of runs of layers and from random scores as smooth as the scan's, `p_added` one-sided from
+    shuffles; both after Holm's correction for all claims about all rows (`holm_in_turn`).
     `regret_k` is what the best of its first k of all places lacks to the best of all, in score.
     `overall` is Spearman's correlation over all places with the parts mixed, `score_only` that
     within parts where broken bounds do not count, `full` that over the `full_count` places that

@@ -16,7 +16,8 @@ COLUMNS = (
 NOTE = (
     "Within part: Spearman's correlation among the layers of one part. Added R2: share of that "
     "order beyond a smooth curve over depth, below zero where it points the wrong way. p: of "
-    "shuffled runs of layers, after Holm's correction. Regret: what the best of its first places "
+    "shuffled runs of layers and of random scores as smooth as the scan's, after Holm's correction "
+    "for all claims. Regret: what the best of its first places "
     "lacks to the best of all, in score. In full: with full trials of a random sample of places. "
     "In brackets: 95 % over groups of edits; scans that are no means over requests are held fixed."
 )

@@ -26,8 +26,9 @@ _NOTHING = 1e-9
 class Design:
     """What columns are compared within and beyond.
 
-    `strata` are the columns of each stratum; `trend`, shape (columns, terms), spans the powers of
-    depth, centred within strata; `blocks` names the columns that shuffles move together.
+    `strata` are the columns of each stratum, from the lowest layer up; `trend`, shape (columns,
+    terms), spans the powers of depth, centred within strata; `blocks` names the columns that
+    shuffles move together.
     """
 
     strata: tuple[Indices, ...]
@@ -49,8 +50,10 @@ class Null:
 def design(labels: Sequence[str], depths: ArrayLike, blocks: Sequence[int]) -> Design:
     """The design of columns with these strata, depths and blocks."""
     names = np.asarray(labels)
-    strata = tuple(np.flatnonzero(names == name) for name in dict.fromkeys(labels))
-    depth = np.asarray(depths, dtype=float)
+    depth, block = np.asarray(depths, dtype=float), np.asarray(blocks, dtype=np.int64)
+    sort = np.lexsort((depth, block))
+    # By name and by layer, so that the order in which columns come decides nothing.
+    strata = tuple(sort[names[sort] == name] for name in sorted(set(labels)))
     scaled = (depth - depth.mean()) / (float(np.ptp(depth)) or 1.0)
     layers = max((len(np.unique(depth[columns])) for columns in strata), default=0)
     powers = min(POWERS, max(2, layers // 2 - 1))
@@ -58,7 +61,7 @@ def design(labels: Sequence[str], depths: ArrayLike, blocks: Sequence[int]) -> D
     for columns in strata:
         terms[columns] -= terms[columns].mean(0)
     left, sizes, _ = np.linalg.svd(terms, full_matrices=False)
-    return Design(strata, left[:, sizes > _NOTHING], np.asarray(blocks, dtype=np.int64))
+    return Design(strata, left[:, sizes > _NOTHING], block)
 
 
 def mean_ranks(values: ArrayLike) -> Values:
@@ -129,9 +132,14 @@ def chance(x: Values, null: Null) -> Values:
     return null.ranks @ _unit(x)
 
 
-def p_within(x: Values, y: Values, null: Null) -> float:
-    """One-sided: how often chance agrees with x as well as y does; 1 where nothing varies."""
-    return _p(float(agreement(x, y)), chance(x, null))
+def p_within(x: Values, y: Values, null: Null, smooth: Values) -> float:
+    """Two-sided: how often chance agrees, or disagrees, as much as x and y do.
+
+    The larger of what shuffles of y say and what random scores as smooth as x do, shape (draws,
+    columns); 1 where nothing varies.
+    """
+    found = abs(float(agreement(x, y)))
+    return max(_p(found, np.abs(chance(x, null))), _p(found, np.abs(agreement(smooth, y))))
 
 
 def p_added(x: Values, y: Values, within: Design, null: Null) -> float:
@@ -152,6 +160,28 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
     return tuple(corrected)
 
 
+def holm_in_turn(
+    first: Sequence[float], second: Sequence[float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """P-values of pairs of claims, the second made only after the first, corrected over all.
+
+    Holm's method over the pairs: one gives up its share of the level when both of its claims are
+    made (Bretz, Maurer, Brannath and Posch 2009), so that the chance of any false claim, of
+    whichever kind, stays below the level. A first p-value of NaN stays and does not count.
+    """
+    left = {i: [p, q] for i, (p, q) in enumerate(zip(first, second, strict=True)) if not isnan(p)}
+    corrected: dict[int, list[float]] = {i: [] for i in range(len(first))}
+    largest = 0.0
+    while left:
+        i = min(left, key=lambda one: left[one][0])
+        largest = max(largest, min(1.0, left[i].pop(0) * len(left)))
+        corrected[i].append(largest)
+        if not left[i]:
+            del left[i]
+    pairs = [corrected[i] or [nan, nan] for i in range(len(first))]
+    return tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
+
+
 def _shuffled(within: Design, shuffles: int, rng: np.random.Generator) -> Indices:
     """Columns in a shuffled order each, shape (shuffles, columns); strata are kept.
 
@@ -164,7 +194,8 @@ def _shuffled(within: Design, shuffles: int, rng: np.random.Generator) -> Indice
     run = (np.arange(count) + rng.integers(length, size=(shuffles, 1))) // length
     turned = np.take_along_axis(rng.choice([-1, 1], size=run.shape), run, 1)
     put = np.take_along_axis(rng.random(run.shape), run, 1)
-    among = rng.random((shuffles, len(block)))
+    among = np.empty((shuffles, len(block)))
+    among[:, np.concatenate(within.strata)] = rng.random(among.shape)
     # By where its run is put, in it by its place, and columns of one block as it falls.
     keys = (among, (turned * np.arange(count))[:, block], put[:, block])
     index = np.empty(among.shape, dtype=np.int64)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from locscope.locations import Location
 from locscope.scoring.ranks import Design, Null, agreement, design, null_of, ranks_within
+from locscope.scoring.smooth import smooth_ranks
 from locscope.selection.audit import Outcome
 from locscope.selection.verdicts import FEWEST
 
@@ -23,7 +24,7 @@ class Field:
     """Places compared: columns of the outcome, and how these came out.
 
     `order`, shape (1 + draws, columns), are the outcome's ranks within strata, `score_only` those
-    of the measured scores, broken bounds aside.
+    of the measured scores, broken bounds aside; `seed` is that of chance.
     """
 
     columns: NDArray[np.int64]
@@ -31,6 +32,12 @@ class Field:
     order: Values
     score_only: Values
     null: Null
+    seed: int
+
+    def smooth(self, ranks: Values) -> Values:
+        """As many random orders as shuffles, as smooth over depth as these ranks are."""
+        rng = np.random.default_rng([self.seed, 1])
+        return smooth_ranks(ranks, self.design, len(self.null.ranks), rng)
 
     @property
     def steady(self) -> float:
@@ -62,7 +69,7 @@ def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int)
     only = ranks_within(judged.score[0, columns], within)
     count = min(shuffles, _MOST // len(kept))
     null = null_of(order[0], within, count, np.random.default_rng(seed))
-    return Field(columns, within, order, only, null)
+    return Field(columns, within, order, only, null, seed)
 
 
 def ordered(values: Values, within: Design) -> Values:

@@ -2,14 +2,15 @@
 
 Single layers are compared within their part. Two things make doubt: which edits were asked (a
 bootstrap over their groups, scan and outcome made again in every draw) and which places there are
-(shuffles of runs of whole layers, as parts of a layer and neighbours are no independent evidence).
-A scan predicts here only if it passes both, after Holm's correction for all scans.
+(shuffles of runs of whole layers, and random scores as smooth over depth as the scan's: parts of a
+layer and neighbours are no independent evidence). A scan predicts here, or points the wrong way,
+only if it passes all. Claims of all kinds about all scans are corrected together, by Holm's method:
+the chance that any of them is false is at most 5 %.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import chain
 from math import nan
 
 import numpy as np
@@ -21,7 +22,7 @@ from locscope.scoring.ranks import (
     added_share,
     agreement,
     chance,
-    holm,
+    holm_in_turn,
     mean_ranks,
     p_added,
     p_within,
@@ -40,7 +41,7 @@ from locscope.selection.audit import (
 )
 from locscope.selection.fields import STRATUM, Field, depth_of, field_of, ordered
 from locscope.selection.regrets import TOPS, random_regrets, regrets
-from locscope.selection.verdicts import Evidence, judge
+from locscope.selection.verdicts import LEVEL, Evidence, judge
 
 Values = NDArray[np.float64]
 DRAWS = 1000
@@ -78,9 +79,12 @@ def scorecard(
     looks = outcome_of(audit.looks, drawn, LOOK_TERMS)
     full = outcome_of(audit.full, drawn, FULL_TERMS)
     judged = full if len(full.locations) >= len(looks.locations) else looks
-    rankings = chain(_scanned(scans, judged, drawn), _depths(audit, scans, judged))
+    rankings = [*_scanned(scans, judged, drawn), *_depths(audit, scans, judged)]
     field = cache(lambda seen: field_of(judged, np.frombuffer(seen, dtype=bool), shuffles, seed))
-    found = [_finding(one, judged, full, field(_seen(one, judged).tobytes())) for one in rankings]
+    share = LEVEL / len(rankings)
+    found = [
+        _finding(one, judged, full, field(_seen(one, judged).tobytes()), share) for one in rankings
+    ]
     whole = field(np.isfinite(judged.standing[0]).tobytes())
     match = _paired(looks.standing, looks.locations, full) if looks is judged else _NONE
     return Scorecard(
@@ -119,7 +123,10 @@ def _seen(one: Ranking, judged: Outcome) -> NDArray[np.bool_]:
     return np.isfinite(one.scores[0]) & np.isfinite(judged.standing[0])
 
 
-def _finding(one: Ranking, judged: Outcome, full: Outcome, field: Field | None) -> _Finding:
+def _finding(
+    one: Ranking, judged: Outcome, full: Outcome, field: Field | None, share: float
+) -> _Finding:
+    """What is found of one variant, whose share of the level is what chance may claim of it."""
     seen, worth = _seen(one, judged), judged.worth
     row = ScanVerdict(one.scan, one.variant, "", resampled=one.resampled)
     if seen.any():
@@ -131,15 +138,16 @@ def _finding(one: Ranking, judged: Outcome, full: Outcome, field: Field | None) 
         row = replace(row, overall=float(overall[0]))
     paired = _paired(one.scores, judged.locations, full)
     row = replace(_filled(row, full=paired), full_count=paired.count)
-    return _Finding(row) if field is None else _tested(row, one, field)
+    return _Finding(row) if field is None else _tested(row, one, field, share)
 
 
-def _tested(row: ScanVerdict, one: Ranking, field: Field) -> _Finding:
+def _tested(row: ScanVerdict, one: Ranking, field: Field, share: float) -> _Finding:
     x = ordered(one.scores[:, field.columns], field.design)
+    smooth = field.smooth(x[0])
     row = replace(
         row,
         count=len(field.columns),
-        p_within=p_within(x[0], field.order[0], field.null),
+        p_within=p_within(x[0], field.order[0], field.null, smooth),
         p_added=p_added(x[0], field.order[0], field.design, field.null),
         score_only=float(agreement(x[0], field.score_only)),
     )
@@ -147,32 +155,36 @@ def _tested(row: ScanVerdict, one: Ranking, field: Field) -> _Finding:
         row,
         within=_interval(agreement(x, field.order)),
         added=_interval(added_share(x, field.order, field.design)),
-        chance=float(np.quantile(chance(x[0], field.null), 0.95)),
+        chance=max(
+            float(np.quantile(np.abs(draws), 1 - share))
+            for draws in (chance(x[0], field.null), agreement(smooth, field.order[0]))
+        ),
         steady=field.steady,
     )
 
 
 def _judged(found: Sequence[_Finding]) -> Iterator[ScanVerdict]:
-    """The rows with corrected p-values and verdicts: a scan that predicts here passes both tests.
+    """The rows with corrected p-values and verdicts.
 
-    The larger of the two p-values is corrected for that claim.
+    That a scan tells more than depth is claimed only after that it tells anything at all.
     """
-    orders = holm([one.row.p_within for one in found])
-    both = holm([max(one.row.p_within, one.row.p_added) for one in found])
-    for one, p_order, p_both in zip(found, orders, both, strict=True):
+    corrected = holm_in_turn(
+        [one.row.p_within for one in found], [one.row.p_added for one in found]
+    )
+    for one, p_order, p_more in zip(found, *corrected, strict=True):
         evidence = Evidence(
             count=one.row.count,
             within=one.within,
             added=one.added,
             p_within=p_order,
-            p_added=p_both,
+            p_added=p_more,
             chance=one.chance,
             steady=one.steady,
         )
         said = judge(evidence)
         row = _filled(one.row, within=one.within, added=one.added)
         yield replace(
-            row, verdict=said.verdict, sentence=said.sentence, p_within=p_order, p_added=p_both
+            row, verdict=said.verdict, sentence=said.sentence, p_within=p_order, p_added=p_more
         )
 
 
@@ -215,7 +227,11 @@ def _spearman(x: Values, y: Values) -> Values:
 
 
 def _interval(drawn: Values) -> Interval:
-    """The first value, with where 95 % of the others lie and itself; none if half are missing."""
+    """The first value, with where 95 % of the others lie and itself; none if half are missing.
+
+    Of correlations it is the same on Fisher's scale, as percentiles do not depend on the scale:
+    such an interval cannot leave what values there can be.
+    """
     value, known = float(drawn[0]), drawn[1:][~np.isnan(drawn[1:])]
     if np.isnan(value) or 2 * known.size <= len(drawn) - 1:
         return Interval(value, nan, nan, len(drawn))

@@ -14,14 +14,15 @@ ADDS = 0.02
 """A smaller share of the order beyond depth is nothing to go by."""
 FEWEST = 8
 """Places to compare, below which nothing is said."""
+WRONG_WAY = "points the wrong way"
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What a verdict rests on; p-values are corrected, intervals are over groups of edits.
 
-    `chance` is what 95 % of shuffled orders stay below; `steady` how well the outcome's order
-    agrees with itself on other edits.
+    `chance` is what random orders stay below, on either side of zero, in 95 % of families of as
+    many scans; `steady` how well the outcome's order agrees with itself on other edits.
     """
 
     count: int
@@ -39,7 +40,9 @@ class Evidence:
         NaN where there is no interval over edits.
         """
         by_edits = self.within.high / self.steady if self.steady > 0 else 1.0
-        return float("nan") if isnan(by_edits) else max(by_edits, self.within.value + self.chance)
+        if isnan(by_edits):
+            return float("nan")
+        return min(1.0, max(by_edits, self.within.value + self.chance))
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,14 @@ def judge(found: Evidence) -> Judgement:
         return Judgement(DOES_NOT, f"{DOES_NOT}: within a part it scores all places alike")
     if found.p_within < LEVEL and found.within.low > 0:
         return _positive(found)
-    if found.ceiling < USEFUL:
+    if found.ceiling < USEFUL or _opposed(found):
         return Judgement(DOES_NOT, f"{DOES_NOT}: {_negative(found)}")
     return _unknown(_doubt(found))
+
+
+def claims(verdict: str, sentence: str) -> bool:
+    """Whether it is said that a scan has to do with the outcome, in either direction."""
+    return verdict in (PREDICTS, AS_DEPTH) or WRONG_WAY in sentence
 
 
 def _positive(found: Evidence) -> Judgement:
@@ -76,9 +84,13 @@ def _positive(found: Evidence) -> Judgement:
     return Judgement(AS_DEPTH, f"{AS_DEPTH}: {order}, {beyond}")
 
 
+def _opposed(found: Evidence) -> bool:
+    return found.p_within < LEVEL and found.within.high < 0
+
+
 def _negative(found: Evidence) -> str:
-    if found.within.high < 0 and found.within.value < -found.chance:
-        return f"{_within(found)} within a part, it points the wrong way"
+    if _opposed(found):
+        return f"{_within(found)} within a part, it {WRONG_WAY}"
     return f"{_within(found)} within a part, at most {found.ceiling:.2f} with all doubt in favour"
 
 
@@ -87,10 +99,8 @@ def _doubt(found: Evidence) -> str:
         return f"the outcome agrees only {found.steady:.2f} with itself on other edits"
     if found.p_within < LEVEL:
         return f"{_within(found)} within a part, which does not hold on other edits"
-    if found.within.value > found.chance:
-        return f"{_within(found)} within a part, as some of so many scans would by chance"
-    so_few = f"chance reaches {found.chance:.2f} on {found.count} places"
-    return f"{_within(found)} within a part, and {so_few}"
+    so_far = f"the best of so many random scans may reach {found.chance:.2f}"
+    return f"{_within(found)} within a part, and on {found.count} places {so_far}"
 
 
 def _unknown(why: str) -> Judgement:

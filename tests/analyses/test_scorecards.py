@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
 
+import numpy as np
 import pytest
 import report_factory as factory
 from scipy import stats
@@ -14,7 +15,14 @@ sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
 
 from analyses import locator_scorecard, scorecard_models  # noqa: E402
 from analyses.locator_scorecard import Judged, judged, lines  # noqa: E402
-from analyses.scorecard_models import claims, mean_over, p_above_zero, pooled  # noqa: E402
+from analyses.scorecard_models import (  # noqa: E402
+    claims,
+    mean_correlation,
+    mean_over,
+    p_above_zero,
+    p_not_zero,
+    pooled,
+)
 from locscope.errors import UsageError  # noqa: E402
 from locscope.records import Scorecard  # noqa: E402
 from locscope.records.outcome import CANNOT_TELL, DOES_NOT, PREDICTS  # noqa: E402
@@ -77,6 +85,11 @@ def test_a_claim_over_models_needs_three_and_all_alike() -> None:
     two = scorecard_models.written(runs[:2])
     assert "Only 2 models" in two
     assert {claim.verdict for claim in claims(pooled(runs[:2]))} == {CANNOT_TELL}
+    wrong = [run(f"m{i}", value, bad=-value) for i, value in enumerate(values)]
+    (opposed,) = (one for one in claims(pooled(wrong)) if one.pooled.scan == "causal-tracing")
+    assert opposed.verdict == DOES_NOT
+    assert opposed.opposed
+    assert "does not (points the wrong way) over 4 models" in scorecard_models.written(wrong)
     scattered = [run(f"m{i}", value) for i, value in enumerate((0.9, -0.4, 0.6))]
     made = {claim.pooled.scan: claim for claim in claims(pooled(scattered))}
     assert made["weight-gradient"].verdict == CANNOT_TELL
@@ -86,7 +99,7 @@ def test_runs_of_one_model_count_once() -> None:
     runs = [run("a", 0.6, seed=seed) for seed in range(5)]
     found = {one.scan: one for one in pooled((*runs, run("b", 0.2)))}
     assert found["weight-gradient"].models == 2
-    assert found["weight-gradient"].within.value == pytest.approx(0.4)
+    assert found["weight-gradient"].within.value == pytest.approx(0.4202, abs=1e-4)
 
 
 def test_interval_and_p_over_models_are_those_of_the_t_test() -> None:
@@ -98,3 +111,20 @@ def test_interval_and_p_over_models_are_those_of_the_t_test() -> None:
     assert (found.low, found.high) == pytest.approx((bounds.low, bounds.high))
     assert isnan(p_above_zero(values[:2]))
     assert isnan(mean_over(values[:2]).low)
+
+
+def test_intervals_of_correlations_are_those_of_the_t_test_on_fishers_scale() -> None:
+    values = [0.91, 0.85, 0.97]
+    test = stats.ttest_1samp(np.arctanh(values), 0.0)
+    bounds = test.confidence_interval(0.95)
+    found = mean_correlation(values)
+    assert (found.low, found.high) == pytest.approx((np.tanh(bounds.low), np.tanh(bounds.high)))
+    assert p_not_zero(values) == pytest.approx(test.pvalue)
+    assert p_not_zero([-x for x in values]) == pytest.approx(test.pvalue)
+    assert mean_over(values).high > 1
+    for some in (values, [1.0, 1.0, 0.9], [-1.0, -0.99, -0.8], [1.0, -1.0, 0.0]):
+        found = mean_correlation(some)
+        assert -1 <= found.low <= found.value <= found.high <= 1
+    assert isnan(mean_correlation(values[:2]).low)
+    assert isnan(p_not_zero(values[:2]))
+    assert p_not_zero([0.0] * 3) == 1

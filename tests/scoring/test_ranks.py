@@ -1,5 +1,6 @@
 """Rank statistics against scipy and plain loops."""
 
+from collections.abc import Sequence
 from math import isnan, nan
 
 import numpy as np
@@ -12,12 +13,14 @@ from locscope.scoring.ranks import (
     chance,
     design,
     holm,
+    holm_in_turn,
     mean_ranks,
     null_of,
     p_added,
     p_within,
     ranks_within,
 )
+from locscope.scoring.smooth import smooth_ranks
 
 LABELS = ("a",) * 6 + ("b",) * 6 + ("c",) * 3
 DEPTHS = (*range(6), *range(6), 0.5, 2.5, 4.5)
@@ -85,13 +88,16 @@ def test_p_values_are_even_where_there_is_nothing_and_small_where_there_is() -> 
     for _ in range(300):
         x, y = (ranks_within(rng.random(24), within) for _ in range(2))
         null = null_of(y, within, 199, rng)
-        found.append((p_within(x, y, null), p_added(x, y, within, null)))
+        found.append((p_within(x, y, null, null.ranks), p_added(x, y, within, null)))
     for column in np.array(found).T:
         assert (column <= 0.05).mean() < 0.09
         assert (column <= 0.5).mean() == pytest.approx(0.5, abs=0.09)
     null = null_of(y, within, 999, rng)
-    assert p_within(y, y, null) == p_added(y, y, within, null) == pytest.approx(1e-3)
-    assert p_within(-y, y, null) == pytest.approx(1)
+    assert p_added(y, y, within, null) == p_within(y, y, null, null.ranks) == pytest.approx(1e-3)
+    assert p_added(-y, y, within, null) == pytest.approx(1)
+    # Two-sided, and the larger of two kinds of chance.
+    assert p_within(-y, y, null, null.ranks) == pytest.approx(1e-3)
+    assert p_within(y, y, null, np.stack([-y, x, x])) == 0.5
     assert abs(chance(x, null).mean()) < 0.05
 
 
@@ -99,13 +105,65 @@ def test_nothing_varies_nothing_is_claimed() -> None:
     flat, y = np.zeros(15), ranks_within(np.random.default_rng(7).random(15), WITHIN)
     null = null_of(y, WITHIN, 99, np.random.default_rng(0))
     assert isnan(float(agreement(flat, y)))
-    assert p_within(flat, y, null) == p_added(flat, y, WITHIN, null) == 1
+    assert p_within(flat, y, null, null.ranks) == p_added(flat, y, WITHIN, null) == 1
+
+
+def test_the_order_of_columns_decides_nothing() -> None:
+    """Also where a stratum does not come by layer, or only every other layer has one."""
+    rng = np.random.default_rng(8)
+    x, y = rng.random((2, 15))
+    wanted = _p_values(x, y, range(15))
+    for _ in range(20):
+        assert _p_values(x, y, rng.permutation(15)) == pytest.approx(wanted, abs=1e-12)
+
+
+def _p_values(x: np.ndarray, y: np.ndarray, order: Sequence[int]) -> list[float]:
+    within = design(*([names[i] for i in order] for names in (LABELS, DEPTHS, BLOCKS)))
+    one, two = (ranks_within(values[list(order)], within) for values in (x, y))
+    null = null_of(two, within, 499, np.random.default_rng(0))
+    smooth = smooth_ranks(one, within, 499, np.random.default_rng(1))
+    return [p_within(one, two, null, smooth), p_added(one, two, within, null)]
+
+
+def test_columns_in_any_order_are_shuffled_by_layer() -> None:
+    """Two strata with the same outcome, one of them from the last layer down: shuffles move whole
+    layers, so that they stay alike."""
+    layers = [*range(10), *range(9, -1, -1)]
+    within = design(("a",) * 10 + ("b",) * 10, layers, layers)
+    y = np.random.default_rng(9).random(10)
+    ranks = ranks_within(np.concatenate([y, y[::-1]]), within)
+    null = null_of(ranks, within, 50, np.random.default_rng(0))
+    assert null.ranks[:, :10] == pytest.approx(null.ranks[:, :9:-1])
 
 
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, nan, 0.03]) == pytest.approx((0.03, 0.06, nan, 0.06), nan_ok=True)
     assert holm([0.6, 0.9]) == (1.0, 1.0)
     assert holm([]) == ()
+
+
+def test_holm_in_turn_by_hand() -> None:
+    """Three pairs: the first gives its share on when both of its claims are made."""
+    first, second = holm_in_turn([0.001, 0.02, nan, 0.03], [0.01, 0.9, 0.0, 0.001])
+    assert first == pytest.approx((0.003, 0.04, nan, 0.06), nan_ok=True)
+    assert second == pytest.approx((0.03, 0.9, nan, 0.06), nan_ok=True)
+    assert holm_in_turn([], []) == ((), ())
+
+
+def test_holm_in_turn_without_second_claims_is_holm() -> None:
+    p = np.random.default_rng(10).random(12) ** 3
+    assert holm_in_turn(p, [0.0] * 12)[0] == pytest.approx(holm(p))
+
+
+def test_false_claims_of_both_kinds_stay_below_the_level_together() -> None:
+    """Half of the scans know depth alone: their first claim is true, their second is not."""
+    rng, fooled = np.random.default_rng(11), 0
+    for _ in range(4000):
+        first, second = rng.random(10), rng.random(10)
+        first[:5] = 1e-6
+        one, other = holm_in_turn(first, second)
+        fooled += min(one[5:]) < 0.05 or min(other) < 0.05
+    assert fooled / 4000 < 0.06
 
 
 def _r2(columns: np.ndarray, y: np.ndarray) -> float:
