@@ -40,7 +40,7 @@ def report_on_t(desk: Desk, choice: Choice, controls: Mapping[str, Best]) -> Evi
         for i in range(count)
     }
     trials |= {
-        (best.location, 0): on_t(desk.plan, best.record, n % count)
+        (best.location, 0): on_t(desk.plan, best.record, n % count, thorough=best.location in known)
         for n, best in enumerate(randoms)
     }
     once = {trial.id: trial for trial in trials.values()}
