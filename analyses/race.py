@@ -4,7 +4,7 @@
     python -m analyses.race --models demo --seeds 20 --against sweep
 
 Every seed draws its own split. Each strategy chooses on S; its location and rate are tuned afresh
-on parts of R and measured there. `gpt2` and `neox` are models of our own, trained first for half an
+on parts of T and measured there. `gpt2` and `neox` are models of our own, trained first for half an
 hour; `demo+3` is the bundled one with three blind blocks on top (`race_parts/models.py`). Random
 gets as many operations as the race took. `--ranges` adds quarters of the layers and pairs of them
 to the candidates, as a search does by itself; `--room 0` chooses up to the bounds. Finished trials
@@ -71,7 +71,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="also seeds that have their rows")
     parser.add_argument("--ranges", action="store_true", help="ranges of layers are candidates too")
     parser.add_argument("--room", type=float, default=ROOM, help="left free below bounds on S")
-    parser.add_argument("--parts", type=int, default=2, help="parts of R that choices are tuned on")
+    parser.add_argument("--parts", type=int, default=2, help="parts of T that choices are tuned on")
     parser.add_argument("--work", type=Path, default=Path("runs/race"))
     return parser.parse_args()
 

@@ -6,10 +6,12 @@ from math import exp, nan
 from locscope.locations import PAPER_PARTS
 from locscope.records import (
     Contender,
+    Deployment,
     Descriptor,
     Edit,
     EditOutcome,
     Epoch,
+    FitPoint,
     LayerPart,
     Margin,
     Measure,
@@ -62,7 +64,7 @@ def run(status: str = "done", layers: int = LAYERS, seed: int = 0) -> RunInfo:
         StageCost("scan gradient", 1.9, 1, 0),
         StageCost("sweep", 131.2, 50, 0),
         StageCost("finalists", 42.0, 9, 3),
-        StageCost("report on R", 71.5, 20, 0),
+        StageCost("reporting on T", 71.5, 20, 0),
     )
     notes = ("2 edits were left out: their target is empty after tokenisation.",)
     return RunInfo(
@@ -180,7 +182,7 @@ def report_trials() -> tuple[TrialRecord, ...]:
             "L6.mlp.down",
             6e-4,
             0.9 + 0.01 * seed,
-            split="R",
+            split="T",
             rung="report",
             seed=seed,
             edits=EDITS,
@@ -193,6 +195,8 @@ def report_trials() -> tuple[TrialRecord, ...]:
 
 
 def contender(role, location, score, spread=0.03, **more) -> Contender:
+    """As measured on T, 24 edits at a time; its score on S is 0.01 above that."""
+    more = {"edits": len(EDITS)} | more
     singles = tuple(score + spread * (n - 2) / 3 for n in range(5))
     return Contender(
         role, location, Recipe(6e-4, 30), (f"model.{location}.weight",), 49_152, score + 0.01,
@@ -201,16 +205,47 @@ def contender(role, location, score, spread=0.03, **more) -> Contender:
     )  # fmt: skip
 
 
+def deployment(score=0.88, **more) -> Deployment:
+    """The recommended location on all 240 edits, at a batch that was halved."""
+    fits = tuple(
+        FitPoint("L6.mlp.down", lr, batch, fit, ratio, (BROKEN,) if ratio > 1.05 else ())
+        for lr, batch, fit, ratio in (
+            (6e-4, 60, 0.84, 1.01),
+            (1.8e-3, 60, 0.9, 1.2),
+            (6e-4, 30, 0.87, 1.02),
+        )
+    )
+    given = {
+        "location": "L6.mlp.down",
+        "recipe": Recipe(6e-4, 30),
+        "parameters": ("model.L6.mlp.down.weight",),
+        "parameter_count": 49_152,
+        "edits": 240,
+        "given": 240,
+        "score": score,
+        "low": score - 0.02,
+        "high": score + 0.02,
+        "measures": measures(score + 0.05, score - 0.04, score, 1.03, 0.011, 0.98),
+        "violated": (),
+        "trial": "7ea1",
+        "fits": fits,
+    } | more
+    return Deployment(**given)
+
+
 def recommendation(tie=False, met=True, missed=(), **more) -> Recommendation:
     given = {
-        "sentence": "Tune L6.mlp.down (49k weights) at a learning rate of 6e-4: 0.92 on R, "
-        "0.11 above the depth rule.",
+        "sentence": "Tune L6.mlp.down at learning rate 0.0006: on all 240 edits reliability "
+        "93.0%. Held out: score 0.920 on 24 edits at a time.",
         "contenders": (
-            contender("recommended", "L6.mlp.down", 0.92),
-            contender("runner-up", "L7.mlp.down", 0.90),
+            contender("recommended", "L6.mlp.down", 0.92, score_v=0.91),
+            contender("runner-up", "L7.mlp.down", 0.90, score_v=0.9),
             contender("depth-rule", "L5.mlp.down", 0.81, violated=(BROKEN,)),
             contender("random", "L2.attn", 0.42, spread=0.09),
         ),
+        "deployment": deployment(),
+        "reason": "best of the finalists on S and V (0.915 over 3 trials)",
+        "notes": ("score 0.880 on 240 edits and 0.920 held out, on 24 at a time",),
     } | more
     margins = (
         Margin("runner-up", "L7.mlp.down", 0.02, 0.004, 0.05),

@@ -1,4 +1,4 @@
-"""One seed of one model: what each strategy chose, what that took, and what it is worth on R."""
+"""One seed of one model: what each strategy chose, what that took, and what it is worth on T."""
 
 import subprocess
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from locscope.selection.choice import ranked
 from locscope.selection.space import FULL, Budget, Space, at_rung, spent
 from locscope.settings import SearchSettings
 from locscope.verbs.choosing import choose, scan_s, space_of
-from locscope.verbs.confirming import on_r
 from locscope.verbs.desk import Desk
 from locscope.verbs.plan import plan_search
+from locscope.verbs.reporting import on_t
 
 REVERSED = "race, scans reversed"
 SCANNED = ("race", "reversed")
@@ -25,7 +25,7 @@ SCANNED = ("race", "reversed")
 
 @dataclass(frozen=True)
 class Entry:
-    """A strategy's choice on S with its cost, and its scores on parts of R; `kept` tells which of
+    """A strategy's choice on S with its cost, and its scores on parts of T; `kept` tells which of
     them kept the bounds, `code` which state of the package it was run with."""
 
     model: str
@@ -44,7 +44,7 @@ class Entry:
 
     @property
     def score_r(self) -> float:
-        """The mean over the parts of R."""
+        """The mean over the parts of T."""
         return fmean(self.scores_r)
 
     @property
@@ -92,8 +92,8 @@ def _entry(
 ) -> Entry:
     plan = desk.plan
     best = ranked(at_rung(records, FULL), plan.aim.strict)[0]
-    trials = [on_r(plan, best, i) for i in range(len(plan.subsets))]
-    found = desk.trials("on R", trials)
+    trials = [on_t(plan, best, i) for i in range(len(plan.on_t))]
+    found = desk.trials("on T", trials)
     return Entry(
         model=model,
         seed=plan.settings.seed,

@@ -26,15 +26,15 @@ def page(entries: Sequence[Entry]) -> str:
 HEAD = """\
 # The race against the sweep, chance and the depth rule
 
-Written by `python -m analyses.race`. Scores are those on R of what was chosen on S; regret counts
-what broke a bound there as nothing. A margin is paired by seed, its interval a bootstrap over
-seeds; "kept" is the margin where, again, what broke a bound is worth nothing. Cost is that of
-choosing alone, in operations of its trials, and in seconds of these and of the race's scans;
-confirming on R is the same for all and not counted. Random gets as many operations as the race and
-keeps a quarter of them for the rates of the best places it drew; the depth rule's grid of rates
-takes less and has no use for more. Reversed scans have no say once they fail to predict the looks,
-so that arm shows that they cost nothing, not that scans help. Choices leave as much room below
-bounds on drift as a search does, or what a name says ("with room 0": none).
+Written by `python -m analyses.race`. Scores are those on T (edits that chose nothing) of what was
+chosen on S; regret counts what broke a bound there as nothing. A margin is paired by seed, its
+interval a bootstrap over seeds; "kept" is the margin where, again, what broke a bound is worth
+nothing. Cost is that of choosing alone, in operations of its trials, and in seconds of these and of
+the race's scans; tuning on T is the same for all and not counted. Random gets as many operations as
+the race and keeps a quarter of them for the rates of the best places it drew; the depth rule's grid
+of rates takes less and has no use for more. Reversed scans have no say once they fail to predict
+the looks, so that arm shows that they cost nothing, not that scans help. Choices leave as much room
+below bounds on drift as a search does, or what a name says ("with room 0": none).
 """
 
 
@@ -61,7 +61,7 @@ def _against_sweep(rows: Rows) -> str:
 def _against_controls(rows: Rows) -> str:
     lines = [
         "## Against chance and the depth rule\n",
-        "| model | against | seeds | margin on R | 95 % | kept | 95 % | race ahead in | its cost |",
+        "| model | against | seeds | margin on T | 95 % | kept | 95 % | race ahead in | its cost |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for model in _models(rows):
@@ -91,7 +91,7 @@ def _reversed(rows: Rows) -> str:
         sweeps = _pairs(rows, model, REVERSED, "sweep")
         share = f", {median(m.flops / s.flops for m, s in sweeps):.1%} of a sweep" if sweeps else ""
         lines.append(
-            f"- {model}, {len(pairs)} seeds: median difference on R {median(margins):+.4f}, the "
+            f"- {model}, {len(pairs)} seeds: median difference on T {median(margins):+.4f}, the "
             f"same choice in {sum(m.location == r.location for m, r in pairs)}; {cost:.2f} of the "
             f"race's operations{share}"
         )
@@ -99,7 +99,7 @@ def _reversed(rows: Rows) -> str:
 
 
 def _choices(rows: Rows) -> str:
-    lines = ["## What was chosen\n", "| model | strategy | locations | beyond a bound on R |"]
+    lines = ["## What was chosen\n", "| model | strategy | locations | beyond a bound on T |"]
     lines.append("|---|---|---|---|")
     names = list(dict.fromkeys(name for found in rows.values() for name in found))
     for model in _models(rows):

@@ -20,7 +20,7 @@ class Recipe:
     `epochs` caps the passes over all, or depth-first, where it caps the steps on one row.
     """
 
-    lr: float
+    lr: Number
     batch: int
     kind: str = "full"
     order: str = "breadth-first"

@@ -57,8 +57,8 @@ def chosen_of(finalists: Sequence[Finalist], aim: Objective, non_inferiority: fl
 
 
 def gathered(records: Sequence[TrialRecord]) -> tuple[Measure, ...]:
-    """Every measure over all trials together: the mean weighed by what each judged, without an
-    interval; NaN where none has it."""
+    """Every measure over all trials together, and its interval: means weighed by what each judged;
+    NaN where none has it. A mean of intervals is as wide as one trial's: on the safe side."""
     names = dict.fromkeys(one.name for record in records for one in record.measures)
     return tuple(_gathered([record.measure(name) for record in records]) for name in names)
 
@@ -68,8 +68,13 @@ def _gathered(found: Sequence[Measure]) -> Measure:
     if not judged:
         return replace(found[0], value=nan, low=nan, high=nan)
     count = sum(one.count for one in judged)
-    value = sum(one.value * one.count for one in judged) / count
-    return replace(judged[0], value=value, low=nan, high=nan, count=count)
+
+    def average(field: str) -> float:
+        return sum(getattr(one, field) * one.count for one in judged) / count
+
+    return replace(
+        judged[0], value=average("value"), low=average("low"), high=average("high"), count=count
+    )
 
 
 def asked_for(aim: Objective) -> tuple:

@@ -48,7 +48,12 @@ def _explanations(
             f"the recipe is fitted to {deployed.edits:,} of {deployed.given:,} edits: more at once "
             f"learn and lose other amounts; give --deploy {deployed.given} to fit it to all"
         )
-    if abs(deployed.score - best.score) > APART:
+    if _is_locality_lent(deployed, best):
+        yield (
+            "held out, the score holds locality too, by prompts of edits that are not tuned there: "
+            f"the {deployed.edits:,} edits have no neighbours of their own to judge it by"
+        )
+    elif abs(deployed.score - best.score) > APART:
         yield (
             f"score {deployed.score:.3f} on {deployed.edits:,} edits and {best.score:.3f} held "
             f"out, on {best.edits} at a time: how many edits are tuned at once changes what a "
@@ -70,6 +75,12 @@ def _explanations(
             f"{runner_up.location} is ahead on T by {-runner_up.value:.3f}: the choice rests on S "
             "and V, and what is reported on never chooses"
         )
+
+
+def _is_locality_lent(deployed: Deployment, best: Contender) -> bool:
+    """Whether locality was measured held out alone, where other edits lend their prompts."""
+    here, there = (named(one.measures, "locality") for one in (deployed, best))
+    return not (here is None or there is None) and isnan(here.value) and not isnan(there.value)
 
 
 def _other_recipe(deployed: Deployment, best: Contender) -> str:

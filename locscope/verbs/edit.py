@@ -24,7 +24,7 @@ from locscope.verbs.saving import check_output, save_tuned
 from locscope.verbs.session import load_edits, open_model, open_session
 
 EDITS, DEPLOY = "edits", "deploy"
-OF_THE_FILE = ("limit", "conflicts", EDITS)
+OF_THE_FILE = ("limit", "conflicts", EDITS, DEPLOY)
 """What of a recommendation holds for the file of edits that it was found with alone."""
 BY_CONFIG = ("location", "recipe", "lr", "batch_size", "epochs", "prefixes", "prompt_format")
 """Settings that a recommendation decides."""
@@ -32,10 +32,14 @@ BY_CONFIG = ("location", "recipe", "lr", "batch_size", "epochs", "prefixes", "pr
 
 @dataclass(frozen=True)
 class EditPlan:
-    """What will be tuned, on what; without a rate, the gradient will tell one."""
+    """What will be tuned, on what; without a rate, the gradient will tell one.
+
+    `edit_set` is tuned; `given` are all edits that were read, about which the suite is written.
+    """
 
     settings: EditSettings
     loaded: Loaded
+    given: EditSet
     edit_set: EditSet
     location: Location
     recipe: Recipe
@@ -58,7 +62,8 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
             "prompt_format": recipe.prompt_format,
         }
     )
-    edit_set = _deployed(load_edits(settings), wanted, settings)
+    given = load_edits(settings)
+    edit_set = _deployed(given, wanted, settings)
     if recipe.batch == 0:
         recipe = replace(recipe, batch=default_batch(len(edit_set.edits)))
     location, loaded = Location.parse(wanted.location), open_model(settings)
@@ -67,6 +72,7 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
     return EditPlan(
         settings=settings,
         loaded=loaded,
+        given=given,
         edit_set=edit_set,
         location=location,
         recipe=recipe,
@@ -80,8 +86,9 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
     """Tunes, measures, saves the edited model; returns the trial's record."""
     for line in plan.edit_set.notes:
         progress.say(line)
+    # As in the search: which texts are neutral hangs on the subjects of all edits.
     session = open_session(
-        plan.settings, plan.loaded, plan.edit_set, progress, prefixes=plan.recipe.prefixes
+        plan.settings, plan.loaded, plan.given, progress, prefixes=plan.recipe.prefixes
     )
     trial = Trial(
         location=str(plan.location),
@@ -91,7 +98,7 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
         rung="edit",
         seed=plan.settings.seed,
         model=plan.loaded.info.hash,
-        edit_set=plan.edit_set.fingerprint,
+        edit_set=plan.given.fingerprint,
         thorough=True,
     )
     bench = Bench(plan.loaded, session.exam, session.trunk, plan.aim)
@@ -101,7 +108,7 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
         )
         progress.say(f"learning rate {trial.recipe.lr:g}, where trials of a search start")
     with stage(progress, f"tuning {plan.location}", 1):
-        tuned = run_keeping(bench, trial, session.before, keep=True)
+        tuned = run_keeping(bench, trial, session.before.of(trial.measured), keep=True)
     save_tuned(plan.loaded, tuned, plan.settings, plan.aim, plan.output)
     return tuned.record
 
@@ -131,17 +138,27 @@ def _from_config(settings: EditSettings, config: Path) -> EditConfig:
     wanted = read_recommendation(config)
     recipe_named(wanted.recipe.kind)
     named = "model" in settings.model_fields_set
+    wanted = replace(wanted, data=_of_the_edits(settings, wanted))
     return replace(wanted, model=settings.model) if named else wanted
 
 
-def _data(settings: EditSettings, wanted: EditConfig) -> dict[str, object]:
-    """What a recommendation says of edits and texts, where the settings say nothing else.
+def _of_the_edits(settings: EditSettings, wanted: EditConfig) -> dict[str, object]:
+    """What a recommendation says of edits and texts, as far as it holds for those of the settings.
 
-    How a search chose edits of its file says nothing of another file.
+    How a search chose edits of its file says nothing of another file, nor how many it deployed
+    where the settings have a limit of their own.
     """
+    given, without = settings.model_fields_set, set[str]()
+    if EDITS in given and settings.edits != wanted.data.get(EDITS, settings.edits):
+        without |= {*OF_THE_FILE}
+    if "limit" in given:
+        without.add(DEPLOY)
+    return {key: value for key, value in wanted.data.items() if key not in without}
+
+
+def _data(settings: EditSettings, wanted: EditConfig) -> dict[str, object]:
+    """The same, where the settings say nothing else."""
     found = {key: value for key, value in wanted.data.items() if key != DEPLOY}
-    if settings.edits != found.get("edits", settings.edits) and EDITS in settings.model_fields_set:
-        found = {key: value for key, value in found.items() if key not in OF_THE_FILE}
     left = {key: value for key, value in found.items() if key not in settings.model_fields_set}
     return settings_of(EditSettings, left).model_dump(include=set(left))
 

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from locscope.edits import EditSet, narrowed
 from locscope.edits.enough import enough
-from locscope.edits.splits import Split, drawn_order, halves, resample
+from locscope.edits.splits import Split, drawn_order, first_edits, groups, halves, resample
 from locscope.errors import UsageError
 from locscope.locations import Location
 from locscope.measures import THOROUGH, measure_all
@@ -119,10 +119,25 @@ def split_edits(settings: SearchSettings) -> Parted:
     if verdict.note:
         given = narrowed(given, given.edits, verdict.note)
     edit_set, parts = parted(given, settings.share, settings.seed)
+    _check_deployed(settings, given, parts)
     ids = [edit.id for edit in edit_set.edits]
     named = lambda subsets: tuple(tuple(ids[i] for i in one) for one in subsets)  # noqa: E731
     on_v = halves(parts.validate, parts.groups, settings.validations, settings.seed)
     return Parted(given, edit_set, parts, named(on_v), named(_subsets_of_t(parts, settings)))
+
+
+def _check_deployed(settings: SearchSettings, given: EditSet, parts: Split) -> None:
+    """A UsageError where nothing of S or V is among the edits to be made: recipes are judged by
+    these alone."""
+    if settings.deploy is None:
+        return
+    edits, count = given.edits, settings.deploy
+    drawn = first_edits(edits, groups(edits), count, settings.seed)
+    if not {edits[i].id for i in parts.choosing} & {*drawn}:
+        raise UsageError(
+            f"--deploy {count}: no recipe can be fitted to edits that are all reported on (T); "
+            "deploy more, or choose another --seed"
+        )
 
 
 def _subsets_of_t(parts: Split, settings: SearchSettings) -> tuple[tuple[int, ...], ...]:

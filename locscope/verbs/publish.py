@@ -7,7 +7,7 @@ import yaml
 
 from locscope.models.aliases import ALIASES, DEMO
 from locscope.models.families import FAMILIES
-from locscope.records import ModelInfo, Recommendation, TrialRecord, dumps
+from locscope.records import Deployment, ModelInfo, Recommendation, TrialRecord, dumps
 from locscope.report.gallery import write_figures
 from locscope.report.inputs import ReportInputs, standing
 from locscope.report.page import render_report
@@ -27,6 +27,8 @@ LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_t
 """Families whose modules are named as Llama's, so that LocFT's patterns pick them."""
 FINAL_NORMS = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}
 """By family, the module of the final norm beside the layers, where it is not `norm`."""
+WHOLE = ("limit", "seed", "deploy")
+"""Settings of `DATA_KEYS` that are whole numbers."""
 
 
 def publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> None:
@@ -38,7 +40,7 @@ def publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> 
             data_path=edits,
             patterns=LLAMA_PATTERNS if info.family in LLAMA_LIKE else {},
             why_not=_why_not(info, edits),
-            data=data_of(inputs.run.settings),
+            data=data_of(inputs.run.settings, inputs.recommendation.deployment),
         )
         write_recommendation(folder, text)
         about = about_of(info, inputs.recommendation, inputs.trials)
@@ -50,11 +52,16 @@ def publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> 
     rebuild_tables(folder)
 
 
-def data_of(settings: Mapping[str, str]) -> dict[str, str | int]:
+def data_of(settings: Mapping[str, str], made: Deployment | None) -> dict[str, str | int]:
     """The settings that say which edits and texts a search had, as `edit --config` takes them;
-    those of a run are written as text, None where they were left out."""
+    those of a run are written as text, None where they were left out. `deploy` is there where
+    fewer edits were deployed than given, whoever said so."""
     given = {name: settings[name] for name in DATA_KEYS if settings.get(name, "None") != "None"}
-    return {name: int(text) if text.isdigit() else text for name, text in given.items()}
+    found = {name: int(text) if name in WHOLE else text for name, text in given.items()}
+    found.pop("deploy", None)
+    if made is not None and made.edits < made.given:
+        found["deploy"] = made.edits
+    return found
 
 
 def about_of(

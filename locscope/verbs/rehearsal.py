@@ -2,7 +2,7 @@
 
 The stages are those of the search itself; only who answers them differs. The made-up world is a
 plain one: every place would be best at the rate first tried there, and what bounds there are on
-perplexity cut it off a little below; other bounds are kept.
+perplexity cut it off a little below, and lower on more edits than S has; other bounds are kept.
 """
 
 import random
@@ -92,7 +92,9 @@ class Paper:
         limit = ratio_limit(self.space.aim.bounds)
         if trial.glance or not 1 < limit < inf:
             return RATIO
-        return limit ** (BEYOND * (trial.recipe.lr / first) ** 0.9)
+        # More edits at once lose more: recipes are fitted anew to all that will be made.
+        more = max(1.0, len(trial.edits) / self.space.edits) ** 0.5
+        return limit ** (BEYOND * more * (trial.recipe.lr / first) ** 0.9)
 
 
 def rehearse(desk: Desk, space: Space, cost: Callable[[Trial], Cost]) -> dict[str, list[Trial]]:

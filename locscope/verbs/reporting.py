@@ -35,12 +35,12 @@ def report_on_t(desk: Desk, choice: Choice, controls: Mapping[str, Best]) -> Evi
     randoms = [best for role, best in controls.items() if role != DEPTH_RULE]
     count = len(desk.plan.on_t)
     trials = {
-        (role, i): on_t(desk.plan, one.best.record, i, thorough=role in roles)
+        (role, i): on_t(desk.plan, one.best.record, i, thorough=one.location in known)
         for role, one in wanted
         for i in range(count)
     }
     trials |= {
-        (best.location, 0): on_t(desk.plan, best.record, n % count)
+        (best.location, 0): on_t(desk.plan, best.record, n % count, thorough=best.location in known)
         for n, best in enumerate(randoms)
     }
     once = {trial.id: trial for trial in trials.values()}

@@ -49,7 +49,7 @@ def test_regret_margin_and_cost_are_as_by_hand() -> None:
     assert row in text
     many = [replace(one, seed=seed) for seed in range(5) for one in entries()[:4]]
     assert "| demo | random | 5 | +0.200 | +0.200 to +0.200 |" in page(many)
-    assert "median difference on R +0.0000, the same choice in 3" in text
+    assert "median difference on T +0.0000, the same choice in 3" in text
     assert "| demo | random | L1.attn (3) | 3 of 6 |" in text
 
 

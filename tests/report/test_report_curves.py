@@ -38,7 +38,7 @@ def test_rate_curves_do_not_mix_numbers_of_edits():
         factory.trial("L1.mlp", 1e-4, 0.9, edits=("a",)),
         factory.trial("L1.mlp", 1e-3, 0.5, rung="rates", edits=("a", "b")),
         factory.trial("L1.mlp", 3e-3, 0.6, rung="rates", edits=("a", "b")),
-        factory.trial("L1.mlp", 9e-3, 0.6, split="R", edits=("a", "b")),
+        factory.trial("L1.mlp", 9e-3, 0.6, split="T", edits=("a", "b")),
     )
     (curve,) = rate_curves(factory.inputs(trials=trials)).series
     assert curve.x == (1e-3, 3e-3)

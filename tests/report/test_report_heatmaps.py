@@ -39,7 +39,7 @@ def test_only_the_widest_rung_and_never_the_reporting_split_is_shown():
         factory.trial("L0.mlp", score=0.2),
         factory.trial("L1.mlp", score=0.3),
         factory.trial("L1.mlp", score=0.9, rung="rates"),
-        *(factory.trial(f"L{n}.attn", split="R", rung="report") for n in range(5)),
+        *(factory.trial(f"L{n}.attn", split="T", rung="report") for n in range(5)),
     )
     score = trial_heatmaps(inputs, EFFICACY_VIEWS)[0]
     assert score.values == ((0.2,), (0.3,))

@@ -106,7 +106,7 @@ def test_nothing_in_records_becomes_markup():
     found = factory.recommendation(sentence=NASTY)
     trials = (
         *factory.sweep_trials(),
-        factory.trial("L6.mlp.down", 6e-4, split="R", outcomes=(outcome,)),
+        factory.trial("L6.mlp.down", 6e-4, split="T", outcomes=(outcome,)),
         factory.trial("L2.mlp", status=NASTY),
     )
     descriptor = replace(factory.scan().descriptor, title=NASTY, note=NASTY)

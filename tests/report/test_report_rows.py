@@ -10,6 +10,7 @@ from rich.console import Console
 from locscope.report import words
 from locscope.report.rows import (
     contenders_table,
+    fits_table,
     key_cards,
     outcomes_table,
     protocols_table,
@@ -59,7 +60,7 @@ def test_outcomes_are_means_over_repetitions_worst_first():
         factory.trial(
             "L6.mlp.down",
             6e-4,
-            split="R",
+            split="T",
             seed=seed,
             outcomes=(
                 factory.outcome("fine", False, False),
@@ -69,7 +70,7 @@ def test_outcomes_are_means_over_repetitions_worst_first():
         for seed in range(2)
     )
     other = factory.trial(
-        "L7.mlp.down", 6e-4, split="R", outcomes=(factory.outcome("x", True, True),)
+        "L7.mlp.down", 6e-4, split="T", outcomes=(factory.outcome("x", True, True),)
     )
     table = outcomes_table(factory.inputs(trials=(*trials, other), edits=()))
     assert texts(table.rows[0]) == [
@@ -89,11 +90,30 @@ def test_without_recommendation_nothing_is_made_up():
     assert json.loads(search_json(inputs))["recommendation"] is None
 
 
-def test_cards_show_value_interval_and_before():
+def test_cards_show_the_edits_to_be_made_beside_untouched_and_held_out():
     score, reliability, *_ = key_cards(factory.inputs())
-    assert (score.title, score.value, score.interval) == ("score", "0.920", "[0.890, 0.950]")
-    assert reliability.beside == "before 0.000"
+    assert (score.title, score.value, score.interval) == ("score", "0.880", "[0.860, 0.900]")
+    assert score.beside == "held out 0.920 [0.890, 0.950]"
+    assert reliability.value == "0.930"
+    assert reliability.beside == "untouched 0.000, held out 0.970"
     assert reliability.protocol.endswith("120 judged")
+
+
+def test_without_a_deployment_cards_show_what_was_held_out():
+    score, *_ = key_cards(factory.inputs(recommendation=factory.recommendation(deployment=None)))
+    assert (score.value, score.interval) == ("0.920", "[0.890, 0.950]")
+
+
+def test_fits_say_what_was_tried_and_what_it_broke():
+    table = fits_table(factory.recommendation())
+    assert "240 edits" in table.caption
+    assert [texts(row)[1:4] for row in table.rows] == [
+        ["0.0006", "60", "0.840"],
+        ["0.0018", "60", "0.900"],
+        ["0.0006", "30", "0.870"],
+    ]
+    assert [row[-1].alarm for row in table.rows] == [False, True, False]
+    assert fits_table(None).rows == fits_table(factory.recommendation(deployment=None)).rows == ()
 
 
 def test_protocols_are_told_apart():
@@ -128,6 +148,11 @@ def test_the_scorecard_says_what_it_rests_on():
 
 def test_contenders_table_has_margins():
     table = contenders_table(factory.recommendation())
+    assert table.caption.endswith("24 edits at a time")
+    assert table.note == "Chosen: best of the finalists on S and V (0.915 over 3 trials)."
+    columns = [table.columns.index(f"score on {split}") for split in "SVT"]
+    assert [table.rows[0][i].text for i in columns] == ["0.930", "0.910", "0.920"]
+    assert [table.rows[2][i].text for i in columns] == ["0.820", "–", "0.810"]
     assert table.rows[0][-1].text == ""
     assert table.rows[2][-1].text == "0.110 [0.070, 0.150]"
     assert table.rows[2][table.columns.index("perplexity ratio")].alarm

@@ -25,7 +25,7 @@ def test_tradeoff_by_part_leaves_out_the_unmeasured_and_says_so():
         factory.trial("L0.mlp", score=0.5, ratio=1.1),
         factory.trial("L0.mlp+L1.attn", score=0.25, ratio=2, violated=(factory.BROKEN,)),
         factory.trial("L1.mlp", status="broke"),
-        factory.trial("L1.mlp", split="R"),
+        factory.trial("L1.mlp", split="T"),
     )
     chart = tradeoff(factory.inputs(trials=trials))
     mlp, several, line = chart.series
@@ -98,16 +98,16 @@ def test_weights_and_bounds_are_shown_with_what_became_of_them():
     weights = {"reliability": 1.0, "generalization": 3.0, "locality": 1.0}
     bounds = ("perplexity_ratio<=1.01", "retention>=0.95 surely", "multihop>=0.5", "forms>=0.1")
     found = replace(factory.recommendation(), weights=weights, bounds=bounds)
-    best = found.best
-    more = (*best.measures, Measure("forms", nan, 0, "not measured"))
-    found = replace(found, contenders=(replace(best, measures=more), *found.contenders[1:]))
+    made = found.deployment
+    more = (*made.measures, Measure("forms", nan, 0, "not measured"))
+    found = replace(found, deployment=replace(made, measures=more))
     table = objective_table(factory.inputs(recommendation=found))
     assert table.caption == "Objective: balanced"
     assert texts(table) == [
-        ["reliability", "in the score, weight 1", "0.970", ""],
-        ["generalization", "in the score, weight 3", "0.880", ""],
-        ["locality", "in the score, weight 1", "0.920", ""],
-        ["perplexity ratio", "at most 1.01", "1.020", "no"],
+        ["reliability", "in the score, weight 1", "0.930", ""],
+        ["generalization", "in the score, weight 3", "0.840", ""],
+        ["locality", "in the score, weight 1", "0.880", ""],
+        ["perplexity ratio", "at most 1.01", "1.030", "no"],
         ["retention", "at least 0.95, surely", "0.980", "yes"],
         ["multihop", "at least 0.5", "–", "not measured"],
         ["forms", "at least 0.1", "–", "not measured"],

@@ -24,6 +24,7 @@ from locscope.scoring.objectives import (
     glance_score,
     harmonic,
     kept,
+    merit,
     objective_of,
     refuse_unmeasurable,
     score,
@@ -262,3 +263,33 @@ def test_a_choice_leaves_room_below_bounds_on_drift(bound, strict):
 def test_a_new_objective_is_an_entry():
     aim = Objective("safe", "", EFFICACY, (Bound("kl", "at most", 0.1),), kept=("retention",))
     assert score(seen(1.0, 1.0, 1.0, retention=0.5), aim).value == pytest.approx(4 / 5)
+
+
+def _shares(*values: float, count: int = 20) -> tuple[Measure, ...]:
+    names = ("reliability", "generalization", "locality")
+    return tuple(Measure(n, v, count, "p") for n, v in zip(names, values, strict=True))
+
+
+def test_merit_is_the_score_with_half_an_item_for_none() -> None:
+    assert merit(_shares(0.9, 0.5, 0.7)) == score(_shares(0.9, 0.5, 0.7)).value
+    assert score(_shares(0.9, 0.0, 0.9)).value == 0
+    assert merit(_shares(0.9, 0.0, 0.9)) == pytest.approx(3 / (1 / 0.9 + 40 + 1 / 0.9))
+    assert merit(_shares(0.9, 0.0, 0.9)) > merit(_shares(0.5, 0.0, 0.5)) > 0
+    # One of twenty is more than none of twenty.
+    assert merit(_shares(0.1, 0.05, 0.1)) > merit(_shares(0.1, 0.0, 0.1))
+    assert merit(_shares(0.9, 0.0, 0.9, count=200)) < merit(_shares(0.9, 0.0, 0.9))
+
+
+def test_merit_leaves_out_what_was_not_measured_and_keeps_what_collapsed() -> None:
+    blank = (*_shares(0.5, 0.5, 0.5)[:2], Measure("locality", nan, 0, "p"))
+    assert merit(blank) == pytest.approx(0.5)
+    assert isnan(merit((Measure("reliability", nan, 0, "p"),)))
+    lost = (*_shares(1.0, 1.0, 1.0), Measure("perplexity_ratio", nan, 4, "p"))
+    assert merit(lost, OBJECTIVES["pareto"]) == 0
+
+
+@given(st.lists(st.integers(0, 20), min_size=3, max_size=3), st.integers(0, 2))
+def test_more_of_a_share_is_never_less_merit(counts, which) -> None:
+    more = [min(20, count + (i == which)) for i, count in enumerate(counts)]
+    one, other = (merit(_shares(*(c / 20 for c in some))) for some in (counts, more))
+    assert other >= one > 0

@@ -115,14 +115,23 @@ VALUES = st.lists(st.tuples(FEW, FEW, FEW, RATIOS, st.sampled_from([5, 9])), max
 
 def slower(one: TrialRecord, other: TrialRecord, aim: Objective) -> int:
     """Which goes first, told step by step; 0 only for the same place and rate."""
+
+    def deserved(one: TrialRecord) -> float:
+        """The harmonic mean, in which a share of none of n items is that of half an item."""
+        names = [term.measure for term in aim.terms]
+        shares = [one.measure(name) for name in names if not isnan(one.measure(name).value)]
+        if not shares:
+            return one.score
+        return len(shares) / sum(1 / (m.value or 0.5 / m.count) for m in shares)
+
     for said in (
         lambda r: isnan(r.score),
         lambda r: len(r.violated) > 0,
         lambda r: missed(r, aim),
-        lambda r: 0.0 if isnan(r.score) else -(round(r.score, 2) if aim.tie else r.score),
+        lambda r: 0.0 if isnan(r.score) else -(round(deserved(r), 2) if aim.tie else deserved(r)),
         lambda r: -known(r.measure("generalization").value) if aim.tie else 0.0,
         lambda r: r.parameter_count,
-        lambda r: 0.0 if isnan(r.score) else -r.score,
+        lambda r: 0.0 if isnan(r.score) else -deserved(r),
         lambda r: r.trial.location,
     ):
         if said(one) != said(other):
@@ -155,6 +164,15 @@ def test_ranking_equals_a_slow_sort(values, name, random):
     expected = sorted(records, key=cmp_to_key(lambda a, b: slower(a, b, aim)))
     random.shuffle(records)
     assert places(ranked(records, aim)) == places(expected)
+
+
+def test_what_learned_none_of_one_share_is_ranked_by_the_others() -> None:
+    """Exactly 0 of one share makes every score 0, and says nothing of the others."""
+    better = tuned("L0.mlp", BALANCED, **shares(0.9, 0.0, 0.9, 1.0))
+    worse = tuned("L1.mlp", BALANCED, count=1, **shares(0.1, 0.0, 0.3, 1.0))
+    some = tuned("L2.mlp", BALANCED, **shares(0.1, 0.1, 0.1, 1.0))
+    assert better.score == worse.score == 0
+    assert places(ranked([worse, better, some], BALANCED)) == ["L2.mlp", "L0.mlp", "L1.mlp"]
 
 
 PROBABILITIES = st.lists(st.tuples(*[st.floats(0.01, 1)] * 3, RATIOS), max_size=8)

@@ -6,7 +6,7 @@ from math import exp, log, nan
 import numpy as np
 import pytest
 from hand_made import places, record, shares, tuned
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from locscope.records import TrialRecord
@@ -23,6 +23,7 @@ from locscope.selection.grids import (
     cut,
     grown,
     leading,
+    learned,
     next_rates,
     on_edge,
     promise,
@@ -134,6 +135,7 @@ def test_a_cut_is_found_in_few_trials_and_close(limit: float, steepness: float, 
     while wanted := next_rates(tried, BALANCED):
         tried += [shown(lr) for lr in wanted]
         assert len(tried) < 12
+    assume(any(not one.violated and learned(one) for one in tried))
     kept = max((one for one in tried if not one.violated), key=lambda one: one.trial.recipe.lr)
     broken = [one.trial.recipe.lr for one in tried if one.violated]
     assert kept.trial.recipe.lr <= limit * (1 + 1e-6)
@@ -244,6 +246,18 @@ def test_where_nothing_is_learned_higher_rates_are_tried() -> None:
     low = at(1, 0.0, 1.0)
     assert next_rates([low], BALANCED) == (3,)
     assert next_rates([low, at(3, 0.0, 1.01)], BALANCED) == (9,)
+
+
+def test_where_nothing_is_learned_lower_rates_are_not_tried() -> None:
+    """Lower rates teach less, also where the least that was tried is best or breaks a bound."""
+    for reliability, lower in ((0.04, False), (0.06, True)):
+        one = at(1, reliability, 1.06)
+        assert learned(one) == lower
+        assert any(rate < 1 for rate in next_rates([one], BALANCED)) == lower
+    # The best of what learned nothing is a low rate, and one goes on from the highest.
+    tried = [at(1, 0.03, 1.0), at(3, 0.02, 1.001)]
+    assert ranked(tried, BALANCED)[0].trial.recipe.lr == 1
+    assert next_rates(tried, BALANCED) == (9,)
 
 
 def test_a_rate_without_a_score_is_no_gain() -> None:

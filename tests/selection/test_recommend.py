@@ -1,5 +1,6 @@
 """The recommendation's numbers against hand computation, and what it says."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import isnan, nan
 
@@ -20,15 +21,22 @@ from locscope.records import (
 from locscope.scoring.bounds import violations
 from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective, objective_of, score
 from locscope.selection.choice import Best
-from locscope.selection.recommend import Confirmed, Context, recommend, settled
+from locscope.selection.fitting import Fitted
+from locscope.selection.margins import Context, OnT, pooled
+from locscope.selection.recommend import Deployed, recommend
 
 EDITS = tuple(f"e{i}" for i in range(12))
+"""Those of T."""
+EVERY = tuple(f"e{i}" for i in range(30))
 CAPABLE, PARETO = OBJECTIVES["capability-first"], OBJECTIVES["pareto"]
 
 
+def in_pairs(edits: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple((edits[i], edits[i + 1]) for i in range(0, len(edits), 2))
+
+
 def context(aim: Objective = BALANCED) -> Context:
-    groups = tuple((EDITS[i], EDITS[i + 1]) for i in range(0, 12, 2))
-    return Context(aim, "demo", "h", "demo", "h", 0, "0", groups)
+    return Context(aim, "demo", "h", "demo", "h", 0, "0", in_pairs(EDITS), in_pairs(EVERY), 0.01)
 
 
 def made(
@@ -40,9 +48,10 @@ def made(
     generalization: float = nan,
     edits: tuple[str, ...] = EDITS,
     aim: Objective = BALANCED,
+    recipe: Recipe = Recipe(1e-3, 8),  # noqa: B008
 ) -> TrialRecord:
     """A trial in which an edit has its share in all three, unless generalization is given."""
-    trial = Trial(location, Recipe(1e-3, 8), edits, "R", "confirm-1", 0, "m", "e")
+    trial = Trial(location, recipe, edits, "T", "report-1", 0, "m", "e")
     general = {e: shares.get(e, 0.0) if isnan(generalization) else generalization for e in edits}
     outcomes = tuple(
         EditOutcome(edit, share, share, general[edit], share)
@@ -61,21 +70,42 @@ def made(
     )  # fmt: skip
 
 
-def confirmed(role: str, *records: TrialRecord) -> Confirmed:
+def on_t(role: str, *records: TrialRecord, on_v: tuple[TrialRecord, ...] = ()) -> OnT:
     twice = records if len(records) > 1 else records * 2
-    return Confirmed(role, Best(records[0].trial.location, records[0], records[:1]), twice)
+    return OnT(role, Best(records[0].trial.location, records[0], records[:1]), twice, on_v)
 
 
-def pair(one: TrialRecord, other: TrialRecord) -> list[Confirmed]:
-    return [confirmed("recommended", one), confirmed("runner-up", other)]
+def pair(one: TrialRecord, other: TrialRecord) -> list[OnT]:
+    return [on_t("recommended", one), on_t("runner-up", other)]
 
 
-ALL = dict.fromkeys(EDITS, 1.0)
+ALL, MANY = dict.fromkeys(EVERY, 1.0), dict.fromkeys(EVERY, 0.8)
 HALF, OTHER_HALF = dict.fromkeys(EDITS[:6], 1.0), dict.fromkeys(EDITS[6:], 1.0)
 
 
-def test_score_is_the_harmonic_mean_on_r_and_margins_are_paired() -> None:
-    found = recommend(context(), pair(made("L1.mlp", ALL), made("L2.mlp", HALF)))
+def deployed(
+    shares: dict[str, float] = ALL, ratio: float = 1.0, *, given: int = 30, **more
+) -> Deployed:
+    """The trial on all edits; it and one that broke a bound were tried to fit the recipe."""
+    record = made("L1.mlp", shares, ratio, edits=EVERY, **more)
+    broken = made("L1.mlp", ALL, 1.2, edits=EVERY, recipe=Recipe(3e-3, 8))
+    return Deployed(record, (Fitted("L1.mlp", record, (broken, record)),), given)
+
+
+def recommended(
+    held_out: Sequence[OnT],
+    made_of: Deployed | None = None,
+    *,
+    aim: Objective = BALANCED,
+    randoms: Sequence[OnT] = (),
+    tried: Sequence[TrialRecord] = (),
+) -> Recommendation:
+    at = made_of or deployed(aim=aim)
+    return recommend(context(aim), held_out, randoms, at, "best of the finalists", tried)
+
+
+def test_score_is_the_harmonic_mean_on_t_and_margins_are_paired() -> None:
+    found = recommended(pair(made("L1.mlp", ALL), made("L2.mlp", HALF)))
     assert found.best.score == 1.0
     assert found.contenders[1].score == pytest.approx(0.5)
     assert found.margins[0].value == pytest.approx(0.5)
@@ -83,124 +113,204 @@ def test_score_is_the_harmonic_mean_on_r_and_margins_are_paired() -> None:
     assert "bootstrap over groups" in found.margins[0].protocol
     assert not found.tie
     assert found.met
-    assert "L1.mlp" in found.sentence
-    assert "ahead of L2.mlp" in found.sentence
+    assert found.reason == "best of the finalists"
+    assert found.non_inferiority == 0.01
+    assert "ahead of the runner-up L2.mlp (+0.500, 95 % " in found.sentence
 
 
 def test_a_tie_is_called_a_tie() -> None:
-    found = recommend(context(), pair(made("L1.mlp", HALF), made("L2.mlp", OTHER_HALF)))
+    found = recommended(pair(made("L1.mlp", HALF), made("L2.mlp", OTHER_HALF)))
     assert found.tie
-    assert found.best.location == "L1.mlp"
-    assert "a tie with L2.mlp" in found.sentence
+    assert "a tie with the runner-up L2.mlp" in found.sentence
 
 
-def test_the_smaller_of_a_tie_is_recommended_and_the_sentence_says_so() -> None:
-    large, small = made("L1.mlp", HALF, count=9), made("L2.mlp", OTHER_HALF, count=8)
-    found = recommend(context(), pair(large, small))
-    assert [one.location for one in found.contenders] == ["L2.mlp", "L1.mlp"]
-    assert [one.role for one in found.contenders] == ["recommended", "runner-up"]
-    assert found.margins[0].location == "L1.mlp"
-    assert "a tie with L1.mlp" in found.sentence
-    assert "and smaller (8 weights)" in found.sentence
-    again = recommend(context(), pair(small, large))
-    assert again.best.location == "L2.mlp"
+@pytest.mark.parametrize("ahead", [ALL, OTHER_HALF])
+def test_nothing_that_t_shows_moves_what_was_chosen(ahead: dict[str, float]) -> None:
+    """Neither a tie with a smaller location, nor one that is ahead; that is said, however."""
+    chosen, other = made("L1.mlp", HALF, count=9), made("L2.mlp", ahead, count=1)
+    found = recommended([*pair(chosen, other), on_t("depth-rule", made("L0.mlp", ALL, count=1))])
+    assert [one.location for one in found.contenders] == ["L1.mlp", "L2.mlp", "L0.mlp"]
+    assert [one.over for one in found.margins] == ["runner-up", "depth-rule"]
+    said = [note for note in found.notes if note.startswith("L2.mlp is ahead on T by 0.5")]
+    assert len(said) == (ahead is ALL)
+    assert ("behind the runner-up L2.mlp" in found.sentence) == (ahead is ALL)
 
 
-def test_the_smaller_does_not_win_by_more_than_a_tie() -> None:
-    cases = [
-        (made("L1.mlp", ALL, count=9), made("L2.mlp", HALF, count=8)),
-        (made("L1.mlp", HALF, count=9), made("L2.mlp", OTHER_HALF, count=9)),
-        (made("L1.mlp", HALF, count=9), made("L2.mlp", OTHER_HALF, 1.2, count=8)),
-        (made("L1.mlp", dict.fromkeys(EDITS, nan), count=9), made("L2.mlp", HALF, count=8)),
-    ]
-    for one, other in cases:
-        assert settled(context(), pair(one, other)) == tuple(pair(one, other))
+def test_contenders_have_their_scores_on_s_v_and_t() -> None:
+    on_v = (made("L1.mlp", ALL, edits=EDITS[:2]), made("L1.mlp", {}, edits=EDITS[2:8]))
+    first = replace(on_t("recommended", made("L1.mlp", HALF), on_v=on_v))
+    found = recommended([first, on_t("depth-rule", made("L0.mlp", HALF))])
+    best, rule = found.contenders
+    assert (best.score_s, best.score) == (0.5, pytest.approx(0.5))
+    # Two of eight edits of V: trials weigh as many edits as they judged.
+    assert best.score_v == pytest.approx(0.25)
+    assert isnan(rule.score_v)
+    assert best.edits == rule.edits == 12
+    assert best.repetitions == (0.5, 0.5)
 
 
-def test_what_missed_the_bounds_on_s_by_more_does_not_win_a_tie() -> None:
-    one, other = pair(made("L1.mlp", HALF, count=9), made("L2.mlp", OTHER_HALF, count=8))
-    broken = replace(other, best=replace(other.best, record=made("L2.mlp", HALF, 1.3, count=8)))
-    assert settled(context(), [one, broken])[0] == one
-    rule = confirmed("depth-rule", made("L0.mlp", HALF, count=1))
-    swapped = settled(context(), [one, other, rule])
-    assert [found.best.location for found in swapped] == ["L2.mlp", "L1.mlp", "L0.mlp"]
+def test_what_is_said_first_is_about_the_edits_to_be_made() -> None:
+    made_of = deployed(MANY, 1.02, recipe=Recipe(5e-4, 15))
+    found = recommended([on_t("recommended", made("L1.mlp", ALL))], made_of)
+    assert found.sentence.startswith(
+        "Tune L1.mlp at learning rate 0.0005 (batch 15, at most 25 epochs): on all 30 edits "
+        "reliability 80.0%, generalization 80.0%, locality 80.0%, perplexity x 1.020. "
+        "Held out: score 1.000 (95 % 1.000 to 1.000) on 12 edits at a time"
+    )
+    at = found.deployment
+    assert at is not None
+    assert (at.edits, at.given, at.score) == (30, 30, pytest.approx(0.8))
+    assert at.low <= at.score <= at.high
+    assert at.measures == made_of.record.measures
+    assert at.trial == made_of.record.trial.id
+    assert found.recipe == at.recipe == Recipe(5e-4, 15)
+    assert found.best.recipe == Recipe(1e-3, 8)
+    assert [(one.lr, one.violated != ()) for one in at.fits] == [(3e-3, True), (5e-4, False)]
+    assert [one.perplexity_ratio for one in at.fits] == [1.2, 1.02]
 
 
-def test_what_left_less_room_on_s_does_not_win_a_tie() -> None:
-    one, other = pair(made("L1.mlp", HALF, count=9), made("L2.mlp", OTHER_HALF, count=8))
-    near = replace(other, best=replace(other.best, record=made("L2.mlp", HALF, 1.045, count=8)))
-    assert settled(context(), [one, near])[0].best.location == "L2.mlp"
-    roomy = context(replace(BALANCED, room=0.4))
-    assert settled(roomy, [one, near])[0] == one
+def test_numbers_that_seem_to_contradict_are_explained() -> None:
+    """Another score at another count and recipe; fewer edits than there are."""
+    made_of = deployed(MANY, recipe=Recipe(5e-4, 15), given=400)
+    found = recommended([on_t("recommended", made("L1.mlp", ALL))], made_of)
+    fewer, differ = found.notes
+    assert "30 of 400 edits" in fewer
+    assert "--deploy 400" in fewer
+    assert differ.startswith("score 0.800 on 30 edits and 1.000 held out, on 12 at a time")
+    assert differ.endswith("learning rate 0.0005 and 0.001, batch 15 and 8)")
+    assert "on 30 of 400 edits" in found.sentence
+    alike = recommended([on_t("recommended", made("L1.mlp", MANY))], deployed(MANY))
+    assert alike.notes == ()
 
 
-def test_the_score_is_named_for_what_the_repetitions_hold_together() -> None:
+def test_met_is_about_the_edits_to_be_made_and_a_difference_is_explained() -> None:
+    """Held out, the bound is missed by the recipe of the smaller count, or only there kept."""
+    beyond, within = made("L1.mlp", ALL, 1.06), made("L1.mlp", ALL, 1.04)
+    kept = recommended([on_t("recommended", beyond)], deployed(ALL, 1.04))
+    assert kept.met
+    assert kept.missed == ()
+    (note,) = kept.notes
+    assert note.startswith("held out, 12 edits at a time, it misses perplexity_ratio 1.06 is above")
+    assert "It misses" not in kept.sentence
+    broken = recommended([on_t("recommended", within)], deployed(ALL, 1.06))
+    assert not broken.met
+    assert broken.missed == ("perplexity_ratio 1.06 is above 1.05",)
+    assert broken.sentence.endswith(". It misses: perplexity_ratio 1.06 is above 1.05.")
+    assert "it keeps all bounds" in broken.notes[0]
+
+
+def test_a_trial_for_choosing_may_break_a_bound_that_left_room() -> None:
+    roomy = replace(BALANCED, room=0.4)
+    short = replace(made("L1.mlp", ALL, 1.045), violated=("perplexity_ratio 1.045 is above 1.03",))
+    one = on_t("recommended", made("L1.mlp", ALL, 1.01))
+    one = replace(one, best=replace(one.best, record=short))
+    found = recommended([one], aim=roomy)
+    assert found.met
+    assert found.room == 0.4
+    assert found.best.violated == ()
+
+
+def test_the_score_is_named_for_what_it_holds_on_the_edits_to_be_made() -> None:
     whole = made("L1.mlp", HALF)
     measures = tuple(
         replace(m, value=nan, count=0) if m.name == "generalization" else m for m in whole.measures
     )
-    blind = replace(whole, measures=measures, score_name="harmonic(reliability, locality)")
-    found = recommend(context(), [confirmed("recommended", blind, whole)])
+    blind = replace(whole, measures=measures)
+    at = deployed()
+    found = recommended([on_t("recommended", blind)], at)
     assert found.score_name == "harmonic(reliability, generalization, locality)"
+    found = recommended([on_t("recommended", whole)], replace(at, record=blind))
+    assert found.score_name == "harmonic(reliability, locality)"
 
 
 def test_a_runner_up_beyond_the_bounds_is_said_to_be() -> None:
-    found = recommend(context(), pair(made("L1.mlp", HALF), made("L2.mlp", OTHER_HALF, 1.2)))
+    found = recommended(pair(made("L1.mlp", HALF), made("L2.mlp", OTHER_HALF, 1.2)))
     assert "which misses a bound (perplexity_ratio 1.2 is above 1.05)" in found.sentence
     assert found.met
 
 
-def test_broken_bounds_and_nothing_learned_are_missed() -> None:
-    collapsed = made("L1.mlp", ALL, ratio=2.0)
-    found = recommend(context(), [confirmed("recommended", collapsed)])
-    assert not found.met
-    assert "perplexity_ratio" in found.missed[0]
-    assert found.sentence.startswith("Nothing tried met the bounds; nearest to them: tune L1.mlp")
-    assert found.sentence.endswith("It misses: perplexity_ratio 2 is above 1.05.")
-    nothing = recommend(context(), [confirmed("recommended", made("L1.mlp", {}))])
+def test_nothing_learned_and_nothing_measured_are_missed() -> None:
+    one = [on_t("recommended", made("L1.mlp", ALL))]
+    nothing = recommended(one, deployed({}))
     assert not nothing.met
-    assert "reliability" in nothing.missed[0]
-
-
-def test_bounds_that_nothing_kept_on_s_are_missed_also_where_r_keeps_them() -> None:
-    lucky = confirmed("recommended", made("L1.mlp", ALL))
-    lucky = replace(lucky, best=replace(lucky.best, record=made("L1.mlp", ALL, 1.06)))
-    found = recommend(context(), [lucky])
-    assert not found.met
-    assert found.missed == ("perplexity_ratio 1.06 is above 1.05 on S",)
-    assert found.sentence.startswith("Nothing tried met the bounds; nearest to them: tune L1.mlp")
-    assert found.sentence.endswith("It misses: perplexity_ratio 1.06 is above 1.05 on S.")
-
-
-def test_what_left_too_little_room_on_s_and_kept_the_bounds_is_not_missed() -> None:
-    near = confirmed("recommended", made("L1.mlp", ALL, 1.01))
-    short = replace(made("L1.mlp", ALL, 1.045), violated=("perplexity_ratio 1.045 is above 1.03",))
-    found = recommend(
-        context(replace(BALANCED, room=0.4)), [replace(near, best=replace(near.best, record=short))]
-    )
-    assert found.met
-    assert found.room == 0.4
-    assert found.sentence.startswith("Tune L1.mlp")
-
-
-def test_nothing_measured_is_said() -> None:
-    blank = made("L1.mlp", dict.fromkeys(EDITS, nan))
-    found = recommend(context(), [confirmed("recommended", blank)])
-    assert isnan(found.best.score)
-    assert "nothing could be measured" in found.missed
+    assert nothing.missed == ("the score is 0, as reliability and generalization and locality are",)
+    blank = recommended(one, deployed(dict.fromkeys(EVERY, nan)))
+    assert blank.missed == ("nothing could be measured",)
+    assert "on all 30 edits perplexity x 1.000" in blank.sentence
 
 
 def test_own_weights_are_in_score_and_margin_and_recorded() -> None:
     aim = objective_of("balanced", {"generalization": 2}, ["locality>=0.1"])
     one = made("L1.mlp", ALL, generalization=0.5, aim=aim)
     other = made("L2.mlp", ALL, generalization=0.25, aim=aim)
-    found = recommend(context(aim), pair(one, other))
+    found = recommended(pair(one, other), aim=aim)
     assert found.best.score == pytest.approx(4 / 6)
     assert found.margins[0].value == pytest.approx(4 / 6 - 4 / 10)
     assert found.weights == {"reliability": 1.0, "generalization": 2.0, "locality": 1.0}
     assert "locality>=0.1" in found.bounds
     assert "x 2" in found.score_name
     assert objective_of(found.objective, found.weights, found.bounds).terms == aim.terms
+
+
+def randoms(*shares: dict[str, float], aim: Objective = BALANCED) -> list[OnT]:
+    """Each with one trial on six edits of T, in turn, as a search has them."""
+    parts = (EDITS[:6], EDITS[6:])
+    return [
+        OnT("random", Best(name, one, (one,)), (one,))
+        for n, share in enumerate(shares)
+        for name in [f"L{n}.attn"]
+        for one in [made(name, share, 1.01 + n / 100, count=n, edits=parts[n % 2], aim=aim)]
+    ]
+
+
+def test_random_locations_are_one_contender_beside_which_each_is_kept() -> None:
+    some = randoms(ALL, {}, HALF, OTHER_HALF, dict.fromkeys(EDITS, 0.5))
+    found = recommended([on_t("recommended", made("L1.mlp", ALL))], randoms=some)
+    scores = [1.0, 0.0, 1.0, 1.0, 0.5]
+    assert [one.score for one in found.randoms] == pytest.approx(scores)
+    mean = found.contenders[-1]
+    assert (mean.role, mean.location) == ("random", "5 random")
+    assert mean.score == pytest.approx(0.7)
+    half = stats.t.ppf(0.975, 4) * np.std(scores, ddof=1) / np.sqrt(5)
+    assert (mean.low, mean.high) == pytest.approx((0.7 - half, min(1, 0.7 + half)))
+    assert mean.repetitions == tuple(one.score for one in found.randoms)
+    assert mean.parameter_count == 2
+    assert isnan(mean.recipe.lr)
+    (margin,) = found.margins
+    assert (margin.over, margin.location) == ("random", "mean of 5 random locations")
+    assert margin.value == pytest.approx(0.3)
+    assert margin.low < 0.3 < margin.high
+    assert "over the random locations" in margin.protocol
+    assert repr(loads(Recommendation, dumps(found))) == repr(found)
+
+
+def test_a_single_random_location_is_no_chance() -> None:
+    found = recommended([on_t("recommended", made("L1.mlp", ALL))], randoms=randoms(HALF))
+    assert found.contenders[-1].location == "L0.attn"
+    assert found.contenders[-1].recipe == found.randoms[0].recipe
+    assert isnan(found.margins[0].low)
+    assert isnan(found.contenders[-1].low)
+
+
+def test_scores_that_hold_more_than_edits_have_a_margin_over_trials() -> None:
+    one = [
+        made("L1.mlp", ALL, r, edits=EDITS[i : i + 6], aim=PARETO)
+        for i, r in ((0, 1.01), (6, 1.03))
+    ]
+    some = randoms(HALF, HALF, OTHER_HALF, aim=PARETO)
+    found = recommended([on_t("recommended", *one)], aim=PARETO, randoms=some)
+    (margin,) = found.margins
+    scores = [[r.score for r in one], [o.records[0].score for o in some]]
+    assert margin.value == pytest.approx(np.mean(scores[0]) - np.mean(scores[1]))
+    assert "Welch" in margin.protocol
+
+
+def test_pooled_measures_are_means_of_those_repetitions_that_have_them() -> None:
+    one, other = made("L1.mlp", ALL), made("L1.mlp", {}, 1.2)
+    blind = replace(other, measures=tuple(replace(m, value=nan, count=0) for m in other.measures))
+    found = {m.name: m for m in pooled((one, other, blind))}
+    assert found["locality"].value == pytest.approx(0.5)
+    assert found["perplexity_ratio"].value == pytest.approx(1.1)
 
 
 RATIOS = ((1.01, 1.02, 1.01, 1.03, 1.02), (1.05, 1.07, 1.04, 1.08, 1.06))
@@ -216,9 +326,7 @@ def test_what_holds_more_than_edits_is_paired_by_repetition(aim: Objective) -> N
         ]
         for name, row in zip(("L1.mlp", "L2.mlp"), RATIOS, strict=True)
     )
-    found = recommend(
-        context(aim), [confirmed("recommended", *one), confirmed("runner-up", *other)]
-    )
+    found = recommended([on_t("recommended", *one), on_t("runner-up", *other)], aim=aim)
     gaps = [a.score - b.score for a, b in zip(one, other, strict=True)]
     pairs = [(a, b) for i, a in enumerate(subsets) for b in subsets[:i]]
     share = float(np.mean([len({*a} & {*b}) / 6 for a, b in pairs]))
@@ -232,44 +340,10 @@ def test_what_holds_more_than_edits_is_paired_by_repetition(aim: Objective) -> N
     assert found.best.low < found.best.score < found.best.high <= 1
 
 
-def test_a_tie_in_what_is_kept_is_broken_by_generalization_before_size() -> None:
-    ratios = (1.01, 1.02)
-
-    def tuned(location: str, count: int, general: float) -> list[TrialRecord]:
-        return [
-            made(location, ALL, r, count=count, generalization=general, edits=some, aim=CAPABLE)
-            for r, some in zip(ratios, (EDITS[:6], EDITS[6:]), strict=True)
-        ]
-
-    def first(general: float) -> str:
-        large = confirmed("recommended", *tuned("L1.mlp", 9, 0.9))
-        small = confirmed("runner-up", *tuned("L2.mlp", 8, general))
-        return settled(context(CAPABLE), [large, small])[0].best.location
-
-    assert first(0.9) == "L2.mlp"
-    assert first(0.2) == "L1.mlp"
-
-
-def test_what_breaks_ties_and_was_not_measured_does_not_stand_against_the_smaller() -> None:
-    def blind(location: str, count: int) -> list[TrialRecord]:
-        found = [
-            made(location, ALL, ratio, count=count, edits=some, aim=CAPABLE)
-            for ratio, some in ((1.01, EDITS[:6]), (1.02, EDITS[6:]))
-        ]
-        return [
-            replace(one, outcomes=tuple(replace(o, generalization=nan) for o in one.outcomes))
-            for one in found
-        ]
-
-    large = confirmed("recommended", *blind("L1.mlp", 9))
-    small = confirmed("runner-up", *blind("L2.mlp", 8))
-    assert settled(context(CAPABLE), [large, small])[0].best.location == "L2.mlp"
-
-
 def test_unreliable_edits_miss_what_capability_first_needs() -> None:
-    shaky = made("L1.mlp", HALF, aim=CAPABLE)
-    found = recommend(context(CAPABLE), [confirmed("recommended", shaky)])
-    assert found.missed == ("reliability 0.5 is below 0.95",)
+    one = [on_t("recommended", made("L1.mlp", ALL, aim=CAPABLE))]
+    found = recommended(one, deployed(MANY, aim=CAPABLE), aim=CAPABLE)
+    assert found.missed == ("reliability 0.8 is below 0.95",)
     assert found.bounds == ("reliability>=0.95",)
 
 
@@ -281,7 +355,7 @@ def test_the_front_is_kept_with_its_knee() -> None:
         made("L4.mlp", ALL, 1.05),
         made("L5.mlp", ALL, 1.5),
     ]
-    found = recommend(context(), [confirmed("recommended", tried[1])], tried)
+    found = recommended([on_t("recommended", tried[1])], tried=tried)
     assert [(p.location, p.perplexity_ratio) for p in found.front] == [
         ("L1.mlp", 1.001), ("L2.mlp", 1.01), ("L4.mlp", 1.05),
     ]  # fmt: skip

@@ -20,7 +20,7 @@ TRIAL = Trial(
     location="L1-2.mlp",
     recipe=Recipe(lr=1e-2, batch=2, epochs=12),
     edits=tuple(edit.id for edit in EDITS),
-    split="R",
+    split="T",
     rung="confirm-1",
     seed=3,
     model="0",

@@ -104,38 +104,38 @@ def test_weights_that_blow_up_give_a_record_that_says_so(value, monkeypatch):
     assert repr(loads(TrialRecord, text)) == repr(record)
 
 
-def test_on_s_a_collapsed_model_is_given_up_and_on_r_it_is_measured_to_the_end():
+def test_for_choosing_a_collapsed_model_is_given_up_else_it_is_measured_to_the_end():
     one = world("llama")
     strict = replace(BALANCED, bounds=(bound_of("perplexity_ratio<=1.001"),))
     bench = replace(one.bench, objective=strict)
-    far = replace(TRIAL, recipe=replace(TRIAL.recipe, lr=0.1, stop_below=0.0))
+    far = replace(TRIAL, choosing=True, recipe=replace(TRIAL.recipe, lr=0.1, stop_below=0.0))
     record = run_trial(bench, far, one.before)
     assert record.status == f"given up after {len(record.epochs)} of 12 epochs"
     assert len(record.epochs) in (5, 10)
     assert record.measure("perplexity_ratio").value > 1.001**FAR
     knee = replace(bench, objective=replace(strict, knee=True))
-    for on, trial in ((bench, replace(far, split="R")), (knee, far), (one.bench, far)):
+    for on, trial in ((bench, replace(far, choosing=False)), (knee, far), (one.bench, far)):
         record = run_trial(on, trial, one.before)
         assert (record.status, len(record.epochs)) == ("done", 12)
 
 
-def test_on_s_bounds_leave_room_and_on_r_they_are_those_asked_for():
+def test_for_choosing_bounds_leave_room_else_they_are_those_asked_for():
     one = world("llama")
-    tuned = replace(TRIAL, recipe=replace(TRIAL.recipe, lr=0.01))
+    tuned = replace(TRIAL, choosing=True, recipe=replace(TRIAL.recipe, lr=0.01))
     drift = run_trial(one.bench, tuned, one.before).measure("kl").value
     assert drift > 0
     aim = replace(BALANCED, bounds=(bound_of(f"kl<={1.1 * drift}"),), room=0.4)
     bench = replace(one.bench, objective=aim)
-    for split, kept in (("S", False), ("R", True), ("all", True)):
-        record = run_trial(bench, replace(tuned, split=split), one.before)
-        assert bool(record.violated) != kept
+    for choosing in (True, False):
+        record = run_trial(bench, replace(tuned, choosing=choosing), one.before)
+        assert bool(record.violated) == choosing
     roomless = replace(bench, objective=replace(aim, room=0.0))
     assert not run_trial(roomless, tuned, one.before).violated
 
 
 def test_what_goes_by_what_is_kept_gives_up_a_ruined_model_without_any_bound(monkeypatch):
     one = world("llama")
-    far = replace(TRIAL, recipe=replace(TRIAL.recipe, lr=0.1, stop_below=0.0))
+    far = replace(TRIAL, choosing=True, recipe=replace(TRIAL.recipe, lr=0.1, stop_below=0.0))
     aim = OBJECTIVES["capability-first"]
     record = run_trial(replace(one.bench, objective=aim), far, one.before)
     assert (record.status, len(record.epochs)) == ("done", 12)

@@ -5,28 +5,12 @@ from pathlib import Path
 
 import pytest
 from families import save_tiny
+from towns import edit_rows
 
 from locscope.progress import Silent
 from locscope.settings import SearchSettings
 from locscope.verbs.plan import plan_search
 from locscope.verbs.search import Found, search
-
-TOWNS = ("Oslo", "Lima", "Rome", "Bern", "Kyiv", "Baku", "Doha", "Male", "Suva", "Apia")
-
-
-def edit_rows(count: int = 20) -> list[dict]:
-    """Edits of made-up subjects; every other has a neighbour."""
-    return [
-        {
-            "id": f"e{i}",
-            "prompt": f"The capital of land{i} is",
-            "target": TOWNS[i % len(TOWNS)],
-            "subject": f"land{i}",
-            "rephrases": [f"land{i} is ruled from"],
-            "neighbours": [{"prompt": f"The river of place{i} is", "answer": "Po"}] * (i % 2),
-        }
-        for i in range(count)
-    ]
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +35,16 @@ def settings(tiny_dir: Path, edits_file: Path) -> SearchSettings:
         audit=3,
         recipes=("lora",),
         repetitions=2,
-        share=0.5,
-        epochs=12,
+        validations=2,
+        controls=2,
+        epochs=6,
     )
+
+
+@pytest.fixture(scope="session")
+def plain(settings: SearchSettings) -> SearchSettings:
+    """The same search without what is added to its recommendation."""
+    return settings.model_copy(update={"recipes": (), "audit": 0, "thorough": False})
 
 
 @pytest.fixture(scope="session")

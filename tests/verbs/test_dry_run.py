@@ -18,7 +18,7 @@ from locscope.selection.strategies import STRATEGIES
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
 from locscope.tuning.work import Reach, work_of
-from locscope.verbs.choosing import choose, ran_in_full, ranking, rules_of, space_of
+from locscope.verbs.choosing import choose, controls_of, ran_in_full, ranking, space_of
 from locscope.verbs.desk import Desk
 from locscope.verbs.dry_run import dry_run
 from locscope.verbs.plan import Plan, plan_search
@@ -45,10 +45,10 @@ def test_it_asks_for_the_trials_of_the_search(plan: Plan, found: Found) -> None:
     for one in said.stages:
         expected[one.stage] += one.tasks
     # Controls that the strategy ran at all rates itself ask for no more.
-    assert expected.keys() - {"rules"} == taken.keys() - {"rules"}
+    assert expected.keys() - {"controls"} == taken.keys() - {"controls"}
     assert expected["look"] == taken["look"]
     # What the trials will say is not known before, so whose rates are tried is not either.
-    for stage in taken.keys() - {"look", "rules", "audit"}:
+    for stage in taken.keys() - {"look", "controls", "audit"}:
         assert taken[stage] / 2 <= expected[stage] <= 2 * taken[stage] + 1, stage
     assert sum(expected.values()) == pytest.approx(sum(taken.values()), rel=0.3)
 
@@ -85,7 +85,7 @@ def test_every_strategy_can_be_played_on_paper(
     asked = rehearse(desk, space_of(desk, (gradient,)), lambda trial: Cost(1.0, 1.0))
     trials = [trial for some in asked.values() for trial in some]
     assert len({trial.id for trial in trials}) == len(trials)
-    assert {trial.split for trial in trials} >= {"S", "R"}
+    assert {trial.split for trial in trials} == {"S", "V", "T", "all"}
     assert not made.folder.exists()
 
 
@@ -98,12 +98,12 @@ def test_a_control_recommends_what_it_ran_itself(name: str, plan: Plan, found: F
     paper = Paper(space, lambda trial: Cost(1.0, 1.0))
     desk = Desk(plan, plan.folder / "none", Silent(), answer=paper.trials)
     chosen = choose(desk, space, name)
-    rules = rules_of(desk, space, chosen)
+    controls = controls_of(desk, space, chosen)
     ran = {record.trial.location for record in chosen}
     assert {best.location for best in ranking(space, chosen)} == ran
-    named = {best.location for best in rules.values()}
-    assert named == {space.depth_rule, space.drawn[0]}
-    everything = {record.trial.location for record in ran_in_full(chosen, rules)}
+    named = {best.location for best in controls.values()}
+    assert named == {space.depth_rule, *space.drawn[: plan.settings.controls]}
+    everything = {record.trial.location for record in ran_in_full(chosen, controls)}
     assert everything == ran | named
 
 
@@ -130,7 +130,7 @@ def test_recipes_that_tune_everywhere_are_counted_so(plan: Plan, found: Found, k
     desk = Desk(plan, plan.folder / "none", Silent())
     space = space_of(desk, [read_record(found.folder, "scan", "weight-gradient", ScanResult)])
     recipe = Recipe(1e-4, 3, kind=kind, epochs=2, skip_below=0.0, stop_below=0.0)
-    trial = Trial("L2.mlp.down", recipe, plan.chosen, "R", "full", 0, "m", "e")
+    trial = Trial("L2.mlp.down", recipe, plan.chosen, "T", "full", 0, "m", "e")
     bench = desk.worker.bench
     paper = work_on_paper(bench, space, trial)
     record = run_trial(bench, trial, plan.session.before.of(plan.chosen))

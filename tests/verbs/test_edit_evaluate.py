@@ -58,7 +58,7 @@ def test_edits_as_recommended(found: Found, edits_file: Path, tmp_path: Path) ->
     settings = EditSettings(model=found.inputs.run.settings["model"], edits=str(edits_file))
     record = edit(plan_edit(settings, found.folder, tmp_path / "edited"), Silent())
     assert record.trial.location == best.location
-    assert record.trial.recipe == best.recipe
+    assert record.trial.recipe == found.inputs.recommendation.recipe
 
 
 def test_an_edit_as_recommended_keeps_the_objective_and_bounds_of_the_search(

@@ -12,7 +12,7 @@ from locscope.edits.texts import key
 from locscope.execute import local
 from locscope.progress import Silent
 from locscope.records import TrialRecord
-from locscope.records.panel import COUNTED, Panel
+from locscope.records.panel import COUNT_RUNG, Panel
 from locscope.runs.folder import open_run, read_info
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.selection.choice import Best
@@ -29,7 +29,7 @@ from locscope.verbs.search import Found, search
 
 def counted(folder: Path) -> list[TrialRecord]:
     records = iterate(folder, "trial", TrialRecord)
-    return [record for record in records if record.trial.split == COUNTED]
+    return [record for record in records if record.trial.rung.startswith(COUNT_RUNG)]
 
 
 def stages(folder: Path) -> dict[str, tuple[int, int]]:
@@ -47,7 +47,7 @@ def test_recommended_and_runner_up_are_asked_under_every_protocol(found: Found) 
         assert (panel.role, panel.location) == (role, contenders[role].location)
         assert [row.name for row in panel.rows if row.kind == "protocol"] == list(PROTOCOLS)
         record = records[panel.trial]
-        assert (record.trial.split, record.trial.rung) == ("R", "confirm-1")
+        assert (record.trial.split, record.trial.rung) == ("T", "report-1")
         assert panel.score == record.score
         for measure in panel.searched.measures:
             assert repr(measure) == repr(record.measure(measure.name))
@@ -61,6 +61,8 @@ def test_counts_are_nested_and_of_the_same_places(found: Found) -> None:
     for record in counted(found.folder):
         by_count.setdefault(len(record.trial.edits), []).append(record)
         assert record.trial.rung == f"count-{len(record.trial.edits)}"
+        assert record.trial.split == "all"
+        assert not record.trial.choosing
         assert record.measure("locality").count
     assert sorted(by_count) == [5, 10, 20]
     for records in by_count.values():
