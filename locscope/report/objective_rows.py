@@ -39,7 +39,7 @@ def objective_line(inputs: ReportInputs) -> str:
 
 
 def bounds_table(inputs: ReportInputs) -> Table:
-    """What each bound on the perplexity ratio would give, where that asked for leaves too little."""
+    """What each bound on the perplexity ratio would give, where the one asked for is no use."""
     found = inputs.recommendation
     if found is None or not found.looser:
         return Table("bounds", "Bounds", (), ())
