@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from locscope.engine.decode import Speaker
-from locscope.engine.neutral import Drift, NeutralRows, Untouched, drift
+from locscope.engine.neutral import Drift, NeutralRows, Texts, Untouched, drift
 from locscope.engine.questions import (
     Answer,
     Question,
@@ -89,6 +89,7 @@ class Observation:
     """What the model, as it is, said to the exam or to the part of it about some edits.
 
     Of a `glance` only the answers' probabilities are meant, and the drift is that of some texts.
+    `texts` says of which neutral texts the drift is: of all, or of one half of them.
     """
 
     questions: tuple[EditQuestions, ...]
@@ -99,6 +100,15 @@ class Observation:
     drift: Drift
     prompt_format: str
     glance: bool = False
+    texts: Texts = "all"
+
+    def on(self, texts: Texts) -> "Observation":
+        """The same with the drift of some of the texts, to compare such an observation with."""
+        if self.texts == texts:
+            return self
+        if self.texts != "all" or self.glance:
+            raise ValueError(f"drift on texts '{texts}' cannot be had from '{self.texts}'")
+        return replace(self, drift=self.drift.half(texts), texts=texts)
 
     def of(self, edits: Sequence[str]) -> "Observation":
         """The part of it about the edits of these ids."""
@@ -131,14 +141,19 @@ class Observation:
 
 
 def observe(
-    exam: Exam, trunk: Trunk, edits: Sequence[str], *, thorough: bool = True
+    exam: Exam,
+    trunk: Trunk,
+    edits: Sequence[str],
+    *,
+    thorough: bool = True,
+    texts: Texts = "all",
 ) -> Observation:
     """Asks the model, as it is now, about the given edits, the abilities and the neutral texts.
 
     Only a thorough observation asks other forms and multi-hop questions, and reads the neutral
     texts a second time without special tokens.
     """
-    questions, neutral = exam.of(edits), exam.neutral
+    questions, neutral = exam.of(edits), exam.neutral.half(texts)
     if not thorough:
         questions = tuple(replace(one, forms=(), multihop=()) for one in questions)
         neutral = replace(neutral, bare=())
@@ -152,12 +167,13 @@ def observe(
         ability_items=exam.ability_items,
         abilities=tuple(replies),
         right_abilities=tuple(question.wanted for question in exam.abilities),
-        drift=drift(trunk, neutral, exam.untouched),
+        drift=drift(trunk, neutral, exam.untouched.half(texts)),
         prompt_format=exam.prompt_format,
+        texts=texts,
     )
 
 
-def look(exam: Exam, trunk: Trunk, edits: Sequence[str]) -> Observation:
+def look(exam: Exam, trunk: Trunk, edits: Sequence[str], *, texts: Texts = "all") -> Observation:
     """A glance at the given edits: one pass without any decoding, and some of the neutral texts."""
     questions = tuple(replace(one, forms=(), multihop=()) for one in exam.of(edits))
     asked = [question for one in questions for question in _all_of(one)]
@@ -168,16 +184,17 @@ def look(exam: Exam, trunk: Trunk, edits: Sequence[str]) -> Observation:
         ability_items=(),
         abilities=(),
         right_abilities=(),
-        drift=glance_drift(exam, trunk),
+        drift=glance_drift(exam, trunk, texts=texts),
         prompt_format=exam.prompt_format,
         glance=True,
+        texts=texts,
     )
 
 
-def glance_drift(exam: Exam, trunk: Trunk) -> Drift:
-    """How far the model, as it is now, has moved on some of the neutral texts."""
-    rows = NeutralRows(exam.neutral.texts[:GLANCE_TEXTS], ())
-    return drift(trunk, rows, exam.untouched.first(GLANCE_TEXTS))
+def glance_drift(exam: Exam, trunk: Trunk, *, texts: Texts = "all") -> Drift:
+    """How far the model, as it is now, has moved on a few of the neutral texts."""
+    rows = NeutralRows(exam.neutral.half(texts).texts[:GLANCE_TEXTS], ())
+    return drift(trunk, rows, exam.untouched.half(texts).first(GLANCE_TEXTS))
 
 
 def _all_of(one: EditQuestions) -> tuple[Question, ...]:

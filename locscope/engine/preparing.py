@@ -110,10 +110,16 @@ def _probes(writer: _Writer, probes: Sequence[Probe]) -> tuple[Question, ...]:
 
 
 def _neutral_rows(writer: _Writer, texts: Sequence[str]) -> NeutralRows:
+    """The texts that have something to score in both ways, so that a half of the texts is the same
+    half of the bare ones."""
     tokenizer = writer.speaker.tokenizer
-    whole = [encode_text(tokenizer, text, specials=True) for text in texts]
-    bare = [encode_text(tokenizer, text, specials=False) for text in texts]
+    both = [
+        (whole, bare)
+        for text in texts
+        if (whole := encode_text(tokenizer, text, specials=True))
+        and (bare := encode_text(tokenizer, text, specials=False))
+    ]
     return NeutralRows(
-        texts=tuple(writer.add(row) for row in whole if row is not None),
-        bare=tuple(writer.add(row) for row in bare if row is not None),
+        texts=tuple(writer.add(whole) for whole, _ in both),
+        bare=tuple(writer.add(bare) for _, bare in both),
     )

@@ -148,6 +148,9 @@ def load_measure(name: str) -> MeasureFunction:
 
 
 def measure_all(now: Observation, before: Observation) -> tuple[Measure, ...]:
-    """Every measure of the table; of a glance those that it can tell."""
+    """Every measure of the table; of a glance those that it can tell. Both observations must have
+    read the same neutral texts."""
+    if now.texts != before.texts:
+        raise ValueError(f"drift on texts '{now.texts}' beside that on '{before.texts}'")
     names = (*AT_A_GLANCE, *COLLAPSE) if now.glance else tuple(MEASURES)
     return tuple(load_measure(name)(now, before) for name in names)

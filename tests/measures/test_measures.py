@@ -8,7 +8,14 @@ import torch
 from worlds import MATERIAL, frozen, tokenizer, tune_in_place, world
 
 import locscope.measures
-from locscope.engine.exam import Ability, EditAnswers, EditQuestions, Observation, observe
+from locscope.engine.exam import (
+    Ability,
+    EditAnswers,
+    EditQuestions,
+    Observation,
+    look,
+    observe,
+)
 from locscope.engine.neutral import Drift
 from locscope.engine.questions import Answer, Question
 from locscope.engine.texts import Row
@@ -223,3 +230,36 @@ def test_drift_is_that_of_full_softmaxes(family):
     assert now.tokens == plain.tokens
     for name in ("losses", "divergences", "perplexities"):
         assert getattr(now, name) == pytest.approx(getattr(plain, name), rel=1e-4, abs=1e-5), name
+
+
+def test_halves_of_the_neutral_texts_together_are_all_of_them():
+    texts = ("The old answer was here.", "1", "What is the country?", "1 2 3 4", "Book 5: 6")
+    one = world("llama", material=replace(MATERIAL, neutral=texts))
+    tune_in_place(one.model, "L1.mlp", Recipe(lr=1e-3, batch=4, epochs=2))
+    one.bench.trunk.enter(1)
+    whole, first, second = (
+        observe(one.exam, one.bench.trunk, ["a"], texts=some)
+        for some in ("all", "choose", "report")
+    )
+    assert (whole.texts, first.texts, second.texts) == ("all", "choose", "report")
+    assert [len(some.drift.tokens) for some in (whole, first, second)] == [4, 2, 2]
+    for name in ("losses", "divergences", "tokens", "perplexities"):
+        values = getattr(whole.drift, name)
+        assert getattr(first.drift, name) == pytest.approx(values[0::2], rel=1e-3), name
+        assert getattr(second.drift, name) == pytest.approx(values[1::2], rel=1e-3), name
+    before = one.before.of(["a"])
+    assert before.on("choose").drift.losses == before.drift.losses[0::2]
+    found = {m.name: m for m in measure_all(second, before.on("report"))}
+    assert found["kl"].count == found["mean_perplexity_ratio"].count == 2
+    glance = look(one.exam, one.bench.trunk, ["a"], texts="report")
+    assert glance.drift.losses == pytest.approx(second.drift.losses, rel=1e-3)
+    assert measure_all(glance, before.on("report").at_a_glance)
+
+
+def test_different_halves_are_never_compared():
+    one = world("llama")
+    with pytest.raises(ValueError, match="texts 'all' beside that on 'choose'"):
+        measure_all(one.before, one.before.on("choose"))
+    assert one.before.on("choose").on("choose").texts == "choose"
+    with pytest.raises(ValueError, match="'report' cannot be had from 'choose'"):
+        one.before.on("choose").on("report")
