@@ -40,7 +40,10 @@ class Material:
 
 @dataclass(frozen=True)
 class EditQuestions:
-    """The questions about one edit; `training` are the rows that are tuned."""
+    """The questions about one edit; `training` are the rows that are tuned.
+
+    `stated` has a text for every neighbour, `recited` a question for those of them that have one.
+    """
 
     edit: Edit
     training: tuple[int, ...]
@@ -51,6 +54,12 @@ class EditQuestions:
     spoke_on: tuple[bool, ...]
     forms: tuple[Question, ...]
     multihop: tuple[Question, ...]
+    recited: tuple[Question, ...] = ()
+
+    @property
+    def hurried(self) -> "EditQuestions":
+        """Those that are asked of every trial."""
+        return replace(self, forms=(), multihop=(), recited=())
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class EditAnswers:
     neighbours: tuple[Answer, ...]
     forms: tuple[Answer, ...]
     multihop: tuple[Answer, ...]
+    recited: tuple[Answer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,8 +135,8 @@ class Observation:
         """The part of it that a glance sees, to compare one with."""
         return replace(
             self,
-            questions=tuple(replace(one, forms=(), multihop=()) for one in self.questions),
-            edits=tuple(replace(one, forms=(), multihop=()) for one in self.edits),
+            questions=tuple(one.hurried for one in self.questions),
+            edits=tuple(replace(one, forms=(), multihop=(), recited=()) for one in self.edits),
             ability_items=(),
             abilities=(),
             right_abilities=(),
@@ -150,12 +160,12 @@ def observe(
 ) -> Observation:
     """Asks the model, as it is now, about the given edits, the abilities and the neutral texts.
 
-    Only a thorough observation asks other forms and multi-hop questions, and reads the neutral
-    texts a second time without special tokens.
+    Only a thorough observation asks other forms and multi-hop questions, reads the neighbours'
+    stated answers, and the neutral texts a second time without special tokens.
     """
     questions, neutral = exam.of(edits), exam.neutral.half(texts)
     if not thorough:
-        questions = tuple(replace(one, forms=(), multihop=()) for one in questions)
+        questions = tuple(one.hurried for one in questions)
         neutral = replace(neutral, bare=())
     asked = [question for one in questions for question in _all_of(one)]
     answers = ask(exam.speaker, trunk, [*asked, *exam.abilities])
@@ -175,7 +185,7 @@ def observe(
 
 def look(exam: Exam, trunk: Trunk, edits: Sequence[str], *, texts: Texts = "all") -> Observation:
     """A glance at the given edits: one pass without any decoding, and some of the neutral texts."""
-    questions = tuple(replace(one, forms=(), multihop=()) for one in exam.of(edits))
+    questions = tuple(one.hurried for one in exam.of(edits))
     asked = [question for one in questions for question in _all_of(one)]
     replies = iter(read_answers(trunk, asked))
     return Observation(
@@ -198,7 +208,10 @@ def glance_drift(exam: Exam, trunk: Trunk, *, texts: Texts = "all") -> Drift:
 
 
 def _all_of(one: EditQuestions) -> tuple[Question, ...]:
-    return (one.target, *one.rephrases, *one.neighbours, *one.forms, *one.multihop)
+    return (
+        *(one.target, *one.rephrases, *one.neighbours),
+        *(*one.forms, *one.multihop, *one.recited),
+    )
 
 
 def _sort_answers(one: EditQuestions, replies: Iterator[Answer]) -> EditAnswers:
@@ -211,6 +224,7 @@ def _sort_answers(one: EditQuestions, replies: Iterator[Answer]) -> EditAnswers:
         neighbours=some(one.neighbours),
         forms=some(one.forms),
         multihop=some(one.multihop),
+        recited=some(one.recited),
     )
 
 

@@ -43,8 +43,23 @@ MEASURES: dict[str, Descriptor] = {
         _entry(
             "locality",
             "Locality",
-            "share of neighbours whose answer span is that of the untouched model, a mean per edit",
-            "locscope, after ROME (arXiv 2202.05262)",
+            "share of neighbours whose greedy tokens, over the length of the stated answer (or to "
+            "the first punctuation), are the untouched model's, a mean per edit",
+            "locscope, after EasyEdit (arXiv 2308.07269) and ROME (arXiv 2202.05262)",
+        ),
+        _entry(
+            "locality_span",
+            "Locality, free continuation",
+            "share of neighbours whose answer to its first full stop, or ten tokens of it, is the "
+            "untouched model's: hardly any of a model that only completes texts",
+            "locscope",
+        ),
+        _entry(
+            "locality_tokens",
+            "Locality, teacher-forced",
+            "share of the tokens of neighbours' stated answers with the untouched model's arg-max, "
+            "given the stated tokens before; measured by thorough trials",
+            "EasyEdit (arXiv 2308.07269), locality acc",
         ),
         _entry(
             "format_leakage",
@@ -80,7 +95,7 @@ MEASURES: dict[str, Descriptor] = {
         _entry(
             "neighbour_kept",
             "Neighbours' probability kept",
-            "min(1, p/p0) of the neighbours' untouched answers, a mean per edit",
+            "min(1, p/p0) of the neighbours' tokens that locality compares, a mean per edit",
             "locscope",
         ),
         _entry(
@@ -128,12 +143,13 @@ MEASURES: dict[str, Descriptor] = {
 
 NEEDS_BASE = frozenset(
     {
-        *("locality", "format_leakage", "neighbour_kept"),
+        *("locality", "locality_span", "locality_tokens"),
+        *("format_leakage", "neighbour_kept"),
         *("perplexity_ratio", "mean_perplexity_ratio", "kl", "retention"),
     }
 )
 """Measures that compare with the untouched model."""
-THOROUGH = frozenset({"forms", "multihop", "mean_perplexity_ratio"})
+THOROUGH = frozenset({"forms", "multihop", "mean_perplexity_ratio", "locality_tokens"})
 """Measures that only a thorough trial takes: no choice can go by them."""
 AT_A_GLANCE = ("target_probability", "rephrase_probability", "neighbour_kept")
 COLLAPSE = ("perplexity_ratio", "kl")

@@ -83,7 +83,7 @@ def _questions(exam: Exam, asked: Sequence[EditQuestions], trial: Trial) -> torc
         for one in asked
         for question in (
             *(one.target, *one.rephrases, *one.neighbours),
-            *((*one.forms, *one.multihop) if trial.thorough else ()),
+            *((*one.forms, *one.multihop, *one.recited) if trial.thorough else ()),
         )
     ]
     found += [] if trial.glance else [question.index for question in exam.abilities]

@@ -32,8 +32,8 @@ def question(wanted):
     return Question(0, Row((0, 1), 1), (0,), wanted, closed=False)
 
 
-def answer(text, ending="text", strict=False, accuracy=0.5):
-    return Answer(text, strict, ending, False, accuracy, -1.0)
+def answer(text, ending="text", strict=False, accuracy=0.5, kept=False, argmaxes=()):
+    return Answer(text, strict, ending, False, accuracy, -1.0, kept, argmaxes)
 
 
 def asked(name, **changes):
@@ -42,8 +42,8 @@ def asked(name, **changes):
     return EditQuestions(Edit(name, f"p {name}", "Rome"), (0,), question("Rome"), **fields)
 
 
-def said(target, rephrases=(), neighbours=(), forms=(), multihop=()):
-    return EditAnswers(target, rephrases, neighbours, forms, multihop)
+def said(target, rephrases=(), neighbours=(), forms=(), multihop=(), recited=()):
+    return EditAnswers(target, rephrases, neighbours, forms, multihop, recited)
 
 
 def seen(pairs, abilities=(), drift=UNTOUCHED):
@@ -88,21 +88,44 @@ def test_rephrases_and_neighbours_are_means_per_edit():
                 said(
                     answer("Rome"),
                     (answer("Rome"), answer("x")),
-                    (answer("tokyo", "stop"), answer("gold is", "stop")),
+                    (answer("tokyo", "stop"), answer("gold is", "stop", kept=True)),
                 ),
             ),
-            (alone, said(answer("Rome"), (answer("Rome"),), (answer("Tokyo"),))),
+            (alone, said(answer("Rome"), (answer("Rome"),), (answer("Tokyo", kept=True),))),
             (asked("c"), said(answer("Rome"))),
         ]
     )
     assert value("generalization", now).value == 0.75
     assert value("generalization", now).count == 2
-    assert value("locality", now).value == 0.75, "the same words in another case are another span"
+    assert value("locality", now).value == 0.75
+    assert value("locality_span", now).value == 0.75, "the same words in another case are others"
     assert value("neighbour_accuracy", now).value == 0.5, "stated answers are normalised"
     assert value("format_leakage", now).value == 0.5, "only where the untouched model went on"
     outcome = outcome_of(now.questions[2], now.edits[2], now.edits[2])
     assert isnan(outcome.generalization)
     assert isnan(outcome.locality)
+
+
+def test_broken_neighbours_are_named():
+    probes = (Probe("p one", "Tokyo"), Probe("p two", "Kyoto"))
+    one = asked("a", neighbours=(question("Tokyo"), question("Kyoto")))
+    one = replace(one, edit=replace(one.edit, neighbours=probes))
+    given = said(answer("Rome"), neighbours=(answer("Tokyo"), answer("x", kept=True)))
+    outcome = outcome_of(one, given, given)
+    assert (outcome.locality, outcome.broken) == (0.5, ("p one",))
+
+
+def test_teacher_forced_locality_counts_arg_maxes():
+    def reads(*rows):
+        return said(answer("Rome"), recited=tuple(answer("", argmaxes=row) for row in rows))
+
+    pair = (asked("a"), asked("b"))
+    before = seen(list(zip(pair, (reads((1, 2), (3,)), reads((4, 5))), strict=True)))
+    now = seen(list(zip(pair, (reads((1, 9), (3,)), reads((9, 9))), strict=True)))
+    found = value("locality_tokens", now, before)
+    assert (found.value, found.count, found.before) == (0.375, 2, 1.0)
+    hurried = seen([(one, said(answer("Rome"))) for one in pair])
+    assert value("locality_tokens", hurried, before).count == 0
 
 
 def test_forms_are_judged_by_the_worst():
@@ -193,7 +216,9 @@ def test_every_measure_measures_a_model_against_itself(family):
     one = world(family)
     found = {measure.name: measure for measure in measure_all(one.before, one.before)}
     assert list(found) == list(MEASURES)
-    assert found["locality"].value == 1.0
+    for name in ("locality", "locality_span", "locality_tokens"):
+        assert found[name].value == 1.0
+    assert found["locality_tokens"].count == 2, "edits with a stated answer"
     assert found["perplexity_ratio"].value == found["mean_perplexity_ratio"].value == 1.0
     assert found["kl"].value == pytest.approx(0, abs=1e-6)
     for name in ("reliability", "reliability_strict", "token_accuracy"):
