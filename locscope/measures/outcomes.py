@@ -94,6 +94,13 @@ def outcome_of(asked: EditQuestions, said: EditAnswers, before: EditAnswers) -> 
     )
 
 
+def answered_already(before: Observation) -> tuple[str, ...]:
+    """The ids of the edits that the untouched model answers with the new target: they count as
+    reliable whatever is tuned."""
+    pairs = zip(before.questions, before.edits, strict=True)
+    return tuple(asked.edit.id for asked, said in pairs if reliable(asked, said))
+
+
 def mean(values: Iterable[float]) -> float:
     """The mean; NaN of nothing."""
     listed = list(values)

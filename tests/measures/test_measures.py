@@ -21,7 +21,7 @@ from locscope.engine.questions import Answer, Question
 from locscope.engine.texts import Row
 from locscope.errors import UsageError
 from locscope.measures import MEASURES, load_measure, measure_all
-from locscope.measures.outcomes import outcome_of
+from locscope.measures.outcomes import answered_already, outcome_of
 from locscope.records import Edit, Probe, Recipe
 
 NOTHING = Drift((), (), (), ())
@@ -126,6 +126,14 @@ def test_teacher_forced_locality_counts_arg_maxes():
     assert (found.value, found.count, found.before) == (0.375, 2, 1.0)
     hurried = seen([(one, said(answer("Rome"))) for one in pair])
     assert value("locality_tokens", hurried, before).count == 0
+
+
+def test_edits_that_are_answered_before_any_tuning_are_named():
+    before = seen(
+        [(asked("a"), said(answer("Rome"))), (asked("b"), said(answer("Romania"))),
+         (asked("c"), said(answer("“rome”")))]
+    )  # fmt: skip
+    assert answered_already(before) == ("a", "c")
 
 
 def test_forms_are_judged_by_the_worst():
