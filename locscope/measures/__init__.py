@@ -4,7 +4,7 @@ A measure is a function from an observation of the model as it is, and one of th
 to a `Measure`. A new one is one file here and one entry in `MEASURES`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from locscope.engine.exam import Observation
@@ -120,7 +120,8 @@ MEASURES: dict[str, Descriptor] = {
         _entry(
             "mean_perplexity_ratio",
             "Mean of sentence perplexities, ratio",
-            "arithmetic mean of the sentences' perplexities without BOS, tuned over untouched",
+            "arithmetic mean of the sentences' perplexities without BOS, tuned over untouched: a "
+            "few unlikely sentences decide it, so it may fall where the pooled ratio rises",
             "ME-PPL (arXiv 2402.09656, ppl.py)",
             -1,
         ),
@@ -151,6 +152,9 @@ NEEDS_BASE = frozenset(
 """Measures that compare with the untouched model."""
 THOROUGH = frozenset({"forms", "multihop", "mean_perplexity_ratio", "locality_tokens"})
 """Measures that only a thorough trial takes: no choice can go by them."""
+UNLISTED = frozenset({"mean_perplexity_ratio"})
+"""Measures that a table for people leaves out: one that is easily taken for another stands beside
+it. Records, JSON and reports of protocols have them."""
 AT_A_GLANCE = ("target_probability", "rephrase_probability", "neighbour_kept")
 COLLAPSE = ("perplexity_ratio", "kl")
 
@@ -170,3 +174,8 @@ def measure_all(now: Observation, before: Observation) -> tuple[Measure, ...]:
         raise ValueError(f"drift on texts '{now.texts}' beside that on '{before.texts}'")
     names = (*AT_A_GLANCE, *COLLAPSE) if now.glance else tuple(MEASURES)
     return tuple(load_measure(name)(now, before) for name in names)
+
+
+def listed(measures: Sequence[Measure]) -> tuple[Measure, ...]:
+    """Those that a table for people shows."""
+    return tuple(one for one in measures if one.name not in UNLISTED)

@@ -16,6 +16,7 @@ TITLES = {
     "format_leakage": "format leakage",
     "token_accuracy": "token accuracy",
     "perplexity_ratio": "perplexity ratio",
+    "mean_perplexity_ratio": "mean of sentence perplexities, ratio",
     "kl": "KL drift (nats/token)",
     "retention": "retention",
 }

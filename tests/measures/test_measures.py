@@ -20,7 +20,7 @@ from locscope.engine.neutral import Drift
 from locscope.engine.questions import Answer, Question
 from locscope.engine.texts import Row
 from locscope.errors import UsageError
-from locscope.measures import MEASURES, load_measure, measure_all
+from locscope.measures import MEASURES, UNLISTED, listed, load_measure, measure_all
 from locscope.measures.outcomes import answered_already, outcome_of
 from locscope.records import Edit, Probe, Recipe
 
@@ -134,6 +134,12 @@ def test_edits_that_are_answered_before_any_tuning_are_named():
          (asked("c"), said(answer("“rome”")))]
     )  # fmt: skip
     assert answered_already(before) == ("a", "c")
+
+
+def test_a_table_for_people_leaves_out_what_is_easily_mistaken():
+    found = measure_all(seen([]), seen([]))
+    hidden = {one.name for one in found} - {one.name for one in listed(found)}
+    assert hidden == UNLISTED == {"mean_perplexity_ratio"}
 
 
 def test_forms_are_judged_by_the_worst():
