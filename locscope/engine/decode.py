@@ -1,8 +1,10 @@
 """Greedy decoding of many prompts, as `generate` without any logits processor does it.
 
 Ties go to the lowest id, logits are float32, a row ends at a stop token, a newline or a full stop.
+A reasoning block before the answer is no part of it: nothing ends the row there, nothing counts.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,29 +17,33 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from locscope.engine.blocks import logits
 from locscope.engine.memory import in_batches
 from locscope.models.parts import body
-from locscope.scoring.text import cut_answer
+from locscope.scoring.text import REASONING, cut_answer, ended, may_reason, without_reasoning
 
 Ending = Literal["stop", "text", "length", "given up", "not decoded"]
 """A row ended in a stop token, in a newline or full stop in its text, at the length limit, or it
 was given up because it could no longer match."""
 
-ENDS_TEXT = frozenset(".\n")
 MAX_TOKENS = 32
 """As LocFT-BF's scorer (`eval_edit_metric.py`)."""
+REASONING_TOKENS = 512
+"""Room for a reasoning block; a row that is still in it then has no answer."""
 
 
 @dataclass(frozen=True)
 class Output:
     """What was decoded after one prompt.
 
-    `ids` are the tokens before the stop token or up to the one that holds the newline or full stop;
-    `span` is how many of them hold text of the answer, `text` the answer itself, cut and stripped.
+    `ids` are the tokens before the stop token or up to the one that holds the newline or full stop
+    (or, behind a point that may have been a decimal one, the next); `span` is how many of them hold
+    text of the answer, `text` the answer itself, cut and stripped. The first `reasoning` tokens are
+    a reasoning block.
     """
 
     ids: tuple[int, ...]
     span: int
     text: str
     ending: Ending
+    reasoning: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,17 @@ def decode(
         return len(request.prompt) + request.limit
 
     return tuple(in_batches(requests, run, size=size, tokens_at_once=tokens_at_once))
+
+
+def replayed(speaker: Speaker, request: Request, said: Output) -> Output:
+    """What decoding gives for a request, read off a continuation of its prompt that is as long or
+    longer and was ended by nothing but a stop token."""
+    taken: list[int] = []
+    for token in said.ids:
+        output = _advance(speaker, request, taken, token)
+        if output is not None:
+            return output
+    return _finish(speaker, request, taken, said.ending)
 
 
 def _decode_batch(speaker: Speaker, requests: Sequence[Request]) -> list[Output]:
@@ -134,25 +151,48 @@ def _advance(speaker: Speaker, request: Request, said: list[int], token: int) ->
     if token in speaker.stops:
         return _finish(speaker, request, said, "stop")
     said.append(token)
-    if not request.to_stop and ENDS_TEXT & set(_text(speaker, [token])):
+    text = text_of(speaker, said)
+    if text.lstrip().startswith(REASONING[0]) and may_reason(text):
+        full = len(said) >= REASONING_TOKENS
+        return _finish(speaker, request, said, "length") if full else None
+    answer = without_reasoning(text)
+    if not request.to_stop and ended(answer):
         return _finish(speaker, request, said, "text")
-    if len(said) == request.limit:
+    if len(said) - _reasoning(speaker, said, text) >= request.limit:
         return _finish(speaker, request, said, "length")
-    if request.hopeless is not None and request.hopeless(_text(speaker, said)):
+    if request.hopeless is not None and not may_reason(text) and request.hopeless(answer):
         return _finish(speaker, request, said, "given up")
     return None
 
 
 def _finish(speaker: Speaker, request: Request, said: list[int], ending: Ending) -> Output:
-    text = _text(speaker, said)
-    answer = text.strip() if request.to_stop else cut_answer(text)
+    text, span = text_of(speaker, said), len(said)
+    answer = _answer(text, request)
     # The token that ended the text may hold the answer's own last letters too.
-    holds_text = ending != "text" or _text(speaker, said[:-1]).strip() != answer
-    return Output(tuple(said), len(said) if holds_text else len(said) - 1, answer, ending)
+    while (
+        ending == "text" and span and _answer(text_of(speaker, said[: span - 1]), request) == answer
+    ):
+        span -= 1
+    return Output(tuple(said), span, answer, ending, _reasoning(speaker, said, text))
 
 
-def _text(speaker: Speaker, ids: list[int]) -> str:
-    # No clean-up of spaces: it would change, with later tokens, text that was already judged.
+def _answer(text: str, request: Request) -> str:
+    answer = without_reasoning(text)
+    return answer.strip() if request.to_stop else cut_answer(answer)
+
+
+def _reasoning(speaker: Speaker, said: list[int], text: str) -> int:
+    """Tokens of the closed reasoning block that the text begins with; 0 where there is none."""
+    begun, closed = REASONING
+    if not text.lstrip().startswith(begun) or closed not in text:
+        return 0
+    counts = range(len(said) + 1)
+    return bisect_left(counts, True, key=lambda n: closed in text_of(speaker, said[:n]))
+
+
+def text_of(speaker: Speaker, ids: Sequence[int]) -> str:
+    """The tokens' text as it stands: no clean-up of spaces, which would change, with later tokens,
+    text that was already judged."""
     tokenizer = speaker.tokenizer
-    text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return str(text)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from locscope.engine.decode import Speaker
-from locscope.engine.neutral import Drift, NeutralRows, Untouched, drift
+from locscope.engine.neutral import Drift, NeutralRows, Texts, Untouched, drift
 from locscope.engine.questions import (
     Answer,
     Question,
@@ -17,6 +17,8 @@ from locscope.records import Edit
 
 GLANCE_TEXTS = 24
 """Neutral texts that a glance reads: enough to see a collapse."""
+FEW_TEXTS = 8
+"""Neutral texts below which choosing and reporting share them."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,10 @@ class Material:
 
 @dataclass(frozen=True)
 class EditQuestions:
-    """The questions about one edit; `training` are the rows that are tuned."""
+    """The questions about one edit; `training` are the rows that are tuned.
+
+    `stated` has a text for every neighbour, `recited` a question for those of them that have one.
+    """
 
     edit: Edit
     training: tuple[int, ...]
@@ -51,6 +56,12 @@ class EditQuestions:
     spoke_on: tuple[bool, ...]
     forms: tuple[Question, ...]
     multihop: tuple[Question, ...]
+    recited: tuple[Question, ...] = ()
+
+    @property
+    def hurried(self) -> "EditQuestions":
+        """Those that are asked of every trial."""
+        return replace(self, forms=(), multihop=(), recited=())
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,7 @@ class EditAnswers:
     neighbours: tuple[Answer, ...]
     forms: tuple[Answer, ...]
     multihop: tuple[Answer, ...]
+    recited: tuple[Answer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,14 @@ class Exam:
     prompt_format: str
     unaligned: int
 
+    def texts_for(self, *, choosing: bool) -> Texts:
+        """The neutral texts on which drift is read while something is chosen, or those on which it
+        is reported: two halves, so that a bound kept by choice is held against other texts. All of
+        them where they are too few to halve."""
+        if len(self.neutral.texts) < FEW_TEXTS:
+            return "all"
+        return "choose" if choosing else "report"
+
     def of(self, edits: Sequence[str]) -> tuple[EditQuestions, ...]:
         """The questions about the edits of these ids, in the exam's order."""
         wanted = set(edits)
@@ -89,6 +109,7 @@ class Observation:
     """What the model, as it is, said to the exam or to the part of it about some edits.
 
     Of a `glance` only the answers' probabilities are meant, and the drift is that of some texts.
+    `texts` says of which neutral texts the drift is: of all, or of one half of them.
     """
 
     questions: tuple[EditQuestions, ...]
@@ -99,6 +120,15 @@ class Observation:
     drift: Drift
     prompt_format: str
     glance: bool = False
+    texts: Texts = "all"
+
+    def on(self, texts: Texts) -> "Observation":
+        """The same with the drift of some of the texts, to compare such an observation with."""
+        if self.texts == texts:
+            return self
+        if self.texts != "all" or self.glance:
+            raise ValueError(f"drift on texts '{texts}' cannot be had from '{self.texts}'")
+        return replace(self, drift=self.drift.half(texts), texts=texts)
 
     def of(self, edits: Sequence[str]) -> "Observation":
         """The part of it about the edits of these ids."""
@@ -115,8 +145,8 @@ class Observation:
         """The part of it that a glance sees, to compare one with."""
         return replace(
             self,
-            questions=tuple(replace(one, forms=(), multihop=()) for one in self.questions),
-            edits=tuple(replace(one, forms=(), multihop=()) for one in self.edits),
+            questions=tuple(one.hurried for one in self.questions),
+            edits=tuple(replace(one, forms=(), multihop=(), recited=()) for one in self.edits),
             ability_items=(),
             abilities=(),
             right_abilities=(),
@@ -131,16 +161,21 @@ class Observation:
 
 
 def observe(
-    exam: Exam, trunk: Trunk, edits: Sequence[str], *, thorough: bool = True
+    exam: Exam,
+    trunk: Trunk,
+    edits: Sequence[str],
+    *,
+    thorough: bool = True,
+    texts: Texts = "all",
 ) -> Observation:
     """Asks the model, as it is now, about the given edits, the abilities and the neutral texts.
 
-    Only a thorough observation asks other forms and multi-hop questions, and reads the neutral
-    texts a second time without special tokens.
+    Only a thorough observation asks other forms and multi-hop questions, reads the neighbours'
+    stated answers, and the neutral texts a second time without special tokens.
     """
-    questions, neutral = exam.of(edits), exam.neutral
+    questions, neutral = exam.of(edits), exam.neutral.half(texts)
     if not thorough:
-        questions = tuple(replace(one, forms=(), multihop=()) for one in questions)
+        questions = tuple(one.hurried for one in questions)
         neutral = replace(neutral, bare=())
     asked = [question for one in questions for question in _all_of(one)]
     answers = ask(exam.speaker, trunk, [*asked, *exam.abilities])
@@ -152,14 +187,15 @@ def observe(
         ability_items=exam.ability_items,
         abilities=tuple(replies),
         right_abilities=tuple(question.wanted for question in exam.abilities),
-        drift=drift(trunk, neutral, exam.untouched),
+        drift=drift(trunk, neutral, exam.untouched.half(texts)),
         prompt_format=exam.prompt_format,
+        texts=texts,
     )
 
 
-def look(exam: Exam, trunk: Trunk, edits: Sequence[str]) -> Observation:
+def look(exam: Exam, trunk: Trunk, edits: Sequence[str], *, texts: Texts = "all") -> Observation:
     """A glance at the given edits: one pass without any decoding, and some of the neutral texts."""
-    questions = tuple(replace(one, forms=(), multihop=()) for one in exam.of(edits))
+    questions = tuple(one.hurried for one in exam.of(edits))
     asked = [question for one in questions for question in _all_of(one)]
     replies = iter(read_answers(trunk, asked))
     return Observation(
@@ -168,20 +204,24 @@ def look(exam: Exam, trunk: Trunk, edits: Sequence[str]) -> Observation:
         ability_items=(),
         abilities=(),
         right_abilities=(),
-        drift=glance_drift(exam, trunk),
+        drift=glance_drift(exam, trunk, texts=texts),
         prompt_format=exam.prompt_format,
         glance=True,
+        texts=texts,
     )
 
 
-def glance_drift(exam: Exam, trunk: Trunk) -> Drift:
-    """How far the model, as it is now, has moved on some of the neutral texts."""
-    rows = NeutralRows(exam.neutral.texts[:GLANCE_TEXTS], ())
-    return drift(trunk, rows, exam.untouched.first(GLANCE_TEXTS))
+def glance_drift(exam: Exam, trunk: Trunk, *, texts: Texts = "all") -> Drift:
+    """How far the model, as it is now, has moved on a few of the neutral texts."""
+    rows = NeutralRows(exam.neutral.half(texts).texts[:GLANCE_TEXTS], ())
+    return drift(trunk, rows, exam.untouched.half(texts).first(GLANCE_TEXTS))
 
 
 def _all_of(one: EditQuestions) -> tuple[Question, ...]:
-    return (one.target, *one.rephrases, *one.neighbours, *one.forms, *one.multihop)
+    return (
+        *(one.target, *one.rephrases, *one.neighbours),
+        *(*one.forms, *one.multihop, *one.recited),
+    )
 
 
 def _sort_answers(one: EditQuestions, replies: Iterator[Answer]) -> EditAnswers:
@@ -194,6 +234,7 @@ def _sort_answers(one: EditQuestions, replies: Iterator[Answer]) -> EditAnswers:
         neighbours=some(one.neighbours),
         forms=some(one.forms),
         multihop=some(one.multihop),
+        recited=some(one.recited),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,14 @@ from locscope.engine.blocks import logits
 from locscope.engine.texts import NO_LABEL
 from locscope.engine.trunk import Batch, Trunk, chunks
 
+Texts = Literal["all", "choose", "report"]
+HALVES: dict[Texts, slice] = {
+    "all": slice(None),
+    "choose": slice(0, None, 2),
+    "report": slice(1, None, 2),
+}
+"""Which neutral texts are read: rates that are chosen by some are held against bounds on others."""
+
 
 @dataclass(frozen=True)
 class NeutralRows:
@@ -19,6 +28,11 @@ class NeutralRows:
 
     texts: tuple[int, ...]
     bare: tuple[int, ...]
+
+    def half(self, texts: Texts) -> "NeutralRows":
+        """Those of some of the texts."""
+        part = HALVES[texts]
+        return NeutralRows(self.texts[part], self.bare[part])
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,16 @@ class Drift:
     divergences: tuple[float, ...]
     tokens: tuple[int, ...]
     perplexities: tuple[float, ...]
+
+    def half(self, texts: Texts) -> "Drift":
+        """That of some of the texts."""
+        part = HALVES[texts]
+        return Drift(
+            losses=self.losses[part],
+            divergences=self.divergences[part],
+            tokens=self.tokens[part],
+            perplexities=self.perplexities[part],
+        )
 
     def first(self, count: int) -> "Drift":
         """That of the first texts, without the bare ones."""
@@ -49,6 +73,10 @@ class Untouched:
 
     states: tuple[Float[Tensor, "_ width"], ...]
     model: PreTrainedModel
+
+    def half(self, texts: Texts) -> "Untouched":
+        """What it thinks of some of the texts."""
+        return Untouched(self.states[HALVES[texts]], self.model)
 
     def first(self, count: int) -> "Untouched":
         """What it thinks of the first texts."""

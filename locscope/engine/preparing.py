@@ -1,16 +1,25 @@
 """Writing the exam: every question of a run as a row of one sheet, before anything is tuned."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import final
 
-from locscope.engine.decode import Output, Request, Speaker, decode
+from locscope.engine.decode import Output, Request, Speaker, decode, replayed, text_of
 from locscope.engine.exam import EditQuestions, Exam, Material
 from locscope.engine.neutral import NeutralRows, remember
-from locscope.engine.questions import SPAN_TOKENS, Question, span_question, target_question
+from locscope.engine.questions import (
+    SPAN_TOKENS,
+    Agreement,
+    Question,
+    recited_question,
+    span_question,
+    target_question,
+)
 from locscope.engine.texts import NO_LABEL, Row, encode, encode_prompt, encode_text, pack
 from locscope.engine.trunk import Budget, Trunk
 from locscope.records import Edit, Probe
+from locscope.scoring.text import phrase_end
 
 
 def prepare(
@@ -22,14 +31,8 @@ def prepare(
 ) -> Exam:
     """Writes the exam. The model must be untouched: its answers to neighbours are taken from it."""
     writer = _Writer(speaker, _stop_token(speaker), prompt_format)
-    prompts = [
-        encode_prompt(speaker.tokenizer, probe.prompt, prompt_format)
-        for edit in edits
-        for probe in edit.neighbours
-    ]
-    spoken = decode(speaker, [Request(prompt, SPAN_TOKENS) for prompt in prompts])
-    outputs = iter(zip(prompts, spoken, strict=True))
-    questions = tuple(_questions(writer, edit, material.prefixes, outputs) for edit in edits)
+    neighbours = iter(_neighbours(writer, [probe for edit in edits for probe in edit.neighbours]))
+    questions = tuple(_questions(writer, edit, material.prefixes, neighbours) for edit in edits)
     abilities = tuple(writer.target(item.prompt, item.answer) for item in material.abilities)
     neutral = _neutral_rows(writer, material.neutral)
     sheet = pack(writer.rows)
@@ -65,8 +68,13 @@ class _Writer:
         self.add(question.row)
         return question
 
-    def span(self, prompt: tuple[int, ...], output: Output) -> Question:
-        question = span_question(len(self.rows), prompt, output)
+    def span(self, one: "_Neighbour") -> Question:
+        question = span_question(len(self.rows), one.prompt, one.output, one.agreement)
+        self.add(question.row)
+        return question
+
+    def recited(self, prompt: str, answer: str) -> Question:
+        question = recited_question(self.speaker, len(self.rows), prompt, answer, self.format)
         self.add(question.row)
         return question
 
@@ -80,15 +88,73 @@ def _stop_token(speaker: Speaker) -> int:
     return eos if isinstance(eos, int) else next(iter(speaker.stops), NO_LABEL)
 
 
+@dataclass(frozen=True)
+class _Neighbour:
+    """A neighbour's prompt with the untouched model's answer to it, and what locality compares."""
+
+    prompt: tuple[int, ...]
+    output: Output
+    agreement: Agreement
+
+
+def _neighbours(writer: _Writer, probes: Sequence[Probe]) -> list[_Neighbour]:
+    """Asks the untouched model once: one continuation holds both its answer and what is compared.
+
+    Compared are as many tokens as the stated answer has behind the prompt.
+    """
+    speaker, form = writer.speaker, writer.format
+    prompts = [encode_prompt(speaker.tokenizer, probe.prompt, form) for probe in probes]
+    counts = [_answer_tokens(writer, probe) for probe in probes]
+    wholes = [
+        Request(prompt, max(count, SPAN_TOKENS), to_stop=True)
+        for prompt, count in zip(prompts, counts, strict=True)
+    ]
+    said = decode(speaker, wholes)
+    return [
+        _Neighbour(
+            prompt=prompt,
+            output=replayed(speaker, Request(prompt, SPAN_TOKENS), one),
+            agreement=_agreement(speaker, one, count),
+        )
+        for prompt, count, one in zip(prompts, counts, said, strict=True)
+    ]
+
+
+def _answer_tokens(writer: _Writer, probe: Probe) -> int:
+    """Tokens of the stated answer; 0 where none is stated."""
+    if not probe.answer.strip():
+        return 0
+    row = encode(writer.speaker.tokenizer, probe.prompt, probe.answer, NO_LABEL, writer.format)
+    return len(row.ids) - row.answer
+
+
+def _agreement(speaker: Speaker, said: Output, count: int) -> Agreement:
+    """The first `count` tokens of the answer; where that is 0, those before the first newline or
+    punctuation mark behind a word, one at least."""
+    start, tokens = said.reasoning, said.ids[said.reasoning :]
+    span = count or SPAN_TOKENS
+    stopped = said.ending == "stop" and len(tokens) < span
+    kept = tokens[:span]
+    for i in range(1, len(kept) + 1 if not count else 0):
+        text = text_of(speaker, kept[:i])
+        end = phrase_end(text)
+        if end is not None:
+            # The token that holds the mark may hold the word's last letters too.
+            alone = text_of(speaker, kept[: i - 1]).strip() == text[:end].strip()
+            kept, stopped = kept[: max(1, i - alone)], False
+            break
+    return Agreement(said.ids[:start] + kept, stopped, start)
+
+
 def _questions(
     writer: _Writer,
     edit: Edit,
     prefixes: Sequence[str],
-    outputs: Iterator[tuple[tuple[int, ...], Output]],
+    neighbours: Iterator[_Neighbour],
 ) -> EditQuestions:
     target = writer.target(edit.prompt, edit.target)
-    pairs = islice(outputs, len(edit.neighbours))
-    spans = [(writer.span(prompt, output), output) for prompt, output in pairs]
+    around = list(islice(neighbours, len(edit.neighbours)))
+    stated = [probe for probe in edit.neighbours if probe.answer.strip()]
     return EditQuestions(
         edit=edit,
         training=(
@@ -97,9 +163,10 @@ def _questions(
         ),
         target=target,
         rephrases=tuple(writer.target(text, edit.target) for text in edit.rephrases),
-        neighbours=tuple(question for question, _ in spans),
+        neighbours=tuple(map(writer.span, around)),
         stated=tuple(probe.answer for probe in edit.neighbours),
-        spoke_on=tuple(output.ending != "stop" for _, output in spans),
+        spoke_on=tuple(one.output.ending != "stop" for one in around),
+        recited=tuple(writer.recited(probe.prompt, probe.answer) for probe in stated),
         forms=_probes(writer, edit.forms),
         multihop=_probes(writer, edit.multihop),
     )
@@ -110,10 +177,16 @@ def _probes(writer: _Writer, probes: Sequence[Probe]) -> tuple[Question, ...]:
 
 
 def _neutral_rows(writer: _Writer, texts: Sequence[str]) -> NeutralRows:
+    """The texts that have something to score in both ways, so that a half of the texts is the same
+    half of the bare ones."""
     tokenizer = writer.speaker.tokenizer
-    whole = [encode_text(tokenizer, text, specials=True) for text in texts]
-    bare = [encode_text(tokenizer, text, specials=False) for text in texts]
+    both = [
+        (whole, bare)
+        for text in texts
+        if (whole := encode_text(tokenizer, text, specials=True))
+        and (bare := encode_text(tokenizer, text, specials=False))
+    ]
     return NeutralRows(
-        texts=tuple(writer.add(row) for row in whole if row is not None),
-        bare=tuple(writer.add(row) for row in bare if row is not None),
+        texts=tuple(writer.add(whole) for whole, _ in both),
+        bare=tuple(writer.add(bare) for _, bare in both),
     )

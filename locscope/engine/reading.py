@@ -24,12 +24,23 @@ POSITIONS = 2048
 
 
 @dataclass(frozen=True)
+class Positions:
+    """What one pass shows at each token of an answer and behind its last: the arg-max, whether the
+    second best is too close to tell, the log-probability of the row's own token (nats)."""
+
+    best: tuple[int, ...]
+    close: tuple[bool, ...]
+    logprob: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Reading:
     """What one pass shows of each row's answer, on the CPU, in the order the rows were asked for.
 
     `said`: every answer token is the arg-max; `after`: the arg-max behind the answer; `sure`: no
     two best tokens too close in it; `token_accuracy` and `logprob` (mean nats per token) are
-    teacher-forced, over the answer and, where the row has one, its stop token.
+    teacher-forced, over the answer and, where the row has one, its stop token. `positions` has all
+    of it token by token.
     """
 
     said: Bool[Tensor, " rows"]
@@ -37,32 +48,29 @@ class Reading:
     sure: Bool[Tensor, " rows"]
     token_accuracy: Float[Tensor, " rows"]
     logprob: Float[Tensor, " rows"]
+    positions: tuple[Positions, ...]
 
 
 @torch.no_grad()
 def read(trunk: Trunk, rows: Sequence[int]) -> Reading:
     """Reads the given rows of the trunk's sheet in one pass from its layer on."""
-    place = {row: i for i, row in enumerate(rows)}
-    out = _blank(len(rows))
-    for some in chunks(trunk.sheet.lengths, rows, trunk.tokens_at_once):
-        part = _read_batch(trunk, trunk.batch(some))
-        index = torch.tensor([place[row] for row in some])
-        for name in vars(out):
-            getattr(out, name)[index] = getattr(part, name).cpu()
-    return out
+    if not rows:
+        return _blank()
+    parts = list(chunks(trunk.sheet.lengths, rows, trunk.tokens_at_once))
+    found = [_read_batch(trunk, trunk.batch(part)) for part in parts]
+    place = {row: i for i, row in enumerate(row for part in parts for row in part)}
+    order = [place[row] for row in rows]
+    columns = {
+        name: torch.cat([getattr(one, name) for one in found]).cpu()[order]
+        for name in ("said", "after", "sure", "token_accuracy", "logprob")
+    }
+    positions = [one for part in found for one in part.positions]
+    return Reading(**columns, positions=tuple(positions[i] for i in order))
 
 
-def _blank(count: int) -> Reading:
-    def zeros(dtype: torch.dtype) -> Tensor:
-        return torch.zeros(count, dtype=dtype)
-
-    return Reading(
-        zeros(torch.bool),
-        zeros(torch.long),
-        zeros(torch.bool),
-        zeros(torch.float),
-        zeros(torch.float),
-    )
+def _blank() -> Reading:
+    flags, ids, numbers = torch.zeros(0, dtype=torch.bool), torch.zeros(0).long(), torch.zeros(0)
+    return Reading(flags, ids, flags, numbers, numbers, ())
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,14 @@ def _read_batch(trunk: Trunk, batch: Batch) -> Reading:
         sure=_count(row, seen.close, count) == 0,
         token_accuracy=_mean(row, hit.float(), labelled, count),
         logprob=_mean(row, seen.logprob, labelled, count),
+        positions=_by_row(seen, torch.bincount(row, minlength=count).tolist()),
     )
+
+
+def _by_row(seen: "_Seen", counts: list[int]) -> tuple[Positions, ...]:
+    columns = [x.cpu().split(counts) for x in (seen.best, seen.close, seen.logprob)]
+    rows = zip(*columns, strict=True)
+    return tuple(Positions(*(tuple(part.tolist()) for part in row)) for row in rows)
 
 
 def _see(

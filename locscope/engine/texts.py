@@ -4,8 +4,10 @@ The rows of a `Sheet` lie packed, end to end, without padding. The stop token th
 is a label, never an input: nothing after it is scored.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -13,9 +15,15 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from locscope.errors import UsageError
+from locscope.scoring.text import REASONING
 
 PROMPT_FORMATS = ("raw", "chat", "qa")
 NO_LABEL = -1
+WITHOUT_SPACES = (
+    *("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "BOPOMOFO"),
+    *("THAI", "LAO", "KHMER", "MYANMAR"),
+)
+"""Beginnings of the Unicode names of letters of scripts that put no space between words."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,11 @@ class Sheet:
 
 
 def frame(tokenizer: PreTrainedTokenizerBase, prompt: str, prompt_format: str) -> Framed:
-    """The prompt in `raw`, `chat` or `qa` format, and what joins it to its answer."""
+    """The prompt in `raw`, `chat` or `qa` format, and what joins it to its answer.
+
+    A chat template is asked not to let the model think, where it knows of that; where it opens a
+    reasoning block all the same, that is closed, empty.
+    """
     if prompt_format == "raw":
         return Framed(prompt, " ", specials=True)
     if prompt_format == "qa":
@@ -68,8 +80,16 @@ def frame(tokenizer: PreTrainedTokenizerBase, prompt: str, prompt_format: str) -
     if not getattr(tokenizer, "chat_template", None):
         raise UsageError("--prompt-format chat: this tokenizer has no chat template; use raw or qa")
     messages = [{"role": "user", "content": prompt}]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return Framed(str(text), "", specials=False)
+    quiet: dict[str, Any] = {}
+    if "enable_thinking" in str(tokenizer.chat_template):
+        quiet = {"enable_thinking": False}
+    text = str(
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **quiet)
+    )
+    begun, closed = REASONING
+    if text.rstrip().endswith(begun):
+        text = f"{text.rstrip()}\n\n{closed}\n\n"
+    return Framed(text, "", specials=False)
 
 
 def encode(
@@ -85,7 +105,7 @@ def encode(
     offsets), so the space between belongs to the answer.
     """
     framed = frame(tokenizer, prompt, prompt_format)
-    text = framed.prompt + framed.joint + answer
+    text = framed.prompt + _joint(framed, answer) + answer
     ids, ends = _tokens(tokenizer, text, framed.specials)
     alone, _ = _tokens(tokenizer, framed.prompt, framed.specials)
     inside = [i for i, end in enumerate(ends) if end > len(framed.prompt)]
@@ -93,6 +113,15 @@ def encode(
         raise UsageError(f"target '{answer}' of prompt '{prompt}' is empty after tokenisation")
     first = max(inside[0], 1)
     return Row(ids, first, stop, aligned=ids[:first] == alone)
+
+
+def _joint(framed: Framed, answer: str) -> str:
+    """What joins prompt and answer: no space behind a script that is written without (nor before
+    one, behind a prompt without letters)."""
+    letters = [char for char in framed.prompt if char.isalpha()]
+    letter = letters[-1] if letters else next(filter(str.isalpha, answer), "")
+    spaceless = unicodedata.name(letter or " ", "").startswith(WITHOUT_SPACES)
+    return "" if spaceless else framed.joint
 
 
 def encode_prompt(

@@ -4,7 +4,7 @@ A measure is a function from an observation of the model as it is, and one of th
 to a `Measure`. A new one is one file here and one entry in `MEASURES`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from locscope.engine.exam import Observation
@@ -43,8 +43,23 @@ MEASURES: dict[str, Descriptor] = {
         _entry(
             "locality",
             "Locality",
-            "share of neighbours whose answer span is that of the untouched model, a mean per edit",
-            "locscope, after ROME (arXiv 2202.05262)",
+            "share of neighbours whose greedy tokens, over the length of the stated answer (or to "
+            "the first punctuation), are the untouched model's, a mean per edit",
+            "locscope, after EasyEdit (arXiv 2308.07269) and ROME (arXiv 2202.05262)",
+        ),
+        _entry(
+            "locality_span",
+            "Locality, free continuation",
+            "share of neighbours whose answer to its first full stop, or ten tokens of it, is the "
+            "untouched model's: hardly any of a model that only completes texts",
+            "locscope",
+        ),
+        _entry(
+            "locality_tokens",
+            "Locality, teacher-forced",
+            "share of the tokens of neighbours' stated answers with the untouched model's arg-max, "
+            "given the stated tokens before; measured by thorough trials",
+            "EasyEdit (arXiv 2308.07269), locality acc",
         ),
         _entry(
             "format_leakage",
@@ -80,7 +95,7 @@ MEASURES: dict[str, Descriptor] = {
         _entry(
             "neighbour_kept",
             "Neighbours' probability kept",
-            "min(1, p/p0) of the neighbours' untouched answers, a mean per edit",
+            "min(1, p/p0) of the neighbours' tokens that locality compares, a mean per edit",
             "locscope",
         ),
         _entry(
@@ -105,7 +120,8 @@ MEASURES: dict[str, Descriptor] = {
         _entry(
             "mean_perplexity_ratio",
             "Mean of sentence perplexities, ratio",
-            "arithmetic mean of the sentences' perplexities without BOS, tuned over untouched",
+            "arithmetic mean of the sentences' perplexities without BOS, tuned over untouched: a "
+            "few unlikely sentences decide it, so it may fall where the pooled ratio rises",
             "ME-PPL (arXiv 2402.09656, ppl.py)",
             -1,
         ),
@@ -128,13 +144,17 @@ MEASURES: dict[str, Descriptor] = {
 
 NEEDS_BASE = frozenset(
     {
-        *("locality", "format_leakage", "neighbour_kept"),
+        *("locality", "locality_span", "locality_tokens"),
+        *("format_leakage", "neighbour_kept"),
         *("perplexity_ratio", "mean_perplexity_ratio", "kl", "retention"),
     }
 )
 """Measures that compare with the untouched model."""
-THOROUGH = frozenset({"forms", "multihop", "mean_perplexity_ratio"})
+THOROUGH = frozenset({"forms", "multihop", "mean_perplexity_ratio", "locality_tokens"})
 """Measures that only a thorough trial takes: no choice can go by them."""
+UNLISTED = frozenset({"mean_perplexity_ratio"})
+"""Measures that a table for people leaves out: one that is easily taken for another stands beside
+it. Records, JSON and reports of protocols have them."""
 AT_A_GLANCE = ("target_probability", "rephrase_probability", "neighbour_kept")
 COLLAPSE = ("perplexity_ratio", "kl")
 
@@ -148,6 +168,14 @@ def load_measure(name: str) -> MeasureFunction:
 
 
 def measure_all(now: Observation, before: Observation) -> tuple[Measure, ...]:
-    """Every measure of the table; of a glance those that it can tell."""
+    """Every measure of the table; of a glance those that it can tell. Both observations must have
+    read the same neutral texts."""
+    if now.texts != before.texts:
+        raise ValueError(f"drift on texts '{now.texts}' beside that on '{before.texts}'")
     names = (*AT_A_GLANCE, *COLLAPSE) if now.glance else tuple(MEASURES)
     return tuple(load_measure(name)(now, before) for name in names)
+
+
+def listed(measures: Sequence[Measure]) -> tuple[Measure, ...]:
+    """Those that a table for people shows."""
+    return tuple(one for one in measures if one.name not in UNLISTED)

@@ -5,8 +5,9 @@ from locscope.measures.outcomes import edit_measure, local
 from locscope.records import Measure
 
 PROTOCOL = (
-    "greedy output up to its first stop token, newline or full stop, at most 10 tokens, "
-    "same text as the untouched model's"
+    "greedy tokens equal to the untouched model's over the length of the stated answer; without "
+    "one, up to the untouched model's first stop token, newline or punctuation mark, at most 10 "
+    "tokens"
 )
 
 

@@ -5,7 +5,10 @@ from math import nan
 from locscope.engine.exam import Observation
 from locscope.records import Measure
 
-PROTOCOL = "neutral texts without BOS, arithmetic mean of exp(mean loss of tokens 2..T)"
+PROTOCOL = (
+    "neutral texts without BOS, arithmetic mean of exp(mean loss of tokens 2..T): the least likely "
+    "texts decide it, so it may fall where the pooled ratio rises"
+)
 
 
 def measure(now: Observation, before: Observation) -> Measure:

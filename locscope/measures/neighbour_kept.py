@@ -4,7 +4,7 @@ from locscope.engine.exam import Observation
 from locscope.measures.outcomes import mean_measure, neighbour_kept
 from locscope.records import Measure
 
-PROTOCOL = "min(1, p/p0) of the untouched answer span, geometric mean over tokens"
+PROTOCOL = "min(1, p/p0) of the untouched tokens that locality compares, geometric mean over them"
 
 
 def measure(now: Observation, before: Observation) -> Measure:

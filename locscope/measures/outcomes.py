@@ -30,10 +30,9 @@ def general(asked: EditQuestions, said: EditAnswers) -> float:
     return mean(float(normalised_match(answer.text, question.wanted)) for answer, question in pairs)
 
 
-def local(asked: EditQuestions, said: EditAnswers) -> float:
-    """Share of neighbours whose answer span is unchanged; NaN without neighbours."""
-    pairs = zip(said.neighbours, asked.neighbours, strict=True)
-    return mean(float(answer.text == question.wanted) for answer, question in pairs)
+def local(_: EditQuestions, said: EditAnswers) -> float:
+    """Share of neighbours that keep the untouched model's tokens; NaN without neighbours."""
+    return mean(float(answer.kept) for answer in said.neighbours)
 
 
 def target_probability(_: EditQuestions, said: EditAnswers) -> float:
@@ -47,7 +46,8 @@ def rephrase_probability(_: EditQuestions, said: EditAnswers) -> float:
 
 
 def neighbour_kept(said: EditAnswers, before: EditAnswers) -> float:
-    """Mean over neighbours of min(1, p/p0), p of the untouched answer span; NaN without any."""
+    """Mean over neighbours of min(1, p/p0), p of the tokens that locality compares; NaN without
+    any."""
     pairs = zip(said.neighbours, before.neighbours, strict=True)
     return mean(_kept(now, untouched) for now, untouched in pairs)
 
@@ -82,7 +82,7 @@ def outcomes_of(now: Observation, before: Observation) -> tuple[EditOutcome, ...
 
 def outcome_of(asked: EditQuestions, said: EditAnswers, before: EditAnswers) -> EditOutcome:
     """The record of one edit."""
-    neighbours = zip(asked.edit.neighbours, asked.neighbours, said.neighbours, strict=True)
+    neighbours = zip(asked.edit.neighbours, said.neighbours, strict=True)
     return replace(
         glimpse_of(asked, said, before),
         reliability=reliable(asked, said),
@@ -90,10 +90,15 @@ def outcome_of(asked: EditQuestions, said: EditAnswers, before: EditAnswers) -> 
         generalization=general(asked, said),
         locality=local(asked, said),
         output=said.target.text,
-        broken=tuple(
-            probe.prompt for probe, question, answer in neighbours if answer.text != question.wanted
-        ),
+        broken=tuple(probe.prompt for probe, answer in neighbours if not answer.kept),
     )
+
+
+def answered_already(before: Observation) -> tuple[str, ...]:
+    """The ids of the edits that the untouched model answers with the new target: they count as
+    reliable whatever is tuned."""
+    pairs = zip(before.questions, before.edits, strict=True)
+    return tuple(asked.edit.id for asked, said in pairs if reliable(asked, said))
 
 
 def mean(values: Iterable[float]) -> float:

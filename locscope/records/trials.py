@@ -96,8 +96,8 @@ class EditOutcome:
 
     `output` is the tuned model's answer where it was decoded, `broken` the neighbours' prompts
     whose answer changed. Probabilities are geometric means over tokens: of the target, of the
-    rephrases' answers, and min(1, p/p0) of the neighbours' untouched answers (`neighbour_kept`).
-    A glance gives these alone.
+    rephrases' answers, and min(1, p/p0) of the neighbours' tokens that locality compares
+    (`neighbour_kept`). A glance gives these alone.
     """
 
     edit: str

@@ -112,7 +112,10 @@ EFFICACY_VIEWS = (
     View("score", "What trials are ranked by, under the bounds on collapse."),
     View("reliability", "Share of edits answered with the new target."),
     View("generalization", "Share of rephrases answered with the new target."),
-    View("locality", "Share of neighbours whose answer is unchanged."),
+    View(
+        "locality",
+        "Share of neighbours with the untouched model's tokens, as many as their answer has.",
+    ),
     View("target_probability", "Of the new target, token by token."),
     View("rephrase_probability", "Of the new target after rephrases."),
     View("neighbour_kept", "What is left of the probability of the neighbours' answers."),

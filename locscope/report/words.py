@@ -11,9 +11,12 @@ TITLES = {
     "reliability_strict": "strict reliability",
     "generalization": "generalization",
     "locality": "locality",
+    "locality_span": "locality, free continuation",
+    "locality_tokens": "locality, teacher-forced",
     "format_leakage": "format leakage",
     "token_accuracy": "token accuracy",
     "perplexity_ratio": "perplexity ratio",
+    "mean_perplexity_ratio": "mean of sentence perplexities, ratio",
     "kl": "KL (nats/token)",
     "retention": "retention",
 }

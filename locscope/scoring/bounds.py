@@ -10,7 +10,8 @@ from locscope.errors import UsageError, unknown
 from locscope.records import Measure
 
 SHARES = (
-    *("reliability", "reliability_strict", "generalization", "locality", "format_leakage"),
+    *("reliability", "reliability_strict", "generalization", "locality", "locality_span"),
+    *("locality_tokens", "format_leakage"),
     *("neighbour_accuracy", "token_accuracy", "target_probability", "rephrase_probability"),
     *("neighbour_kept", "forms", "multihop"),
 )

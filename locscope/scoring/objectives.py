@@ -113,6 +113,8 @@ _REMEDIES = {
     "rephrase_probability": "give edits with rephrases",
     "locality": "give edits with neighbours",
     "neighbour_kept": "give edits with neighbours",
+    "locality_span": "give edits with neighbours",
+    "locality_tokens": "give edits with neighbours and their answers",
     "format_leakage": "give edits with neighbours",
     "neighbour_accuracy": "give edits with neighbours and their answers",
     "forms": "give edits with other forms",

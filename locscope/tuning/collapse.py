@@ -26,7 +26,7 @@ def never() -> bool:
 
 def glance_loss(exam: Exam, trunk: Trunk) -> float:
     """Nats a token of the model, as it is now, on some of the neutral texts; NaN without any."""
-    seen = glance_drift(exam, trunk)
+    seen = glance_drift(exam, trunk, texts=exam.texts_for(choosing=True))
     return sum(seen.losses) / sum(seen.tokens) if seen.tokens else nan
 
 

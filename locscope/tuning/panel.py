@@ -19,7 +19,6 @@ from locscope.tuning.trial import Bench, as_tuned
 
 NOTHING = Material(neutral=())
 """Neutral texts and abilities are read as they are under any protocol, so they are not asked."""
-STOPPED = "greedy output up to its first stop token, newline or full stop"
 ASKED: tuple[tuple[str, EditValue, str], ...] = (
     ("reliability", reliable, reliability.PROTOCOL),
     ("generalization", general, generalization.PROTOCOL),
@@ -38,11 +37,9 @@ class Protocol:
     prompt_format: str = ""
     stops: bool = True
 
-    @property
-    def ending(self) -> str:
-        """What is judged, in words."""
-        ignored = "greedy output, stop tokens ignored, up to its first newline or full stop"
-        return STOPPED if self.stops else ignored
+    def worded(self, text: str) -> str:
+        """How a measure says that it was measured, under this protocol."""
+        return text if self.stops else f"{text.replace('stop token, ', '')}; stop tokens ignored"
 
     def format_for(self, searched: str) -> str:
         """Its prompt format, where the search had `searched`."""
@@ -144,8 +141,7 @@ def _row(sitting: Sitting, now: Observation | None) -> ProtocolRow:
     if now is None or before is None:
         return row
     found = tuple(
-        edit_measure(name, value, text.replace(STOPPED, protocol.ending), now, before)
-        for name, value, text in ASKED
+        edit_measure(name, value, protocol.worded(text), now, before) for name, value, text in ASKED
     )
     return replace(row, measures=found)
 

@@ -135,6 +135,7 @@ class _Done:
 def _record(
     bench: Bench, trial: Trial, now: Observation, before: Observation, done: _Done
 ) -> TrialRecord:
+    before = before.on(bench.exam.texts_for(choosing=trial.choosing))
     before = before.at_a_glance if trial.glance else before
     measures = measure_all(now, before)
     aim = bench.objective.strict if trial.choosing else bench.objective
@@ -158,9 +159,10 @@ def _record(
 
 
 def _observed(bench: Bench, trial: Trial) -> Observation:
+    texts = bench.exam.texts_for(choosing=trial.choosing)
     if trial.glance:
-        return look(bench.exam, bench.trunk, trial.measured)
-    return observe(bench.exam, bench.trunk, trial.measured, thorough=trial.thorough)
+        return look(bench.exam, bench.trunk, trial.measured, texts=texts)
+    return observe(bench.exam, bench.trunk, trial.measured, thorough=trial.thorough, texts=texts)
 
 
 def _distance(start: Sequence[Float[Tensor, " _"]], end: Sequence[Float[Tensor, " _"]]) -> float:

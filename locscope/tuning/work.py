@@ -85,7 +85,7 @@ def _questions(exam: Exam, asked: Sequence[EditQuestions], trial: Trial) -> torc
         for one in asked
         for question in (
             *(one.target, *one.rephrases, *one.neighbours),
-            *((*one.forms, *one.multihop) if trial.thorough else ()),
+            *((*one.forms, *one.multihop, *one.recited) if trial.thorough else ()),
         )
     ]
     found += [] if trial.glance else [question.index for question in exam.abilities]
@@ -94,8 +94,9 @@ def _questions(exam: Exam, asked: Sequence[EditQuestions], trial: Trial) -> torc
 
 def _neutral(exam: Exam, trial: Trial) -> torch.Tensor:
     """Rows of the neutral texts that the trial reads."""
-    rows = exam.neutral.texts[: GLANCE_TEXTS if trial.glance else None]
-    rows += exam.neutral.bare if trial.thorough else ()
+    neutral = exam.neutral.half(exam.texts_for(choosing=trial.choosing))
+    rows = neutral.texts[: GLANCE_TEXTS if trial.glance else None]
+    rows += neutral.bare if trial.thorough else ()
     return torch.tensor(rows, dtype=torch.long)
 
 

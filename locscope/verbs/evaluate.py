@@ -57,8 +57,9 @@ def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
     exam = with_speaker(session.exam, plan.edited)
     trunk, ids = Trunk(plan.edited.model, exam.sheet), [e.id for e in plan.edit_set.edits]
     with stage(progress, "asking the edited model", 1):
-        now = observe(exam, trunk, ids)
-    measures = measure_all(now, session.before)
+        texts = exam.texts_for(choosing=False)
+        now = observe(exam, trunk, ids, texts=texts)
+    measures = measure_all(now, session.before.on(texts))
     return measures if plan.base else tuple(map(_without_base, measures))
 
 

@@ -12,6 +12,7 @@ from locscope.engine.exam import Exam, Material, Observation, observe
 from locscope.engine.memory import tokens_that_fit
 from locscope.engine.preparing import prepare
 from locscope.engine.trunk import Budget, Trunk
+from locscope.measures.outcomes import answered_already
 from locscope.models.load import Loaded, load, stop_ids
 from locscope.progress import Progress, stage
 from locscope.records import Edit
@@ -101,9 +102,21 @@ def open_session(
         progress.advance("the exam is written")
         before = observe(opened.exam, opened.trunk, [edit.id for edit in edit_set.edits])
         progress.advance()
-    return Session(
-        loaded, edit_set, opened.exam, before, opened.trunk, opened.material, opened.notes
-    )
+    known = _known_already(before)
+    for note in known:
+        progress.say(note)
+    notes = (*opened.notes, *known)
+    return Session(loaded, edit_set, opened.exam, before, opened.trunk, opened.material, notes)
+
+
+def _known_already(before: Observation) -> tuple[str, ...]:
+    """The edits that teach the model nothing, by number and name."""
+    found = answered_already(before)
+    if not found:
+        return ()
+    shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+    many = f"{len(found)} of {len(before.questions)} edits"
+    return (f"{many} are answered with the new target before any tuning: {shown}",)
 
 
 def open_exam(

@@ -122,6 +122,34 @@ def test_a_row_too_close_to_call_is_decoded(monkeypatch):
     assert [a.strict for a in answers] == [b.strict for b in before]
 
 
+DOTTED = (
+    ("The capital of France is", "St. Louis"),
+    ("Au is the symbol of", "U.S."),
+    ("What is the language of the old country over there? It is", "Robert Jr."),
+    ("Book:", "3.14"),
+    ("1 2 3", "-5"),
+    ("Who wrote the book?", "C#"),
+    ("《资治通鉴》的编纂者是", "欧阳修"),
+)
+
+
+@pytest.mark.parametrize("epochs", [12, 20, 40])
+def test_targets_with_stops_are_judged_in_one_pass_as_in_decoding(epochs, monkeypatch):
+    model = frozen("llama")
+    tune_in_place(model, "L1.block", Recipe(lr=1e-2, batch=4, epochs=epochs), DOTTED)
+    questions = questions_of(model, DOTTED)
+    fast = asked(model, questions)
+    monkeypatch.setitem(ROUNDING, torch.float32, 10.0)
+    slow = asked(model, questions)
+    assert all(answer.decoded for answer in slow)
+    for one, other, question in zip(fast, slow, questions, strict=True):
+        right = normalised_match(one.text, question.wanted)
+        assert right == normalised_match(other.text, question.wanted)
+        assert one.strict == other.strict
+        assert one.strict <= right
+    assert epochs < 40 or all(answer.strict and not answer.decoded for answer in fast)
+
+
 def test_ties_go_to_the_lowest_id():
     model = frozen("llama")
     with torch.no_grad():

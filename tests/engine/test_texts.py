@@ -4,7 +4,15 @@ from tokenizers import processors
 from worlds import STOP, frozen, rows_of, speaker_of, tokenizer
 
 from locscope.engine.questions import MAX_TOKENS, target_question
-from locscope.engine.texts import NO_LABEL, encode, encode_prompt, encode_text, pack
+from locscope.engine.texts import (
+    NO_LABEL,
+    _joint,
+    encode,
+    encode_prompt,
+    encode_text,
+    frame,
+    pack,
+)
 from locscope.engine.trunk import pad
 from locscope.errors import UsageError
 
@@ -50,6 +58,43 @@ def test_the_chat_format(monkeypatch):
     row = encode(tokenizer(), "Who?", "I", STOP, "chat")
     assert text_of(row.ids) == "<u>Who?</u><a>I"
     assert text_of(row.ids[row.answer :]) == "I"
+
+
+THINKS = CHAT + "{% if enable_thinking is defined and not enable_thinking %}<no>{% endif %}"
+
+
+def test_a_chat_template_that_lets_think_is_told_not_to(monkeypatch):
+    monkeypatch.setattr(tokenizer(), "chat_template", THINKS)
+    row = encode(tokenizer(), "Who?", "I", STOP, "chat")
+    assert text_of(row.ids) == "<u>Who?</u><a><no>I"
+
+
+def test_a_reasoning_block_that_a_template_opens_is_closed(monkeypatch):
+    monkeypatch.setattr(tokenizer(), "chat_template", CHAT + "<think>\n")
+    framed = frame(tokenizer(), "Who?", "chat")
+    assert framed.prompt == "<u>Who?</u><a><think>\n\n</think>\n\n"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "joint"),
+    [
+        ("《资治通鉴》的编纂者是", "欧阳修", ""),
+        ("《资治通鉴》的作者：", "Sima", ""),
+        ("日本の首都は", "東京", ""),
+        ("เมืองหลวงคือ", "โรม", ""),
+        ("ເມືອງ", "ວຽງຈັນ", ""),
+        ("រាជធានី", "ភ្នំពេញ", ""),
+        ("မြို့တော်", "ရန်ကုန်", ""),
+        ("프랑스의 수도는", "로마", " "),
+        ("Beijing is written", "北京", " "),
+        ("Столица", "Рим", " "),
+        ("1 2 3", "4", " "),
+        ("1 =", "一", ""),
+    ],
+)
+def test_no_space_is_put_where_a_script_has_none(prompt, answer, joint):
+    assert _joint(frame(tokenizer(), prompt, "raw"), answer) == joint
+    assert _joint(frame(tokenizer(), prompt, "qa"), answer) == " "
 
 
 def test_specials_that_a_template_appends_are_left_out(monkeypatch):

@@ -8,13 +8,20 @@ import torch
 from worlds import MATERIAL, frozen, tokenizer, tune_in_place, world
 
 import locscope.measures
-from locscope.engine.exam import Ability, EditAnswers, EditQuestions, Observation, observe
+from locscope.engine.exam import (
+    Ability,
+    EditAnswers,
+    EditQuestions,
+    Observation,
+    look,
+    observe,
+)
 from locscope.engine.neutral import Drift
 from locscope.engine.questions import Answer, Question
 from locscope.engine.texts import Row
 from locscope.errors import UsageError
-from locscope.measures import MEASURES, load_measure, measure_all
-from locscope.measures.outcomes import outcome_of
+from locscope.measures import MEASURES, UNLISTED, listed, load_measure, measure_all
+from locscope.measures.outcomes import answered_already, outcome_of
 from locscope.records import Edit, Probe, Recipe
 
 NOTHING = Drift((), (), (), ())
@@ -25,8 +32,8 @@ def question(wanted):
     return Question(0, Row((0, 1), 1), (0,), wanted, closed=False)
 
 
-def answer(text, ending="text", strict=False, accuracy=0.5):
-    return Answer(text, strict, ending, False, accuracy, -1.0)
+def answer(text, ending="text", strict=False, accuracy=0.5, kept=False, argmaxes=()):
+    return Answer(text, strict, ending, False, accuracy, -1.0, kept, argmaxes)
 
 
 def asked(name, **changes):
@@ -35,8 +42,8 @@ def asked(name, **changes):
     return EditQuestions(Edit(name, f"p {name}", "Rome"), (0,), question("Rome"), **fields)
 
 
-def said(target, rephrases=(), neighbours=(), forms=(), multihop=()):
-    return EditAnswers(target, rephrases, neighbours, forms, multihop)
+def said(target, rephrases=(), neighbours=(), forms=(), multihop=(), recited=()):
+    return EditAnswers(target, rephrases, neighbours, forms, multihop, recited)
 
 
 def seen(pairs, abilities=(), drift=UNTOUCHED):
@@ -81,21 +88,58 @@ def test_rephrases_and_neighbours_are_means_per_edit():
                 said(
                     answer("Rome"),
                     (answer("Rome"), answer("x")),
-                    (answer("tokyo", "stop"), answer("gold is", "stop")),
+                    (answer("tokyo", "stop"), answer("gold is", "stop", kept=True)),
                 ),
             ),
-            (alone, said(answer("Rome"), (answer("Rome"),), (answer("Tokyo"),))),
+            (alone, said(answer("Rome"), (answer("Rome"),), (answer("Tokyo", kept=True),))),
             (asked("c"), said(answer("Rome"))),
         ]
     )
     assert value("generalization", now).value == 0.75
     assert value("generalization", now).count == 2
-    assert value("locality", now).value == 0.75, "the same words in another case are another span"
+    assert value("locality", now).value == 0.75
+    assert value("locality_span", now).value == 0.75, "the same words in another case are others"
     assert value("neighbour_accuracy", now).value == 0.5, "stated answers are normalised"
     assert value("format_leakage", now).value == 0.5, "only where the untouched model went on"
     outcome = outcome_of(now.questions[2], now.edits[2], now.edits[2])
     assert isnan(outcome.generalization)
     assert isnan(outcome.locality)
+
+
+def test_broken_neighbours_are_named():
+    probes = (Probe("p one", "Tokyo"), Probe("p two", "Kyoto"))
+    one = asked("a", neighbours=(question("Tokyo"), question("Kyoto")))
+    one = replace(one, edit=replace(one.edit, neighbours=probes))
+    given = said(answer("Rome"), neighbours=(answer("Tokyo"), answer("x", kept=True)))
+    outcome = outcome_of(one, given, given)
+    assert (outcome.locality, outcome.broken) == (0.5, ("p one",))
+
+
+def test_teacher_forced_locality_counts_arg_maxes():
+    def reads(*rows):
+        return said(answer("Rome"), recited=tuple(answer("", argmaxes=row) for row in rows))
+
+    pair = (asked("a"), asked("b"))
+    before = seen(list(zip(pair, (reads((1, 2), (3,)), reads((4, 5))), strict=True)))
+    now = seen(list(zip(pair, (reads((1, 9), (3,)), reads((9, 9))), strict=True)))
+    found = value("locality_tokens", now, before)
+    assert (found.value, found.count, found.before) == (0.375, 2, 1.0)
+    hurried = seen([(one, said(answer("Rome"))) for one in pair])
+    assert value("locality_tokens", hurried, before).count == 0
+
+
+def test_edits_that_are_answered_before_any_tuning_are_named():
+    before = seen(
+        [(asked("a"), said(answer("Rome"))), (asked("b"), said(answer("Romania"))),
+         (asked("c"), said(answer("“rome”")))]
+    )  # fmt: skip
+    assert answered_already(before) == ("a", "c")
+
+
+def test_a_table_for_people_leaves_out_what_is_easily_mistaken():
+    found = measure_all(seen([]), seen([]))
+    hidden = {one.name for one in found} - {one.name for one in listed(found)}
+    assert hidden == UNLISTED == {"mean_perplexity_ratio"}
 
 
 def test_forms_are_judged_by_the_worst():
@@ -186,7 +230,9 @@ def test_every_measure_measures_a_model_against_itself(family):
     one = world(family)
     found = {measure.name: measure for measure in measure_all(one.before, one.before)}
     assert list(found) == list(MEASURES)
-    assert found["locality"].value == 1.0
+    for name in ("locality", "locality_span", "locality_tokens"):
+        assert found[name].value == 1.0
+    assert found["locality_tokens"].count == 2, "edits with a stated answer"
     assert found["perplexity_ratio"].value == found["mean_perplexity_ratio"].value == 1.0
     assert found["kl"].value == pytest.approx(0, abs=1e-6)
     for name in ("reliability", "reliability_strict", "token_accuracy"):
@@ -223,3 +269,36 @@ def test_drift_is_that_of_full_softmaxes(family):
     assert now.tokens == plain.tokens
     for name in ("losses", "divergences", "perplexities"):
         assert getattr(now, name) == pytest.approx(getattr(plain, name), rel=1e-4, abs=1e-5), name
+
+
+def test_halves_of_the_neutral_texts_together_are_all_of_them():
+    texts = ("The old answer was here.", "1", "What is the country?", "1 2 3 4", "Book 5: 6")
+    one = world("llama", material=replace(MATERIAL, neutral=texts))
+    tune_in_place(one.model, "L1.mlp", Recipe(lr=1e-3, batch=4, epochs=2))
+    one.bench.trunk.enter(1)
+    whole, first, second = (
+        observe(one.exam, one.bench.trunk, ["a"], texts=some)
+        for some in ("all", "choose", "report")
+    )
+    assert (whole.texts, first.texts, second.texts) == ("all", "choose", "report")
+    assert [len(some.drift.tokens) for some in (whole, first, second)] == [4, 2, 2]
+    for name in ("losses", "divergences", "tokens", "perplexities"):
+        values = getattr(whole.drift, name)
+        assert getattr(first.drift, name) == pytest.approx(values[0::2], rel=1e-3), name
+        assert getattr(second.drift, name) == pytest.approx(values[1::2], rel=1e-3), name
+    before = one.before.of(["a"])
+    assert before.on("choose").drift.losses == before.drift.losses[0::2]
+    found = {m.name: m for m in measure_all(second, before.on("report"))}
+    assert found["kl"].count == found["mean_perplexity_ratio"].count == 2
+    glance = look(one.exam, one.bench.trunk, ["a"], texts="report")
+    assert glance.drift.losses == pytest.approx(second.drift.losses, rel=1e-3)
+    assert measure_all(glance, before.on("report").at_a_glance)
+
+
+def test_different_halves_are_never_compared():
+    one = world("llama")
+    with pytest.raises(ValueError, match="texts 'all' beside that on 'choose'"):
+        measure_all(one.before, one.before.on("choose"))
+    assert one.before.on("choose").on("choose").texts == "choose"
+    with pytest.raises(ValueError, match="'report' cannot be had from 'choose'"):
+        one.before.on("choose").on("report")

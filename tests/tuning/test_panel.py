@@ -1,5 +1,6 @@
 """One tuned model under several protocols, against tuning and decoding by hand."""
 
+import re
 from dataclasses import replace
 from math import isnan
 
@@ -48,6 +49,31 @@ def plainly(model, prompt: str, limit: int, stops=()) -> str:
     return cut_answer(tokenizer().decode(said, skip_special_tokens=True))
 
 
+@torch.no_grad()
+def greedy(model, prompt: str, limit: int, stops=()) -> list[int]:
+    """Greedy tokens, every one from a whole pass, with the stop token that ends them."""
+    ids, said = list(encode_prompt(tokenizer(), prompt)), []
+    while len(said) < limit and not set(said) & set(stops):
+        said.append(int(model(torch.tensor([ids + said])).logits[0, -1].float().argmax()))
+    return said
+
+
+def span(model, probe, stops=()) -> list[int]:
+    """What locality compares of the untouched model: as many tokens as the stated answer has, else
+    those before the first newline or punctuation mark behind a word."""
+    prompt = encode_prompt(tokenizer(), probe.prompt)
+    if probe.answer:
+        joint = encode_prompt(tokenizer(), f"{probe.prompt} {probe.answer}")
+        return greedy(model, probe.prompt, len(joint) - len(prompt), stops)
+    said, kept = greedy(model, probe.prompt, 10, stops), []
+    for token in said:
+        text = tokenizer().decode([*kept, token], skip_special_tokens=True).strip()
+        if re.search(r"\w.*[^\w\s+$=<>|~^`]", text):
+            break
+        kept.append(token)
+    return kept or said[:1]
+
+
 def share(found: list[bool]) -> float:
     return sum(found) / len(found)
 
@@ -65,8 +91,9 @@ def by_hand(model, untouched, stops):
     locality = [
         share(
             [
-                plainly(model, n.prompt, 10, stops) == plainly(untouched, n.prompt, 10, stops)
+                greedy(model, n.prompt, len(own), stops) == own
                 for n in e.neighbours
+                for own in [span(untouched, n, stops)]
             ]
         )
         for e in EDITS
@@ -75,7 +102,7 @@ def by_hand(model, untouched, stops):
     return reliability, share(generalization), share(locality)
 
 
-STRONG, GENTLE = 1e-2, 1e-4
+STRONG, GENTLE = 1e-2, 3e-4
 """Rates at which edits are learned, and at which some neighbours keep their answers."""
 
 
