@@ -17,7 +17,7 @@ EVERY = 10.0
 """Seconds between lines where there is no terminal."""
 TELLING = 0.02
 """Share of the whole that has to be done before the time left is estimated."""
-NAME_WIDTH, COUNT_WIDTH = 30, 18
+NAME_WIDTH, COUNT_WIDTH = 28, 22
 """Columns of text on the left and on the right of a bar; the bar takes the rest of the line."""
 
 
@@ -44,8 +44,8 @@ class _Stage:
 class Terminal(Progress):
     """A bar for the whole job with the time left, one for the stage at work, and its last step.
 
-    A stage that ends leaves a line above the bars; when the job ends, or is interrupted, the bars
-    are gone.
+    A stage that is a part of the whole leaves a line above the bars when it ends; when the job
+    ends, or is interrupted, the bars are gone.
     """
 
     def __init__(self, console: Console) -> None:
@@ -74,7 +74,7 @@ class Terminal(Progress):
         self._note = ""
         if not self._open:
             self._live.stop()
-        if ended.total and not failed:
+        if not failed and (ended.share or not self._open):
             self.say(f"{ended.name}: {duration(ended.seconds)}")
 
     def say(self, line: str) -> None:

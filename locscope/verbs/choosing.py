@@ -18,6 +18,8 @@ from locscope.verbs.scan import run_scans
 
 SCAN = "weight-gradient"
 """Starting rates come from it."""
+CONTROL_RATES = 3
+"""Rates that a control is tried at, at most."""
 DEPTH_RULE = "depth-rule"
 """Role of the location that the paper's rule of depth names."""
 
@@ -96,13 +98,14 @@ def controls_of(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> dict
     """What a choice has to beat, each at its own best rate in full: the depth rule's location and
     random ones, by role. Trials that the strategy did not run are counted apart from choosing.
 
-    A control gets no more rates than the finalist that got most.
+    A control gets no more rates than the finalist that got most, and a few at most.
     """
     places = {DEPTH_RULE: space.depth_rule}
     randoms = space.drawn[: desk.plan.settings.controls]
     places |= {f"random-{n}": place for n, place in enumerate(randoms, start=1)}
     known = [r for r in at_rung(chosen, FULL) if r.trial.location in places.values()]
-    most = max((len(best.tried) for best in ranking(space, chosen)[: space.finalists]), default=1)
+    finalists = ranking(space, chosen)[: space.finalists]
+    most = min(CONTROL_RATES, max((len(best.tried) for best in finalists), default=1))
     there = {record.trial.location for record in known}
     wanted = [
         Ask(place, space.of(place).lr, space.full)
