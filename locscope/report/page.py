@@ -11,6 +11,7 @@ from markupsafe import Markup
 from locscope.records import Recommendation
 from locscope.report import rows, words
 from locscope.report.count_rows import count_line, counts_table
+from locscope.report.fit_rows import fits_table
 from locscope.report.gallery import Panel, panels, specification
 from locscope.report.inputs import ReportInputs
 from locscope.report.objective_rows import bounds_table, objective_table
@@ -34,7 +35,7 @@ def render_report(inputs: ReportInputs) -> str:
         cards=rows.key_cards(inputs),
         made=_made(found),
         notes=[words.sentence(note) for note in found.notes] if found else [],
-        fits=rows.fits_table(found),
+        fits=fits_table(found),
         contenders=rows.contenders_table(found),
         objective=objective_table(inputs),
         bounds=bounds_table(inputs),

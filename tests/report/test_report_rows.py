@@ -8,9 +8,9 @@ import report_factory as factory
 from rich.console import Console
 
 from locscope.report import words
+from locscope.report.fit_rows import fits_table
 from locscope.report.rows import (
     contenders_table,
-    fits_table,
     key_cards,
     outcomes_table,
     protocols_table,

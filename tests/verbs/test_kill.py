@@ -21,8 +21,8 @@ from locscope.cli.app import app
 PATIENCE = 240.0
 """Seconds after which a search that says nothing new has failed."""
 QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
-SMALL = ("--parts", "mlp.down,attn", "--no-quarters", "--finalists", "2", "--repetitions", "2")
-SHORT = ("--share", "0.5", "--epochs", "4", "--audit", "2", "--scans", "weight-gradient")
+SMALL = ("--parts", "mlp.down", "--no-quarters", "--finalists", "1", "--repetitions", "2")
+SHORT = ("--epochs", "3", "--audit", "2", "--scans", "weight-gradient")
 
 
 @dataclass(frozen=True)
