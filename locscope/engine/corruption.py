@@ -119,12 +119,23 @@ def _partners(fact: Fact, facts: Sequence[Fact], seed: int) -> list[tuple[int, .
 
 
 def noised(
-    lens: Lens, facts: Sequence[Fact], foils: Mapping[str, int], options: ScanOptions, seed: int
+    lens: Lens,
+    facts: Sequence[Fact],
+    foils: Mapping[str, int],
+    options: ScanOptions,
+    seed: int,
+    given: Sequence[Sequence[int]],
 ) -> tuple[Contrast, ...]:
-    """The facts whose edits have a foil, with noise in the measure of all facts' subjects."""
+    """The facts whose edits have a foil, with noise in the measure of subjects' embeddings.
+
+    Of the stream `own` these are the facts' subjects as they stand in their prompts. Of `rome` they
+    are `given`: the subjects of all edits, scanned or not, tokenised alone, as ROME's
+    `collect_embedding_std` takes those of the whole data set.
+    """
     if not foils:
         return ()
-    scale = noise_scale(lens, facts, options)
+    own = [fact.ids[slice(*fact.span)] for fact in facts]
+    scale = options.noise * embedding_deviation(lens, own if options.stream == "own" else given)
     return tuple(
         Contrast(fact, fact.ids, foils[fact.edit], subject_noise(fact, scale, options, seed))
         for fact in facts
@@ -133,11 +144,9 @@ def noised(
 
 
 @torch.no_grad()
-def noise_scale(lens: Lens, facts: Sequence[Fact], options: ScanOptions) -> float:
-    """So many standard deviations of the model's own embeddings of the facts' subjects: as they
-    stand in their prompts, for the stream `rome` tokenised alone, as ROME's code does."""
-    own = options.stream == "own"
-    subjects = [fact.ids[slice(*fact.span)] if own else fact.alone for fact in facts]
+def embedding_deviation(lens: Lens, subjects: Sequence[Sequence[int]]) -> float:
+    """The standard deviation of all numbers in the model's own embeddings of the subjects' tokens,
+    each as often as it comes."""
     counts = Counter(token for subject in subjects for token in subject)
     with recorded(lens, place("embed")) as seen:
         # A text each, of one token: subjects of many edits are more than any model has positions.
@@ -146,7 +155,7 @@ def noise_scale(lens: Lens, facts: Sequence[Fact], options: ScanOptions) -> floa
     size = float(often.sum()) * embedded.shape[1]
     mean = float(often.double() @ embedded.sum(1)) / size
     squares = float(often.double() @ (embedded - mean).square().sum(1))
-    return options.noise * (squares / (size - 1)) ** 0.5
+    return (squares / (size - 1)) ** 0.5
 
 
 def subject_noise(fact: Fact, scale: float, options: ScanOptions, seed: int) -> Noise:

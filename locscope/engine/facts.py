@@ -32,8 +32,8 @@ class Fact:
     """A prompt as token ids, and the answer to it that scans follow.
 
     `subject` is half-open in tokens, None where the edit's subject is not in the prompt; `answer`
-    are the answer's tokens, at least one. `relation` is the prompt with the subject blanked,
-    `alone` the subject tokenised by itself; `spaced` says whether a space stands before it.
+    are the answer's tokens, at least one. `relation` is the prompt with the subject blanked;
+    `spaced` says whether a space stands before it.
     """
 
     edit: str
@@ -42,7 +42,6 @@ class Fact:
     answer: tuple[int, ...]
     known: bool
     relation: str
-    alone: tuple[int, ...] = ()
     spaced: bool = False
 
     @property
@@ -110,7 +109,7 @@ def facts_of(
         if strict and one.problem:
             raise UsageError(f"edit {edit.id}: {one.problem}; correct it or run without --strict")
     said = decode(speaker, [Request(one.ids, SPAN_TOKENS) for one in placed], tokens_at_once)
-    found = [_fact(speaker, *triple) for triple in zip(edits, placed, said, strict=True)]
+    found = [_fact(*triple) for triple in zip(edits, placed, said, strict=True)]
     return Facts(tuple(fact for fact in found if fact), _notes(edits, placed, found))
 
 
@@ -164,12 +163,11 @@ def _holds(speaker: Speaker, ids: Sequence[int], subject: str) -> bool:
     return subject in text(ids) and not any(subject in text(some) for some in fewer)
 
 
-def _fact(speaker: Speaker, edit: Edit, placed: _Placed, said: Output) -> Fact | None:
+def _fact(edit: Edit, placed: _Placed, said: Output) -> Fact | None:
     if not said.span:
         return None
     known = bool(edit.old) and normalised_match(said.text, edit.old)
     answer = said.ids[: said.span]
-    alone = tuple(speaker.tokenizer(edit.subject)["input_ids"]) if edit.subject else ()
     return Fact(
         edit.id,
         placed.ids,
@@ -177,7 +175,6 @@ def _fact(speaker: Speaker, edit: Edit, placed: _Placed, said: Output) -> Fact |
         answer,
         known,
         placed.relation,
-        alone,
         placed.spaced,
     )
 

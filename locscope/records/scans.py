@@ -30,10 +30,10 @@ class ScanOptions:
     """How scans look. Where it says default, each scan has its own, which its settings name.
 
     `noise` is in standard deviations of the subjects' embeddings, drawn `samples` times; `stream`
-    `rome` draws the very numbers of ROME's code. `window` is in layers (0: 10 at 32 or more, in
-    proportion below), `steps` are those of integrated gradients (0: each scan's own), `ablation`
-    is zero, mean or resample. Scans that are not cheap look at no more than `requests` edits
-    (0: at all).
+    `rome` draws the very numbers of ROME's code, in the measure of all edits' subjects. `window` is
+    in layers (0: 10 at 32 or more, in proportion below; of the stream `rome` always 10), `steps`
+    are those of integrated gradients (0: each scan's own), `ablation` is zero, mean or resample.
+    Scans that are not cheap look at no more than `requests` edits (0: at all).
     """
 
     corruption: str = "default"

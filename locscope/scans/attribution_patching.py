@@ -103,7 +103,7 @@ def _contrasts(bench: ScanBench, corruption: str) -> tuple[Contrast, ...]:
     if corruption == "swap":
         return swapped(bench.lens, facts, bench.seed, most)
     foils = {one.fact.edit: one.foil for one in rivalries(bench.lens, facts, most)}
-    return noised(bench.lens, facts, foils, bench.options, bench.seed)
+    return noised(bench.lens, facts, foils, bench.options, bench.seed, bench.subjects)
 
 
 def _found(bench: ScanBench, some: Sequence[Contrast], metric: str, first: str) -> list[Found]:

@@ -94,6 +94,12 @@ class ScanBench:
             tokens_at_once=self.tokens_at_once,
         )
 
+    @cached_property
+    def subjects(self) -> tuple[tuple[int, ...], ...]:
+        """The subjects of all edits given, tokenised alone: also of those that are not scanned."""
+        named = [one.edit.subject for one in self.exam.edits if one.edit.subject]
+        return tuple(tuple(self.exam.speaker.tokenizer(name)["input_ids"]) for name in named)
+
     @property
     def tokens_at_once(self) -> int:
         """Tokens of one batch, with padding."""

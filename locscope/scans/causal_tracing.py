@@ -80,9 +80,9 @@ def scan(bench: ScanBench) -> Findings:
 
 def kinds_of(bench: ScanBench) -> tuple[Kind, ...]:
     """States, and windows of MLP and attention outputs: 10 of 32 layers or more, in proportion
-    below."""
-    layers = bench.loaded.info.layers
-    window = bench.options.window or max(1, round(PAPER_WINDOW * min(1, layers / PAPER_LAYERS)))
+    below; with ROME's random stream, which is there to give its numbers, 10 at any depth."""
+    depth = 1.0 if bench.options.stream == "rome" else bench.loaded.info.layers / PAPER_LAYERS
+    window = bench.options.window or max(1, round(PAPER_WINDOW * min(1.0, depth)))
     return (
         Kind("block", "resid_post"),
         Kind("mlp", "mlp_out", window),
@@ -121,7 +121,7 @@ def _subjects(bench: ScanBench) -> tuple[Contrast, ...]:
         return swapped(lens, facts, seed, bench.tokens_at_once)
     rivals = rivalries(lens, facts, bench.tokens_at_once)
     foils = {one.fact.edit: one.foil for one in rivals}
-    return noised(lens, facts, foils, bench.options, seed)
+    return noised(lens, facts, foils, bench.options, seed, bench.subjects)
 
 
 def _corruption(bench: ScanBench) -> str:

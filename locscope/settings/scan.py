@@ -24,7 +24,7 @@ class ScanChoices(BaseModel):
     noise: float = Field(3.0, gt=0, description="standard deviations of the subjects' embeddings")
     samples: int = Field(10, ge=1, description="draws of noise")
     stream: Literal["own", "rome"] = Field("own", description="random numbers: ours or ROME's")
-    window: int = Field(0, ge=0, description="layers restored together; 0: 10 of 32")
+    window: int = Field(0, ge=0, description="layers restored together; 0: 10 of 32, of ROME's 10")
     steps: int = Field(0, ge=0, description="of integrated gradients; 0: each scan's own")
     ablation: Literal["default", "zero", "mean", "resample"] = Field(
         "default", description="what a head or MLP is replaced by"

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scan_worlds import SCAN_EDITS, scan_bench
 
-from locscope.engine.corruption import _partners, noise_scale, noised, swapped
+from locscope.engine.corruption import _partners, embedding_deviation, noised, swapped
 from locscope.engine.prompts import top_tokens
 from locscope.records import ScanOptions
 
@@ -51,11 +51,7 @@ def test_noise_is_measured_over_more_subjects_than_the_model_has_positions():
     tokens = [t for f in facts for t in f.ids[slice(*f.span)]]
     assert len(tokens) > 64
     embedded = bench.loaded.model.get_input_embeddings().weight[tokens]
-    found = noise_scale(bench.lens, facts, ScanOptions())
-    assert found == pytest.approx(3 * float(embedded.std()), rel=1e-5)
-    alone = [t for f in facts for t in f.alone]
-    embedded = bench.loaded.model.get_input_embeddings().weight[alone]
-    found = noise_scale(bench.lens, facts, ScanOptions(stream="rome", noise=1.0))
+    found = embedding_deviation(bench.lens, [f.ids[slice(*f.span)] for f in facts])
     assert found == pytest.approx(float(embedded.std()), rel=1e-5)
 
 
@@ -70,7 +66,8 @@ def test_the_seed_alone_decides_the_partner():
 def test_noise_is_drawn_anew_and_the_same_and_never_kept():
     bench = scan_bench("llama", options=ScanOptions(samples=3))
     facts = bench.facts.with_subject
-    some = noised(bench.lens, facts, {fact.edit: 1 for fact in facts}, bench.options, 5)
+    foils = {fact.edit: 1 for fact in facts}
+    some = noised(bench.lens, facts, foils, bench.options, 5, ())
     for one in some:
         first, stop = one.fact.span
         drawn = np.random.RandomState([5, *one.fact.ids]).randn(3, stop - first, 32)

@@ -61,6 +61,19 @@ def trace_cell(
     return float(out.logits[1:, last].float().softmax(-1)[:, answer].mean())
 
 
+def embedding_deviation(model: PreTrainedModel, subjects: Sequence[Sequence[int]]) -> float:
+    """As ROME's `collect_embedding_std`: the whole model reads every subject by itself."""
+    seen: list[Tensor] = []
+    handle = model.get_input_embeddings().register_forward_hook(
+        lambda module, args, out: seen.append(out[0])
+    )
+    with torch.no_grad():
+        for ids in subjects:
+            model(input_ids=torch.tensor([list(ids)]))
+    handle.remove()
+    return float(torch.cat(seen).std())
+
+
 def _module(model: PreTrainedModel, part: str, layer: int):
     block, family = blocks(model)[layer], family_of(model)
     if part == "block":

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from reference.causal_tracing import trace_cell, window_of
+from reference.causal_tracing import embedding_deviation, trace_cell, window_of
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from transformer_lens import patching
 
@@ -112,6 +112,32 @@ def test_noise_is_three_standard_deviations_of_the_subjects_embeddings():
     tokens = [t for f in bench.facts.with_subject for t in f.ids[slice(*f.span)]]
     embedded = bench.loaded.model.get_input_embeddings().weight[tokens]
     assert float(one.drawn(32).std()) == pytest.approx(3 * float(embedded.std()), rel=0.02)
+
+
+@pytest.mark.parametrize("layers", [4, 12])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_romes_numbers_at_any_depth_also_where_some_edits_are_scanned(family, layers):
+    """Windows of ten layers, and noise of three standard deviations of all subjects given: also of
+    those that are not drawn, and of one that its prompt does not hold."""
+    options = ScanOptions(stream="rome", samples=3, requests=3)
+    bench = scan_bench(family, options=options, num_hidden_layers=layers).narrowed
+    model, tokenizer = bench.loaded.model, bench.loaded.tokenizer
+    subjects = [tokenizer(edit.subject)["input_ids"] for edit in SCAN_EDITS]
+    scale = 3 * embedding_deviation(model, subjects)
+    some = [tokenizer(edit.subject)["input_ids"] for edit in SCAN_EDITS if edit.id in bench.edits]
+    assert abs(3 * embedding_deviation(model, some) - scale) > 1e-4 * scale
+    one, fast = traces_of(bench)[0]
+    first, stop = one.fact.span
+    noise = torch.from_numpy(scale * np.random.RandomState(1).randn(3, stop - first, 32))
+    for layer in (0, layers // 2, layers - 1):
+        window = range(max(0, layer - 5), min(layers, layer - (-10 // 2)))
+        for kind, part in ((1, "mlp"), (2, "attn")):
+            states = [(part, n, stop - 1) for n in window]
+            slow = trace_cell(
+                model, one.fact.ids, one.ids, noise, first, states, one.fact.answer[0]
+            )
+            assert float(fast.restored[kind, stop - 1, layer]) == pytest.approx(slow, abs=1e-6)
+    assert "windows of 10 layers" in run_scan("causal-tracing", bench).settings
 
 
 @pytest.mark.parametrize("layers", [3, 5])
