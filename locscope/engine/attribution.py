@@ -30,6 +30,10 @@ COMPONENTS = {
 """What is scored, and its activation. The block is the residual stream behind it; those after
 `mlp` are told by head: k and v by key-value head, as many as there are."""
 
+ENTRY = "entry"
+"""The stream that enters block 0: of its tokens the integrated estimates sum up to the whole effect
+if there are enough steps. Shape (rows, 1, tokens)."""
+
 Estimates = dict[str, Tensor]
 """By component, the estimate of every node: (rows, layers, tokens), or with heads behind."""
 
@@ -50,9 +54,11 @@ def estimated(lens: Lens, ends: Ends, metric: str, steps: int = 1) -> dict[str, 
     """The estimates of every node by variant: `attribution`, `integrated` where there is more than
     one step, `atp-star`."""
     hooks = at_all_layers(lens, *COMPONENTS.values())
-    clean = activations(lens, ends, 1.0, hooks)
+    # Once, also where a component is the stream that enters.
+    both = list(dict.fromkeys((*hooks, place("resid_pre", 0))))
+    clean = activations(lens, ends, 1.0, both)
     extra = at_all_layers(lens, "pattern", "scores")
-    seen = Seen(clean, activations(lens, ends, 0.0, [*hooks, *extra]))
+    seen = Seen(clean, activations(lens, ends, 0.0, [*both, *extra]))
     slopes = [*hooks, *at_all_layers(lens, "pattern")]
     # First, so that no other graph is held meanwhile.
     more = {"integrated": _integrated(lens, ends, seen, metric, steps)} if steps > 1 else {}
@@ -68,15 +74,18 @@ def _integrated(lens: Lens, ends: Ends, seen: Seen, metric: str, steps: int) -> 
     """With the gradient's mean over `steps` points on the straight way between the embeddings
     (EAP-IG's `inputs`), each at the middle of its stretch.
 
-    Of the embeddings themselves, the way's own ends, the estimates would sum up to the metric's
-    clean value less its corrupted one, with an error that falls with the square of the steps.
+    Of the embeddings, the way's own ends, the estimates sum up to the metric's clean value less
+    its corrupted one, with an error that falls with the square of the steps: they are told as
+    `ENTRY`, so that it can be seen.
     """
-    hooks = at_all_layers(lens, *COMPONENTS.values())
+    entry = place("resid_pre", 0)
+    hooks = list(dict.fromkeys((*at_all_layers(lens, *COMPONENTS.values()), entry)))
     total: Activations = {}
     for step in range(steps):
         found = next(gradients(lens, ends, (step + 0.5) / steps, hooks, metric))
         total = {name: total.get(name, 0.0) + found[name] / steps for name in hooks}
-    return _products(lens, seen, total)
+    way = (seen.change(entry) * total[entry]).sum(-1)
+    return {**_products(lens, seen, total), ENTRY: way[:, None]}
 
 
 def _corrected(lens: Lens, ends: Ends, seen: Seen, passes: Iterable[Activations]) -> Estimates:

@@ -77,6 +77,18 @@ def activations(lens: Lens, ends: Ends, share: float, hooks: Sequence[str]) -> A
     return dict(seen)
 
 
+@torch.no_grad()
+def effect_of(lens: Lens, ends: Ends, metric: str) -> Float[Tensor, " rows"]:
+    """The metric of every row at the clean end less that at the corrupted one."""
+
+    def at(share: float) -> Float[Tensor, " rows"]:
+        with _entered(lens, ends.at(share)):
+            states = at_last(run_blocks(lens.twin, ends.prompts.ids), ends.prompts.last)
+        return value_of(metric, logits(lens.twin, states), ends.rivals)
+
+    return at(1.0) - at(0.0)
+
+
 @dataclass
 class _Valves:
     """The layer whose attention and MLP let no gradient through; none is -1."""

@@ -11,14 +11,14 @@ heads of `attn.k` and `attn.v` are key-value heads.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from locscope.engine.attribution import Estimates, estimated
+from locscope.engine.attribution import ENTRY, Estimates, estimated
 from locscope.engine.corruption import (
     CORRUPTIONS,
     Contrast,
@@ -30,9 +30,10 @@ from locscope.engine.corruption import (
 from locscope.engine.facts import ROLES, Fact
 from locscope.engine.memory import Holds
 from locscope.engine.metrics import METRICS, metric_named, rivalries
-from locscope.engine.slopes import ends_of
-from locscope.records import ScanScore
+from locscope.engine.slopes import effect_of, ends_of
+from locscope.records import ScanScore, ScanTotal
 from locscope.scans.bench import Findings, ScanBench
+from locscope.scans.completeness import completeness_gap, told
 
 TOKENWISE = ("block", "attn", "mlp")
 HOLDS = Holds(states=49, patterns=9, backward=True)
@@ -46,13 +47,15 @@ class Found:
 
     `places` are sums over all tokens, with heads where the component has them; `roles` sums over
     the tokens of each role, NaN where the fact has none; `cells` single tokens (of the first fact
-    only, as there are many).
+    only, as there are many). `effect` is the metric's clean value less its corrupted one, measured
+    where gradients are integrated.
     """
 
     fact: Fact
     places: dict[str, Estimates]
     roles: dict[str, Estimates]
     cells: dict[str, Estimates]
+    effect: float = nan
 
 
 def scan(bench: ScanBench) -> Findings:
@@ -74,12 +77,15 @@ def scan(bench: ScanBench) -> Findings:
         run,
         size=lambda one: HOLDS.tokens(model, len(one.ids), one.samples),
     )
+    steps = bench.options.steps
+    gaps = (_gap(bench, found),) if steps > 1 else ()
     return Findings(
         tuple(score for variant in found[0].places for score in _scores(bench, found, variant)),
         len(found),
         settings=_settings(bench, corruption, metric),
         notes=(
             "atp-star has no sign: it bounds the effect",
+            *(told(gap, steps, "corrupting the prompt") for gap in gaps),
             *left_out(bench.facts.with_subject, contrasts),
             *bench.facts.notes,
         ),
@@ -88,7 +94,15 @@ def scan(bench: ScanBench) -> Findings:
             for variant, parts in found[0].cells.items()
             for part, cells in parts.items()
         ),
+        totals=gaps,
     )
+
+
+def _gap(bench: ScanBench, found: Sequence[Found]) -> ScanTotal:
+    """What the attributions of the embeddings, all tokens summed, miss of the true effect."""
+    sums = torch.stack([one.places["integrated"][ENTRY] for one in found])
+    effects = torch.tensor([[one.effect] for one in found])
+    return completeness_gap(bench, [one.fact.edit for one in found], sums, effects)
 
 
 def _none(corruption: str) -> str:
@@ -107,8 +121,11 @@ def _contrasts(bench: ScanBench, corruption: str) -> tuple[Contrast, ...]:
 
 
 def _found(bench: ScanBench, some: Sequence[Contrast], metric: str, first: str) -> list[Found]:
-    samples = some[0].samples
-    variants = estimated(bench.lens, ends_of(bench.lens, some), metric, max(1, bench.options.steps))
+    samples, steps, ends = some[0].samples, max(1, bench.options.steps), ends_of(bench.lens, some)
+    variants = estimated(bench.lens, ends, metric, steps)
+    effects = [nan] * len(some)
+    if steps > 1:
+        effects = effect_of(bench.lens, ends, metric).view(len(some), samples).mean(1).tolist()
 
     def of(row: int) -> dict[str, Estimates]:
         """Means over the samples of one fact, its real tokens only."""
@@ -119,7 +136,10 @@ def _found(bench: ScanBench, some: Sequence[Contrast], metric: str, first: str) 
             for variant, estimates in variants.items()
         }
 
-    return [_summed(one.fact, of(row), one.fact.edit == first) for row, one in enumerate(some)]
+    return [
+        replace(_summed(one.fact, of(row), one.fact.edit == first), effect=effects[row])
+        for row, one in enumerate(some)
+    ]
 
 
 def _summed(fact: Fact, cells: Mapping[str, Estimates], keep: bool) -> Found:

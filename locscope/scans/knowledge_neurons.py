@@ -14,7 +14,7 @@ that a layer's attributions sum to nothing: they then tell neurons apart, not la
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -28,6 +28,7 @@ from locscope.engine.metrics import log_probability
 from locscope.engine.resume import earlier
 from locscope.models.parts import blocks
 from locscope.scans.bench import Findings, ScanBench
+from locscope.scans.completeness import completeness_gap, told
 
 STEPS = 20
 THRESHOLD = 0.2
@@ -42,11 +43,26 @@ NORMALISED = (
 
 @dataclass(frozen=True)
 class Neurons:
-    """The knowledge neurons of one fact: layer, number and attribution (probability) of each."""
+    """The knowledge neurons of one fact: layer, number and attribution (probability) of each.
+
+    `sums` are the attributions of all neurons of every layer, kept or not, `effects` what they
+    should sum up to: the answer's probability with the layer's neurons less that without.
+    """
 
     layers: Int[Tensor, " kept"]
     numbers: Int[Tensor, " kept"]
     attributions: Float[Tensor, " kept"]
+    sums: Float[Tensor, " all_layers"]
+    effects: Float[Tensor, " all_layers"]
+
+
+@dataclass(frozen=True)
+class Integrated:
+    """What every neuron of a layer adds to the probability of the facts' answers, and what all of
+    them add together, as measured."""
+
+    attributions: Float[Tensor, "facts count"]
+    effects: Float[Tensor, " facts"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +104,12 @@ def scan(bench: ScanBench) -> Findings:
     sums = torch.stack([_per_layer(some, bench.lens.layers) for some in used.values()])
     counts = torch.stack([_per_layer(_ones(some), bench.lens.layers) for some in used.values()])
     shares = counts / counts.sum(1, keepdim=True)
+    gap = completeness_gap(
+        bench,
+        list(used),
+        torch.stack([some.sums for some in used.values()]),
+        torch.stack([some.effects for some in used.values()]),
+    )
     return Findings(
         scores=(
             *bench.scores("share", "mlp", list(used), shares),
@@ -99,8 +121,10 @@ def scan(bench: ScanBench) -> Findings:
         notes=(
             *bench.facts.notes,
             *_notes(list(used.values()), len(facts)),
+            told(gap, steps, "the neurons of single layers"),
             *([NORMALISED] if _normalises(bench) else []),
         ),
+        totals=(gap,),
     )
 
 
@@ -108,9 +132,12 @@ def knowledge_neurons(lens: Lens, facts: Sequence[Fact], steps: int) -> list[Neu
     """The neurons above the threshold of every one of some facts of one length."""
     run = run_untouched(lens, facts)
     rows, layers, numbers, values = [], [], [], []
+    sums, effects = torch.zeros(2, len(facts), lens.layers)
     largest = torch.zeros(len(facts), device=lens.twin.device)
     for layer in range(lens.layers):
-        attributions = integrated_gradients(lens, run, layer, steps)
+        one = integrated_gradients(lens, run, layer, steps)
+        attributions = one.attributions
+        sums[:, layer], effects[:, layer] = attributions.sum(1).cpu(), one.effects.cpu()
         largest = torch.maximum(largest, attributions.amax(1))
         # The largest so far only grows: what is below its threshold now will be in the end.
         row, number = (attributions > THRESHOLD * largest[:, None]).nonzero().unbind(1)
@@ -119,9 +146,12 @@ def knowledge_neurons(lens: Lens, facts: Sequence[Fact], steps: int) -> list[Neu
         layers.append(torch.full_like(rows[-1], layer))
         values.append(attributions[row, number].cpu())
     row, value, limit = torch.cat(rows), torch.cat(values), THRESHOLD * largest.cpu()
-    found = Neurons(torch.cat(layers), torch.cat(numbers), value)
-    kept = value > limit[row]
-    return [_only(found, kept & (row == i)) for i in range(len(facts))]
+    layer, number, kept = torch.cat(layers), torch.cat(numbers), value > limit[row]
+    mine = [kept & (row == i) for i in range(len(facts))]
+    return [
+        Neurons(layer[some], number[some], value[some], sums[i], effects[i])
+        for i, some in enumerate(mine)
+    ]
 
 
 @torch.no_grad()
@@ -152,38 +182,35 @@ def run_untouched(lens: Lens, facts: Sequence[Fact]) -> Untouched:
     )
 
 
-def integrated_gradients(
-    lens: Lens, run: Untouched, layer: int, steps: int
-) -> Float[Tensor, "facts count"]:
+def integrated_gradients(lens: Lens, run: Untouched, layer: int, steps: int) -> Integrated:
     """What every neuron adds to the probability of the answer on the way from zero, by right sums.
 
-    All steps run as rows of one batch, from the layer on, and of the last token alone: the tokens
-    before it do not see it, so that their keys and values are those of the untouched run.
+    All steps and the start of the way run as rows of one batch, from the layer on, and of the last
+    token alone: the tokens before it do not see it, so that their keys and values are those of the
+    untouched run.
     """
-    neurons = run.neurons[layer]
-    scales = torch.arange(1, steps + 1, device=neurons.device).to(neurons) / steps
+    neurons, rows = run.neurons[layer], steps + 1
+    scales = torch.arange(rows, device=neurons.device).to(neurons) / steps
     points = (neurons[:, None] * scales[:, None]).flatten(0, 1).requires_grad_(True)
-    ids, entering = _repeated(run.ids[:, -1:], steps), _repeated(run.entering[layer], steps)
+    ids, entering = _repeated(run.ids[:, -1:], rows), _repeated(run.entering[layer], rows)
     above = range(layer, lens.layers)
-    cache = earlier(run.cache, run.ids.shape[1] - 1, above, lambda part: _repeated(part, steps))
+    cache = earlier(run.cache, run.ids.shape[1] - 1, above, lambda part: _repeated(part, rows))
     with torch.enable_grad(), hooked(lens, {place("neurons", layer): lambda _: points[:, None]}):
         final = run_blocks(lens.twin, ids, layer, entering, cache=cache)
-        answers = _repeated(run.answers, steps)
-        wanted = log_probability(logits(lens.twin, final[:, 0]), answers).exp().sum()
-    (gradient,) = torch.autograd.grad(wanted, points)
-    return neurons.float() * gradient.float().view(-1, steps, neurons.shape[1]).mean(1)
+        answers = _repeated(run.answers, rows)
+        wanted = log_probability(logits(lens.twin, final[:, 0]), answers).exp()
+    (gradient,) = torch.autograd.grad(wanted.sum(), points)
+    mean = gradient.float().view(-1, rows, neurons.shape[1])[:, 1:].mean(1)
+    along = wanted.detach().view(-1, rows)
+    return Integrated(neurons.float() * mean, along[:, -1] - along[:, 0])
 
 
 def _repeated(values: Tensor, steps: int) -> Tensor:
     return values.repeat_interleave(steps, 0)
 
 
-def _only(neurons: Neurons, kept: Tensor) -> Neurons:
-    return Neurons(neurons.layers[kept], neurons.numbers[kept], neurons.attributions[kept])
-
-
 def _ones(neurons: Neurons) -> Neurons:
-    return Neurons(neurons.layers, neurons.numbers, torch.ones_like(neurons.attributions))
+    return replace(neurons, attributions=torch.ones_like(neurons.attributions))
 
 
 def _per_layer(neurons: Neurons, layers: int) -> Float[Tensor, " layers"]:

@@ -17,6 +17,7 @@ from locscope.engine.lens import lens_of
 from locscope.engine.slopes import ends_of
 from locscope.errors import UsageError
 from locscope.records import ScanOptions
+from locscope.scans import attribution_patching
 from locscope.scans.run import run_scan
 
 LONG = ((7, 40, 51, 62, 73, 84, 95), (7, 41, 55, 62, 73, 84, 95))
@@ -183,6 +184,40 @@ def test_integrated_gradients_equal_captums_and_are_complete(family, monkeypatch
     assert float(fast.sum()) == pytest.approx(whole, abs=1e-2 * max(1, abs(whole)))
     plain = estimated(lens, ends_of(lens, [one]), "logit-diff")["attribution"]["block"][0, 0]
     assert abs(float(plain.sum()) - whole) > 10 * abs(float(fast.sum()) - whole)
+
+
+@pytest.mark.parametrize(("family", "corruption"), [("llama", "noise"), ("gpt2", "swap")])
+def test_the_completeness_gap_is_that_of_plain_hooks_and_autograd(family, corruption):
+    """Of the embeddings, against the metric of the clean and of the corrupted prompt."""
+    options = ScanOptions(corruption=corruption, samples=2, steps=2)
+    bench = scan_bench(family, options=options)
+    model, result = bench.loaded.model, run_scan("attribution-patching", bench)
+    embed, each, missed, whole = model.get_input_embeddings(), [], 0.0, 0.0
+    for one in attribution_patching._contrasts(bench, corruption):
+        total = effect = 0.0
+        for sample in range(one.samples):
+            noise = torch.zeros(len(one.ids), 32)
+            noise[slice(*one.fact.span)] = one.drawn(32)[sample]
+            clean, corrupted = slow.Prompt(one.fact.ids), slow.Prompt(one.ids, noise)
+            case = slow.Case(clean, corrupted, one.fact.answer[0], one.foil)
+            way = embed(torch.tensor(one.fact.ids)) - embed(torch.tensor(one.ids)) - noise
+            found = slow.integrated(model, case, "resid_pre", 0, way, 2)
+            total += float(found.sum()) / one.samples
+            effect += slow.value(model, case, clean) - slow.value(model, case, corrupted)
+        effect /= one.samples
+        missed, whole = missed + abs(total - effect), whole + abs(effect)
+        each.append(abs(total - effect) / abs(effect))
+    (gap,) = result.totals
+    assert gap.name == "completeness gap"
+    assert gap.count == len(each)
+    assert gap.value == pytest.approx(missed / whole, rel=1e-3)
+    assert [x for x in gap.values if x == x] == pytest.approx(each, rel=1e-2, abs=1e-4)
+    assert any(f"completeness gap {gap.value:.1%}" in note for note in result.notes)
+    finer = run_scan("attribution-patching", replace(bench, options=replace(options, steps=16)))
+    assert finer.totals[0].value < gap.value / 2
+    plain = run_scan("attribution-patching", replace(bench, options=replace(options, steps=0)))
+    assert not plain.totals
+    assert not any("completeness" in note for note in plain.notes)
 
 
 def test_the_own_layers_pass_gives_nothing_and_the_others_something():

@@ -72,7 +72,7 @@ def test_the_result_does_not_depend_on_the_batch(family):
 def test_a_prompt_of_one_token_has_neurons_too(family):
     bench = scan_bench(family)
     fact = replace(bench.facts.all[0], ids=(280,), subject=None)
-    (ours,) = integrated_gradients(bench.lens, run_untouched(bench.lens, [fact]), 1, 3)
+    (ours,) = integrated_gradients(bench.lens, run_untouched(bench.lens, [fact]), 1, 3).attributions
     model, answer = bench.loaded.model, fact.answer[0]
     wanted = plain_attributions(model, prompt_of(fact.ids), 1, answer, 3)
     torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-6)
@@ -92,7 +92,7 @@ def test_integrated_gradients_are_those_of_captum():
     theirs = IntegratedGradients(forward).attribute(
         neurons[None], baselines=0.0, n_steps=7, method="riemann_right"
     )
-    (ours,) = integrated_gradients(bench.lens, run_untouched(bench.lens, [fact]), 1, 7)
+    (ours,) = integrated_gradients(bench.lens, run_untouched(bench.lens, [fact]), 1, 7).attributions
     torch.testing.assert_close(ours, theirs[0].float(), rtol=0, atol=1e-6)
     assert float(ours.abs().max()) > 1e-4
 
@@ -104,7 +104,7 @@ def test_attributions_of_a_layer_sum_to_what_its_neurons_change(family):
     model, layer, sums = bench.loaded.model, 2, []
     for fact in bench.facts.all:
         prompt, run = prompt_of(fact.ids), run_untouched(bench.lens, [fact])
-        total = float(integrated_gradients(bench.lens, run, layer, 400).sum())
+        total = float(integrated_gradients(bench.lens, run, layer, 400).attributions.sum())
         neurons = plain_neurons(model, prompt, layer)
         with torch.no_grad():
             whole = chance(model, prompt, layer, neurons, fact.answer[0])
@@ -137,7 +137,7 @@ def test_the_note_says_where_a_norm_behind_the_mlp_hides_its_scale():
     bench = scan_bench("gemma2", options=ScanOptions(steps=STEPS))
     assert any("normalises" in note for note in run_scan("knowledge-neurons", bench).notes)
     run = run_untouched(bench.lens, bench.facts.all[:1])
-    (ours,) = integrated_gradients(bench.lens, run, 2, 5)
+    (ours,) = integrated_gradients(bench.lens, run, 2, 5).attributions
     assert abs(float(ours.sum())) < 0.01 * float(ours.abs().sum())
     other = scan_bench("llama", options=ScanOptions(steps=STEPS))
     assert not any("normalises" in note for note in run_scan("knowledge-neurons", other).notes)
@@ -164,3 +164,34 @@ def test_without_facts_there_are_no_scores():
     result = run_scan("knowledge-neurons", bench)
     assert (result.scores, result.usable) == ((), 0)
     assert result.notes[0] == "nothing said"
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_the_completeness_gap_is_that_of_one_pass_per_step(family):
+    """Of every layer: the sum of its neurons' attributions, against two whole forwards."""
+    bench = scan_bench(family, SCAN_EDITS[:3], options=ScanOptions(steps=2))
+    model, result = bench.loaded.model, run_scan("knowledge-neurons", bench)
+    missed, whole, each = 0.0, 0.0, []
+    for fact in bench.facts.all:
+        gaps, effects = [], []
+        for layer in range(bench.lens.layers):
+            prompt = prompt_of(fact.ids, 2, "left")
+            neurons = plain_neurons(model, prompt, layer)
+            with torch.no_grad():
+                there, none = (
+                    float(chance(model, prompt, layer, x, fact.answer[0]))
+                    for x in (neurons, 0 * neurons)
+                )
+            total = float(plain_attributions(model, prompt, layer, fact.answer[0], 2).sum())
+            gaps.append(abs(total - (there - none)))
+            effects.append(abs(there - none))
+        each.append(sum(gaps) / sum(effects))
+        missed, whole = missed + sum(gaps), whole + sum(effects)
+    (gap,) = result.totals
+    assert gap.name == "completeness gap"
+    assert gap.value == pytest.approx(missed / whole, rel=1e-3)
+    assert [x for x in gap.values if x == x] == pytest.approx(each, rel=1e-3)
+    assert gap.low <= gap.value <= gap.high
+    assert any(f"completeness gap {gap.value:.1%}" in note for note in result.notes)
+    finer = run_scan("knowledge-neurons", replace(bench, options=ScanOptions(steps=60)))
+    assert finer.totals[0].value < gap.value / 5

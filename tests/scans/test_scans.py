@@ -19,7 +19,7 @@ from locscope.scans.bench import ScanBench
 from locscope.scans.passes import Sizes, passes
 from locscope.scans.run import run_scan
 
-SHARED = {"__init__", "bench", "cost", "passes", "run"}
+SHARED = {"__init__", "bench", "cost", "passes", "run", "completeness"}
 """Files of the folder that are no scans."""
 OPTIONS = ScanOptions(samples=2)
 # Random weights know no three subjects with one answer, so that a probe has nothing to learn.
