@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from screens import CUT, in_terminal
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -72,15 +73,16 @@ def test_a_make_command_has_a_target(command: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_commands_run_in_their_order_in_a_terminal(tmp_path: Path, width: int) -> None:
     """All blocks but those that call make, as one script; searches are cut to a small one."""
     script = RUN_BY + "".join(block for block in BLOCKS if not block.startswith("make"))
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    seen = in_terminal(["-c", script], width, tmp_path, program="bash", seconds=2300)
+    assert seen.code == 0, seen.text[-4000:]
+    assert "Traceback" not in seen.text
+    assert not [line for line in seen.lines if any(mark in line for mark in CUT)]
+    drawn = [line for screen in seen.screens for line in screen.splitlines() if "━ " in line]
+    assert drawn, "bars are drawn while it runs"
+    assert not [line for line in drawn if any(mark in line for mark in CUT)]
+    assert seen.cursor

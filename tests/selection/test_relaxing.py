@@ -1,0 +1,50 @@
+"""Bounds that leave nothing useful: what looser ones would give, and which is gone on within."""
+
+from dataclasses import replace
+
+import pytest
+from hand_made import shares, tuned
+
+from locscope.scoring.bounds import Bound
+from locscope.scoring.objectives import BALANCED, OBJECTIVES
+from locscope.selection.relaxing import LIMITS, judged, relaxed
+
+TIMID = tuned("L1.mlp", BALANCED, lr=0.1, **shares(0.17, 0.05, 0.9, 1.02))
+USEFUL = tuned("L2.mlp", BALANCED, **shares(0.96, 0.4, 0.3, 1.07))
+BOLD = tuned("L3.mlp", BALANCED, lr=3.0, **shares(1.0, 0.41, 0.3, 1.24))
+
+
+def test_a_useful_choice_within_the_bounds_relaxes_nothing() -> None:
+    good = tuned("L4.mlp", BALANCED, **shares(0.9, 0.5, 0.6, 1.01))
+    assert relaxed([TIMID, USEFUL, BOLD, good], BALANCED) is None
+
+
+def test_the_knee_of_what_looser_bounds_give_is_used_and_all_are_shown() -> None:
+    found = relaxed([TIMID, USEFUL, BOLD], BALANCED)
+    assert found is not None
+    assert found.bound == "perplexity_ratio<=1.08"
+    by_limit = {point.limit: point for point in found.points}
+    assert set(by_limit) == set(LIMITS)
+    assert by_limit[1.05].location == "L1.mlp"
+    assert by_limit[1.08].location == by_limit[1.18].location == "L2.mlp"
+    assert by_limit[1.25].location == "L3.mlp"
+    assert by_limit[1.08].reliability == 0.96
+    limits = {bound.measure: bound.limit for bound in found.aim.bounds}
+    assert limits["perplexity_ratio"] == 1.08
+    assert limits["retention"] == 0.95, "other bounds stay"
+
+
+def test_nothing_is_relaxed_where_looser_bounds_teach_no_more_or_there_is_none() -> None:
+    assert relaxed([TIMID], BALANCED) is None
+    assert relaxed([TIMID, USEFUL], OBJECTIVES["pareto"]) is None
+    free = replace(BALANCED, bounds=(Bound("perplexity_ratio", "at most", float("inf")),))
+    assert relaxed([USEFUL], free) is None
+    assert relaxed([], BALANCED) is None
+
+
+@pytest.mark.parametrize(("choosing", "broken"), [(True, False), (False, True)])
+def test_trials_that_choose_are_judged_by_the_looser_bound(choosing: bool, broken: bool) -> None:
+    found = relaxed([TIMID, USEFUL, BOLD], BALANCED)
+    assert found is not None
+    record = replace(USEFUL, trial=replace(USEFUL.trial, choosing=choosing))
+    assert bool(judged(record, found.aim).violated) is broken
