@@ -10,6 +10,8 @@ import pytest
 import yaml
 from towns import edit_rows
 
+from locscope.edits import read_edits
+from locscope.edits.splits import first_edits, groups
 from locscope.errors import UsageError
 from locscope.progress import Silent
 from locscope.records import TrialRecord
@@ -29,7 +31,7 @@ Small = Callable[..., Found]
 def small(tiny_dir: Path, tmp_path: Path) -> Small:
     """A search of three places; options replace those here."""
 
-    def run(rows: list[dict], name: str = "run", **more: object) -> Found:
+    def run(rows: list[dict], **more: object) -> Found:
         path = tmp_path / "rows.json"
         path.write_text(json.dumps(rows))
         given = {
@@ -47,7 +49,7 @@ def small(tiny_dir: Path, tmp_path: Path) -> Small:
             "epochs": 5,
         }
         settings = settings_of(SearchSettings, given | more)
-        return search(plan_search(settings, tmp_path / name), Silent())
+        return search(plan_search(settings, tmp_path / "run"), Silent())
 
     return run
 
@@ -149,17 +151,22 @@ def test_fewer_edits_are_deployed_where_that_is_asked_for(small: Small, tmp_path
 
 
 def test_texts_that_mention_an_edit_left_out_are_not_neutral_either(
-    small: Small, tmp_path: Path
+    small: Small, found: Found, tmp_path: Path
 ) -> None:
     """A short subject stands in many texts of the model's own."""
     rows = edit_rows(16)
-    plain = small(rows, deploy=7, seed=1)
-    left = [r for r in rows if r["id"] not in deployed_in(plain.folder).trial.edits]
+    file = tmp_path / "plain.json"
+    file.write_text(json.dumps(rows))
+    edits = read_edits(str(file)).edits
+    drawn = first_edits(edits, groups(edits), 7, 1)
+    left = [row for row in rows if row["id"] not in drawn]
     for row, letter in zip(left, "aeiout", strict=False):
         row["subject"] = letter
-    made = small(rows, "mentioned", deploy=7, seed=1)
+    made = small(rows, deploy=7, seed=1)
+    record = deployed_in(made.folder)
+    assert record.trial.edits == drawn
     before, after = (
-        deployed_in(one.folder).measure("perplexity_ratio").count for one in (plain, made)
+        one.measure("perplexity_ratio").count for one in (deployed_in(found.folder), record)
     )
     assert after < before
     check(made.folder, repeated(made.folder, tmp_path / "edited"))
