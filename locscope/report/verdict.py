@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import isnan
 
+from locscope.records import Recommendation
 from locscope.report import words
 from locscope.report.inputs import ReportInputs
 
@@ -31,8 +32,14 @@ def verdict_of(inputs: ReportInputs) -> Verdict:
         missed = "; ".join(map(words.in_words, found.missed)) or "not said which"
         return Verdict("missed", f"Misses a bound: {missed}", found.sentence)
     if found.tie:
-        return Verdict("tie", "Meets all bounds; a tie with another contender", found.sentence)
-    return Verdict("met", "Meets all bounds", found.sentence)
+        badge = f"Meets all bounds{_on(found)}; a tie with the runner-up, held out"
+        return Verdict("tie", badge, found.sentence)
+    return Verdict("met", f"Meets all bounds{_on(found)}", found.sentence)
+
+
+def _on(found: Recommendation) -> str:
+    """Which edits the bounds were held against."""
+    return f" on {found.deployment.edits:,} edits" if found.deployment else ""
 
 
 def scans_sentence(inputs: ReportInputs) -> str:

@@ -161,8 +161,8 @@ def test_contenders_table_has_margins():
 @pytest.mark.parametrize(
     ("changes", "kind", "badge"),
     [
-        ({}, "met", "Meets all bounds"),
-        ({"tie": True}, "tie", "Meets all bounds; a tie with another contender"),
+        ({}, "met", "Meets all bounds on 240 edits"),
+        ({"tie": True}, "tie", "Meets all bounds on 240 edits; a tie with the runner-up, held out"),
         (
             {"met": False, "missed": (factory.BROKEN,)},
             "missed",
