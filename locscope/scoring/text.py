@@ -110,7 +110,8 @@ def cannot_match(beginning: str, target: str) -> bool:
     growing = _settled(last)
     if growing in _ARTICLE_BEGINNINGS or " " in growing:
         return False
-    return len(words) == len(wanted) or not wanted[len(words)].startswith(growing)
+    rest = unicodedata.normalize("NFKD", " ".join(wanted[len(words) :][:1]))
+    return not rest.startswith(growing)
 
 
 def _wanted(target: str) -> str:
@@ -137,14 +138,14 @@ def _bare_words(folded: str) -> list[str]:
     return [word for word in _bare(folded).split() if word not in _ARTICLES]
 
 
-def _bare(folded: str, after: str = "") -> str:
-    """The text without punctuation and invisible marks; `after` is the character behind it.
+def _bare(folded: str) -> str:
+    """The text without punctuation and invisible marks.
 
     Signs, currency and other symbols stay, so that "-5", "C#", "C++" and "50%" are not "5" and "C";
     so do point, slash and colon between digits, and a dash before a digit unless it joins a letter
     to it ("F-16" is "F16").
     """
-    around = ["", *folded, after]
+    around = ["", *folded, ""]
     return "".join(_kept(char, around[i], around[i + 2]) for i, char in enumerate(folded))
 
 
@@ -162,10 +163,12 @@ def _kept(char: str, before: str, after: str) -> str:
 
 
 def _settled(word: str) -> str:
-    """What is left of a word whatever letters, accents or digits it goes on with: that before its
-    last letter."""
-    last = next((i for i in range(len(word) - 1, -1, -1) if word[i].isalnum()), 0)
-    first, rest = _folded(word[:last]), _folded(word[last:])
-    if not first or first + rest != _folded(word):
-        return ""
-    return _bare(first, rest[0])
+    """What is left of a word up to its last letter or digit, whatever it goes on with.
+
+    Decomposed and without the last letter's accents, since more of them may follow.
+    """
+    last = next((i for i in range(len(word) - 1, -1, -1) if word[i].isalnum()), -1)
+    begun = unicodedata.normalize("NFKD", _bare(_folded(word[: last + 1])))
+    while begun and unicodedata.combining(begun[-1]):
+        begun = begun[:-1]
+    return begun

@@ -173,14 +173,14 @@ def test_match(output, target, match):
     [
         (" Romania", "Rome", True),
         (" Rome is", "Rome", True),
-        (" Rome i", "Rome", False),
+        (" Rome i", "Rome", True),
+        (" Rome t", "Rome", False),
         (" the Rom", "Rome", False),
         (" St. Pau", "St. Louis", True),
         (" St. Louis. X", "St. Louis", False),
         (" Paris.", "Rome", True),
         (" 3.", "3.14", False),
-        (" 3.9", "3.14", False),
-        (" 3.91", "3.14", True),
+        (" 3.9", "3.14", True),
         ("-", "5", False),
     ],
 )
