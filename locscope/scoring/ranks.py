@@ -132,14 +132,15 @@ def chance(x: Values, null: Null) -> Values:
     return null.ranks @ _unit(x)
 
 
-def p_within(x: Values, y: Values, null: Null, smooth: Values) -> float:
+def p_within(x: Values, y: Values, null: Null, smooth: Sequence[Values]) -> float:
     """Two-sided: how often chance agrees, or disagrees, as much as x and y do.
 
-    The larger of what shuffles of y say and what random scores as smooth as x do, shape (draws,
-    columns); 1 where nothing varies.
+    The largest of what shuffles of y say and what random scores as smooth as x do, each of shape
+    (draws, columns); 1 where nothing varies.
     """
     found = abs(float(agreement(x, y)))
-    return max(_p(found, np.abs(chance(x, null))), _p(found, np.abs(agreement(smooth, y))))
+    by_chance = (chance(x, null), *(agreement(some, y) for some in smooth))
+    return max(_p(found, np.abs(some)) for some in by_chance)
 
 
 def p_added(x: Values, y: Values, within: Design, null: Null) -> float:

@@ -4,9 +4,10 @@ Neighbouring layers are alike, so that a scan which knows nothing runs with or a
 over many of them at once. Of few layers nearly all shuffles are rougher than such a scan, and make
 too little of that (`analyses/random_scans.py` has how often). Here chance is a Gaussian process
 whose power falls as k ** -2a over the cosine waves k of depth, white at a = 0 and a random walk at
-1. Its a gives the squared steps between layers, over squares, that the scan itself has (von Neumann
-1941): those of all its parts, or of their mean where this is smoother, since noise in single parts
-would hide a trend that they share. Parts vary together as those of the scan do.
+1. There are two of them. The a of one gives the squared steps between layers, over squares, that
+the scan itself has (von Neumann 1941). Noise would hide a trend from that, so the a of the other
+gives the share of the slowest wave. Both are taken of all parts and of their mean, whichever is
+smoother. Parts vary together as those of the scan do.
 """
 
 from dataclasses import dataclass
@@ -30,19 +31,28 @@ class Waves:
     steps: Values
 
 
-def smooth_ranks(x: Values, within: Design, count: int, rng: np.random.Generator) -> Values:
-    """Ranks within strata of so many random scores as smooth as x, shape (count, columns)."""
+def smooth_ranks(
+    x: Values, within: Design, count: int, rng: np.random.Generator
+) -> tuple[Values, ...]:
+    """Ranks within strata of so many random scores as smooth as x, shape (count, columns).
+
+    Of each way to tell how smooth x is, where they differ.
+    """
     layer, stratum = _cells(within)
     grid = _grid(x, layer, stratum)
     waves = _waves(len(grid))
-    fall = _fall(_roughness(grid), waves)
+    drawn = (_drawn(grid, waves, fall, count, rng) for fall in _falls(grid, waves))
+    return tuple(ranks_within(one[:, layer, stratum], within) for one in drawn)
+
+
+def _drawn(grid: Values, waves: Waves, fall: float, count: int, rng: np.random.Generator) -> Values:
+    """Random values whose waves fall so and whose parts vary as the grid's, (count, *grid)."""
     powers = np.arange(1.0, len(grid)) ** -fall
     # A square root of the parts' covariance: what they have in common they have by chance, too.
     sizes, axes = np.linalg.eigh(grid.T @ grid)
     parts = axes * np.sqrt(np.maximum(sizes, 0.0)) @ axes.T
     drawn = rng.standard_normal((count, len(powers), len(parts))) @ parts
-    made = (waves.shapes * powers) @ drawn
-    return ranks_within(made[:, layer, stratum], within)
+    return (waves.shapes * powers) @ drawn
 
 
 def _cells(within: Design) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -74,18 +84,22 @@ def _waves(layers: int) -> Waves:
     return Waves(shapes, 2 - 2 * np.cos(np.pi * number / layers))
 
 
-def _roughness(grid: Values) -> float:
-    """Squared steps between layers over squares, of all strata or of their mean: the smaller."""
-    found = [
-        float((np.diff(one, axis=0) ** 2).sum() / squares)
-        for one in (grid, grid.mean(1, keepdims=True))
-        if (squares := float((one**2).sum())) > 0
-    ]
-    return min(found, default=0.0)
+def _falls(grid: Values, waves: Waves) -> list[float]:
+    """The a by squared steps, and that by the slowest wave where it is larger."""
+    own = [one for one in (grid, grid.mean(1, keepdims=True)) if one.any()]
+    powers = np.arange(1.0, len(grid))[:, None] ** (-2 * _FALLS)
+    share = powers / powers.sum(0)
+    found = [_shares(one, waves) for one in own]
+    by_steps = min((float(waves.steps @ each) for each in found), default=0.0)
+    by_slowest = max((float(each[0]) for each in found), default=1.0)
+    falls = (
+        float(np.interp(-by_steps, -(waves.steps @ share), _FALLS)),
+        float(np.interp(by_slowest, share[0], _FALLS)),
+    )
+    return sorted({falls[0], max(falls)})
 
 
-def _fall(roughness: float, waves: Waves) -> float:
-    """The a at which squared steps over squares are as given; 0 where even white noise has less."""
-    powers = np.arange(1.0, len(waves.steps) + 1)[:, None] ** (-2 * _FALLS)
-    expected = waves.steps @ powers / powers.sum(0)
-    return float(np.interp(-roughness, -expected, _FALLS))
+def _shares(values: Values, waves: Waves) -> Values:
+    """The share of every wave in the squares of centred values, (layers, any)."""
+    squares = ((waves.shapes.T @ values) ** 2).sum(1)
+    return squares / squares.sum()

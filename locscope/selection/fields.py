@@ -34,8 +34,9 @@ class Field:
     null: Null
     seed: int
 
-    def smooth(self, ranks: Values) -> Values:
-        """As many random orders as shuffles, as smooth over depth as these ranks are."""
+    def smooth(self, ranks: Values) -> tuple[Values, ...]:
+        """As many random orders as shuffles, as smooth over depth as these ranks are by one measure
+        or another."""
         rng = np.random.default_rng([self.seed, 1])
         return smooth_ranks(ranks, self.design, len(self.null.ranks), rng)
 

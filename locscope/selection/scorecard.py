@@ -144,6 +144,7 @@ def _finding(
 def _tested(row: ScanVerdict, one: Ranking, field: Field, share: float) -> _Finding:
     x = ordered(one.scores[:, field.columns], field.design)
     smooth = field.smooth(x[0])
+    by_chance = (chance(x[0], field.null), *(agreement(one, field.order[0]) for one in smooth))
     row = replace(
         row,
         count=len(field.columns),
@@ -155,10 +156,7 @@ def _tested(row: ScanVerdict, one: Ranking, field: Field, share: float) -> _Find
         row,
         within=_interval(agreement(x, field.order)),
         added=_interval(added_share(x, field.order, field.design)),
-        chance=max(
-            float(np.quantile(np.abs(draws), 1 - share))
-            for draws in (chance(x[0], field.null), agreement(smooth, field.order[0]))
-        ),
+        chance=max(float(np.quantile(np.abs(draws), 1 - share)) for draws in by_chance),
         steady=field.steady,
     )
 

@@ -88,16 +88,16 @@ def test_p_values_are_even_where_there_is_nothing_and_small_where_there_is() -> 
     for _ in range(300):
         x, y = (ranks_within(rng.random(24), within) for _ in range(2))
         null = null_of(y, within, 199, rng)
-        found.append((p_within(x, y, null, null.ranks), p_added(x, y, within, null)))
+        found.append((p_within(x, y, null, [null.ranks]), p_added(x, y, within, null)))
     for column in np.array(found).T:
         assert (column <= 0.05).mean() < 0.09
         assert (column <= 0.5).mean() == pytest.approx(0.5, abs=0.09)
     null = null_of(y, within, 999, rng)
-    assert p_added(y, y, within, null) == p_within(y, y, null, null.ranks) == pytest.approx(1e-3)
+    assert p_added(y, y, within, null) == p_within(y, y, null, ()) == pytest.approx(1e-3)
     assert p_added(-y, y, within, null) == pytest.approx(1)
     # Two-sided, and the larger of two kinds of chance.
-    assert p_within(-y, y, null, null.ranks) == pytest.approx(1e-3)
-    assert p_within(y, y, null, np.stack([-y, x, x])) == 0.5
+    assert p_within(-y, y, null, [null.ranks]) == pytest.approx(1e-3)
+    assert p_within(y, y, null, [null.ranks, np.stack([-y, x, x])]) == 0.5
     assert abs(chance(x, null).mean()) < 0.05
 
 
@@ -105,7 +105,7 @@ def test_nothing_varies_nothing_is_claimed() -> None:
     flat, y = np.zeros(15), ranks_within(np.random.default_rng(7).random(15), WITHIN)
     null = null_of(y, WITHIN, 99, np.random.default_rng(0))
     assert isnan(float(agreement(flat, y)))
-    assert p_within(flat, y, null, null.ranks) == p_added(flat, y, WITHIN, null) == 1
+    assert p_within(flat, y, null, [null.ranks]) == p_added(flat, y, WITHIN, null) == 1
 
 
 def test_the_order_of_columns_decides_nothing() -> None:

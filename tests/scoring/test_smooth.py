@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from locscope.scoring.ranks import Design, design, ranks_within
-from locscope.scoring.smooth import _fall, _grid, _roughness, _waves, smooth_ranks
+from locscope.scoring.smooth import _falls, _grid, _waves, smooth_ranks
 
 PARTS, LAYERS = 4, 12
 
@@ -42,16 +42,28 @@ def test_the_fall_is_found_again_in_what_was_drawn_with_it(fall: float) -> None:
     rng, waves = np.random.default_rng(0), _waves(30)
     powers = np.arange(1.0, 30) ** -fall
     drawn = (waves.shapes * powers) @ rng.normal(size=(29, 4000))
-    assert _fall(_roughness(drawn), waves) == pytest.approx(fall, abs=0.15)
-    assert _fall(99.0, waves) == 0
-    assert _fall(0.0, waves) == 6
+    drawn -= drawn.mean(1, keepdims=True)  # so that the mean of parts tells nothing
+    assert _falls(drawn, waves) == pytest.approx([fall] * len(_falls(drawn, waves)), abs=0.1)
+
+
+def test_one_fall_is_by_steps_and_one_by_the_slowest_wave() -> None:
+    """A line with noise: its steps are those of a rougher process, its trend of a smoother one."""
+    rng, waves = np.random.default_rng(4), _waves(LAYERS)
+    grid = np.linspace(-1.7, 1.7, LAYERS)[:, None] + rng.normal(size=(LAYERS, 1))
+    grid -= grid.mean(0)
+    by_steps, by_slowest = _falls(grid, waves)
+    power = [np.arange(1.0, LAYERS) ** (-2 * fall) for fall in (by_steps, by_slowest)]
+    steps = (waves.steps * power[0]).sum() / power[0].sum()
+    assert steps == pytest.approx(steps_over_squares(grid.T.flatten()), rel=0.01)
+    slowest = (waves.shapes[:, 0] @ grid[:, 0]) ** 2 / (grid**2).sum()
+    assert power[1][0] / power[1].sum() == pytest.approx(slowest, rel=0.01)
 
 
 def test_what_is_drawn_is_no_rougher_than_the_scan() -> None:
     rng, within = np.random.default_rng(1), whole()
     for values in (rng.normal(size=PARTS * LAYERS), walk(rng)):
         ranks = ranks_within(values, within)
-        drawn = smooth_ranks(ranks, within, 2000, rng)
+        drawn = smooth_ranks(ranks, within, 2000, rng)[0]
         assert drawn.shape == (2000, PARTS * LAYERS)
         assert np.sort(drawn, 1) == pytest.approx(np.tile(np.sort(ranks), (2000, 1)))
         found = np.mean([steps_over_squares(row) for row in drawn[:500]])
@@ -62,10 +74,10 @@ def test_what_is_drawn_is_no_rougher_than_the_scan() -> None:
 def test_parts_vary_together_as_those_of_the_scan_do() -> None:
     rng, within = np.random.default_rng(2), whole()
     common = np.tile(rng.normal(size=LAYERS).cumsum(), PARTS)
-    drawn = smooth_ranks(ranks_within(common, within), within, 50, rng)
+    (drawn, *_) = smooth_ranks(ranks_within(common, within), within, 50, rng)
     first = drawn[:, :LAYERS]
     assert np.tile(first, (1, PARTS)) == pytest.approx(drawn)
-    alone = smooth_ranks(ranks_within(rng.normal(size=48), within), within, 500, rng)
+    (alone, *_) = smooth_ranks(ranks_within(rng.normal(size=48), within), within, 500, rng)
     between = [np.corrcoef(one.reshape(PARTS, LAYERS))[0, 1] for one in alone]
     assert abs(np.mean(between)) < 0.7
 
@@ -78,14 +90,16 @@ def test_missing_layers_of_a_part_are_filled_by_straight_lines() -> None:
 
 
 def test_noise_in_single_parts_does_not_hide_a_trend_that_they_share() -> None:
-    rng, layers = np.random.default_rng(3), np.arange(LAYERS)
-    grid = layers[:, None] / 4 + rng.normal(size=(LAYERS, PARTS))
+    rng, waves = np.random.default_rng(3), _waves(LAYERS)
+    noise = rng.normal(size=(LAYERS, PARTS))
+    grid = np.linspace(-1.7, 1.7, LAYERS)[:, None] + noise
     grid -= grid.mean(0)
-    assert _roughness(grid) == pytest.approx(steps_over_squares(grid.mean(1)), rel=1e-9)
-    assert _roughness(grid) < steps_over_squares(grid.T.flatten())
+    mean = grid.mean(1, keepdims=True)
+    assert _falls(grid, waves) == _falls(mean, waves)
+    assert _falls(grid, waves)[0] > _falls(grid - mean, waves)[0]
 
 
 def test_scores_all_alike_are_random_nothing() -> None:
     within = whole()
     drawn = smooth_ranks(np.zeros(48), within, 10, np.random.default_rng(0))
-    assert not drawn.any()
+    assert not any(one.any() for one in drawn)
