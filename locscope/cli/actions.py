@@ -7,6 +7,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -181,10 +182,13 @@ def listing(kind: str, format: str) -> None:
 
 
 def _print_measures(measures: Sequence[Measure], title: str) -> None:
-    table = Table(title=title, title_justify="left")
+    from locscope.measures import listed
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for name in ("measure", "value", "95 %", "before", "count"):
-        table.add_column(name, justify="left" if name == "measure" else "right")
-    for one in measures:
+        left = name == "measure"
+        table.add_column(name, justify="left" if left else "right", no_wrap=left)
+    for one in listed(measures):
         interval = "" if isnan(one.low) else f"{one.low:.3f} to {one.high:.3f}"
         table.add_row(one.name, _number(one.value), interval, _number(one.before), str(one.count))
     Console().print(table)

@@ -143,7 +143,8 @@ def _askable(sides: Sequence[Sequence[Edit]]) -> frozenset[str]:
         if not any(edit.rephrases for edit in edits):
             can -= {"generalization", "rephrase_probability"}
         if not any(edit.neighbours for edit in edits):
-            can -= {"locality", "neighbour_kept", "neighbour_accuracy", "format_leakage"}
+            can -= {"locality", "locality_span", "neighbour_kept"}
+            can -= {"neighbour_accuracy", "format_leakage"}
     return can
 
 
