@@ -12,10 +12,12 @@ from locscope.errors import UsageError
 from locscope.locations import PAPER_PARTS, Location
 from locscope.selection.candidates import (
     FIRST_STEP,
+    LEARNS_IN_FULL,
     Candidate,
     Grid,
     candidates,
     depth_rule,
+    first_step_for,
     named,
     places_of,
     quarters,
@@ -162,3 +164,12 @@ def test_the_drawn_order_hangs_on_the_seed_alone() -> None:
     assert sorted(shuffled(some, 3), key=some.index) == some
     assert named(some, "L1.mlp") == some[7]
     assert named(some, "L11.mlp") is None
+
+
+def test_starting_rates_go_by_what_there_is_to_learn() -> None:
+    """Twice the loss, or half the steps, is twice the first step; without a loss it is fixed."""
+    one = first_step_for(4.0, 100)
+    assert first_step_for(8.0, 100) == pytest.approx(2 * one)
+    assert first_step_for(4.0, 50) == pytest.approx(2 * one)
+    assert one * 100 == pytest.approx(LEARNS_IN_FULL * 4.0)
+    assert first_step_for(float("nan"), 100) == first_step_for(0.0, 100) == FIRST_STEP

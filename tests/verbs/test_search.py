@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from math import isnan
+from math import ceil, isnan
 from pathlib import Path
 
 import pandas as pd
@@ -28,6 +28,7 @@ from locscope.scoring.bounds import shortfall
 from locscope.scoring.objectives import BALANCED, merit
 from locscope.selection.choice import Best, best_per_location
 from locscope.selection.space import FULL, Ask, Fidelity
+from locscope.selection.strategies.race import LEARNS
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
 from locscope.verbs.desk import Desk, Listener
@@ -53,18 +54,24 @@ def test_writes_the_whole_run_folder(found: Found) -> None:
     assert loads(Scorecard, (found.folder / "scorecard.json").read_bytes()).verdicts
 
 
-def test_every_candidate_gets_a_look_at_equal_first_steps(found: Found) -> None:
+def test_every_candidate_gets_a_look_at_which_its_steps_can_learn(
+    found: Found, settings: SearchSettings, tmp_path: Path
+) -> None:
+    to_learn = plan_search(settings, tmp_path / "run").to_learn
     looks = [r for r in trials_in(found.folder).values() if r.trial.rung == "look"]
     # Quarters of three layers begin at 0, 1, 2 and 2; of their pairs only 0-1 is another range.
     ranges = ("L0.", "L1.", "L2.", "L0-1.")
     places = [f"{span}{part}" for span in ranges for part in ("mlp.down", "attn")]
     assert {r.trial.location for r in looks} == set(places)
     l1 = {(s.layer, s.part): s.score for s in found.inputs.scans[0].scores if s.variant == "l1"}
+    steps = looks[0].trial.recipe.epochs * ceil(
+        len(looks[0].trial.edits) / looks[0].trial.recipe.batch
+    )
     for record in looks:
         site = Location.parse(record.trial.location).sites[0]
         norm = sum(l1[n, site.part] for n in range(site.first, site.last + 1))
-        # The look is at the highest rate of the grid: three times that of a first step of 0.3.
-        assert record.trial.recipe.lr * norm == pytest.approx(0.9, rel=1e-2)
+        predicted = record.trial.recipe.lr * norm * steps
+        assert predicted == pytest.approx(LEARNS * to_learn, rel=2e-2)
 
 
 def test_rungs_are_nested_and_looks_only_glance(found: Found) -> None:
