@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from locscope.progress import Progress
+from locscope.progress import WHOLE, Progress
 from locscope.report.words import duration
 
 EVERY = 10.0
@@ -112,7 +112,8 @@ class Lines(Progress):
     def start(self, stage: str, total: int, share: float = 0.0) -> None:
         """Says which stage begins."""
         self._open.append(_Stage(stage, total, share))
-        self.say(f"{stage}: {total} to do" if total > 1 else stage)
+        counted = total > 1 and total != WHOLE
+        self.say(f"{stage}: {total} to do" if counted else stage)
 
     def advance(self, note: str = "") -> None:
         """Says how far it is, if it has not for a while."""
