@@ -1,7 +1,7 @@
 """How often is a scan that knows nothing called anything? Random scans on a search's audit.
 
     locscope search --limit 60 --no-thorough --output runs/first
-    python -m analyses.random_scans runs/first --scans 4000
+    python -m analyses.random_scans runs/first --scans 2000
 
 A family is as many random scans as the search had variants, each with scores at the places that the
 variant scored; what tuning showed at the audit's places is as measured. Counted are families of
