@@ -1,8 +1,10 @@
 """Commands in a real terminal: run in a pty, read as a person sees them, by a screen emulator."""
 
+import signal
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pexpect
@@ -50,6 +52,8 @@ def in_terminal(
         dimensions=(HEIGHT, width),
         encoding="utf-8",
         cwd=str(cwd),
+        # Where tests run in the background, Ctrl-C is ignored, and children inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     end = time.monotonic() + seconds
     while time.monotonic() < end:

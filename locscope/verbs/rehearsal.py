@@ -92,8 +92,9 @@ class Paper:
         limit = ratio_limit(self.space.aim.bounds)
         if trial.glance or not 1 < limit < inf:
             return RATIO
-        # More edits at once lose more: recipes are fitted anew to all that will be made.
-        more = max(1.0, len(trial.edits) / self.space.edits) ** 0.5
+        # More edits at once lose more, nats about as many times (`reports/LOG.md`): recipes are
+        # fitted anew to all that will be made.
+        more = max(1.0, len(trial.edits) / self.space.edits)
         return limit ** (BEYOND * more * (trial.recipe.lr / first) ** 0.9)
 
 

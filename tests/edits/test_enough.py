@@ -16,7 +16,7 @@ def test_few_are_told_what_can_be_concluded(count):
     verdict = enough(count)
     assert not verdict.refused
     words = verdict.note.replace(",", "").split()
-    parts = [int(words[words.index(w) - 2]) for w in ("choose", "validate")]
+    parts = [int(words[words.index(w) - 2]) for w in ("select", "validate")]
     report = int(words[words.index("report") - 2])
     assert sum(parts) + report == count
     assert min(*parts, report) > 0
@@ -24,7 +24,7 @@ def test_few_are_told_what_can_be_concluded(count):
 
 
 def test_other_shares():
-    assert "leaves 10 to choose, 10 to validate, 20 to" in enough(40, (0.25, 0.25, 0.5)).note
+    assert "leaves 10 to select on, 10 to validate on, 20 to" in enough(40, (0.25, 0.25, 0.5)).note
 
 
 def test_enough_says_nothing():

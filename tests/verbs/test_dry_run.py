@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from math import isnan
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def test_every_strategy_can_be_played_on_paper(
     name: str, budget: str | None, plan: Plan, found: Found
 ) -> None:
     changed = plan.settings.model_copy(update={"strategy": name, "budget": budget})
-    made = Plan(**{**vars(plan), "settings": changed})
+    made = replace(plan, settings=changed)
     desk = Desk(made, made.folder / "none", Silent())
     gradient = read_record(found.folder, "scan", "weight-gradient", ScanResult)
     assert gradient is not None

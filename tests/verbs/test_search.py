@@ -146,8 +146,11 @@ def test_what_is_deployed_is_what_is_said(found: Found) -> None:
     assert set(record.violated) <= set(recommendation.missed)
     assert recommendation.met == (not recommendation.missed)
     reliability = record.measure("reliability").value
+    looser = (
+        f"Nothing useful keeps the bound on perplexity; chosen within {recommendation.relaxed}. "
+    )
     assert recommendation.sentence.startswith(
-        f"Tune {at.location} at learning rate {at.recipe.lr:g} (batch {at.recipe.batch}, at most "
+        f"{looser if recommendation.relaxed else ''}Tune {at.location} at learning rate {at.recipe.lr:g} (batch {at.recipe.batch}, at most "
         f"{at.recipe.epochs} epochs): on all 20 edits reliability {reliability:.1%}"
     )
     section = yaml.safe_load((found.folder / "recommendation.yaml").read_text())["locscope"]
@@ -237,7 +240,7 @@ def test_recipes_are_compared_at_the_recommended_place_at_their_own_best_rates(
     mine = [r for r in records if r.trial.recipe.kind == "lora"]
     assert {r.trial.location for r in mine} == {best.location}
     on_s = [r for r in mine if r.trial.split == "S"]
-    assert len({r.trial.recipe.lr for r in on_s}) >= 3
+    assert len({r.trial.recipe.lr for r in on_s}) >= 2
     chosen = best_per_location(on_s, BALANCED)[0].record.trial.recipe
     on_t = [r for r in mine if r.trial.split == "T"]
     assert {r.trial.recipe for r in on_t} == {chosen}
