@@ -13,7 +13,7 @@ from locscope.cli.app import app
 from locscope.selection.space import Budget
 from locscope.tuning.recipes import RECIPES
 
-GOOD = [{"prompt": f"a{i} is", "target": "b", "subject": f"s{i}"} for i in range(8)]
+GOOD = [{"prompt": f"a{i} is", "target": "b", "subject": f"s{i}"} for i in range(12)]
 
 
 @pytest.fixture(scope="module")
@@ -231,10 +231,10 @@ def test_unknown_recipe(model: Path, edits: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "more", "words"),
     [
-        (GOOD[:1], (), ("1 edits", "split")),
-        ([{**row, "subject": "s"} for row in GOOD], (), ("8 edits", "subject")),
-        (GOOD[:3], ("--repetitions", "5"), ("different subsets, not 5", "fewer repetitions")),
-        (GOOD, ("--limit", "1"), ("1 edits", "split")),
+        (GOOD[:9], (), ("at least 10 edits", "edit --location")),
+        ([{**row, "subject": "s"} for row in GOOD], (), ("12 edits", "subject")),
+        (GOOD, ("--repetitions", "9"), ("different subsets, not 9", "fewer repetitions")),
+        (GOOD, ("--limit", "1"), ("at least 10 edits", "there is 1")),
     ],
 )
 def test_fewer_edits_than_a_split_needs(
