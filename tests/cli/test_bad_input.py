@@ -60,8 +60,8 @@ def test_directory_without_tokenizer_weights_or_safetensors(model: Path, tmp_pat
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([*GOOD, {"prompt": "x"}], ("row 9", "target")),
-        ([*GOOD, {"prompt": "x", "target": ""}], ("row 9", "target")),
+        ([*GOOD, {"prompt": "x"}], ("row 13", "target")),
+        ([*GOOD, {"prompt": "x", "target": ""}], ("row 13", "target")),
         ([{**GOOD[0], "rephrase": ["x"]}], ("rephrase", "rephrases")),
         ([], ("edits.json",)),
     ],

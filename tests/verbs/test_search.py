@@ -149,10 +149,11 @@ def test_what_is_deployed_is_what_is_said(found: Found) -> None:
     looser = (
         f"Nothing useful keeps the bound on perplexity; chosen within {recommendation.relaxed}. "
     )
-    assert recommendation.sentence.startswith(
-        f"{looser if recommendation.relaxed else ''}Tune {at.location} at learning rate {at.recipe.lr:g} (batch {at.recipe.batch}, at most "
+    tune = (
+        f"Tune {at.location} at learning rate {at.recipe.lr:g} (batch {at.recipe.batch}, at most "
         f"{at.recipe.epochs} epochs): on all 20 edits reliability {reliability:.1%}"
     )
+    assert recommendation.sentence.startswith(f"{looser if bound else ''}{tune}")
     section = yaml.safe_load((found.folder / "recommendation.yaml").read_text())["locscope"]
     assert section["location"] == at.location
     assert section["recipe"] == asdict(at.recipe)
