@@ -146,9 +146,8 @@ def test_what_is_deployed_is_what_is_said(found: Found) -> None:
     assert set(record.violated) <= set(recommendation.missed)
     assert recommendation.met == (not recommendation.missed)
     reliability = record.measure("reliability").value
-    looser = (
-        f"Nothing useful keeps the bound on perplexity; chosen within {recommendation.relaxed}. "
-    )
+    bound = recommendation.relaxed
+    looser = f"Nothing useful keeps the bound on perplexity; chosen within {bound}. "
     tune = (
         f"Tune {at.location} at learning rate {at.recipe.lr:g} (batch {at.recipe.batch}, at most "
         f"{at.recipe.epochs} epochs): on all 20 edits reliability {reliability:.1%}"
