@@ -85,7 +85,7 @@ def asked_for(aim: Objective) -> tuple:
 def _standing(one: Finalist, aim: Objective) -> tuple:
     measures, bounds = one.measures, asked_for(aim)
     value = merit(measures, aim)
-    tie = next((m.value for m in measures if m.name == aim.tie), nan)
+    tie = gathered_value(one, aim.tie)
     return (
         isnan(value),
         bool(violations(measures, bounds)),
