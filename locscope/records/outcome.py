@@ -104,7 +104,8 @@ class FrontPoint:
 
 @dataclass(frozen=True)
 class BoundPoint:
-    """The best trial on S within a bound on the perplexity ratio; NaN where none keeps it."""
+    """The best trial, on so many `edits`, within a bound on the perplexity ratio; NaN where none
+    keeps it."""
 
     limit: Number
     location: str
@@ -112,6 +113,7 @@ class BoundPoint:
     score: Number
     reliability: Number
     perplexity_ratio: Number
+    edits: int = 0
 
 
 @dataclass(frozen=True)

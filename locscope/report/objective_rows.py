@@ -55,12 +55,13 @@ def bounds_table(inputs: ReportInputs) -> Table:
         )
         for one in found.looser
     )
-    columns = ("perplexity ratio", "best on S", "lr", "score", "reliability", "lost", "")
+    count = f"{found.looser[0].edits:,} edits"
+    columns = ("perplexity ratio", f"best on {count}", "lr", "score", "reliability", "lost", "")
     caption = "What each bound on the perplexity ratio would give"
     note = (
-        "The best trial on S within each. The bound asked for leaves less than half of the edits "
-        "learned, so the search went on within the one at the knee of score against loss; a bound "
-        "of your own is given with --bound."
+        f"The best trial on {count} within each. The bound asked for leaves less than half of the "
+        "edits learned, so the search went on within the one at the knee of score against loss; a "
+        "bound of your own is given with --bound."
     )
     return Table("bounds", caption, columns, rows, note)
 
@@ -77,7 +78,8 @@ def bounds_line(inputs: ReportInputs) -> str:
         else f"{one.limit:g}: nothing"
         for one in found.looser
     )
-    return f"bounds on the perplexity ratio would give, on S: {'; '.join(each)}"
+    count = f"{found.looser[0].edits:,} edits"
+    return f"bounds on the perplexity ratio would give, on {count}: {'; '.join(each)}"
 
 
 def _row(

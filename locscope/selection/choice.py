@@ -15,6 +15,8 @@ DIGITS = 2
 
 A perplexity ratio never repeats itself exactly, and 0.1 % of it is no reason to choose."""
 
+EXACT = 12
+"""Digits of a score beyond which sums that differ in their order differ."""
 Key = tuple[bool, bool, float, float, float, float, int, float, str, float]
 
 
@@ -69,7 +71,7 @@ def standing(record: TrialRecord, aim: Objective) -> Key:
         -level,
         0.0 if isnan(decides) else -decides,
         record.parameter_count,
-        -score,
+        -round(score, EXACT),
         trial.location,
         trial.recipe.lr,
     )
@@ -83,7 +85,7 @@ def worth(record: TrialRecord, aim: Objective) -> float:
 
 def levelled(score: float, aim: Objective) -> float:
     """The score as far as it tells: an objective that names what breaks ties has coarse ones."""
-    return round(score, DIGITS) if aim.tie else score
+    return round(score, DIGITS if aim.tie else EXACT)
 
 
 def _is_traded(record: TrialRecord, aim: Objective) -> bool:

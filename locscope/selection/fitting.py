@@ -19,7 +19,12 @@ CLOSE = 0.05
 """A finalist that lacks more than this to the chosen one on S and V is not fitted beside it."""
 MOST_RATES = 6
 """Rates of a location that are tried on all edits."""
+MOST_MENDS = 3
+"""Rates of a smaller batch: the one that was best, and lower ones while it breaks a bound."""
 SMALLEST_BATCH = 8
+ROOM = 0.5
+"""Share of the room below bounds on drift that is still left free when fitting: the edits are those
+that will be made, and other texts alone can show more drift."""
 BETTER = 0.02
 """What a location must have more than the chosen one, on all edits, to take its place."""
 
@@ -39,18 +44,29 @@ def fit(first: Recipe, run: Run, aim: Objective, *, batches: bool) -> Fitted:
     """The best rate and, with `batches`, the best batch of one location on all edits to be made.
 
     Rates go on from that of `first` as those on S do. Then the batch is halved for as long as that
-    gains: smaller batches are more steps, which learn more of many edits and lose more.
+    gains: smaller batches are more steps, which learn more of many edits and lose more. Where that
+    breaks a bound, a lower rate may still gain.
     """
-    tried = list(run((first,)))
-    while len(tried) < MOST_RATES and (rates := next_rates(tried, aim)):
-        tried += run([replace(first, lr=rate) for rate in rates])
+    tried = _rates(first, run, aim, MOST_RATES)
     best = best_of(tried, aim)
     while batches and (batch := best.trial.recipe.batch // 2) >= SMALLEST_BATCH:
-        tried += run((replace(best.trial.recipe, batch=batch),))
+        tried += _rates(replace(best.trial.recipe, batch=batch), run, aim, MOST_MENDS)
         last, best = best, best_of(tried, aim)
         if best is last:
             break
     return Fitted(best.trial.location, best, tuple(tried))
+
+
+def _rates(first: Recipe, run: Run, aim: Objective, most: int) -> list[TrialRecord]:
+    """Trials of one batch: so many rates at most; few only mend what the first breaks."""
+    tried = list(run((first,)))
+    mends = most == MOST_MENDS
+    while len(tried) < most and not (mends and any(map(keeps, tried))):
+        rates = next_rates(tried, aim)
+        if not rates:
+            break
+        tried += run([replace(first, lr=rate) for rate in rates])
+    return tried
 
 
 def best_of(tried: Sequence[TrialRecord], aim: Objective) -> TrialRecord:

@@ -36,7 +36,7 @@ def relaxed(full: Sequence[TrialRecord], aim: Objective) -> Relaxed | None:
     """The objective to go on with where the best within its bounds learns little; None where that
     is useful, where the objective has no bound on perplexity, or where looser ones are no better.
 
-    `full` are trials on S in full.
+    `full` are trials in full, all on the same edits.
     """
     limit, best = ratio_limit(aim.bounds), ranked(full, aim.strict)[:1]
     if isnan(limit) or not best or _useful(best[0], aim.strict):
@@ -48,6 +48,17 @@ def relaxed(full: Sequence[TrialRecord], aim: Objective) -> Relaxed | None:
     steps = [Point(point.score, 1 - 1 / point.limit) for point in looser]
     chosen = looser[knee(steps)].limit
     return Relaxed(_loosened(aim, chosen), f"{RATIOS[0]}<={chosen:g}", points)
+
+
+def at_count(tried: Sequence[TrialRecord], aim: Objective, known: Relaxed | None) -> Relaxed | None:
+    """The looser bound to go by on the edits that will be made; None for the one asked for.
+
+    `tried` are trials on all of these, and `known` is the bound that S led to: what is lost grows
+    with the edits, so that it may be too tight here, or no longer needed where more was tried.
+    """
+    if any(_useful(record, aim.strict) for record in tried):
+        return None
+    return relaxed(tried, aim) or known
 
 
 def judged(record: TrialRecord, aim: Objective) -> TrialRecord:
@@ -66,11 +77,11 @@ def _useful(record: TrialRecord, aim: Objective) -> bool:
 
 
 def _within(full: Sequence[TrialRecord], aim: Objective, limit: float) -> BoundPoint:
-    loosened = _loosened(aim, limit)
+    loosened, edits = _loosened(aim, limit), len(full[0].trial.edits)
     # Bounds as they are, without what a choice leaves free: this says what the bound would give.
     kept = [one for one in full if not violations(one.measures, loosened.bounds)]
     if not kept:
-        return BoundPoint(limit, "", nan, nan, nan, nan)
+        return BoundPoint(limit, "", nan, nan, nan, nan, edits)
     best = max(kept, key=lambda one: (worth(one, aim), -log(one.trial.recipe.lr)))
     return BoundPoint(
         limit=limit,
@@ -79,6 +90,7 @@ def _within(full: Sequence[TrialRecord], aim: Objective, limit: float) -> BoundP
         score=best.score,
         reliability=best.measure("reliability").value,
         perplexity_ratio=best.measure(RATIOS[0]).value,
+        edits=edits,
     )
 
 

@@ -16,8 +16,9 @@ from locscope.progress import stage
 from locscope.records import Edit, Recipe, StageCost, Trial, TrialRecord, default_batch
 from locscope.scoring.objectives import Objective, merit
 from locscope.selection.finalists import Choice, Finalist
-from locscope.selection.fitting import CLOSE, Fitted, first_of, fit
+from locscope.selection.fitting import CLOSE, ROOM, Fitted, first_of, fit
 from locscope.selection.recommend import Deployed
+from locscope.selection.relaxing import Relaxed, at_count, judged
 from locscope.verbs.desk import Desk
 from locscope.verbs.plan import Plan
 
@@ -32,24 +33,42 @@ ALL = "all"
 class Deploying:
     """The choice as it is after fitting, and the trial on the edits that will be made.
 
-    `reason` says why another than the first of S and V is used, or repeats why it is the first.
+    `reason` says why another than the first of S and V is used, or repeats why it is the first;
+    `looser` is the bound that recipes were fitted within where the one asked for leaves nothing
+    useful.
     """
 
     choice: Choice
     deployed: Deployed
+    looser: Relaxed | None
 
 
-def deploy(desk: Desk, choice: Choice) -> Deploying:
-    """Fits the recipes of the finalists that are left, and tunes what is used as it will be."""
+def deploy(desk: Desk, choice: Choice, looser: Relaxed | None = None) -> Deploying:
+    """Fits the recipes of the finalists that are left, and tunes what is used as it will be.
+
+    `looser` is the bound that S led to. Where it is not the one to go by at this number of edits,
+    recipes are fitted again within that one.
+    """
     plan = desk.plan
     edits = deployed_edits(plan)
     worker = worker_for(desk)
     left = [one for one in choice.finalists if _is_left(one, choice.finalists[0], desk.aim.strict)]
-    fitted = [_fit(desk, worker, one, edits) for one in left]
-    used = first_of(fitted, desk.aim.strict)
+    aim = fitting_aim(looser.aim if looser else plan.aim)
+    fitted = [_fit(desk, worker, one, edits, aim) for one in left]
+    tried = [record for one in fitted for record in one.tried]
+    found = at_count(tried, fitting_aim(plan.aim), looser)
+    if (found and found.bound) != (looser and looser.bound):
+        aim = fitting_aim(found.aim if found else plan.aim)
+        fitted = [_fit(desk, worker, one, edits, aim) for one in left]
+    used = first_of(fitted, aim.strict)
     record = desk.trials(DEPLOYED, [deployed_trial(used.record, edits)], worker)[0]
     ordered = _reordered(choice, used, fitted[0])
-    return Deploying(ordered, Deployed(record, tuple(fitted), len(plan.given.edits)))
+    return Deploying(ordered, Deployed(record, tuple(fitted), len(plan.given.edits)), found)
+
+
+def fitting_aim(aim: Objective) -> Objective:
+    """The objective with less room below its bounds than a choice on S leaves."""
+    return replace(aim, room=aim.room * ROOM)
 
 
 def deployed_edits(plan: Plan) -> tuple[str, ...]:
@@ -70,10 +89,10 @@ def _is_left(one: Finalist, first: Finalist, aim: Objective) -> bool:
     return one is first or merit(one.measures, aim) >= merit(first.measures, aim) - CLOSE
 
 
-def _fit(desk: Desk, worker: Worker, one: Finalist, edits: Sequence[str]) -> Fitted:
+def _fit(desk: Desk, worker: Worker, one: Finalist, edits: Sequence[str], aim: Objective) -> Fitted:
     plan, trial = desk.plan, one.best.record.trial
     choosing = set(plan.choosing)
-    judged = tuple(edit for edit in edits if edit in choosing)
+    on_s_and_v = tuple(edit for edit in edits if edit in choosing)
     batch = plan.settings.batch_size or default_batch(len(edits))
 
     def run(recipes: Sequence[Recipe]) -> Sequence[TrialRecord]:
@@ -82,17 +101,17 @@ def _fit(desk: Desk, worker: Worker, one: Finalist, edits: Sequence[str]) -> Fit
                 trial,
                 recipe=recipe,
                 edits=tuple(edits),
-                judged=judged,
+                judged=on_s_and_v,
                 split=ALL,
                 rung="fit",
                 edit_set=plan.given.fingerprint,
             )
             for recipe in recipes
         ]
-        return desk.trials(FIT, trials, worker)
+        return [judged(record, aim) for record in desk.trials(FIT, trials, worker)]
 
     first = replace(trial.recipe, batch=batch)
-    return fit(first, run, desk.aim.strict, batches=plan.settings.batch_size is None)
+    return fit(first, run, aim.strict, batches=plan.settings.batch_size is None)
 
 
 def _reordered(choice: Choice, used: Fitted, first: Fitted) -> Choice:

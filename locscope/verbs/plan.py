@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
 from pathlib import Path
-from statistics import fmean
 
 from locscope.edits import EditSet, narrowed
 from locscope.edits.enough import enough
@@ -72,8 +71,7 @@ class Plan:
     @cached_property
     def to_learn(self) -> float:
         """Mean loss of S's edits before tuning, in nats per token of their targets."""
-        before = self.session.before.of(self.chosen)
-        return fmean(-one.target.logprob for one in before.edits)
+        return self.session.to_learn(self.chosen)
 
     @cached_property
     def first_step(self) -> float:

@@ -139,7 +139,7 @@ def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]
         selected = choose(desk, space, plan.settings.strategy, selected)
     places = ranking(space, selected)
     controls = controls_of(desk, space, selected)
-    made = deploy(desk, validate(desk, places))
+    made = deploy(desk, validate(desk, places), looser)
     evidence = report_on_t(desk, made.choice, controls)
     found = recommend(
         context(plan),
@@ -148,7 +148,7 @@ def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]
         made.deployed,
         made.choice.reason,
         ran_in_full(selected, controls),
-        looser,
+        made.looser,
     )
     write_record(folder, "recommendation", "final", found)
     notes = (

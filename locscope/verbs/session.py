@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 from locscope.edits import EditSet, narrowed, read_edits
 from locscope.edits.checks import drop_edited_neighbours, lend_neighbours, resolve_conflicts
@@ -33,6 +34,10 @@ class Session:
     trunk: Trunk
     material: Material
     notes: tuple[str, ...]
+
+    def to_learn(self, edits: Sequence[str]) -> float:
+        """Mean loss of these edits (ids) before tuning, in nats per token of their targets."""
+        return fmean(-one.target.logprob for one in self.before.of(edits).edits)
 
 
 @dataclass(frozen=True)

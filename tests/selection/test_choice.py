@@ -122,7 +122,8 @@ def slower(one: TrialRecord, other: TrialRecord, aim: Objective) -> int:
         shares = [one.measure(name) for name in names if not isnan(one.measure(name).value)]
         if not shares:
             return one.score
-        return len(shares) / sum(1 / (m.value or 0.5 / m.count) for m in shares)
+        # Equal but for the last bits is equal.
+        return round(len(shares) / sum(1 / (m.value or 0.5 / m.count) for m in shares), 12)
 
     for said in (
         lambda r: isnan(r.score),

@@ -9,7 +9,7 @@ from hand_made import shares, tuned
 from locscope.records import Recipe, TrialRecord
 from locscope.scoring.objectives import BALANCED
 from locscope.selection import fitting
-from locscope.selection.fitting import BETTER, SMALLEST_BATCH, Fitted, first_of, fit
+from locscope.selection.fitting import BETTER, MOST_MENDS, SMALLEST_BATCH, Fitted, first_of, fit
 
 FIRST = Recipe(1.0, 64)
 
@@ -79,6 +79,22 @@ def test_a_batch_that_breaks_a_bound_is_not_taken() -> None:
     found = fit(FIRST, shop.run, BALANCED, batches=True)
     assert found.record.trial.recipe == FIRST
     assert found.record.score == pytest.approx(0.5)
+
+
+def test_a_smaller_batch_that_breaks_a_bound_is_tried_at_lower_rates() -> None:
+    """As seen on the bundled model: half the batch at half the rate learns more and loses less."""
+
+    def rule(lr: float, batch: int) -> tuple[float, float]:
+        return lr**0.2 * (0.5 if batch == 64 else 0.8), 1.05 ** (lr * (0.95 if batch == 64 else 2))
+
+    shop = Shop(rule)
+    found = fit(FIRST, shop.run, BALANCED, batches=True)
+    best = found.record.trial.recipe
+    assert best.batch < 64
+    assert best.lr <= 0.5 < found.record.score
+    assert not found.record.violated
+    smaller = [one.batch for one in shop.asked if one.batch != 64]
+    assert max(map(smaller.count, smaller)) <= MOST_MENDS
 
 
 @pytest.mark.parametrize("batch", [2 * SMALLEST_BATCH - 1, SMALLEST_BATCH])

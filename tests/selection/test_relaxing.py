@@ -7,7 +7,7 @@ from hand_made import shares, tuned
 
 from locscope.scoring.bounds import Bound
 from locscope.scoring.objectives import BALANCED, OBJECTIVES
-from locscope.selection.relaxing import LIMITS, judged, relaxed
+from locscope.selection.relaxing import LIMITS, at_count, judged, relaxed
 
 TIMID = tuned("L1.mlp", BALANCED, lr=0.1, **shares(0.17, 0.05, 0.9, 1.02))
 USEFUL = tuned("L2.mlp", BALANCED, **shares(0.96, 0.4, 0.3, 1.07))
@@ -40,6 +40,19 @@ def test_nothing_is_relaxed_where_looser_bounds_teach_no_more_or_there_is_none()
     free = replace(BALANCED, bounds=(Bound("perplexity_ratio", "at most", float("inf")),))
     assert relaxed([USEFUL], free) is None
     assert relaxed([], BALANCED) is None
+
+
+def test_the_bound_is_asked_for_again_at_the_count_that_is_deployed() -> None:
+    """What is lost grows with the edits: what teaches something on S may be out of reach there."""
+    on_s = relaxed([TIMID, USEFUL, BOLD], BALANCED)
+    assert on_s is not None
+    found = at_count([TIMID, BOLD], BALANCED, on_s)
+    assert found is not None
+    assert (on_s.bound, found.bound) == ("perplexity_ratio<=1.08", "perplexity_ratio<=1.25")
+    good = tuned("L4.mlp", BALANCED, **shares(0.9, 0.5, 0.6, 1.01))
+    assert at_count([TIMID, good, BOLD], BALANCED, on_s) is None, "the one asked for will do"
+    assert at_count([TIMID], BALANCED, on_s) is on_s, "no other is known to teach more"
+    assert at_count([TIMID], BALANCED, None) is None
 
 
 @pytest.mark.parametrize(("choosing", "broken"), [(True, False), (False, True)])

@@ -1,0 +1,241 @@
+"""What a search is held against: a sweep of layers, its ten best tuned on all edits.
+
+    python -m analyses.sweep --model DIR --edits FILE [--limit 60] [--abilities FILE] [RUN ...]
+
+Every layer times `--parts` is tuned once on the edits of S, at its starting rate, and the ten best
+on all edits at five rates. These trials are measured as the deployed one of a search is, on the
+texts that nothing is chosen by, and none is given up. The page has the best within each of several
+bounds on perplexity, what searches of the same edits (RUN, their folders) deployed beside the best
+within the same bound, and how much of the abilities is kept at which perplexity.
+Records lie in --work, where a sweep goes on; writes reports/sweep-NAME.md.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, isnan, nan
+from pathlib import Path
+from statistics import fmean
+
+from locscope.progress import Silent
+from locscope.records import (
+    Deployment,
+    Measure,
+    Recipe,
+    Recommendation,
+    ScanResult,
+    Trial,
+    TrialRecord,
+    default_batch,
+)
+from locscope.runs.folder import open_run
+from locscope.runs.store import read_record
+from locscope.scoring.bounds import Bound, bound_of, named, ratio_limit
+from locscope.scoring.objectives import BALANCED, merit, score
+from locscope.selection.candidates import candidates, first_step_for, rounded
+from locscope.selection.choice import worth
+from locscope.settings import SearchSettings, settings_of
+from locscope.verbs.choosing import scan_s
+from locscope.verbs.desk import Desk
+from locscope.verbs.plan import Plan, plan_search
+
+REPORTS = Path(__file__).parents[1] / "reports"
+BEST = 10
+FACTORS = (0.19, 0.33, 0.58, 1.0, 1.7)
+"""Rates of the best, over the starting one."""
+LIMITS = (1.02, 1.05, 1.08, 1.12, 1.18, 1.25, 1.4, 1.7, 2.5, 10.0)
+SHOWN = ("reliability", "generalization", "locality", "perplexity_ratio", "retention")
+
+
+def main() -> None:
+    """Runs what is missing of the sweep and writes the page."""
+    args = _parse()
+    given = {
+        "model": args.model,
+        "edits": args.edits,
+        "limit": args.limit,
+        "conflicts": "last",
+        "abilities": args.abilities,
+        "parts": tuple(args.parts.split(",")),
+        "quarters": False,
+    }
+    settings = settings_of(SearchSettings, given)
+    name = f"{Path(args.model).name}-{Path(args.edits).stem}"
+    found = swept(plan_search(settings, args.work / name))
+    text = page(name, found, [found_in(run) for run in args.runs])
+    (REPORTS / f"sweep-{name}.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="*", type=Path, help="folders of searches of the same edits")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--edits", required=True)
+    parser.add_argument("--limit", type=int, default=60)
+    parser.add_argument("--abilities", type=Path, default=None)
+    parser.add_argument("--parts", default="mlp,mlp.down")
+    parser.add_argument("--work", type=Path, default=Path("runs/sweep"))
+    return parser.parse_args()
+
+
+@dataclass(frozen=True)
+class Swept:
+    """Trials of every place on S, and those of the best of them on all edits."""
+
+    on_s: tuple[TrialRecord, ...]
+    full: tuple[TrialRecord, ...]
+
+
+def swept(plan: Plan) -> Swept:
+    """The records of the whole sweep, from its folder where they are there."""
+    with open_run(plan.folder, plan.frozen) as folder:
+        desk = Desk(plan, folder, Silent())
+        some, edits = plan.chosen, [edit.id for edit in plan.given.edits]
+        gradient = scan_s(desk)[0]
+        starts = _starting_rates(plan, gradient, len(some))
+        first = desk.trials("sweep", [_trial(plan, place, starts[place], some) for place in starts])
+        best = sorted(first, key=lambda one: -merit(one.measures))[:BEST]
+        starts = _starting_rates(plan, gradient, len(edits))
+        asked = [
+            _trial(plan, place, rounded(starts[place] * factor), edits)
+            for place in (one.trial.location for one in best)
+            for factor in FACTORS
+        ]
+        return Swept(first, desk.trials("ten best", asked))
+
+
+def _starting_rates(plan: Plan, gradient: ScanResult, edits: int) -> dict[str, float]:
+    """Every place of the grid and the rate at which it starts on so many edits."""
+    steps = plan.settings.epochs * ceil(edits / default_batch(edits))
+    first_step = first_step_for(plan.to_learn, steps)
+    found = candidates(plan.loaded.info, gradient, plan.settings.grid, first_step=first_step)
+    return {one.location: one.lr for one in found}
+
+
+def _trial(plan: Plan, location: str, lr: float, edits: Sequence[str]) -> Trial:
+    recipe = Recipe(lr=lr, batch=default_batch(len(edits)), epochs=plan.settings.epochs)
+    return Trial(
+        location=location,
+        recipe=recipe,
+        edits=tuple(edits),
+        split="all",
+        rung="sweep",
+        seed=plan.settings.seed,
+        model=plan.loaded.info.hash,
+        edit_set=plan.given.fingerprint,
+    )
+
+
+def found_in(run: Path) -> Recommendation:
+    """What a search recommended."""
+    found = read_record(run, "recommendation", "final", Recommendation)
+    assert found is not None, f"{run} has no recommendation yet"
+    return found
+
+
+def page(name: str, swept: Swept, found: Sequence[Recommendation]) -> str:
+    """The report."""
+    records = swept.full
+    made = [(one, one.deployment) for one in found if one.deployment is not None]
+    parts = [
+        f"# A sweep of {name}\n\nWritten by `python -m analyses.sweep`: {len(records)} trials of "
+        f"{len(records[0].trial.edits)} edits, {sum(one.seconds for one in records) / 60:.0f} "
+        "minutes in all.",
+        _best_table(records),
+        *(["## Searches of the same edits", _against(records, made)] if made else []),
+        "## What is kept at which perplexity",
+        _kept_table(records),
+        "## The ten best on all edits",
+        _table(records),
+        f"## The sweep on the {len(swept.on_s[0].trial.edits)} edits of S",
+        _table(swept.on_s),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def within(records: Sequence[TrialRecord], limit: float) -> TrialRecord | None:
+    """The best trial within a bound on the perplexity ratio."""
+    kept = [one for one in records if one.measure("perplexity_ratio").value <= limit]
+    return max(kept, key=lambda one: worth(one, BALANCED), default=None)
+
+
+def _best_table(records: Sequence[TrialRecord]) -> str:
+    lines = [f"| perplexity ratio at most | best | rate | score | {' | '.join(SHOWN)} |"]
+    lines.append(f"|---:|---|---:|---:|{'---:|' * len(SHOWN)}")
+    for limit in LIMITS:
+        if (best := within(records, limit)) is not None:
+            lines.append(f"| {limit:g} | {_cells(best)} |")
+    return "\n".join(lines)
+
+
+def _against(
+    records: Sequence[TrialRecord], made: Sequence[tuple[Recommendation, Deployment]]
+) -> str:
+    lines = [
+        "A search is held against the best of the sweep within the bound that it went by, or "
+        "within what it lost where that is more.\n",
+        f"| seed | met | bound | deployed | rate | score | {' | '.join(SHOWN)} | best within "
+        "| its score | short by |",
+        f"|---:|---|---:|---|---:|---:|{'---:|' * len(SHOWN)}---|---:|---:|",
+    ]
+    for one, it in made:
+        bound = ratio_limit(_bounds(one))
+        lost = _value(it.measures, "perplexity_ratio")
+        best = within(records, max(bound, lost))
+        its = nan if best is None else best.score
+        lines.append(
+            f"| {one.seed} | {'yes' if one.met else 'no'} | {bound:g} | {it.location} | "
+            f"{it.recipe.lr:.3g} | {it.score:.3f} | {_shown(it.measures)} | "
+            f"{best.trial.location if best else ''} | {its:.3f} | {its - it.score:+.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def _bounds(one: Recommendation) -> tuple[Bound, ...]:
+    """What it went by: the looser bound, where that asked for left nothing useful."""
+    return (bound_of(one.relaxed),) if one.relaxed else tuple(map(bound_of, one.bounds))
+
+
+def _kept_table(records: Sequence[TrialRecord]) -> str:
+    lines = ["| perplexity ratio | trials | retention, mean | least | most |"]
+    lines.append("|---|---:|---:|---:|---:|")
+    for low, high in zip((0.0, 1.0, *LIMITS), (1.0, *LIMITS, float("inf")), strict=True):
+        values = [
+            one.measure("retention").value
+            for one in records
+            if low < one.measure("perplexity_ratio").value <= high
+        ]
+        values = [value for value in values if not isnan(value)]
+        if values:
+            lines.append(
+                f"| {low:g} to {high:g} | {len(values)} | {fmean(values):.3f} | "
+                f"{min(values):.3f} | {max(values):.3f} |"
+            )
+    return "\n".join(lines)
+
+
+def _table(records: Sequence[TrialRecord]) -> str:
+    lines = [f"| location | rate | score | {' | '.join(SHOWN)} |"]
+    lines.append(f"|---|---:|---:|{'---:|' * len(SHOWN)}")
+    ordered = sorted(records, key=lambda one: -merit(one.measures))
+    return "\n".join([*lines, *(f"| {_cells(one)} |" for one in ordered)])
+
+
+def _cells(one: TrialRecord) -> str:
+    trial = one.trial
+    exact = score(one.measures, BALANCED).value
+    return f"{trial.location} | {trial.recipe.lr:.3g} | {exact:.3f} | {_shown(one.measures)}"
+
+
+def _shown(measures: Sequence[Measure]) -> str:
+    return " | ".join(f"{_value(measures, name):.3f}" for name in SHOWN)
+
+
+def _value(measures: Sequence[Measure], name: str) -> float:
+    found = named(measures, name)
+    return nan if found is None else found.value
+
+
+if __name__ == "__main__":
+    main()
