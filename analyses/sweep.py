@@ -61,7 +61,7 @@ def main() -> None:
     }
     settings = settings_of(SearchSettings, given)
     name = f"{Path(args.model).name}-{Path(args.edits).stem}"
-    found = swept(plan_search(settings, args.work / name))
+    found = swept(plan_search(settings, args.work / name), args.places)
     text = page(name, found, [found_in(run) for run in args.runs])
     (REPORTS / f"sweep-{name}.md").write_text(text, encoding="utf-8")
     print(text)
@@ -75,6 +75,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=60)
     parser.add_argument("--abilities", type=Path, default=None)
     parser.add_argument("--parts", default="mlp,mlp.down")
+    parser.add_argument("--places", type=lambda text: text.split(","), default=())
     parser.add_argument("--work", type=Path, default=Path("runs/sweep"))
     return parser.parse_args()
 
@@ -87,19 +88,24 @@ class Swept:
     full: tuple[TrialRecord, ...]
 
 
-def swept(plan: Plan) -> Swept:
-    """The records of the whole sweep, from its folder where they are there."""
+def swept(plan: Plan, named_places: Sequence[str] = ()) -> Swept:
+    """The records of the whole sweep, from its folder where they are there.
+
+    `named_places` are taken for the best, and nothing is swept.
+    """
     with open_run(plan.folder, plan.frozen) as folder:
         desk = Desk(plan, folder, Silent())
         some, edits = plan.chosen, [edit.id for edit in plan.given.edits]
         gradient = scan_s(desk)[0]
         starts = _starting_rates(plan, gradient, len(some))
-        first = desk.trials("sweep", [_trial(plan, place, starts[place], some) for place in starts])
+        asked = [_trial(plan, place, starts[place], some) for place in starts]
+        first = () if named_places else desk.trials("sweep", asked)
         best = sorted(first, key=lambda one: -merit(one.measures))[:BEST]
+        places = named_places or [one.trial.location for one in best]
         starts = _starting_rates(plan, gradient, len(edits))
         asked = [
             _trial(plan, place, rounded(starts[place] * factor), edits)
-            for place in (one.trial.location for one in best)
+            for place in places
             for factor in FACTORS
         ]
         return Swept(first, desk.trials("ten best", asked))
@@ -148,8 +154,7 @@ def page(name: str, swept: Swept, found: Sequence[Recommendation]) -> str:
         _kept_table(records),
         "## The ten best on all edits",
         _table(records),
-        f"## The sweep on the {len(swept.on_s[0].trial.edits)} edits of S",
-        _table(swept.on_s),
+        *(["## The sweep on the edits of S", _table(swept.on_s)] if swept.on_s else []),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from locscope.engine.blocks import logits
 from locscope.engine.texts import NO_LABEL
-from locscope.engine.trunk import Batch, Trunk, chunks
+from locscope.engine.trunk import Trunk, chunks
 
 Texts = Literal["all", "choose", "report"]
 HALVES: dict[Texts, slice] = {
@@ -20,6 +21,9 @@ HALVES: dict[Texts, slice] = {
     "report": slice(1, None, 2),
 }
 """Which neutral texts are read: rates that are chosen by some are held against bounds on others."""
+
+POSITIONS = 256
+"""Tokens whose logits are held at a time: some 130 MB each of several tensors at 128k words."""
 
 
 @dataclass(frozen=True)
@@ -98,42 +102,71 @@ def remember(trunk: Trunk, rows: Sequence[int]) -> Untouched:
 @torch.no_grad()
 def drift(trunk: Trunk, rows: NeutralRows, untouched: Untouched) -> Drift:
     """Losses and divergence of the model as it is now."""
-    losses: dict[int, float] = {}
-    divergences: dict[int, float] = {}
-    counts: dict[int, int] = {}
-    base = dict(zip(rows.texts, untouched.states, strict=True))
-    for some in chunks(trunk.sheet.lengths, (*rows.texts, *rows.bare), trunk.tokens_at_once):
-        batch = trunk.batch(some)
-        hidden = trunk.final(batch)
-        for i, row in enumerate(some):
-            logp, label = _logprobs(trunk, hidden[i], batch, i)
-            losses[row] = -float(logp.gather(1, label[:, None]).double().sum())
-            counts[row] = label.numel()
-            if row in base:
-                divergences[row] = _divergence(untouched.model, base[row], logp)
+    texts, bare = _read(trunk, rows.texts, untouched), _read(trunk, rows.bare)
     return Drift(
-        losses=tuple(losses[row] for row in rows.texts),
-        divergences=tuple(divergences[row] for row in rows.texts),
-        tokens=tuple(counts[row] for row in rows.texts),
-        perplexities=tuple(_perplexity(losses[row] / counts[row]) for row in rows.bare),
+        losses=tuple(one.loss for one in texts),
+        divergences=tuple(one.divergence for one in texts),
+        tokens=tuple(one.tokens for one in texts),
+        perplexities=tuple(_perplexity(one.loss / one.tokens) for one in bare),
     )
 
 
-def _logprobs(
-    trunk: Trunk, hidden: Float[Tensor, "seq width"], batch: Batch, i: int
-) -> tuple[Tensor, Tensor]:
-    scored = batch.labels[i] != NO_LABEL
-    return logits(trunk.model, hidden[scored]).log_softmax(-1), batch.labels[i][scored]
+@torch.no_grad()
+def mean_loss(trunk: Trunk, rows: Sequence[int]) -> float:
+    """Nats a token of the model as it is now, over all of these texts; NaN without any."""
+    read = _read(trunk, rows)
+    tokens = sum(one.tokens for one in read)
+    return sum(one.loss for one in read) / tokens if tokens else nan
 
 
-def _divergence(
+@dataclass(frozen=True)
+class _Text:
+    """Of one text: loss and divergence, in nats summed over its tokens."""
+
+    loss: float
+    divergence: float
+    tokens: int
+
+
+def _read(trunk: Trunk, rows: Sequence[int], untouched: Untouched | None = None) -> list[_Text]:
+    """The texts in their order; divergence is NaN without the `untouched` model's states."""
+    found: dict[int, _Text] = {}
+    before = dict(zip(rows, untouched.states, strict=True)) if untouched else {}
+    for some in chunks(trunk.sheet.lengths, rows, trunk.tokens_at_once):
+        batch = trunk.batch(some)
+        scored = batch.labels != NO_LABEL
+        base = torch.cat([before[row] for row in some]) if untouched else None
+        model = untouched.model if untouched else trunk.model
+        nats = _nats(trunk.model, trunk.final(batch)[scored], batch.labels[scored], model, base)
+        counts = scored.sum(1).tolist()
+        for row, part in zip(some, nats.split(counts), strict=True):
+            found[row] = _Text(*part.sum(0).tolist(), len(part))
+    return [found[row] for row in rows]
+
+
+def _nats(
     model: PreTrainedModel,
-    state: Float[Tensor, "tokens width"],
-    logp: Float[Tensor, "tokens vocabulary"],
-) -> float:
-    """KL(untouched || tuned) summed over the tokens of one text, in nats."""
-    base = logits(model, state.to(model.device)).log_softmax(-1).to(logp.device)
-    return float((base.exp() * (base - logp)).double().sum())
+    states: Float[Tensor, "tokens width"],
+    labels: Int[Tensor, " tokens"],
+    untouched: PreTrainedModel,
+    base: Float[Tensor, "tokens width"] | None,
+) -> Float64[Tensor, "tokens 2"]:
+    """Loss of every token and KL(untouched || tuned) there, NaN without `base`.
+
+    In pieces: all logits of a large vocabulary take gigabytes, those of a text are too few to keep
+    a processor busy.
+    """
+    found = []
+    for place in torch.arange(len(labels)).split(POSITIONS):
+        logp = logits(model, states[place]).log_softmax(-1)
+        loss = -logp.gather(1, labels[place, None])[:, 0].double()
+        divergence = torch.full_like(loss, nan)
+        if base is not None:
+            held = base[place].to(untouched.device)
+            known = logits(untouched, held).log_softmax(-1).to(logp.device)
+            divergence = (known.exp() * (known - logp)).sum(-1, dtype=torch.float64)
+        found.append(torch.stack([loss, divergence], 1).cpu())
+    return torch.cat(found)
 
 
 def _perplexity(nats: float) -> float:

@@ -2,12 +2,14 @@
 
 Everything below the lowest tuned layer is frozen, so for fixed texts its output never changes.
 The stream lies packed like the sheet, on the device while the budget allows, else on the host,
-else in a file. It only ever advances; asked for a lower layer it starts again.
+else in a file. Rounds of trials start low again and again, so copies of it at layers that were
+entered stay on the host, and it goes on from the nearest.
 """
 
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import final
 
@@ -44,6 +46,10 @@ class Budget:
     host: int = 8 << 30
 
 
+COPIES = 8
+"""Copies of the stream take at most one part in so many of the host's budget."""
+
+
 @final
 class Trunk:
     """The residual stream entering `layer` for every token of a sheet.
@@ -64,11 +70,13 @@ class Trunk:
         self.layer = 0
         self.budget = budget or Budget()
         self._stream: Tensor | None = None
+        self._copies: dict[int, Tensor] = {}
 
     def enter(self, layer: int) -> None:
-        """Advances to the given layer: only the blocks between are run."""
-        if layer < self.layer:
-            self.layer, self._stream = 0, None
+        """Goes to the given layer: only the blocks from the nearest known stream on are run."""
+        nearest = max((known for known in self._copies if known <= layer), default=0)
+        if layer < self.layer or nearest > self.layer:
+            self._restore(nearest)
         if layer == self.layer:
             return
         stream = self._stream if self._stream is not None else self._allocate()
@@ -76,9 +84,28 @@ class Trunk:
             self._advance(stream, layer)
         except BaseException:
             # Some rows have advanced already: the next one starts again.
-            self.layer, self._stream = 0, None
+            self._restore(0)
             raise
         self.layer, self._stream = layer, stream
+        self._copy()
+
+    def _restore(self, layer: int) -> None:
+        """The stream as it was at a layer of which there is a copy, or none at layer 0."""
+        self.layer, self._stream = layer, None
+        if layer:
+            self._stream = self._allocate().copy_(self._copies[layer])
+
+    def _copy(self) -> None:
+        """Keeps a copy of the stream, in place of those that save the least where room is short."""
+        assert self._stream is not None
+        size, room = self._stream.nbytes, self.budget.host // COPIES
+        if size > room:
+            return
+        self._copies[self.layer] = self._stream.to("cpu", copy=True)
+        while size * len(self._copies) > room:
+            layers = sorted(self._copies)
+            saved = {one: one - below for below, one in pairwise([0, *layers])}
+            del self._copies[min(layers, key=saved.__getitem__)]
 
     @torch.no_grad()
     def _advance(self, stream: Float[Tensor, "tokens width"], layer: int) -> None:

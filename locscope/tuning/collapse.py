@@ -1,9 +1,10 @@
 """When a trial is given up: the model has left the bounds so far behind that it will not return."""
 
 from collections.abc import Callable
-from math import inf, isnan, log, nan
+from math import inf, isnan, log
 
-from locscope.engine.exam import Exam, glance_drift
+from locscope.engine.exam import GLANCE_TEXTS, Exam
+from locscope.engine.neutral import mean_loss
 from locscope.engine.trunk import Trunk
 from locscope.records import Epoch, Recipe
 from locscope.scoring.bounds import ratio_limit
@@ -26,8 +27,8 @@ def never() -> bool:
 
 def glance_loss(exam: Exam, trunk: Trunk) -> float:
     """Nats a token of the model, as it is now, on some of the neutral texts; NaN without any."""
-    seen = glance_drift(exam, trunk, texts=exam.texts_for(choosing=True))
-    return sum(seen.losses) / sum(seen.tokens) if seen.tokens else nan
+    rows = exam.neutral.half(exam.texts_for(choosing=True)).texts[:GLANCE_TEXTS]
+    return mean_loss(trunk, rows)
 
 
 def watch(exam: Exam, trunk: Trunk, aim: Objective, before: float) -> Lost:

@@ -3,7 +3,8 @@ import torch
 from families import CONFIGS
 from worlds import PAIRS, frozen, trunk_of
 
-from locscope.engine.trunk import Budget, chunks
+from locscope.engine import trunk as module
+from locscope.engine.trunk import COPIES, Budget, chunks
 
 TIERS = {"device": Budget(), "host": Budget(device=0), "file": Budget(device=0, host=0)}
 EVERY_ROW = range(len(PAIRS))
@@ -78,3 +79,29 @@ def test_chunks_hold_every_row_once_and_stay_within_bounds():
     assert sorted(row for some in found for row in some) == [0, 1, 2, 3, 4, 5]
     assert all(len(some) * max(lengths[some]) <= 10 or len(some) == 1 for some in found)
     assert list(chunks(lengths, [], 10)) == []
+
+
+def test_a_layer_that_was_entered_is_entered_again_without_running_it(monkeypatch):
+    trunk = trunk_of(frozen("llama"))
+    trunk.enter(1)
+    first = trunk._stream.clone()
+    trunk.enter(2)
+    second = trunk._stream.clone()
+    monkeypatch.setattr(module, "run_blocks", None)
+    trunk.enter(1)
+    assert torch.equal(trunk._stream, first)
+    trunk.enter(2)
+    assert torch.equal(trunk._stream, second)
+    assert trunk.layer == 2
+
+
+@pytest.mark.parametrize(("room", "kept"), [(0, []), (1, [2]), (2, [1, 2]), (9, [1, 2])])
+def test_copies_stay_within_their_share_of_the_host(room, kept):
+    size = trunk_of(frozen("llama"))._allocate().nbytes
+    trunk = trunk_of(frozen("llama"), budget=Budget(host=COPIES * size * room))
+    trunk.enter(1)
+    trunk.enter(2)
+    assert sorted(trunk._copies) == kept
+    whole = final(trunk_of(frozen("llama")))
+    trunk.enter(1)
+    assert close(final(trunk), whole)
