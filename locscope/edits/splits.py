@@ -142,9 +142,12 @@ def drawn_order(indices: Iterable[int], groups: Groups, seed: int) -> tuple[int,
     return tuple(i for group in inside for i in group)
 
 
-def first_edits(edits: Sequence[Edit], found: Groups, count: int, seed: int) -> tuple[str, ...]:
-    """Ids of so many edits, the first in a drawn order of groups, in file order."""
-    order = drawn_order(range(len(edits)), found, seed)[:count]
+def first_edits(edits: Sequence[Edit], count: int, seed: int) -> tuple[str, ...]:
+    """Ids of so many edits, the first in a drawn order of groups, in file order; of all, if there
+    are no more."""
+    order: Sequence[int] = range(len(edits))
+    if count < len(edits):
+        order = drawn_order(order, groups(edits), seed)[:count]
     return tuple(edits[i].id for i in sorted(order))
 
 

@@ -140,7 +140,8 @@ def _read(trunk: Trunk, rows: Sequence[int], untouched: Untouched | None = None)
         nats = _nats(trunk.model, trunk.final(batch)[scored], batch.labels[scored], model, base)
         counts = scored.sum(1).tolist()
         for row, part in zip(some, nats.split(counts), strict=True):
-            found[row] = _Text(*part.sum(0).tolist(), len(part))
+            loss, divergence = part.sum(0).tolist()
+            found[row] = _Text(loss, divergence, len(part))
     return [found[row] for row in rows]
 
 

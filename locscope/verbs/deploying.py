@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from locscope.edits.splits import first_edits, groups
 from locscope.engine.exam import observe
 from locscope.engine.preparing import prepare
 from locscope.engine.trunk import Trunk
@@ -20,10 +19,8 @@ from locscope.selection.fitting import CLOSE, ROOM, Fitted, first_of, fit
 from locscope.selection.recommend import Deployed
 from locscope.selection.relaxing import Relaxed, at_count, judged
 from locscope.verbs.desk import Desk
-from locscope.verbs.plan import Plan
+from locscope.verbs.plan import deployed_edits
 
-MOST = 1000
-"""Edits that a recipe is fitted to unless more are asked for: trials on more are dear."""
 FIT, DEPLOYED, EXAM = "fitting to the edits", "deployed", "evaluation suite of all edits"
 ALL = "all"
 """The split of trials that tune edits of S, V and T together."""
@@ -50,7 +47,7 @@ def deploy(desk: Desk, choice: Choice, looser: Relaxed | None = None) -> Deployi
     recipes are fitted again within that one.
     """
     plan = desk.plan
-    edits = deployed_edits(plan)
+    edits = deployed_edits(plan.given, plan.settings)
     worker = worker_for(desk)
     left = [one for one in choice.finalists if _is_left(one, choice.finalists[0], desk.aim.strict)]
     aim = fitting_aim(looser.aim if looser else plan.aim)
@@ -69,12 +66,6 @@ def deploy(desk: Desk, choice: Choice, looser: Relaxed | None = None) -> Deployi
 def fitting_aim(aim: Objective) -> Objective:
     """The objective with less room below its bounds than a choice on S leaves."""
     return replace(aim, room=aim.room * ROOM)
-
-
-def deployed_edits(plan: Plan) -> tuple[str, ...]:
-    """Ids of the edits to be made, in file order: all, or so many in a drawn order of groups."""
-    edits, count = plan.given.edits, plan.settings.deploy or MOST
-    return first_edits(edits, groups(edits), count, plan.settings.seed)
 
 
 def deployed_trial(fitted: TrialRecord, edits: Sequence[str]) -> Trial:

@@ -5,7 +5,7 @@ from math import ceil
 from pathlib import Path
 
 from locscope.edits import EditSet, narrowed
-from locscope.edits.splits import first_edits, groups
+from locscope.edits.splits import first_edits
 from locscope.errors import UsageError
 from locscope.locations import Location
 from locscope.models.load import Loaded
@@ -170,7 +170,7 @@ def _deployed(edit_set: EditSet, wanted: EditConfig, settings: EditSettings) -> 
     count = wanted.data.get(DEPLOY)
     if not isinstance(count, int) or count >= len(edit_set.edits):
         return edit_set
-    kept = set(first_edits(edit_set.edits, groups(edit_set.edits), count, settings.seed))
+    kept = set(first_edits(edit_set.edits, count, settings.seed))
     note = f"{count} of {len(edit_set.edits)} edits: so many was the search asked to deploy"
     return narrowed(edit_set, [edit for edit in edit_set.edits if edit.id in kept], note)
 

@@ -35,6 +35,9 @@ class EvaluatePlan:
 def plan_evaluate(settings: EvaluateSettings) -> EvaluatePlan:
     """Loads both models and the edits; a UsageError where the base is not the recorded one."""
     note = read_note(locate(resolve(settings.model)))
+    if note is not None and "prompt_format" not in settings.model_fields_set:
+        asked = note.record.trial.recipe.prompt_format
+        settings = settings.model_copy(update={"prompt_format": asked})
     edit_set = edits_to_ask(settings, note)
     edited = open_model(settings)
     name = settings.base or (note.base if note else None)

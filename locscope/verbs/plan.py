@@ -8,7 +8,7 @@ from pathlib import Path
 
 from locscope.edits import EditSet, narrowed
 from locscope.edits.enough import enough
-from locscope.edits.splits import Split, drawn_order, first_edits, groups, halves, resample
+from locscope.edits.splits import Split, drawn_order, first_edits, halves, resample
 from locscope.errors import UsageError
 from locscope.locations import Location
 from locscope.measures import THOROUGH, measure_all
@@ -29,6 +29,9 @@ ADDITIONS = frozenset({"thorough", "recipes", "audit"})
 """Settings that only add to a run, so that its folder can go on with another choice."""
 MOST_OF_T = 0.8
 """A repetition tunes and measures no more of T than this, so that repetitions differ."""
+
+MOST_DEPLOYED = 1000
+"""Edits that a recipe is fitted to unless more are asked for: trials on more are dear."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +127,21 @@ def split_edits(settings: SearchSettings) -> Parted:
     return Parted(given, edit_set, parts, named(on_v), named(_subsets_of_t(parts, settings)))
 
 
+def deployed_edits(given: EditSet, settings: SearchSettings) -> tuple[str, ...]:
+    """Ids of the edits to be made, in file order: all, or so many in a drawn order of groups."""
+    return first_edits(given.edits, settings.deploy or MOST_DEPLOYED, settings.seed)
+
+
 def _check_deployed(settings: SearchSettings, given: EditSet, parts: Split) -> None:
     """A UsageError where nothing of S or V is among the edits to be made: recipes are judged by
     these alone."""
     if settings.deploy is None:
         return
-    edits, count = given.edits, settings.deploy
-    drawn = first_edits(edits, groups(edits), count, settings.seed)
-    if not {edits[i].id for i in parts.choosing} & {*drawn}:
+    on_s_and_v = {given.edits[i].id for i in parts.choosing}
+    if on_s_and_v.isdisjoint(deployed_edits(given, settings)):
         raise UsageError(
-            f"--deploy {count}: no recipe can be fitted to edits that are all reported on (T); "
-            "deploy more, or choose another --seed"
+            f"--deploy {settings.deploy}: no recipe can be fitted to edits that are all reported "
+            "on (T); deploy more, or choose another --seed"
         )
 
 

@@ -148,9 +148,9 @@ def test_first_edits_are_nested_and_those_of_a_group_follow_each_other(edits, co
     order = drawn_order(range(len(edits)), found, seed)
     firsts = list(dict.fromkeys(next(g for g in found if i in g) for i in order))
     assert [i for g in firsts for i in g] == list(order)
-    ids = first_edits(edits, found, count, seed)
+    ids = first_edits(edits, count, seed)
     assert list(ids) == [e.id for i, e in enumerate(edits) if i in order[:count]]
-    assert set(ids) <= set(first_edits(edits, found, count + 1, seed))
+    assert set(ids) <= set(first_edits(edits, count + 1, seed))
 
 
 @given(st.lists(st.integers(1, 6), min_size=2, max_size=9), st.floats(0.1, 0.9))

@@ -11,7 +11,7 @@ import yaml
 from towns import edit_rows
 
 from locscope.edits import read_edits
-from locscope.edits.splits import first_edits, groups
+from locscope.edits.splits import first_edits
 from locscope.errors import UsageError
 from locscope.progress import Silent
 from locscope.records import TrialRecord
@@ -158,7 +158,7 @@ def test_texts_that_mention_an_edit_left_out_are_not_neutral_either(
     file = tmp_path / "plain.json"
     file.write_text(json.dumps(rows))
     edits = read_edits(str(file)).edits
-    drawn = first_edits(edits, groups(edits), 7, 1)
+    drawn = first_edits(edits, 7, 1)
     left = [row for row in rows if row["id"] not in drawn]
     for row, letter in zip(left, "aeiout", strict=False):
         row["subject"] = letter

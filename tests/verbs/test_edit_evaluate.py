@@ -1,6 +1,7 @@
 """What `edit` saves is what was measured: same numbers after reloading, nothing else changed."""
 
 import json
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,14 @@ from safetensors.torch import load_file
 from locscope.errors import UsageError
 from locscope.progress import Silent
 from locscope.scoring.objectives import BALANCED
+from locscope.selection.candidates import LEARNS_IN_FULL
 from locscope.settings import EditSettings, EvaluateSettings
+from locscope.tuning.rates import gradient_l1
+from locscope.tuning.trial import Bench
 from locscope.verbs.edit import edit, plan_edit
 from locscope.verbs.evaluate import evaluate, evaluate_json, plan_evaluate
 from locscope.verbs.search import Found
+from locscope.verbs.session import load_edits, open_model, open_session
 
 KINDS = ("llama", "gpt2", "gptneox", "phi3", "gemma3")
 
@@ -51,6 +56,21 @@ def _only_tuned_tensors_changed(base: Path, out: Path, parameters: tuple[str, ..
     for path in base.iterdir():
         if path.suffix != ".safetensors":
             assert path.read_bytes() == (out / path.name).read_bytes(), path.name
+
+
+def test_without_a_rate_an_edit_starts_where_trials_of_a_search_do(
+    edits_file: Path, tmp_path: Path
+) -> None:
+    """Of as many edits: the first step is predicted to do what there is to learn asks for."""
+    base, out = save_tiny(tmp_path / "base", "llama"), tmp_path / "edited"
+    settings = EditSettings(model=str(base), edits=str(edits_file), location="L1.mlp", epochs=4)
+    trial = edit(plan_edit(settings, None, out), Silent()).trial
+    session = open_session(settings, open_model(settings), load_edits(settings), Silent())
+    steps = 4 * ceil(len(trial.edits) / trial.recipe.batch)
+    lost = [-one.target.logprob for one in session.before.of(trial.edits).edits]
+    first_step = LEARNS_IN_FULL * sum(lost) / len(lost) / steps
+    norm = gradient_l1(Bench(session.loaded, session.exam, session.trunk), trial)
+    assert trial.recipe.lr == pytest.approx(first_step / norm, rel=0.01)
 
 
 def test_edits_as_recommended(found: Found, edits_file: Path, tmp_path: Path) -> None:

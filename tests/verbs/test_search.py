@@ -14,7 +14,7 @@ import torch
 import yaml
 from made_up import World
 
-from locscope.edits.splits import first_edits, groups
+from locscope.edits.splits import first_edits
 from locscope.errors import UsageError
 from locscope.execute import local
 from locscope.locations import Location
@@ -496,7 +496,7 @@ def test_more_edits_are_deployed_than_those_of_t(settings: SearchSettings) -> No
         few = settings.model_copy(update={"deploy": 1, "seed": seed})
         _, _, t = parts_of(settings.model_copy(update={"seed": seed}))
         given = split_edits(settings.model_copy(update={"seed": seed})).given.edits
-        (drawn,) = first_edits(given, groups(given), 1, seed)
+        (drawn,) = first_edits(given, 1, seed)
         if drawn in t:
             refused.append(seed)
             with pytest.raises(UsageError, match=r"--deploy 1: .* all reported on"):

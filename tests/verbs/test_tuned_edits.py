@@ -100,12 +100,21 @@ def test_a_saved_model_says_what_it_was_tuned_on(
     write(tmp_path / "mine.json", [*rows(6), {**rows(1)[0], "id": "twice"}])
     monkeypatch.chdir(tmp_path)
     settings = EditSettings(
-        model=str(base), edits="mine.json", limit=4, location="L0.attn", lr=1e-3, epochs=1
+        model=str(base),
+        edits="mine.json",
+        limit=4,
+        location="L0.attn",
+        lr=1e-3,
+        epochs=1,
+        prompt_format="qa",
     )
     record = edit(plan_edit(settings, None, out), Silent())
     monkeypatch.chdir(base)
     plan = plan_evaluate(EvaluateSettings(model=str(out)))
     assert tuple(one.id for one in plan.edit_set.edits) == record.trial.edits
+    assert plan.settings.prompt_format == "qa", "asked as it was tuned"
+    raw = EvaluateSettings(model=str(out), prompt_format="raw")
+    assert plan_evaluate(raw).settings.prompt_format == "raw"
     note = read_note(out)
     assert note is not None
     assert note.edits == str(tmp_path / "mine.json")
