@@ -152,7 +152,7 @@ def page(name: str, swept: Swept, found: Sequence[Recommendation]) -> str:
         *(["## Searches of the same edits", _against(records, made)] if made else []),
         "## What is kept at which perplexity",
         _kept_table(records),
-        "## The ten best on all edits",
+        "## All trials on all edits",
         _table(records),
         *(["## The sweep on the edits of S", _table(swept.on_s)] if swept.on_s else []),
     ]

@@ -1,10 +1,17 @@
 """Records of trials made by hand: a location, a rate, and what they are worth."""
 
+from dataclasses import replace
 from math import isnan
 
 from locscope.records import Measure, Recipe, Trial, TrialRecord
-from locscope.scoring.bounds import violations
+from locscope.scoring import objectives
+from locscope.scoring.bounds import bound_of, violations
 from locscope.scoring.objectives import Objective, glance_score, score
+
+_LIMIT = replace(bound_of("perplexity_ratio<=1.05"), needed=False)
+BALANCED = replace(objectives.BALANCED, bounds=(_LIMIT, *objectives.BALANCED.bounds[1:]))
+"""With a bound that tests state numbers about, whatever that of a search is by default."""
+OBJECTIVES = objectives.OBJECTIVES | {"balanced": BALANCED}
 
 
 def record(

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from math import exp, log
 from random import Random
 
+from hand_made import BALANCED
+
 from locscope.locations import PAPER_PARTS, Location
 from locscope.records import (
     Descriptor,
@@ -17,7 +19,6 @@ from locscope.records import (
     Trial,
     TrialRecord,
 )
-from locscope.scoring.objectives import BALANCED
 from locscope.selection.candidates import Grid, candidates
 from locscope.selection.space import FULL, Ask, Budget, Space
 from locscope.selection.strategies import strategy

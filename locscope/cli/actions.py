@@ -102,8 +102,9 @@ def scan(
 def edit(
     file: Path | None, wanted: Mapping[str, Any], config: Path | None, output: Path, format: str
 ) -> bool:
-    """Edits and prints the measures; whether the edited model keeps the bounds."""
+    """Edits and prints the measures; whether the edited model has learned and keeps the bounds."""
     from locscope.models.parts import summary
+    from locscope.scoring.objectives import nothing_learned
     from locscope.verbs.edit import edit as run
     from locscope.verbs.edit import plan_edit
 
@@ -117,9 +118,11 @@ def edit(
         _say(dumps(record, indent=2))
     else:
         _print_measures(record.measures, f"{record.trial.location} at {record.trial.recipe.lr:g}")
-    for line in record.violated:
-        progress.say(f"out of bounds: {line}")
-    return not record.violated
+    missed = [f"out of bounds: {line}" for line in record.violated]
+    missed += nothing_learned(record.measures, plan.aim)
+    for line in missed:
+        progress.say(line)
+    return not missed
 
 
 def evaluate(file: Path | None, wanted: Mapping[str, Any], format: str) -> None:

@@ -44,6 +44,11 @@ class Split:
         return tuple(sorted((*self.select, *self.validate)))
 
 
+def shares_of(share: float) -> tuple[float, float, float]:
+    """Shares of S, V and T where S has that share of the edits."""
+    return share, (1 - share) * VALIDATED, (1 - share) * (1 - VALIDATED)
+
+
 def groups(edits: Sequence[Edit], *, neighbours: bool = True) -> Groups:
     """Indices of edits by group, in file order; `neighbours` says whether sharing those joins."""
     parent = list(range(len(edits)))

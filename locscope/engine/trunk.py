@@ -91,9 +91,11 @@ class Trunk:
 
     def _restore(self, layer: int) -> None:
         """The stream as it was at a layer of which there is a copy, or none at layer 0."""
-        self.layer, self._stream = layer, None
+        self.layer, self._stream = 0, None
         if layer:
-            self._stream = self._allocate().copy_(self._copies[layer])
+            # Both are set where there was memory for it, for what fails is tried again.
+            stream = self._allocate().copy_(self._copies[layer])
+            self.layer, self._stream = layer, stream
 
     def _copy(self) -> None:
         """Keeps a copy of the stream, in place of those that save the least where room is short."""

@@ -11,8 +11,10 @@ from locscope.report.rows import Table, TableCell, figure_cell
 from locscope.report.words import in_words, names, number, rate, title_of
 
 NOTE = (
-    "S, V and T together, one draw of edits (more hold fewer) and one seed, so no interval: "
-    "compare the places with each other, not with the numbers on T. Hollow: a bound is missed."
+    "S, V and T together, one draw of edits (more hold fewer) and one seed, so no interval. Every "
+    "place goes by the recipe that did best on S, and not by the one that was fitted to all edits: "
+    "compare the places with each other, not with the numbers at the top or on T. Hollow: a bound "
+    "is missed."
 )
 VALUES = ("reliability", "generalization", "locality", "perplexity_ratio")
 
@@ -91,7 +93,9 @@ def count_line(inputs: ReportInputs) -> str:
     verdict = "the recommended place leads" if leader == mine else f"{leader} leads"
     if len(last) == 1 or all(isnan(record.score) for record in last.values()):
         verdict = "nothing to compare with"
-    return f"at {_edits(last[mine]):,} edits: {values}; {verdict} (one draw, one seed)"
+    return (
+        f"at {_edits(last[mine]):,} edits: {values}; {verdict} (recipes of S, one draw, one seed)"
+    )
 
 
 def _said(record: TrialRecord) -> str:

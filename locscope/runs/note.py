@@ -1,7 +1,8 @@
 """The note beside an edited model: what it was before, and what was done to it."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,12 +14,18 @@ from locscope.runs.atomic import explained, write_atomic
 NAME = "locscope.json"
 BUNDLED = "demo"
 """In place of a file: the edits that come with the package."""
+DATA = ("limit", "seed", "conflicts", "neutral", "abilities")
+"""Settings that a model is asked with again, as it was measured when it was tuned."""
 
 
 @dataclass(frozen=True)
 class EditNote:
     """`base` is the untouched model's name or absolute directory, `base_hash` its digest, `edits`
-    the absolute path of the file with the edits, or `demo`; the trial of `record` has their ids."""
+    the absolute path of the file with the edits, or `demo`; the trial of `record` has their ids.
+
+    `data` are the settings that say which edits of the file were given and which texts were neutral
+    (`DATA`), without those that were left out.
+    """
 
     schema_number: int
     base: str
@@ -26,6 +33,12 @@ class EditNote:
     version: str
     edits: str
     record: TrialRecord
+    data: Mapping[str, str | int] = field(default_factory=dict)
+
+
+def absolute(edits: str) -> str:
+    """The edits' file so that it is found from anywhere."""
+    return edits if edits == BUNDLED else str(Path(edits).expanduser().resolve())
 
 
 def write_note(directory: str | os.PathLike[str], note: EditNote) -> None:

@@ -151,6 +151,7 @@ def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
         "front": [asdict(point) for point in rec.front],
         "reason": rec.reason,
         "notes": list(rec.notes),
+        "relaxed": rec.relaxed,
         "deployed": {
             "edits": rec.deployment.edits if rec.deployment else 0,
             "given": rec.deployment.given if rec.deployment else 0,

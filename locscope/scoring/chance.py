@@ -6,7 +6,6 @@ from math import nan
 import numpy as np
 from numpy.typing import NDArray
 
-from locscope.scoring.repetitions import t_quantile
 from locscope.scoring.statistics import Interval
 
 Values = NDArray[np.float64]
@@ -46,23 +45,6 @@ def margin_over_mean(
         return Interval(value, nan, nan, len(one))
     low, high = np.quantile(differences, [0.025, 0.975])
     return Interval(value, float(low), float(high), len(one))
-
-
-def difference_of_means(one: Sequence[float], others: Sequence[float]) -> Interval:
-    """Mean of one location's repetitions less the mean of other locations, by Welch's t.
-
-    For scores that hold more than outcomes of edits, of which there is one number a trial.
-    """
-    a, b = (np.asarray([v for v in values if not np.isnan(v)]) for values in (one, others))
-    if not len(a) or not len(b):
-        return Interval(nan, nan, nan, 0)
-    value = float(a.mean() - b.mean())
-    if len(a) < 2 or len(b) < 2:
-        return Interval(value, nan, nan, len(a))
-    half = t_quantile(0.975, min(len(a), len(b)) - 1) * np.sqrt(
-        a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)
-    )
-    return Interval(value, value - float(half), value + float(half), len(a))
 
 
 def _labels(count: int, groups: Sequence[Sequence[int]]) -> NDArray[np.int64]:

@@ -1,17 +1,19 @@
 """Choosing among the finalists: by their trials on S and on V together.
 
 One trial has the better of two locations first less often than the mean of several on different
-edits (`reports/choice.md`), and the best of many on S owes some of its lead to luck. So the best
+edits, and the best of many on S owes some of its lead to luck. So the best
 few of S are tuned afresh on subsets of V, and the choice rests on all of these trials.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 
 from locscope.records import Measure, TrialRecord
 from locscope.scoring.bounds import shortfall, violations
-from locscope.scoring.objectives import Objective, merit, score
+from locscope.scoring.front import Point, bends
+from locscope.scoring.objectives import Objective, collapse, efficacy, merit, score
+from locscope.scoring.tradeoffs import is_known
 from locscope.selection.choice import Best, levelled
 
 
@@ -48,7 +50,8 @@ def chosen_of(finalists: Sequence[Finalist], aim: Objective, non_inferiority: fl
     merit. A location with fewer weights is not inferior where it breaks no bound that the best
     keeps and lacks at most `non_inferiority` of its score.
     """
-    ordered = sorted(finalists, key=lambda one: _standing(one, aim))
+    rising = _bends(finalists, aim)
+    ordered = sorted(finalists, key=lambda one: (_standing(one, aim, rising), one.location))
     best = ordered[0]
     near = [one for one in ordered[1:] if _not_inferior(one, best, aim, non_inferiority)]
     first = min((best, *near), key=lambda one: one.best.record.parameter_count)
@@ -82,7 +85,19 @@ def asked_for(aim: Objective) -> tuple:
     return aim.asked or aim.bounds
 
 
-def _standing(one: Finalist, aim: Objective) -> tuple:
+def _bends(finalists: Sequence[Finalist], aim: Objective) -> dict[str, tuple[float, ...]]:
+    """By location how far above the chord of their front it lies, where the objective is the knee
+    of it; nothing of what breaks bounds or was not measured, and of other objectives."""
+    kept = [one for one in finalists if not violations(one.measures, asked_for(aim))]
+    points = [Point(efficacy(one.measures, aim), collapse(one.measures)) for one in kept]
+    known = [(one, point) for one, point in zip(kept, points, strict=True) if is_known(point)]
+    if not aim.knee:
+        return {}
+    heights = bends([point for _, point in known])
+    return {one.location: height for (one, _), height in zip(known, heights, strict=True)}
+
+
+def _standing(one: Finalist, aim: Objective, rising: Mapping[str, tuple[float, ...]]) -> tuple:
     measures, bounds = one.measures, asked_for(aim)
     value = merit(measures, aim)
     tie = gathered_value(one, aim.tie)
@@ -90,10 +105,10 @@ def _standing(one: Finalist, aim: Objective) -> tuple:
         isnan(value),
         bool(violations(measures, bounds)),
         shortfall(measures, bounds),
+        tuple(-height for height in rising.get(one.location, ())),
         -levelled(0.0 if isnan(value) else value, aim),
         0.0 if isnan(tie) else -tie,
         one.best.record.parameter_count,
-        one.location,
     )
 
 

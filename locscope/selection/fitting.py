@@ -14,6 +14,7 @@ from locscope.scoring.objectives import Objective
 from locscope.selection.choice import best_per_location, worth
 from locscope.selection.finalists import asked_for
 from locscope.selection.grids import keeps, next_rates
+from locscope.selection.relaxing import judged
 
 CLOSE = 0.05
 """A finalist that lacks more than this to the chosen one on S and V is not fitted beside it."""
@@ -49,12 +50,18 @@ def fit(first: Recipe, run: Run, aim: Objective, *, batches: bool) -> Fitted:
     """
     tried = _rates(first, run, aim, MOST_RATES)
     best = best_of(tried, aim)
-    while batches and (batch := best.trial.recipe.batch // 2) >= SMALLEST_BATCH:
+    while batches and (batch := _smaller(best.trial.recipe.batch)):
         tried += _rates(replace(best.trial.recipe, batch=batch), run, aim, MOST_MENDS)
         last, best = best, best_of(tried, aim)
         if best is last:
             break
     return Fitted(best.trial.location, best, tuple(tried))
+
+
+def _smaller(batch: int) -> int:
+    """Half of it, the smallest there is where that is less; 0 where it is that already."""
+    half = max(SMALLEST_BATCH, batch // 2)
+    return half if half < batch else 0
 
 
 def _rates(first: Recipe, run: Run, aim: Objective, most: int) -> list[TrialRecord]:
@@ -69,6 +76,13 @@ def _rates(first: Recipe, run: Run, aim: Objective, most: int) -> list[TrialReco
     return tried
 
 
+def together(first: Fitted, again: Fitted, aim: Objective) -> Fitted:
+    """One location that was fitted twice, within other bounds: the best of all its trials."""
+    once = {one.trial.id: judged(one, aim) for one in (*first.tried, *again.tried)}
+    tried = tuple(once.values())
+    return Fitted(first.location, best_of(tried, aim), tried)
+
+
 def best_of(tried: Sequence[TrialRecord], aim: Objective) -> TrialRecord:
     """The best of one location's trials."""
     return best_per_location(tried, aim)[0].record
@@ -78,12 +92,12 @@ def first_of(fitted: Sequence[Fitted], aim: Objective) -> Fitted:
     """Which of the finalists to use, the chosen one given first.
 
     It gives way to one that keeps bounds which it breaks, or breaks them by less, and to one that
-    keeps them too and is better by more than `BETTER`.
+    keeps them too and is better by more than `BETTER` (of a knee no single trial tells that).
     """
     chosen = fitted[0]
     for other in fitted[1:]:
         mine, its = (_missed(one.record, aim) for one in (chosen, other))
-        better = worth(other.record, aim) > worth(chosen.record, aim) + BETTER
+        better = not aim.knee and worth(other.record, aim) > worth(chosen.record, aim) + BETTER
         if its < mine or (its == mine and better):
             chosen = other
     return chosen

@@ -7,7 +7,7 @@ from math import isnan, nan
 import numpy as np
 
 from locscope.records import Margin, Measure, TrialRecord
-from locscope.scoring.chance import difference_of_means, margin_over_mean
+from locscope.scoring.chance import margin_over_mean
 from locscope.scoring.objectives import Objective
 from locscope.scoring.repetitions import repeated, shared_edits
 from locscope.scoring.statistics import Interval, overlaps_zero, paired_margin
@@ -19,7 +19,10 @@ OVER_REPETITIONS = (
     "{count} repetitions share"
 )
 OVER_LOCATIONS = "paired by edit, bootstrap over groups of edits and over the random locations"
-OVER_TRIALS = "over trials, Welch's t between repetitions and random locations"
+OVER_TRIALS = (
+    "paired by repetition, Student's t over random locations, widened for the {shared:.0%} of "
+    "edits that two repetitions share"
+)
 
 Groups = tuple[tuple[str, ...], ...]
 
@@ -83,9 +86,11 @@ def margin_over_randoms(context: Context, first: OnT, randoms: Sequence[OnT]) ->
     """How much more the first scores on T than random locations do on average."""
     aim, words = context.objective, f"mean of {len(randoms)} random locations"
     if aim.kept:
-        scores = [record.score for one in randoms for record in one.records]
-        found = difference_of_means([record.score for record in first.records], scores)
-        return _as_margin("random", words, found, OVER_TRIALS)
+        mine = {record.trial.edits: record.score for record in first.records}
+        drawn = [record for one in randoms for record in one.records]
+        apart = [mine[record.trial.edits] - record.score for record in drawn]
+        found = repeated(apart, _shared(first))
+        return _as_margin("random", words, found, OVER_TRIALS.format(shared=_shared(first)))
     terms = [term.measure for term in aim.terms]
     found = margin_over_mean(
         _per_edit(context.groups, first.records, terms),

@@ -15,7 +15,7 @@ from locscope.records import (
     TrialRecord,
 )
 from locscope.scoring.bounds import violations
-from locscope.scoring.objectives import Objective, score
+from locscope.scoring.objectives import nothing_learned, score
 from locscope.scoring.repetitions import repeated
 from locscope.scoring.tradeoffs import front_points
 from locscope.selection.finalists import gathered
@@ -67,11 +67,12 @@ def recommend(
     if randoms:
         margins.append(margin_over_randoms(context, held_out[0], randoms))
     deployment = _deployment(context, deployed)
-    missed = (*deployment.violated, *_nothing_learned(deployment, aim))
+    missed = (*deployment.violated, *nothing_learned(deployment.measures, aim))
     runner_up = next((one for one in margins if one.over == "runner-up"), None)
+    # What was chosen within a looser bound may keep the one asked for on the texts that report.
     relaxed = looser.bound if looser else ""
     return Recommendation(
-        sentence=sentence(deployment, contenders, runner_up, missed, relaxed),
+        sentence=sentence(deployment, contenders, runner_up, missed, relaxed if missed else ""),
         score_name=score(deployment.measures, aim).name,
         objective=aim.name,
         contenders=contenders,
@@ -92,7 +93,7 @@ def recommend(
         deployment=deployment,
         reason=reason,
         non_inferiority=context.non_inferiority,
-        notes=explanations(deployment, contenders, runner_up),
+        notes=explanations(deployment, contenders, runner_up, looser),
         randoms=singles[len(held_out) :],
         relaxed=relaxed,
         looser=looser.points if looser else (),
@@ -183,12 +184,3 @@ def _fit_point(record: TrialRecord) -> FitPoint:
         perplexity_ratio=record.measure("perplexity_ratio").value,
         violated=record.violated,
     )
-
-
-def _nothing_learned(found: Deployment, aim: Objective) -> tuple[str, ...]:
-    if isnan(found.score):
-        return ("nothing could be measured",)
-    terms = [term.measure for term in aim.terms]
-    zero = [one.name for one in found.measures if one.name in terms and one.value <= 0]
-    why = f", as {' and '.join(zero)} {'are' if len(zero) > 1 else 'is'}" if zero else ""
-    return (f"the score is 0{why}",) if found.score <= 0 else ()

@@ -25,7 +25,9 @@ USEFUL = 0.5
 
 @dataclass(frozen=True)
 class Relaxed:
-    """The objective with the looser bound, the bound as one writes it, and what each would give."""
+    """The objective to go on with, without room below its bounds; the looser bound as one writes
+    it, and what each would give. Both are empty where the bound that was asked for leaves something
+    useful, and only its room does not."""
 
     aim: Objective
     bound: str
@@ -41,6 +43,8 @@ def relaxed(full: Sequence[TrialRecord], aim: Objective) -> Relaxed | None:
     limit, best = ratio_limit(aim.bounds), ranked(full, aim.strict)[:1]
     if isnan(limit) or not best or _useful(best[0], aim.strict):
         return None
+    if _within(full, aim, limit).reliability >= USEFUL:
+        return Relaxed(replace(aim, room=0.0), "", ())
     points = tuple(_within(full, aim, one) for one in sorted({*LIMITS, limit}))
     looser = [point for point in points if point.limit > limit and point.reliability >= USEFUL]
     if not looser:
@@ -56,9 +60,10 @@ def at_count(tried: Sequence[TrialRecord], aim: Objective, known: Relaxed | None
     `tried` are trials on all of these, and `known` is the bound that S led to: what is lost grows
     with the edits, so that it may be too tight here, or no longer needed where more was tried.
     """
-    if any(_useful(record, aim.strict) for record in tried):
+    found = [judged(record, aim) for record in tried]
+    if any(_useful(record, aim.strict) for record in found):
         return None
-    return relaxed(tried, aim) or known
+    return relaxed(found, aim) or known
 
 
 def judged(record: TrialRecord, aim: Objective) -> TrialRecord:
@@ -98,4 +103,6 @@ def _loosened(aim: Objective, limit: float) -> Objective:
     def loosen(bound: Bound) -> Bound:
         return replace(bound, limit=limit) if bound.measure == RATIOS[0] else bound
 
-    return replace(aim, bounds=tuple(map(loosen, aim.bounds)), asked=tuple(map(loosen, aim.asked)))
+    bounds, asked = (tuple(map(loosen, some)) for some in (aim.bounds, aim.asked))
+    # It is a bound at which trials were seen to be, and no promise: room would forbid these.
+    return replace(aim, bounds=bounds, asked=asked, room=0.0)

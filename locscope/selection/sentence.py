@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from math import isnan
 
-from locscope.records import Contender, Deployment, Margin, Measure
+from locscope.records import Contender, Deployment, FitPoint, Margin, Measure
 from locscope.scoring.bounds import named
 from locscope.scoring.objectives import EFFICACY
 from locscope.scoring.statistics import Interval, overlaps_zero
+from locscope.selection.relaxing import Relaxed
 
 APART = 0.03
 """Scores at two counts of edits that differ by more than this get a word why."""
@@ -33,10 +34,38 @@ def sentence(
 
 
 def explanations(
-    deployed: Deployment, contenders: Sequence[Contender], runner_up: Margin | None
+    deployed: Deployment,
+    contenders: Sequence[Contender],
+    runner_up: Margin | None,
+    looser: Relaxed | None = None,
 ) -> tuple[str, ...]:
-    """Why the numbers at the count to be made and those on T differ, where they do."""
-    return tuple(_explanations(deployed, contenders, runner_up))
+    """Why the numbers at the count to be made and those on T differ, where they do, and what became
+    of the bounds."""
+    return (*_on_bounds(deployed, looser), *_explanations(deployed, contenders, runner_up))
+
+
+def _on_bounds(deployed: Deployment, looser: Relaxed | None) -> Iterator[str]:
+    if looser is not None and not looser.bound:
+        yield (
+            "nothing useful leaves room below the bounds, so that the choice went up to them: they "
+            "may be missed on other edits and texts"
+        )
+    if looser is not None and looser.bound and not deployed.violated:
+        yield (
+            f"on the texts that choose nothing useful keeps the bound on perplexity, so the choice "
+            f"was made within {looser.bound}; on the texts that report it is kept all the same"
+        )
+    fit = next((one for one in deployed.fits if _is_of(one, deployed)), None)
+    if deployed.violated and fit is not None and not fit.violated:
+        yield (
+            f"the recipe kept its bounds on the texts that choose (perplexity x "
+            f"{fit.perplexity_ratio:.3f}); those that report are others"
+        )
+
+
+def _is_of(fit: FitPoint, deployed: Deployment) -> bool:
+    mine = (deployed.location, deployed.recipe.lr, deployed.recipe.batch)
+    return (fit.location, fit.lr, fit.batch) == mine
 
 
 def _explanations(
@@ -67,8 +96,8 @@ def _explanations(
         )
     if deployed.violated and not best.violated:
         yield (
-            f"held out, {best.edits} edits at a time, it keeps all bounds; on {deployed.edits:,} "
-            "edits no recipe that was tried did"
+            f"held out, {best.edits} edits at a time, it keeps all bounds: more is lost with "
+            f"{deployed.edits:,} edits"
         )
     if runner_up is not None and runner_up.high < 0:
         yield (

@@ -13,6 +13,9 @@ from locscope.scoring.objectives import Objective
 FAR = 5.0
 """Times what the bound on the perplexity ratio allows, in nats: trials that kept it in the end
 never were near (`reports/LOG.md`)."""
+SHOWN = 1.3
+"""A perplexity ratio below which no trial is given up: so far the report says what looser bounds
+would give."""
 RUINED = 10.0
 """A perplexity ratio that nothing was kept at, for an objective that has no bound on it but goes by
 what is kept."""
@@ -48,7 +51,7 @@ def _far(aim: Objective) -> float:
     """Nats a token above the untouched model from which none returns."""
     limit = ratio_limit(aim.bounds)
     if not isnan(limit):
-        return FAR * log(max(limit, 1.0))
+        return max(FAR * log(max(limit, 1.0)), log(SHOWN))
     return log(RUINED) if "perplexity_ratio" in aim.kept else inf
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from locscope.edits import EditSet, read_edits
 from locscope.edits.checks import find_conflicts
 from locscope.edits.enough import enough
-from locscope.edits.splits import groups
+from locscope.edits.splits import groups, shares_of
 from locscope.engine.cost import forward_flops, shape_of, step_flops
 from locscope.errors import UsageError
 from locscope.locations import Location
@@ -80,7 +80,7 @@ def check(settings: SearchSettings) -> CheckResult:
         *_about_edits(found),
         *_about_conflicts(conflicts, settings),
         _edit_line(info, blocked),
-        _search_line(lacking, len(found.edits)),
+        _search_line(lacking, len(found.edits), settings.share),
         *_estimate(info, found.edits, settings),
     )
     return CheckResult(not blocked, not lacking, lines)
@@ -109,9 +109,9 @@ def _edit_line(info: ModelInfo, blocked: bool) -> Line:
     return Line("edit", f"edit {UNSETTLED}" if blocked else able)
 
 
-def _search_line(lacking: str, count: int) -> Line:
+def _search_line(lacking: str, count: int, share: float) -> Line:
     """Whether a search would start, and what it could conclude."""
-    note = enough(count).note
+    note = enough(count, shares_of(share)).note
     return Line("search", lacking or (f"would start; {note}" if note else "would start"))
 
 

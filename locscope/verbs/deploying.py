@@ -15,7 +15,7 @@ from locscope.progress import stage
 from locscope.records import Edit, Recipe, StageCost, Trial, TrialRecord, default_batch
 from locscope.scoring.objectives import Objective, merit
 from locscope.selection.finalists import Choice, Finalist
-from locscope.selection.fitting import CLOSE, ROOM, Fitted, first_of, fit
+from locscope.selection.fitting import CLOSE, ROOM, Fitted, first_of, fit, together
 from locscope.selection.recommend import Deployed
 from locscope.selection.relaxing import Relaxed, at_count, judged
 from locscope.verbs.desk import Desk
@@ -50,22 +50,19 @@ def deploy(desk: Desk, choice: Choice, looser: Relaxed | None = None) -> Deployi
     edits = deployed_edits(plan.given, plan.settings)
     worker = worker_for(desk)
     left = [one for one in choice.finalists if _is_left(one, choice.finalists[0], desk.aim.strict)]
-    aim = fitting_aim(looser.aim if looser else plan.aim)
+    asked = replace(plan.aim, room=plan.aim.room * ROOM)
+    aim = looser.aim if looser else asked
     fitted = [_fit(desk, worker, one, edits, aim) for one in left]
     tried = [record for one in fitted for record in one.tried]
-    found = at_count(tried, fitting_aim(plan.aim), looser)
-    if (found and found.bound) != (looser and looser.bound):
-        aim = fitting_aim(found.aim if found else plan.aim)
-        fitted = [_fit(desk, worker, one, edits, aim) for one in left]
+    found = at_count(tried, asked, looser)
+    if found != looser:
+        aim = found.aim if found else asked
+        again = [_fit(desk, worker, one, edits, aim) for one in left]
+        fitted = [together(*both, aim.strict) for both in zip(fitted, again, strict=True)]
     used = first_of(fitted, aim.strict)
     record = desk.trials(DEPLOYED, [deployed_trial(used.record, edits)], worker)[0]
     ordered = _reordered(choice, used, fitted[0])
     return Deploying(ordered, Deployed(record, tuple(fitted), len(plan.given.edits)), found)
-
-
-def fitting_aim(aim: Objective) -> Objective:
-    """The objective with less room below its bounds than a choice on S leaves."""
-    return replace(aim, room=aim.room * ROOM)
 
 
 def deployed_trial(fitted: TrialRecord, edits: Sequence[str]) -> Trial:
@@ -112,10 +109,17 @@ def _reordered(choice: Choice, used: Fitted, first: Fitted) -> Choice:
     others = tuple(one for one in choice.finalists if one is not chosen)
     reason = (
         f"{first.location} was first on S and V; on all edits to be made {used.location} "
-        f"{'keeps bounds that it breaks' if first.record.violated else 'is better'} (score "
-        f"{used.record.score:.3f} and {first.record.score:.3f} on the edits of S and V)"
+        f"{_better(used.record, first.record)} (score {used.record.score:.3f} and "
+        f"{first.record.score:.3f} on the edits of S and V)"
     )
     return Choice((chosen, *others), reason)
+
+
+def _better(used: TrialRecord, first: TrialRecord) -> str:
+    """In what one is better than the other, by the bounds as they are left to fitting."""
+    if used.violated:
+        return "breaks bounds by less"
+    return "keeps the bounds with the room below them" if first.violated else "is better"
 
 
 def worker_for(desk: Desk) -> Worker:

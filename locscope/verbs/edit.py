@@ -13,6 +13,7 @@ from locscope.models.parts import slices
 from locscope.progress import Progress, stage
 from locscope.records import Recipe, Trial, TrialRecord, default_batch
 from locscope.runs.edit_config import EditConfig, read_recommendation
+from locscope.runs.note import absolute
 from locscope.scoring.bounds import bound_of
 from locscope.scoring.objectives import Objective, objective_of
 from locscope.selection.candidates import first_step_for, rounded
@@ -151,11 +152,16 @@ def _of_the_edits(settings: EditSettings, wanted: EditConfig) -> dict[str, objec
     where the settings have a limit of their own.
     """
     given, without = settings.model_fields_set, set[str]()
-    if EDITS in given and settings.edits != wanted.data.get(EDITS, settings.edits):
+    if EDITS in given and not _same_file(settings.edits, wanted.data.get(EDITS)):
         without |= {*OF_THE_FILE}
     if "limit" in given:
         without.add(DEPLOY)
     return {key: value for key, value in wanted.data.items() if key not in without}
+
+
+def _same_file(edits: str, recorded: object) -> bool:
+    """Whether edits are of the file that a recommendation names; of one that names none, too."""
+    return recorded is None or absolute(edits) == absolute(str(recorded))
 
 
 def _data(settings: EditSettings, wanted: EditConfig) -> dict[str, object]:

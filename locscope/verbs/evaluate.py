@@ -17,7 +17,7 @@ from locscope.records import Measure, dumps
 from locscope.runs.note import read_note
 from locscope.settings import EvaluateSettings
 from locscope.verbs.session import open_model, open_session, with_speaker
-from locscope.verbs.tuned_edits import edits_to_ask
+from locscope.verbs.tuned_edits import Asked, as_recorded, edits_to_ask
 
 NO_BASE = "needs the untouched model: give --base"
 
@@ -29,16 +29,19 @@ class EvaluatePlan:
     settings: EvaluateSettings
     edited: Loaded
     base: Loaded | None
-    edit_set: EditSet
+    asked: Asked
+
+    @property
+    def edit_set(self) -> EditSet:
+        """The edits that are measured."""
+        return self.asked.edit_set
 
 
 def plan_evaluate(settings: EvaluateSettings) -> EvaluatePlan:
     """Loads both models and the edits; a UsageError where the base is not the recorded one."""
     note = read_note(locate(resolve(settings.model)))
-    if note is not None and "prompt_format" not in settings.model_fields_set:
-        asked = note.record.trial.recipe.prompt_format
-        settings = settings.model_copy(update={"prompt_format": asked})
-    edit_set = edits_to_ask(settings, note)
+    asked = edits_to_ask(settings, note)
+    settings = as_recorded(settings, note) if note else settings
     edited = open_model(settings)
     name = settings.base or (note.base if note else None)
     base = open_model(settings.model_copy(update={"model": name})) if name else None
@@ -48,7 +51,7 @@ def plan_evaluate(settings: EvaluateSettings) -> EvaluatePlan:
         )
     if base and base.tokenizer.get_vocab() != edited.tokenizer.get_vocab():
         raise UsageError(f"{settings.model} and its base {name} have different tokenizers")
-    return EvaluatePlan(settings, edited, base, edit_set)
+    return EvaluatePlan(settings, edited, base, asked)
 
 
 def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
@@ -56,13 +59,13 @@ def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
     base = plan.base or plan.edited
     for line in plan.edit_set.notes:
         progress.say(line)
-    session = open_session(plan.settings, base, plan.edit_set, progress)
+    session = open_session(plan.settings, base, plan.asked.given, progress)
     exam = with_speaker(session.exam, plan.edited)
     trunk, ids = Trunk(plan.edited.model, exam.sheet), [e.id for e in plan.edit_set.edits]
     with stage(progress, "asking the edited model", 1):
         texts = exam.texts_for(choosing=False)
         now = observe(exam, trunk, ids, texts=texts)
-    measures = measure_all(now, session.before.on(texts))
+    measures = measure_all(now, session.before.of(ids).on(texts))
     return measures if plan.base else tuple(map(_without_base, measures))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from locscope.edits import EditSet, narrowed
 from locscope.edits.enough import enough
-from locscope.edits.splits import Split, drawn_order, first_edits, halves, resample
+from locscope.edits.splits import Split, drawn_order, first_edits, halves, resample, shares_of
 from locscope.errors import UsageError
 from locscope.locations import Location
 from locscope.measures import THOROUGH, measure_all
@@ -115,7 +115,7 @@ class Parted:
 def split_edits(settings: SearchSettings) -> Parted:
     """Reads the edits and splits them; a UsageError where they do not allow it."""
     given = load_edits(settings)
-    if (verdict := enough(len(given.edits))).refused:
+    if (verdict := enough(len(given.edits), shares_of(settings.share))).refused:
         raise UsageError(verdict.note)
     if verdict.note:
         given = narrowed(given, given.edits, verdict.note)

@@ -13,6 +13,7 @@ from locscope.report.inputs import ReportInputs, standing
 from locscope.report.page import render_report
 from locscope.runs.atomic import write_atomic
 from locscope.runs.exports import About, Names, write_exports
+from locscope.runs.note import absolute
 from locscope.runs.recommendation import (
     DATA_KEYS,
     LLAMA_PATTERNS,
@@ -58,6 +59,8 @@ def data_of(settings: Mapping[str, str], made: Deployment | None) -> dict[str, s
     fewer edits were deployed than given, whoever said so."""
     given = {name: settings[name] for name in DATA_KEYS if settings.get(name, "None") != "None"}
     found = {name: int(text) if name in WHOLE else text for name, text in given.items()}
+    if "edits" in found:
+        found["edits"] = absolute(str(found["edits"]))
     found.pop("deploy", None)
     if made is not None and made.edits < made.given:
         found["deploy"] = made.edits

@@ -9,7 +9,7 @@ from locscope.models.load import Loaded
 from locscope.models.save import save_edited
 from locscope.report.model_card import model_card
 from locscope.runs.card import licence_of, write_card
-from locscope.runs.note import BUNDLED, EditNote, write_note
+from locscope.runs.note import DATA, EditNote, absolute, write_note
 from locscope.scoring.objectives import Objective
 from locscope.settings import SharedSettings
 from locscope.tuning.trial import Tuned
@@ -33,13 +33,15 @@ def save_tuned(
         base=str(source.path) if source.kind == "directory" else settings.model,
         base_hash=loaded.info.hash,
         version=locscope.__version__,
-        edits=_absolute(settings.edits),
+        edits=absolute(settings.edits),
         record=tuned.record,
+        data=_data(settings),
     )
     write_note(output, note)
     write_card(output, model_card(note, str(source), aim.bounds, licence_of(home)))
 
 
-def _absolute(edits: str) -> str:
-    """The edits' file so that it is found from anywhere."""
-    return edits if edits == BUNDLED else str(Path(edits).expanduser().resolve())
+def _data(settings: SharedSettings) -> dict[str, str | int]:
+    found = {name: getattr(settings, name, None) for name in DATA}
+    plain = {n: str(v.resolve()) if isinstance(v, Path) else v for n, v in found.items()}
+    return {name: value for name, value in plain.items() if value is not None}

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from locscope.progress import Progress, stage
-from locscope.records import RunInfo, Scorecard, StageCost
+from locscope.records import RunInfo, Scorecard, StageCost, TrialRecord
 from locscope.report.inputs import ReportInputs
 from locscope.runs.folder import RunFolder, open_run, write_info
 from locscope.runs.store import read_record, write_record
@@ -82,9 +82,9 @@ def search(
         for inputs in _stages(desk, folder, info):
             write_info(folder, inputs.run)
             publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
-            if save is not None:
-                _save(desk, inputs, save)
-                save = None
+        # Last: the same command goes on with a search that was cut off, and writes no model twice.
+        if save is not None and inputs is not None:
+            _save(desk, inputs, save)
     assert inputs is not None, "a search has stages"
     return Found(plan.folder, inputs)
 
@@ -153,7 +153,7 @@ def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]
     write_record(folder, "recommendation", "final", found)
     notes = (
         *on_rates(places[: space.finalists], space),
-        *on_controls(made.choice.finalists[0].best, controls, space),
+        *on_controls(made.choice.finalists[0].best, _only_compared(controls, selected), space),
     )
     inputs = ReportInputs(
         run=info(UNFINISHED, (*notes, MORE)),
@@ -174,6 +174,14 @@ def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]
         write_record(folder, "scorecard", "final", card)
         inputs = replace(inputs, scorecard=card)
     yield replace(inputs, run=info("done", notes), trials=tuple(desk.known.values()))
+
+
+def _only_compared(
+    controls: Mapping[str, Best], selected: Sequence[TrialRecord]
+) -> dict[str, Best]:
+    """The controls that the strategy did not run in full itself: a race has guests among them."""
+    there = {record.trial.location for record in at_rung(selected, FULL)}
+    return {role: one for role, one in controls.items() if one.location not in there}
 
 
 def on_rates(finalists: Sequence[Best], space: Space) -> Iterator[str]:

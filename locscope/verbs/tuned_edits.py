@@ -5,26 +5,51 @@ hide what the tuning did.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from locscope.edits import EditSet, narrowed, read_edits
-from locscope.edits.checks import drop_edited_neighbours, resolve_conflicts
 from locscope.errors import UsageError
 from locscope.runs.note import BUNDLED, EditNote
-from locscope.settings import EvaluateSettings
+from locscope.settings import EvaluateSettings, settings_of
 from locscope.verbs.session import load_edits
 
 
-def edits_to_ask(settings: EvaluateSettings, note: EditNote | None) -> EditSet:
-    """The edits of the settings, or those that the note of the model names where the settings say
-    neither which file nor how many; its notes say which they are."""
-    if note is None:
-        return load_edits(settings)
-    given = settings.model_fields_set & {"edits", "limit"}
+@dataclass(frozen=True)
+class Asked:
+    """The edits that are measured, its notes say which they are, and all that were `given` when the
+    model was tuned: the evaluation suite is about these, for their subjects are in no neutral text.
+    """
+
+    edit_set: EditSet
+    given: EditSet
+
+
+def as_recorded(settings: EvaluateSettings, note: EditNote) -> EvaluateSettings:
+    """The settings with what was recorded where they say nothing themselves, so that a model gives
+    the numbers that it gave when it was tuned. What chose edits of its file says nothing of others.
+    """
+    given = settings.model_fields_set
+    found = {**note.data, "prompt_format": note.record.trial.recipe.prompt_format}
     if "edits" not in given:
-        settings = settings.model_copy(update={"edits": _recorded(settings.model, note)})
-    return _given(settings, note) if given else _tuned(settings, note)
+        found["edits"] = _recorded(settings.model, note)
+    if given & {"edits", "limit"}:
+        found = {key: value for key, value in found.items() if key not in ("limit", "conflicts")}
+    wanted = {key: value for key, value in found.items() if key not in given}
+    return settings_of(EvaluateSettings, {**settings.model_dump(include=given), **wanted})
+
+
+def edits_to_ask(settings: EvaluateSettings, note: EditNote | None) -> Asked:
+    """The edits of the settings, or those that the note of the model names where the settings say
+    neither which file nor how many."""
+    if note is None:
+        found = load_edits(settings)
+        return Asked(found, found)
+    wanted = as_recorded(settings, note)
+    if settings.model_fields_set & {"edits", "limit"}:
+        found = _given(wanted, note)
+        return Asked(found, found)
+    return _tuned(wanted, note)
 
 
 def _recorded(model: str, note: EditNote) -> str:
@@ -49,31 +74,24 @@ def _given(settings: EvaluateSettings, note: EditNote) -> EditSet:
     return narrowed(found, found.edits, *lines, *_missing(settings, tuned))
 
 
-def _tuned(settings: EvaluateSettings, note: EditNote) -> EditSet:
+def _tuned(settings: EvaluateSettings, note: EditNote) -> Asked:
     """The edits of the recorded file that the model was tuned on, as they were then."""
-    found, trial = read_edits(settings.edits, seed=settings.seed), note.record.trial
-    kept = [edit for edit in found.edits if edit.id in trial.edits]
+    given, trial = load_edits(settings), note.record.trial
+    kept = [edit for edit in given.edits if edit.id in trial.edits]
     if not kept:
         raise UsageError(
             f"none of the {_edits(len(trial.edits))} that {settings.model} was tuned on is in "
             f"{settings.edits}: give the file with --edits"
         )
-    trimmed = drop_edited_neighbours(resolve_conflicts(kept, settings.conflicts).edits)
     lines = [
-        f"measured on {_edits(len(kept))} of the {found.total} in {found.name}: those that the "
+        f"measured on {_edits(len(kept))} of the {given.total} in {given.name}: those that the "
         "model was tuned on (--edits or --limit choose others)"
     ]
-    asked = narrowed(replace(found, notes=()), trimmed.edits)
     lines += _missing(settings, trial.edits)
-    # A search that deployed fewer edits than it was given recorded the hash of all of them.
-    whole = drop_edited_neighbours(resolve_conflicts(found.edits, settings.conflicts).edits)
-    hashes = {asked.fingerprint, narrowed(found, whole.edits).fingerprint}
-    if len(kept) == len(trial.edits) and trial.edit_set not in hashes:
-        lines.append(
-            f"{settings.edits} is not quite as it was tuned on (changed since, or with repeated "
-            "edits that were joined then)"
-        )
-    return replace(asked, notes=tuple(lines))
+    if len(kept) == len(trial.edits) and trial.edit_set != given.fingerprint:
+        lines.append(f"{settings.edits} is not quite as it was tuned on: changed since")
+    asked = narrowed(replace(given, notes=()), kept)
+    return Asked(replace(asked, notes=tuple(lines)), given)
 
 
 def _missing(settings: EvaluateSettings, tuned: Sequence[str]) -> list[str]:

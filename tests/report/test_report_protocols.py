@@ -131,7 +131,7 @@ def test_who_leads_on_the_most_edits():
         "at 20 edits: recommended: L6.mlp.down 0.900 (perplexity ratio 1.020), "
         "depth-rule: L5.mlp.down 0.850 (perplexity ratio 1.200, misses a bound), "
         "finalist: L9.mlp.down at 0.0006 0.870 (perplexity ratio 1.020); "
-        "the recommended place leads (one draw, one seed)"
+        "the recommended place leads (recipes of S, one draw, one seed)"
     )
     better = (*COUNTS[:3], count_trial("L5.mlp.down", 20, 0.97))
     assert "; depth-rule: L5.mlp.down leads" in count_line(with_counts(better))

@@ -3,6 +3,7 @@
 from math import inf, isnan, nan
 
 import pytest
+from hand_made import BALANCED, OBJECTIVES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,6 @@ from locscope.scoring.bounds import (
     shortfall,
     violations,
 )
-from locscope.scoring.objectives import BALANCED, OBJECTIVES
 
 
 def measure(name: str, value: float, low: float = nan, high: float = nan, count: int = 10):

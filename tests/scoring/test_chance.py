@@ -1,7 +1,7 @@
 """Margins over several random locations: against a slow loop, exact draws and sums by hand."""
 
 from itertools import product
-from math import isnan, nan, sqrt
+from math import isnan, nan
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locscope.scoring import chance
-from locscope.scoring.chance import difference_of_means, margin_over_mean
+from locscope.scoring.chance import margin_over_mean
 from locscope.scoring.statistics import paired_margin
 
 FEW = 40
@@ -115,20 +115,3 @@ def test_few_or_none_leave_no_interval():
     blank = margin_over_mean(constant(nan), [constant(0.4), constant(0.2)], (), [1.0])
     assert isnan(blank.value)
     assert isnan(blank.low)
-
-
-def test_the_difference_of_means_is_as_by_hand():
-    """Variances 0.01 and 0.02; one degree of freedom, as the smaller side has two."""
-    found = difference_of_means([0.5, 0.7, nan, 0.6], [0.1, 0.3])
-    half = 12.706204736 * sqrt(0.01 / 3 + 0.02 / 2)
-    assert found.value == pytest.approx(0.4)
-    assert (found.low, found.high) == pytest.approx((0.4 - half, 0.4 + half))
-    assert found.count == 3
-
-
-@pytest.mark.parametrize(("one", "others"), [([0.5], [0.1, 0.2]), ([0.5, 0.7], [0.1, nan])])
-def test_a_single_number_on_a_side_leaves_no_interval(one, others):
-    found = difference_of_means(one, others)
-    assert found.value == pytest.approx(np.mean(one) - np.nanmean(others))
-    assert isnan(found.low)
-    assert isnan(difference_of_means([], others).value)

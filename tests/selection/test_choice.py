@@ -4,17 +4,12 @@ from dataclasses import replace
 from functools import cmp_to_key
 from math import isnan, nan
 
-from hand_made import places, record, shares, tuned
+from hand_made import BALANCED, OBJECTIVES, places, record, shares, tuned
 from hypothesis import given
 from hypothesis import strategies as st
 
 from locscope.records import TrialRecord
-from locscope.scoring.objectives import (
-    BALANCED,
-    OBJECTIVES,
-    Objective,
-    objective_of,
-)
+from locscope.scoring.objectives import Objective, objective_of
 from locscope.scoring.tradeoffs import front
 from locscope.selection.choice import best_per_location, ranked
 

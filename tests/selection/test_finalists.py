@@ -4,13 +4,13 @@ from dataclasses import replace
 from math import isnan, nan
 
 import pytest
-from hand_made import shares, tuned
+from hand_made import BALANCED, OBJECTIVES, shares, tuned
 from hypothesis import given
 from hypothesis import strategies as st
 
 from locscope.records import Measure, TrialRecord
 from locscope.scoring.bounds import violations
-from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective
+from locscope.scoring.objectives import Objective
 from locscope.selection.choice import Best
 from locscope.selection.finalists import Finalist, chosen_of, gathered, gathered_value
 

@@ -5,13 +5,13 @@ from math import exp, inf, isnan, log, nan
 
 import numpy as np
 import pytest
+from hand_made import BALANCED
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up import EDITS, EPOCHS, World
 
 from locscope.records import Measure, TrialRecord
 from locscope.scoring.bounds import Bound
-from locscope.scoring.objectives import BALANCED
 from locscope.selection.forecast import SPREAD, chance_kept, growth, outlooks
 from locscope.selection.space import Ask, Fidelity, Space
 

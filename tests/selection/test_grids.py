@@ -5,12 +5,12 @@ from math import exp, log, nan
 
 import numpy as np
 import pytest
-from hand_made import places, record, shares, tuned
+from hand_made import BALANCED, OBJECTIVES, places, record, shares, tuned
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from locscope.records import TrialRecord
-from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective, objective_of
+from locscope.scoring.objectives import Objective, objective_of
 from locscope.selection.candidates import STEP
 from locscope.selection.choice import best_per_location, ranked
 from locscope.selection.grids import (

@@ -6,6 +6,7 @@ from math import isnan, nan
 
 import numpy as np
 import pytest
+from hand_made import BALANCED, OBJECTIVES
 from scipy import stats
 
 from locscope.records import (
@@ -19,7 +20,7 @@ from locscope.records import (
     loads,
 )
 from locscope.scoring.bounds import violations
-from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective, objective_of, score
+from locscope.scoring.objectives import Objective, objective_of, score
 from locscope.selection.choice import Best
 from locscope.selection.fitting import Fitted
 from locscope.selection.margins import Context, OnT, pooled
@@ -300,9 +301,13 @@ def test_scores_that_hold_more_than_edits_have_a_margin_over_trials() -> None:
     some = randoms(HALF, HALF, OTHER_HALF, aim=PARETO)
     found = recommended([on_t("recommended", *one)], aim=PARETO, randoms=some)
     (margin,) = found.margins
-    scores = [[r.score for r in one], [o.records[0].score for o in some]]
-    assert margin.value == pytest.approx(np.mean(scores[0]) - np.mean(scores[1]))
-    assert "Welch" in margin.protocol
+    mine = {r.trial.edits: r.score for r in one}
+    apart = [mine[o.records[0].trial.edits] - o.records[0].score for o in some]
+    assert margin.value == pytest.approx(np.mean(apart))
+    # The two repetitions share no edit, so that nothing is widened.
+    half = 4.302652730 * np.std(apart, ddof=1) / 3**0.5
+    assert (margin.low, margin.high) == pytest.approx((margin.value - half, margin.value + half))
+    assert margin.protocol.startswith("paired by repetition")
 
 
 def test_pooled_measures_are_means_of_those_repetitions_that_have_them() -> None:

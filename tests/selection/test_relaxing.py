@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from hand_made import shares, tuned
+from hand_made import BALANCED, OBJECTIVES, shares, tuned
 
 from locscope.scoring.bounds import Bound
-from locscope.scoring.objectives import BALANCED, OBJECTIVES
 from locscope.selection.relaxing import LIMITS, at_count, judged, relaxed
 
 TIMID = tuned("L1.mlp", BALANCED, lr=0.1, **shares(0.17, 0.05, 0.9, 1.02))
