@@ -23,10 +23,13 @@ NAME_WIDTH, COUNT_WIDTH = 28, 22
 
 @final
 class _Stage:
-    """A stage that is open; it stands for `share` steps of the stage around it."""
+    """A stage that is open; it stands for `share` steps of the stage around it.
+
+    `given` are steps that took no time: those of stages with nothing left to do.
+    """
 
     def __init__(self, name: str, total: int, share: float) -> None:
-        self.name, self.total, self.share, self.done = name, total, share, 0.0
+        self.name, self.total, self.share, self.done, self.given = name, total, share, 0.0, 0.0
         self.began = self.said = time.monotonic()
 
     @property
@@ -96,9 +99,11 @@ class Terminal(Progress):
         return Group(rows, Text(f"  {self._note}", "dim", no_wrap=True, overflow="ellipsis"))
 
     def _left(self, whole: float) -> str:
-        if whole < TELLING:
+        job = self._open[0]
+        worked = whole - (job.given / job.total if job.total else 0.0)
+        if worked < TELLING:
             return f"{whole:.0%}"
-        return f"{whole:.0%}, {duration(self._open[0].seconds * (1 - whole) / whole)} left"
+        return f"{whole:.0%}, {duration(job.seconds * (1 - whole) / worked)} left"
 
 
 @final
@@ -141,6 +146,7 @@ def close(stages: list[_Stage]) -> _Stage:
     ended = stages.pop()
     if stages:
         stages[-1].done += ended.share
+        stages[-1].given += 0.0 if ended.total else ended.share
     return ended
 
 

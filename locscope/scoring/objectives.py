@@ -76,9 +76,11 @@ GLANCE = {
 """What stands in for a share while few steps were taken: a probability, which is continuous."""
 
 RATIO = 1.1
-"""What the perplexity ratio may be where no other bound is given. Up to there SmolLM2-135M kept 99 %
-of small abilities, the mean over places and rates (`reports/sweep-smollm2-counterfact_3k.md`).
-That is no law: at one ratio low layers lost more of them (9 % at worst) than high ones."""
+"""What the perplexity ratio may be where no other bound is given.
+
+Up to there SmolLM2-135M kept 99 % of small abilities, the mean over places and rates
+(`reports/sweep-smollm2-counterfact_3k.md`). That is no law: at one ratio
+low layers lost more of them (9 % at worst) than high ones."""
 
 OBJECTIVES: dict[str, Objective] = {
     entry.name: entry

@@ -21,7 +21,7 @@ from locscope.selection.relaxing import Relaxed, at_count, judged
 from locscope.verbs.desk import Desk
 from locscope.verbs.plan import deployed_edits
 
-FIT, DEPLOYED, EXAM = "fitting to the edits", "deployed", "evaluation suite of all edits"
+FIT, DEPLOYED, EXAM = "fitting to the edits", "deployed", "evaluation suite"
 ALL = "all"
 """The split of trials that tune edits of S, V and T together."""
 

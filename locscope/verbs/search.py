@@ -95,7 +95,7 @@ def _save(desk: Desk, inputs: ReportInputs, output: Path) -> None:
     if found is None or found.deployment is None:
         return
     plan, trial = desk.plan, desk.known[found.deployment.trial].trial
-    with stage(desk.progress, f"saving to {output}", 1):
+    with stage(desk.progress, "saving the model", 1):
         worker = worker_for(desk)
         tuned = run_keeping(worker.bench, trial, worker.before.of(trial.measured), keep=True)
         save_tuned(plan.loaded, tuned, plan.settings, plan.aim, output)

@@ -2,13 +2,15 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from screens import CUT, in_terminal
 
-from locscope.cli.listener import Lines, Terminal
+from locscope.cli.listener import Lines, Terminal, share_done
 from locscope.progress import Progress, stage, track
+from locscope.report.words import duration
 
 SMALL = ["--limit", "24", "--parts", "mlp.down", "--no-quarters", "--repetitions", "2"]
 SMALL += ["--epochs", "3", "--audit", "0", "--no-thorough"]
@@ -73,6 +75,25 @@ def test_several_stages_in_a_row_and_within_each_other(kind: type[Progress]) -> 
     _job(progress)
     assert list(track(progress, "counting", [1, 2])) == [1, 2]
     assert "searching: " in console.export_text()
+
+
+def test_what_is_known_already_says_nothing_of_the_time_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half of the job lay in the folder, a tenth of the rest took 10 s: nine times that is left."""
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("locscope.cli.listener.time", clock)
+    progress = Terminal(Console(width=80))
+    with stage(progress, "searching", 100):
+        with stage(progress, "look", 0, share=50):
+            pass
+        assert progress._left(share_done(progress._open)) == "50%"
+        with stage(progress, "full", 10, share=50):
+            now[0] = 10.0
+            progress.advance()
+            left = progress._left(share_done(progress._open))
+    assert left == f"55%, {duration(90)} left"
 
 
 def test_a_stage_that_ends_well_is_done_however_few_steps_it_told_of() -> None:

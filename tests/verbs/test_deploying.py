@@ -18,8 +18,9 @@ from locscope.records import TrialRecord
 from locscope.runs.edit_config import read_recommendation
 from locscope.runs.store import iterate
 from locscope.scoring.bounds import SHARES
-from locscope.settings import EditSettings, SearchSettings, settings_of
+from locscope.settings import EditSettings, EvaluateSettings, SearchSettings, settings_of
 from locscope.verbs.edit import edit, plan_edit
+from locscope.verbs.evaluate import evaluate, plan_evaluate
 from locscope.verbs.plan import plan_search
 from locscope.verbs.publish import data_of
 from locscope.verbs.search import Found, search
@@ -64,6 +65,15 @@ def repeated(folder: Path, output: Path, **more: object) -> TrialRecord:
     return edit(plan_edit(settings_of(EditSettings, more), folder, output), Silent())
 
 
+def check_evaluated(output: Path, record: TrialRecord) -> None:
+    """`locscope evaluate DIR` with no other option measures what was measured when tuning."""
+    found = evaluate(plan_evaluate(EvaluateSettings(model=str(output))), Silent())
+    for one in found:
+        then = record.measure(one.name)
+        assert one.count == then.count, one.name
+        assert one.value == pytest.approx(then.value, rel=1e-6, nan_ok=True), one.name
+
+
 def check(folder: Path, record: TrialRecord) -> None:
     """Everything that was measured in the search's last trial is measured again."""
     made = deployed_in(folder)
@@ -105,6 +115,7 @@ def test_without_neighbours_of_their_own_none_are_lent(small: Small, tmp_path: P
 
 def test_a_limited_search_of_another_seed_is_repeated(small: Small, tmp_path: Path) -> None:
     rows = edit_rows(24)
+    rows.append({**rows[0], "id": "contradicts", "target": "nobody"})
     made = small(rows, limit=15, seed=3, conflicts="last", prefixes=1)
     section = yaml.safe_load((made.folder / "recommendation.yaml").read_text())["locscope"]
     assert section["data"] == {
@@ -115,17 +126,19 @@ def test_a_limited_search_of_another_seed_is_repeated(small: Small, tmp_path: Pa
         "dtype": "float32",
     }
     record = repeated(made.folder, tmp_path / "edited")
-    assert len(record.trial.edits) == 15
+    assert len(record.trial.edits) == 14, "two of the fifteen contradict each other"
     assert record.trial.recipe.prefixes == 1
     check(made.folder, record)
+    check_evaluated(tmp_path / "edited", record)
     # Of another file, or with a limit of one's own, the search's limit says nothing.
     other = tmp_path / "other.json"
     other.write_text(json.dumps(rows))
-    plan = plan_edit(EditSettings(edits=str(other)), made.folder, tmp_path / "another")
+    options = EditSettings(edits=str(other), conflicts="last")
+    plan = plan_edit(options, made.folder, tmp_path / "another")
     assert len(plan.edit_set.edits) == 24
     assert plan.settings.seed == 3
     plan = plan_edit(EditSettings(limit=18), made.folder, tmp_path / "another")
-    assert len(plan.edit_set.edits) == 18
+    assert plan.edit_set.notes[0].startswith("18 of 25 rows")
 
 
 def test_fewer_edits_are_deployed_where_that_is_asked_for(small: Small, tmp_path: Path) -> None:
@@ -137,7 +150,9 @@ def test_fewer_edits_are_deployed_where_that_is_asked_for(small: Small, tmp_path
     assert made.inputs.recommendation.deployment.given == 16
     assert "on 7 of 16 edits" in made.inputs.recommendation.sentence
     assert read_recommendation(made.folder).data["deploy"] == 7
-    check(made.folder, repeated(made.folder, tmp_path / "edited"))
+    again = repeated(made.folder, tmp_path / "edited")
+    check(made.folder, again)
+    check_evaluated(tmp_path / "edited", again)
     plan = plan_edit(EditSettings(), made.folder, tmp_path / "another")
     assert any("7 of 16 edits" in note for note in plan.edit_set.notes)
     assert len(plan.given.edits) == 16
@@ -175,11 +190,12 @@ def test_texts_that_mention_an_edit_left_out_are_not_neutral_either(
 def test_data_are_what_edit_takes(found: Found) -> None:
     at = found.inputs.recommendation.deployment
     told = {"edits": "2024", "limit": "None", "seed": "7", "deploy": "99", "dtype": "float32"}
-    assert data_of(told, at) == {"edits": "2024", "seed": 7, "dtype": "float32"}
+    plain = {"edits": str(Path("2024").resolve()), "seed": 7, "dtype": "float32"}
+    assert data_of(told, at) == plain
     # Above a thousand it is the search itself that deploys fewer.
     few = replace(at, edits=1000, given=3000)
     assert data_of({**told, "deploy": "None"}, few)["deploy"] == 1000
-    assert data_of(told, None) == {"edits": "2024", "seed": 7, "dtype": "float32"}
+    assert data_of(told, None) == plain
 
 
 def test_unknown_data_are_refused(found: Found, tmp_path: Path) -> None:

@@ -39,12 +39,13 @@ def note_of(file: str, count: int = 5) -> EditNote:
     used = narrowed(found, found.edits[:count])
     ids = tuple(one.id for one in used.edits)
     record = trial_record()
-    trial = replace(record.trial, edits=ids, edit_set=used.fingerprint)
+    trial = replace(record.trial, edits=ids)
+    trial = replace(trial, edit_set=found.fingerprint)
     return EditNote(1, "base", "hash", "0", file, replace(record, trial=trial))
 
 
 def asked(note: EditNote | None, **given):
-    return edits_to_ask(EvaluateSettings(model="edited", **given), note)
+    return edits_to_ask(EvaluateSettings(model="edited", **given), note).edit_set
 
 
 def test_by_default_what_was_tuned(file: str) -> None:
@@ -88,7 +89,7 @@ def test_a_file_that_was_changed_is_noticed(file: str) -> None:
 
 def test_a_model_without_a_note_is_asked_what_the_settings_say(file: str) -> None:
     settings = EvaluateSettings(model="any", edits=file, limit=4)
-    assert edits_to_ask(settings, None) == load_edits(settings)
+    assert edits_to_ask(settings, None).edit_set == load_edits(settings)
 
 
 def test_a_saved_model_says_what_it_was_tuned_on(
