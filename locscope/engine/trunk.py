@@ -89,6 +89,11 @@ class Trunk:
         self.layer, self._stream = layer, stream
         self._copy()
 
+    def release(self) -> None:
+        """Lets go of the stream and its copies: another trunk is at work meanwhile."""
+        self.layer, self._stream = 0, None
+        self._copies.clear()
+
     def _restore(self, layer: int) -> None:
         """The stream as it was at a layer of which there is a copy, or none at layer 0."""
         self.layer, self._stream = 0, None

@@ -138,7 +138,7 @@ def suite_of(desk: Desk, edits: Sequence[Edit]) -> Worker:
     session, worker = desk.plan.session, desk.worker
     exam, trunk = session.exam, session.trunk
     began = time.perf_counter()
-    trunk.enter(0)  # Its stream is not needed meanwhile, and two would not fit the budget.
+    trunk.release()  # Two streams would not fit the budget.
     with stage(desk.progress, EXAM, 1):
         exam = prepare(exam.speaker, edits, session.material, exam.prompt_format, trunk.budget)
         trunk = Trunk(desk.plan.loaded.model, exam.sheet, trunk.budget, trunk.tokens_at_once)

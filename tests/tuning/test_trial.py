@@ -10,7 +10,8 @@ from locscope.models.parts import put
 from locscope.records import Recipe, Trial, TrialRecord, dumps, loads
 from locscope.scoring.bounds import bound_of
 from locscope.scoring.objectives import BALANCED, OBJECTIVES
-from locscope.tuning.collapse import FAR
+from locscope.tuning import collapse
+from locscope.tuning.collapse import FAR, SHOWN
 from locscope.tuning.trial import run_keeping, run_trial
 
 TRIAL = Trial(
@@ -104,8 +105,9 @@ def test_weights_that_blow_up_give_a_record_that_says_so(value, monkeypatch):
     assert repr(loads(TrialRecord, text)) == repr(record)
 
 
-def test_for_choosing_a_collapsed_model_is_given_up_else_it_is_measured_to_the_end():
+def test_for_choosing_a_collapsed_model_is_given_up_else_it_is_measured_to_the_end(monkeypatch):
     one = world("llama")
+    monkeypatch.setattr(collapse, "SHOWN", 1.0)
     strict = replace(BALANCED, bounds=(bound_of("perplexity_ratio<=1.001"),))
     bench = replace(one.bench, objective=strict)
     far = replace(TRIAL, choosing=True, recipe=replace(TRIAL.recipe, lr=0.1, stop_below=0.0))
@@ -117,6 +119,10 @@ def test_for_choosing_a_collapsed_model_is_given_up_else_it_is_measured_to_the_e
     for on, trial in ((bench, replace(far, choosing=False)), (knee, far), (one.bench, far)):
         record = run_trial(on, trial, one.before)
         assert (record.status, len(record.epochs)) == ("done", 12)
+    monkeypatch.undo()
+    record = run_trial(bench, far, one.before)
+    assert 1.001**FAR < record.measure("perplexity_ratio").value < SHOWN
+    assert record.status == "done", "what looser bounds would give is still to be shown"
 
 
 def test_for_choosing_bounds_leave_room_else_they_are_those_asked_for():
