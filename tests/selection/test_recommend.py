@@ -25,6 +25,7 @@ from locscope.selection.choice import Best
 from locscope.selection.fitting import Fitted
 from locscope.selection.margins import Context, OnT, pooled
 from locscope.selection.recommend import Deployed, recommend
+from locscope.selection.relaxing import Relaxed
 
 EDITS = tuple(f"e{i}" for i in range(12))
 """Those of T."""
@@ -100,9 +101,10 @@ def recommended(
     aim: Objective = BALANCED,
     randoms: Sequence[OnT] = (),
     tried: Sequence[TrialRecord] = (),
+    looser: Relaxed | None = None,
 ) -> Recommendation:
     at = made_of or deployed(aim=aim)
-    return recommend(context(aim), held_out, randoms, at, "best of the finalists", tried)
+    return recommend(context(aim), held_out, randoms, at, "best of the finalists", tried, looser)
 
 
 def test_score_is_the_harmonic_mean_on_t_and_margins_are_paired() -> None:
@@ -198,6 +200,34 @@ def test_met_is_about_the_edits_to_be_made_and_a_difference_is_explained() -> No
     assert broken.missed == ("perplexity_ratio 1.06 is above 1.05",)
     assert broken.sentence.endswith(". It misses: perplexity_ratio 1.06 is above 1.05.")
     assert "it keeps all bounds" in broken.notes[0]
+
+
+@pytest.mark.parametrize(("ratio", "met"), [(1.06, False), (1.04, True)])
+def test_a_looser_bound_is_said_where_the_one_asked_for_is_missed(ratio: float, met: bool) -> None:
+    """Choosing and reporting read other texts, so that it may be kept after all."""
+    held_out = [on_t("recommended", made("L1.mlp", ALL))]
+    looser = Relaxed(BALANCED, "perplexity_ratio<=1.08", ())
+    found = recommended(held_out, deployed(ALL, ratio), looser=looser)
+    assert found.met is met
+    assert found.relaxed == looser.bound
+    assert found.sentence.startswith("Nothing useful keeps") is not met
+    assert any("is kept all the same" in note for note in found.notes) is met
+
+
+def test_a_choice_without_room_says_so() -> None:
+    held_out = [on_t("recommended", made("L1.mlp", ALL))]
+    found = recommended(held_out, looser=Relaxed(BALANCED, "", ()))
+    assert (found.met, found.relaxed, found.looser) == (True, "", ())
+    assert "nothing useful leaves room below the bounds" in found.notes[0]
+    assert recommended(held_out).notes == ()
+
+
+def test_a_recipe_that_kept_its_bounds_on_other_texts_is_said_to() -> None:
+    kept = made("L1.mlp", ALL, 1.04, edits=EVERY)
+    beyond = replace(deployed(ALL, 1.06), fitted=(Fitted("L1.mlp", kept, (kept,)),))
+    found = recommended([on_t("recommended", made("L1.mlp", ALL))], beyond)
+    assert not found.met
+    assert "kept its bounds on the texts that choose (perplexity x 1.040)" in found.notes[0]
 
 
 def test_a_trial_for_choosing_may_break_a_bound_that_left_room() -> None:

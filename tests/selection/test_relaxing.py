@@ -33,6 +33,18 @@ def test_the_knee_of_what_looser_bounds_give_is_used_and_all_are_shown() -> None
     assert limits["retention"] == 0.95, "other bounds stay"
 
 
+def test_room_goes_before_the_bound_does() -> None:
+    """What is useful within the bound, though beyond what a choice leaves free, needs no other."""
+    near = tuned("L2.mlp", BALANCED, **shares(0.95, 0.5, 0.5, 1.035))
+    found = relaxed([TIMID, near], replace(BALANCED, room=0.4))
+    assert found is not None
+    assert (found.bound, found.points, found.aim.room) == ("", (), 0.0)
+    assert found.aim.bounds == BALANCED.bounds
+    loosened = relaxed([TIMID, USEFUL], replace(BALANCED, room=0.4))
+    assert loosened is not None
+    assert loosened.aim.room == 0.0, "it is where trials were seen to be"
+
+
 def test_nothing_is_relaxed_where_looser_bounds_teach_no_more_or_there_is_none() -> None:
     assert relaxed([TIMID], BALANCED) is None
     assert relaxed([TIMID, USEFUL], OBJECTIVES["pareto"]) is None
