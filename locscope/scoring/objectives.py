@@ -10,7 +10,7 @@ from math import isfinite, isnan, nan
 
 from locscope.errors import UsageError, unknown
 from locscope.records import Measure
-from locscope.scoring.bounds import SHARES, Bound, bound_of, named, tightened
+from locscope.scoring.bounds import RATIO, SHARES, Bound, bound_of, named, tightened
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,6 @@ GLANCE = {
     "locality": "neighbour_kept",
 }
 """What stands in for a share while few steps were taken: a probability, which is continuous."""
-
-RATIO = 1.1
-"""What the perplexity ratio may be where no other bound is given.
-
-Up to there SmolLM2-135M kept 99 % of small abilities, the mean over places and rates
-(`reports/sweep-smollm2-counterfact_3k.md`). That is no law: at one ratio
-low layers lost more of them (9 % at worst) than high ones."""
 
 OBJECTIVES: dict[str, Objective] = {
     entry.name: entry

@@ -11,13 +11,12 @@ from scipy import stats
 from locscope.errors import UsageError
 from locscope.measures import AT_A_GLANCE
 from locscope.records import Measure
-from locscope.scoring.bounds import Bound, bound_of
+from locscope.scoring.bounds import RATIO, Bound, bound_of
 from locscope.scoring.objectives import (
     BALANCED,
     EFFICACY,
     GLANCE,
     OBJECTIVES,
-    RATIO,
     Objective,
     Score,
     collapse,
