@@ -39,10 +39,11 @@ def objective_line(inputs: ReportInputs) -> str:
 
 
 def bounds_table(inputs: ReportInputs) -> Table:
-    """What each bound on the perplexity ratio would give, where the one asked for is no use."""
+    """What each bound on the perplexity ratio would give, where the one asked for costs much."""
     found = inputs.recommendation
     if found is None or not found.looser:
         return Table("bounds", "Bounds", (), ())
+    used = (found.relaxed,) if found.relaxed else found.bounds
     rows = tuple(
         (
             TableCell(f"at most {one.limit:g}", one.limit),
@@ -51,17 +52,20 @@ def bounds_table(inputs: ReportInputs) -> Table:
             figure_cell(one.score),
             figure_cell(one.reliability),
             figure_cell(one.perplexity_ratio),
-            TableCell("used" if found.relaxed.endswith(f"={one.limit:g}") else ""),
+            TableCell("used" if f"perplexity_ratio<={one.limit:g}" in used else ""),
         )
         for one in found.looser
     )
     count = f"{found.looser[0].edits:,} edits"
     columns = ("perplexity ratio", f"best on {count}", "lr", "score", "reliability", "lost", "")
     caption = "What each bound on the perplexity ratio would give"
+    relaxed = (
+        "The bound asked for leaves less than half of the edits learned, so the search went on "
+        "within the one at the knee of score against loss; a"
+    )
     note = (
-        f"The best trial on {count} within each. The bound asked for leaves less than half of the "
-        "edits learned, so the search went on within the one at the knee of score against loss; a "
-        "bound of your own is given with --bound."
+        f"The best trial on {count} within each. {relaxed if found.relaxed else 'A'} bound of your "
+        "own is given with --bound."
     )
     return Table("bounds", caption, columns, rows, note)
 

@@ -8,6 +8,7 @@ from math import isnan, nan
 import numpy as np
 
 from locscope.records import (
+    BoundPoint,
     Contender,
     Deployment,
     FitPoint,
@@ -36,12 +37,14 @@ from locscope.selection.sentence import explanations, sentence
 
 @dataclass(frozen=True)
 class Deployed:
-    """The chosen location's trial on all edits to be made, out of `given` ones, and the trials by
-    which recipes were fitted to them, of all finalists."""
+    """The chosen location's trial on all edits to be made, out of `given` ones, the trials by which
+    recipes were fitted to them, of all finalists, and what other bounds would have given there,
+    where that one costs much."""
 
     record: TrialRecord
     fitted: tuple[Fitted, ...]
     given: int
+    points: tuple[BoundPoint, ...] = ()
 
 
 def recommend(
@@ -71,6 +74,7 @@ def recommend(
     runner_up = next((one for one in margins if one.over == "runner-up"), None)
     # What was chosen within a looser bound may keep the one asked for on the texts that report.
     relaxed = looser.bound if looser else ""
+    points = looser.points if looser and looser.points else deployed.points
     return Recommendation(
         sentence=sentence(deployment, contenders, runner_up, missed, relaxed if missed else ""),
         score_name=score(deployment.measures, aim).name,
@@ -93,10 +97,10 @@ def recommend(
         deployment=deployment,
         reason=reason,
         non_inferiority=context.non_inferiority,
-        notes=explanations(deployment, contenders, runner_up, looser),
+        notes=explanations(deployment, contenders, runner_up, looser, points),
         randoms=singles[len(held_out) :],
         relaxed=relaxed,
-        looser=looser.points if looser else (),
+        looser=points,
     )
 
 

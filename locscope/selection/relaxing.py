@@ -19,6 +19,8 @@ from locscope.selection.choice import ranked, worth
 LIMITS = (1.02, 1.05, 1.08, 1.12, 1.18, 1.25)
 """Perplexity ratios that are shown as bounds. Trials far beyond the bound are given up early, so
 that little is known of looser ones."""
+LEARNED = 0.9
+"""Reliability below which the report says what the bound on perplexity costs."""
 USEFUL = 0.5
 """Reliability below which what is best within the bounds is of little use."""
 
@@ -45,13 +47,32 @@ def relaxed(full: Sequence[TrialRecord], aim: Objective) -> Relaxed | None:
         return None
     if _within(full, aim, limit).reliability >= USEFUL:
         return Relaxed(replace(aim, room=0.0), "", ())
-    points = tuple(_within(full, aim, one) for one in sorted({*LIMITS, limit}))
+    points = within_each(full, aim)
     looser = [point for point in points if point.limit > limit and point.reliability >= USEFUL]
     if not looser:
         return None
     steps = [Point(point.score, 1 - 1 / point.limit) for point in looser]
     chosen = looser[knee(steps)].limit
     return Relaxed(_loosened(aim, chosen), f"{RATIOS[0]}<={chosen:g}", points)
+
+
+def within_each(full: Sequence[TrialRecord], aim: Objective) -> tuple[BoundPoint, ...]:
+    """What each of several bounds on the perplexity ratio would give, that of the objective among
+    them; nothing for an objective without one."""
+    limit = ratio_limit(aim.bounds)
+    if isnan(limit) or not full:
+        return ()
+    return tuple(_within(full, aim, one) for one in sorted({*LIMITS, limit}))
+
+
+def cost_of_bound(
+    used: TrialRecord, tried: Sequence[TrialRecord], aim: Objective
+) -> tuple[BoundPoint, ...]:
+    """The same, where what is `used` leaves much unlearned and more was learned elsewhere."""
+    points = within_each(tried, aim)
+    learned = used.measure("reliability").value
+    more = any(point.reliability > learned for point in points)
+    return points if learned < LEARNED and more else ()
 
 
 def at_count(tried: Sequence[TrialRecord], aim: Objective, known: Relaxed | None) -> Relaxed | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from math import isnan
 
-from locscope.records import Contender, Deployment, FitPoint, Margin, Measure
+from locscope.records import BoundPoint, Contender, Deployment, FitPoint, Margin, Measure
 from locscope.scoring.bounds import named
 from locscope.scoring.objectives import EFFICACY
 from locscope.scoring.statistics import Interval, overlaps_zero
@@ -38,10 +38,12 @@ def explanations(
     contenders: Sequence[Contender],
     runner_up: Margin | None,
     looser: Relaxed | None = None,
+    points: Sequence[BoundPoint] = (),
 ) -> tuple[str, ...]:
     """Why the numbers at the count to be made and those on T differ, where they do, and what became
     of the bounds."""
-    return (*_on_bounds(deployed, looser), *_explanations(deployed, contenders, runner_up))
+    cost = () if looser and looser.bound else _cost_of_bound(deployed, points)
+    return (*_on_bounds(deployed, looser), *cost, *_explanations(deployed, contenders, runner_up))
 
 
 def _on_bounds(deployed: Deployment, looser: Relaxed | None) -> Iterator[str]:
@@ -61,6 +63,19 @@ def _on_bounds(deployed: Deployment, looser: Relaxed | None) -> Iterator[str]:
             f"the recipe kept its bounds on the texts that choose (perplexity x "
             f"{fit.perplexity_ratio:.3f}); those that report are others"
         )
+
+
+def _cost_of_bound(deployed: Deployment, points: Sequence[BoundPoint]) -> Iterator[str]:
+    """What the bound on perplexity keeps from being learned, by the best beyond it."""
+    best = max(points, key=lambda one: (one.reliability, -one.limit), default=None)
+    if best is None:
+        return
+    reliability = named(deployed.measures, "reliability")
+    assert reliability is not None
+    yield (
+        f"the bound on perplexity holds reliability at {reliability.value:.2f}: within "
+        f"{best.limit:g} {best.location} had {best.reliability:.2f} of the edits of S and V"
+    )
 
 
 def _is_of(fit: FitPoint, deployed: Deployment) -> bool:

@@ -17,7 +17,7 @@ from locscope.scoring.objectives import Objective, merit
 from locscope.selection.finalists import Choice, Finalist
 from locscope.selection.fitting import CLOSE, ROOM, Fitted, first_of, fit, together
 from locscope.selection.recommend import Deployed
-from locscope.selection.relaxing import Relaxed, at_count, judged
+from locscope.selection.relaxing import Relaxed, at_count, cost_of_bound, judged
 from locscope.verbs.desk import Desk
 from locscope.verbs.plan import deployed_edits
 
@@ -62,7 +62,10 @@ def deploy(desk: Desk, choice: Choice, looser: Relaxed | None = None) -> Deployi
     used = first_of(fitted, aim.strict)
     record = desk.trials(DEPLOYED, [deployed_trial(used.record, edits)], worker)[0]
     ordered = _reordered(choice, used, fitted[0])
-    return Deploying(ordered, Deployed(record, tuple(fitted), len(plan.given.edits)), found)
+    tried = [one for some in fitted for one in some.tried]
+    points = cost_of_bound(record, tried, plan.aim)
+    made = Deployed(record, tuple(fitted), len(plan.given.edits), points)
+    return Deploying(ordered, made, found)
 
 
 def deployed_trial(fitted: TrialRecord, edits: Sequence[str]) -> Trial:

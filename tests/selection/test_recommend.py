@@ -10,6 +10,7 @@ from hand_made import BALANCED, OBJECTIVES
 from scipy import stats
 
 from locscope.records import (
+    BoundPoint,
     EditOutcome,
     Measure,
     Recipe,
@@ -212,6 +213,22 @@ def test_a_looser_bound_is_said_where_the_one_asked_for_is_missed(ratio: float, 
     assert found.relaxed == looser.bound
     assert found.sentence.startswith("Nothing useful keeps") is not met
     assert any("is kept all the same" in note for note in found.notes) is met
+
+
+def test_what_the_bound_costs_is_said() -> None:
+    held_out = [on_t("recommended", made("L1.mlp", HALF))]
+    points = (
+        BoundPoint(1.05, "L1.mlp", 1e-3, 0.5, 0.5, 1.04, 12),
+        BoundPoint(1.12, "L2.mlp", 2e-3, 0.8, 0.95, 1.1, 12),
+        BoundPoint(1.18, "L2.mlp", 2e-3, 0.8, 0.95, 1.1, 12),
+    )
+    found = recommended(held_out, replace(deployed(HALF), points=points))
+    assert found.looser == points
+    assert found.relaxed == ""
+    assert found.notes[0] == (
+        "the bound on perplexity holds reliability at 0.20: within 1.12 L2.mlp had 0.95 of the "
+        "edits of S and V"
+    )
 
 
 def test_a_choice_without_room_says_so() -> None:

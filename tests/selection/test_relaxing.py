@@ -6,7 +6,7 @@ import pytest
 from hand_made import BALANCED, OBJECTIVES, shares, tuned
 
 from locscope.scoring.bounds import Bound
-from locscope.selection.relaxing import LIMITS, at_count, judged, relaxed
+from locscope.selection.relaxing import LIMITS, at_count, cost_of_bound, judged, relaxed
 
 TIMID = tuned("L1.mlp", BALANCED, lr=0.1, **shares(0.17, 0.05, 0.9, 1.02))
 USEFUL = tuned("L2.mlp", BALANCED, **shares(0.96, 0.4, 0.3, 1.07))
@@ -43,6 +43,18 @@ def test_room_goes_before_the_bound_does() -> None:
     loosened = relaxed([TIMID, USEFUL], replace(BALANCED, room=0.4))
     assert loosened is not None
     assert loosened.aim.room == 0.0, "it is where trials were seen to be"
+
+
+def test_what_a_bound_costs_is_shown_where_much_is_left_unlearned() -> None:
+    some = tuned("L2.mlp", BALANCED, **shares(0.7, 0.2, 0.3, 1.04))
+    points = cost_of_bound(some, [TIMID, some, BOLD], BALANCED)
+    by_limit = {point.limit: point.reliability for point in points}
+    assert (by_limit[1.05], by_limit[1.25]) == (0.7, 1.0)
+    assert cost_of_bound(some, [TIMID, some], BALANCED) == (), "nothing learned more"
+    most = tuned("L2.mlp", BALANCED, **shares(0.95, 0.3, 0.5, 1.04))
+    assert cost_of_bound(most, [most, BOLD], BALANCED) == (), "there is little to gain"
+    free = replace(BALANCED, bounds=())
+    assert cost_of_bound(some, [some, BOLD], free) == (), "there is no bound"
 
 
 def test_nothing_is_relaxed_where_looser_bounds_teach_no_more_or_there_is_none() -> None:
