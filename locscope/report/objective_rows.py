@@ -71,7 +71,7 @@ def bounds_table(inputs: ReportInputs) -> Table:
 
 
 def bounds_line(inputs: ReportInputs) -> str:
-    """The same in one line; empty where the bound asked for was used."""
+    """The same in one line, of each trial the tightest bound that allows it."""
     found = inputs.recommendation
     if found is None or not found.looser:
         return ""
@@ -80,7 +80,8 @@ def bounds_line(inputs: ReportInputs) -> str:
         f"{number(one.reliability)}"
         if one.location
         else f"{one.limit:g}: nothing"
-        for one in found.looser
+        for one, last in zip(found.looser, (None, *found.looser), strict=False)
+        if last is None or (one.location, one.lr, one.score) != (last.location, last.lr, last.score)
     )
     count = f"{found.looser[0].edits:,} edits"
     return f"bounds on the perplexity ratio would give, on {count}: {'; '.join(each)}"

@@ -59,10 +59,18 @@ def _why(found: Recommendation | None) -> tuple[str, ...]:
 
 def _upright(table: Table) -> RichTable:
     """A contender per column: measures read downwards and fit a narrow terminal."""
-    upright = RichTable(title=Text(table.caption), title_justify="left", box=SIMPLE_HEAD)
-    upright.add_column("", no_wrap=True)
+    upright = RichTable(
+        title=Text(table.caption),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
+    )
+    # Where it is narrow the words on the left make room; names of locations are never cut.
+    upright.add_column("", overflow="fold")
     for row in table.rows:
-        upright.add_column(Text(row[0].text), justify="right")
+        upright.add_column(Text(row[0].text), justify="right", no_wrap=True, overflow="fold")
     # The last column holds the margins: they get lines of their own below.
     for index, name in enumerate(table.columns[1:-1], start=1):
         upright.add_row(Text(name), *(Text(row[index].text) for row in table.rows))

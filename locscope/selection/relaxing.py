@@ -65,13 +65,11 @@ def within_each(full: Sequence[TrialRecord], aim: Objective) -> tuple[BoundPoint
     return tuple(_within(full, aim, one) for one in sorted({*LIMITS, limit}))
 
 
-def cost_of_bound(
-    used: TrialRecord, tried: Sequence[TrialRecord], aim: Objective
-) -> tuple[BoundPoint, ...]:
-    """The same, where what is `used` leaves much unlearned and more was learned elsewhere."""
-    points = within_each(tried, aim)
-    learned = used.measure("reliability").value
-    more = any(point.reliability > learned for point in points)
+def cost_of_bound(tried: Sequence[TrialRecord], aim: Objective) -> tuple[BoundPoint, ...]:
+    """The same, where the best within the bound leaves much unlearned and that beyond it less."""
+    points, limit = within_each(tried, aim), ratio_limit(aim.bounds)
+    learned = max((one.reliability for one in points if one.limit == limit), default=nan)
+    more = any(one.reliability > learned for one in points if one.limit > limit)
     return points if learned < LEARNED and more else ()
 
 

@@ -66,7 +66,7 @@ def _on_bounds(deployed: Deployment, looser: Relaxed | None) -> Iterator[str]:
 
 
 def _cost_of_bound(deployed: Deployment, points: Sequence[BoundPoint]) -> Iterator[str]:
-    """What the bound on perplexity keeps from being learned, by the best beyond it."""
+    """What the bound on perplexity keeps from being learned, by the most beyond it."""
     best = max(points, key=lambda one: (one.reliability, -one.limit), default=None)
     if best is None:
         return

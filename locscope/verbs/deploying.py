@@ -63,7 +63,7 @@ def deploy(desk: Desk, choice: Choice, looser: Relaxed | None = None) -> Deployi
     record = desk.trials(DEPLOYED, [deployed_trial(used.record, edits)], worker)[0]
     ordered = _reordered(choice, used, fitted[0])
     tried = [one for some in fitted for one in some.tried]
-    points = cost_of_bound(record, tried, plan.aim)
+    points = cost_of_bound(tried, plan.aim)
     made = Deployed(record, tuple(fitted), len(plan.given.edits), points)
     return Deploying(ordered, made, found)
 

@@ -47,14 +47,14 @@ def test_room_goes_before_the_bound_does() -> None:
 
 def test_what_a_bound_costs_is_shown_where_much_is_left_unlearned() -> None:
     some = tuned("L2.mlp", BALANCED, **shares(0.7, 0.2, 0.3, 1.04))
-    points = cost_of_bound(some, [TIMID, some, BOLD], BALANCED)
+    points = cost_of_bound([TIMID, some, BOLD], BALANCED)
     by_limit = {point.limit: point.reliability for point in points}
     assert (by_limit[1.05], by_limit[1.25]) == (0.7, 1.0)
-    assert cost_of_bound(some, [TIMID, some], BALANCED) == (), "nothing learned more"
+    assert cost_of_bound([TIMID, some], BALANCED) == (), "nothing learned more"
     most = tuned("L2.mlp", BALANCED, **shares(0.95, 0.3, 0.5, 1.04))
-    assert cost_of_bound(most, [most, BOLD], BALANCED) == (), "there is little to gain"
+    assert cost_of_bound([most, BOLD], BALANCED) == (), "there is little to gain"
     free = replace(BALANCED, bounds=())
-    assert cost_of_bound(some, [some, BOLD], free) == (), "there is no bound"
+    assert cost_of_bound([some, BOLD], free) == (), "there is no bound"
 
 
 def test_nothing_is_relaxed_where_looser_bounds_teach_no_more_or_there_is_none() -> None:
