@@ -35,8 +35,8 @@ SUBSETS, SHARE, APART = 10, 0.6, 0.01
 
 @dataclass(frozen=True)
 class Chosen:
-    """Of one seed: the finalists' means on fresh subsets, first that of S and V, and whether each
-    keeps the bounds there; `on_s` is the place of S's own first among them."""
+    """Of one seed: the finalists, the one chosen on S and V first, and their means on fresh subsets
+    (0 where a bound is broken there); `on_s` is the place of S's own first among them."""
 
     seed: int
     places: tuple[str, ...]

@@ -213,7 +213,7 @@ def look(exam: Exam, trunk: Trunk, edits: Sequence[str], *, texts: Texts = "all"
 
 def glance_drift(exam: Exam, trunk: Trunk, *, texts: Texts = "all") -> Drift:
     """How far the model, as it is now, has moved on a few of the neutral texts."""
-    rows = NeutralRows(exam.neutral.half(texts).texts[:GLANCE_TEXTS], ())
+    rows = exam.neutral.half(texts).first(GLANCE_TEXTS)
     return drift(trunk, rows, exam.untouched.half(texts).first(GLANCE_TEXTS))
 
 

@@ -38,6 +38,10 @@ class NeutralRows:
         part = HALVES[texts]
         return NeutralRows(self.texts[part], self.bare[part])
 
+    def first(self, count: int) -> "NeutralRows":
+        """Those of the first texts, without the bare ones."""
+        return NeutralRows(self.texts[:count], ())
+
 
 @dataclass(frozen=True)
 class Drift:

@@ -91,7 +91,7 @@ class Trunk:
 
     def release(self) -> None:
         """Lets go of the stream and its copies: another trunk is at work meanwhile."""
-        self.layer, self._stream = 0, None
+        self._restore(0)
         self._copies.clear()
 
     def _restore(self, layer: int) -> None:

@@ -60,11 +60,11 @@ def bounds_table(inputs: ReportInputs) -> Table:
     columns = ("perplexity ratio", f"best on {count}", "lr", "score", "reliability", "lost", "")
     caption = "What each bound on the perplexity ratio would give"
     relaxed = (
-        "The bound asked for leaves less than half of the edits learned, so the search went on "
-        "within the one at the knee of score against loss; a"
+        " The bound asked for leaves less than half of the edits learned, so the search went on "
+        "within the one at the knee of score against loss."
     )
     note = (
-        f"The best trial on {count} within each. {relaxed if found.relaxed else 'A'} bound of your "
+        f"The best trial on {count} within each.{relaxed if found.relaxed else ''} A bound of your "
         "own is given with --bound."
     )
     return Table("bounds", caption, columns, rows, note)

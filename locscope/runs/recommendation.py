@@ -17,6 +17,7 @@ import yaml
 from locscope.locations import Location
 from locscope.records import Contender, Deployment, Recipe, Recommendation
 from locscope.runs.atomic import explained, write_atomic
+from locscope.runs.note import DATA
 
 SCHEMA = 1
 NAME = "recommendation.yaml"
@@ -43,7 +44,7 @@ _REFERENCE = (
 )
 REFERENCE_KEYS = tuple(_REFERENCE.split())
 SECTION = "locscope"
-DATA_KEYS = ("edits", "limit", "seed", "conflicts", "neutral", "abilities", "dtype", "deploy")
+DATA_KEYS = ("edits", *DATA, "dtype", "deploy")
 """Settings that say which edits were tuned, in which order, and what was measured besides."""
 SECTION_KEYS = (
     *("schema", "sentence", "reference_keys", "location", "recipe", "parameters"),

@@ -1,8 +1,8 @@
 """Choosing among the finalists: by their trials on S and on V together.
 
 One trial has the better of two locations first less often than the mean of several on different
-edits, and the best of many on S owes some of its lead to luck. So the best
-few of S are tuned afresh on subsets of V, and the choice rests on all of these trials.
+edits, and the best of many on S owes some of its lead to luck. So the best few of S are tuned
+afresh on subsets of V, and the choice rests on all of these trials.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ def chosen_of(finalists: Sequence[Finalist], aim: Objective, non_inferiority: fl
     keeps and lacks at most `non_inferiority` of its score.
     """
     rising = _bends(finalists, aim)
-    ordered = sorted(finalists, key=lambda one: (_standing(one, aim, rising), one.location))
+    ordered = sorted(finalists, key=lambda one: _standing(one, aim, rising))
     best = ordered[0]
     near = [one for one in ordered[1:] if _not_inferior(one, best, aim, non_inferiority)]
     first = min((best, *near), key=lambda one: one.best.record.parameter_count)
@@ -88,11 +88,11 @@ def asked_for(aim: Objective) -> tuple:
 def _bends(finalists: Sequence[Finalist], aim: Objective) -> dict[str, tuple[float, ...]]:
     """By location how far above the chord of their front it lies, where the objective is the knee
     of it; nothing of what breaks bounds or was not measured, and of other objectives."""
+    if not aim.knee:
+        return {}
     kept = [one for one in finalists if not violations(one.measures, asked_for(aim))]
     points = [Point(efficacy(one.measures, aim), collapse(one.measures)) for one in kept]
     known = [(one, point) for one, point in zip(kept, points, strict=True) if is_known(point)]
-    if not aim.knee:
-        return {}
     heights = bends([point for _, point in known])
     return {one.location: height for (one, _), height in zip(known, heights, strict=True)}
 
@@ -109,6 +109,7 @@ def _standing(one: Finalist, aim: Objective, rising: Mapping[str, tuple[float, .
         -levelled(0.0 if isnan(value) else value, aim),
         0.0 if isnan(tie) else -tie,
         one.best.record.parameter_count,
+        one.location,
     )
 
 

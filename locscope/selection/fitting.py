@@ -51,7 +51,8 @@ def fit(first: Recipe, run: Run, aim: Objective, *, batches: bool) -> Fitted:
     tried = _rates(first, run, aim, MOST_RATES)
     best = best_of(tried, aim)
     while batches and (batch := _smaller(best.trial.recipe.batch)):
-        tried += _rates(replace(best.trial.recipe, batch=batch), run, aim, MOST_MENDS)
+        smaller = replace(best.trial.recipe, batch=batch)
+        tried += _rates(smaller, run, aim, MOST_MENDS, until_kept=True)
         last, best = best, best_of(tried, aim)
         if best is last:
             break
@@ -64,11 +65,12 @@ def _smaller(batch: int) -> int:
     return half if half < batch else 0
 
 
-def _rates(first: Recipe, run: Run, aim: Objective, most: int) -> list[TrialRecord]:
-    """Trials of one batch: so many rates at most; few only mend what the first breaks."""
+def _rates(
+    first: Recipe, run: Run, aim: Objective, most: int, *, until_kept: bool = False
+) -> list[TrialRecord]:
+    """Trials of one batch, so many rates at most; `until_kept` only mends what the first breaks."""
     tried = list(run((first,)))
-    mends = most == MOST_MENDS
-    while len(tried) < most and not (mends and any(map(keeps, tried))):
+    while len(tried) < most and not (until_kept and any(map(keeps, tried))):
         rates = next_rates(tried, aim)
         if not rates:
             break

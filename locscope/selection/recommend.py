@@ -72,10 +72,10 @@ def recommend(
     deployment = _deployment(context, deployed)
     missed = (*deployment.violated, *nothing_learned(deployment.measures, aim))
     runner_up = next((one for one in margins if one.over == "runner-up"), None)
-    # What was chosen within a looser bound may keep the one asked for on the texts that report.
     relaxed = looser.bound if looser else ""
     points = looser.points if looser and looser.points else deployed.points
     return Recommendation(
+        # On the texts that report, the bound asked for may be kept after all.
         sentence=sentence(deployment, contenders, runner_up, missed, relaxed if missed else ""),
         score_name=score(deployment.measures, aim).name,
         objective=aim.name,

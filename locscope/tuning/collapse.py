@@ -30,8 +30,8 @@ def never() -> bool:
 
 def glance_loss(exam: Exam, trunk: Trunk) -> float:
     """Nats a token of the model, as it is now, on some of the neutral texts; NaN without any."""
-    rows = exam.neutral.half(exam.texts_for(choosing=True)).texts[:GLANCE_TEXTS]
-    return mean_loss(trunk, rows)
+    rows = exam.neutral.half(exam.texts_for(choosing=True)).first(GLANCE_TEXTS)
+    return mean_loss(trunk, rows.texts)
 
 
 def watch(exam: Exam, trunk: Trunk, aim: Objective, before: float) -> Lost:

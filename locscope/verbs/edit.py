@@ -1,7 +1,6 @@
 """`edit`: tune one location on all edits and save the model, so that it is what was measured."""
 
 from dataclasses import dataclass, replace
-from math import ceil
 from pathlib import Path
 
 from locscope.edits import EditSet, narrowed
@@ -16,7 +15,7 @@ from locscope.runs.edit_config import EditConfig, read_recommendation
 from locscope.runs.note import absolute
 from locscope.scoring.bounds import bound_of
 from locscope.scoring.objectives import Objective, objective_of
-from locscope.selection.candidates import first_step_for, rounded
+from locscope.selection.candidates import rounded
 from locscope.settings import EditSettings, settings_of
 from locscope.tuning.rates import starting_rate
 from locscope.tuning.recipes import UNTOLD, recipe_named
@@ -105,10 +104,10 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
     )
     bench = Bench(plan.loaded, session.exam, session.trunk, plan.aim)
     if plan.find_rate:
-        steps = trial.recipe.epochs * ceil(len(trial.edits) / trial.recipe.batch)
-        first_step = first_step_for(session.to_learn(trial.edits), steps)
+        recipe = trial.recipe
+        first_step = session.first_step(trial.edits, recipe.batch, recipe.epochs)
         rate = rounded(starting_rate(bench, trial, first_step))
-        trial = replace(trial, recipe=replace(trial.recipe, lr=rate))
+        trial = replace(trial, recipe=replace(recipe, lr=rate))
         progress.say(f"learning rate {rate:g}, where trials of a search start")
     with stage(progress, f"tuning {plan.location}", 1):
         tuned = run_keeping(bench, trial, session.before.of(trial.measured), keep=True)

@@ -17,7 +17,7 @@ from locscope.records import Measure, dumps
 from locscope.runs.note import read_note
 from locscope.settings import EvaluateSettings
 from locscope.verbs.session import open_model, open_session, with_speaker
-from locscope.verbs.tuned_edits import Asked, as_recorded, edits_to_ask
+from locscope.verbs.tuned_edits import Asked, edits_to_ask
 
 NO_BASE = "needs the untouched model: give --base"
 
@@ -26,10 +26,14 @@ NO_BASE = "needs the untouched model: give --base"
 class EvaluatePlan:
     """The edited model and what it is compared with; no base where none is known."""
 
-    settings: EvaluateSettings
     edited: Loaded
     base: Loaded | None
     asked: Asked
+
+    @property
+    def settings(self) -> EvaluateSettings:
+        """The settings, with what was recorded of the model."""
+        return self.asked.settings
 
     @property
     def edit_set(self) -> EditSet:
@@ -41,7 +45,7 @@ def plan_evaluate(settings: EvaluateSettings) -> EvaluatePlan:
     """Loads both models and the edits; a UsageError where the base is not the recorded one."""
     note = read_note(locate(resolve(settings.model)))
     asked = edits_to_ask(settings, note)
-    settings = as_recorded(settings, note) if note else settings
+    settings = asked.settings
     edited = open_model(settings)
     name = settings.base or (note.base if note else None)
     base = open_model(settings.model_copy(update={"model": name})) if name else None
@@ -51,7 +55,7 @@ def plan_evaluate(settings: EvaluateSettings) -> EvaluatePlan:
         )
     if base and base.tokenizer.get_vocab() != edited.tokenizer.get_vocab():
         raise UsageError(f"{settings.model} and its base {name} have different tokenizers")
-    return EvaluatePlan(settings, edited, base, asked)
+    return EvaluatePlan(edited, base, asked)
 
 
 def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:

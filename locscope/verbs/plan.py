@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 from pathlib import Path
 
 from locscope.edits import EditSet, narrowed
@@ -19,7 +18,6 @@ from locscope.records import ModelInfo, default_batch
 from locscope.records.codec import fingerprint
 from locscope.runs.folder import default_name
 from locscope.scoring.objectives import Objective, refuse_unmeasurable
-from locscope.selection.candidates import first_step_for
 from locscope.settings import SearchSettings
 from locscope.verbs.provenance import frozen_settings
 from locscope.verbs.session import Session, load_edits, open_model, open_session, parted
@@ -79,10 +77,10 @@ class Plan:
     @cached_property
     def first_step(self) -> float:
         """The loss change (nats) of the first step at a starting rate."""
-        settings, edits = self.settings, len(self.chosen)
-        batch = settings.batch_size or default_batch(edits)
-        steps = settings.epochs * ceil(edits / batch)
-        return settings.first_step or first_step_for(self.to_learn, steps)
+        settings = self.settings
+        batch = settings.batch_size or default_batch(len(self.chosen))
+        wanted = settings.first_step
+        return wanted or self.session.first_step(self.chosen, batch, settings.epochs)
 
     def first_of_s(self, count: int) -> tuple[str, ...]:
         """Ids of so many edits of S: the first in a drawn order of groups, in file order.

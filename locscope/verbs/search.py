@@ -83,9 +83,9 @@ def search(
             write_info(folder, inputs.run)
             publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
         # Last: the same command goes on with a search that was cut off, and writes no model twice.
-        if save is not None and inputs is not None:
+        assert inputs is not None, "a search has stages"
+        if save is not None:
             _save(desk, inputs, save)
-    assert inputs is not None, "a search has stages"
     return Found(plan.folder, inputs)
 
 

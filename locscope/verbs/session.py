@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from statistics import fmean
 
@@ -17,6 +18,7 @@ from locscope.measures.outcomes import answered_already
 from locscope.models.load import Loaded, load, stop_ids
 from locscope.progress import Progress, stage
 from locscope.records import Edit
+from locscope.selection.candidates import first_step_for
 from locscope.settings import SharedSettings
 from locscope.verbs.material import gather
 
@@ -38,6 +40,10 @@ class Session:
     def to_learn(self, edits: Sequence[str]) -> float:
         """Mean loss of these edits (ids) before tuning, in nats per token of their targets."""
         return fmean(-one.target.logprob for one in self.before.of(edits).edits)
+
+    def first_step(self, edits: Sequence[str], batch: int, epochs: int) -> float:
+        """The loss change (nats) of the first step where trials on these edits (ids) start."""
+        return first_step_for(self.to_learn(edits), epochs * ceil(len(edits) / batch))
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,17 @@ from locscope.verbs.session import load_edits
 
 @dataclass(frozen=True)
 class Asked:
-    """The edits that are measured, its notes say which they are, and all that were `given` when the
-    model was tuned: the evaluation suite is about these, for their subjects are in no neutral text.
+    """The settings with what was recorded, the edits that are measured (its notes say which they
+    are), and all that were `given` when the model was tuned: the evaluation suite is about these,
+    for their subjects are in no neutral text.
     """
 
+    settings: EvaluateSettings
     edit_set: EditSet
     given: EditSet
 
 
-def as_recorded(settings: EvaluateSettings, note: EditNote) -> EvaluateSettings:
+def _as_recorded(settings: EvaluateSettings, note: EditNote) -> EvaluateSettings:
     """The settings with what was recorded where they say nothing themselves, so that a model gives
     the numbers that it gave when it was tuned. What chose edits of its file says nothing of others.
     """
@@ -44,11 +46,11 @@ def edits_to_ask(settings: EvaluateSettings, note: EditNote | None) -> Asked:
     neither which file nor how many."""
     if note is None:
         found = load_edits(settings)
-        return Asked(found, found)
-    wanted = as_recorded(settings, note)
+        return Asked(settings, found, found)
+    wanted = _as_recorded(settings, note)
     if settings.model_fields_set & {"edits", "limit"}:
         found = _given(wanted, note)
-        return Asked(found, found)
+        return Asked(wanted, found, found)
     return _tuned(wanted, note)
 
 
@@ -90,8 +92,7 @@ def _tuned(settings: EvaluateSettings, note: EditNote) -> Asked:
     lines += _missing(settings, trial.edits)
     if len(kept) == len(trial.edits) and trial.edit_set != given.fingerprint:
         lines.append(f"{settings.edits} is not quite as it was tuned on: changed since")
-    asked = narrowed(replace(given, notes=()), kept)
-    return Asked(replace(asked, notes=tuple(lines)), given)
+    return Asked(settings, narrowed(replace(given, notes=()), kept, *lines), given)
 
 
 def _missing(settings: EvaluateSettings, tuned: Sequence[str]) -> list[str]:
