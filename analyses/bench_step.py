@@ -94,8 +94,8 @@ def _compare(
     trunk = Trunk(model, pack(rows))
     trunk.enter(layer)
     with borrowed(model, found, torch.float32) as masters:
-        on_trunk = _trunk_step(trunk, masters, len(rows))
-        plain = _plain_step(model, model.get_parameter(found[0].name), rows)
+        on_trunk = trunk_step(trunk, masters, len(rows))
+        plain = plain_step(model, model.get_parameter(found[0].name), rows)
         times = _in_turns((plain, on_trunk), steps)
     slow, fast = (1000 * median(values) for values in times)
     return {
@@ -120,12 +120,12 @@ def _in_turns(tasks: Sequence[Callable[[], object]], steps: int) -> list[list[fl
     return times
 
 
-def _trunk_step(trunk: Trunk, masters: Masters, count: int) -> Callable[[], object]:
+def trunk_step(trunk: Trunk, masters: Masters, count: int) -> Callable[[], object]:
     adam = torch.optim.Adam(masters.values, lr=1e-6)
     return lambda: breadth_first.step(trunk, masters, adam, range(count), 0.0)
 
 
-def _plain_step(
+def plain_step(
     model: PreTrainedModel, weight: torch.nn.Parameter, rows: Sequence[Row]
 ) -> Callable[[], object]:
     adam = torch.optim.Adam([weight], lr=1e-6)

@@ -64,7 +64,7 @@ def subject_of(model: PreTrainedModel, span: tuple[int, int]) -> Contrast:
     generator = torch.Generator().manual_seed(1)
     ids = tuple(torch.randint(3, VOCABULARY, (TOKENS,), generator=generator).tolist())
     noise = Noise(SAMPLES, scale=0.2, seed=1)
-    answer = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+    answer = int(model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1].argmax())
     return Contrast(Fact("one", ids, span, (answer,), False, ""), ids, -1, noise)
 
 
@@ -74,7 +74,7 @@ def window_of(layers: int) -> int:
 
 def fast(lens: Lens, subject: Contrast, window: int) -> torch.Tensor:
     """(kinds, tokens, layers) mean probabilities of the answer."""
-    ids = torch.tensor([subject.ids])
+    ids = torch.tensor([subject.ids], device=lens.twin.device)
     kinds = (Kind("block", "resid_post"), Kind("mlp", "mlp_out", window))
     kinds = (*kinds, Kind("attn", "attn_out", window))
 
@@ -107,7 +107,7 @@ def _forward(
     model: PreTrainedModel, subject: Contrast, kind: str, layers: list[int], token: int
 ) -> float:
     def corrupt(_: object, __: object, out: torch.Tensor) -> torch.Tensor:
-        out[1:, slice(*subject.fact.span)] += subject.drawn(out.shape[2])
+        out[1:, slice(*subject.fact.span)] += subject.drawn(out.shape[2]).to(out)
         return out
 
     def restore(_: object, __: object, out: object) -> object:
@@ -122,7 +122,8 @@ def _forward(
         module = blocks(model)[layer].get_submodule(modules[kind])
         hooks.append(module.register_forward_hook(restore))
     try:
-        logits = model(input_ids=torch.tensor([subject.ids] * (SAMPLES + 1))).logits
+        rows = torch.tensor([subject.ids] * (SAMPLES + 1), device=model.device)
+        logits = model(input_ids=rows).logits
     finally:
         for hook in hooks:
             hook.remove()
@@ -138,7 +139,7 @@ def compare(model: PreTrainedModel, span: tuple[int, int], repeats: int) -> Row:
         began = time.perf_counter()
         expected = slow(model, subject, window)
         between = time.perf_counter()
-        found = fast(lens, subject, window)
+        found = fast(lens, subject, window).cpu()
         slows.append(between - began)
         fasts.append(time.perf_counter() - between)
     apart = float((expected - found).abs().max())

@@ -8,6 +8,9 @@ texts that nothing is chosen by, and none is given up. The page has the best wit
 bounds on perplexity, what searches of the same edits (RUN, their folders) deployed beside the best
 within the same bound, and how much of the abilities is kept at which perplexity.
 Records lie in --work, where a sweep goes on; writes reports/sweep-NAME.md.
+
+With --share I/N only every Nth trial is run, from the Ith on: several processes do it side by side,
+each in a --work of its own. Records of all that lie in one folder are one sweep.
 """
 
 import argparse
@@ -58,10 +61,16 @@ def main() -> None:
         "abilities": args.abilities,
         "parts": tuple(args.parts.split(",")),
         "quarters": False,
+        "device": args.device,
+        "dtype": args.dtype,
     }
     settings = settings_of(SearchSettings, given)
     name = f"{Path(args.model).name}-{Path(args.edits).stem}"
-    found = swept(plan_search(settings, args.work / name), args.places)
+    plan = plan_search(settings, args.work / name)
+    found = swept(plan, args.places, args.share)
+    if found is None:
+        print(f"{plan.folder} has its share: put the records of the others there, and go on")
+        return
     text = page(name, found, [found_in(run) for run in args.runs])
     (REPORTS / f"sweep-{name}.md").write_text(text, encoding="utf-8")
     print(text)
@@ -76,8 +85,17 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--abilities", type=Path, default=None)
     parser.add_argument("--parts", default="mlp,mlp.down")
     parser.add_argument("--places", type=lambda text: text.split(","), default=())
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--share", type=_share, default=slice(None))
     parser.add_argument("--work", type=Path, default=Path("runs/sweep"))
     return parser.parse_args()
+
+
+def _share(text: str) -> slice:
+    """`I/N`: every Nth from the Ith on."""
+    first, every = map(int, text.split("/"))
+    return slice(first, None, every)
 
 
 @dataclass(frozen=True)
@@ -88,10 +106,11 @@ class Swept:
     full: tuple[TrialRecord, ...]
 
 
-def swept(plan: Plan, named_places: Sequence[str] = ()) -> Swept:
+def swept(plan: Plan, named_places: Sequence[str] = (), share: slice = slice(None)) -> Swept | None:
     """The records of the whole sweep, from its folder where they are there.
 
-    `named_places` are taken for the best, and nothing is swept.
+    `named_places` are taken for the best, and nothing is swept. None where only a `share` of the
+    trials was run and the folder lacks those of others.
     """
     with open_run(plan.folder, plan.frozen) as folder:
         desk = Desk(plan, folder, Silent())
@@ -99,7 +118,9 @@ def swept(plan: Plan, named_places: Sequence[str] = ()) -> Swept:
         gradient = scan_s(desk)[0]
         starts = _starting_rates(plan, gradient, len(some))
         asked = [_trial(plan, place, starts[place], some) for place in starts]
-        first = () if named_places else desk.trials("sweep", asked)
+        first = () if named_places else _run(desk, "sweep", asked, share)
+        if first is None:
+            return None
         best = sorted(first, key=lambda one: -merit(one.measures))[:BEST]
         places = named_places or [one.trial.location for one in best]
         starts = _starting_rates(plan, gradient, len(edits))
@@ -108,7 +129,17 @@ def swept(plan: Plan, named_places: Sequence[str] = ()) -> Swept:
             for place in places
             for factor in FACTORS
         ]
-        return Swept(first, desk.trials("ten best", asked))
+        full = _run(desk, "ten best", asked, share)
+        return None if full is None else Swept(first, full)
+
+
+def _run(
+    desk: Desk, stage: str, asked: Sequence[Trial], share: slice
+) -> tuple[TrialRecord, ...] | None:
+    """Runs a share of the trials; the records of all of them, once all are there."""
+    desk.trials(stage, asked[share])
+    done = all(trial.id in desk.known for trial in asked)
+    return desk.trials(stage, asked) if done else None
 
 
 def _starting_rates(plan: Plan, gradient: ScanResult, edits: int) -> dict[str, float]:

@@ -1,0 +1,121 @@
+"""On a GPU as on the CPU: scans and trials agree, weights come back, a search goes to its end.
+
+Both compute in float32. `LOCSCOPE_GPU=cpu` runs these tests without a GPU: the CPU against itself.
+"""
+
+import os
+from functools import cache
+from math import isnan
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pandas as pd
+import pytest
+import torch
+
+from locscope.models.load import load
+from locscope.progress import Silent
+from locscope.records import Recommendation, ScanResult, TrialRecord
+from locscope.runs.store import read_record
+from locscope.scans import SCANS
+from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, SearchSettings
+from locscope.tuning.recipes import RECIPES
+from locscope.verbs.edit import edit, plan_edit
+from locscope.verbs.evaluate import evaluate, plan_evaluate
+from locscope.verbs.plan import plan_search
+from locscope.verbs.scan import plan_scan, scan
+from locscope.verbs.search import search
+
+GPU = os.environ.get("LOCSCOPE_GPU", "cuda")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(GPU == "cuda" and not torch.cuda.is_available(), reason="needs a GPU"),
+]
+FEW = {"probe": 32}
+"""Edits of a scan that cannot tell anything by 8."""
+CLOSE = 0.02
+"""Of its largest score, what a score may differ by: a float32 sum in another order, and what a
+near tie makes of it."""
+
+
+@cache
+def scanned(name: str, device: str) -> ScanResult:
+    settings = ScanSettings(
+        scans=(name,),
+        limit=32,
+        requests=FEW.get(name, 8),
+        device=device,
+        dtype="float32",
+        steps=4,
+        samples=3,
+    )
+    folder = Path(mkdtemp()) / "run"
+    return scan(plan_scan(settings, folder, Silent()), Silent()).inputs.scans[0]
+
+
+def scores(found: ScanResult) -> pd.Series:
+    """By variant and place."""
+    places = ["variant", "layer", "part", "head", "role"]
+    return pd.DataFrame([vars(one) for one in found.scores]).set_index(places)["score"]
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_a_scan_gives_the_scores_that_it_gives_on_the_cpu(name):
+    mine, theirs = scores(scanned(name, GPU)), scores(scanned(name, "cpu"))
+    assert not mine.isna().all()
+    assert mine.isna().equals(theirs.isna())
+    apart = (mine - theirs).abs().groupby("variant").max()
+    assert (apart <= CLOSE * theirs.abs().groupby("variant").max()).all(), apart
+
+
+def tuned(kind: str, device: str, dtype: str = "float32") -> TrialRecord:
+    settings = EditSettings(
+        **{"location": "L8-9.mlp", "recipe": kind, "lr": 2e-3, "epochs": 3},
+        **{"limit": 12, "batch_size": 4, "device": device, "dtype": dtype},
+    )
+    return edit(plan_edit(settings, None, Path(mkdtemp()) / "model"), Silent())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in RECIPES if kind != "lofit"])
+def test_a_recipe_does_what_it_does_on_the_cpu(kind):
+    mine, theirs = tuned(kind, GPU), tuned(kind, "cpu")
+    assert [one.loss for one in mine.epochs] == pytest.approx(
+        [one.loss for one in theirs.epochs], rel=1e-3
+    )
+    for name in ("target_probability", "perplexity_ratio"):
+        assert mine.measure(name).value == pytest.approx(theirs.measure(name).value, rel=0.01)
+    assert mine.change_norm == pytest.approx(theirs.change_norm, rel=1e-3)
+
+
+def test_bfloat16_learns_as_float32_does():
+    mine, theirs = tuned("full", GPU, "bfloat16"), tuned("full", GPU)
+    assert [one.loss for one in mine.epochs] == pytest.approx(
+        [one.loss for one in theirs.epochs], rel=0.05
+    )
+
+
+def test_a_search_is_followed_to_its_end_and_gives_what_it_said(tmp_path):
+    settings = SearchSettings(
+        **{"limit": 48, "parts": ("mlp",), "quarters": False, "audit": 0, "controls": 1},
+        **{"device": GPU, "dtype": "float32", "thorough": False, "repetitions": 1},
+    )
+    before = load("demo", device=GPU, dtype="float32").model.state_dict()
+    plan = plan_search(settings, tmp_path / "run")
+    search(plan, Silent())
+    after = plan.loaded.model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    found = read_record(tmp_path / "run", "recommendation", "final", Recommendation)
+    assert found is not None
+    assert found.deployment is not None
+    record = edit(
+        plan_edit(EditSettings(device=GPU, dtype="float32"), plan.folder, tmp_path / "model"),
+        Silent(),
+    )
+    again = evaluate(
+        plan_evaluate(EvaluateSettings(model=str(tmp_path / "model"), device=GPU, dtype="float32")),
+        Silent(),
+    )
+    for said in found.deployment.measures:
+        for made in (record.measures, again):
+            same = next(one for one in made if one.name == said.name)
+            assert isnan(said.value) or same.value == pytest.approx(said.value, rel=1e-3)
