@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
+from locscope.engine.wide import wide_product
 from locscope.models.parts import blocks_owner, body
 
 
@@ -116,9 +117,13 @@ def run_blocks(
 def logits(
     model: PreTrainedModel, hidden: Float[Tensor, "*any width"]
 ) -> Float[Tensor, "*any vocabulary"]:
-    """Next-token logits of final hidden states, computed in float32, soft-capped as the model's."""
+    """Next-token logits of final hidden states, summed in float32, soft-capped as the model's."""
     head: Any = model.get_output_embeddings()
     bias = None if getattr(head, "bias", None) is None else head.bias.float()
-    out = F.linear(hidden.float(), head.weight.float(), bias)
+    if hidden.is_cuda and hidden.dtype == head.weight.dtype == torch.bfloat16:
+        out = wide_product(hidden, head.weight)
+        out = out if bias is None else out + bias
+    else:
+        out = F.linear(hidden.float(), head.weight.float(), bias)
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
     return out if cap is None else cap * torch.tanh(out / cap)

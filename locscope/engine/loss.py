@@ -1,12 +1,12 @@
 """The loss of an edit: cross-entropy on target and stop token, a mean for each example."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from locscope.engine.blocks import logits
-from locscope.engine.texts import NO_LABEL
 from locscope.engine.trunk import Batch, Trunk
 
 
@@ -21,8 +21,9 @@ def answer_losses(trunk: Trunk, batch: Batch) -> Float[Tensor, " batch"]:
 def _row_means(
     model: PreTrainedModel, hidden: Float[Tensor, "batch seq width"], batch: Batch
 ) -> Float[Tensor, " batch"]:
-    scored = batch.scored & (batch.labels != NO_LABEL)
-    losses = F.cross_entropy(logits(model, hidden[scored]), batch.labels[scored], reduction="none")
-    row = scored.nonzero()[:, 0]
-    sums = losses.new_zeros(scored.shape[0]).index_add(0, row, losses)
-    return sums / scored.sum(1)
+    answers, (count, length) = batch.answers, batch.ids.shape
+    scores = logits(model, hidden.flatten(0, 1)[answers])
+    losses = F.cross_entropy(scores, batch.labels.flatten()[answers], reduction="none")
+    row = answers // length
+    sums = losses.new_zeros(count).index_add(0, row, losses)
+    return sums / losses.new_zeros(count).index_add(0, row, torch.ones_like(losses))

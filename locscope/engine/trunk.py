@@ -28,7 +28,9 @@ class Batch:
     """Rows of a sheet, padded on the right, on the model's device.
 
     `scored` marks the positions that predict an answer token or the row's final label, `labels`
-    holds what they should predict (NO_LABEL where there is none).
+    holds what they should predict (NO_LABEL where there is none). `places` are those of the real
+    tokens in the flattened batch, `answers` those that are scored and have a label: a GPU takes
+    what lies there without waiting, as it has to for a mask.
     """
 
     ids: Int[Tensor, "batch seq"]
@@ -36,6 +38,8 @@ class Batch:
     scored: Bool[Tensor, "batch seq"]
     labels: Int[Tensor, "batch seq"]
     flat: Int[Tensor, " tokens"]
+    places: Int[Tensor, " tokens"]
+    answers: Int[Tensor, " answers"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,8 @@ class Trunk:
         for rows in chunks(self.sheet.lengths, range(len(self.sheet)), self.tokens_at_once):
             batch = self.batch(rows)
             hidden = run_blocks(self.model, batch.ids, self.layer, self.hidden(batch), layer)
-            stream[batch.flat.to(stream.device)] = hidden[batch.real].to(stream.device)
+            tokens = hidden.flatten(0, 1)[batch.places]
+            stream[batch.flat.to(stream.device)] = tokens.to(stream.device)
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """The given rows of the sheet, padded."""
@@ -130,9 +135,9 @@ class Trunk:
         if self._stream is None:
             return None
         tokens = self._stream[batch.flat.to(self._stream.device)].to(self.model.device)
-        hidden = tokens.new_zeros(*batch.ids.shape, tokens.shape[-1])
-        hidden[batch.real] = tokens
-        return hidden
+        hidden = tokens.new_zeros(batch.ids.numel(), tokens.shape[-1])
+        hidden[batch.places] = tokens
+        return hidden.view(*batch.ids.shape, -1)
 
     def final(self, batch: Batch) -> Float[Tensor, "batch seq width"]:
         """Final hidden states of a batch, resumed from the trunk; gradients flow."""
@@ -173,4 +178,7 @@ def pad(sheet: Sheet, rows: Sequence[int], device: torch.device) -> Batch:
     labels[:, :-1] = torch.where(real[:, 1:], ids[:, 1:], NO_LABEL)
     labels[torch.arange(len(index)), lengths - 1] = sheet.finals[index]
     scored = real & (place >= sheet.answers[index][:, None] - 1)
-    return Batch(*(t.to(device) for t in (ids, real, scored, labels, flat)))
+    places = real.flatten().nonzero()[:, 0]
+    answers = (scored & (labels != NO_LABEL)).flatten().nonzero()[:, 0]
+    found = (ids, real, scored, labels, flat, places, answers)
+    return Batch(*(t.to(device) for t in found))

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+from locscope.engine.blocks import logits
 from locscope.models.load import load
 from locscope.progress import Silent
 from locscope.records import Recommendation, ScanResult, TrialRecord
@@ -31,7 +32,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(GPU == "cuda" and not torch.cuda.is_available(), reason="needs a GPU"),
 ]
-FEW = {"probe": 32}
+MANY = {"probe": 132}
 """Edits of a scan that cannot tell anything by 8."""
 CLOSE = 0.02
 """Of its largest score, what a score may differ by: a float32 sum in another order, and what a
@@ -40,14 +41,10 @@ near tie makes of it."""
 
 @cache
 def scanned(name: str, device: str) -> ScanResult:
+    edits = MANY.get(name, 8)
     settings = ScanSettings(
-        scans=(name,),
-        limit=32,
-        requests=FEW.get(name, 8),
-        device=device,
-        dtype="float32",
-        steps=4,
-        samples=3,
+        **{"scans": (name,), "limit": max(edits, 32), "requests": edits, "steps": 4, "samples": 3},
+        **{"device": device, "dtype": "float32"},
     )
     folder = Path(mkdtemp()) / "run"
     return scan(plan_scan(settings, folder, Silent()), Silent()).inputs.scans[0]
@@ -80,7 +77,7 @@ def tuned(kind: str, device: str, dtype: str = "float32") -> TrialRecord:
 def test_a_recipe_does_what_it_does_on_the_cpu(kind):
     mine, theirs = tuned(kind, GPU), tuned(kind, "cpu")
     assert [one.loss for one in mine.epochs] == pytest.approx(
-        [one.loss for one in theirs.epochs], rel=1e-3
+        [one.loss for one in theirs.epochs], rel=5e-3
     )
     for name in ("target_probability", "perplexity_ratio"):
         assert mine.measure(name).value == pytest.approx(theirs.measure(name).value, rel=0.01)
@@ -92,6 +89,15 @@ def test_bfloat16_learns_as_float32_does():
     assert [one.loss for one in mine.epochs] == pytest.approx(
         [one.loss for one in theirs.epochs], rel=0.05
     )
+
+
+def test_the_head_in_bfloat16_sums_in_float32():
+    loaded = load("demo", device=GPU, dtype="bfloat16")
+    hidden = torch.randn(64, loaded.info.width, device=GPU, dtype=torch.bfloat16)
+    weight = loaded.model.get_output_embeddings().weight
+    exact = hidden.double() @ weight.double().T
+    apart = (logits(loaded.model, hidden).double() - exact).abs().max()
+    assert float(apart) <= 1e-5 * float(exact.abs().max())
 
 
 def test_a_search_is_followed_to_its_end_and_gives_what_it_said(tmp_path):
