@@ -34,7 +34,8 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from analyses.bench_step import plain_step, trunk_step
-from analyses.bench_trace import compare
+from analyses.bench_trace import compare, fast, subject_of, window_of
+from locscope.engine.lens import lens_of
 from locscope.engine.texts import Row, pack
 from locscope.engine.trunk import Trunk
 from locscope.locations import Location
@@ -248,7 +249,9 @@ def _peak() -> float:
 
 
 def tracing(model: PreTrainedModel) -> str:
-    """All cells of one fact, against one whole forward for each."""
+    """All cells of one fact, against one whole forward for each; kernels are loaded before."""
+    lens, subject = lens_of(model), subject_of(model, (5, 8))
+    fast(lens, subject, window_of(len(blocks(model)))).cpu()
     row = compare(model, (5, 8), repeats=1)
     return (
         f"{row.layers} blocks of width {row.width}: {row.fast:.2f} s, one forward for each cell "
