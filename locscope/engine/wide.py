@@ -34,8 +34,8 @@ class _Wide(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (weight,) = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:
+        (gradient,), (weight,) = grad_outputs, ctx.saved_tensors
         return _product(gradient.to(weight.dtype), weight).to(weight.dtype), None
 
 
