@@ -20,10 +20,10 @@ from locscope.records import Measure, Recommendation
 from locscope.runs.folder import read_info
 from locscope.runs.store import read_record
 from locscope.settings import EditSettings, EvaluateSettings, SearchSettings
-from locscope.verbs.edit import edit, plan_edit
-from locscope.verbs.evaluate import evaluate, plan_evaluate
-from locscope.verbs.plan import plan_search
-from locscope.verbs.search import search
+from locscope.workflows.edit import edit, plan_edit
+from locscope.workflows.evaluate import evaluate, plan_evaluate
+from locscope.workflows.search.plan import plan_search
+from locscope.workflows.search.run import search
 
 PAGE = Path(__file__).parents[1] / "reports" / "applied.md"
 

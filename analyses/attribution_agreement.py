@@ -20,23 +20,24 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from locscope.engine.attribution import COMPONENTS, estimated
-from locscope.engine.blocks import logits, run_blocks
-from locscope.engine.corruption import Contrast, swapped
-from locscope.engine.exam import Material
-from locscope.engine.facts import Fact
-from locscope.engine.lens import Lens, hooked, lens_of, place, recorded
-from locscope.engine.metrics import value_of
-from locscope.engine.patching import Corrupted, Kind, restored, run_clean, run_corrupted
-from locscope.engine.preparing import prepare
-from locscope.engine.slopes import at_all_layers, ends_of
-from locscope.engine.trunk import Trunk
+from locscope.evaluation.build_suite import prepare
+from locscope.evaluation.suite import Material
+from locscope.forward.blocks import run_blocks
+from locscope.forward.head import logits
+from locscope.forward.prefix_cache import Trunk
+from locscope.interp.attribution import COMPONENTS, estimated
+from locscope.interp.corruption import Contrast, swapped
+from locscope.interp.facts import Fact
+from locscope.interp.hooked_model import Lens, hooked, lens_of, place, recorded
+from locscope.interp.metrics import value_of
+from locscope.interp.patching import Corrupted, Kind, restored, run_clean, run_corrupted
+from locscope.interp.slopes import at_all_layers, ends_of
 from locscope.progress import Silent
 from locscope.scans.bench import ScanBench
 from locscope.scans.run import run_scan
 from locscope.scoring.statistics import spearman
 from locscope.settings import SearchSettings
-from locscope.verbs.session import load_edits, open_model, speaker_of
+from locscope.workflows.workspace import load_edits, open_model, speaker_of
 
 STEPS = 5
 TOKENWISE = ("block", "attn", "mlp")

@@ -23,7 +23,9 @@ from pathlib import Path
 
 MIB = 1 << 20
 ARGUMENTS = "--no-quarters --audit 4 --repetitions 2 --limit 120"
-LOADING = "import locscope.verbs.search; from locscope.models.load import load; load('{model}')"
+LOADING = (
+    "import locscope.workflows.search.run; from locscope.models.load import load; load('{model}')"
+)
 QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 

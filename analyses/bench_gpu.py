@@ -35,14 +35,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from analyses.bench_step import plain_step, trunk_step
 from analyses.bench_trace import compare, fast, subject_of, window_of
-from locscope.engine.lens import lens_of
-from locscope.engine.texts import Row, pack
-from locscope.engine.trunk import Trunk
+from locscope.forward.packed import Row, pack
+from locscope.forward.prefix_cache import Trunk
+from locscope.interp.hooked_model import lens_of
 from locscope.locations import Location
 from locscope.models.parts import blocks, slices
 from locscope.records import Recipe, default_batch
 from locscope.tuning.breadth_first import tune
-from locscope.tuning.masters import borrowed
+from locscope.tuning.master_weights import borrowed
 
 PAGE = Path(__file__).parents[1] / "reports" / "bench_gpu.md"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

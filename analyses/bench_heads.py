@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from locscope.engine.ablation import HEAD_KINDS, head_effects
-from locscope.engine.effects import drops
-from locscope.engine.facts import Fact
-from locscope.engine.lens import Lens, lens_of
-from locscope.engine.silencing import ablation_of
+from locscope.interp.ablation import HEAD_KINDS, head_effects
+from locscope.interp.effects import drops
+from locscope.interp.facts import Fact
+from locscope.interp.hooked_model import Lens, lens_of
+from locscope.interp.silencing import ablation_of
 
 BAR, VOCABULARY, HEADS = 5.0, 32_000, 8
 REPORT = Path(__file__).parents[1] / "reports" / "bench_heads.md"

@@ -21,11 +21,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from locscope.edits import read_edits
-from locscope.engine.decode import Speaker
-from locscope.engine.exam import Material
-from locscope.engine.memory import tokens_that_fit
-from locscope.engine.preparing import prepare
-from locscope.engine.trunk import Budget, Trunk
+from locscope.evaluation.build_suite import prepare
+from locscope.evaluation.suite import Material
+from locscope.forward.batching import tokens_that_fit
+from locscope.forward.decoding import Speaker
+from locscope.forward.prefix_cache import Budget, Trunk
 from locscope.models.load import Loaded, load
 from locscope.models.parts import grid
 from locscope.progress import Silent

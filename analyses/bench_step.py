@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from locscope.engine.texts import Row, pack
-from locscope.engine.trunk import Trunk
+from locscope.forward.packed import Row, pack
+from locscope.forward.prefix_cache import Trunk
 from locscope.locations import Location
 from locscope.models.parts import slices
 from locscope.tuning import breadth_first
-from locscope.tuning.masters import Masters, borrowed
+from locscope.tuning.master_weights import Masters, borrowed
 
 BARS = {0.75: 4.0, 0.5: 2.5}
 STOP, VOCABULARY = 2, 32_000

@@ -18,10 +18,10 @@ from statistics import median
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from locscope.engine.corruption import Contrast, Noise, corrupting
-from locscope.engine.facts import Fact
-from locscope.engine.lens import Lens, lens_of
-from locscope.engine.patching import Kind, restored, run_clean, run_corrupted
+from locscope.interp.corruption import Contrast, Noise, corrupting
+from locscope.interp.facts import Fact
+from locscope.interp.hooked_model import Lens, lens_of
+from locscope.interp.patching import Kind, restored, run_clean, run_corrupted
 from locscope.models.parts import blocks
 
 TOKENS, SAMPLES, VOCABULARY = 12, 10, 32000

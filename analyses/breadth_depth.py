@@ -23,7 +23,7 @@ from locscope.scans.bench import ScanBench
 from locscope.scans.weight_gradient import l1_norm
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import Bench, run_trial
-from locscope.verbs.session import Session, load_edits, open_model, open_session
+from locscope.workflows.workspace import Session, load_edits, open_model, open_session
 
 RATES = (0.01, 0.03, 0.1, 0.3)
 MEASURES = ("reliability", "generalization", "locality", "perplexity_ratio", "kl", "retention")

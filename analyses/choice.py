@@ -16,17 +16,17 @@ from statistics import fmean
 
 from locscope.edits.splits import resample
 from locscope.progress import Silent
+from locscope.recommendation.finalists import asked_for, gathered
 from locscope.records import Trial
 from locscope.runs.folder import open_run
 from locscope.scoring.bounds import shortfall
 from locscope.selection.choice import Best, best_per_location
-from locscope.selection.finalists import asked_for, gathered
 from locscope.selection.space import Ask
 from locscope.settings import SearchSettings, settings_of
-from locscope.verbs.choosing import scan_s, space_of
-from locscope.verbs.desk import Desk
-from locscope.verbs.plan import plan_search
-from locscope.verbs.validating import validate
+from locscope.workflows.search.plan import plan_search
+from locscope.workflows.search.select import scan_s, space_of
+from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.validate import validate
 
 PAGE = Path(__file__).parents[1] / "reports" / "choice.md"
 PLACES = "L5-9.mlp,L8-9.block,L8.mlp,L9.mlp,L5-9.block,L5-7.mlp,L2-7.mlp,L8.block"

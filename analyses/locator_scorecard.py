@@ -17,9 +17,9 @@ from pathlib import Path
 from locscope.errors import UsageError
 from locscope.records import ScanVerdict, Scorecard
 from locscope.records.outcome import PREDICTS, VERDICTS
-from locscope.report.scorecard_rows import scorecard_lines
-from locscope.report.words import number
-from locscope.verbs.report import load_run
+from locscope.report.data.scorecard_rows import scorecard_lines
+from locscope.report.data.words import number
+from locscope.workflows.report import load_run
 
 POPULAR = (
     "causal-tracing",

@@ -22,9 +22,9 @@ from locscope.selection.choice import best_per_location
 from locscope.selection.forecast import outlooks
 from locscope.selection.space import Ask, Fidelity, Space, spent
 from locscope.settings import SearchSettings
-from locscope.verbs.choosing import scan_s, space_of
-from locscope.verbs.desk import Desk
-from locscope.verbs.plan import plan_search
+from locscope.workflows.search.plan import plan_search
+from locscope.workflows.search.select import scan_s, space_of
+from locscope.workflows.search.trial_runner import Desk
 
 PAGE = Path(__file__).parents[1] / "reports" / "look_fidelity.md"
 LOOKS = ((10, 5), (20, 5), (20, 10), (30, 8))

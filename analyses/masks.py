@@ -31,7 +31,7 @@ from locscope.settings import EditSettings
 from locscope.tuning.rates import starting_rate
 from locscope.tuning.recipes import RECIPES, recipe_named
 from locscope.tuning.trial import Bench, run_trial
-from locscope.verbs.session import Session, load_edits, open_model, open_session
+from locscope.workflows.workspace import Session, load_edits, open_model, open_session
 
 AIM = BALANCED
 MEASURES = ("reliability", "generalization", "locality", "perplexity_ratio", "kl", "retention")

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import torch
 
-from locscope.engine.decode import Speaker
-from locscope.engine.questions import Question, ask
+from locscope.evaluation.questions import Question, ask
+from locscope.forward.decoding import Speaker
 from locscope.locations import Location
 from locscope.models.parts import slices
 from locscope.progress import Silent
 from locscope.records import Recipe
 from locscope.settings import SearchSettings
 from locscope.tuning.breadth_first import tune
-from locscope.tuning.masters import borrowed
+from locscope.tuning.master_weights import borrowed
 from locscope.tuning.trial import stored_dtype
-from locscope.verbs.session import Session, load_edits, open_model, open_session, speaker_of
+from locscope.workflows.workspace import Session, load_edits, open_model, open_session, speaker_of
 
 CASES = (("L3.mlp", 1e-3), ("L6.mlp.down", 3e-3), ("L8.mlp", 1e-3), ("L9.block", 1e-3))
 DTYPES = ("float32", "bfloat16")

@@ -24,15 +24,15 @@ from analyses.planted_parts.lessons import lessons, turned
 from analyses.planted_parts.planting import Plant, Soil, planted
 from analyses.planted_parts.report import RECALL, rows_of, written
 from analyses.planted_parts.scanning import ALSO, bench_of, columns_of, there
-from locscope.engine.exam import Material
-from locscope.engine.preparing import prepare
-from locscope.engine.trunk import Trunk
 from locscope.errors import LocscopeError
+from locscope.evaluation.build_suite import prepare
+from locscope.evaluation.suite import Material
+from locscope.forward.prefix_cache import Trunk
 from locscope.models.load import Loaded, load
 from locscope.records import Edit
 from locscope.scans import SCANS
 from locscope.scans.bench import ScanBench
-from locscope.verbs.session import speaker_of
+from locscope.workflows.workspace import speaker_of
 
 NOWHERE = "none"
 NORM = 6.0

@@ -27,14 +27,14 @@ from locscope.edits.splits import groups
 from locscope.errors import UsageError
 from locscope.records import Descriptor, ScanResult, ScanScore, ScanVerdict, Scorecard
 from locscope.records.outcome import AS_DEPTH, PREDICTS
-from locscope.report.inputs import ReportInputs
-from locscope.report.words import number
-from locscope.selection.audit import LOOK_TERMS, Audit, draws_of, outcome_of
-from locscope.selection.fields import depth_of, stratum_of
-from locscope.selection.scorecard import scorecard
+from locscope.report.data.inputs import ReportInputs
+from locscope.report.data.words import number
+from locscope.scorecard.audit import LOOK_TERMS, Audit, draws_of, outcome_of
+from locscope.scorecard.scorecard import scorecard
+from locscope.scorecard.strata import depth_of, stratum_of
+from locscope.scorecard.verdicts import WRONG_WAY, claims
 from locscope.selection.strategies.race import LOOK
-from locscope.selection.verdicts import WRONG_WAY, claims
-from locscope.verbs.report import load_run
+from locscope.workflows.report import load_run
 
 PAGE = Path("reports/random_scans.md")
 Values = NDArray[np.float64]

@@ -23,9 +23,9 @@ from locscope.records import Measure, Recipe, Trial, TrialRecord, default_batch
 from locscope.scoring.bounds import SHARES
 from locscope.scoring.objectives import glance_score, merit, score
 from locscope.settings import SearchSettings, settings_of
-from locscope.verbs.choosing import scan_s, space_of
-from locscope.verbs.desk import Desk
-from locscope.verbs.plan import plan_search
+from locscope.workflows.search.plan import plan_search
+from locscope.workflows.search.select import scan_s, space_of
+from locscope.workflows.search.trial_runner import Desk
 
 PAGE = Path(__file__).parents[1] / "reports" / "ranking_scores.md"
 

@@ -26,7 +26,7 @@ from locscope.models.load import Loaded
 from locscope.models.parts import slices
 from locscope.progress import Progress
 from locscope.settings import EditSettings, settings_of
-from locscope.verbs.session import open_model
+from locscope.workflows.workspace import open_model
 
 WHAT = ("main", "sweep")
 FAILED = 2

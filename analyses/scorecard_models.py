@@ -18,10 +18,10 @@ from scipy import stats
 
 from analyses.locator_scorecard import CONTROLS, Judged, Line, lines, report
 from locscope.records.outcome import AS_DEPTH, CANNOT_TELL, DOES_NOT, PREDICTS
-from locscope.report.words import interval, number
+from locscope.report.data.words import interval, number
+from locscope.scorecard.verdicts import ADDS, LEVEL, USEFUL, WRONG_WAY
 from locscope.scoring.ranks import holm_in_turn
 from locscope.scoring.statistics import Interval
-from locscope.selection.verdicts import ADDS, LEVEL, USEFUL, WRONG_WAY
 
 CHANCE = ("random", "any order")
 """The row of random orders: nothing to test."""

@@ -38,9 +38,9 @@ from locscope.scoring.objectives import BALANCED, merit, score
 from locscope.selection.candidates import candidates, first_step_for, rounded
 from locscope.selection.choice import worth
 from locscope.settings import SearchSettings, settings_of
-from locscope.verbs.choosing import scan_s
-from locscope.verbs.desk import Desk
-from locscope.verbs.plan import Plan, plan_search
+from locscope.workflows.search.plan import Plan, plan_search
+from locscope.workflows.search.select import scan_s
+from locscope.workflows.search.trial_runner import Desk
 
 REPORTS = Path(__file__).parents[1] / "reports"
 BEST = 10

@@ -15,7 +15,7 @@ from locscope.records import (
     Trial,
     TrialRecord,
 )
-from locscope.selection.audit import Audit
+from locscope.scorecard.audit import Audit
 
 PARTS = ("mlp.up", "mlp.down", "mlp", "attn.q", "attn.o", "attn", "block")
 LAYERS, EDITS = 10, 40

@@ -27,7 +27,7 @@ from locscope.records import (
     Trial,
     TrialRecord,
 )
-from locscope.report.inputs import ReportInputs
+from locscope.report.data.inputs import ReportInputs
 
 LAYERS = 10
 BROKEN = "perplexity_ratio 1.2 is above 1.05"

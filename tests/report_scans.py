@@ -7,7 +7,7 @@ from math import exp, nan
 import report_factory as factory
 
 from locscope.records import Descriptor, ScanResult, ScanScore, TokenMap
-from locscope.report.inputs import ReportInputs
+from locscope.report.data.inputs import ReportInputs
 
 ROLES = ("first subject", "middle subject", "last subject", "first after", "further", "last")
 TOKENS = (

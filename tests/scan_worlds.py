@@ -8,8 +8,8 @@ import torch
 from families import tiny
 from worlds import MATERIAL, loaded_of, speaker_of
 
-from locscope.engine.preparing import prepare
-from locscope.engine.trunk import Trunk
+from locscope.evaluation.build_suite import prepare
+from locscope.forward.prefix_cache import Trunk
 from locscope.progress import Silent
 from locscope.records import Edit, Probe, ScanOptions
 from locscope.scans.bench import ScanBench

@@ -7,18 +7,18 @@ import torch
 from families import tiny, tiny_tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from locscope.engine.decode import Speaker
-from locscope.engine.exam import Ability, Exam, Material, Observation, observe
-from locscope.engine.preparing import prepare
-from locscope.engine.questions import Question, target_question
-from locscope.engine.texts import Row, pack
-from locscope.engine.trunk import Trunk
+from locscope.evaluation.build_suite import prepare
+from locscope.evaluation.questions import Question, target_question
+from locscope.evaluation.suite import Ability, Exam, Material, Observation, observe
+from locscope.forward.decoding import Speaker
+from locscope.forward.packed import Row, pack
+from locscope.forward.prefix_cache import Trunk
 from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.parts import blocks, grid, slices
 from locscope.records import Edit, ModelInfo, Probe, Recipe
 from locscope.tuning import breadth_first
-from locscope.tuning.masters import Masters
+from locscope.tuning.master_weights import Masters
 from locscope.tuning.trial import Bench
 
 STOP = 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analyses.locft_parts.capability import Capability, measured, there
 from analyses.locft_parts.published import BATCH, EPOCHS
-from locscope.execute.local import Worker, run_trials
+from locscope.execution.local import Worker, run_trials
 from locscope.models.load import Loaded
 from locscope.progress import Progress
 from locscope.records import Recipe, Trial, TrialRecord
@@ -14,8 +14,8 @@ from locscope.runs.folder import open_run
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.settings import EditSettings
 from locscope.tuning.trial import Bench, run_keeping
-from locscope.verbs.provenance import frozen_settings
-from locscope.verbs.session import Session, load_edits, open_session
+from locscope.workflows.provenance import frozen_settings
+from locscope.workflows.workspace import Session, load_edits, open_session
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from analyses.planted_parts.planting import Soil
-from locscope.engine.reading import read
+from locscope.evaluation.exact_match import read
 from locscope.locations import Location
 from locscope.models.parts import blocks, slices
 

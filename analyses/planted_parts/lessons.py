@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from analyses.demo.facts import answers_of, fill, load_facts
 from analyses.demo.relations import RELATIONS, Relation
-from locscope.engine.decode import Request, Speaker, decode
-from locscope.engine.texts import encode_prompt
+from locscope.forward.decoding import Request, Speaker, decode
+from locscope.forward.packed import encode_prompt
 from locscope.records import Edit, Probe
 
 TAUGHT = ("countries.capital", "books.author")

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from locscope.engine.exam import Exam
-from locscope.engine.loss import answer_losses
-from locscope.engine.questions import Answer, ask
-from locscope.engine.trunk import Trunk
+from locscope.evaluation.questions import Answer, ask
+from locscope.evaluation.suite import Exam
+from locscope.forward.losses import answer_losses
+from locscope.forward.prefix_cache import Trunk
 from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.parts import Slice, slices
-from locscope.tuning.masters import Masters, borrowed
+from locscope.tuning.master_weights import Masters, borrowed
 
 EPOCHS, RISE = 150, 40
 """At most so many steps; over the first of them the norm rises evenly to the full one."""

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from math import nan
 
-from locscope.engine.exam import Material
-from locscope.engine.preparing import prepare
-from locscope.engine.trunk import Trunk
+from locscope.evaluation.build_suite import prepare
+from locscope.evaluation.suite import Material
+from locscope.forward.prefix_cache import Trunk
 from locscope.models.load import Loaded
 from locscope.progress import Silent
 from locscope.records import Edit, ScanOptions, ScanResult
 from locscope.scans import SCANS
 from locscope.scans.bench import ScanBench
 from locscope.scans.run import run_scan
-from locscope.verbs.session import speaker_of
+from locscope.workflows.workspace import speaker_of
 
 OPTIONS = ScanOptions(samples=3)
 """Cheaper than the default in one thing: three samples of noise instead of ten."""

@@ -13,10 +13,10 @@ from locscope.runs.folder import open_run
 from locscope.selection.choice import ranked
 from locscope.selection.space import FULL, Budget, Space, at_rung, spent
 from locscope.settings import SearchSettings
-from locscope.verbs.choosing import choose, scan_s, space_of
-from locscope.verbs.desk import Desk
-from locscope.verbs.plan import plan_search
-from locscope.verbs.reporting import on_t
+from locscope.workflows.search.holdout import on_t
+from locscope.workflows.search.plan import plan_search
+from locscope.workflows.search.select import choose, scan_s, space_of
+from locscope.workflows.search.trial_runner import Desk
 
 REVERSED = "race, scans reversed"
 SCANNED = ("race", "reversed")

@@ -31,7 +31,7 @@ def search_settings(
     """Settings of a search; what was written on the command line wins over the file. A tracker must
     be one that there is."""
     if tracker is not None:
-        from locscope.verbs.trackers import check_tracker
+        from locscope.integrations.trackers import check_tracker
 
         check_tracker(tracker)
     return settings_of(SearchSettings, {**read_settings_file(file), **wanted})
@@ -48,11 +48,11 @@ def search(
 ) -> bool:
     """Searches and prints the result; whether the bounds were met. A tracker is told of trials, the
     recommended model is written to `save`."""
-    from locscope.report.tables import search_json, terminal_summary
-    from locscope.verbs.plan import plan_search
-    from locscope.verbs.saving import check_output
-    from locscope.verbs.search import search as run
-    from locscope.verbs.trackers import open_tracker
+    from locscope.integrations.trackers import open_tracker
+    from locscope.report.output.terminal import search_json, terminal_summary
+    from locscope.workflows.saving import check_output
+    from locscope.workflows.search.plan import plan_search
+    from locscope.workflows.search.run import search as run
 
     if save is not None:
         check_output(save)
@@ -82,9 +82,9 @@ def scan(
     command: str,
 ) -> bool:
     """Scans and prints the results; whether any scan could use any edit."""
-    from locscope.report.tables import scan_json, scan_summary
-    from locscope.verbs.scan import plan_scan
-    from locscope.verbs.scan import scan as run
+    from locscope.report.output.terminal import scan_json, scan_summary
+    from locscope.workflows.scan import plan_scan
+    from locscope.workflows.scan import scan as run
 
     progress = listener()
     settings = settings_of(ScanSettings, {**read_settings_file(file), **wanted})
@@ -105,8 +105,8 @@ def edit(
     """Edits and prints the measures; whether the edited model has learned and keeps the bounds."""
     from locscope.models.parts import summary
     from locscope.scoring.objectives import nothing_learned
-    from locscope.verbs.edit import edit as run
-    from locscope.verbs.edit import plan_edit
+    from locscope.workflows.edit import edit as run
+    from locscope.workflows.edit import plan_edit
 
     settings = settings_of(EditSettings, {**read_settings_file(file), **wanted})
     progress = listener()
@@ -127,8 +127,8 @@ def edit(
 
 def evaluate(file: Path | None, wanted: Mapping[str, Any], format: str) -> None:
     """Evaluates and prints the measures."""
-    from locscope.verbs.evaluate import evaluate as run
-    from locscope.verbs.evaluate import evaluate_json, plan_evaluate
+    from locscope.workflows.evaluate import evaluate as run
+    from locscope.workflows.evaluate import evaluate_json, plan_evaluate
 
     settings = settings_of(EvaluateSettings, {**read_settings_file(file), **wanted})
     measures = run(plan_evaluate(settings), listener())
@@ -140,7 +140,7 @@ def evaluate(file: Path | None, wanted: Mapping[str, Any], format: str) -> None:
 
 def check(settings: SearchSettings, format: str) -> bool:
     """Checks and prints what was found; whether `edit` can use the edits."""
-    from locscope.verbs.check import check as run
+    from locscope.workflows.check import check as run
 
     found = run(settings)
     if format == "json":
@@ -152,8 +152,8 @@ def check(settings: SearchSettings, format: str) -> bool:
 
 def dry_run(settings: SearchSettings, output: Path | None, format: str) -> None:
     """Loads the model, plans, calibrates, and prints what the search would take."""
-    from locscope.verbs.dry_run import dry_run as run
-    from locscope.verbs.plan import plan_search
+    from locscope.workflows.dry_run.run import dry_run as run
+    from locscope.workflows.search.plan import plan_search
 
     progress = listener()
     progress.say("dry run: the model is loaded and tried, nothing is written")
@@ -168,14 +168,14 @@ def dry_run(settings: SearchSettings, output: Path | None, format: str) -> None:
 
 def report(folders: Sequence[Path], output: Path | None, study: Path | None = None) -> None:
     """Draws and prints where the page is."""
-    from locscope.verbs.report import report as run
+    from locscope.workflows.report import report as run
 
     _say(str(run(folders, output, study, listener())))
 
 
 def listing(kind: str, format: str) -> None:
     """Prints a table of what there is."""
-    from locscope.verbs.listing import listing as rows
+    from locscope.workflows.listing import listing as rows
 
     found = rows(kind)
     if format == "json":
@@ -185,7 +185,7 @@ def listing(kind: str, format: str) -> None:
 
 
 def _print_measures(measures: Sequence[Measure], title: str) -> None:
-    from locscope.measures import listed
+    from locscope.evaluation.measures import listed
 
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for name in ("measure", "value", "95 %", "before", "count"):

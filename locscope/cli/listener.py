@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from locscope.progress import WHOLE, Progress
-from locscope.report.words import duration
+from locscope.report.data.words import duration
 
 EVERY = 10.0
 """Seconds between lines where there is no terminal."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from locscope.records import Recommendation
-    from locscope.report.inputs import ReportInputs
+    from locscope.report.data.inputs import ReportInputs
 
 __all__ = ["Run", "load", "scan", "search"]
 
@@ -41,7 +41,7 @@ class Run:
     @cached_property
     def figures(self) -> dict[str, go.Figure]:
         """The figures of the report by name."""
-        from locscope.report.gallery import figures
+        from locscope.report.draw.gallery import figures
 
         return figures(self.inputs)
 
@@ -64,7 +64,7 @@ class Run:
 
         from rich.console import Console
 
-        from locscope.report.tables import terminal_summary
+        from locscope.report.output.terminal import terminal_summary
 
         console = Console(file=StringIO(), record=True, width=100)
         console.print(terminal_summary(self.inputs))
@@ -76,8 +76,8 @@ def search(output: str | Path | None = None, *, fresh: bool = False, **settings:
     """Searches, or goes on with the run in that folder; settings as on the command line."""
     from locscope.progress import Silent
     from locscope.settings import SearchSettings, settings_of
-    from locscope.verbs.plan import plan_search
-    from locscope.verbs.search import search as run
+    from locscope.workflows.search.plan import plan_search
+    from locscope.workflows.search.run import search as run
 
     plan = plan_search(settings_of(SearchSettings, settings), Path(output) if output else None)
     found = run(plan, Silent(), fresh=fresh)
@@ -88,8 +88,8 @@ def scan(output: str | Path | None = None, *, fresh: bool = False, **settings: A
     """Scans, adding to the run in that folder; settings as on the command line."""
     from locscope.progress import Silent
     from locscope.settings import ScanSettings, settings_of
-    from locscope.verbs.scan import plan_scan
-    from locscope.verbs.scan import scan as run
+    from locscope.workflows.scan import plan_scan
+    from locscope.workflows.scan import scan as run
 
     wanted = settings_of(ScanSettings, settings)
     plan = plan_scan(wanted, Path(output) if output else None, Silent())
@@ -99,6 +99,6 @@ def scan(output: str | Path | None = None, *, fresh: bool = False, **settings: A
 
 def load(folder: str | Path) -> Run:
     """A finished run from its folder; nothing of a model is needed."""
-    from locscope.verbs.report import load_run
+    from locscope.workflows.report import load_run
 
     return Run(Path(folder), load_run(Path(folder)))

@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from locscope.engine.attribution import ENTRY, Estimates, estimated
-from locscope.engine.corruption import (
+from locscope.forward.batching import Holds
+from locscope.interp.attribution import ENTRY, Estimates, estimated
+from locscope.interp.corruption import (
     CORRUPTIONS,
     Contrast,
     corruption_named,
@@ -27,10 +28,9 @@ from locscope.engine.corruption import (
     noised,
     swapped,
 )
-from locscope.engine.facts import ROLES, Fact
-from locscope.engine.memory import Holds
-from locscope.engine.metrics import METRICS, metric_named, rivalries
-from locscope.engine.slopes import effect_of, ends_of
+from locscope.interp.facts import ROLES, Fact
+from locscope.interp.metrics import METRICS, metric_named, rivalries
+from locscope.interp.slopes import effect_of, ends_of
 from locscope.records import ScanScore, ScanTotal
 from locscope.scans.bench import Findings, ScanBench
 from locscope.scans.completeness import completeness_gap, told

@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.exam import Exam
-from locscope.engine.facts import Fact, Facts, facts_of
-from locscope.engine.lens import Lens, lens_of
-from locscope.engine.memory import in_stage
-from locscope.engine.selftest import check_lens
-from locscope.engine.trunk import Trunk
+from locscope.evaluation.suite import Exam
+from locscope.forward.batching import in_stage
+from locscope.forward.prefix_cache import Trunk
+from locscope.interp.facts import Fact, Facts, facts_of
+from locscope.interp.hooked_model import Lens, lens_of
+from locscope.interp.self_test import check_lens
 from locscope.models.load import Loaded
 from locscope.progress import Progress
 from locscope.records import ScanOptions, ScanScore, ScanTotal, TokenMap

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.corruption import (
+from locscope.interp.corruption import (
     Contrast,
     corrupting,
     corruption_named,
@@ -23,9 +23,9 @@ from locscope.engine.corruption import (
     noised,
     swapped,
 )
-from locscope.engine.facts import ROLES, Fact
-from locscope.engine.metrics import METRICS, Rivals, metric_named, rivalries, rivals_of, value_of
-from locscope.engine.patching import Kind, Measure, restored, run_clean, run_corrupted
+from locscope.interp.facts import ROLES, Fact
+from locscope.interp.metrics import METRICS, Rivals, metric_named, rivalries, rivals_of, value_of
+from locscope.interp.patching import Kind, Measure, restored, run_clean, run_corrupted
 from locscope.records import ScanScore, ScanTotal
 from locscope.scans.bench import Findings, ScanBench
 

@@ -5,7 +5,7 @@ from statistics import mean
 
 import torch
 
-from locscope.engine.blocks import run_blocks
+from locscope.forward.blocks import run_blocks
 from locscope.scans.bench import ScanBench
 from locscope.scans.passes import Sizes
 

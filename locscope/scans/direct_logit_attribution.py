@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.blocks import run_blocks
-from locscope.engine.heads import head_outputs
-from locscope.engine.lens import Lens, place, recorded
-from locscope.engine.metrics import Rivalry, Rivals, rivalries, rivals_of
-from locscope.engine.norms import Held, final_norm, held, norm_after_attention
-from locscope.engine.prompts import at_last, prompts_of
+from locscope.forward.blocks import run_blocks
+from locscope.forward.prompts import at_last, prompts_of
+from locscope.interp.heads import head_outputs
+from locscope.interp.hooked_model import Lens, place, recorded
+from locscope.interp.metrics import Rivalry, Rivals, rivalries, rivals_of
+from locscope.interp.norms import Held, final_norm, held, norm_after_attention
 from locscope.records import ScanTotal
 from locscope.scans.bench import Findings, ScanBench
 

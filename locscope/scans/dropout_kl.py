@@ -21,11 +21,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.blocks import logits, run_blocks
-from locscope.engine.lens import Edit, hooked, place
-from locscope.engine.memory import Holds
-from locscope.engine.texts import Row, pack
-from locscope.engine.trunk import Batch, pad
+from locscope.forward.batching import Holds
+from locscope.forward.blocks import run_blocks
+from locscope.forward.head import logits
+from locscope.forward.packed import Row, pack
+from locscope.forward.prefix_cache import Batch, pad
+from locscope.interp.hooked_model import Edit, hooked, place
 from locscope.models.parts import parts
 from locscope.records import ScanScore
 from locscope.scans.bench import Findings, ScanBench

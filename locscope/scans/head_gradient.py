@@ -17,13 +17,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.blocks import logits, run_blocks
-from locscope.engine.facts import Fact
-from locscope.engine.lens import place, probed
-from locscope.engine.memory import Holds
-from locscope.engine.metrics import METRICS, Rivalry, rivalries, rivals_of, value_of
-from locscope.engine.prompts import at_last, prompts_of
-from locscope.engine.silencing import HOW, Ablation, ablation_of
+from locscope.forward.batching import Holds
+from locscope.forward.blocks import run_blocks
+from locscope.forward.head import logits
+from locscope.forward.prompts import at_last, prompts_of
+from locscope.interp.facts import Fact
+from locscope.interp.hooked_model import place, probed
+from locscope.interp.metrics import METRICS, Rivalry, rivalries, rivals_of, value_of
+from locscope.interp.silencing import HOW, Ablation, ablation_of
 from locscope.scans.bench import Findings, ScanBench
 
 HOLDS = Holds(states=9, backward=True)

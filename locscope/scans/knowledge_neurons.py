@@ -21,11 +21,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
-from locscope.engine.blocks import logits, run_blocks
-from locscope.engine.facts import Fact
-from locscope.engine.lens import Edit, Lens, hooked, place
-from locscope.engine.metrics import log_probability
-from locscope.engine.resume import earlier
+from locscope.forward.blocks import run_blocks
+from locscope.forward.head import logits
+from locscope.forward.resume import earlier
+from locscope.interp.facts import Fact
+from locscope.interp.hooked_model import Edit, Lens, hooked, place
+from locscope.interp.metrics import log_probability
 from locscope.models.parts import blocks
 from locscope.scans.bench import Findings, ScanBench
 from locscope.scans.completeness import completeness_gap, told

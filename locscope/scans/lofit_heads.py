@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.blocks import run_blocks
-from locscope.engine.lens import Edit, Lens, hooked, place, recorded
-from locscope.engine.loss import answer_losses
-from locscope.engine.memory import Holds, in_batches
-from locscope.engine.trunk import Trunk
+from locscope.forward.batching import Holds, in_batches
+from locscope.forward.blocks import run_blocks
+from locscope.forward.losses import answer_losses
+from locscope.forward.prefix_cache import Trunk
+from locscope.interp.hooked_model import Edit, Lens, hooked, place, recorded
 from locscope.progress import stage
 from locscope.records import ScanScore
 from locscope.scans.bench import Findings, ScanBench

@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.blocks import logits, run_blocks
-from locscope.engine.facts import Fact
-from locscope.engine.lens import place, recorded
-from locscope.engine.metrics import log_probability
-from locscope.engine.norms import final_norm
-from locscope.engine.prompts import at_last, prompts_of
+from locscope.forward.blocks import run_blocks
+from locscope.forward.head import logits
+from locscope.forward.prompts import at_last, prompts_of
+from locscope.interp.facts import Fact
+from locscope.interp.hooked_model import place, recorded
+from locscope.interp.metrics import log_probability
+from locscope.interp.norms import final_norm
 from locscope.scans.bench import Findings, ScanBench
 
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from locscope.engine.ablation import mlp_effects
-from locscope.engine.effects import drops
-from locscope.engine.facts import Fact
-from locscope.engine.metrics import METRICS
-from locscope.engine.silencing import HOW, NOTHING, ablation_of
+from locscope.interp.ablation import mlp_effects
+from locscope.interp.effects import drops
+from locscope.interp.facts import Fact
+from locscope.interp.metrics import METRICS
+from locscope.interp.silencing import HOW, NOTHING, ablation_of
 from locscope.scans.bench import Findings, ScanBench
 
 

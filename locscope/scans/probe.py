@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from locscope.engine.states import last_states
+from locscope.interp.states import last_states
 from locscope.scans.bench import Findings, ScanBench
 from locscope.scoring.text import cut_answer, normalise
 

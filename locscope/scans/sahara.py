@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.ablation import HEAD_KINDS, attending_evenly, visit, without_each_head
-from locscope.engine.facts import Fact
-from locscope.engine.lens import Edit, place
-from locscope.engine.prompts import Prompts, final_states, prompts_of
+from locscope.forward.prompts import Prompts, final_states, prompts_of
+from locscope.interp.ablation import HEAD_KINDS, attending_evenly, visit, without_each_head
+from locscope.interp.facts import Fact
+from locscope.interp.hooked_model import Edit, place
 from locscope.progress import track
 from locscope.records import ScanScore
 from locscope.scans.bench import Findings, ScanBench

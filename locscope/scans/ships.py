@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from locscope.engine.ablation import HEAD_KINDS, Visit, attending_evenly, head_effects, visits
-from locscope.engine.effects import divergence
-from locscope.engine.facts import Fact
-from locscope.engine.lens import Lens
-from locscope.engine.prompts import prompts_of
+from locscope.forward.prompts import prompts_of
+from locscope.interp.ablation import HEAD_KINDS, Visit, attending_evenly, head_effects, visits
+from locscope.interp.effects import divergence
+from locscope.interp.facts import Fact
+from locscope.interp.hooked_model import Lens
 from locscope.scans.bench import Findings, ScanBench
 
 VARIANTS = ("undifferentiated", "scaling")

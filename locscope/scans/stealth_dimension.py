@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from locscope.engine.states import last_states
+from locscope.interp.states import last_states
 from locscope.records import ScanScore
 from locscope.scans.bench import Findings, ScanBench
 

@@ -23,7 +23,10 @@ import torch
 from jaxtyping import Float, Int8
 from torch import Tensor
 
-from locscope.engine.gradients import (
+from locscope.forward.packed import NO_LABEL, Row, pack
+from locscope.forward.prefix_cache import Trunk
+from locscope.forward.sampling import sample_after
+from locscope.interp.gradients import (
     SLOPES,
     layer_groups,
     mean_gradient,
@@ -31,9 +34,6 @@ from locscope.engine.gradients import (
     units_of,
     weights_of,
 )
-from locscope.engine.sampling import sample_after
-from locscope.engine.texts import NO_LABEL, Row, pack
-from locscope.engine.trunk import Trunk
 from locscope.locations import Location
 from locscope.records import LayerPart, ScanScore
 from locscope.scans.bench import Findings, ScanBench

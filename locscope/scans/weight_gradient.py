@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from locscope.engine.gradients import (
+from locscope.interp.gradients import (
     asking,
     empty_sums,
     layer_groups,

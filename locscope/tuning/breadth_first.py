@@ -10,11 +10,11 @@ from math import isfinite
 
 import torch
 
-from locscope.engine.loss import answer_losses
-from locscope.engine.trunk import Trunk, chunks
+from locscope.forward.losses import answer_losses
+from locscope.forward.prefix_cache import Trunk, chunks
 from locscope.records import Epoch, Recipe
 from locscope.tuning.collapse import Lost, never
-from locscope.tuning.masters import Masters
+from locscope.tuning.master_weights import Masters
 
 EVERY = 5
 """Epochs between two questions whether the model is lost."""

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from math import inf, isnan, log
 
-from locscope.engine.exam import GLANCE_TEXTS, Exam
-from locscope.engine.neutral import mean_loss
-from locscope.engine.trunk import Trunk
+from locscope.evaluation.drift import mean_loss
+from locscope.evaluation.suite import GLANCE_TEXTS, Exam
+from locscope.forward.prefix_cache import Trunk
 from locscope.records import Epoch, Recipe
 from locscope.scoring.bounds import ratio_limit
 from locscope.scoring.objectives import Objective

@@ -8,11 +8,11 @@ from math import nan
 
 import torch
 
-from locscope.engine.trunk import Trunk
+from locscope.forward.prefix_cache import Trunk
 from locscope.records import Epoch, Recipe
 from locscope.tuning.breadth_first import step
 from locscope.tuning.collapse import Lost, never
-from locscope.tuning.masters import Masters
+from locscope.tuning.master_weights import Masters
 
 
 def tune(

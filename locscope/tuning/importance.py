@@ -18,10 +18,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from locscope.engine.blocks import logits, replaced_modules, run_blocks
-from locscope.engine.gradients import asking, layer_groups, weights_of
-from locscope.engine.texts import Sheet
-from locscope.engine.trunk import Budget
+from locscope.forward.blocks import replaced_modules, run_blocks
+from locscope.forward.head import logits
+from locscope.forward.packed import Sheet
+from locscope.forward.prefix_cache import Budget
+from locscope.interp.gradients import asking, layer_groups, weights_of
 from locscope.models.parts import blocks, family_of, take
 from locscope.tuning.matrices import Matrix, as_matrix, blocks_path, leaves_of, row_count
 

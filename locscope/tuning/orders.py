@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from locscope.engine.trunk import Trunk
 from locscope.errors import unknown
+from locscope.forward.prefix_cache import Trunk
 from locscope.records import Epoch, Recipe
 from locscope.tuning import breadth_first, depth_first
 from locscope.tuning.collapse import Lost
-from locscope.tuning.masters import Masters
+from locscope.tuning.master_weights import Masters
 
 Tune = Callable[[Trunk, Masters, tuple[int, ...], Recipe, int, Lost], tuple[Epoch, ...]]
 

@@ -2,15 +2,15 @@
 
 from math import inf
 
-from locscope.engine.loss import answer_losses
-from locscope.engine.trunk import chunks
 from locscope.errors import UsageError
+from locscope.forward.losses import answer_losses
+from locscope.forward.prefix_cache import chunks
 from locscope.locations import Location
 from locscope.records import Trial
-from locscope.tuning.masters import borrowed
+from locscope.tuning.master_weights import borrowed
 from locscope.tuning.recipes import UNTOLD
+from locscope.tuning.trainable import Ground, tunable_of
 from locscope.tuning.trial import Bench, stored_dtype
-from locscope.tuning.tunable import Ground, tunable_of
 
 CAUTION = 27.0
 """By how much lower rates start where the gradient does not tell them: three steps of the grid."""

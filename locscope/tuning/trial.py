@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.engine.exam import Exam, Observation, look, observe
-from locscope.engine.trunk import Trunk
+from locscope.evaluation.measures import measure_all
+from locscope.evaluation.measures.outcomes import outcomes_of
+from locscope.evaluation.suite import Exam, Observation, look, observe
+from locscope.forward.prefix_cache import Trunk
 from locscope.locations import Location
-from locscope.measures import measure_all
-from locscope.measures.outcomes import outcomes_of
 from locscope.models.load import Loaded
 from locscope.models.parts import Slice
 from locscope.models.save import Change
@@ -23,10 +23,10 @@ from locscope.scoring.bounds import violations
 from locscope.scoring.objectives import BALANCED, Objective, glance_score, score
 from locscope.tuning.collapse import glance_loss, never, status_of, watch
 from locscope.tuning.importance import Importances
-from locscope.tuning.masters import Masters, borrowed
+from locscope.tuning.master_weights import Masters, borrowed
 from locscope.tuning.orders import order_of
-from locscope.tuning.tunable import Ground, tunable_of
-from locscope.tuning.work import Reach, flops_of, work_of
+from locscope.tuning.trainable import Ground, tunable_of
+from locscope.tuning.trial_cost import Reach, flops_of, work_of
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ from analyses.planted_parts.planting import Plant, Soil, planted  # noqa: E402
 from analyses.planted_parts.report import rows_of, written  # noqa: E402
 from analyses.planted_parts.scanning import Column, bench_of, columns_of  # noqa: E402
 from analyses.planted_parts.summary import summaries  # noqa: E402
-from locscope.engine.decode import Request, decode  # noqa: E402
-from locscope.engine.preparing import prepare  # noqa: E402
-from locscope.engine.texts import encode_prompt  # noqa: E402
-from locscope.engine.trunk import Trunk  # noqa: E402
+from locscope.evaluation.build_suite import prepare  # noqa: E402
+from locscope.forward.decoding import Request, decode  # noqa: E402
+from locscope.forward.packed import encode_prompt  # noqa: E402
+from locscope.forward.prefix_cache import Trunk  # noqa: E402
 from locscope.locations import Location  # noqa: E402
 from locscope.models.load import load  # noqa: E402
 from locscope.models.parts import slices  # noqa: E402
-from locscope.verbs import session  # noqa: E402
+from locscope.workflows import workspace as session  # noqa: E402
 
 
 def soil_of(family):

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
 from analyses import reproduce_locft  # noqa: E402
 from analyses.locft_parts import capability, published  # noqa: E402
 from analyses.locft_parts.capability import Capability, measured  # noqa: E402
-from locscope.execute import local  # noqa: E402
+from locscope.execution import local  # noqa: E402
 from locscope.locations import Location  # noqa: E402
 from locscope.models.load import load  # noqa: E402
 from locscope.models.parts import slices, take  # noqa: E402
@@ -24,7 +24,7 @@ from locscope.models.save import Change  # noqa: E402
 from locscope.records import TrialRecord  # noqa: E402
 from locscope.runs.store import iterate  # noqa: E402
 from locscope.tuning.trial import run_trial  # noqa: E402
-from locscope.verbs.session import open_model  # noqa: E402
+from locscope.workflows.workspace import open_model  # noqa: E402
 
 TOWNS = ("Oslo", "Lima", "Rome", "Bern")
 

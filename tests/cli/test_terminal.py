@@ -10,7 +10,7 @@ from screens import CUT, in_terminal
 
 from locscope.cli.listener import Lines, Terminal, share_done
 from locscope.progress import Progress, stage, track
-from locscope.report.words import duration
+from locscope.report.data.words import duration
 
 SMALL = ["--limit", "24", "--parts", "mlp.down", "--no-quarters", "--repetitions", "2"]
 SMALL += ["--epochs", "3", "--audit", "0", "--no-thorough"]

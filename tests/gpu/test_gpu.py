@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from locscope.engine.blocks import logits
+from locscope.forward.head import logits
 from locscope.models.load import load
 from locscope.progress import Silent
 from locscope.records import Recommendation, ScanResult, TrialRecord
@@ -21,11 +21,11 @@ from locscope.runs.store import read_record
 from locscope.scans import SCANS
 from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, SearchSettings
 from locscope.tuning.recipes import RECIPES
-from locscope.verbs.edit import edit, plan_edit
-from locscope.verbs.evaluate import evaluate, plan_evaluate
-from locscope.verbs.plan import plan_search
-from locscope.verbs.scan import plan_scan, scan
-from locscope.verbs.search import search
+from locscope.workflows.edit import edit, plan_edit
+from locscope.workflows.evaluate import evaluate, plan_evaluate
+from locscope.workflows.scan import plan_scan, scan
+from locscope.workflows.search.plan import plan_search
+from locscope.workflows.search.run import search
 
 GPU = os.environ.get("LOCSCOPE_GPU", "cuda")
 pytestmark = [

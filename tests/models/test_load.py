@@ -13,8 +13,8 @@ from families import BOS, FAMILIES, save_tiny, tiny, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging as hf_logging
 
-from locscope.engine.blocks import run_blocks
 from locscope.errors import UsageError
+from locscope.forward.blocks import run_blocks
 from locscope.models.load import load, pad_id, peek, pick_device, pick_dtype, stop_ids
 
 TEXT = "The capital of ☃ é\n  is Rome, 1234."

@@ -12,7 +12,7 @@ from reference.plain_loop import HandAdam, plain_losses
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from locscope.engine.texts import Row
+from locscope.forward.packed import Row
 from locscope.models.parts import blocks, family_of
 
 MLP_NORMS = {

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
-from locscope.engine.texts import Row
+from locscope.forward.packed import Row
 from locscope.records import Epoch, Recipe
 
 IGNORED = -100

@@ -7,7 +7,7 @@ from reference.plain_loop import HandAdam, plain_gradients, plain_losses
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from locscope.engine.texts import Row
+from locscope.forward.packed import Row
 from locscope.records import Recipe
 
 

@@ -8,7 +8,7 @@ import yaml
 from runs.samples import trial_record
 
 from locscope.records import Measure
-from locscope.report.model_card import model_card
+from locscope.report.output.model_card import model_card
 from locscope.runs.note import EditNote
 from locscope.scoring.bounds import bound_of
 

@@ -4,7 +4,7 @@ from math import nan
 import report_factory as factory
 
 from locscope.records import ScanScore
-from locscope.report.curves import (
+from locscope.report.data.curves import (
     contender_intervals,
     depth_spans,
     loss_curves,
@@ -12,7 +12,7 @@ from locscope.report.curves import (
     scan_outcomes,
     verdict_line,
 )
-from locscope.report.figures import draw_chart
+from locscope.report.draw.figures import draw_chart
 
 
 def test_rate_curves_sort_rates_and_show_bounds_missed():

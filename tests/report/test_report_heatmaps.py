@@ -4,7 +4,7 @@ from math import inf, isnan, log10, nan
 import pytest
 import report_factory as factory
 
-from locscope.report.heatmaps import (
+from locscope.report.data.heatmaps import (
     COLLAPSE_VIEWS,
     EFFICACY_VIEWS,
     KL_SCALE,

@@ -12,10 +12,10 @@ import report_factory as factory
 import report_scans as scans
 
 from locscope.records import Edit, EditOutcome, ScanScore
-from locscope.report import gallery
-from locscope.report.comparison import render_comparison, run_labels
-from locscope.report.gallery import panels, write_figures
-from locscope.report.page import render_report
+from locscope.report.draw import gallery
+from locscope.report.draw.gallery import panels, write_figures
+from locscope.report.output.comparison import render_comparison, run_labels
+from locscope.report.output.page import render_report
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
 NASTY = "</script><script>alert('x')</script><img src=http://example.org/x>"

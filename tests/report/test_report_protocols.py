@@ -10,11 +10,11 @@ from rich.console import Console
 
 from locscope.records import Measure
 from locscope.records.panel import COUNT_RUNG, Panel, ProtocolRow
-from locscope.report.count_rows import count_charts, count_curves, count_line, counts_table
-from locscope.report.gallery import panels
-from locscope.report.page import render_report
-from locscope.report.protocol_rows import panels_table, protocol_line
-from locscope.report.tables import search_json, terminal_summary
+from locscope.report.data.count_rows import count_charts, count_curves, count_line, counts_table
+from locscope.report.data.protocol_rows import panels_table, protocol_line
+from locscope.report.draw.gallery import panels
+from locscope.report.output.page import render_report
+from locscope.report.output.terminal import search_json, terminal_summary
 
 
 def measure(name: str, value: float, before: float = 0.0) -> Measure:

@@ -7,18 +7,18 @@ import pytest
 import report_factory as factory
 from rich.console import Console
 
-from locscope.report import words
-from locscope.report.fit_rows import fits_table
-from locscope.report.rows import (
+from locscope.report.data import words
+from locscope.report.data.fit_rows import fits_table
+from locscope.report.data.rows import (
     contenders_table,
     key_cards,
     outcomes_table,
     protocols_table,
     trials_table,
 )
-from locscope.report.scorecard_rows import scorecard_lines, verdict_counts, verdicts_table
-from locscope.report.tables import search_json, terminal_summary
-from locscope.report.verdict import margin_lines, verdict_of
+from locscope.report.data.scorecard_rows import scorecard_lines, verdict_counts, verdicts_table
+from locscope.report.data.verdict import margin_lines, verdict_of
+from locscope.report.output.terminal import search_json, terminal_summary
 
 
 def texts(row):

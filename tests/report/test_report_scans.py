@@ -11,16 +11,16 @@ import report_scans as scans
 from rich.console import Console
 
 from locscope.records import ScanScore, TokenMap
-from locscope.report.gallery import figures, panels, specification
-from locscope.report.heatmap_figures import draw_heatmap, least_width
-from locscope.report.heatmaps import Mark
-from locscope.report.page import render_report
-from locscope.report.scan_heatmaps import ROLES, scan_heatmaps
-from locscope.report.scan_rows import best_heads, best_places, places_table, scans_table
-from locscope.report.scan_sections import scan_sections
-from locscope.report.tables import scan_json, scan_summary, terminal_summary
-from locscope.report.token_maps import token_heatmap, visible
-from locscope.report.verdict import verdict_of
+from locscope.report.data.heatmaps import Mark
+from locscope.report.data.scan_heatmaps import ROLES, scan_heatmaps
+from locscope.report.data.scan_rows import best_heads, best_places, places_table, scans_table
+from locscope.report.data.token_maps import token_heatmap, visible
+from locscope.report.data.verdict import verdict_of
+from locscope.report.draw.gallery import figures, panels, specification
+from locscope.report.draw.heatmaps import draw_heatmap, least_width
+from locscope.report.output.page import render_report
+from locscope.report.output.scan_sections import scan_sections
+from locscope.report.output.terminal import scan_json, scan_summary, terminal_summary
 
 
 def drawn(*scores, layers=2, maps=(), sign=1, **changes):
@@ -74,7 +74,7 @@ def test_roles_get_a_heatmap_per_part_in_the_order_of_the_prompt():
 
 def test_roles_are_those_that_scans_give():
     # Read, not imported: the report's tests need no torch.
-    tree = ast.parse((Path(__file__).parents[2] / "locscope/engine/facts.py").read_text())
+    tree = ast.parse((Path(__file__).parents[2] / "locscope/interp/facts.py").read_text())
     assigned = {
         node.targets[0].id: node.value
         for node in tree.body

@@ -9,11 +9,11 @@ import report_factory as factory
 from rich.console import Console
 
 from locscope.records import FrontPoint, Measure
-from locscope.report.gallery import panels
-from locscope.report.objective_rows import objective_line, objective_table
-from locscope.report.page import render_report
-from locscope.report.tables import terminal_summary
-from locscope.report.tradeoff import tradeoff
+from locscope.report.data.objective_rows import objective_line, objective_table
+from locscope.report.data.tradeoff import tradeoff
+from locscope.report.draw.gallery import panels
+from locscope.report.output.page import render_report
+from locscope.report.output.terminal import terminal_summary
 
 
 def texts(table) -> list[list[str]]:

@@ -10,12 +10,12 @@ from reference import attribution as slow
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import frozen, same, snapshot
 
-from locscope.engine.attribution import COMPONENTS, estimated
-from locscope.engine.corruption import Contrast, Noise
-from locscope.engine.facts import ROLES, Fact
-from locscope.engine.lens import lens_of
-from locscope.engine.slopes import ends_of
 from locscope.errors import UsageError
+from locscope.interp.attribution import COMPONENTS, estimated
+from locscope.interp.corruption import Contrast, Noise
+from locscope.interp.facts import ROLES, Fact
+from locscope.interp.hooked_model import lens_of
+from locscope.interp.slopes import ends_of
 from locscope.records import ScanOptions
 from locscope.scans import attribution_patching
 from locscope.scans.run import run_scan

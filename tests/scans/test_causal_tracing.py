@@ -9,7 +9,7 @@ from reference.causal_tracing import embedding_deviation, trace_cell, window_of
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from transformer_lens import patching
 
-from locscope.engine.patching import Kind, cells_of
+from locscope.interp.patching import Kind, cells_of
 from locscope.models.parts import blocks
 from locscope.records import ScanOptions
 from locscope.scans import causal_tracing

@@ -10,8 +10,8 @@ from reference.attribution import Prompt, activation
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench, shared_bench
 from worlds import same, snapshot
 
-from locscope.engine.lens import lens_of
-from locscope.engine.metrics import rivalries
+from locscope.interp.hooked_model import lens_of
+from locscope.interp.metrics import rivalries
 from locscope.scans.direct_logit_attribution import written
 from locscope.scans.run import run_scan
 

@@ -6,8 +6,8 @@ from reference.weight_scans import Gates, divergence, importances
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
-from locscope.engine.neutral import NeutralRows
-from locscope.engine.trunk import Trunk
+from locscope.evaluation.drift import NeutralRows
+from locscope.forward.prefix_cache import Trunk
 from locscope.scans.dropout_kl import RATE, kept
 from locscope.scans.run import run_scan
 

@@ -8,13 +8,13 @@ from reference.ablation import drops, head_replaced, head_width, say, z_of
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
-from locscope.engine.ablation import HEAD_KINDS, head_effects, visits, without_each_head
-from locscope.engine.effects import drops as fast_drops
-from locscope.engine.facts import Fact, Facts
-from locscope.engine.metrics import METRICS
-from locscope.engine.prompts import prompts_of
-from locscope.engine.silencing import ablation_of
 from locscope.errors import UsageError
+from locscope.forward.prompts import prompts_of
+from locscope.interp.ablation import HEAD_KINDS, head_effects, visits, without_each_head
+from locscope.interp.effects import drops as fast_drops
+from locscope.interp.facts import Fact, Facts
+from locscope.interp.metrics import METRICS
+from locscope.interp.silencing import ablation_of
 from locscope.records import ScanOptions
 from locscope.scans.head_ablation import scan
 

@@ -8,8 +8,8 @@ from reference import attribution as slow
 from scan_worlds import SCAN_FAMILIES, scan_bench, shared_bench
 from worlds import same, snapshot
 
-from locscope.engine.metrics import METRICS
 from locscope.errors import UsageError
+from locscope.interp.metrics import METRICS
 from locscope.records import ScanOptions
 from locscope.scans.run import run_scan
 

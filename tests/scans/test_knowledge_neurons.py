@@ -12,7 +12,7 @@ from reference.neurons import (
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
-from locscope.engine.facts import Facts
+from locscope.interp.facts import Facts
 from locscope.records import ScanOptions
 from locscope.scans.knowledge_neurons import integrated_gradients, knowledge_neurons, run_untouched
 from locscope.scans.run import run_scan

@@ -7,9 +7,9 @@ from reference.ablation import drops, mlp_of, mlp_replaced, say
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
-from locscope.engine.facts import Facts
-from locscope.engine.metrics import METRICS
-from locscope.engine.silencing import ablation_of
+from locscope.interp.facts import Facts
+from locscope.interp.metrics import METRICS
+from locscope.interp.silencing import ablation_of
 from locscope.records import ScanOptions
 from locscope.scans.mlp_ablation import scan
 

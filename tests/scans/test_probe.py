@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupKFold
 from worlds import same, snapshot
 
 import locscope.scans.probe as probe
-from locscope.engine.states import last_states
+from locscope.interp.states import last_states
 from locscope.progress import Silent
 from locscope.records import Edit, Probe
 from locscope.scans.probe import Example, examples, gains, of_classes

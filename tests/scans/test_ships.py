@@ -8,11 +8,11 @@ from reference.ablation import angle, divergence, even_heads, head_replaced, say
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
-from locscope.engine.ablation import attending_evenly, visits
-from locscope.engine.blocks import run_blocks
-from locscope.engine.facts import Facts
-from locscope.engine.lens import hooked, place, recorded
-from locscope.engine.prompts import prompts_of
+from locscope.forward.blocks import run_blocks
+from locscope.forward.prompts import prompts_of
+from locscope.interp.ablation import attending_evenly, visits
+from locscope.interp.facts import Facts
+from locscope.interp.hooked_model import hooked, place, recorded
 from locscope.scans import sahara, ships
 from locscope.scans.sahara import GROUP, leading, turned
 

@@ -8,7 +8,7 @@ from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
 import locscope.scans.stealth_dimension as stealth
-from locscope.engine.states import last_states
+from locscope.interp.states import last_states
 from locscope.progress import Silent
 from locscope.scans.run import run_scan
 

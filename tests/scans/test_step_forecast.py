@@ -7,7 +7,7 @@ from reference.weight_scans import answer_loss, forecast, gradients, mean_of
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import same, snapshot
 
-from locscope.engine.trunk import Budget, Trunk
+from locscope.forward.prefix_cache import Budget, Trunk
 from locscope.locations import Location
 from locscope.models.parts import slices
 from locscope.scans.run import run_scan

@@ -8,9 +8,9 @@ from reference.weight_scans import answer_loss, at, gradients, mean_of
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
 from worlds import world
 
-from locscope.engine import gradients as engine
-from locscope.engine.neutral import NeutralRows
-from locscope.engine.trunk import Budget, Trunk
+from locscope.evaluation.drift import NeutralRows
+from locscope.forward.prefix_cache import Budget, Trunk
+from locscope.interp import gradients as engine
 from locscope.locations import Location
 from locscope.models.parts import blocks, slices
 from locscope.progress import Silent

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locscope.errors import UsageError
-from locscope.measures import MEASURES
+from locscope.evaluation.measures import MEASURES
 from locscope.records import Measure
 from locscope.scoring.bounds import (
     BOUNDABLE,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from locscope.errors import UsageError
-from locscope.measures import AT_A_GLANCE
+from locscope.evaluation.measures import AT_A_GLANCE
 from locscope.records import Measure
 from locscope.scoring.bounds import RATIO, Bound, bound_of
 from locscope.scoring.objectives import (

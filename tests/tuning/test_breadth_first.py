@@ -10,7 +10,7 @@ from locscope.locations import Location
 from locscope.models.parts import slices
 from locscope.records import Recipe, default_batch
 from locscope.tuning import breadth_first, depth_first
-from locscope.tuning.masters import Masters, borrowed
+from locscope.tuning.master_weights import Masters, borrowed
 from locscope.tuning.orders import order_of
 
 ROWS = tuple(range(len(PAIRS)))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from worlds import frozen, trunk_of, world
 
-from locscope.engine.trunk import Budget
+from locscope.forward.prefix_cache import Budget
 from locscope.progress import Silent
 from locscope.scans.bench import ScanBench
 from locscope.scans.dropout_kl import scan

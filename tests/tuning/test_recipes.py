@@ -10,20 +10,20 @@ from torch import nn
 from torch.nn.utils import parametrize
 from worlds import EDITS, PAIRS, frozen, rows_of, same, snapshot, trunk_of, world
 
-from locscope.engine.trunk import Budget
 from locscope.errors import UsageError
+from locscope.forward.prefix_cache import Budget
 from locscope.locations import Location
 from locscope.models.parts import Slice, blocks, grid, put, slices, take
 from locscope.records import Recipe, Trial, dumps, loads
 from locscope.records import TrialRecord as Record
 from locscope.tuning import breadth_first
 from locscope.tuning.importance import Importances
-from locscope.tuning.masters import Masters, borrowed
+from locscope.tuning.master_weights import Masters, borrowed
 from locscope.tuning.rates import CAUTION, gradient_l1, starting_rate
 from locscope.tuning.recipes import RECIPES, UNTOLD
 from locscope.tuning.recipes.lofit import unbiased
+from locscope.tuning.trainable import Ground, tunable_of
 from locscope.tuning.trial import run_keeping, run_trial
-from locscope.tuning.tunable import Ground, tunable_of
 
 ROWS = tuple(range(len(PAIRS)))
 TWO_EPOCHS = Recipe(lr=3e-3, batch=3, epochs=2, skip_below=0.0, stop_below=0.0)

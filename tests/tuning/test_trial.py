@@ -4,8 +4,8 @@ from math import isnan
 import pytest
 from worlds import EDITS, MATERIAL, same, snapshot, world
 
-from locscope.engine.exam import observe
-from locscope.measures import measure_all
+from locscope.evaluation.measures import measure_all
+from locscope.evaluation.suite import observe
 from locscope.models.parts import put
 from locscope.records import Recipe, Trial, TrialRecord, dumps, loads
 from locscope.scoring.bounds import bound_of
@@ -91,7 +91,7 @@ def test_weights_that_blow_up_give_a_record_that_says_so(value, monkeypatch):
     trial = replace(TRIAL, recipe=replace(TRIAL.recipe, lr=1e30))
     if value is not None:
         monkeypatch.setattr(
-            "locscope.tuning.masters.Masters.write_back",
+            "locscope.tuning.master_weights.Masters.write_back",
             lambda self: [p.data.fill_(value) for p in self.parameters],
         )
     record = run_trial(one.bench, trial, one.before)

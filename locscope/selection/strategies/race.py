@@ -21,8 +21,8 @@ from locscope.records import TrialRecord, default_batch
 from locscope.selection.candidates import rounded
 from locscope.selection.forecast import Outlook, outlooks
 from locscope.selection.grids import keeps, leading
-from locscope.selection.hints import hinted, prior
 from locscope.selection.rates import as_known, settled_rates
+from locscope.selection.scan_prior import hinted, prior
 from locscope.selection.space import FULL, Ask, Fidelity, Space, at_rung, left
 
 LOOK, SECOND = "look", "second look"

@@ -5,7 +5,7 @@ the first block, and the untouched head is what the tuned model's states are com
 """
 
 from locscope.models.parts import slices
-from locscope.tuning.tunable import Ground, Tunable, every_block
+from locscope.tuning.trainable import Ground, Tunable, every_block
 
 
 def plan(ground: Ground) -> Tunable:

@@ -8,9 +8,9 @@ number is exact. Drawn over all blocks by the trial's seed, the location's own t
 import torch
 
 from locscope.models.parts import Slice, slices
-from locscope.tuning.masters import Strand
+from locscope.tuning.master_weights import Strand
 from locscope.tuning.matrices import blocks_path
-from locscope.tuning.tunable import Ground, Tunable, choices, every_block, only
+from locscope.tuning.trainable import Ground, Tunable, choices, every_block, only
 
 
 def plan(ground: Ground) -> Tunable:

@@ -1,7 +1,7 @@
 """The whole location, every weight its own master."""
 
 from locscope.models.parts import slices
-from locscope.tuning.tunable import Ground, Tunable
+from locscope.tuning.trainable import Ground, Tunable
 
 
 def plan(ground: Ground) -> Tunable:

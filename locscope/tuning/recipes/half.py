@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from locscope.models.parts import Slice
 from locscope.tuning.matrices import Matrix, matrices, row_count, rows
-from locscope.tuning.tunable import Ground, Tunable, choices
+from locscope.tuning.trainable import Ground, Tunable, choices
 
 
 def plan(ground: Ground) -> Tunable:

@@ -11,12 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from locscope.engine.heads import head_matrices, output_bias
+from locscope.interp.heads import head_matrices, output_bias
 from locscope.locations import Location
 from locscope.models.parts import Slice, family_of, slices
-from locscope.tuning.masters import Strand
+from locscope.tuning.master_weights import Strand
 from locscope.tuning.matrices import blocks_path
-from locscope.tuning.tunable import Ground, Tunable
+from locscope.tuning.trainable import Ground, Tunable
 
 
 def plan(ground: Ground) -> Tunable:

@@ -15,9 +15,9 @@ from torch import Tensor
 from locscope.errors import UsageError
 from locscope.models.parts import Slice, slices, take
 from locscope.records.trials import RANK
-from locscope.tuning.masters import Strand
+from locscope.tuning.master_weights import Strand
 from locscope.tuning.matrices import as_flat, as_matrix
-from locscope.tuning.tunable import Ground, Tunable, draws
+from locscope.tuning.trainable import Ground, Tunable, draws
 
 
 def plan(ground: Ground) -> Tunable:

@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from locscope.models.parts import Slice, slices, take
-from locscope.tuning.tunable import Ground, Tunable, only
+from locscope.tuning.trainable import Ground, Tunable, only
 
 SHARE = 0.2
 

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from locscope.models.parts import Slice, put, slices, take
 from locscope.tuning.importance import Importance
-from locscope.tuning.masters import Strand
+from locscope.tuning.master_weights import Strand
 from locscope.tuning.matrices import Matrix, as_flat, as_matrix, leaves_of
-from locscope.tuning.tunable import Ground, Tunable
+from locscope.tuning.trainable import Ground, Tunable
 
 
 def plan(ground: Ground) -> Tunable:

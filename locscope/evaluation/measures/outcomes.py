@@ -1,0 +1,140 @@
+"""What one edit's answers are worth, and how such values become a measure."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from math import exp, isnan, nan
+
+from locscope.edits.splits import groups
+from locscope.evaluation.questions import Answer
+from locscope.evaluation.suite import EditAnswers, EditQuestions, Observation
+from locscope.records import EditOutcome, Measure
+from locscope.scoring.statistics import mean_interval
+from locscope.scoring.text import normalised_match
+
+EditValue = Callable[[EditQuestions, EditAnswers], float]
+
+
+def reliable(asked: EditQuestions, said: EditAnswers) -> float:
+    """1 if the prompt is answered with the new target, after normalisation."""
+    return float(normalised_match(said.target.text, asked.target.wanted))
+
+
+def strictly_reliable(_: EditQuestions, said: EditAnswers) -> float:
+    """1 if the answer is exactly the target's tokens and a stop token."""
+    return float(said.target.strict)
+
+
+def general(asked: EditQuestions, said: EditAnswers) -> float:
+    """Share of rephrases answered with the new target; NaN without rephrases."""
+    pairs = zip(said.rephrases, asked.rephrases, strict=True)
+    return mean(float(normalised_match(answer.text, question.wanted)) for answer, question in pairs)
+
+
+def local(_: EditQuestions, said: EditAnswers) -> float:
+    """Share of neighbours that keep the untouched model's tokens; NaN without neighbours."""
+    return mean(float(answer.kept) for answer in said.neighbours)
+
+
+def target_probability(_: EditQuestions, said: EditAnswers) -> float:
+    """Geometric mean over the target's tokens (and its stop token), teacher-forced."""
+    return exp(said.target.logprob)
+
+
+def rephrase_probability(_: EditQuestions, said: EditAnswers) -> float:
+    """The same over all rephrases' tokens; NaN without rephrases."""
+    return exp(mean(answer.logprob for answer in said.rephrases))
+
+
+def neighbour_kept(said: EditAnswers, before: EditAnswers) -> float:
+    """Mean over neighbours of min(1, p/p0), p of the tokens that locality compares; NaN without
+    any."""
+    pairs = zip(said.neighbours, before.neighbours, strict=True)
+    return mean(_kept(now, untouched) for now, untouched in pairs)
+
+
+def _kept(now: Answer, untouched: Answer) -> float:
+    change = now.logprob - untouched.logprob
+    return change if isnan(change) else exp(min(0.0, change))
+
+
+def glimpse_of(asked: EditQuestions, said: EditAnswers, before: EditAnswers) -> EditOutcome:
+    """The record of one edit at a glance: probabilities, nothing that needs the answer's text."""
+    return EditOutcome(
+        edit=asked.edit.id,
+        reliability=nan,
+        reliability_strict=nan,
+        generalization=nan,
+        locality=nan,
+        target_probability=target_probability(asked, said),
+        rephrase_probability=rephrase_probability(asked, said),
+        neighbour_kept=neighbour_kept(said, before),
+    )
+
+
+def outcomes_of(now: Observation, before: Observation) -> tuple[EditOutcome, ...]:
+    """The records of all edits that were asked about."""
+    record = glimpse_of if now.glance else outcome_of
+    return tuple(
+        record(asked, said, untouched)
+        for asked, said, untouched in zip(now.questions, now.edits, before.edits, strict=True)
+    )
+
+
+def outcome_of(asked: EditQuestions, said: EditAnswers, before: EditAnswers) -> EditOutcome:
+    """The record of one edit."""
+    neighbours = zip(asked.edit.neighbours, said.neighbours, strict=True)
+    return replace(
+        glimpse_of(asked, said, before),
+        reliability=reliable(asked, said),
+        reliability_strict=strictly_reliable(asked, said),
+        generalization=general(asked, said),
+        locality=local(asked, said),
+        output=said.target.text,
+        broken=tuple(probe.prompt for probe, answer in neighbours if not answer.kept),
+    )
+
+
+def answered_already(before: Observation) -> tuple[str, ...]:
+    """The ids of the edits that the untouched model answers with the new target: they count as
+    reliable whatever is tuned."""
+    pairs = zip(before.questions, before.edits, strict=True)
+    return tuple(asked.edit.id for asked, said in pairs if reliable(asked, said))
+
+
+def mean(values: Iterable[float]) -> float:
+    """The mean; NaN of nothing."""
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else nan
+
+
+def edit_measure(
+    name: str, value: EditValue, protocol: str, now: Observation, before: Observation
+) -> Measure:
+    """The mean of a value over the edits that have one, with its interval and the value before."""
+    return mean_measure(name, _values(value, now), _values(value, before), protocol, now)
+
+
+def mean_measure(
+    name: str,
+    values: Sequence[float],
+    values_before: Sequence[float],
+    protocol: str,
+    now: Observation,
+) -> Measure:
+    """The mean of one value an edit, NaN left out, with its interval and the mean before."""
+    # Edits on one subject rise and fall together, so whole groups are drawn.
+    interval = mean_interval(values, groups([asked.edit for asked in now.questions]))
+    return Measure(
+        name=name,
+        value=interval.value,
+        count=interval.count,
+        protocol=f"{protocol}; {now.prompt_format} prompt; mean per edit",
+        low=interval.low,
+        high=interval.high,
+        before=mean(v for v in values_before if not isnan(v)) if interval.count else nan,
+    )
+
+
+def _values(value: EditValue, seen: Observation) -> list[float]:
+    pairs = zip(seen.questions, seen.edits, strict=True)
+    return [value(asked, said) for asked, said in pairs]

@@ -1,0 +1,241 @@
+"""Questions to a model and its answers: one pass where it decides, decoding where it does not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import nan
+
+from locscope.evaluation.exact_match import Positions, Reading, read
+from locscope.forward.decoding import (
+    MAX_TOKENS,
+    SPAN_TOKENS,
+    Ending,
+    Output,
+    Request,
+    Speaker,
+    decode,
+    text_of,
+)
+from locscope.forward.packed import NO_LABEL, Row, encode, encode_prompt
+from locscope.forward.prefix_cache import Trunk
+from locscope.scoring.text import cannot_match, cut_answer, ended, holds_stop
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What locality compares: the untouched model's greedy tokens at the beginning of a row's
+    answer. Those before `start` are a reasoning block and not compared. With `stopped` a stop token
+    came before the span was full, and has to come again."""
+
+    ids: tuple[int, ...]
+    stopped: bool = False
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class Question:
+    """A row of a sheet with the answer it holds.
+
+    `wanted` is that answer's text, in the first `span` tokens where they are not all. A `closed`
+    answer needs no terminator behind it: it ends within its last token, or at the length limit.
+    `limit` is in tokens. A `dotted` answer holds a full stop or newline itself, so only a stop
+    token ends its decoding. A `targeted` one only has to match; else its text is compared as it is,
+    to the end. A neighbour has an `agreement`. A `recited` row is only read, teacher-forced.
+    """
+
+    index: int
+    row: Row
+    prompt: tuple[int, ...]
+    wanted: str
+    closed: bool
+    limit: int = MAX_TOKENS
+    dotted: bool = False
+    targeted: bool = True
+    span: int | None = None
+    agreement: Agreement | None = None
+    recited: bool = False
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The answer's tokens."""
+        return self.row.ids[self.row.answer :][: self.span]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says to a question under greedy decoding.
+
+    `text` is cut at the first newline or full stop beyond those of the answer itself. `strict`:
+    exactly the answer's tokens, then a stop token. `token_accuracy` and `logprob` are
+    teacher-forced (mean over tokens; nats), of a neighbour over its agreement. `kept`: a
+    neighbour's agreement holds. `argmaxes` are those at the tokens of a recited answer.
+    """
+
+    text: str
+    strict: bool
+    ending: Ending
+    decoded: bool
+    token_accuracy: float
+    logprob: float
+    kept: bool = False
+    argmaxes: tuple[int, ...] = ()
+
+
+def target_question(
+    speaker: Speaker, index: int, prompt: str, target: str, stop: int, prompt_format: str
+) -> Question:
+    """Is the prompt answered with the target, and does the model stop then?"""
+    row = encode(speaker.tokenizer, prompt, target, stop, prompt_format)
+    start = encode_prompt(speaker.tokenizer, prompt, prompt_format)
+    wanted = target.strip()
+    # A longer answer than the scorer's limit gets room for itself and its stop token.
+    limit = max(MAX_TOKENS, len(row.ids) - row.answer + 1)
+    dotted = holds_stop(wanted)
+    return Question(index, row, start, wanted, closed=False, limit=limit, dotted=dotted)
+
+
+def span_question(
+    index: int, prompt: tuple[int, ...], output: Output, agreement: Agreement | None = None
+) -> Question:
+    """Is the prompt still answered as the untouched model answered it?
+
+    `output` is its answer, `agreement` what of its tokens locality compares: the same at first.
+    """
+    agreement = agreement or Agreement(output.ids[: output.span])
+    ids = max(output.ids[: output.span], agreement.ids, key=len)
+    row = Row(prompt + ids, len(prompt), NO_LABEL)
+    closed = output.ending == "length" or (
+        output.ending == "text" and output.span == len(output.ids)
+    )
+    return Question(
+        index,
+        row,
+        prompt,
+        output.text,
+        closed,
+        SPAN_TOKENS,
+        targeted=False,
+        span=output.span,
+        agreement=agreement,
+    )
+
+
+def recited_question(
+    speaker: Speaker, index: int, prompt: str, answer: str, prompt_format: str
+) -> Question:
+    """What are the arg-max tokens along this answer, given what of it comes before each?"""
+    row = encode(speaker.tokenizer, prompt, answer, NO_LABEL, prompt_format)
+    return Question(index, row, row.ids[: row.answer], answer.strip(), closed=False, recited=True)
+
+
+def ask(speaker: Speaker, trunk: Trunk, questions: Sequence[Question]) -> tuple[Answer, ...]:
+    """The answers of the model as it is now, the trunk's part of it taken as unchanged."""
+    if not questions:
+        return ()
+    reading = read(trunk, [question.index for question in questions])
+    pairs = list(zip(questions, reading.positions, strict=True))
+    endings: list[Ending | None] = [_ending(speaker, *pair) for pair in pairs]
+    kept = [_kept(speaker, *pair) for pair in pairs]
+    unread = [i for i, q in enumerate(questions) if endings[i] is None and not q.recited]
+    unsure = [i for i in range(len(questions)) if kept[i] is None]
+    requests = [_request(questions[i]) for i in unread] + [_again(questions[i]) for i in unsure]
+    outputs = decode(speaker, requests, trunk.tokens_at_once)
+    said = dict(zip(unread, outputs, strict=False))
+    for i, output in zip(unsure, outputs[len(unread) :], strict=True):
+        kept[i] = _agrees(questions[i], output)
+    again = set(unsure)
+    found = [_answer(q, endings[i], said.get(i), reading, i) for i, q in enumerate(questions)]
+    return tuple(
+        replace(one, kept=bool(kept[i]), decoded=one.decoded or i in again)
+        for i, one in enumerate(found)
+    )
+
+
+def read_answers(trunk: Trunk, questions: Sequence[Question]) -> tuple[Answer, ...]:
+    """What one pass tells of the answers without decoding: probabilities; no text, no ending."""
+    if not questions:
+        return ()
+    reading = read(trunk, [question.index for question in questions])
+    return tuple(_glimpsed(question, reading, i) for i, question in enumerate(questions))
+
+
+def _glimpsed(question: Question, reading: Reading, i: int) -> Answer:
+    seen, agreement = reading.positions[i], question.agreement
+    logprob, argmaxes = float(reading.logprob[i]), ()
+    if agreement is not None:
+        compared = seen.logprob[agreement.start : len(agreement.ids)]
+        logprob = sum(compared) / len(compared) if compared else nan
+    if question.recited:
+        argmaxes = seen.best[:-1]
+    accuracy = float(reading.token_accuracy[i])
+    return Answer("", False, "not decoded", False, accuracy, logprob, argmaxes=argmaxes)
+
+
+def _ending(speaker: Speaker, question: Question, seen: Positions) -> Ending | None:
+    """How the row certainly ends after exactly the wanted answer; None where decoding must tell."""
+    ids, count = question.ids, len(question.ids)
+    sure = not any(seen.close[: count + 1]) and question.row.aligned
+    if not sure or seen.best[:count] != ids or question.recited:
+        return None
+    if question.closed:
+        return "length" if count == question.limit else "text"
+    after = seen.best[count]
+    if after in speaker.stops:
+        return "stop"
+    own = question.wanted if question.dotted else ""
+    text = text_of(speaker, (*ids, after))
+    whole = ended(text, own) and cut_answer(text, own) == cut_answer(question.wanted, own)
+    return "text" if whole else None
+
+
+def _kept(speaker: Speaker, question: Question, seen: Positions) -> bool | None:
+    """Whether a neighbour's agreement holds, as far as one pass tells; None where it does not.
+
+    A token that differs is decided where everything before it is certain, so that what broke need
+    not be decoded either.
+    """
+    if question.agreement is None:
+        return False
+    ids, start = question.agreement.ids, question.agreement.start
+    for i, token in enumerate(ids):
+        if seen.close[i] or (seen.best[i] != token and i < start):
+            return None
+        if seen.best[i] != token:
+            return False
+    if not question.agreement.stopped:
+        return True
+    return None if seen.close[len(ids)] else seen.best[len(ids)] in speaker.stops
+
+
+def _again(question: Question) -> Request:
+    """Decodes what locality compares."""
+    assert question.agreement is not None
+    compared = len(question.agreement.ids) - question.agreement.start
+    return Request(question.prompt, compared + question.agreement.stopped, to_stop=True)
+
+
+def _agrees(question: Question, output: Output) -> bool:
+    assert question.agreement is not None
+    same = output.ids[output.reasoning :] == question.agreement.ids[question.agreement.start :]
+    return same and (output.ending == "stop" or not question.agreement.stopped)
+
+
+def _request(question: Question) -> Request:
+    """A target is judged by match alone, so its decoding ends once none is possible."""
+    hopeless = partial(cannot_match, target=question.wanted) if question.targeted else None
+    return Request(question.prompt, question.limit, question.dotted, hopeless)
+
+
+def _answer(
+    question: Question, ending: Ending | None, output: Output | None, reading: Reading, i: int
+) -> Answer:
+    read_only = _glimpsed(question, reading, i)
+    if output is None:
+        if ending is None:
+            return read_only
+        return replace(read_only, text=question.wanted, strict=ending == "stop", ending=ending)
+    strict = output.ending == "stop" and output.ids == question.ids
+    text = cut_answer(output.text, question.wanted) if question.dotted else output.text
+    # Given up as it cannot match any more: what is shown of it ends in an ellipsis.
+    text = f"{text}…" if output.ending == "given up" else text
+    return replace(read_only, text=text, strict=strict, ending=output.ending, decoded=True)

@@ -1,0 +1,202 @@
+"""Greedy decoding of many prompts, as `generate` without any logits processor does it.
+
+Ties go to the lowest id, logits are float32, a row ends at a stop token, a newline or a full stop.
+A reasoning block before the answer is no part of it: nothing ends the row there, nothing counts.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from locscope.forward.batching import in_batches
+from locscope.forward.head import logits
+from locscope.models.parts import body
+from locscope.scoring.text import REASONING, cut_answer, ended, may_reason, without_reasoning
+
+Ending = Literal["stop", "text", "length", "given up", "not decoded"]
+"""A row ended in a stop token, in a newline or full stop in its text, at the length limit, or it
+was given up because it could no longer match."""
+
+MAX_TOKENS = 32
+"""As LocFT-BF's scorer (`eval_edit_metric.py`)."""
+REASONING_TOKENS = 512
+"""Room for a reasoning block; a row that is still in it then has no answer."""
+
+
+SPAN_TOKENS = 10
+"""The longest continuation of a neighbour that is compared, where no answer of it is stated."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What was decoded after one prompt.
+
+    `ids` are the tokens before the stop token or up to the one that holds the newline or full stop
+    (or, behind a point that may have been a decimal one, the next); `span` is how many of them hold
+    text of the answer, `text` the answer itself, cut and stripped. The first `reasoning` tokens are
+    a reasoning block.
+    """
+
+    ids: tuple[int, ...]
+    span: int
+    text: str
+    ending: Ending
+    reasoning: int = 0
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """What decoding needs to know: the model, its tokenizer and its full set of stop tokens."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    stops: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt to continue by at most `limit` tokens.
+
+    With `to_stop` only a stop token (or the limit) ends it, and its text is whole. `hopeless` may
+    end it early: given the text so far, it says that nothing to come could matter.
+    """
+
+    prompt: tuple[int, ...]
+    limit: int = MAX_TOKENS
+    to_stop: bool = False
+    hopeless: Callable[[str], bool] | None = None
+
+
+def decode(
+    speaker: Speaker, requests: Sequence[Request], tokens_at_once: int = 16384
+) -> tuple[Output, ...]:
+    """The greedy continuation of every prompt, in their order."""
+
+    def run(some: Sequence[Request]) -> list[Output]:
+        return _decode_batch(speaker, some)
+
+    def size(request: Request) -> int:
+        return len(request.prompt) + request.limit
+
+    return tuple(in_batches(requests, run, size=size, tokens_at_once=tokens_at_once))
+
+
+def replayed(speaker: Speaker, request: Request, said: Output) -> Output:
+    """What decoding gives for a request, read off a continuation of its prompt that is as long or
+    longer and was ended by nothing but a stop token."""
+    taken: list[int] = []
+    for token in said.ids:
+        output = _advance(speaker, request, taken, token)
+        if output is not None:
+            return output
+    return _finish(speaker, request, taken, said.ending)
+
+
+def _decode_batch(speaker: Speaker, requests: Sequence[Request]) -> list[Output]:
+    ids, mask = _left_padded([request.prompt for request in requests], speaker.model.device)
+    cache = DynamicCache(config=speaker.model.config)
+    said: list[list[int]] = [[] for _ in requests]
+    done: dict[int, Output] = {}
+    going = list(range(len(requests)))
+    while going:
+        tokens = _next_tokens(speaker.model, ids, mask, cache)
+        for row, token in zip(going, tokens.tolist(), strict=True):
+            output = _advance(speaker, requests[row], said[row], token)
+            if output is not None:
+                done[row] = output
+        ids, mask = tokens[:, None], torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+        keep = [i for i, row in enumerate(going) if row not in done]
+        if keep and len(keep) < len(going):
+            index = torch.tensor(keep, device=ids.device)
+            ids, mask = ids[index], mask[index]
+            cache.batch_select_indices(index)
+        going = [going[i] for i in keep]
+    return [done[row] for row in range(len(requests))]
+
+
+@torch.no_grad()
+def _next_tokens(
+    model: PreTrainedModel,
+    ids: Int[Tensor, "batch new"],
+    mask: Bool[Tensor, "batch seen"],
+    cache: DynamicCache,
+) -> Int[Tensor, " batch"]:
+    positions = (mask.long().cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+    out = body(model)(
+        input_ids=ids,
+        attention_mask=mask.long(),
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return logits(model, out.last_hidden_state[:, -1]).argmax(-1)
+
+
+def _left_padded(
+    prompts: Sequence[Sequence[int]], device: torch.device
+) -> tuple[Int[Tensor, "batch seq"], Bool[Tensor, "batch seq"]]:
+    longest = max(map(len, prompts))
+    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
+    mask = torch.zeros(len(prompts), longest, dtype=torch.bool)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = torch.as_tensor(list(prompt))
+        mask[row, longest - len(prompt) :] = True
+    return ids.to(device), mask.to(device)
+
+
+def _advance(speaker: Speaker, request: Request, said: list[int], token: int) -> Output | None:
+    """Takes one more token; the output if the row has ended with it."""
+    if token in speaker.stops:
+        return _finish(speaker, request, said, "stop")
+    said.append(token)
+    text = text_of(speaker, said)
+    if text.lstrip().startswith(REASONING[0]) and may_reason(text):
+        full = len(said) >= REASONING_TOKENS
+        return _finish(speaker, request, said, "length") if full else None
+    answer = without_reasoning(text)
+    if not request.to_stop and ended(answer):
+        return _finish(speaker, request, said, "text")
+    if len(said) - _reasoning(speaker, said, text) >= request.limit:
+        return _finish(speaker, request, said, "length")
+    if request.hopeless is not None and not may_reason(text) and request.hopeless(answer):
+        return _finish(speaker, request, said, "given up")
+    return None
+
+
+def _finish(speaker: Speaker, request: Request, said: list[int], ending: Ending) -> Output:
+    text, span = text_of(speaker, said), len(said)
+    answer = _answer(text, request)
+    # The token that ended the text may hold the answer's own last letters too.
+    while (
+        ending == "text" and span and _answer(text_of(speaker, said[: span - 1]), request) == answer
+    ):
+        span -= 1
+    return Output(tuple(said), span, answer, ending, _reasoning(speaker, said, text))
+
+
+def _answer(text: str, request: Request) -> str:
+    answer = without_reasoning(text)
+    return answer.strip() if request.to_stop else cut_answer(answer)
+
+
+def _reasoning(speaker: Speaker, said: list[int], text: str) -> int:
+    """Tokens of the closed reasoning block that the text begins with; 0 where there is none."""
+    begun, closed = REASONING
+    if not text.lstrip().startswith(begun) or closed not in text:
+        return 0
+    counts = range(len(said) + 1)
+    return bisect_left(counts, True, key=lambda n: closed in text_of(speaker, said[:n]))
+
+
+def text_of(speaker: Speaker, ids: Sequence[int]) -> str:
+    """The tokens' text as it stands: no clean-up of spaces, which would change, with later tokens,
+    text that was already judged."""
+    tokenizer = speaker.tokenizer
+    text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return str(text)

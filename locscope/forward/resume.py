@@ -1,0 +1,107 @@
+"""Going on from inside a block, with nothing computed that the answer does not need.
+
+The attention of the first block is known, so it is not run; of the last block only the last token
+of every row is read, so only that one goes through its query, its output matrix and its MLP.
+"""
+
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+
+from locscope.forward.blocks import replaced_modules, run_blocks
+from locscope.forward.prompts import at_last
+from locscope.models.families import PLAIN
+from locscope.models.parts import blocks, family_of
+
+
+@final
+class _Known(nn.Module):
+    """An attention whose output is given: the sum of its heads and its bias."""
+
+    def __init__(self, out: Float[Tensor, "rows seq width"]) -> None:
+        super().__init__()
+        self.out = out
+
+    def forward(self, *_: object, **__: object) -> tuple[Tensor, None]:
+        return self.out, None
+
+
+@final
+class _AtLast(nn.Module):
+    """A module that takes token by token, run for the last token of each row; zeros elsewhere."""
+
+    def __init__(self, own: nn.Module, last: Int[Tensor, " rows"]) -> None:
+        super().__init__()
+        self.own, self.last = own, last
+
+    def forward(self, hidden: Float[Tensor, "rows seq inner"]) -> Float[Tensor, "rows seq outer"]:
+        found = self.own(at_last(hidden, self.last)[:, None])[:, 0]
+        out = found.new_zeros(*hidden.shape[:2], found.shape[-1])
+        out[torch.arange(len(found), device=found.device), self.last] = found
+        return out
+
+
+def resumed(
+    model: PreTrainedModel,
+    ids: Int[Tensor, "rows seq"],
+    last: Int[Tensor, " rows"],
+    layer: int,
+    before: Float[Tensor, "rows seq width"] | None,
+    out: Float[Tensor, "rows seq width"],
+) -> Float[Tensor, "rows width"]:
+    """Final states of the last tokens, from the stream entering a layer and its attention's output.
+
+    `out` is the sum of the heads and the bias, before any norm that follows it; `before` may be
+    None at layer 0. `model` is the plain one, without hooks.
+    """
+    modules: dict[str, nn.Module] = dict(last_block(model, last))
+    attention = family_of(model).attention
+    if layer == len(blocks(model)) - 1:
+        # Wrapping what lies within an attention that is not run would only get in its way.
+        modules = {path: own for path, own in modules.items() if f".{attention}." not in path}
+    modules[_path(model, layer, attention)] = _Known(out)
+    with replaced_modules(model, modules):
+        return at_last(run_blocks(model, ids, layer, before), last)
+
+
+def last_block(model: PreTrainedModel, last: Int[Tensor, " rows"]) -> dict[str, nn.Module]:
+    """The modules of the last block whose work on other tokens is read by nobody, and in their
+    place ones that are run for the last tokens alone.
+
+    Keys and values of all tokens are, so that a matrix that makes them too runs as it is.
+    """
+    family, layer = family_of(model), len(blocks(model)) - 1
+    alone = [part for part in ("attn.q",) if family.leaves[part].layout == PLAIN]
+    names = [family.mlp, *(family.leaves[part].module for part in ("attn.o", *alone))]
+    paths = [_path(model, layer, name) for name in names]
+    return {path: _AtLast(model.get_submodule(path), last) for path in paths}
+
+
+def earlier(
+    cache: DynamicCache, token: int, used: range, copied: Callable[[Tensor], Tensor]
+) -> DynamicCache | None:
+    """Keys and values of the tokens before this one, copied row by row for the layers that are
+    used.
+
+    The model asks the other layers of a cache for their length alone; before a first token there
+    is nothing.
+    """
+    if token == 0:
+        return None
+    layers: list[Any] = cache.layers
+    pairs = [(one.keys[:, :, :token], one.values[:, :, :token]) for one in layers]
+    return DynamicCache(
+        [
+            tuple(copied(part) if i in used else part[:1] for part in pair)
+            for i, pair in enumerate(pairs)
+        ]
+    )
+
+
+def _path(model: PreTrainedModel, layer: int, name: str) -> str:
+    family = family_of(model)
+    return f"{family.owner}.{family.layers}.{layer}.{name}"

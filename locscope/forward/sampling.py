@@ -1,0 +1,82 @@
+"""Seeded samples from a model: neutral text in its own words, and prefixes for augmentation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+from locscope.forward.batching import in_batches
+from locscope.forward.decoding import Speaker
+from locscope.forward.head import logits
+from locscope.forward.prompts import next_logits, prompts_of
+from locscope.models.parts import body
+
+
+@torch.no_grad()
+def sample_texts(speaker: Speaker, count: int, tokens: int, seed: int) -> tuple[str, ...]:
+    """`count` texts of at most `tokens` tokens drawn at temperature 1, each from the start token.
+
+    A text ends at its first stop token. Draws happen on the CPU, so a seed gives the same texts on
+    every device up to rounding.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.full((count, 1), _start_token(speaker), device=speaker.model.device)
+    cache, said = DynamicCache(config=speaker.model.config), []
+    for step in range(tokens):
+        positions = torch.full((count, 1), step, device=ids.device)
+        out = body(speaker.model)(
+            input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+        chances = logits(speaker.model, out.last_hidden_state[:, -1]).softmax(-1).cpu()
+        drawn = torch.multinomial(chances, 1, generator=generator)
+        said.append(drawn)
+        ids = drawn.to(ids.device)
+    return tuple(_text(speaker, row) for row in torch.cat(said, dim=1).tolist())
+
+
+@torch.no_grad()
+def sample_after(
+    model: PreTrainedModel,
+    prompts: Sequence[tuple[int, ...]],
+    counts: Sequence[int],
+    seed: int,
+    tokens_at_once: int = 16384,
+) -> tuple[tuple[int, ...], ...]:
+    """So many tokens drawn at temperature 1 behind each prompt; stop tokens end nothing.
+
+    Every prompt has random numbers of its own, drawn on the CPU, so that neither the batch nor the
+    device changes what is drawn, up to rounding.
+    """
+    drawn = [
+        np.random.default_rng([seed, *prompt]).random(count)
+        for prompt, count in zip(prompts, counts, strict=True)
+    ]
+    said = [list(prompt) for prompt in prompts]
+
+    def next_tokens(some: Sequence[int]) -> list[int]:
+        scored = next_logits(model, prompts_of(model, [said[i] for i in some]))
+        reached = scored.cpu().double().softmax(-1).cumsum(-1)
+        wanted = torch.tensor([[drawn[i][len(said[i]) - len(prompts[i])]] for i in some])
+        # The last sum may end a rounding below 1.
+        return torch.searchsorted(reached, wanted * reached[:, -1:], right=True)[:, 0].tolist()
+
+    for step in range(max(counts, default=0)):
+        going = [i for i, count in enumerate(counts) if count > step]
+        tokens = in_batches(
+            going, next_tokens, size=lambda i: len(said[i]), tokens_at_once=tokens_at_once
+        )
+        for i, token in zip(going, tokens, strict=True):
+            said[i].append(token)
+    return tuple(tuple(all_[len(p) :]) for all_, p in zip(said, prompts, strict=True))
+
+
+def _start_token(speaker: Speaker) -> int:
+    bos = speaker.tokenizer.bos_token_id
+    return bos if isinstance(bos, int) else speaker.stops[0]
+
+
+def _text(speaker: Speaker, ids: Sequence[int]) -> str:
+    ends = [i for i, token in enumerate(ids) if token in speaker.stops]
+    said = list(ids[: ends[0]] if ends else ids)
+    return str(speaker.tokenizer.decode(said, skip_special_tokens=True)).strip()

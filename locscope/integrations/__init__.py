@@ -1,0 +1,1 @@
+"""Other tools: Optuna, trackers, configurations of other libraries."""

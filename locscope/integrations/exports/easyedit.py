@@ -1,0 +1,68 @@
+"""Hyperparameters of EasyEdit's FT at the recommended place.
+
+Its FT tunes every parameter whose name contains `rewrite_module_tmp` with one of `layers` filled
+in; patterns end in a dot here, so that layer 1 does not pick layers 10 to 19.
+"""
+
+import yaml
+
+from locscope.integrations.exports.about import About, Export, Names, Unsayable, parts_by_layer
+from locscope.integrations.exports.about import why_not_whole as why_not_place
+from locscope.locations import Location
+from locscope.records import Recommendation
+from locscope.runs.recommendation import why_not_recipe
+
+MAX_LENGTH = 40
+"""Tokens of prompt and target, as in the hyperparameters that EasyEdit ships."""
+_NOTE = (
+    "Give all edits as one batch edit: one after the other is depth-first. Its targets have no end "
+    "token, so its numbers will not be those measured here."
+)
+
+
+def export(recommendation: Recommendation, about: About) -> Export | Unsayable:
+    """The hyperparameters, or why FT cannot do this."""
+    best = recommendation.deployment or recommendation.best
+    location = Location.parse(best.location)
+    reason = why_not_recipe(best.recipe) or why_not_place(location, about.names)
+    if reason:
+        return Unsayable(reason)
+    by_layer = parts_by_layer(location)
+    if len(set(by_layer.values())) > 1 or len(by_layer[location.lowest]) > 1:
+        return Unsayable("it has one pattern of module names for all layers")
+    (part,) = by_layer[location.lowest]
+    content = {
+        "alg_name": "FT",
+        "model_name": about.model,
+        "device": 0,
+        "layers": list(by_layer),
+        "num_steps": best.recipe.epochs,
+        "batch_size": best.recipe.batch,
+        "max_length": MAX_LENGTH,
+        "lr": best.recipe.lr,
+        "weight_decay": 0,
+        "kl_factor": 0,
+        "norm_constraint": False,
+        "objective_optimization": "target_new",
+        "rewrite_module_tmp": _pattern(part, about.names),
+        **_templates(about.names),
+        "model_parallel": False,
+    }
+    return Export(yaml.safe_dump(content, sort_keys=False), _NOTE)
+
+
+def _pattern(part: str, names: Names) -> str:
+    modules = {"block": "", "mlp": f"{names.mlp}.", "attn": f"{names.attention}."}
+    module = modules[part] if part in modules else f"{names.leaves[part]}."
+    return f"{names.layers}.{{}}.{module}"
+
+
+def _templates(names: Names) -> dict[str, str]:
+    layer = f"{names.layers}.{{}}"
+    return {
+        "layer_module_tmp": layer,
+        "mlp_module_tmp": f"{layer}.{names.mlp}",
+        "attn_module_tmp": f"{layer}.{names.attention}",
+        "ln_f_module": names.norm,
+        "lm_head_module": names.head,
+    }

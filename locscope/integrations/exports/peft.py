@@ -1,0 +1,71 @@
+"""A PEFT configuration of LoRA at the recommended place: what `peft.PeftConfig` reads.
+
+Where every layer has the same modules it says so in `layers_to_transform`; else, and where a model
+has other towers with layers of their own, `target_modules` has the full name of every module.
+"""
+
+import json
+
+from locscope.integrations.exports.about import (
+    About,
+    Export,
+    Names,
+    Unsayable,
+    leaves_of,
+    parts_by_layer,
+    why_not_whole,
+)
+from locscope.locations import Location
+from locscope.records import Recommendation
+from locscope.records.trials import RANK
+
+
+def export(recommendation: Recommendation, about: About) -> Export | Unsayable:
+    """The configuration; it says nothing of a rate, and its note says whether LoRA was measured."""
+    location = Location.parse(recommendation.best.location)
+    reason = why_not_whole(location, about.names)
+    if reason:
+        return Unsayable(reason)
+    rank = (about.lora.trial.recipe.rank if about.lora else 0) or RANK
+    settings = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": about.model,
+        "inference_mode": False,
+        "r": rank,
+        "lora_alpha": rank,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": about.names.transposed,
+        **_targets(location, about.names),
+    }
+    return Export(json.dumps(settings, indent=2) + "\n", _note(about))
+
+
+def _targets(location: Location, names: Names) -> dict[str, list[str] | list[int] | str]:
+    modules = {
+        layer: [leaf for part in parts for leaf in leaves_of(part, names)]
+        for layer, parts in parts_by_layer(location).items()
+    }
+    layers = list(modules)
+    owner, _, pattern = names.layers.rpartition(".")
+    if "." not in owner and all(modules[layer] == modules[layers[0]] for layer in layers):
+        return {
+            "target_modules": modules[layers[0]],
+            "layers_to_transform": layers,
+            "layers_pattern": pattern,
+        }
+    return {"target_modules": [f"{names.layers}.{n}.{leaf}" for n in layers for leaf in modules[n]]}
+
+
+def _note(about: About) -> str:
+    if about.lora is None:
+        return (
+            f"UNMEASURED: nothing was tuned with LoRA here. Rank and alpha {RANK} are PEFT's "
+            "own; a learning rate has to be found."
+        )
+    recipe = about.lora.trial.recipe
+    return (
+        f"Measured: LoRA at this place had score {about.lora.score:.3f} ({about.lora.score_name}) "
+        f"at rate {recipe.lr:g}, batch {recipe.batch}, on split {about.lora.trial.split}."
+    )

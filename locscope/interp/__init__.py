@@ -1,0 +1,1 @@
+"""Reads and patches the activations of the hooked model; gradients with respect to weights."""

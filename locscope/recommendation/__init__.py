@@ -1,0 +1,1 @@
+"""From trials to the location to use: finalists, fit, margins, the sentence."""

@@ -1,0 +1,1 @@
+"""From records to rows, tables and charts: numbers and words only."""

@@ -1,0 +1,217 @@
+"""Data of the line, point and interval figures. Numbers and words only, no drawing."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isnan, nan
+from typing import Literal
+
+from locscope.locations import Location
+from locscope.records import ScanResult, ScanVerdict, TrialRecord
+from locscope.report.data.heatmaps import part_order
+from locscope.report.data.inputs import (
+    ReportInputs,
+    by_cell,
+    finalists,
+    standing,
+    sweep,
+)
+from locscope.report.data.scan_heatmaps import scan_title
+from locscope.report.data.words import in_words, number, rate, score_title
+
+
+@dataclass(frozen=True)
+class Series:
+    """Named points: a line, or a cloud of one part. `hollow` tells which miss a bound.
+
+    In a chart of clouds a series may also be their `front`, or its `knee`.
+    """
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    hover: tuple[str, ...]
+    part: str = ""
+    hollow: tuple[bool, ...] = ()
+    kind: Literal["points", "front", "knee"] = "points"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Series over two axes. `ticks` are given where x was placed on a scale of its own."""
+
+    name: str
+    title: str
+    x_title: str
+    y_title: str
+    series: tuple[Series, ...]
+    lines: bool
+    log_x: bool = False
+    note: str = ""
+    ticks: tuple[tuple[float, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A value with its interval and the single values it is the mean of."""
+
+    label: str
+    detail: str
+    value: float
+    low: float
+    high: float
+    singles: tuple[float, ...]
+    first: bool
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Values with intervals, one below the other."""
+
+    name: str
+    title: str
+    x_title: str
+    bars: tuple[Bar, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The relative depth (0 lowest layer, 1 highest) a run recommends, for one site of it."""
+
+    run: str
+    part: str
+    first: float
+    last: float
+    hover: str
+
+
+def contender_intervals(inputs: ReportInputs) -> Intervals:
+    """The contenders' scores on T; empty without a recommendation."""
+    found = inputs.recommendation
+    bars = tuple(
+        Bar(c.role, c.location, c.score, c.low, c.high, c.repetitions, c.role == "recommended")
+        for c in (found.contenders if found else ())
+    )
+    name = score_title(found.score_name) if found else "score"
+    note = f"Score ({name}): mean with its 95 % interval; hollow: single repetitions."
+    return Intervals("contenders", "Contenders", "score on T", bars, note)
+
+
+def rate_curves(inputs: ReportInputs) -> Chart:
+    """The score of every finalist against the learning rate."""
+    series = tuple(
+        Series(
+            location,
+            tuple(record.trial.recipe.lr for record in records),
+            tuple(record.score for record in records),
+            tuple(_hover(record) for record in records),
+            hollow=tuple(bool(record.violated) for record in records),
+        )
+        for location, records in _leading(inputs.trials)
+    )
+    note = "Hollow: a bound on collapse is missed at that rate."
+    return Chart("rates", "Learning rate", "learning rate", "score", series, True, True, note)
+
+
+def loss_curves(inputs: ReportInputs) -> Chart:
+    """The mean loss per epoch of every finalist at its best rate."""
+    series = []
+    for location, records in _leading(inputs.trials):
+        best = max(records, key=standing)
+        numbers = range(1, len(best.epochs) + 1)
+        hover = tuple(
+            f"{location}, lr {rate(best.trial.recipe.lr)}\nepoch {n}: loss {number(epoch.loss)}\n"
+            f"{epoch.steps} steps, {epoch.skipped} batches skipped"
+            for n, epoch in zip(numbers, best.epochs, strict=True)
+        )
+        losses = tuple(epoch.loss for epoch in best.epochs)
+        series.append(Series(location, tuple(map(float, numbers)), losses, hover))
+    title, y_title = "Loss at the best rate", "mean loss (nats)"
+    return Chart("losses", title, "epoch", y_title, tuple(series), lines=True)
+
+
+MOST_CURVES = 8
+"""More lines in one figure cannot be told apart."""
+
+
+def _leading(trials: Iterable[TrialRecord]) -> list[tuple[str, tuple[TrialRecord, ...]]]:
+    best = lambda item: max(map(standing, item[1]))  # noqa: E731
+    return sorted(finalists(trials).items(), key=best, reverse=True)[:MOST_CURVES]
+
+
+def _hover(record: TrialRecord) -> str:
+    ratio = record.measure("perplexity_ratio").value
+    lines = [
+        f"{record.trial.location}, lr {rate(record.trial.recipe.lr)}",
+        f"score {number(record.score)}",
+        f"perplexity ratio {number(ratio)}",
+    ]
+    if record.violated:
+        lines += map(in_words, record.violated)
+    return "\n".join(lines)
+
+
+def scan_outcomes(inputs: ReportInputs) -> tuple[Chart, ...]:
+    """For every variant of every scan, its score against what the sweep's trials showed."""
+    charts = (
+        scan_outcome(inputs, scan, variant) for scan in inputs.scans for variant in scan.variants
+    )
+    return tuple(chart for chart in charts if chart.series)
+
+
+def scan_outcome(inputs: ReportInputs, scan: ScanResult, variant: str) -> Chart:
+    """A scan's score against the trial's score of the same location, a series per part."""
+    trials = by_cell(sweep(inputs.trials))
+    points: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
+    for score in scan.scores:
+        trial = trials.get((score.layer, score.part))
+        whole = score.variant == variant and score.head < 0 and not score.role
+        if not whole or trial is None or isnan(score.score) or isnan(trial.score):
+            continue
+        text = f"{trial.trial.location}\nscan {number(score.score)}\nscore {number(trial.score)}"
+        points[score.part].append((score.score, trial.score, text))
+    series = tuple(_points(part, points[part]) for part in sorted(points, key=part_order))
+    return Chart(
+        f"outcome-{scan.descriptor.name}-{variant}",
+        scan_title(scan, variant),
+        f"scan's score ({'high' if scan.descriptor.sign > 0 else 'low'} recommends)",
+        "score after tuning",
+        series,
+        lines=False,
+        note=verdict_line(scan_verdict(inputs, scan, variant)),
+    )
+
+
+def _points(part: str, points: list[tuple[float, float, str]]) -> Series:
+    x, y, hover = zip(*points, strict=True)
+    return Series(part, x, y, hover, part)
+
+
+def scan_verdict(inputs: ReportInputs, scan: ScanResult, variant: str) -> ScanVerdict | None:
+    """The scorecard's line on a variant of a scan."""
+    for verdict in inputs.scorecard.verdicts if inputs.scorecard else ():
+        if (verdict.scan, verdict.variant) == (scan.descriptor.name, variant):
+            return verdict
+    return None
+
+
+def verdict_line(verdict: ScanVerdict | None) -> str:
+    """The verdict on a scan, and what it rests on."""
+    if verdict is None:
+        return "Not judged."
+    return f"Verdict: {verdict.sentence or verdict.verdict}."
+
+
+def depth_spans(runs: Iterable[tuple[str, ReportInputs]]) -> tuple[Span, ...]:
+    """The relative depth that every labelled run recommends, a span per site."""
+    spans = []
+    for label, inputs in runs:
+        if inputs.best is None:
+            continue
+        top = inputs.run.model.layers - 1
+        for site in Location.parse(inputs.best.location).sites:
+            first, last = (x / top if top > 0 else nan for x in (site.first, site.last))
+            hover = f"{label}\n{site} of {top + 1} layers"
+            spans.append(Span(label, site.part, first, last, hover))
+    return tuple(spans)

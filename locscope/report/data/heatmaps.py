@@ -1,0 +1,234 @@
+"""Data of heatmaps, and those of trials: layers x parts. Numbers only, no drawing."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from math import isfinite, isnan, log10, nan
+
+from locscope.locations import PARTS
+from locscope.records import TrialRecord
+from locscope.report.data.inputs import Cell, ReportInputs, by_cell, cell_of, in_full, sweep
+from locscope.report.data.words import duration, in_words, number, rate, short, title_of
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A cell to outline: row and column index, and why."""
+
+    row: int
+    column: int
+    label: str
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """A grid of values, rows from the bottom up; NaN where there is none.
+
+    `values` give the colours (on a log scale where `ticks` translate them back), `cells` is the
+    text in the cells and `hover` the text on hover, both with the true value. `centred` asks for
+    colours that diverge from zero, `good` is +1 where high values are good and -1 where low are.
+    `across` says what the columns are; `labels` stand under them where their names, which must
+    differ, are not for people, `upright` if they are long; `banded` columns are set apart. Beside
+    others, a heatmap goes by its `choice`, and tables of the same `variant` belong to it.
+    """
+
+    name: str
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    cells: tuple[tuple[str, ...], ...]
+    hover: tuple[tuple[str, ...], ...]
+    note: str = ""
+    centred: bool = False
+    good: int = 1
+    marked: tuple[Mark, ...] = ()
+    ticks: tuple[tuple[float, str], ...] = ()
+    across: str = "parts"
+    labels: tuple[str, ...] = ()
+    upright: bool = False
+    banded: tuple[int, ...] = ()
+    choice: str = ""
+    variant: str = ""
+
+    @property
+    def measured(self) -> tuple[float, ...]:
+        """All finite values."""
+        return tuple(value for row in self.values for value in row if isfinite(value))
+
+
+@dataclass(frozen=True)
+class LogScale:
+    """A log scale of the distance from `origin`, clipped; ticks are in true values."""
+
+    origin: float
+    candidates: tuple[float, ...]
+
+    def place(self, value: float) -> float:
+        """Where the value stands on the scale; beyond the outer candidates is at them."""
+        if isnan(value):
+            return nan
+        inside = min(max(value, self.candidates[0]), self.candidates[-1])
+        return log10(inside - self.origin)
+
+    def ticks(self, values: Iterable[float]) -> tuple[tuple[float, str], ...]:
+        """Ticks among the placed values, far enough apart to be read."""
+        known = [value for value in values if not isnan(value)]
+        if not known:
+            return ()
+        low, high = min(known), max(known)
+        chosen: list[tuple[float, str]] = []
+        for tick in self.candidates:
+            place = self.place(tick)
+            apart = not chosen or place - chosen[-1][0] >= (high - low) / 7
+            if low - 1e-9 <= place <= high + 1e-9 and apart:
+                chosen.append((place, self._label(tick)))
+        return tuple(chosen)
+
+    def _label(self, tick: float) -> str:
+        ends = {self.candidates[0]: "≤", self.candidates[-1]: "≥"}
+        return f"{ends.get(tick, '')}{tick:g}"
+
+
+RATIO_SCALE = LogScale(1, (1.001, 1.002, 1.005, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 11))
+"""For perplexity ratios: what matters is how far above 1 they are, from 0.1 % to beyond tenfold."""
+KL_SCALE = LogScale(0, (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1, 3, 10))
+
+
+@dataclass(frozen=True)
+class View:
+    """One measure as a heatmap of trials."""
+
+    name: str
+    note: str
+    good: int = 1
+    scale: LogScale | None = None
+
+    def value(self, record: TrialRecord) -> float:
+        """The trial's number that this view shows."""
+        return record.score if self.name == "score" else record.measure(self.name).value
+
+
+EFFICACY_VIEWS = (
+    View("score", "What trials are ranked by, under the bounds on collapse."),
+    View("reliability", "Share of edits answered with the new target."),
+    View("generalization", "Share of rephrases answered with the new target."),
+    View(
+        "locality",
+        "Share of neighbours with the untouched model's tokens, as many as their answer has.",
+    ),
+    View("target_probability", "Of the new target, token by token."),
+    View("rephrase_probability", "Of the new target after rephrases."),
+    View("neighbour_kept", "What is left of the probability of the neighbours' answers."),
+)
+AT_FIRST = "At the first look: few edits and epochs, by probabilities; it ranks, it is no outcome."
+GLANCED = ("target_probability", "rephrase_probability", "neighbour_kept")
+IN_FULL = View("score", "Of the locations that were run in full, at their best rates.")
+COLLAPSE_VIEWS = (
+    View(
+        "perplexity_ratio",
+        "Tuned over untouched on neutral text, coloured by the log of its excess over 1.",
+        -1,
+        RATIO_SCALE,
+    ),
+    View("kl", "KL(untouched || tuned) on neutral text, coloured by its log.", -1, KL_SCALE),
+    View("retention", "Accuracy on abilities, relative to the untouched model."),
+)
+
+
+def trial_heatmaps(inputs: ReportInputs, views: Iterable[View]) -> tuple[Heatmap, ...]:
+    """A heatmap per view that any trial of the sweep, or else of the first look, measured.
+
+    After a look, another shows the score of what was run in full.
+    """
+    trials = by_cell(sweep(inputs.trials))
+    glances = any(record.trial.glance for record in trials.values())
+    wanted = [view for view in views if glances or view.name not in GLANCED]
+    if glances:
+        wanted = [replace(view, note=f"{view.note} {AT_FIRST}") for view in wanted]
+    drawn = [trial_heatmap(inputs, trials, view) for view in wanted] if trials else []
+    if glances and any(view.name == IN_FULL.name for view in wanted):
+        drawn.insert(1, _in_full(inputs))
+    return tuple(heatmap for heatmap in drawn if heatmap.measured)
+
+
+def _in_full(inputs: ReportInputs) -> Heatmap:
+    found = trial_heatmap(inputs, by_cell(in_full(inputs.trials)), IN_FULL)
+    return replace(found, name="score-in-full", title="Score, run in full")
+
+
+def trial_heatmap(inputs: ReportInputs, trials: dict[Cell, TrialRecord], view: View) -> Heatmap:
+    """One measure of the sweep's trials over all layers and the parts that were tried."""
+    layers, columns = range(inputs.run.model.layers), _in_order(part for _, part in trials)
+    true = {cell: view.value(record) for cell, record in trials.items()}
+    place = view.scale.place if view.scale else float
+    values = grid(layers, columns, lambda cell: place(true.get(cell, nan)))
+    return Heatmap(
+        view.name,
+        title_of(view.name),
+        tuple(map(str, layers)),
+        columns,
+        values,
+        grid(layers, columns, lambda cell: short(true.get(cell, nan))),
+        grid(layers, columns, lambda cell: _trial_hover(cell, trials.get(cell), view)),
+        view.note,
+        good=view.good,
+        marked=marks(inputs, columns),
+        ticks=view.scale.ticks(v for row in values for v in row) if view.scale else (),
+    )
+
+
+def has_both_signs(values: Iterable[float]) -> bool:
+    """Whether the sign tells something: there are values below and above zero."""
+    known = tuple(values)
+    return any(value < 0 for value in known) and any(value > 0 for value in known)
+
+
+def colour_key(good: int, centred: bool) -> str:
+    """How to read the colours of scores of which high (+1) or low (-1) ones are good."""
+    start = "" if good > 0 else "A low score recommends a place. "
+    if centred:
+        below, above = ("red", "blue") if good > 0 else ("blue", "red")
+        return f"{start}White is zero, {above} above and {below} below it."
+    return f"{start}Bright is {'high' if good > 0 else 'low'}."
+
+
+def part_order(part: str) -> int:
+    """Where a part stands among all: the order of the design, unknown ones last."""
+    return PARTS.index(part) if part in PARTS else len(PARTS)
+
+
+def _in_order(parts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(parts), key=part_order))
+
+
+def grid(layers: Iterable[int], columns: tuple[str, ...], of: Callable) -> tuple[tuple, ...]:
+    """What `of` gives for every layer and column."""
+    return tuple(tuple(of((layer, column)) for column in columns) for layer in layers)
+
+
+def marks(
+    inputs: ReportInputs, columns: tuple[str, ...], cell: Callable[[str], Cell | None] = cell_of
+) -> tuple[Mark, ...]:
+    """The recommended location, where it has a `cell`: a layer and one of the columns."""
+    contenders = inputs.recommendation.contenders if inputs.recommendation else ()
+    cells = ((cell(c.location), c.role) for c in contenders if c.role == "recommended")
+    return tuple(
+        Mark(found[0], columns.index(found[1]), role)
+        for found, role in cells
+        if found is not None and found[1] in columns
+    )
+
+
+def _trial_hover(cell: Cell, record: TrialRecord | None, view: View) -> str:
+    if record is None:
+        return f"L{cell[0]}.{cell[1]}\nnot tried"
+    measure = record.measure(view.name)
+    before = "" if isnan(measure.before) else f" (before {number(measure.before)})"
+    lines = [
+        record.trial.location,
+        f"{title_of(view.name)} {number(view.value(record))}{before}",
+        f"lr {rate(record.trial.recipe.lr)}, {record.steps} steps, {duration(record.seconds)}",
+    ]
+    if record.violated:
+        lines += map(in_words, record.violated)
+    return "\n".join(lines if record.status == "done" else [*lines, record.status])

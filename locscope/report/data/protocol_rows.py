@@ -1,0 +1,99 @@
+"""Data of the recommendation under other protocols: rows beside the untouched model, in words."""
+
+from collections.abc import Sequence
+from math import isnan
+
+from locscope.records import Measure
+from locscope.records.panel import Panel, ProtocolRow
+from locscope.report.data.inputs import ReportInputs
+from locscope.report.data.rows import Table, TableCell, figure_cell
+from locscope.report.data.words import interval, number
+
+MEASURES = ("reliability", "generalization", "locality")
+COLUMNS = (
+    *("contender", "location", "asked", "reliability", "untouched", "generalization", "untouched"),
+    *("locality", "note", "how it was measured"),
+)
+NOTE = (
+    "The same tuned weights, asked in other ways: tuned as in the first repetition on T. Locality "
+    "is against the untouched model's answers under the same protocol; perplexity does not depend "
+    "on it. Untouched: before tuning."
+)
+
+
+def panels_table(inputs: ReportInputs) -> Table:
+    """Every contender that was asked under other protocols, a row per protocol."""
+    rows = tuple(_row(panel, row) for panel in inputs.panels for row in panel.rows)
+    return Table("panels", "Under other protocols", COLUMNS, rows, NOTE if rows else "")
+
+
+def protocol_line(inputs: ReportInputs) -> str:
+    """The worst protocol of the recommended location, its worst form and multi-hop, in one line."""
+    panel = next((one for one in inputs.panels if one.role == "recommended"), None)
+    if panel is None:
+        return ""
+    others = [row for row in panel.rows if row.kind == "protocol" and not row.searched]
+    said = [_as_searched(panel)]
+    if (worst := _worst(others)) is not None:
+        said.append(f"worst other protocol {worst.name} {number(worst.value('reliability'))}")
+    if (form := _worst(_of_kind(panel, "form"))) is not None:
+        said.append(f"worst {form.name} {number(form.value('reliability'))}")
+    said += [
+        f"{row.name} {number(row.value('reliability'))}" for row in _of_kind(panel, "multihop")
+    ]
+    missing = [f"{row.name} not measured: {row.reason}" for row in panel.rows if row.reason]
+    return "; ".join(filter(None, (*said, *missing)))
+
+
+def _as_searched(panel: Panel) -> str:
+    searched = panel.searched
+    return f"reliability as searched {number(searched.value('reliability'))}" if searched else ""
+
+
+def _of_kind(panel: Panel, kind: str) -> list[ProtocolRow]:
+    return [row for row in panel.rows if row.kind == kind]
+
+
+def _worst(rows: Sequence[ProtocolRow]) -> ProtocolRow | None:
+    known = [row for row in rows if not isnan(row.value("reliability"))]
+    return min(known, key=lambda row: row.value("reliability"), default=None)
+
+
+def _row(panel: Panel, row: ProtocolRow) -> tuple[TableCell, ...]:
+    found = {measure.name: measure for measure in row.measures}
+    reliability, generalization, locality = (found.get(name) for name in MEASURES)
+    note = _note(panel, row)
+    asked = row.title if row.kind != "protocol" else f"{row.name}: {row.title}"
+    return (
+        TableCell(panel.role),
+        TableCell(panel.location),
+        TableCell(asked),
+        _value(reliability, alarm=note.startswith("worst")),
+        _before(reliability),
+        _value(generalization),
+        _before(generalization),
+        _value(locality),
+        TableCell(note, alarm=bool(row.reason)),
+        TableCell(reliability.protocol if reliability else ""),
+    )
+
+
+def _note(panel: Panel, row: ProtocolRow) -> str:
+    if row.reason:
+        return f"not measured: {row.reason}"
+    if row.searched:
+        return "as searched"
+    alike = [one for one in _of_kind(panel, row.kind) if not one.searched]
+    worst = _worst(alike)
+    return "worst of these" if len(alike) > 1 and worst is row else ""
+
+
+def _value(measure: Measure | None, *, alarm: bool = False) -> TableCell:
+    if measure is None:
+        return figure_cell(float("nan"))
+    bounds = interval(measure.low, measure.high)
+    return TableCell(f"{number(measure.value)} {bounds}".rstrip(), measure.value, alarm)
+
+
+def _before(measure: Measure | None) -> TableCell:
+    return figure_cell(measure.before if measure else float("nan"))

@@ -1,0 +1,156 @@
+"""Data of the heatmaps of scans: layers x parts, x heads, x token roles. Numbers only."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import nan
+
+from locscope.locations import Location
+from locscope.records import ScanResult, ScanScore
+from locscope.report.data.heatmaps import (
+    Heatmap,
+    colour_key,
+    grid,
+    has_both_signs,
+    marks,
+    part_order,
+)
+from locscope.report.data.inputs import Cell, ReportInputs, cell_of
+from locscope.report.data.token_maps import token_heatmaps
+from locscope.report.data.words import interval, number, short
+
+ROLES = ("first subject", "middle subject", "last subject", "first after", "further", "last")
+"""Token roles in the order of the prompt, as scans name them."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What the scores of one heatmap have in common; its columns are `across` something."""
+
+    across: str
+    part: str = ""
+    role: str = ""
+
+    @property
+    def title(self) -> str:
+        """The sheet in words; heads are attention's where nothing else is said."""
+        part = "" if self.across == "heads" and self.part == "attn" else self.part
+        return ", ".join(filter(None, (self.across, part, self.role)))
+
+    def column(self, score: ScanScore) -> str:
+        """The column that the score stands in."""
+        named = {"parts": score.part, "heads": f"h{score.head}", "token roles": score.role}
+        return named[self.across]
+
+
+def scan_heatmaps(inputs: ReportInputs, scan: ScanResult) -> tuple[Heatmap, ...]:
+    """All heatmaps of a scan, variant by variant, then those of single prompts."""
+    of_variants = (_variant_heatmaps(inputs, scan, variant) for variant in scan.variants)
+    return (*(h for heatmaps in of_variants for h in heatmaps), *token_heatmaps(scan))
+
+
+def _variant_heatmaps(inputs: ReportInputs, scan: ScanResult, variant: str) -> list[Heatmap]:
+    sheets: dict[Sheet, list[ScanScore]] = defaultdict(list)
+    for score in scan.scores:
+        if score.variant == variant:
+            sheets[sheet_of(score)].append(score)
+    drawn = [
+        scan_heatmap(inputs, scan, variant, sheet, tuple(sheets[sheet]))
+        for sheet in sorted(sheets, key=_sheet_order)
+    ]
+    # A single column tells least, so that it is not what one sees first.
+    return sorted(drawn, key=lambda heatmap: len(heatmap.columns) == 1)
+
+
+def sheet_of(score: ScanScore) -> Sheet:
+    """The heatmap that a score stands in: all parts, the heads of a part, or its token roles."""
+    if score.head >= 0:
+        return Sheet("heads", score.part, score.role)
+    return Sheet("token roles", score.part) if score.role else Sheet("parts")
+
+
+def _sheet_order(sheet: Sheet) -> tuple[int, int, int]:
+    kinds = ("parts", "heads", "token roles")
+    return kinds.index(sheet.across), part_order(sheet.part), _role_order(sheet.role)
+
+
+def scan_heatmap(
+    inputs: ReportInputs,
+    scan: ScanResult,
+    variant: str,
+    sheet: Sheet,
+    scores: tuple[ScanScore, ...],
+) -> Heatmap:
+    """The scores of one sheet over layers and columns; NaN where a place has none."""
+    found = {(score.layer, sheet.column(score)): score for score in scores}
+    columns = tuple(dict.fromkeys(sheet.column(s) for s in sorted(scores, key=_column_order)))
+    layers = range(inputs.run.model.layers)
+    true = {cell: score.score for cell, score in found.items()}
+    centred = has_both_signs(true.values())
+    of_roles = sheet.across == "token roles"
+    what = "" if sheet.across == "parts" else sheet.title
+    return Heatmap(
+        f"scan-{scan.descriptor.name}-{variant}-{what}",
+        scan_title(scan, variant, what),
+        tuple(map(str, layers)),
+        columns,
+        grid(layers, columns, lambda cell: true.get(cell, nan)),
+        grid(layers, columns, lambda cell: short(true.get(cell, nan))),
+        grid(layers, columns, lambda cell: _hover(_place(cell, sheet), found.get(cell))),
+        colour_key(scan.descriptor.sign, centred),
+        centred=centred,
+        good=scan.descriptor.sign,
+        marked=() if of_roles else marks(inputs, columns, _cell_in(sheet)),
+        across=sheet.across,
+        labels=tuple(role.replace(" ", "\n") for role in columns) if of_roles else (),
+        choice=": ".join(filter(None, (variant, sheet.title))),
+        variant=variant,
+    )
+
+
+def scan_title(scan: ScanResult, variant: str, what: str = "") -> str:
+    """Scan and variant in words."""
+    named = ", ".join(filter(None, (variant, what)))
+    return f"{scan.descriptor.title}: {named}" if named else scan.descriptor.title
+
+
+def _column_order(score: ScanScore) -> tuple[int, str, int, int]:
+    return part_order(score.part), score.part, score.head, _role_order(score.role)
+
+
+def _role_order(role: str) -> int:
+    known = ("", *ROLES)
+    return known.index(role) if role in known else len(known)
+
+
+def _cell_in(sheet: Sheet) -> Callable[[str], Cell | None]:
+    """Finds the cell of a location: one part of one layer, or one head of the sheet's part."""
+    return (
+        (lambda location: _head_cell(location, sheet.part)) if sheet.across == "heads" else cell_of
+    )
+
+
+def _head_cell(location: str, part: str) -> Cell | None:
+    site, *others = Location.parse(location).sites
+    if others or site.first != site.last or site.head is None or site.part != part:
+        return None
+    return site.first, f"h{site.head}"
+
+
+def _place(cell: Cell, sheet: Sheet) -> str:
+    """The name of the place in a cell, with the token role where the sheet has one."""
+    layer, column = cell
+    if sheet.across == "parts":
+        return str(Location.at(layer, column))
+    if sheet.across == "heads":
+        place = str(Location.at(layer, sheet.part, int(column.removeprefix("h"))))
+        return f"{place}, {sheet.role}" if sheet.role else place
+    return f"{Location.at(layer, sheet.part)}, {column}"
+
+
+def _hover(place: str, score: ScanScore | None) -> str:
+    if score is None:
+        return f"{place}\nnot scored"
+    bounds = interval(score.low, score.high)
+    lines = [place, f"score {number(score.score)} {bounds}".strip()]
+    return "\n".join([*lines, f"{score.count} requests"] if score.count else lines)

@@ -1,0 +1,90 @@
+"""Data of the scorecard: how well each scan predicted what tuning showed, as rows and in words."""
+
+from math import isnan
+
+from locscope.records import ScanVerdict, Scorecard
+from locscope.records.outcome import VERDICTS
+from locscope.report.data.inputs import ReportInputs, ranked
+from locscope.report.data.rows import Table, TableCell, figure_cell
+from locscope.report.data.words import interval, number, sentence
+
+COLUMNS = (
+    *("scan", "variant", "verdict", "within part", "added R2", "p within", "p beyond"),
+    *("regret top 1", "top 3", "top 5", "in full", "parts mixed", "bounds aside", "places"),
+    "resampled",
+)
+NOTE = (
+    "Within part: Spearman's correlation among the layers of one part. Added R2: share of that "
+    "order beyond a smooth curve over depth, below zero where it points the wrong way. p: of "
+    "shuffled runs of layers and of random scores as smooth as the scan's, after Holm's correction "
+    "for all claims. Regret: what the best of its first places "
+    "lacks to the best of all, in score. In full: with full trials of a random sample of places. "
+    "In brackets: 95 % over groups of edits; scans that are no means over requests are held fixed."
+)
+
+
+def verdicts_table(inputs: ReportInputs) -> Table:
+    """Every scan beside depth and chance, those that predict first, then by correlation."""
+    verdicts = inputs.scorecard.verdicts if inputs.scorecard else ()
+    rows = tuple(_row(one) for one in sorted(verdicts, key=_best_first))
+    caption = "How well each scan predicted what tuning showed"
+    return Table("verdicts", caption, COLUMNS, rows, NOTE if rows else "")
+
+
+def scorecard_lines(card: Scorecard | None) -> tuple[str, ...]:
+    """What the scans were judged by and how far that can be trusted, in sentences."""
+    if card is None or not card.places:
+        return ()
+    by = f"{card.places} places, {card.edits} edits in {card.groups} groups"
+    lines = [f"judged by: {card.outcome} ({by})"]
+    if not isnan(card.steady):
+        lines.append(
+            f"on other edits of the kind the places would come out alike to {number(card.steady)} "
+            "(rank correlation within parts)"
+        )
+    if not isnan(card.looks_full):
+        bounds = interval(card.looks_full_low, card.looks_full_high)
+        lines.append(
+            f"first looks and full trials of the same {card.full_count} places agree to "
+            f"{number(card.looks_full)} {bounds}".rstrip()
+        )
+    return tuple(map(sentence, (*lines, *card.notes)))
+
+
+def verdict_counts(card: Scorecard) -> str:
+    """How many variants got which verdict, and the names of those that predict."""
+    said = []
+    for verdict in VERDICTS:
+        names = [f"{one.scan} {one.variant}" for one in card.verdicts if one.verdict == verdict]
+        named = f" ({', '.join(names)})" if names and verdict == VERDICTS[0] else ""
+        said.append(f"{verdict}: {len(names)}{named}")
+    return "; ".join(said)
+
+
+def _row(one: ScanVerdict) -> tuple[TableCell, ...]:
+    return (
+        TableCell(one.scan),
+        TableCell(one.variant),
+        TableCell(one.sentence or one.verdict),
+        _spanned(one.within, one.within_low, one.within_high),
+        _spanned(one.added, one.added_low, one.added_high),
+        figure_cell(one.p_within),
+        figure_cell(one.p_added),
+        _spanned(one.regret_1, one.regret_1_low, one.regret_1_high),
+        _spanned(one.regret_3, one.regret_3_low, one.regret_3_high),
+        _spanned(one.regret_5, one.regret_5_low, one.regret_5_high),
+        _spanned(one.full, one.full_low, one.full_high),
+        figure_cell(one.overall),
+        figure_cell(one.score_only),
+        TableCell(str(one.count), one.count),
+        TableCell("yes" if one.resampled else "no"),
+    )
+
+
+def _spanned(value: float, low: float, high: float) -> TableCell:
+    return TableCell(f"{number(value)} {interval(low, high)}".rstrip(), value)
+
+
+def _best_first(one: ScanVerdict) -> tuple[int, float]:
+    known = one.verdict in VERDICTS
+    return VERDICTS.index(one.verdict) if known else len(VERDICTS), -ranked(one.within)

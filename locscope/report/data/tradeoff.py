@@ -1,0 +1,105 @@
+"""Data of efficacy against collapse: every place tried, the front of them, and its knee."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+from locscope.locations import Location
+from locscope.records import FrontPoint, TrialRecord
+from locscope.report.data.curves import Chart, Series
+from locscope.report.data.heatmaps import RATIO_SCALE, part_order
+from locscope.report.data.inputs import ReportInputs, in_full
+from locscope.report.data.words import in_words, number, rate
+from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective, efficacy, objective_of
+from locscope.scoring.tradeoffs import front_points, is_known, point_of
+
+TITLE = "Efficacy and collapse"
+X_TITLE = "perplexity ratio (log scale of the excess over 1)"
+NOTE = (
+    "Efficacy: the harmonic mean of reliability, generalization and locality, weighted as in the "
+    "score. Hollow: a bound is missed. Upper left is best. The line is the front: trials within "
+    "the bounds that no other beats in both."
+)
+KNEE = (
+    " The star is its knee, where more efficacy begins to cost most; it lies farthest from the "
+    "line between the ends."
+)
+
+
+def aim_of(inputs: ReportInputs) -> Objective:
+    """The objective of the search, with its own weights and bounds where they were recorded."""
+    found = inputs.recommendation
+    if found is not None:
+        return objective_of(found.objective, found.weights, found.bounds)
+    return OBJECTIVES.get(inputs.run.settings.get("objective", ""), BALANCED)
+
+
+def tradeoff(inputs: ReportInputs) -> Chart:
+    """Efficacy against perplexity ratio of every full trial on the choosing split.
+
+    A series per part, then the front that the search recorded (or that of these trials), and its
+    knee where the objective is to find it.
+    """
+    aim, full, found = aim_of(inputs), in_full(inputs.trials), inputs.recommendation
+    drawn = [record for record in full if is_known(point_of(record, aim))]
+    clouds: dict[str, list[TrialRecord]] = defaultdict(list)
+    for record in drawn:
+        clouds[_part(record.trial.location)].append(record)
+    series = [_cloud(part, clouds[part], aim) for part in sorted(clouds, key=part_order)]
+    series += _front((found.front if found else ()) or front_points(drawn, aim), aim)
+    note = NOTE + (KNEE if aim.knee else "")
+    if left_out := len(full) - len(drawn):
+        note += f" Left out for want of efficacy or a perplexity ratio: {left_out}."
+    ticks = RATIO_SCALE.ticks(x for cloud in series for x in cloud.x)
+    return Chart("tradeoff", TITLE, X_TITLE, "efficacy", tuple(series), False, False, note, ticks)
+
+
+def _front(points: Sequence[FrontPoint], aim: Objective) -> tuple[Series, ...]:
+    if not points:
+        return ()
+    line = _front_series("front", points, "front")
+    bend = [point for point in points if point.knee]
+    return (line, _front_series("knee", bend, "knee")) if aim.knee and bend else (line,)
+
+
+def _front_series(
+    name: str, points: Sequence[FrontPoint], kind: Literal["front", "knee"]
+) -> Series:
+    return Series(
+        name,
+        tuple(RATIO_SCALE.place(point.perplexity_ratio) for point in points),
+        tuple(point.efficacy for point in points),
+        tuple(
+            f"{name}: {p.location}, lr {rate(p.lr)}\nefficacy {number(p.efficacy)}\n"
+            f"perplexity ratio {number(p.perplexity_ratio)}"
+            for p in points
+        ),
+        kind=kind,
+    )
+
+
+def _cloud(part: str, records: list[TrialRecord], aim: Objective) -> Series:
+    ratios = (record.measure("perplexity_ratio").value for record in records)
+    return Series(
+        part,
+        tuple(map(RATIO_SCALE.place, ratios)),
+        tuple(efficacy(record.measures, aim) for record in records),
+        tuple(_hover(record, aim) for record in records),
+        part,
+        tuple(bool(record.violated) for record in records),
+    )
+
+
+def _part(location: str) -> str:
+    parts = {site.part for site in Location.parse(location).sites}
+    return parts.pop() if len(parts) == 1 else "several"
+
+
+def _hover(record: TrialRecord, aim: Objective) -> str:
+    ratio = record.measure("perplexity_ratio").value
+    lines = [
+        f"{record.trial.location}, lr {rate(record.trial.recipe.lr)}",
+        f"efficacy {number(efficacy(record.measures, aim))}, score {number(record.score)}",
+        f"perplexity ratio {number(ratio)}",
+    ]
+    return "\n".join([*lines, *map(in_words, record.violated)])

@@ -1,0 +1,62 @@
+"""What a run's report says at its top: met, tie, missed or nothing; and the margins."""
+
+from dataclasses import dataclass
+from math import isnan
+
+from locscope.records import Recommendation
+from locscope.report.data import words
+from locscope.report.data.inputs import ReportInputs
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The recommendation in one sentence, and in few words whether it holds.
+
+    A run of scans recommends nothing: its kind is `scans`, and it has no badge.
+    """
+
+    kind: str
+    badge: str
+    sentence: str
+
+
+def verdict_of(inputs: ReportInputs) -> Verdict:
+    """What the top of the page says: met, tie, missed, nothing, or which scans these are."""
+    found = inputs.recommendation
+    if inputs.only_scans:
+        return Verdict("scans", "", scans_sentence(inputs))
+    if found is None or not found.contenders:
+        sentence = f"No location is recommended (status of the run: {inputs.run.status})."
+        return Verdict("none", "No recommendation", sentence)
+    if not found.met:
+        missed = "; ".join(map(words.in_words, found.missed)) or "not said which"
+        return Verdict("missed", f"Misses a bound: {missed}", found.sentence)
+    if found.tie:
+        badge = f"Meets all bounds{_on(found)}; a tie with the runner-up, held out"
+        return Verdict("tie", badge, found.sentence)
+    return Verdict("met", f"Meets all bounds{_on(found)}", found.sentence)
+
+
+def _on(found: Recommendation) -> str:
+    """Which edits the bounds were held against."""
+    return f" on {found.deployment.edits:,} edits" if found.deployment else ""
+
+
+def scans_sentence(inputs: ReportInputs) -> str:
+    """What a run of scans is of."""
+    run, count = inputs.run, len(inputs.scans)
+    scans = f"{count} scan" if count == 1 else f"{count} scans"
+    edits = f"{run.edit_count} edit" if run.edit_count == 1 else f"{run.edit_count} edits"
+    ended = "" if run.status == "done" else f" (status of the run: {run.status})"
+    return f"Scans of {run.model.name} on {run.edits}: {scans}, {edits}{ended}"
+
+
+def margin_lines(inputs: ReportInputs) -> tuple[str, ...]:
+    """Each margin of the recommended location as a line."""
+    lines = []
+    for m in inputs.recommendation.margins if inputs.recommendation else ():
+        bounds = words.interval(m.low, m.high)
+        tie = " (the interval holds 0: a tie)" if m.low <= 0 <= m.high else ""
+        value = "not measured" if isnan(m.value) else f"{m.value:+.3f} {bounds}"
+        lines.append(f"over {m.over} {m.location}: {value}{tie}")
+    return tuple(lines)

@@ -1,0 +1,1 @@
+"""From rows and charts to Plotly figures."""

@@ -1,0 +1,208 @@
+"""Which figures a run has: panels of switchable views, for the page and as files."""
+
+import importlib.util
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import plotly.graph_objects as go
+import plotly.io
+
+from locscope.report.data.count_rows import count_charts
+from locscope.report.data.curves import (
+    Chart,
+    contender_intervals,
+    loss_curves,
+    rate_curves,
+    scan_outcome,
+)
+from locscope.report.data.heatmaps import COLLAPSE_VIEWS, EFFICACY_VIEWS, Heatmap, trial_heatmaps
+from locscope.report.data.inputs import ReportInputs
+from locscope.report.data.scan_heatmaps import scan_heatmaps
+from locscope.report.data.tradeoff import tradeoff
+from locscope.report.draw.figures import draw_chart, draw_intervals
+from locscope.report.draw.heatmaps import draw_heatmap, least_width
+
+IMAGES = ("png", "svg")
+IMAGE_WIDTH = 900
+HALF_PAGE = 470
+"""Pixels that a figure has at the least where two stand side by side."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure with its name, its title, a note on how to read it, and a description in words.
+
+    Beside others it goes by its `choice`; tables of the same `variant` belong to it. `width` is
+    the least that it needs, in pixels.
+    """
+
+    name: str
+    title: str
+    note: str
+    description: str
+    figure: go.Figure
+    choice: str = ""
+    variant: str = ""
+    width: int = 0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A place in the page that shows one of several views."""
+
+    name: str
+    heading: str
+    views: tuple[Drawn, ...]
+
+    @property
+    def wide(self) -> bool:
+        """Whether a view needs the whole width of a page."""
+        return any(view.width > HALF_PAGE for view in self.views)
+
+
+def panels(inputs: ReportInputs) -> dict[str, Panel]:
+    """All panels that have something to show, by name."""
+    found = (
+        Panel("contenders", "Contenders on T", _contenders(inputs)),
+        Panel("efficacy", "Efficacy", _heatmaps(trial_heatmaps(inputs, EFFICACY_VIEWS))),
+        Panel("collapse", "Collapse", _heatmaps(trial_heatmaps(inputs, COLLAPSE_VIEWS))),
+        Panel("tradeoff", "Efficacy against collapse", _charts([tradeoff(inputs)])),
+        Panel("rates", "Finalists: score by learning rate", _charts([rate_curves(inputs)])),
+        Panel("losses", "Finalists: loss by epoch", _charts([loss_curves(inputs)])),
+        *_count_panels(inputs),
+        *_scan_panels(inputs),
+    )
+    return {panel.name: panel for panel in found if panel.views}
+
+
+def _count_panels(inputs: ReportInputs) -> Iterator[Panel]:
+    for chart in count_charts(inputs):
+        yield Panel(chart.name, chart.title, _charts([chart]))
+
+
+def scan_panel(index: int) -> str:
+    """The name of the panel with the heatmaps of the scan of that number."""
+    return f"scan-{index}"
+
+
+def outcome_panel(index: int) -> str:
+    """The name of the panel with that scan against what tuning showed."""
+    return f"outcome-{index}"
+
+
+def _scan_panels(inputs: ReportInputs) -> Iterator[Panel]:
+    for index, scan in enumerate(inputs.scans):
+        yield Panel(scan_panel(index), "Heatmaps", _heatmaps(scan_heatmaps(inputs, scan)))
+        charts = [scan_outcome(inputs, scan, variant) for variant in scan.variants]
+        views = tuple(
+            replace(view, choice=variant, variant=variant)
+            for variant, chart in zip(scan.variants, charts, strict=True)
+            for view in _charts([chart])
+        )
+        yield Panel(outcome_panel(index), "Score after tuning", views)
+
+
+def _contenders(inputs: ReportInputs) -> tuple[Drawn, ...]:
+    data = contender_intervals(inputs)
+    if not data.bars:
+        return ()
+    words = "; ".join(f"{bar.label} {bar.detail}" for bar in data.bars)
+    figure = draw_intervals(data)
+    return (Drawn(data.name, data.title, data.note, f"Scores with intervals: {words}", figure),)
+
+
+def _heatmaps(heatmaps: Iterable[Heatmap]) -> tuple[Drawn, ...]:
+    return tuple(
+        Drawn(
+            h.name,
+            h.title,
+            h.note,
+            _describe_heatmap(h),
+            draw_heatmap(h),
+            h.choice,
+            h.variant,
+            least_width(h),
+        )
+        for h in heatmaps
+    )
+
+
+def _describe_heatmap(heatmap: Heatmap) -> str:
+    size = f"heatmap over {len(heatmap.rows)} layers and {len(heatmap.columns)} {heatmap.across}"
+    marks = "".join(
+        f", {mark.label}: layer {heatmap.rows[mark.row]}, {heatmap.columns[mark.column]}"
+        for mark in heatmap.marked
+    )
+    return f"{heatmap.title}: {size}{marks}"
+
+
+def _charts(charts: Iterable[Chart]) -> tuple[Drawn, ...]:
+    return tuple(
+        Drawn(c.name, c.title, c.note, _describe_chart(c), draw_chart(c))
+        for c in charts
+        if c.series
+    )
+
+
+def _describe_chart(chart: Chart) -> str:
+    names = ", ".join(series.name for series in chart.series)
+    return f"{chart.title}: {chart.y_title} against {chart.x_title}, for {names}"
+
+
+def specification(drawn: Drawn) -> dict:
+    """The figure as plain JSON data for a page that has its own headings."""
+    plain = json.loads(str(drawn.figure.to_json()))
+    for unused in ("title", "template", "paper_bgcolor"):
+        plain["layout"].pop(unused, None)
+    plain["layout"]["margin"]["t"] = max(16, plain["layout"]["margin"]["t"] - 40)
+    words = {"name": drawn.title, "note": drawn.note, "label": drawn.description}
+    return {**words, "variant": drawn.variant, "width": drawn.width, **plain}
+
+
+def figures(inputs: ReportInputs) -> dict[str, go.Figure]:
+    """Every figure of the report, by the name of its file."""
+    return {name: drawn.figure for name, drawn in _named(panels(inputs).values()).items()}
+
+
+def write_figures(inputs: ReportInputs, directory: Path) -> tuple[Path, ...]:
+    """Writes every figure as Plotly JSON, and as PNG and SVG where kaleido is there and works."""
+    directory.mkdir(parents=True, exist_ok=True)
+    found, written = figures(inputs), []
+    for name, figure in found.items():
+        path = directory / f"{name}.json"
+        path.write_text(str(figure.to_json()), encoding="utf-8")
+        written.append(path)
+    if importlib.util.find_spec("kaleido") is None:
+        return tuple(written)
+    return (*written, *_write_images(found, directory))
+
+
+def _named(found: Iterable[Panel]) -> dict[str, Drawn]:
+    """Every view under a file name of its own."""
+    named: dict[str, Drawn] = {}
+    for drawn in (view for panel in found for view in panel.views):
+        plain = re.sub(r"[^a-z0-9]+", "-", drawn.name.lower()).strip("-") or "figure"
+        name, count = plain, 1
+        while name in named:
+            count += 1
+            name = f"{plain}-{count}"
+        named[name] = drawn
+    return named
+
+
+def _write_images(found: dict[str, go.Figure], directory: Path) -> tuple[Path, ...]:
+    """All pictures in one go, for each go starts a browser; those that were written."""
+    wanted = [(figure, directory / f"{n}.{kind}") for n, figure in found.items() for kind in IMAGES]
+    drawn = [figure for figure, _ in wanted]
+    paths: list[str | Path] = [path for _, path in wanted]
+    size = {"width": IMAGE_WIDTH, "height": [figure.layout.height for figure in drawn]}
+    for _, path in wanted:
+        path.unlink(missing_ok=True)
+    # kaleido needs a browser and fails in many ways without one; pictures are an extra.
+    with suppress(Exception):
+        plotly.io.write_images(drawn, paths, scale=2, validate=False, **size)
+    return tuple(path for _, path in wanted if path.is_file())

@@ -1,0 +1,198 @@
+"""Draws heatmaps: layers upwards; parts, heads, token roles or tokens to the right."""
+
+from math import isnan
+
+import plotly.graph_objects as go
+
+from locscope.report.data.heatmaps import Heatmap
+from locscope.report.draw.theme import ACCENT, axis_title, blank, text
+
+MISSING = "#9a9a9a"
+MOST_LABELLED = 400
+"""Cells beyond which a heatmap's numbers are left to the hover."""
+SUBJECT = "#D55E00"
+"""The band of columns that are set apart."""
+CATEGORY = {"type": "category", "showgrid": False, "zeroline": False, "ticks": ""}
+SIDE = 0.5
+SPEAKING = ("parts", "token roles")
+"""What columns may be across without a title: their names say it."""
+COLUMN_WIDTH, NUMBER_WIDTH = 11, 42
+"""Pixels that a column needs at the least, without and with numbers in its cells."""
+
+
+def draw_heatmap(heatmap: Heatmap) -> go.Figure:
+    """Layers upwards; cells without a value are grey and crossed."""
+    rows = len(heatmap.rows)
+    tallest = 1600 if _labelled(heatmap) else 1120
+    figure = blank(
+        [_heat_trace(heatmap), *_label_trace(heatmap), *_missing_trace(heatmap)],
+        heatmap.title,
+        max(300, min(26, tallest // max(rows, 1)) * rows + 130) + _below(heatmap),
+        xaxis=_x_axis(heatmap),
+        yaxis={
+            **CATEGORY,
+            "categoryarray": list(heatmap.rows),
+            "range": [-SIDE, rows - SIDE],
+            "title": axis_title("layer"),
+        },
+        shapes=[
+            *(_band(first, last, rows) for first, last in _runs(heatmap.banded)),
+            *(_outline(mark.column, mark.row) for mark in heatmap.marked),
+        ],
+        showlegend=False,
+        plot_bgcolor="rgba(128,128,128,0.18)",
+    )
+    figure.update_layout(margin={"t": 84, "l": 48, "b": 32 + _below(heatmap)})
+    return figure
+
+
+def _below(heatmap: Heatmap) -> int:
+    """Pixels that an axis title and upright labels take below the cells."""
+    title = 0 if heatmap.across == "parts" else 28
+    letters = max((len(label) for label in heatmap.labels), default=0)
+    return title + (7 * letters if heatmap.upright else 0)
+
+
+def least_width(heatmap: Heatmap) -> int:
+    """Pixels below which the heatmap's columns, or the numbers in them, cannot be read."""
+    return 70 + (NUMBER_WIDTH if _labelled(heatmap) else COLUMN_WIDTH) * len(heatmap.columns)
+
+
+def _x_axis(heatmap: Heatmap) -> dict:
+    columns = len(heatmap.columns)
+    axis = {
+        **CATEGORY,
+        "categoryarray": [text(column) for column in heatmap.columns],
+        "range": [-SIDE, columns - SIDE],
+        "tickangle": -90 if columns > 8 or heatmap.upright else 0,
+        "automargin": True,
+    }
+    if heatmap.labels:
+        shown = [
+            f"<b>{text(label)}</b>" if index in heatmap.banded else text(label)
+            for index, label in enumerate(heatmap.labels)
+        ]
+        axis |= {"tickmode": "array", "tickvals": list(range(columns)), "ticktext": shown}
+        axis["tickfont"] = {"size": 12 if heatmap.upright else 11}
+    if heatmap.across not in SPEAKING:
+        # With a standoff the title stays where it was before the colour bar took its room.
+        axis["title"] = axis_title(heatmap.across.removesuffix("s")) | {"standoff": None}
+    return axis
+
+
+def _heat_trace(heatmap: Heatmap) -> go.Heatmap:
+    gap = 1 if len(heatmap.columns) <= 32 else 0.5
+    bar = {
+        "orientation": "h",
+        "thickness": 10,
+        "len": 1,
+        "y": 1.0,
+        "yanchor": "bottom",
+        "outlinewidth": 0,
+        "ticklabelposition": "outside top",
+    }
+    if heatmap.ticks:
+        values, names = zip(*heatmap.ticks, strict=True)
+        bar |= {"tickmode": "array", "tickvals": values, "ticktext": names}
+    return go.Heatmap(
+        x=[text(column) for column in heatmap.columns],
+        y=list(heatmap.rows),
+        z=_plain(heatmap),
+        customdata=[[text(words) for words in row] for row in heatmap.hover],
+        hovertemplate="%{customdata}<extra></extra>",
+        hoverongaps=False,
+        xgap=gap,
+        ygap=gap,
+        showscale=bool(heatmap.measured),
+        colorbar=bar,
+        **_colours(heatmap),
+    )
+
+
+def _plain(heatmap: Heatmap) -> list[list[float | None]]:
+    """What colours need of the values: four digits, nothing infinite."""
+    low, high = min(heatmap.measured, default=0.0), max(heatmap.measured, default=0.0)
+    return [
+        [None if isnan(v) else float(f"{min(max(v, low), high):.4g}") for v in row]
+        for row in heatmap.values
+    ]
+
+
+def _colours(heatmap: Heatmap) -> dict:
+    """Bright is good on one-sided scales; two-sided ones diverge from zero."""
+    if heatmap.centred:
+        far = max(map(abs, heatmap.measured))
+        return {"colorscale": "RdBu", "reversescale": heatmap.good < 0, "zmin": -far, "zmax": far}
+    return {"colorscale": "Viridis", "reversescale": heatmap.good < 0}
+
+
+def _label_trace(heatmap: Heatmap) -> list[go.Scatter]:
+    """The numbers in the cells, black or white, whichever can be read on the cell's colour."""
+    if not _labelled(heatmap):
+        return []
+    places = [(r, c) for r in range(len(heatmap.rows)) for c in range(len(heatmap.columns))]
+    places = [(r, c) for r, c in places if not isnan(heatmap.values[r][c])]
+    colours = [_ink(heatmap, heatmap.values[r][c]) for r, c in places]
+    return [
+        go.Scatter(
+            x=[text(heatmap.columns[c]) for _, c in places],
+            y=[heatmap.rows[r] for r, _ in places],
+            text=[text(heatmap.cells[r][c]) for r, c in places],
+            mode="text",
+            textfont={"color": colours, "size": 12},
+            hoverinfo="skip",
+        )
+    ]
+
+
+def _labelled(heatmap: Heatmap) -> bool:
+    """Whether there is room for the numbers in the cells."""
+    rows, columns = len(heatmap.rows), len(heatmap.columns)
+    return columns <= 8 and rows * columns <= MOST_LABELLED and bool(heatmap.measured)
+
+
+def _ink(heatmap: Heatmap, value: float) -> str:
+    low, high = min(heatmap.measured), max(heatmap.measured)
+    if heatmap.centred:
+        # Both ends of a diverging scale are dark.
+        return "white" if abs(value) > 0.6 * max(-low, high) else "black"
+    share = (value - low) / (high - low) if high > low else 0.5
+    return "black" if (share if heatmap.good > 0 else 1 - share) > 0.42 else "white"
+
+
+def _missing_trace(heatmap: Heatmap) -> list[go.Scatter]:
+    """A cross in every cell without a value: plotly's heatmaps cannot hatch."""
+    cells = [
+        (text(column), row, text(heatmap.hover[r][c]))
+        for r, row in enumerate(heatmap.rows)
+        for c, column in enumerate(heatmap.columns)
+        if isnan(heatmap.values[r][c])
+    ]
+    if not cells:
+        return []
+    x, y, hover = zip(*cells, strict=True)
+    marker = {"symbol": "x-thin", "size": 8, "line": {"width": 1.5, "color": MISSING}}
+    template = "%{customdata}<extra></extra>"
+    return [
+        go.Scatter(
+            x=x, y=y, customdata=hover, hovertemplate=template, mode="markers", marker=marker
+        )
+    ]
+
+
+def _outline(column: int, row: int) -> dict:
+    corners = {"x0": column - SIDE, "x1": column + SIDE, "y0": row - SIDE, "y1": row + SIDE}
+    return {"type": "rect", **corners, "line": {"color": ACCENT, "width": 3}}
+
+
+def _runs(columns: tuple[int, ...]) -> list[tuple[int, int]]:
+    """First and last of every run of neighbouring columns."""
+    there = set(columns)
+    firsts = [c for c in sorted(there) if c - 1 not in there]
+    lasts = [c for c in sorted(there) if c + 1 not in there]
+    return list(zip(firsts, lasts, strict=True))
+
+
+def _band(first: int, last: int, rows: int) -> dict:
+    corners = {"x0": first - SIDE, "x1": last + SIDE, "y0": -SIDE, "y1": rows - SIDE}
+    return {"type": "rect", **corners, "line": {"color": SUBJECT, "width": 2.5}}

@@ -1,0 +1,76 @@
+"""What the page says of every scan beside its heatmaps."""
+
+from dataclasses import dataclass
+
+from locscope.records import ScanResult
+from locscope.report.data.inputs import ReportInputs
+from locscope.report.data.rows import Table
+from locscope.report.data.scan_rows import GLANCE, best_places, heads_table, place_of, places_table
+from locscope.report.data.words import duration, sentence
+from locscope.report.draw.gallery import outcome_panel, scan_panel
+
+
+@dataclass(frozen=True)
+class VariantTables:
+    """The best places, and heads where there are any, of one variant."""
+
+    variant: str
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True)
+class ScanSection:
+    """A scan in words: `glance` stands beside its title while it is folded up.
+
+    `reading` says how to read it, `facts` how it was made, `notes` what to know of this run of it;
+    `panel` and `outcome` name its figures.
+    """
+
+    title: str
+    glance: str
+    reading: str
+    facts: tuple[str, ...]
+    notes: tuple[str, ...]
+    panel: str
+    outcome: str
+    variants: tuple[VariantTables, ...]
+
+
+def scan_sections(inputs: ReportInputs) -> tuple[ScanSection, ...]:
+    """A section per scan, in the order in which they ran."""
+    return tuple(_section(scan, index) for index, scan in enumerate(inputs.scans))
+
+
+def _section(scan: ScanResult, index: int) -> ScanSection:
+    return ScanSection(
+        scan.descriptor.title,
+        _glance(scan),
+        sentence(scan.descriptor.note),
+        _facts(scan),
+        tuple(map(sentence, scan.notes)),
+        scan_panel(index),
+        outcome_panel(index),
+        tuple(_tables(scan, index, number) for number in range(len(scan.variants))),
+    )
+
+
+def _glance(scan: ScanResult) -> str:
+    if not scan.variants:
+        return "no scores"
+    best = ", ".join(place_of(s) for s in best_places(scan, scan.variants[0], GLANCE))
+    return f"{best or 'no score for a place'} · {duration(scan.seconds)}"
+
+
+def _facts(scan: ScanResult) -> tuple[str, ...]:
+    facts = (f"{scan.usable} of {scan.requests} edits usable", duration(scan.seconds))
+    facts = (*facts, f"seed {scan.seed}", f"source: {scan.descriptor.source}")
+    return (*facts, f"settings: {scan.settings}") if scan.settings else facts
+
+
+def _tables(scan: ScanResult, index: int, number: int) -> VariantTables:
+    variant, name = scan.variants[number], f"{index}-{number}"
+    tables = (
+        places_table(f"places-{name}", scan, variant),
+        heads_table(f"heads-{name}", scan, variant),
+    )
+    return VariantTables(variant, tuple(table for table in tables if table.rows))

@@ -1,0 +1,1 @@
+"""Whether the scans said what tuning then showed."""

@@ -1,0 +1,274 @@
+"""How far the scans can be trusted: did they predict what tuning then showed?
+
+Single layers are compared within their part. Two things make doubt: which edits were asked (a
+bootstrap over their groups, scan and outcome made again in every draw) and which places there are
+(shuffles of runs of whole layers, and random scores as smooth over depth as the scan's: parts of a
+layer and neighbours are no independent evidence). A scan predicts here, or points the wrong way,
+only if it passes all. Claims of all kinds about all scans are corrected together, by Holm's method:
+the chance that any of them is false is at most 5 %.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from math import nan
+
+import numpy as np
+from numpy.typing import NDArray
+
+from locscope.records import ScanResult, ScanVerdict, Scorecard
+from locscope.records.outcome import DOES_NOT
+from locscope.scorecard.audit import (
+    FULL_TERMS,
+    LOOK_TERMS,
+    Audit,
+    Draws,
+    Outcome,
+    Ranking,
+    draws_of,
+    outcome_of,
+    ranking_of,
+)
+from locscope.scorecard.regrets import TOPS, random_regrets, regrets
+from locscope.scorecard.strata import STRATUM, Field, depth_of, field_of, ordered
+from locscope.scorecard.verdicts import LEVEL, Evidence, judge
+from locscope.scoring.ranks import (
+    added_share,
+    agreement,
+    chance,
+    holm_in_turn,
+    mean_ranks,
+    p_added,
+    p_within,
+)
+from locscope.scoring.statistics import Interval
+
+Values = NDArray[np.float64]
+DRAWS = 1000
+SHUFFLES = 9999
+"""So many that the first step of Holm's correction for a hundred rows is within reach."""
+_NONE = Interval(nan, nan, nan, 0)
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """A row of the scorecard before its p-values are corrected, and what its verdict rests on."""
+
+    row: ScanVerdict
+    within: Interval = _NONE
+    added: Interval = _NONE
+    chance: float = nan
+    steady: float = nan
+
+
+def scorecard(
+    scans: Sequence[ScanResult],
+    audit: Audit,
+    seed: int,
+    *,
+    draws: int = DRAWS,
+    shuffles: int = SHUFFLES,
+) -> Scorecard:
+    """Every variant of every scan against the audit's trials, beside depth and random orders.
+
+    Judged on the first looks, or on the full trials where these cover as many places. A place
+    whose trial broke a bound is not one to tune at: it ranks below all that kept them, and is
+    worth 0 in regret. Whether it broke one is taken as it is, not resampled.
+    """
+    drawn = draws_of(audit, scans, draws, seed)
+    looks = outcome_of(audit.looks, drawn, LOOK_TERMS)
+    full = outcome_of(audit.full, drawn, FULL_TERMS)
+    judged = full if len(full.locations) >= len(looks.locations) else looks
+    rankings = [*_scanned(scans, judged, drawn), *_depths(audit, scans, judged)]
+    field = cache(lambda seen: field_of(judged, np.frombuffer(seen, dtype=bool), shuffles, seed))
+    share = LEVEL / len(rankings)
+    found = [
+        _finding(one, judged, full, field(_seen(one, judged).tobytes()), share) for one in rankings
+    ]
+    whole = field(np.isfinite(judged.standing[0]).tobytes())
+    match = _paired(looks.standing, looks.locations, full) if looks is judged else _NONE
+    return Scorecard(
+        outcome=_outcome_words(judged, looks),
+        verdicts=(*_judged(found), _random(judged, whole, seed)),
+        places=len(judged.locations),
+        edits=len(judged.edits),
+        groups=len({drawn.column[edit] for edit in judged.edits}),
+        violated=int(judged.violated.sum()),
+        steady=whole.steady if whole else nan,
+        looks_full=match.value,
+        looks_full_low=match.low,
+        looks_full_high=match.high,
+        full_count=len(full.locations),
+        notes=_notes(judged, found),
+    )
+
+
+def _scanned(scans: Sequence[ScanResult], judged: Outcome, drawn: Draws) -> Iterator[Ranking]:
+    for scan in scans:
+        for variant in scan.variants:
+            yield ranking_of(scan, variant, judged.locations, drawn)
+
+
+def _depths(audit: Audit, scans: Sequence[ScanResult], judged: Outcome) -> Iterator[Ranking]:
+    known = {scan.descriptor.name for scan in scans if scan.scores}
+    depth = np.array([depth_of(name) for name in judged.locations])
+    every = np.ones((len(judged.standing), 1))
+    if audit.rule and "depth-rule" not in known:
+        nearness = -np.abs(depth - depth_of(audit.rule))
+        yield Ranking("depth-rule", "nearness", every * nearness, False)
+    yield Ranking("depth", "later is better", every * depth, False)
+
+
+def _seen(one: Ranking, judged: Outcome) -> NDArray[np.bool_]:
+    return np.isfinite(one.scores[0]) & np.isfinite(judged.standing[0])
+
+
+def _finding(
+    one: Ranking, judged: Outcome, full: Outcome, field: Field | None, share: float
+) -> _Finding:
+    """What is found of one variant, whose share of the level is what chance may claim of it."""
+    seen, worth = _seen(one, judged), judged.worth
+    row = ScanVerdict(one.scan, one.variant, "", resampled=one.resampled)
+    if seen.any():
+        best = np.where(np.isnan(worth), 0.0, worth).max(1)
+        lacks = regrets(one.scores[:, seen], worth[:, seen], best, seed=0)
+        spans = [_interval(column) for column in lacks.T]
+        row = _filled(row, **dict(zip(_regret_names(), spans, strict=True)))
+        overall = _spearman(one.scores[:1, seen], judged.standing[:1, seen])
+        row = replace(row, overall=float(overall[0]))
+    paired = _paired(one.scores, judged.locations, full)
+    row = replace(_filled(row, full=paired), full_count=paired.count)
+    return _Finding(row) if field is None else _tested(row, one, field, share)
+
+
+def _tested(row: ScanVerdict, one: Ranking, field: Field, share: float) -> _Finding:
+    x = ordered(one.scores[:, field.columns], field.design)
+    smooth = field.smooth(x[0])
+    by_chance = (chance(x[0], field.null), *(agreement(one, field.order[0]) for one in smooth))
+    row = replace(
+        row,
+        count=len(field.columns),
+        p_within=p_within(x[0], field.order[0], field.null, smooth),
+        p_added=p_added(x[0], field.order[0], field.design, field.null),
+        score_only=float(agreement(x[0], field.score_only)),
+    )
+    return _Finding(
+        row,
+        within=_interval(agreement(x, field.order)),
+        added=_interval(added_share(x, field.order, field.design)),
+        chance=max(float(np.quantile(np.abs(draws), 1 - share)) for draws in by_chance),
+        steady=field.steady,
+    )
+
+
+def _judged(found: Sequence[_Finding]) -> Iterator[ScanVerdict]:
+    """The rows with corrected p-values and verdicts.
+
+    That a scan tells more than depth is claimed only after that it tells anything at all.
+    """
+    corrected = holm_in_turn(
+        [one.row.p_within for one in found], [one.row.p_added for one in found]
+    )
+    for one, p_order, p_more in zip(found, *corrected, strict=True):
+        evidence = Evidence(
+            count=one.row.count,
+            within=one.within,
+            added=one.added,
+            p_within=p_order,
+            p_added=p_more,
+            chance=one.chance,
+            steady=one.steady,
+        )
+        said = judge(evidence)
+        row = _filled(one.row, within=one.within, added=one.added)
+        yield replace(
+            row, verdict=said.verdict, sentence=said.sentence, p_within=p_order, p_added=p_more
+        )
+
+
+def _random(judged: Outcome, field: Field | None, seed: int) -> ScanVerdict:
+    """What random orders give: their mean, and where 95 % of them lie."""
+    words = f"{DOES_NOT}: this is chance, with intervals over random orders"
+    row = ScanVerdict("random", "any order", DOES_NOT, words)
+    worth = judged.worth[0][np.isfinite(judged.worth[0])]
+    if worth.size:
+        spans = [_spread(column) for column in random_regrets(worth, 4 * DRAWS, seed).T]
+        row = _filled(row, **dict(zip(_regret_names(), spans, strict=True)))
+    if field is None:
+        return row
+    orders, order = field.null.ranks, field.order[0]
+    row = _filled(
+        row,
+        within=_spread(agreement(orders, order)),
+        added=_spread(added_share(orders, order, field.design)),
+    )
+    return replace(row, count=len(field.columns))
+
+
+def _paired(values: Values, locations: Sequence[str], full: Outcome) -> Interval:
+    """Spearman's correlation, parts mixed, with the full trials of the same places."""
+    where = {name: i for i, name in enumerate(locations)}
+    pairs = [(where[name], i) for i, name in enumerate(full.locations) if name in where]
+    pairs = [(i, j) for i, j in pairs if np.isfinite(values[0, i])]
+    if len(pairs) < STRATUM:
+        return Interval(nan, nan, nan, len(pairs))
+    mine, theirs = (list(side) for side in zip(*pairs, strict=True))
+    found = _interval(_spearman(values[:, mine], full.standing[:, theirs]))
+    return replace(found, count=len(pairs))
+
+
+def _spearman(x: Values, y: Values) -> Values:
+    """Of every row; a row with a NaN is NaN."""
+    known = ~(np.isnan(x).any(1) | np.isnan(y).any(1))
+    centred = (mean_ranks(side) - (side.shape[1] + 1) / 2 for side in (x, y))
+    return np.where(known, agreement(*centred), nan)
+
+
+def _interval(drawn: Values) -> Interval:
+    """The first value, with where 95 % of the others lie and itself; none if half are missing.
+
+    Of correlations it is the same on Fisher's scale, as percentiles do not depend on the scale:
+    such an interval cannot leave what values there can be.
+    """
+    value, known = float(drawn[0]), drawn[1:][~np.isnan(drawn[1:])]
+    if np.isnan(value) or 2 * known.size <= len(drawn) - 1:
+        return Interval(value, nan, nan, len(drawn))
+    low, high = np.quantile(known, [0.025, 0.975])
+    # Draws of edits add noise of their own, which may carry the whole interval towards zero.
+    return Interval(value, min(float(low), value), max(float(high), value), len(drawn))
+
+
+def _spread(values: Values) -> Interval:
+    """The mean, and where 95 % of the values lie."""
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Interval(float(values.mean()), float(low), float(high), len(values))
+
+
+def _filled(row: ScanVerdict, **spans: Interval) -> ScanVerdict:
+    """The row with the value and the bounds of every interval, in the fields of that name."""
+    fields = {}
+    for name, one in spans.items():
+        fields |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+    return replace(row, **fields)
+
+
+def _regret_names() -> tuple[str, ...]:
+    return tuple(f"regret_{top}" for top in TOPS)
+
+
+def _outcome_words(judged: Outcome, looks: Outcome) -> str:
+    terms = ", ".join(term.replace("_", " ") for term in judged.terms) or "nothing measured"
+    when = "at a first look at every candidate" if judged is looks else "after a full trial"
+    return f"harmonic mean of {terms}, {when}; a place that broke a bound ranks below all others"
+
+
+def _notes(judged: Outcome, found: Sequence[_Finding]) -> tuple[str, ...]:
+    notes = []
+    broke = int(judged.violated.sum())
+    if broke:
+        notes.append(f"{broke} of {len(judged.locations)} places broke a bound: last, worth 0")
+    held = [one.row for one in found if not one.row.resampled]
+    names = dict.fromkeys(f"{row.scan} {row.variant}" for row in held)
+    if names:
+        notes.append(f"no means over requests, so held fixed in the bootstrap: {', '.join(names)}")
+    return tuple(notes)

@@ -1,0 +1,95 @@
+"""Which places a scan is judged on, and how tuning ordered them within their part."""
+
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+from numpy.typing import NDArray
+
+from locscope.locations import Location
+from locscope.scorecard.audit import Outcome
+from locscope.scorecard.verdicts import FEWEST
+from locscope.scoring.ranks import Design, Null, agreement, design, null_of, ranks_within
+from locscope.scoring.smooth import smooth_ranks
+
+Values = NDArray[np.float64]
+STRATUM = 3
+"""Fewer places of a part have no order to speak of."""
+_MOST = 2_000_000
+"""Shuffled ranks held at a time (16 MB)."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """Places compared: columns of the outcome, and how these came out.
+
+    `order`, shape (1 + draws, columns), are the outcome's ranks within strata, `score_only` those
+    of the measured scores, broken bounds aside; `seed` is that of chance.
+    """
+
+    columns: NDArray[np.int64]
+    design: Design
+    order: Values
+    score_only: Values
+    null: Null
+    seed: int
+
+    def smooth(self, ranks: Values) -> tuple[Values, ...]:
+        """As many random orders as shuffles, as smooth over depth as these ranks are by one measure
+        or another."""
+        rng = np.random.default_rng([self.seed, 1])
+        return smooth_ranks(ranks, self.design, len(self.null.ranks), rng)
+
+    @property
+    def steady(self) -> float:
+        """How well the order agrees with those of other draws of edits; NaN without draws."""
+        found = agreement(self.order[1:], self.order[0])
+        found = found[~np.isnan(found)]
+        return float(found.mean()) if found.size else nan
+
+
+def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int) -> Field | None:
+    """The places seen whose stratum has an order; None where these are too few.
+
+    A stratum are the single layers of a part. Ranges of layers hold layers that are there by
+    themselves, so they are no evidence of their own. Shuffles move whole layers.
+    """
+    labels = [stratum_of(name) for name in judged.locations]
+    sizes = {name: sum(seen[i] for i, x in enumerate(labels) if x == name) for name in labels}
+    kept = [i for i, name in enumerate(labels) if name and seen[i] and sizes[name] >= STRATUM]
+    if len(kept) < FEWEST:
+        return None
+    columns, names = np.array(kept), [judged.locations[i] for i in kept]
+    within = design(
+        [labels[i] for i in kept],
+        [depth_of(name) for name in names],
+        [Location.parse(name).lowest for name in names],
+    )
+    standing = judged.standing[:, columns]
+    order = ordered(standing, within)
+    only = ranks_within(judged.score[0, columns], within)
+    count = min(shuffles, _MOST // len(kept))
+    null = null_of(order[0], within, count, np.random.default_rng(seed))
+    return Field(columns, within, order, only, null, seed)
+
+
+def ordered(values: Values, within: Design) -> Values:
+    """Ranks within strata; a row with a NaN is NaN."""
+    found = ranks_within(values, within)
+    found[np.isnan(values).any(1)] = nan
+    return found
+
+
+def depth_of(location: str) -> float:
+    """The mean layer of a location."""
+    sites = Location.parse(location).sites
+    return float(np.mean([n for site in sites for n in range(site.first, site.last + 1)]))
+
+
+def stratum_of(location: str) -> str:
+    """The parts of a place, which it is compared within; empty where it spans several layers, or is
+    heads of them."""
+    place = Location.parse(location)
+    if place.lowest != place.highest or any(site.head is not None for site in place.sites):
+        return ""
+    return "+".join(sorted(site.part for site in place.sites))

@@ -1,0 +1,136 @@
+"""The tuned weights as float32 masters, and the promise that the model gets its own back."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from locscope.forward.blocks import replaced_modules
+from locscope.models.parts import Slice, put, take
+from locscope.models.save import Change
+
+
+@dataclass(frozen=True)
+class Strand:
+    """Weights of one slice as a function of what the optimiser steps.
+
+    `start` are float32 tensors of any shape, `weights` makes the slice's weights (count,) of them,
+    in the order of `take` and so that gradients flow.
+    """
+
+    slice: Slice
+    start: tuple[Tensor, ...]
+    weights: Callable[..., Float[Tensor, " count"]]
+
+
+@final
+class Masters:
+    """Float32 tensors that an optimiser steps, and the selected weights that they stand for.
+
+    A slice alone stands for all of its weights, each its own master. After every step the model
+    holds what the masters say, rounded to `stored`, the dtype of its weights on disk: what a trial
+    measures is what is saved.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, parts: Sequence[Slice | Strand], stored: torch.dtype
+    ) -> None:
+        named = dict(model.named_parameters())
+        self.slices = tuple(part if isinstance(part, Slice) else part.slice for part in parts)
+        self.stored = stored
+        self.parameters: tuple[nn.Parameter, ...] = tuple(named[s.name] for s in self.slices)
+        self._strands = tuple(
+            _whole(p, part) if isinstance(part, Slice) else part
+            for p, part in zip(self.parameters, parts, strict=True)
+        )
+        self.values: tuple[Tensor, ...] = tuple(
+            value for strand in self._strands for value in strand.start
+        )
+
+    def weights(self) -> tuple[Float[Tensor, " weights"], ...]:
+        """What the masters say of every slice, not rounded; it may share their memory."""
+        return tuple(strand.weights(*strand.start) for strand in self._strands)
+
+    def collect_gradients(self) -> None:
+        """Moves the gradient of the last backward pass from the model to the masters."""
+        for parameter, strand in zip(self.parameters, self._strands, strict=True):
+            assert parameter.grad is not None, f"no gradient reached {strand.slice.name}"
+            _pull_back(strand, take(parameter.grad, strand.slice))
+        self.drop_gradients()
+
+    def drop_gradients(self) -> None:
+        """Forgets the gradients of backward passes that were not collected."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def write_back(self) -> None:
+        """Puts what the masters say into the model, rounded to the stored dtype."""
+        for parameter, strand in zip(self.parameters, self._strands, strict=True):
+            put(parameter, strand.slice, strand.weights(*strand.start).to(self.stored))
+
+    def changes(self) -> tuple[Change, ...]:
+        """The selected weights as the model holds them now."""
+        pairs = zip(self.parameters, self.slices, strict=True)
+        return tuple(Change(s, take(p, s).to(self.stored).cpu()) for p, s in pairs)
+
+
+@contextmanager
+def borrowed(
+    model: PreTrainedModel,
+    parts: Sequence[Slice | Strand],
+    stored: torch.dtype,
+    unbiased: Sequence[str] = (),
+) -> Iterator[Masters]:
+    """Masters of what is to be tuned; afterwards the model's weights are back, bit for bit.
+
+    The modules at the paths `unbiased`, which have no bias, have one of zeros until then.
+    """
+    with replaced_modules(model, {path: _biased(model.get_submodule(path)) for path in unbiased}):
+        slices = [part if isinstance(part, Slice) else part.slice for part in parts]
+        named = dict(model.named_parameters())
+        names = list(dict.fromkeys(s.name for s in slices))
+        kept = {name: (named[name].detach().clone(), named[name].requires_grad) for name in names}
+        try:
+            for name in names:
+                named[name].requires_grad_(True)
+            yield Masters(model, parts, stored)
+        finally:
+            for name, (values, wanted_gradient) in kept.items():
+                named[name].grad = None
+                named[name].requires_grad_(wanted_gradient)
+                with torch.no_grad():
+                    named[name].copy_(values)
+
+
+def _whole(parameter: nn.Parameter, piece: Slice) -> Strand:
+    return Strand(piece, (take(parameter, piece),), _itself)
+
+
+def _itself(values: Tensor) -> Tensor:
+    return values
+
+
+def _pull_back(strand: Strand, gradient: Float[Tensor, " count"]) -> None:
+    """Gives the strand's masters the gradient that its weights have: the chain rule."""
+    if strand.weights is _itself:
+        strand.start[0].grad = gradient
+        return
+    # Leaves that share the masters' memory: whoever steps the masters needs no graph of them.
+    leaves = [value.detach().requires_grad_() for value in strand.start]
+    found = torch.autograd.grad(strand.weights(*leaves), leaves, gradient)
+    for value, its in zip(strand.start, found, strict=True):
+        value.grad = its
+
+
+def _biased(module: nn.Module) -> nn.Linear:
+    """A linear module without a bias as one with a bias of zeros; its weight is the same one."""
+    weight = module.get_parameter("weight")
+    found = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    found.weight = weight
+    found.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)
+    return found

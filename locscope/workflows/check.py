@@ -1,0 +1,233 @@
+"""`check`: what was read, what can be trained, what it will take, before anything heavy.
+
+What `edit` can use is in order here; what a search needs besides stands in a line of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from locscope.edits import EditSet, read_edits
+from locscope.edits.checks import find_conflicts
+from locscope.edits.enough import enough
+from locscope.edits.splits import groups, shares_of
+from locscope.errors import UsageError
+from locscope.evaluation.measures import THOROUGH
+from locscope.forward.flops import forward_flops, shape_of, step_flops
+from locscope.locations import Location
+from locscope.models.load import peek, pick_device
+from locscope.models.parts import require
+from locscope.records import Edit, ModelInfo, default_batch
+from locscope.scoring.bounds import BOUNDABLE
+from locscope.scoring.objectives import refuse_unmeasurable
+from locscope.selection.candidates import depth_rule, located
+from locscope.settings import SearchSettings
+from locscope.workflows.search.plan import Parted, check_parts, split_edits
+from locscope.workflows.workspace import load_edits
+
+GIB = 1 << 30
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+CHOOSE = "choose --conflicts last or drop"
+UNSETTLED = f"needs one target for each prompt: {CHOOSE}"
+TOKENS_PER_CHARACTER = 0.3
+"""A rough figure for English text and common tokenizers; used before any tokenizer is loaded."""
+RATES, CONTENDERS = 3, 4
+"""Learning rates of a location, and what is measured on T: with runner-up and two rules."""
+GOOD_RATE = {"cpu": 3e10, "cuda": 1e14}
+"""Operations a second that small batches reach, for a first guess of the time."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing found out, and what to do about it where something is wrong."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """All that was found.
+
+    `usable` is whether `edit` can use the edits, `ready` whether a search would start, as far as
+    edits and the shape of the model tell: what it answers and which abilities it has is seen once
+    it is loaded.
+    """
+
+    usable: bool
+    ready: bool
+    lines: tuple[Line, ...]
+
+
+def check(settings: SearchSettings) -> CheckResult:
+    """Reads edits and the model's shape (not its weights) and estimates a search."""
+    info = peek(
+        settings.model,
+        device=settings.device,
+        dtype=settings.dtype,
+        trust_remote_code=settings.trust_remote_code,
+    )
+    check_parts(settings, info)
+    for site in (site for place in settings.locations for site in Location.parse(place).sites):
+        require(site, info.family, info.layers, info.parts, info.heads)
+    found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
+    conflicts = len(find_conflicts(found.edits))
+    blocked = bool(conflicts) and settings.conflicts is None
+    if not blocked:
+        found = load_edits(settings)
+    lacking = f"a search {UNSETTLED}" if blocked else _lacking(found.edits, settings)
+    lines = (
+        *_about_model(info, settings),
+        *_about_edits(found),
+        *_about_conflicts(conflicts, settings),
+        _edit_line(info, blocked),
+        _search_line(lacking, len(found.edits), settings.share),
+        *_estimate(info, found.edits, settings),
+    )
+    return CheckResult(not blocked, not lacking, lines)
+
+
+def _about_edits(found: EditSet) -> list[Line]:
+    edits = found.edits
+    return [
+        Line("edits", f"{len(edits)} of {found.total} in {found.name} ({found.format} format)"),
+        Line("with", _has(edits)),
+        Line("groups", f"{len(groups(edits))} that share no subject, prompt or neighbour"),
+        *(Line("note", note) for note in found.notes),
+    ]
+
+
+def _about_conflicts(count: int, settings: SearchSettings) -> list[Line]:
+    if not count:
+        return []
+    how = f"resolved: {settings.conflicts}" if settings.conflicts else CHOOSE
+    return [Line("conflicts", f"{count} prompts with several targets; {how}")]
+
+
+def _edit_line(info: ModelInfo, blocked: bool) -> Line:
+    place = depth_rule(info)
+    able = f"can tune all of them at a location of your choice, as edit --location {place}"
+    return Line("edit", f"edit {UNSETTLED}" if blocked else able)
+
+
+def _search_line(lacking: str, count: int, share: float) -> Line:
+    """Whether a search would start, and what it could conclude."""
+    note = enough(count, shares_of(share)).note
+    return Line("search", lacking or (f"would start; {note}" if note else "would start"))
+
+
+def _lacking(edits: Sequence[Edit], settings: SearchSettings) -> str:
+    """What a search needs that these edits do not have; empty where it would start.
+
+    A UsageError where a bound, or all that the objective goes by, cannot be measured with them.
+    """
+    few = enough(len(edits))
+    lacking = few.note if few.refused else ""
+    try:
+        sides = _sides(split_edits(settings))
+    except UsageError as error:
+        sides = [edits]
+        lacking = lacking or f"a search needs edits that it can split: {error}"
+    refuse_unmeasurable(settings.aim, _askable(sides))
+    return lacking
+
+
+def _sides(split: Parted) -> list[Sequence[Edit]]:
+    edits, parts = split.edit_set.edits, split.parts
+    return [[edits[i] for i in side] for side in (parts.select, parts.report)]
+
+
+def _askable(sides: Sequence[Sequence[Edit]]) -> frozenset[str]:
+    """Names of the measures that every side has something for, as far as the edits tell."""
+    can = frozenset(BOUNDABLE) - THOROUGH
+    for edits in sides:
+        if not any(edit.rephrases for edit in edits):
+            can -= {"generalization", "rephrase_probability"}
+        if not any(edit.neighbours for edit in edits):
+            can -= {"locality", "locality_span", "neighbour_kept"}
+            can -= {"neighbour_accuracy", "format_leakage"}
+    return can
+
+
+def _about_model(info: ModelInfo, settings: SearchSettings) -> list[Line]:
+    tried = [one for one in info.grid if one.part in settings.parts]
+    places = located(info, settings.grid, (*settings.locations, depth_rule(info)))
+    sizes = ", ".join(
+        f"{one.part} {one.parameters:,}" for one in tried if one.layer == tried[0].layer
+    )
+    return [
+        Line("model", f"{info.source}: {info.family}, {info.layers} layers, width {info.width}"),
+        Line("weights", f"{info.parameters:,}, stored {info.stored}, computed in {info.dtype}"),
+        Line("parts", ", ".join(info.parts)),
+        Line("candidates", f"{len(places)} locations; weights a layer: {sizes or 'none'}"),
+    ]
+
+
+def _has(edits: Sequence[Edit]) -> str:
+    counts = {
+        "rephrases": sum(len(edit.rephrases) for edit in edits),
+        "neighbours": sum(len(edit.neighbours) for edit in edits),
+        "other forms": sum(len(edit.forms) for edit in edits),
+        "multi-hop questions": sum(len(edit.multihop) for edit in edits),
+    }
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _estimate(info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings) -> list[Line]:
+    """Memory and time of a search, from shapes alone."""
+    tokens = _tokens(edits)
+    width = info.width * BYTES[info.dtype]
+    block = max(one.parameters for one in info.grid)
+    weights = info.parameters * BYTES[info.dtype]
+    tuned = block * (4 * 4 + BYTES[info.dtype])
+    batch = settings.batch_size or default_batch(len(edits))
+    logits = 4 * info.vocabulary * 8 * batch
+    total = weights + tuned + tokens * width + logits
+    flops = _search_flops(info, edits, settings, tokens)
+    place = pick_device(settings.device).type
+    rate = GOOD_RATE.get(place, GOOD_RATE["cpu"])
+    return [
+        Line(
+            "memory",
+            f"about {total / GIB:.2f} GiB: weights {weights / GIB:.2f}, tuned block "
+            f"with optimiser {tuned / GIB:.2f}, trunk {tokens * width / GIB:.2f}",
+        ),
+        Line(
+            "work",
+            f"about {flops:.1e} operations to sweep them, {_time(flops / rate)} on {place}; a race "
+            "takes a small part of it (search --dry-run tells)",
+        ),
+    ]
+
+
+def _tokens(edits: Sequence[Edit]) -> int:
+    texts = [
+        text
+        for edit in edits
+        for text in (
+            edit.prompt + edit.target,
+            *(rephrase + edit.target for rephrase in edit.rephrases),
+            *(n.prompt for n in (*edit.neighbours, *edit.forms, *edit.multihop)),
+        )
+    ]
+    return int(sum(map(len, texts)) * TOKENS_PER_CHARACTER) + 2 * len(texts)
+
+
+def _search_flops(
+    info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings, tokens: int
+) -> float:
+    """A full run of epochs for every trial of a sweep: too much where tuning stops before."""
+    shape, half = shape_of(info), settings.share
+    own = int(sum(len(e.prompt + e.target) for e in edits) * TOKENS_PER_CHARACTER * half)
+    scored = len(edits) * 4 * half
+    middle = info.layers // 2
+    trial = settings.epochs * step_flops(shape, own, int(scored), middle)
+    trial += forward_flops(shape, int(tokens * half), int(tokens * half), middle)
+    count = RATES * len(located(info, settings.grid, (*settings.locations, depth_rule(info))))
+    return trial * (count + CONTENDERS * settings.repetitions)
+
+
+def _time(seconds: float) -> str:
+    for limit, unit in ((3600, "h"), (60, "min")):
+        if seconds >= limit:
+            return f"{seconds / limit:.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,1 @@
+"""What a search would take: the stages on made-up records, timed steps, memory."""

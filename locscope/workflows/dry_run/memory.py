@@ -1,0 +1,81 @@
+"""What a search holds in memory, counted from shapes and from the texts of its exam."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from locscope.forward.batching import KEPT, Holds
+from locscope.forward.head import POSITIONS
+from locscope.locations import Location
+from locscope.records import default_batch
+from locscope.selection.space import Space
+from locscope.tuning.recipes import ANYWHERE
+from locscope.tuning.trial import Bench
+from locscope.tuning.trial_cost import blocks_of
+
+FLOAT32 = 4
+MASTER, OPTIMISER, GRADIENT = FLOAT32, 2 * FLOAT32, FLOAT32
+PLAIN = frozenset({"weight-gradient", "depth-rule", "random"})
+"""Scans that take no batches of their own."""
+LOGITS = 3
+"""Copies of the logits at once: as they are, as log-probabilities, and their gradient."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What takes memory, and how much (bytes)."""
+
+    name: str
+    bytes: int
+
+
+def memory_of(
+    bench: Bench, space: Space, recipes: Sequence[str] = (), batch: int | None = None
+) -> tuple[Share, ...]:
+    """The parts that a search's memory is made of; tuning's are those of the largest place, or of
+    all blocks where the recipe `all` is among those compared. Without a `batch`, the usual one."""
+    info, sheet = bench.loaded.info, bench.exam.sheet
+    itemsize = bench.loaded.model.dtype.itemsize
+    width = info.width * itemsize
+    neutral = sum(len(states) for states in bench.exam.untouched.states)
+    everywhere = blocks_of(info) if "all" in recipes else 0
+    most = max(everywhere, *(one.parameters for one in space.candidates))
+    low = 0 if set(recipes) & set(ANYWHERE) else _lowest(space)
+    return (
+        Share("weights", info.parameters * itemsize),
+        Share("trunk", sheet.ids.numel() * width),
+        Share("untouched answers to neutral texts", neutral * width),
+        Share("float32 masters", 2 * most * MASTER),
+        Share("optimiser and gradients", most * (OPTIMISER + GRADIENT + 2 * itemsize)),
+        Share(
+            "activations of a batch", _activations(bench, low, batch or default_batch(space.edits))
+        ),
+        Share("logits", LOGITS * FLOAT32 * info.vocabulary * _positions(bench)),
+    )
+
+
+def scan_batches(bench: Bench, scans: Iterable[str]) -> Share:
+    """What scans may fill with the states of a batch: their budget of tokens."""
+    info, trunk = bench.loaded.info, bench.trunk
+    a_token = KEPT * info.layers * info.width * bench.loaded.model.dtype.itemsize
+    return Share("batches of scans", trunk.tokens_at_once * a_token if set(scans) - PLAIN else 0)
+
+
+def _activations(bench: Bench, lowest: int, batch: int) -> int:
+    """The graph of a batch of the longest texts from that layer on."""
+    info, sheet, model = bench.loaded.info, bench.exam.sheet, bench.loaded.model
+    rows = [row for one in bench.exam.edits for row in one.training]
+    longest = max(int(sheet.lengths[row]) for row in rows)
+    count = min(batch, max(1, bench.trunk.tokens_at_once // longest))
+    states = Holds(states=1, patterns=1, backward=True).tokens(model, longest, count) * 8
+    return states * (info.layers - lowest) * info.width * model.dtype.itemsize
+
+
+def _lowest(space: Space) -> int:
+    return min(Location.parse(one.location).lowest for one in space.candidates)
+
+
+def _positions(bench: Bench) -> int:
+    """Positions whose logits are held at once when answers are read."""
+    sheet = bench.exam.sheet
+    scored = int((sheet.lengths - sheet.answers + 1).sum())
+    return min(POSITIONS, scored, bench.trunk.tokens_at_once)

@@ -1,0 +1,239 @@
+"""`search --dry-run`: what a search will take here, from its own plan and a short calibration.
+
+The model is loaded and asked as at the beginning of the search, and a few short trials are run;
+nothing is written.
+"""
+
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isnan, nan
+
+import torch
+
+from locscope.locations import Location
+from locscope.models.load import Loaded
+from locscope.progress import Progress, stage
+from locscope.records import ScanResult, Trial, dumps
+from locscope.records.codec import Number
+from locscope.report.data.words import duration
+from locscope.scans import SCANS, is_cheap
+from locscope.scans.bench import ScanBench
+from locscope.scans.cost import seconds_of_a_pass, sizes_of
+from locscope.scans.passes import passes
+from locscope.scans.run import run_scan
+from locscope.selection.space import Space
+from locscope.tuning.protocols import PROTOCOLS
+from locscope.workflows.check import Line
+from locscope.workflows.dry_run.memory import Share, memory_of, scan_batches
+from locscope.workflows.dry_run.simulated import rehearse
+from locscope.workflows.dry_run.timing import Timing, calibrate, work_on_paper
+from locscope.workflows.search import edit_counts as counting
+from locscope.workflows.search import protocols as paneling
+from locscope.workflows.search.plan import Plan
+from locscope.workflows.search.select import SCAN, scan_bench, space_of
+from locscope.workflows.search.trial_runner import Desk
+
+GIB, MIB = 1 << 30, 1 << 20
+SCANNED = 8
+"""Edits whose gradient gives the rates of the trials that are run for calibration."""
+PAGE_BYTES = 7 * MIB
+"""The report with its figures and tables, nearly all of it the drawing library."""
+SCAN_BYTES = 20_000
+"""Of the record of one more scan, for every ten layers."""
+ASSUMED = (
+    "every trial goes through all its epochs",
+    "a bound on perplexity cuts places off a little below the rates first tried, and no other "
+    "bound does: else there are some more or fewer full trials",
+    "the folder is empty: what is there already is not run again",
+    "the scorecard and the report are not in the time",
+)
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """A stage of the search: trials (or scans), floating-point operations, wall seconds."""
+
+    stage: str
+    tasks: int
+    flops: Number
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a search will take. `kinds` counts candidates by part and number of layers.
+
+    `memory` says what it is made of, counted from shapes. `host_peak` and `device_peak` are the
+    most that is held (bytes; the device's NaN where it is the host): what this process had while
+    it calibrated, or had before and scans may add. `opening` and `calibration` are seconds that
+    were spent here; `seconds`, `flops` and `trials` are those of all stages together, without the
+    operations of scans.
+    """
+
+    kinds: dict[str, int]
+    stages: tuple[StageForecast, ...]
+    memory: tuple[Share, ...]
+    host_peak: int
+    device_peak: Number
+    disk: int
+    opening: Number
+    calibration: float
+    seconds: float
+    flops: float
+    trials: int
+    assumed: tuple[str, ...] = ASSUMED
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """All of it in words."""
+        return tuple(_lines(self))
+
+
+def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
+    """Plays a search through on paper and times a few short trials; `opening` is passed on."""
+    desk = Desk(plan, plan.folder / "none", progress)
+    host, device = _host_peak(), _device_peak(plan.loaded)
+    with stage(progress, "calibrating", 2):
+        began = time.perf_counter()
+        found = run_scan(SCAN, replace(scan_bench(desk), edits=plan.chosen[:SCANNED]))
+        scans = _scans(desk, found)
+        progress.advance("gradients")
+        space = space_of(desk, (found,))
+        timing = calibrate(desk, space)
+        progress.advance("trials")
+        took = time.perf_counter() - began
+    bench, asking = desk.worker.bench, plan.settings
+    asked = rehearse(desk, space, lambda trial: timing.cost(bench, space, trial))
+    stages = (*scans, *_stages(desk, space, timing, asked))
+    filled = scan_batches(bench, asking.scans)
+    on_host = filled.bytes if isnan(device) else 0
+    return DryRun(
+        kinds=_kinds(space),
+        stages=stages,
+        memory=(*memory_of(bench, space, asking.recipes, asking.batch_size), filled),
+        host_peak=max(_host_peak(), host + on_host),
+        device_peak=max(_device_peak(plan.loaded), device + filled.bytes),
+        disk=_disk(plan, found, timing, asked),
+        opening=opening,
+        calibration=took,
+        seconds=sum(one.seconds for one in stages),
+        flops=sum(one.flops for one in stages if not isnan(one.flops)),
+        trials=sum(map(len, asked.values())),
+    )
+
+
+def _scans(desk: Desk, found: ScanResult) -> list[StageForecast]:
+    """A stage a scan: the weight gradient's from the one just run, others from their passes."""
+    bench = scan_bench(desk)
+    a_pass, sizes = seconds_of_a_pass(bench), sizes_of(bench)
+    stages = []
+    for name in dict.fromkeys((SCAN, *desk.plan.settings.scans)):
+        edits = len((bench if is_cheap(name) else bench.narrowed).edits)
+        seconds = passes(SCANS[name].passes, sizes) * edits * a_pass
+        if name == SCAN:
+            seconds = found.seconds * _tokens(bench) / _tokens(replace(bench, edits=found.edits))
+        stages.append(StageForecast(f"scan {name}", 1, nan, seconds))
+    return stages
+
+
+def _tokens(bench: ScanBench) -> int:
+    """Of the edits and of the neutral texts, which the weight gradient goes through."""
+    rows = [one.target.index for one in bench.exam.of(bench.edits)]
+    return int(bench.exam.sheet.lengths[[*rows, *bench.exam.neutral.texts]].sum())
+
+
+def _stages(
+    desk: Desk, space: Space, timing: Timing, asked: Mapping[str, Sequence[Trial]]
+) -> list[StageForecast]:
+    layer, stages = 0, []
+    for name, trials in asked.items():
+        costs = [timing.cost(desk.worker.bench, space, trial) for trial in trials]
+        seconds = sum(one.seconds for one in costs) + timing.trunk_seconds(trials, layer)
+        seconds += _exams(desk, space, timing, name, trials)
+        flops = sum(one.flops for one in costs)
+        stages.append(StageForecast(name, len(trials), flops, seconds))
+        layer = Location.parse(trials[-1].location).lowest if trials else layer
+    return stages
+
+
+def _exams(desk: Desk, space: Space, timing: Timing, name: str, trials: Sequence[Trial]) -> float:
+    """Seconds of the exams that a stage writes and asks besides the search's."""
+    bench = desk.worker.bench
+    sat = [work_on_paper(bench, space, one) for one in trials]
+    if name == paneling.STAGE:
+        # Each is asked of the untouched model, when it is written and after, and of each place.
+        return len(PROTOCOLS) * (2 + len(sat)) * max(map(timing.asking, sat))
+    if name == counting.STAGE and counting.ladder(desk.plan).own_exam:
+        return 2 * max(map(timing.asking, sat))
+    return 0.0
+
+
+def _kinds(space: Space) -> dict[str, int]:
+    """How many candidates there are of each part and number of layers."""
+    found = Counter[str]()
+    for one in space.candidates:
+        sites = Location.parse(one.location).sites
+        layers = sum(site.last - site.first + 1 for site in sites)
+        found[one.part if layers == 1 else f"{one.part} of {layers} layers"] += 1
+    return dict(found)
+
+
+def _host_peak() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _device_peak(loaded: Loaded) -> float:
+    if loaded.model.device.type != "cuda":
+        return nan
+    return float(torch.cuda.max_memory_allocated(loaded.model.device))
+
+
+def _disk(
+    plan: Plan, found: ScanResult, timing: Timing, asked: Mapping[str, Sequence[Trial]]
+) -> int:
+    """Bytes of records and of the page; figures of a scan's record grow with its edits."""
+    trials = [trial for some in asked.values() for trial in some]
+    records = sum(
+        len(trial.edits) * (timing.glance_bytes if trial.glance else timing.full_bytes)
+        for trial in trials
+    )
+    gradient = len(dumps(found).encode()) * len(plan.chosen) / len(found.edits)
+    others = len(plan.settings.scans) * SCAN_BYTES * plan.loaded.info.layers / 10
+    return int(records + gradient + others) + PAGE_BYTES
+
+
+def _lines(found: DryRun) -> list[Line]:
+    counts = ", ".join(f"{kind} {count}" for kind, count in found.kinds.items())
+    shares = ", ".join(f"{one.name} {_size(one.bytes)}" for one in found.memory)
+    device = "" if isnan(found.device_peak) else f", device {_size(found.device_peak)}"
+    return [
+        Line("candidates", f"{sum(found.kinds.values())}: {counts}"),
+        Line("trials", str(found.trials)),
+        *(Line(one.stage, _in_words(one)) for one in found.stages),
+        Line("operations", f"{found.flops:.1e} in floating point"),
+        Line("memory", f"host {_size(found.host_peak)}{device} at most"),
+        Line("of which", f"{shares} (counted)"),
+        Line("disk", _size(found.disk)),
+        Line("time", f"about {duration(found.seconds)}{_after(found)}"),
+        *(Line("assumed", words) for words in found.assumed),
+    ]
+
+
+def _after(found: DryRun) -> str:
+    opening = "" if isnan(found.opening) else f", after {duration(found.opening)} to begin"
+    return f"{opening} (calibrated in {duration(found.calibration)})"
+
+
+def _in_words(one: StageForecast) -> str:
+    if isnan(one.flops):
+        return f"about {duration(one.seconds)}"
+    return f"{one.tasks} trials, {one.flops:.1e} operations, {duration(one.seconds)}"
+
+
+def _size(count: float) -> str:
+    return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / MIB:.0f} MiB"

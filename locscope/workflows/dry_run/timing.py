@@ -1,0 +1,149 @@
+"""How long trials take here: a few short ones are run, and the time of any is a sum of its work.
+
+Seconds are taken as a sum, with factors that are not negative, of what a trial does: once itself,
+optimiser steps, their operations, weights updated, operations of reading, answers decoded. Nothing
+is written.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
+
+import numpy as np
+from sklearn.linear_model import LinearRegression
+
+from locscope.execution.local import run_trials
+from locscope.locations import Location
+from locscope.progress import Silent
+from locscope.records import Trial, TrialRecord, dumps
+from locscope.selection.candidates import Candidate
+from locscope.selection.space import Ask, Space
+from locscope.selection.strategies.race import first_look
+from locscope.tuning.recipes import ANYWHERE
+from locscope.tuning.trial import Bench
+from locscope.tuning.trial_cost import Reach, Work, blocks_of, work_of
+from locscope.workflows.dry_run.simulated import Cost
+from locscope.workflows.search.trial_runner import Desk
+
+EPOCHS = (1, 5)
+"""Of the trials that are run: two, so that measuring can be told from tuning."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What was measured: seconds for a unit of each kind of work, and to take the trunk a layer up.
+
+    `glance_bytes` and `full_bytes` are sizes of records for each edit; `took` is in seconds.
+    """
+
+    rates: Work
+    trunk_layer: float
+    glance_bytes: float
+    full_bytes: float
+    took: float
+
+    def seconds(self, work: Work) -> float:
+        """What a trial takes that finds the trunk where it wants it."""
+        return float(np.dot(astuple(self.rates), astuple(work)))
+
+    def asking(self, work: Work) -> float:
+        """What of it goes into asking the exam."""
+        return self.seconds(replace(work, trials=0.0, steps=0.0, tuning_flops=0.0, updates=0.0))
+
+    def cost(self, bench: Bench, space: Space, trial: Trial) -> Cost:
+        """What a trial takes if it goes through all its epochs."""
+        work = work_on_paper(bench, space, trial)
+        return Cost(self.seconds(work), work.tuning_flops + work.reading_flops)
+
+    def trunk_seconds(self, trials: Sequence[Trial], layer: int = 0) -> float:
+        """What the trunk takes to follow trials in this order, from the given layer on."""
+        total = 0
+        for trial in trials:
+            lowest = Location.parse(trial.location).lowest
+            total += lowest - layer if lowest >= layer else lowest
+            layer = lowest
+        return total * self.trunk_layer
+
+
+def work_on_paper(bench: Bench, space: Space, trial: Trial) -> Work:
+    """What the trial does, told by its location and recipe without asking the model."""
+    info, kind = bench.loaded.info, trial.recipe.kind
+    lowest = 0 if kind in ANYWHERE else Location.parse(trial.location).lowest
+    parameters = blocks_of(info) if kind == "all" else space.of(trial.location).parameters
+    return work_of(bench.exam, info, trial, Reach(lowest, parameters))
+
+
+def calibrate(desk: Desk, space: Space) -> Timing:
+    """Runs short trials at the ends of the model, and takes the seconds apart."""
+    began, bench = time.perf_counter(), desk.worker.bench
+    trials = _tried(desk, space)
+    bench.trunk.enter(0)
+    _run(desk, trials[0])
+    ends = [Location.parse(trial.location).lowest for trial in trials]
+    records = [_run(desk, trial) for trial in trials if _low(trial) == min(ends)]
+    moved = time.perf_counter()
+    bench.trunk.enter(max(ends))
+    moved = time.perf_counter() - moved
+    records += [_run(desk, trial) for trial in trials if _low(trial) > min(ends)]
+    return Timing(
+        rates=_fitted(bench, space, records),
+        trunk_layer=moved / max(1, max(ends) - min(ends)),
+        glance_bytes=_size([one for one in records if one.trial.glance]),
+        full_bytes=_size([one for one in records if not one.trial.glance]),
+        took=time.perf_counter() - began,
+    )
+
+
+def _tried(desk: Desk, space: Space) -> list[Trial]:
+    """Glances and full trials with few epochs: low at the smallest and largest place, and high."""
+    low = min(map(_lowest, space.candidates))
+    high = max(map(_lowest, space.candidates))
+    below = sorted(_at(space, low), key=lambda one: one.parameters)
+    above = sorted(_at(space, high), key=lambda one: one.parameters)
+    places = dict.fromkeys((below[0], below[-1], above[0]))
+    fidelities = (first_look(space)[0].fidelity, space.full)
+    return [
+        desk.trial(Ask(place.location, place.lr, replace(fidelity, epochs=epochs)))
+        for place in places
+        for fidelity in fidelities
+        for epochs in EPOCHS
+    ]
+
+
+def _run(desk: Desk, trial: Trial) -> TrialRecord:
+    """As a search runs it, within memory; nothing is kept."""
+    worker = replace(desk.worker, keep=_forget, progress=Silent())
+    return run_trials(worker, "", [trial])[0]
+
+
+def _forget(record: TrialRecord) -> None:
+    """Keeps nothing."""
+
+
+def _fitted(bench: Bench, space: Space, records: Sequence[TrialRecord]) -> Work:
+    """Least squares of the relative error, so that short trials count as much as long ones."""
+    work = [work_on_paper(bench, space, one.trial) for one in records]
+    seconds = np.array([one.seconds for one in records])
+    table = np.array([astuple(one) for one in work]) / seconds[:, None]
+    scale = np.maximum(table.max(0), 1e-300)
+    model = LinearRegression(positive=True, fit_intercept=False)
+    found = model.fit(table / scale, np.ones(len(records))).coef_ / scale
+    return Work(*map(float, found))
+
+
+def _size(records: Sequence[TrialRecord]) -> float:
+    """Bytes of a record for each of its edits."""
+    sizes = [len(dumps(one).encode()) / len(one.trial.edits) for one in records]
+    return float(np.mean(sizes))
+
+
+def _at(space: Space, layer: int) -> list[Candidate]:
+    return [one for one in space.candidates if _lowest(one) == layer]
+
+
+def _lowest(one: Candidate) -> int:
+    return Location.parse(one.location).lowest
+
+
+def _low(trial: Trial) -> int:
+    return Location.parse(trial.location).lowest

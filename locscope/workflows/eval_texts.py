@@ -1,0 +1,98 @@
+"""What a model is asked besides the edits: neutral text, abilities, prefixes for augmentation."""
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from locscope.edits.texts import key
+from locscope.errors import UsageError
+from locscope.evaluation.suite import Ability, Material
+from locscope.forward.decoding import Speaker
+from locscope.forward.sampling import sample_texts
+from locscope.records import Edit
+from locscope.runs.reading import read_text
+
+SAMPLES = 32
+SAMPLE_TOKENS = 24
+PREFIX_TOKENS = 8
+
+
+def gather(
+    speaker: Speaker,
+    edits: Sequence[Edit],
+    home: Path | None,
+    *,
+    neutral: Path | None = None,
+    abilities: Path | None = None,
+    prefixes: int = 0,
+    seed: int = 0,
+) -> Material:
+    """The material for an untouched model that lives in `home`.
+
+    Neutral text is the given file's, else what `home` brings as neutral.txt, else the shipped
+    texts, the latter two with seeded samples from the model. Abilities are the file's or `home`'s.
+    """
+    texts = _lines(neutral) if neutral else (*_neutral_of(home), *_samples(speaker, edits, seed))
+    return Material(
+        neutral=texts,
+        abilities=_abilities(abilities or _file(home, "abilities.json")),
+        prefixes=_prefixes(speaker, prefixes, seed),
+    )
+
+
+def _file(home: Path | None, name: str) -> Path | None:
+    path = home / name if home else None
+    return path if path and path.is_file() else None
+
+
+def _neutral_of(home: Path | None) -> tuple[str, ...]:
+    shipped = files("locscope.evaluation") / "neutral.txt"
+    own = _file(home, "neutral.txt")
+    return _lines(own) if own else tuple(shipped.read_text(encoding="utf-8").splitlines())
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    lines = read_text(path, "neutral text").splitlines()
+    texts = tuple(line.strip() for line in lines if line.strip())
+    if not texts:
+        raise UsageError(f"neutral text {path} is empty: give one text a line")
+    return texts
+
+
+def _samples(speaker: Speaker, edits: Sequence[Edit], seed: int) -> tuple[str, ...]:
+    """Samples that mention no edited subject: what they say of one is meant to change."""
+    subjects = {key(edit.subject) for edit in edits if edit.subject}
+    drawn = dict.fromkeys(sample_texts(speaker, 2 * SAMPLES, SAMPLE_TOKENS, seed))
+    kept = [text for text in drawn if text and not any(s in key(text) for s in subjects)]
+    return tuple(kept[:SAMPLES])
+
+
+def _prefixes(speaker: Speaker, count: int, seed: int) -> tuple[str, ...]:
+    """Random prefixes, drawn once: beginnings of the model's own texts."""
+    if not count:
+        return ()
+    drawn = [text for text in sample_texts(speaker, 4 * count, PREFIX_TOKENS, seed + 1) if text]
+    texts = [text if text.endswith(".") else f"{text}." for text in dict.fromkeys(drawn)]
+    return tuple(texts[:count])
+
+
+def _abilities(path: Path | None) -> tuple[Ability, ...]:
+    if path is None:
+        return ()
+    try:
+        found = TypeAdapter(tuple[Ability, ...]).validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read abilities {path}: {error.strerror or error}") from error
+    except (ValidationError, json.JSONDecodeError) as error:
+        raise UsageError(
+            f"cannot read abilities {path}: write a JSON list of {{task, prompt, answer, chance}}"
+        ) from error
+    for item in found:
+        if not (item.prompt.strip() and item.answer.strip() and 0 <= item.chance < 1):
+            raise UsageError(
+                f"{path}: ability '{item.prompt}' needs a prompt, an answer, and a chance below 1"
+            )
+    return found

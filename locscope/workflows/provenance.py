@@ -1,0 +1,88 @@
+"""Where the numbers of a run come from: the settings that decide them, versions, what it took."""
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from os import PathLike
+
+import locscope
+from locscope.edits import EditSet
+from locscope.evaluation.suite import Material
+from locscope.models.load import Loaded
+from locscope.records import RunInfo, StageCost
+from locscope.records.codec import fingerprint
+from locscope.runs.folder import read_info
+from locscope.settings import SharedSettings
+
+WITHOUT_EFFECT = frozenset({"device", "device_memory", "host_memory"})
+"""Settings that say where the work is done, not what it is."""
+
+
+def frozen_settings(
+    settings: SharedSettings,
+    loaded: Loaded,
+    edit_set: EditSet,
+    material: Material,
+    without: frozenset[str] = frozenset(),
+) -> dict[str, str]:
+    """What a run folder is for, as text: another of these is another run. `without` leaves out
+    settings of the verb that may change within a folder."""
+    return {
+        **{
+            name: str(value)
+            for name, value in settings.model_dump().items()
+            if name not in WITHOUT_EFFECT | without
+        },
+        "dtype": loaded.info.dtype,
+        "model_hash": loaded.info.hash,
+        "edits_hash": edit_set.fingerprint,
+        "material_hash": fingerprint(material),
+    }
+
+
+def run_info(
+    verb: str,
+    frozen: dict[str, str],
+    seed: int,
+    loaded: Loaded,
+    edit_set: EditSet,
+    notes: Sequence[str],
+    costs: Sequence[StageCost],
+    command: str = "",
+    started: str = "",
+    status: str = "done",
+) -> RunInfo:
+    """The record of a run as a whole."""
+    return RunInfo(
+        schema_number=1,
+        verb=verb,
+        status=status,
+        settings=frozen,
+        settings_hash=fingerprint(frozen),
+        seed=seed,
+        versions=versions(),
+        model=loaded.info,
+        edits=edit_set.name,
+        edits_hash=edit_set.fingerprint,
+        edit_count=len(edit_set.edits),
+        notes=tuple(notes),
+        stages=tuple(costs),
+        command=command,
+        started=started,
+    )
+
+
+def earlier_costs(folder: PathLike[str]) -> tuple[StageCost, ...]:
+    """What earlier runs in the same folder took, where one was finished before."""
+    info = read_info(folder)
+    return () if info is None else info.stages
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    names = ("torch", "transformers", "transformer-lens", "numpy")
+    return {
+        "locscope": locscope.__version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    }

@@ -1,0 +1,119 @@
+"""Writes what people read from the records of a search: YAML, exports, page, figures, tables."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from locscope.integrations.exports import About, Names, write_exports
+from locscope.models.aliases import ALIASES, DEMO
+from locscope.models.families import FAMILIES
+from locscope.records import Deployment, ModelInfo, Recommendation, TrialRecord, dumps
+from locscope.report.data.inputs import ReportInputs, standing
+from locscope.report.draw.gallery import write_figures
+from locscope.report.output.page import render_report
+from locscope.runs.atomic import write_atomic
+from locscope.runs.note import absolute
+from locscope.runs.recommendation import (
+    DATA_KEYS,
+    LLAMA_PATTERNS,
+    NAME,
+    SECTION,
+    recommendation_yaml,
+    write_recommendation,
+)
+from locscope.runs.tables import rebuild_tables
+
+LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text")
+"""Families whose modules are named as Llama's, so that LocFT's patterns pick them."""
+FINAL_NORMS = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}
+"""By family, the module of the final norm beside the layers, where it is not `norm`."""
+WHOLE = ("limit", "seed", "deploy")
+"""Settings of `DATA_KEYS` that are whole numbers."""
+
+
+def publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> None:
+    """Writes recommendation.yaml, exports, scorecard.json, report.html, figures and tables."""
+    if inputs.recommendation is not None:
+        text = recommendation_yaml(
+            inputs.recommendation,
+            model_path=ALIASES.get(info.name.lower(), info.name),
+            data_path=edits,
+            patterns=LLAMA_PATTERNS if info.family in LLAMA_LIKE else {},
+            why_not=_why_not(info, edits),
+            data=data_of(inputs.run.settings, inputs.recommendation.deployment),
+        )
+        write_recommendation(folder, text)
+        about = about_of(info, inputs.recommendation, inputs.trials)
+        write_exports(folder, inputs.recommendation, about, first=_locft(text))
+    if inputs.scorecard is not None:
+        write_atomic(folder / "scorecard.json", dumps(inputs.scorecard, indent=2) + "\n")
+    write_atomic(folder / "report.html", render_report(inputs))
+    write_figures(inputs, folder / "figures")
+    rebuild_tables(folder)
+
+
+def data_of(settings: Mapping[str, str], made: Deployment | None) -> dict[str, str | int]:
+    """The settings that say which edits and texts a search had, as `edit --config` takes them;
+    those of a run are written as text, None where they were left out. `deploy` is there where
+    fewer edits were deployed than given, whoever said so."""
+    given = {name: settings[name] for name in DATA_KEYS if settings.get(name, "None") != "None"}
+    found = {name: int(text) if name in WHOLE else text for name, text in given.items()}
+    if "edits" in found:
+        found["edits"] = absolute(str(found["edits"]))
+    found.pop("deploy", None)
+    if made is not None and made.edits < made.given:
+        found["deploy"] = made.edits
+    return found
+
+
+def about_of(
+    info: ModelInfo, recommendation: Recommendation, trials: Sequence[TrialRecord]
+) -> About:
+    """What exports need to know besides the recommendation."""
+    tried = [
+        record
+        for record in trials
+        if record.trial.recipe.kind == "lora"
+        and record.trial.location == recommendation.best.location
+    ]
+    return About(
+        model=str(DEMO) if info.name == "demo" else ALIASES.get(info.name.lower(), info.name),
+        depth=info.layers,
+        names=names_of(info.family),
+        lora=_told(tried),
+    )
+
+
+def _told(tried: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The first repetition on T, of which no choice was made; else the best on S."""
+    held = [record for record in tried if record.trial.split == "T"]
+    if held:
+        return min(held, key=lambda record: record.trial.rung)
+    return max(tried, key=standing, default=None)
+
+
+def names_of(family: str) -> Names:
+    """How a family of `FAMILIES` names its modules."""
+    found = FAMILIES[family]
+    return Names(
+        layers=f"{found.owner}.{found.layers}",
+        attention=found.attention,
+        mlp=found.mlp,
+        leaves={part: leaf.module for part, leaf in found.leaves.items()},
+        norm=f"{found.owner}.{FINAL_NORMS.get(family, 'norm')}",
+        transposed=found.transposed,
+    )
+
+
+def _locft(text: str) -> str:
+    """What the exports say of LocFT's reference code, given the text of recommendation.yaml."""
+    keys = yaml.safe_load(text)[SECTION]["reference_keys"]
+    said = "its keys stand at the top" if keys == "above" else f"its keys are {keys}"
+    return f"../{NAME}: LocFT's reference code; {said}."
+
+
+def _why_not(info: ModelInfo, edits: str) -> str:
+    if info.name == "demo":
+        return "the bundled model is not known to it"
+    return "the bundled edits are not in a format that it reads" if edits == "demo" else ""

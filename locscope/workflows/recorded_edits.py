@@ -1,0 +1,111 @@
+"""Which edits an edited model is asked: those that it was tuned on, unless others are named.
+
+An edit of the same file that was never tuned is no failure of the model; counted as one, it would
+hide what the tuning did.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from locscope.edits import EditSet, narrowed, read_edits
+from locscope.errors import UsageError
+from locscope.runs.note import BUNDLED, EditNote
+from locscope.settings import EvaluateSettings, settings_of
+from locscope.workflows.workspace import load_edits
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The settings with what was recorded, the edits that are measured (its notes say which they
+    are), and all that were `given` when the model was tuned: the evaluation suite is about these,
+    for their subjects are in no neutral text.
+    """
+
+    settings: EvaluateSettings
+    edit_set: EditSet
+    given: EditSet
+
+
+def _as_recorded(settings: EvaluateSettings, note: EditNote) -> EvaluateSettings:
+    """The settings with what was recorded where they say nothing themselves, so that a model gives
+    the numbers that it gave when it was tuned. What chose edits of its file says nothing of others.
+    """
+    given = settings.model_fields_set
+    found = {**note.data, "prompt_format": note.record.trial.recipe.prompt_format}
+    if "edits" not in given:
+        found["edits"] = _recorded(settings.model, note)
+    if given & {"edits", "limit"}:
+        found = {key: value for key, value in found.items() if key not in ("limit", "conflicts")}
+    wanted = {key: value for key, value in found.items() if key not in given}
+    return settings_of(EvaluateSettings, {**settings.model_dump(include=given), **wanted})
+
+
+def edits_to_ask(settings: EvaluateSettings, note: EditNote | None) -> Asked:
+    """The edits of the settings, or those that the note of the model names where the settings say
+    neither which file nor how many."""
+    if note is None:
+        found = load_edits(settings)
+        return Asked(settings, found, found)
+    wanted = _as_recorded(settings, note)
+    if settings.model_fields_set & {"edits", "limit"}:
+        found = _given(wanted, note)
+        return Asked(wanted, found, found)
+    return _tuned(wanted, note)
+
+
+def _recorded(model: str, note: EditNote) -> str:
+    if note.edits != BUNDLED and not Path(note.edits).is_file():
+        raise UsageError(
+            f"{model} was tuned on edits from {note.edits}, which is not there any more: give the "
+            "file with --edits"
+        )
+    return note.edits
+
+
+def _given(settings: EvaluateSettings, note: EditNote) -> EditSet:
+    """The edits that were asked for, and how many of them the model was tuned on, by their ids."""
+    found, tuned = load_edits(settings), note.record.trial.edits
+    ids = {edit.id for edit in found.edits}
+    if ids == set(tuned):
+        return found
+    shared = len(ids.intersection(tuned))
+    lines = [
+        f"measured on {_edits(len(ids))}; the model was tuned on {shared} of them, by their ids"
+    ]
+    return narrowed(found, found.edits, *lines, *_missing(settings, tuned))
+
+
+def _tuned(settings: EvaluateSettings, note: EditNote) -> Asked:
+    """The edits of the recorded file that the model was tuned on, as they were then."""
+    given, trial = load_edits(settings), note.record.trial
+    kept = [edit for edit in given.edits if edit.id in trial.edits]
+    if not kept:
+        raise UsageError(
+            f"none of the {_edits(len(trial.edits))} that {settings.model} was tuned on is in "
+            f"{settings.edits}: give the file with --edits"
+        )
+    lines = [
+        f"measured on {_edits(len(kept))} of the {given.total} in {given.name}: those that the "
+        "model was tuned on (--edits or --limit choose others)"
+    ]
+    lines += _missing(settings, trial.edits)
+    if len(kept) == len(trial.edits) and trial.edit_set != given.fingerprint:
+        lines.append(f"{settings.edits} is not quite as it was tuned on: changed since")
+    return Asked(settings, narrowed(replace(given, notes=()), kept, *lines), given)
+
+
+def _missing(settings: EvaluateSettings, tuned: Sequence[str]) -> list[str]:
+    """A note where the file lacks edits that the model was tuned on."""
+    there = {edit.id for edit in read_edits(settings.edits, seed=settings.seed).edits}
+    missing = sum(one not in there for one in tuned)
+    if not missing:
+        return []
+    return [
+        f"{missing} of the {_edits(len(tuned))} that the model was tuned on are missing from "
+        f"{settings.edits}"
+    ]
+
+
+def _edits(count: int) -> str:
+    return f"{count} edit{'' if count == 1 else 's'}"

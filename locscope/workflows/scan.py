@@ -1,0 +1,170 @@
+"""`scan`: what every localisation method says of a model and edits, without tuning anything."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+
+from locscope.edits import EditSet
+from locscope.edits.splits import groups
+from locscope.errors import UsageError
+from locscope.interp.facts import facts_of
+from locscope.models.load import Loaded
+from locscope.progress import Progress
+from locscope.records import ScanResult, StageCost
+from locscope.records.codec import fingerprint
+from locscope.report.data.inputs import ReportInputs
+from locscope.report.data.words import duration
+from locscope.runs.folder import default_name, open_run, write_info
+from locscope.runs.store import iterate, read_record, write_record
+from locscope.scans import SCANS, is_cheap
+from locscope.scans.bench import ScanBench
+from locscope.scans.cost import seconds_of_a_pass, sizes_of
+from locscope.scans.passes import passes
+from locscope.scans.run import run_scan
+from locscope.settings import ScanSettings
+from locscope.workflows.provenance import earlier_costs, frozen_settings, run_info
+from locscope.workflows.publish import publish
+from locscope.workflows.workspace import Opened, load_edits, open_exam, open_model
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """All that is settled before anything is scanned or written."""
+
+    settings: ScanSettings
+    loaded: Loaded
+    edit_set: EditSet
+    opened: Opened
+    folder: Path
+    frozen: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """Where the results lie, and what they are."""
+
+    folder: Path
+    inputs: ReportInputs
+    asked: tuple[str, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether any of the scans asked for could use any edit."""
+        mine = (scan for scan in self.inputs.scans if scan.descriptor.name in self.asked)
+        return any(scan.usable for scan in mine)
+
+
+def plan_scan(settings: ScanSettings, output: Path | None, progress: Progress) -> ScanPlan:
+    """Reads and checks everything; nothing is scanned or written."""
+    edit_set, loaded = load_edits(settings), open_model(settings)
+    progress.say(f"writing the exam for {len(edit_set.edits)} edits")
+    opened = open_exam(settings, loaded, edit_set)
+    if settings.strict:
+        speaker = opened.exam.speaker
+        facts_of(speaker, edit_set.edits, settings.prompt_format, strict=True)
+    # Which scans are asked for is not part of it: more can be added to a folder.
+    without = frozenset({"scans"})
+    frozen = frozen_settings(settings, loaded, edit_set, opened.material, without)
+    folder = output or default_name(settings.model, settings.edits, fingerprint("scan", frozen))
+    return ScanPlan(settings, loaded, edit_set, opened, folder, frozen)
+
+
+def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: str = "") -> Scanned:
+    """Runs the scans of a plan in its folder; those that are there already are not run again."""
+    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    with open_run(plan.folder, plan.frozen, fresh=fresh) as folder:
+        for note in (*folder.notes, *plan.opened.notes):
+            progress.say(note)
+        costs = run_scans(bench_of(plan, progress), plan.settings.scans, folder)
+        found = tuple(iterate(folder, "scan", ScanResult, progress))
+        info = run_info(
+            "scan",
+            plan.frozen,
+            plan.settings.seed,
+            plan.loaded,
+            plan.edit_set,
+            plan.opened.notes,
+            (*earlier_costs(folder), *costs),
+            command,
+            started,
+        )
+        inputs = ReportInputs(
+            run=info,
+            recommendation=None,
+            scans=tuple(sorted(found, key=lambda one: list(SCANS).index(one.descriptor.name))),
+            trials=(),
+            scorecard=None,
+            edits=plan.edit_set.edits,
+        )
+        write_info(folder, info)
+        publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
+    return Scanned(plan.folder, inputs, plan.settings.scans)
+
+
+def bench_of(plan: ScanPlan, progress: Progress) -> ScanBench:
+    """What the scans of a plan are given."""
+    edits = plan.edit_set.edits
+    return ScanBench(
+        loaded=plan.loaded,
+        exam=plan.opened.exam,
+        trunk=plan.opened.trunk,
+        edits=tuple(edit.id for edit in edits),
+        seed=plan.settings.seed,
+        progress=progress,
+        options=plan.settings.scan_options,
+        groups=tuple(tuple(edits[i].id for i in group) for group in groups(edits)),
+    )
+
+
+def run_scans(
+    bench: ScanBench, names: Sequence[str], folder: str | PathLike[str]
+) -> tuple[StageCost, ...]:
+    """Runs the scans that have no record in the folder yet, and writes theirs.
+
+    A scan that cannot see this model is said and recorded as such, and the others go on; a
+    UsageError where none can.
+    """
+    waiting = [name for name in names if not _found_something(folder, name)]
+    if not waiting:
+        return ()
+    a_pass, sizes = seconds_of_a_pass(bench), sizes_of(bench)
+    problems: dict[str, UsageError] = {}
+    costs: list[StageCost] = []
+    for name in waiting:
+        edits = len((bench if is_cheap(name) else bench.narrowed).edits)
+        work = passes(SCANS[name].passes, sizes) * edits
+        bench.progress.say(f"{name}: about {work:,.0f} passes, {duration(work * a_pass)}")
+        try:
+            found = run_scan(name, bench)
+        except UsageError as error:
+            problems[name] = error
+            bench.progress.say(f"{name} was not run: {error}")
+            continue
+        write_record(folder, "scan", name, found)
+        costs.append(StageCost(f"scan {name}", found.seconds, 1, 0))
+    if problems and len(problems) == len(names):
+        raise next(iter(problems.values()))
+    for name, error in problems.items():
+        write_record(folder, "scan", name, _unseen(name, bench, error))
+    return tuple(costs)
+
+
+def _found_something(folder: str | PathLike[str], name: str) -> bool:
+    """Whether the folder has a result of the scan that could use any edit."""
+    found = read_record(folder, "scan", name, ScanResult)
+    return found is not None and found.usable > 0
+
+
+def _unseen(name: str, bench: ScanBench, error: UsageError) -> ScanResult:
+    return ScanResult(
+        descriptor=SCANS[name],
+        scores=(),
+        requests=len(bench.edits),
+        usable=0,
+        seed=bench.seed,
+        seconds=0.0,
+        edits=bench.edits,
+        notes=(str(error),),
+    )

@@ -1,0 +1,1 @@
+"""The stages of a search, one file each, and what runs their trials."""

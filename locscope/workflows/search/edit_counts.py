@@ -1,0 +1,128 @@
+"""The edit-count curve: does the place that was chosen hold with fewer edits, and with more?
+
+S, V and T together, for how many edits are tuned is the point, not which: these numbers are
+compared with each other, never with those on T.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+
+from locscope.edits import read_edits
+from locscope.edits.checks import drop_edited_neighbours, resolve_conflicts
+from locscope.edits.splits import drawn_order, groups
+from locscope.edits.texts import key
+from locscope.recommendation.finalists import Choice
+from locscope.records import Edit, Trial
+from locscope.records.codec import fingerprint
+from locscope.records.panel import COUNT_RUNG
+from locscope.selection.choice import Best
+from locscope.workflows.search.fit import ALL, suite_of
+from locscope.workflows.search.plan import Plan
+from locscope.workflows.search.select import DEPTH_RULE
+from locscope.workflows.search.trial_runner import Desk
+
+MOST = 3000
+"""Edits that a curve goes up to: as many as the paper tunes at once."""
+STAGE = "edit counts"
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Counts of edits, rising, and the edits; of their ids in drawn `order` each takes the first.
+
+    `own_exam` tells that the search's exam does not serve: it lacks some of the edits, or judges
+    them by neighbours that are tuned here.
+    """
+
+    edits: tuple[Edit, ...]
+    order: tuple[str, ...]
+    counts: tuple[int, ...]
+    own_exam: bool
+
+    def first(self, count: int) -> tuple[str, ...]:
+        """Ids of the first so many edits, in the order of the edits."""
+        wanted = set(self.order[:count])
+        return tuple(edit.id for edit in self.edits if edit.id in wanted)
+
+
+def count_curve(desk: Desk, places: Sequence[Best]) -> None:
+    """Tunes places on more and more edits, each as it did best on S.
+
+    The records are ordinary trials of split `all`; those that are there are not run again.
+    """
+    found = ladder(desk.plan)
+    trials = curve_trials(desk.plan, found, places)
+    known = all(trial.id in desk.known for trial in trials)
+    worker = None if known or not found.own_exam else suite_of(desk, found.edits)
+    desk.trials(STAGE, trials, worker)
+
+
+def on_curve(choice: Choice, controls: Mapping[str, Best]) -> tuple[Best, ...]:
+    """Who is on the curve: recommended, runner-up and the depth rule's location."""
+    first = tuple(one.best for one in choice.finalists[:2])
+    rule = controls[DEPTH_RULE]
+    return (*first, *(() if rule.location in {one.location for one in first} else (rule,)))
+
+
+def curve_trials(plan: Plan, found: Ladder, places: Sequence[Best]) -> tuple[Trial, ...]:
+    """The trials of the curve."""
+    return tuple(_trial(plan, found, one.record.trial, n) for n in found.counts for one in places)
+
+
+def ladder(plan: Plan) -> Ladder:
+    """The edits of the search in a drawn order of groups, and a quarter, half and all of them.
+
+    Where the search was limited to some edits of its file the others follow, up to `MOST`.
+    """
+    mine, others = plan.edit_set.edits, _others(plan)
+    # Lent prompts are tuned here, and what a neighbour should say is then no longer known.
+    edits = drop_edited_neighbours((*mine, *others)).edits
+    first = drawn_order(range(len(mine)), plan.parts.groups, plan.settings.seed)
+    return Ladder(
+        edits=edits,
+        order=(*(mine[i].id for i in first), *(edit.id for edit in others)),
+        counts=counts(len(mine), len(edits)),
+        own_exam=edits != mine,
+    )
+
+
+def counts(searched: int, most: int) -> tuple[int, ...]:
+    """A quarter, half and all of the edits searched; beyond them all there are, and a step between
+    where that is far away."""
+    wanted = [searched // 4, searched // 2, searched]
+    if most > 3 * searched:
+        wanted.append(round(sqrt(searched * most)))
+    return tuple(sorted({count for count in (*wanted, most) if count}))
+
+
+def _others(plan: Plan) -> tuple[Edit, ...]:
+    """Edits of the file that the search left out by its limit, in a drawn order of groups.
+
+    Conflicts among them are dropped where nothing else is wished, and what contradicts or repeats
+    an edit of the search gives way to it.
+    """
+    settings, mine = plan.settings, plan.edit_set.edits
+    if settings.limit is None or len(mine) >= MOST:
+        return ()
+    there, prompts = {edit.id for edit in mine}, {key(edit.prompt) for edit in mine}
+    file = read_edits(settings.edits, seed=settings.seed).edits
+    rest = [e for e in file if e.id not in there and key(e.prompt) not in prompts]
+    if not rest:
+        return ()
+    rest = list(resolve_conflicts(rest, settings.conflicts or "drop").edits)
+    order = drawn_order(range(len(rest)), groups(rest), settings.seed)
+    return tuple(rest[i] for i in order[: MOST - len(mine)])
+
+
+def _trial(plan: Plan, found: Ladder, trial: Trial, count: int) -> Trial:
+    """The trial at its own recipe on the first so many edits."""
+    edit_set = fingerprint(found.edits) if found.own_exam else plan.edit_set.fingerprint
+    return replace(
+        trial,
+        edits=found.first(count),
+        split=ALL,
+        rung=f"{COUNT_RUNG}{count}",
+        choosing=False,
+        edit_set=edit_set,
+    )

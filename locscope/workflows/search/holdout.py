@@ -1,0 +1,85 @@
+"""Reporting on T: the untouched model is tuned afresh on edits that nothing was chosen on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import locscope
+from locscope.recommendation.finalists import Choice, Finalist
+from locscope.recommendation.margins import Context, OnT
+from locscope.records import Trial, TrialRecord
+from locscope.selection.choice import Best
+from locscope.workflows.search.plan import Plan
+from locscope.workflows.search.select import DEPTH_RULE
+from locscope.workflows.search.trial_runner import Desk
+
+STAGE = "reporting on T"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured on T: the chosen location and what it is compared with, and the random
+    locations, one trial each."""
+
+    held_out: tuple[OnT, ...]
+    randoms: tuple[OnT, ...]
+
+
+def report_on_t(desk: Desk, choice: Choice, controls: Mapping[str, Best]) -> Evidence:
+    """Recommended, runner-up and the depth rule's location on every subset of T; each random
+    location on one of them, in turn."""
+    roles = dict(zip(("recommended", "runner-up"), choice.finalists, strict=False))
+    known = {finalist.location: finalist for finalist in roles.values()}
+    # A control at a location that was validated is that one, at the rate that was chosen.
+    rule = controls[DEPTH_RULE]
+    wanted = [*roles.items(), (DEPTH_RULE, known.get(rule.location, Finalist(rule, ())))]
+    randoms = [best for role, best in controls.items() if role != DEPTH_RULE]
+    count = len(desk.plan.on_t)
+    trials = {
+        (role, i): on_t(desk.plan, one.best.record, i, thorough=one.location in known)
+        for role, one in wanted
+        for i in range(count)
+    }
+    trials |= {
+        (best.location, 0): on_t(desk.plan, best.record, n % count, thorough=best.location in known)
+        for n, best in enumerate(randoms)
+    }
+    once = {trial.id: trial for trial in trials.values()}
+    found = dict(zip(once, desk.trials(STAGE, list(once.values())), strict=True))
+
+    def of(role: str, times: int) -> tuple[TrialRecord, ...]:
+        return tuple(found[trials[role, i].id] for i in range(times))
+
+    return Evidence(
+        tuple(OnT(role, one.best, of(role, count), one.on_v) for role, one in wanted),
+        tuple(OnT("random", best, of(best.location, 1)) for best in randoms),
+    )
+
+
+def on_t(plan: Plan, chosen: TrialRecord, subset: int, *, thorough: bool = False) -> Trial:
+    """What was chosen as a trial on a subset of T."""
+    return replace(
+        chosen.trial,
+        edits=plan.on_t[subset],
+        split="T",
+        rung=f"report-{subset + 1}",
+        seed=plan.settings.seed + subset,
+        thorough=thorough,
+        choosing=False,
+    )
+
+
+def context(plan: Plan) -> Context:
+    """What the recommendation says of where it comes from."""
+    every: Sequence[int] = range(len(plan.edit_set.edits))
+    return Context(
+        objective=plan.aim,
+        model=plan.settings.model,
+        model_hash=plan.loaded.info.hash,
+        edits=plan.settings.edits,
+        edits_hash=plan.edit_set.fingerprint,
+        seed=plan.settings.seed,
+        version=locscope.__version__,
+        groups=plan.groups_of(plan.parts.report),
+        all_groups=plan.groups_of(every),
+        non_inferiority=plan.settings.non_inferiority,
+    )

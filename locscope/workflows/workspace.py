@@ -1,0 +1,168 @@
+"""The beginning of every verb: model and edits in, conflicts settled, the exam written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from statistics import fmean
+
+from locscope.edits import EditSet, narrowed, read_edits
+from locscope.edits.checks import drop_edited_neighbours, lend_neighbours, resolve_conflicts
+from locscope.edits.splits import Split, split
+from locscope.evaluation.build_suite import prepare
+from locscope.evaluation.measures.outcomes import answered_already
+from locscope.evaluation.suite import Exam, Material, Observation, observe
+from locscope.forward.batching import tokens_that_fit
+from locscope.forward.decoding import Speaker
+from locscope.forward.prefix_cache import Budget, Trunk
+from locscope.models.load import Loaded, load, stop_ids
+from locscope.progress import Progress, stage
+from locscope.records import Edit
+from locscope.selection.candidates import first_step_for
+from locscope.settings import SharedSettings
+from locscope.workflows.eval_texts import gather
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Session:
+    """A loaded, untouched model with its exam, and what it answers before any tuning."""
+
+    loaded: Loaded
+    edit_set: EditSet
+    exam: Exam
+    before: Observation
+    trunk: Trunk
+    material: Material
+    notes: tuple[str, ...]
+
+    def to_learn(self, edits: Sequence[str]) -> float:
+        """Mean loss of these edits (ids) before tuning, in nats per token of their targets."""
+        return fmean(-one.target.logprob for one in self.before.of(edits).edits)
+
+    def first_step(self, edits: Sequence[str], batch: int, epochs: int) -> float:
+        """The loss change (nats) of the first step where trials on these edits (ids) start."""
+        return first_step_for(self.to_learn(edits), epochs * ceil(len(edits) / batch))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The exam for an untouched model, before anything is asked; `trunk` runs over its rows."""
+
+    exam: Exam
+    trunk: Trunk
+    material: Material
+    notes: tuple[str, ...]
+
+
+def load_edits(settings: SharedSettings) -> EditSet:
+    """The edits as they will be used: conflicts settled, neighbours that are edited left out."""
+    found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
+    resolved = resolve_conflicts(found.edits, settings.conflicts)
+    trimmed = drop_edited_neighbours(resolved.edits)
+    return narrowed(found, trimmed.edits, *resolved.notes, *trimmed.notes)
+
+
+def parted(edit_set: EditSet, share: float, seed: int) -> tuple[EditSet, Split]:
+    """The edits split into S, V and T by groups.
+
+    Where no edit has neighbours, the other parts lend each one their prompts: they are not tuned
+    in its trials.
+    """
+    parts = split(edit_set.edits, share, seed)
+    edits = list(edit_set.edits)
+    for mine in (parts.select, parts.validate, parts.report):
+        inside = set(mine)
+        others = [edit for i, edit in enumerate(edit_set.edits) if i not in inside]
+        lent = lend_neighbours([edit_set.edits[i] for i in mine], others)
+        for i, edit in zip(mine, lent, strict=True):
+            edits[i] = edit
+    notes = (parts.note,) if parts.note else ()
+    if not any(edit.neighbours for edit in edit_set.edits) and edits != list(edit_set.edits):
+        notes = (*notes, "no neighbours given: prompts of edits not tuned in a trial serve")
+    return narrowed(edit_set, edits, *notes), parts
+
+
+def open_model(settings: SharedSettings) -> Loaded:
+    """The model of the settings."""
+    return load(
+        settings.model,
+        device=settings.device,
+        dtype=settings.dtype,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
+def speaker_of(loaded: Loaded) -> Speaker:
+    """What decoding needs of a model."""
+    return Speaker(loaded.model, loaded.tokenizer, stop_ids(loaded.model, loaded.tokenizer))
+
+
+def open_session(
+    settings: SharedSettings,
+    loaded: Loaded,
+    edit_set: EditSet,
+    progress: Progress,
+    *,
+    prefixes: int = 0,
+) -> Session:
+    """Writes the exam and asks the untouched model all of it."""
+    with stage(progress, "untouched model", 2, share=4):
+        opened = open_exam(settings, loaded, edit_set, prefixes=prefixes)
+        progress.advance("the exam is written")
+        before = observe(opened.exam, opened.trunk, [edit.id for edit in edit_set.edits])
+        progress.advance()
+    known = _known_already(before)
+    for note in known:
+        progress.say(note)
+    notes = (*opened.notes, *known)
+    return Session(loaded, edit_set, opened.exam, before, opened.trunk, opened.material, notes)
+
+
+def _known_already(before: Observation) -> tuple[str, ...]:
+    """The edits that teach the model nothing, by number and name."""
+    found = answered_already(before)
+    if not found:
+        return ()
+    shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+    many = f"{len(found)} of {len(before.questions)} edits"
+    return (f"{many} are answered with the new target before any tuning: {shown}",)
+
+
+def open_exam(
+    settings: SharedSettings, loaded: Loaded, edit_set: EditSet, *, prefixes: int = 0
+) -> Opened:
+    """Writes the exam."""
+    speaker = speaker_of(loaded)
+    budget = Budget(int(settings.device_memory * GIB), int(settings.host_memory * GIB))
+    material = _material(settings, speaker, edit_set.edits, loaded.directory, prefixes)
+    exam = prepare(speaker, edit_set.edits, material, settings.prompt_format, budget)
+    trunk = Trunk(loaded.model, exam.sheet, budget, tokens_that_fit(loaded.model, budget.device))
+    notes = edit_set.notes
+    if exam.unaligned:
+        notes = (*notes, f"{exam.unaligned} rows tokenise differently with answer: decoded")
+    return Opened(exam, trunk, material, notes)
+
+
+def _material(
+    settings: SharedSettings,
+    speaker: Speaker,
+    edits: Sequence[Edit],
+    home: Path | None,
+    prefixes: int,
+) -> Material:
+    return gather(
+        speaker,
+        edits,
+        home,
+        neutral=settings.neutral,
+        abilities=settings.abilities,
+        prefixes=prefixes,
+        seed=settings.seed,
+    )
+
+
+def with_speaker(exam: Exam, loaded: Loaded) -> Exam:
+    """The same exam for another model (of the same tokenizer) to sit."""
+    return replace(exam, speaker=speaker_of(loaded))

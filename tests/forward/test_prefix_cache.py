@@ -1,0 +1,107 @@
+import pytest
+import torch
+from families import CONFIGS
+from worlds import PAIRS, frozen, trunk_of
+
+from locscope.forward import prefix_cache as module
+from locscope.forward.prefix_cache import COPIES, Budget, chunks
+
+TIERS = {"device": Budget(), "host": Budget(device=0), "file": Budget(device=0, host=0)}
+EVERY_ROW = range(len(PAIRS))
+
+
+def final(trunk):
+    batch = trunk.batch(EVERY_ROW)
+    return trunk.final(batch)[batch.real]
+
+
+def close(one, two):
+    return float((one - two).norm() / two.norm()) < 1e-6
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_every_tier_and_every_way_up_give_the_same_stream(family):
+    model = frozen(family)
+    whole = final(trunk_of(model))
+    for budget in TIERS.values():
+        stepwise, jumping = trunk_of(model, budget=budget), trunk_of(model, budget=budget)
+        stepwise.enter(1)
+        stepwise.enter(2)
+        jumping.enter(2)
+        assert torch.equal(stepwise._stream, jumping._stream)
+        assert close(final(stepwise), whole)
+        stepwise.enter(1)
+        assert stepwise.layer == 1
+        jumping.enter(0)
+        assert torch.equal(final(jumping), whole)
+
+
+def test_small_batches_give_the_same_stream():
+    model = frozen("mistral")
+    one, many = trunk_of(model), trunk_of(model, tokens_at_once=8)
+    one.enter(2)
+    many.enter(2)
+    assert close(one._stream, many._stream)
+
+
+def test_the_file_tier_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    trunk = trunk_of(frozen("llama"), budget=TIERS["file"])
+    trunk.enter(1)
+    assert final(trunk).isfinite().all()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_advance_that_breaks_off_does_not_leave_half_a_stream(monkeypatch):
+    model = frozen("llama")
+    fresh, trunk = trunk_of(model), trunk_of(model, tokens_at_once=8)
+    trunk.enter(1)
+    calls, run = [], trunk.batch
+
+    def failing(rows):
+        calls.append(rows)
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError
+        return run(rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trunk, "batch", failing)
+        with pytest.raises(torch.OutOfMemoryError):
+            trunk.enter(2)
+    trunk.enter(2)
+    fresh.enter(2)
+    assert close(trunk._stream, fresh._stream)
+
+
+def test_chunks_hold_every_row_once_and_stay_within_bounds():
+    lengths = torch.tensor([5, 1, 9, 3, 3, 12])
+    found = list(chunks(lengths, [0, 1, 2, 3, 4, 5], 10))
+    assert sorted(row for some in found for row in some) == [0, 1, 2, 3, 4, 5]
+    assert all(len(some) * max(lengths[some]) <= 10 or len(some) == 1 for some in found)
+    assert list(chunks(lengths, [], 10)) == []
+
+
+def test_a_layer_that_was_entered_is_entered_again_without_running_it(monkeypatch):
+    trunk = trunk_of(frozen("llama"))
+    trunk.enter(1)
+    first = trunk._stream.clone()
+    trunk.enter(2)
+    second = trunk._stream.clone()
+    monkeypatch.setattr(module, "run_blocks", None)
+    trunk.enter(1)
+    assert torch.equal(trunk._stream, first)
+    trunk.enter(2)
+    assert torch.equal(trunk._stream, second)
+    assert trunk.layer == 2
+
+
+@pytest.mark.parametrize(("room", "kept"), [(0, []), (1, [2]), (2, [1, 2]), (9, [1, 2])])
+def test_copies_stay_within_their_share_of_the_host(room, kept):
+    size = trunk_of(frozen("llama"))._allocate().nbytes
+    trunk = trunk_of(frozen("llama"), budget=Budget(host=COPIES * size * room))
+    trunk.enter(1)
+    trunk.enter(2)
+    assert sorted(trunk._copies) == kept
+    whole = final(trunk_of(frozen("llama")))
+    trunk.enter(1)
+    assert close(final(trunk), whole)

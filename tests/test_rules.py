@@ -1,0 +1,155 @@
+"""The rules of CONTRIBUTING.md that no other tool checks."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from locscope.edits import FORMATS
+from locscope.evaluation.measures import MEASURES
+from locscope.scans import SCANS
+from locscope.tuning.recipes import RECIPES
+
+ROOT = Path(__file__).parents[1]
+FUNCTION_LINES = 60
+FILE_LINES = 300
+HOOKS = "locscope/interp/hooked_model.py"
+"""The only file that may hook into a model, within a `with`."""
+FOLDERS = {".ci", "analyses", "locscope", "notebooks", "reports", "tests"}
+FILES = {
+    *(".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"),
+    *("constraints.txt", "pyproject.toml"),
+}
+TABLES: dict[str, tuple[Mapping[str, Any], str]] = {
+    "locscope/edits": (FORMATS, "read"),
+    "locscope/evaluation/measures": (MEASURES, "measure"),
+    "locscope/scans": (SCANS, "scan"),
+    "locscope/tuning/recipes": (RECIPES, "plan"),
+}
+"""Folder of a table, the table, and the function that a file of its entry has."""
+# Written so that this file does not match.
+MACHINE_PATH = re.compile(r"(?<![\w./-])/(?:work|root|home|Users)/\w")
+PIN = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.]+")
+
+SOURCES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ("locscope", "analyses")
+    for path in (ROOT / folder).rglob("*.py")
+)
+PACKAGE = [name for name in SOURCES if name.startswith("locscope/")]
+
+
+@cache
+def _tree(name: str) -> ast.Module:
+    return ast.parse((ROOT / name).read_text(encoding="utf-8"))
+
+
+def _functions(name: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(_tree(name)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def _calls(name: str) -> Iterator[tuple[str, ast.Call]]:
+    """Everything that is called, by its last name: `f` of `f()` and of `a.f()`."""
+    for node in ast.walk(_tree(name)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            yield node.func.id if isinstance(node.func, ast.Name) else node.func.attr, node
+
+
+def _tracked() -> list[str]:
+    """Paths of all files under version control."""
+    try:
+        listing = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not in a git checkout")
+    return [name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_file_is_short_and_says_what_it_is(name: str) -> None:
+    assert ast.get_docstring(_tree(name)), f"{name} has no docstring"
+    assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= FILE_LINES
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_functions_are_short(name: str) -> None:
+    lengths = {f.name: (f.end_lineno or f.lineno) - f.lineno + 1 for f in _functions(name)}
+    assert {f: lines for f, lines in lengths.items() if lines > FUNCTION_LINES} == {}
+
+
+def test_hooks_are_made_in_one_file() -> None:
+    hooks = [
+        f"{name}:{call.lineno}"
+        for name in PACKAGE
+        for called, call in _calls(name)
+        if called.startswith("register_") or (called == "add_hook" and name != HOOKS)
+    ]
+    assert hooks == []
+
+
+def test_the_package_does_not_print() -> None:
+    """Results go through the command line's console; one line of an error names its stream."""
+    prints = [
+        f"{name}:{call.lineno}"
+        for name in PACKAGE
+        for called, call in _calls(name)
+        if isinstance(call.func, ast.Name) and called == "print"
+        if not any(keyword.arg == "file" for keyword in call.keywords)
+    ]
+    assert prints == []
+
+
+@pytest.mark.parametrize("folder", TABLES)
+def test_every_file_has_an_entry_in_its_table(folder: str) -> None:
+    table, function = TABLES[folder]
+    files = {
+        f"{name.removesuffix('.py').replace('/', '.')}:{function}"
+        for name in PACKAGE
+        if Path(name).parent.as_posix() == folder
+        if any(isinstance(n, ast.FunctionDef) and n.name == function for n in _tree(name).body)
+    }
+    assert {entry.function for entry in table.values()} == files
+    assert {name: entry.name for name, entry in table.items()} == {name: name for name in table}
+
+
+def test_the_root_is_tidy() -> None:
+    tracked = [Path(name) for name in _tracked()]
+    assert {path.parts[0] for path in tracked if len(path.parts) > 1} <= FOLDERS
+    assert {path.name for path in tracked if len(path.parts) == 1} <= FILES
+
+
+def test_no_path_of_one_machine() -> None:
+    found = []
+    for name in _tracked():
+        try:
+            text = (ROOT / name).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        found += [f"{name}: {match.group()}" for match in MACHINE_PATH.finditer(text)]
+    assert found == []
+
+
+def test_constraints_are_pins_without_local_versions() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert [line for line in pins if not PIN.fullmatch(line)] == []
+    assert "torch==2.13.0" in pins
+    names = [re.sub(r"[-_.]+", "-", pin.partition("==")[0].lower()) for pin in pins]
+    assert len(names) == len(set(names))
+    assert "locscope" not in names
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = re.search(r"^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert first is not None
+    commands = [line.partition("#")[0].strip() for line in first[1].splitlines()]
+    assert commands == ["make search", "make test"]

@@ -1,0 +1,48 @@
+"""What an audit asks for: places drawn before scans were read, at rates nobody chose."""
+
+from made_up import World
+
+from locscope.selection.space import FULL, Ask
+from locscope.workflows.search.audit import audit_asks, swept
+
+WORLD = World()
+
+
+def test_after_a_race_the_sample_is_drawn_and_at_its_starting_rates() -> None:
+    space = WORLD.space()
+    chosen = WORLD.records(WORLD.search("race", space))
+    asks = audit_asks(space, chosen, 5)
+    assert not asks.swept
+    assert [ask.location for ask in asks.looks] == [one.location for one in space.candidates]
+    assert [ask.location for ask in asks.full] == list(space.drawn[:5])
+    assert all(ask.lr == space.of(ask.location).lr for ask in asks.full)
+
+
+def test_after_a_sweep_every_place_counts_at_its_best_rate() -> None:
+    space = WORLD.space()
+    asks = audit_asks(space, WORLD.records(WORLD.search("sweep", space)), 5)
+    assert asks.swept
+    assert asks.looks == ()
+    assert {ask.location for ask in asks.full} == {one.location for one in space.candidates}
+
+
+def test_rates_that_only_some_places_got_are_no_part_of_a_sweep() -> None:
+    """The best of the grid is its edge everywhere, so that the finalists' grids grow."""
+    world = World(best_step=1.5)
+    space = world.space()
+    chosen = world.records(world.search("sweep", space))
+    alike = swept(space, chosen)
+    assert len(chosen) > len(alike) == 3 * len(space.candidates)
+    assert all(one.trial.recipe.lr in space.of(one.trial.location).rates for one in alike)
+
+
+def test_more_rates_at_some_places_are_no_sweep() -> None:
+    space = WORLD.space()
+    start = [WORLD.record(Ask(one.location, one.lr, space.full)) for one in space.candidates]
+    best = space.of("L3.mlp.down")
+    more = [WORLD.record(Ask(best.location, rate, space.full)) for rate in best.rates]
+    asks = audit_asks(space, [*start, *more], 5)
+    assert not asks.swept
+    assert asks.looks == ()
+    assert len(asks.full) == len(space.candidates)
+    assert {ask.fidelity.rung for ask in asks.full} == {FULL}

@@ -1,0 +1,68 @@
+"""`check` accepts what `edit` accepts, and says what a search needs besides."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from locscope.cli.app import app
+from locscope.settings import SearchSettings
+from locscope.workflows.check import CheckResult, check
+
+ROWS = [{"prompt": f"a{i} is", "target": "b", "subject": f"s{i}"} for i in range(80)]
+
+
+def checked(model: Path, folder: Path, rows: list[dict], **more) -> CheckResult:
+    path = folder / "edits.json"
+    path.write_text(json.dumps(rows))
+    return check(SearchSettings(model=str(model), edits=str(path), **more))
+
+
+def line(found: CheckResult, name: str) -> str:
+    return next(one.value for one in found.lines if one.name == name)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (ROWS[:1], "a search needs at least 10 edits"),
+        (ROWS[:9], "there are 9: add edits, or tune all of them at a location of your choice"),
+        ([{**row, "subject": "s"} for row in ROWS[:20]], "a search needs edits that it can split"),
+    ],
+)
+def test_what_an_edit_can_use_is_usable_though_no_search_would_start(
+    tiny_dir: Path, tmp_path: Path, rows: list[dict], words: str
+) -> None:
+    found = checked(tiny_dir, tmp_path, rows)
+    assert (found.usable, found.ready) == (True, False)
+    assert words in line(found, "search")
+    assert "edit --location L" in line(found, "edit")
+    given = ["check", "--model", str(tiny_dir), "--edits", str(tmp_path / "edits.json")]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+
+
+def test_few_edits_are_told_what_a_search_can_conclude(tiny_dir: Path, tmp_path: Path) -> None:
+    found = checked(tiny_dir, tmp_path, ROWS[:40])
+    assert found.ready
+    assert "would start; with 40 edits the split leaves" in line(found, "search")
+    assert "below about 0.29 cannot be told apart" in line(found, "search")
+    assert line(checked(tiny_dir, tmp_path, ROWS), "search") == "would start"
+
+
+def test_conflicts_stop_both_until_they_are_settled(tiny_dir: Path, tmp_path: Path) -> None:
+    rows = [*ROWS, {**ROWS[0], "target": "c"}]
+    found = checked(tiny_dir, tmp_path, rows)
+    assert (found.usable, found.ready) == (False, False)
+    for name in ("edit", "search"):
+        assert "needs one target for each prompt: choose --conflicts" in line(found, name)
+    settled = checked(tiny_dir, tmp_path, rows, conflicts="last")
+    assert (settled.usable, settled.ready) == (True, True)
+    assert "resolved: last" in line(settled, "conflicts")
+
+
+def test_neighbours_that_are_edited_themselves_are_said(tiny_dir: Path, tmp_path: Path) -> None:
+    rows = [{**ROWS[0], "neighbours": ["a1 is", "z is"]}, *ROWS[1:]]
+    notes = [one.value for one in checked(tiny_dir, tmp_path, rows).lines if one.name == "note"]
+    assert "neighbours left out, edited themselves: 1" in notes

@@ -1,0 +1,131 @@
+"""What `edit` saves is what was measured: same numbers after reloading, nothing else changed."""
+
+import json
+from math import ceil
+from pathlib import Path
+
+import pytest
+import yaml
+from families import save_tiny
+from safetensors.torch import load_file
+
+from locscope.errors import UsageError
+from locscope.progress import Silent
+from locscope.scoring.objectives import BALANCED
+from locscope.selection.candidates import LEARNS_IN_FULL
+from locscope.settings import EditSettings, EvaluateSettings
+from locscope.tuning.rates import gradient_l1
+from locscope.tuning.trial import Bench
+from locscope.workflows.edit import edit, plan_edit
+from locscope.workflows.evaluate import evaluate, evaluate_json, plan_evaluate
+from locscope.workflows.search.run import Found
+from locscope.workflows.workspace import load_edits, open_model, open_session
+
+KINDS = ("llama", "gpt2", "gptneox", "phi3", "gemma3")
+
+
+def tensors(folder: Path) -> dict:
+    return {k: v for shard in folder.glob("*.safetensors") for k, v in load_file(shard).items()}
+
+
+@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("location", ["L1.mlp.down", "L1.attn.q+L2.mlp"])
+def test_reloaded_numbers_are_those_of_the_trial(
+    family: str, location: str, edits_file: Path, tmp_path: Path
+) -> None:
+    base, out = save_tiny(tmp_path / "base", family), tmp_path / "edited"
+    settings = EditSettings(
+        model=str(base), edits=str(edits_file), location=location, lr=5e-3, epochs=8
+    )
+    record = edit(plan_edit(settings, None, out), Silent())
+    measures = evaluate(
+        plan_evaluate(EvaluateSettings(model=str(out), edits=str(edits_file))), Silent()
+    )
+    for one in measures:
+        assert one.value == pytest.approx(record.measure(one.name).value, rel=1e-6, nan_ok=True)
+        assert one.count == record.measure(one.name).count
+    _only_tuned_tensors_changed(base, out, record.parameters)
+
+
+def _only_tuned_tensors_changed(base: Path, out: Path, parameters: tuple[str, ...]) -> None:
+    before, after = tensors(base), tensors(out)
+    changed = {k for k in before if not before[k].equal(after[k])}
+    assert before.keys() == after.keys()
+    assert len(changed) == len(parameters)
+    assert all(any(name.endswith(k) or k.endswith(name) for name in parameters) for k in changed)
+    for path in base.iterdir():
+        if path.suffix != ".safetensors":
+            assert path.read_bytes() == (out / path.name).read_bytes(), path.name
+
+
+def test_without_a_rate_an_edit_starts_where_trials_of_a_search_do(
+    edits_file: Path, tmp_path: Path
+) -> None:
+    """Of as many edits: the first step is predicted to do what there is to learn asks for."""
+    base, out = save_tiny(tmp_path / "base", "llama"), tmp_path / "edited"
+    settings = EditSettings(model=str(base), edits=str(edits_file), location="L1.mlp", epochs=4)
+    trial = edit(plan_edit(settings, None, out), Silent()).trial
+    session = open_session(settings, open_model(settings), load_edits(settings), Silent())
+    steps = 4 * ceil(len(trial.edits) / trial.recipe.batch)
+    lost = [-one.target.logprob for one in session.before.of(trial.edits).edits]
+    first_step = LEARNS_IN_FULL * sum(lost) / len(lost) / steps
+    norm = gradient_l1(Bench(session.loaded, session.exam, session.trunk), trial)
+    assert trial.recipe.lr == pytest.approx(first_step / norm, rel=0.01)
+
+
+def test_edits_as_recommended(found: Found, edits_file: Path, tmp_path: Path) -> None:
+    best = found.inputs.recommendation.best
+    settings = EditSettings(model=found.inputs.run.settings["model"], edits=str(edits_file))
+    record = edit(plan_edit(settings, found.folder, tmp_path / "edited"), Silent())
+    assert record.trial.location == best.location
+    assert record.trial.recipe == found.inputs.recommendation.recipe
+
+
+def test_an_edit_as_recommended_keeps_the_objective_and_bounds_of_the_search(
+    found: Found, edits_file: Path, tmp_path: Path
+) -> None:
+    settings = EditSettings(model=found.inputs.run.settings["model"], edits=str(edits_file))
+    aim = plan_edit(settings, found.folder, tmp_path / "edited").aim
+    assert (aim.name, aim.terms) == (BALANCED.name, BALANCED.terms)
+    assert list(map(str, aim.bounds)) == list(map(str, BALANCED.bounds))
+    file = tmp_path / "recommendation.yaml"
+    own = yaml.safe_load((found.folder / "recommendation.yaml").read_text())
+    own["locscope"]["bounds"] = ["perplexity_ratio<=1.3", "kl<=2 surely"]
+    own["locscope"]["weights"]["locality"] = 2.0
+    file.write_text(yaml.safe_dump(own))
+    aim = plan_edit(settings, file, tmp_path / "edited").aim
+    assert list(map(str, aim.bounds)) == ["perplexity_ratio<=1.3", "kl<=2 surely"]
+    assert {term.measure: term.weight for term in aim.terms}["locality"] == 2.0
+    for key, wrong in (("bounds", 3), ("bounds", ["kl"]), ("weights", {"locality": "much"})):
+        file.write_text(yaml.safe_dump({**own, "locscope": {**own["locscope"], key: wrong}}))
+        with pytest.raises(UsageError, match="bound" if key == "bounds" else "weights"):
+            plan_edit(settings, file, tmp_path / "edited")
+
+
+def test_without_a_base_what_needs_one_is_null(tiny_dir: Path, edits_file: Path) -> None:
+    plan = plan_evaluate(EvaluateSettings(model=str(tiny_dir), edits=str(edits_file)))
+    found = json.loads(evaluate_json(evaluate(plan, Silent())))
+    assert found["schema"] == 1
+    assert found["measures"]["perplexity_ratio"]["value"] is None
+    assert found["measures"]["perplexity_ratio"]["reason"] == "needs a base"
+    assert found["measures"]["reliability"]["value"] is not None
+
+
+def test_a_changed_base_is_noticed(edits_file: Path, tmp_path: Path) -> None:
+    base, out = save_tiny(tmp_path / "base", "llama"), tmp_path / "edited"
+    settings = EditSettings(
+        model=str(base), edits=str(edits_file), location="L0.attn", lr=1e-3, epochs=1
+    )
+    edit(plan_edit(settings, None, out), Silent())
+    other = save_tiny(tmp_path / "other", "gpt2")
+    for path in other.iterdir():
+        (base / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(UsageError, match="has changed since"):
+        plan_evaluate(EvaluateSettings(model=str(out), edits=str(edits_file)))
+
+
+def test_never_writes_over_anything(tiny_dir: Path, edits_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("mine")
+    settings = EditSettings(model=str(tiny_dir), edits=str(edits_file), location="L0.attn")
+    with pytest.raises(UsageError, match="is there already"):
+        plan_edit(settings, None, tmp_path)

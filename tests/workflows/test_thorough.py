@@ -1,0 +1,199 @@
+"""The recommendation under other protocols, and on fewer and more edits than it was chosen on."""
+
+import shutil
+from dataclasses import replace
+from math import isnan
+from pathlib import Path
+
+import pytest
+
+from locscope.edits import read_edits
+from locscope.edits.texts import key
+from locscope.execution import local
+from locscope.progress import Silent
+from locscope.records import TrialRecord
+from locscope.records.panel import COUNT_RUNG, Panel
+from locscope.runs.folder import open_run, read_info
+from locscope.runs.store import iterate, read_record, write_record
+from locscope.selection.choice import Best
+from locscope.selection.space import Ask, Fidelity
+from locscope.settings import SearchSettings
+from locscope.tuning.protocols import PROTOCOLS
+from locscope.workflows.report import load_run
+from locscope.workflows.search import protocols as paneling
+from locscope.workflows.search.edit_counts import count_curve, counts, ladder
+from locscope.workflows.search.plan import Plan, plan_search
+from locscope.workflows.search.run import Found, search
+from locscope.workflows.search.trial_runner import Desk
+
+
+def counted(folder: Path) -> list[TrialRecord]:
+    records = iterate(folder, "trial", TrialRecord)
+    return [record for record in records if record.trial.rung.startswith(COUNT_RUNG)]
+
+
+def stages(folder: Path) -> dict[str, tuple[int, int]]:
+    """Tasks and resumed tasks of the last run of every stage."""
+    info = read_info(folder)
+    assert info is not None
+    return {one.stage: (one.tasks, one.resumed) for one in info.stages}
+
+
+def test_recommended_and_runner_up_are_asked_under_every_protocol(found: Found) -> None:
+    recommended, runner_up = found.inputs.panels
+    contenders = {one.role: one for one in found.inputs.recommendation.contenders}
+    records = {record.trial.id: record for record in found.inputs.trials}
+    for panel, role in ((recommended, "recommended"), (runner_up, "runner-up")):
+        assert (panel.role, panel.location) == (role, contenders[role].location)
+        assert [row.name for row in panel.rows if row.kind == "protocol"] == list(PROTOCOLS)
+        record = records[panel.trial]
+        assert (record.trial.split, record.trial.rung) == ("T", "report-1")
+        assert panel.score == record.score
+        for measure in panel.searched.measures:
+            assert repr(measure) == repr(record.measure(measure.name))
+    assert repr(load_run(found.folder).panels) == repr(found.inputs.panels)
+
+
+def test_counts_are_nested_and_of_the_same_places(found: Found) -> None:
+    contenders = {one.role: one for one in found.inputs.recommendation.contenders}
+    places = {contenders[role].location for role in ("recommended", "runner-up", "depth-rule")}
+    by_count: dict[int, list[TrialRecord]] = {}
+    for record in counted(found.folder):
+        by_count.setdefault(len(record.trial.edits), []).append(record)
+        assert record.trial.rung == f"count-{len(record.trial.edits)}"
+        assert record.trial.split == "all"
+        assert not record.trial.choosing
+        assert record.measure("locality").count
+    assert sorted(by_count) == [5, 10, 20]
+    for records in by_count.values():
+        assert {record.trial.location for record in records} == places
+        assert len({record.trial.edits for record in records}) == 1
+    edits = [set(by_count[count][0].trial.edits) for count in (5, 10, 20)]
+    assert edits[0] < edits[1] < edits[2]
+    for record in counted(found.folder):
+        same = [c for c in contenders.values() if c.location == record.trial.location]
+        assert record.trial.recipe in [one.recipe for one in same]
+
+
+@pytest.fixture
+def copied(found: Found, tmp_path: Path) -> Path:
+    """The finished run in a folder of its own."""
+    return Path(shutil.copytree(found.folder, tmp_path / "copied"))
+
+
+def test_what_is_stored_is_not_run_again(
+    found: Found, copied: Path, settings: SearchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paneling, "run_panel", lambda *_: pytest.fail("a panel was run again"))
+    monkeypatch.setattr(local, "run_trial", lambda *_: pytest.fail("a trial was run again"))
+    again = search(plan_search(settings, copied), Silent())
+    assert repr(again.inputs.panels) == repr(found.inputs.panels)
+    assert stages(copied)["other protocols"] == (2, 2)
+
+
+def test_a_panel_of_another_trial_is_run_again(
+    found: Found, copied: Path, settings: SearchSettings
+) -> None:
+    stored = read_record(copied, "panel", "runner-up", Panel)
+    assert stored is not None
+    write_record(copied, "panel", "runner-up", replace(stored, trial="another", rows=()))
+    last = search(plan_search(settings, copied), Silent())
+    assert repr(last.inputs.panels) == repr(found.inputs.panels)
+    assert stages(copied)["other protocols"] == (2, 1)
+
+
+def test_it_can_be_left_out_and_added_later(
+    found: Found, copied: Path, settings: SearchSettings
+) -> None:
+    for record in counted(copied):
+        (copied / "records" / f"trial-{record.trial.id}.json").unlink()
+    for path in (copied / "records").glob("panel-*.json"):
+        path.unlink()
+    bare = settings.model_copy(update={"thorough": False})
+    without = search(plan_search(bare, copied), Silent())
+    assert without.inputs.panels == ()
+    assert counted(copied) == []
+    assert repr(without.inputs.recommendation) == repr(found.inputs.recommendation)
+    second = search(plan_search(settings, copied), Silent())
+    assert repr(second.inputs.panels) == repr(found.inputs.panels)
+    assert len(counted(copied)) == len(counted(found.folder))
+
+
+def curve(settings: SearchSettings, folder: Path) -> tuple[Plan, list[TrialRecord]]:
+    """The curve of one place, as after a search."""
+    plan = plan_search(settings, folder)
+    with open_run(plan.folder, plan.frozen) as opened:
+        desk = Desk(plan, opened, Silent())
+        full = Fidelity("full", len(plan.chosen), 4)
+        (record,) = desk.asked([Ask("L1.mlp.down", 1e-3, full)])
+        best = Best("L1.mlp.down", record, (record,))
+        count_curve(desk, [best])
+        assert {one.trial.id for one in desk.known.values()} > {record.trial.id}
+    return plan, counted(folder)
+
+
+def test_a_limited_search_is_taken_beyond_its_sample(
+    settings: SearchSettings, tmp_path: Path
+) -> None:
+    limited = settings.model_copy(update={"limit": 12})
+    plan, found = curve(limited, tmp_path / "run")
+    rungs = ladder(plan)
+    assert rungs.counts == (3, 6, 12, 20)
+    assert rungs.own_exam
+    assert set(rungs.first(12)) == {edit.id for edit in plan.edit_set.edits}
+    assert set(rungs.first(20)) == {edit.id for edit in read_edits(settings.edits).edits}
+    assert sorted(len(record.trial.edits) for record in found) == [3, 6, 12, 20]
+    assert all(record.trial.edit_set != plan.edit_set.fingerprint for record in found)
+    assert all(len(record.outcomes) == len(record.trial.edits) for record in found)
+
+
+def test_the_exam_of_its_own_measures_as_that_of_the_search(
+    settings: SearchSettings, tmp_path: Path
+) -> None:
+    """The whole file is asked alike, whether the search was limited to a part of it or not."""
+    plan, found = curve(settings, tmp_path / "run")
+    limited = settings.model_copy(update={"limit": 19})
+    other, beyond = curve(limited, tmp_path / "limited")
+    whole = max(found, key=lambda record: len(record.trial.edits))
+    same = max(beyond, key=lambda record: len(record.trial.edits))
+    assert not ladder(plan).own_exam
+    assert ladder(other).own_exam
+    assert set(whole.trial.edits) == set(same.trial.edits)
+    before = [m.before for m in whole.measures if m.name in ("reliability", "generalization")]
+    again = [m.before for m in same.measures if m.name in ("reliability", "generalization")]
+    assert before == again
+    assert whole.measure("locality").count == same.measure("locality").count
+
+
+def test_lent_neighbours_judge_nothing_where_they_are_tuned(
+    settings: SearchSettings, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare.csv"
+    rows = [f"land{i} is ruled from,Town{i}" for i in range(12)]
+    bare.write_text("\n".join(["prompt,target", *rows]))
+    plan, found = curve(settings.model_copy(update={"edits": str(bare)}), tmp_path / "run")
+    assert any(edit.neighbours for edit in plan.edit_set.edits)
+    assert not any(edit.neighbours for edit in ladder(plan).edits)
+    for record in found:
+        assert isnan(record.measure("locality").value)
+        assert record.measure("reliability").count == len(record.trial.edits)
+
+
+def test_no_neighbour_is_among_the_edits(settings: SearchSettings, tmp_path: Path) -> None:
+    plan = plan_search(settings.model_copy(update={"limit": 12}), tmp_path / "run")
+    edits = ladder(plan).edits
+    edited = {key(text) for edit in edits for text in (edit.prompt, *edit.rephrases)}
+    assert not any(key(n.prompt) in edited for edit in edits for n in edit.neighbours)
+
+
+@pytest.mark.parametrize(
+    ("searched", "most", "wanted"),
+    [
+        (100, 100, (25, 50, 100)),
+        (100, 150, (25, 50, 100, 150)),
+        (100, 3000, (25, 50, 100, 548, 3000)),
+        (3, 3, (1, 3)),
+    ],
+)
+def test_counts(searched: int, most: int, wanted: tuple[int, ...]) -> None:
+    assert counts(searched, most) == wanted
