@@ -21,23 +21,29 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from locscope.evaluation.build_suite import prepare
-from locscope.evaluation.suite import Material
+from locscope.evaluation.suite import EvalTexts
 from locscope.forward.blocks import run_blocks
 from locscope.forward.head import logits
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.interp.attribution import COMPONENTS, estimated
-from locscope.interp.corruption import Contrast, swapped
+from locscope.interp.corruption import CorruptedPair, swapped
 from locscope.interp.facts import Fact
-from locscope.interp.hooked_model import Lens, hooked, lens_of, place, recorded
+from locscope.interp.hooked_model import (
+    HookedModel,
+    hook_name,
+    hooked_model_of,
+    recording,
+    with_hooks,
+)
 from locscope.interp.metrics import value_of
 from locscope.interp.patching import Corrupted, Kind, restored, run_clean, run_corrupted
 from locscope.interp.slopes import at_all_layers, ends_of
 from locscope.progress import Silent
-from locscope.scans.bench import ScanBench
+from locscope.scans.context import ScanContext
 from locscope.scans.run import run_scan
 from locscope.scoring.statistics import spearman
 from locscope.settings import SearchSettings
-from locscope.workflows.workspace import load_edits, open_model, speaker_of
+from locscope.workflows.workspace import load_edits, open_model, text_generator_of
 
 STEPS = 5
 TOKENWISE = ("block", "attn", "mlp")
@@ -68,13 +74,13 @@ class Agreement:
 def main() -> None:
     """Compares on all models and writes the report."""
     args = _parse()
-    bench = _demo(args.limit)
-    contrasts = swapped(bench.lens, bench.facts.with_subject, bench.seed)
-    found = [agreement("bundled model", bench.lens, contrasts)]
+    context = _demo(args.limit)
+    corrupted_pairs = swapped(context.hooked, context.facts.with_subject, context.seed)
+    found = [agreement("bundled model", context.hooked, corrupted_pairs)]
     for name, family in RANDOM.items():
-        lens = lens_of(_random(family))
-        found.append(agreement(name, lens, _random_contrasts(lens, args.limit)))
-    text = _report(found, _ablations(bench), len(bench.facts.all))
+        hooked = hooked_model_of(_random(family))
+        found.append(agreement(name, hooked, _random_contrasts(hooked, args.limit)))
+    text = _report(found, _ablations(context), len(context.facts.all))
     args.output.write_text(text, encoding="utf-8")
     print(text)
 
@@ -86,12 +92,12 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _demo(limit: int) -> ScanBench:
+def _demo(limit: int) -> ScanContext:
     settings = SearchSettings(limit=limit, device="cpu")
     loaded, edits = open_model(settings), load_edits(settings).edits
-    exam = prepare(speaker_of(loaded), edits, Material(("The sky is blue.",)))
+    suite = prepare(text_generator_of(loaded), edits, EvalTexts(("The sky is blue.",)))
     ids = tuple(edit.id for edit in edits)
-    return ScanBench(loaded, exam, Trunk(loaded.model, exam.sheet), ids, 0, Silent())
+    return ScanContext(loaded, suite, PrefixCache(loaded.model, suite.packed), ids, 0, Silent())
 
 
 def _random(family: str) -> torch.nn.Module:
@@ -110,36 +116,40 @@ def _random(family: str) -> torch.nn.Module:
     return AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
 
 
-def _random_contrasts(lens: Lens, count: int) -> list[Contrast]:
+def _random_contrasts(hooked: HookedModel, count: int) -> list[CorruptedPair]:
     """Random prompts of ten tokens, the three from the third on swapped for others."""
     draw = torch.Generator().manual_seed(0)
     clean = torch.randint(500, (count, 10), generator=draw)
     corrupted = clean.clone()
     corrupted[:, 2:5] = torch.randint(500, (count, 3), generator=draw)
     with torch.no_grad():
-        head = lens.twin.get_output_embeddings()
-        tops = [head(run_blocks(lens.twin, ids))[:, -1].argmax(-1) for ids in (clean, corrupted)]
+        head = hooked.bridged.get_output_embeddings()
+        tops = [
+            head(run_blocks(hooked.bridged, ids))[:, -1].argmax(-1) for ids in (clean, corrupted)
+        ]
     return [
-        Contrast(
+        CorruptedPair(
             Fact(str(i), tuple(clean[i].tolist()), (2, 5), (int(answer),), True, ""),
             tuple(corrupted[i].tolist()),
-            int(foil),
+            int(distractor),
         )
-        for i, (answer, foil) in enumerate(zip(*tops, strict=True))
-        if answer != foil
+        for i, (answer, distractor) in enumerate(zip(*tops, strict=True))
+        if answer != distractor
     ]
 
 
-def agreement(name: str, lens: Lens, contrasts: Sequence[Contrast]) -> Agreement:
+def agreement(
+    name: str, hooked: HookedModel, corrupted_pairs: Sequence[CorruptedPair]
+) -> Agreement:
     """Estimates and exact effects of all facts."""
     cells: dict[str, list[tuple[Tensor, dict[str, Tensor]]]] = {p: [] for p in TOKENWISE + HEADWISE}
     estimating = patching = 0.0
-    for one in contrasts:
+    for one in corrupted_pairs:
         began = time.perf_counter()
-        guessed = estimated(lens, ends_of(lens, [one]), "logit-diff", STEPS)
+        guessed = estimated(hooked, ends_of(hooked, [one]), "logit-diff", STEPS)
         estimating += time.perf_counter() - began
         began = time.perf_counter()
-        effects = exact(lens, one)
+        effects = exact(hooked, one)
         patching += time.perf_counter() - began
         first = one.fact.span[0]
         for part in TOKENWISE:
@@ -149,7 +159,7 @@ def agreement(name: str, lens: Lens, contrasts: Sequence[Contrast]) -> Agreement
             by_variant = {v: e[part][0].sum(1) for v, e in guessed.items()}
             cells[part].append((effects[part], by_variant))
     pairs = {part: _pooled(rows) for part, rows in cells.items()}
-    return Agreement(name, len(contrasts), pairs, estimating, patching)
+    return Agreement(name, len(corrupted_pairs), pairs, estimating, patching)
 
 
 def _pooled(rows: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> Pairs:
@@ -161,34 +171,34 @@ def _pooled(rows: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> Pairs:
 
 
 @torch.no_grad()
-def exact(lens: Lens, one: Contrast) -> dict[str, Tensor]:
+def exact(hooked: HookedModel, one: CorruptedPair) -> dict[str, Tensor]:
     """By component, what each patch adds to the metric: (layers, tokens) or (layers, heads)."""
-    rivals = ends_of(lens, [one]).rivals
+    token_pair = ends_of(hooked, [one]).token_pair
     kinds = [Kind("block", "resid_post"), Kind("mlp", "mlp_out"), Kind("attn", "attn_out")]
-    clean = run_clean(lens, torch.tensor([one.fact.ids]), kinds)
-    corrupted = run_corrupted(lens, torch.tensor([one.ids]), {})
+    clean = run_clean(hooked, torch.tensor([one.fact.ids]), kinds)
+    corrupted = run_corrupted(hooked, torch.tensor([one.ids]), {})
 
     def measure(scored: Tensor) -> Tensor:
-        return value_of("logit-diff", scored[:, None], rivals)[:, 0]
+        return value_of("logit-diff", scored[:, None], token_pair)[:, 0]
 
     found = {}
     for kind in kinds:
-        cells = restored(lens, clean, corrupted, kind, one.fact.span[0], measure, 16384)
+        cells = restored(hooked, clean, corrupted, kind, one.fact.span[0], measure, 16384)
         found[kind.part] = cells[0].T - measure(corrupted.logits)
-    names = at_all_layers(lens, *(COMPONENTS[part] for part in HEADWISE))
-    with recorded(lens, *names) as seen:
-        run_blocks(lens.twin, torch.tensor([one.fact.ids]))
+    names = at_all_layers(hooked, *(COMPONENTS[part] for part in HEADWISE))
+    with recording(hooked, *names) as seen:
+        run_blocks(hooked.bridged, torch.tensor([one.fact.ids]))
     for part in HEADWISE:
         each = [
-            measure(_with_heads(lens, corrupted, layer, place(COMPONENTS[part], layer), seen))
-            for layer in range(lens.layers)
+            measure(_with_heads(hooked, corrupted, layer, hook_name(COMPONENTS[part], layer), seen))
+            for layer in range(hooked.layers)
         ]
         found[part] = torch.stack(each) - measure(corrupted.logits)
     return found
 
 
 def _with_heads(
-    lens: Lens, corrupted: Corrupted, layer: int, name: str, clean: dict[str, Tensor]
+    hooked: HookedModel, corrupted: Corrupted, layer: int, name: str, clean: dict[str, Tensor]
 ) -> Tensor:
     """The logits (heads, vocabulary), resumed at a layer, with each head patched at all tokens."""
     copies = clean[name].shape[2]
@@ -200,17 +210,17 @@ def _with_heads(
         return value
 
     ids, entering = corrupted.ids, corrupted.entering[layer]
-    with hooked(lens, {name: put}):
+    with with_hooks(hooked, {name: put}):
         final = run_blocks(
-            lens.twin, ids.expand(copies, -1), layer, entering.expand(copies, -1, -1)
+            hooked.bridged, ids.expand(copies, -1), layer, entering.expand(copies, -1, -1)
         )
-    return logits(lens.twin, final[:, -1])
+    return logits(hooked.bridged, final[:, -1])
 
 
-def _ablations(bench: ScanBench) -> dict[str, tuple[float, float, int]]:
+def _ablations(context: ScanContext) -> dict[str, tuple[float, float, int]]:
     """By variant: the rank correlation over all heads of all facts, over the heads' means, and the
     count of the former."""
-    guessed, true = run_scan("head-gradient", bench), run_scan("head-ablation", bench)
+    guessed, true = run_scan("head-gradient", context), run_scan("head-ablation", context)
     found = {}
     for variant in guessed.variants:
         tables = [

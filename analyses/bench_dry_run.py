@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _run(words: Sequence[str]) -> Ended:
-    """Python with these arguments; an exit code of 3 (no place keeps the bounds) is a result."""
+    """Python with these arguments; an exit code of 3 (no location keeps the bounds) is a result."""
     with tempfile.TemporaryFile() as file:
         process = subprocess.Popen(
             [sys.executable, *words], stdout=file, env={**os.environ, **QUIET}
@@ -89,8 +89,8 @@ def _said(words: Sequence[str], loaded: int) -> Figures:
 
 
 def _taken(words: Sequence[str], loaded: int) -> Figures:
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "run"
+    with tempfile.TemporaryDirectory() as location:
+        folder = Path(location) / "run"
         peak = _run([*words, "--output", str(folder)]).peak
         stages = json.loads((folder / "run.json").read_text(encoding="utf-8"))["stages"]
         disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -4,8 +4,8 @@
 
 - tests: those marked `gpu`.
 - tuning: a model of Llama-3-8B's shape with random weights in bfloat16; a step at L22.mlp.down on
-  the trunk and in the plain loop (all blocks, logits of all tokens; in float32 and bfloat16), and
-  1,000 edits tuned for 25 epochs, the trunk's start included.
+  the prefix cache and in the plain loop (all blocks, logits of all tokens; in float32 and
+  bfloat16), and 1,000 edits tuned for 25 epochs, the prefix cache's start included.
 - tracing: all cells of one fact on that model, against one whole forward for each.
 - search: `locscope search` of --model with 60 edits of --edits; left out where none is given.
 
@@ -33,16 +33,16 @@ import transformers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from analyses.bench_step import plain_step, trunk_step
+from analyses.bench_step import plain_step, prefix_cache_step
 from analyses.bench_trace import compare, fast, subject_of, window_of
-from locscope.forward.packed import Row, pack
-from locscope.forward.prefix_cache import Trunk
-from locscope.interp.hooked_model import lens_of
+from locscope.forward.packed import TokenRow, pack
+from locscope.forward.prefix_cache import PrefixCache
+from locscope.interp.hooked_model import hooked_model_of
 from locscope.locations import Location
 from locscope.models.parts import blocks, slices
 from locscope.records import Recipe, default_batch
 from locscope.tuning.breadth_first import tune
-from locscope.tuning.master_weights import borrowed
+from locscope.tuning.master_weights import temporarily_trainable
 
 PAGE = Path(__file__).parents[1] / "reports" / "bench_gpu.md"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -125,11 +125,11 @@ def model_of(*, small: bool) -> PreTrainedModel:
 
 
 def tuning(model: PreTrainedModel) -> str:
-    """A step on the trunk and in plain loops, and a whole edit of a thousand."""
+    """A step on the prefix cache and in plain loops, and a whole edit of a thousand."""
     layer = round(len(blocks(model)) * 22 / 32)
     location, batch = Location.at(layer, "mlp.down"), default_batch(EDITS)
     rows = _rows(EDITS)
-    timed = [_on_trunk(model, location, rows[:batch]), _plain(model, location, rows[:batch])]
+    timed = [_on_prefix_cache(model, location, rows[:batch]), _plain(model, location, rows[:batch])]
     whole, started = _whole(model, location, rows)
     timed.append(_plain(_in_float32(model), location, rows[:batch]))
     steps = EPOCHS * -(-EDITS // batch)
@@ -137,7 +137,7 @@ def tuning(model: PreTrainedModel) -> str:
         f"{location}, batches of {batch} rows of {TOKENS[0]} to {TOKENS[1]} tokens, medians of "
         f"{STEPS}. A matrix product of 8192 by 8192 in bfloat16 runs at {_peak():.0f} TFLOP/s.",
         "",
-        "| | ms a step | times the trunk's | TFLOP/s | seconds an edit, 25 epochs |",
+        "| | ms a step | times the prefix cache's | TFLOP/s | seconds an edit, 25 epochs |",
         "|---|---:|---:|---:|---:|",
     ]
     lines += [
@@ -148,32 +148,34 @@ def tuning(model: PreTrainedModel) -> str:
     count = sum(len(row.ids) for row in rows) * EPOCHS
     lines += [
         "",
-        f"The whole edit of {EDITS} takes {whole:.1f} s, {started:.1f} s of them for the trunk's "
-        f"start: {whole / EDITS:.4f} s an edit, {count / whole:,.0f} tokens a second.",
+        f"The whole edit of {EDITS} takes {whole:.1f} s, {started:.1f} s of them for the prefix "
+        f"cache's start: {whole / EDITS:.4f} s an edit, {count / whole:,.0f} tokens a second.",
     ]
     return "\n".join(lines)
 
 
-def _rows(count: int) -> list[Row]:
+def _rows(count: int) -> list[TokenRow]:
     generator = torch.Generator().manual_seed(1)
 
     def drawn(low: int, high: int, size: int) -> list[int]:
         return torch.randint(low, high, (size,), generator=generator).tolist()
 
     lengths = drawn(*TOKENS, count)
-    return [Row(tuple(drawn(3, 32000, n)), n - ANSWER, 2) for n in lengths]
+    return [TokenRow(tuple(drawn(3, 32000, n)), n - ANSWER, 2) for n in lengths]
 
 
-def _on_trunk(model: PreTrainedModel, location: Location, rows: Sequence[Row]) -> Timed:
-    trunk = Trunk(model, pack(rows))
-    trunk.enter(location.lowest)
-    with borrowed(model, slices(model, location), torch.bfloat16) as masters:
-        seconds = _median(trunk_step(trunk, masters, len(rows)))
+def _on_prefix_cache(model: PreTrainedModel, location: Location, rows: Sequence[TokenRow]) -> Timed:
+    prefix_cache = PrefixCache(model, pack(rows))
+    prefix_cache.enter(location.lowest)
+    with temporarily_trainable(model, slices(model, location), torch.bfloat16) as masters:
+        seconds = _median(prefix_cache_step(prefix_cache, masters, len(rows)))
     above = len(blocks(model)) - location.lowest
-    return Timed("on the trunk, bfloat16", seconds, _operations(model, rows, above) / seconds)
+    return Timed(
+        "on the prefix cache, bfloat16", seconds, _operations(model, rows, above) / seconds
+    )
 
 
-def _plain(model: PreTrainedModel, location: Location, rows: Sequence[Row]) -> Timed:
+def _plain(model: PreTrainedModel, location: Location, rows: Sequence[TokenRow]) -> Timed:
     weight = model.get_parameter(slices(model, location)[0].name)
     kept = weight.detach().clone()
     weight.requires_grad_(True)
@@ -188,7 +190,7 @@ def _plain(model: PreTrainedModel, location: Location, rows: Sequence[Row]) -> T
 
 
 def _operations(
-    model: PreTrainedModel, rows: Sequence[Row], above: int, *, plain: bool = False
+    model: PreTrainedModel, rows: Sequence[TokenRow], above: int, *, plain: bool = False
 ) -> float:
     """Of the matrix products of one step on rows as long as they are: two a weight and token in
     every pass, forward through what runs and back through the blocks above and the head."""
@@ -200,17 +202,19 @@ def _operations(
     return 2.0 * (tokens * a_block * (forward + above) + 2 * at_head * head)
 
 
-def _whole(model: PreTrainedModel, location: Location, rows: Sequence[Row]) -> tuple[float, float]:
-    """Seconds of 25 epochs on all rows, and of the trunk's start within them."""
+def _whole(
+    model: PreTrainedModel, location: Location, rows: Sequence[TokenRow]
+) -> tuple[float, float]:
+    """Seconds of 25 epochs on all rows, and of the prefix cache's start within them."""
     recipe = Recipe(
         lr=1e-5, batch=default_batch(EDITS), epochs=EPOCHS, skip_below=0.0, stop_below=0.0
     )
     began = _now()
-    trunk = Trunk(model, pack(rows))
-    trunk.enter(location.lowest)
+    prefix_cache = PrefixCache(model, pack(rows))
+    prefix_cache.enter(location.lowest)
     started = _now() - began
-    with borrowed(model, slices(model, location), torch.bfloat16) as masters:
-        epochs = tune(trunk, masters, tuple(range(len(rows))), recipe, seed=0)
+    with temporarily_trainable(model, slices(model, location), torch.bfloat16) as masters:
+        epochs = tune(prefix_cache, masters, tuple(range(len(rows))), recipe, seed=0)
     took = _now() - began
     return (took, started) if len(epochs) == EPOCHS else (nan, nan)
 
@@ -250,8 +254,8 @@ def _peak() -> float:
 
 def tracing(model: PreTrainedModel) -> str:
     """All cells of one fact, against one whole forward for each; kernels are loaded before."""
-    lens, subject = lens_of(model), subject_of(model, (5, 8))
-    fast(lens, subject, window_of(len(blocks(model)))).cpu()
+    hooked, subject = hooked_model_of(model), subject_of(model, (5, 8))
+    fast(hooked, subject, window_of(len(blocks(model)))).cpu()
     row = compare(model, (5, 8), repeats=1)
     return (
         f"{row.layers} blocks of width {row.width}: {row.fast:.2f} s, one forward for each cell "

@@ -28,7 +28,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from locscope.interp.ablation import HEAD_KINDS, head_effects
 from locscope.interp.effects import drops
 from locscope.interp.facts import Fact
-from locscope.interp.hooked_model import Lens, lens_of
+from locscope.interp.hooked_model import HookedModel, hooked_model_of
 from locscope.interp.silencing import ablation_of
 
 BAR, VOCABULARY, HEADS = 5.0, 32_000, 8
@@ -95,7 +95,7 @@ def _measured(model: PreTrainedModel, ids: Tensor, options: argparse.Namespace) 
         Fact(str(i), tuple(row), None, (int(token),), False, "")
         for i, (row, token) in enumerate(zip(ids.tolist(), answer.tolist(), strict=True))
     ]
-    lens = lens_of(model)
+    hooked = hooked_model_of(model)
     base = _standing(untouched, answer, rival)
 
     def forwards(rows: Tensor, layers: Sequence[int]) -> Tensor:
@@ -112,9 +112,9 @@ def _measured(model: PreTrainedModel, ids: Tensor, options: argparse.Namespace) 
         return (base[which][:, None, None] - lost).cpu()
 
     every, times = range(options.layers), Times()
-    _locscope(model, lens, facts[:2])
+    _locscope(model, hooked, facts[:2])
     for turn in range(options.rounds):
-        seconds, own = _timed(lambda: _locscope(model, lens, facts))
+        seconds, own = _timed(lambda: _locscope(model, hooked, facts))
         times.own.append(seconds)
         seconds, other = _timed(lambda: forwards(ids, every))
         times.head.append(seconds)
@@ -133,10 +133,10 @@ def _each(
     return torch.cat([forwards(row, layers) for row in ids.split(1)])
 
 
-def _locscope(model: PreTrainedModel, lens: Lens, facts: Sequence[Fact]) -> Tensor:
-    silent = ablation_of(lens, facts, "z", "zero", 0, 16384)
-    ways = ((here, [z]) for here, z in silent.over(lens, facts, HEAD_KINDS))
-    return head_effects(model, lens, facts, ways, drops, 16384)
+def _locscope(model: PreTrainedModel, hooked: HookedModel, facts: Sequence[Fact]) -> Tensor:
+    silent = ablation_of(hooked, facts, "z", "zero", 0, 16384)
+    ways = ((here, [z]) for here, z in silent.over(hooked, facts, HEAD_KINDS))
+    return head_effects(model, hooked, facts, ways, drops, 16384)
 
 
 def _ablated(

@@ -5,9 +5,8 @@
 
 A random Llama of 24 blocks with the bundled tokenizer and the bundled edits (repeated where there
 are fewer), one scan over all of them, and the peak above what was held before the scan. Each
-measurement is a process of its own, forked once the model, its twin and the facts are there. The
-budget is in GiB and set for device and host alike.
-Writes `reports/bench_memory.md`.
+measurement is a process of its own, forked once the model, its hooked model and the facts are
+there. The budget is in GiB and set for device and host alike. Writes `reports/bench_memory.md`.
 """
 
 import argparse
@@ -22,16 +21,16 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from locscope.edits import read_edits
 from locscope.evaluation.build_suite import prepare
-from locscope.evaluation.suite import Material
+from locscope.evaluation.suite import EvalTexts
 from locscope.forward.batching import tokens_that_fit
-from locscope.forward.decoding import Speaker
-from locscope.forward.prefix_cache import Budget, Trunk
+from locscope.forward.decoding import TextGenerator
+from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.models.load import Loaded, load
 from locscope.models.parts import grid
 from locscope.progress import Silent
 from locscope.records import ScanOptions
 from locscope.scans import SCANS
-from locscope.scans.bench import ScanBench
+from locscope.scans.context import ScanContext
 from locscope.scans.run import run_scan
 
 BLOCKS, WIDTH = 24, 128
@@ -46,11 +45,11 @@ def main() -> None:
     options = parser.parse_args()
     found: dict[str, list[dict[str, float]]] = {name: [] for name in options.scans}
     for requests in options.requests:
-        bench = bench_of(requests, int(options.budget * (1 << 30)))
+        context = context_of(requests, int(options.budget * (1 << 30)))
         # What several scans share is there before; what it takes itself is not the scan's.
-        _ = bench.lens, bench.facts
+        _ = context.hooked, context.facts
         for name in options.scans:
-            found[name].append(_apart(name, bench))
+            found[name].append(_apart(name, context))
             print(requests, name, found[name][-1], flush=True)
     rows = list(found.items())
     text = report(rows, options.requests, options.budget)
@@ -58,11 +57,11 @@ def main() -> None:
     options.output.write_text(text, encoding="utf-8")
 
 
-def _apart(name: str, bench: ScanBench) -> dict[str, float]:
+def _apart(name: str, context: ScanContext) -> dict[str, float]:
     """`measure` in a process of its own."""
-    context = multiprocessing.get_context("fork")
-    receiving, sending = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: sending.send(measure(name, bench)))
+    fork = multiprocessing.get_context("fork")
+    receiving, sending = fork.Pipe(duplex=False)
+    child = fork.Process(target=lambda: sending.send(measure(name, context)))
     child.start()
     # Else a child that fails would be waited for.
     sending.close()
@@ -71,7 +70,7 @@ def _apart(name: str, bench: ScanBench) -> dict[str, float]:
     return found
 
 
-def measure(name: str, bench: ScanBench) -> dict[str, float]:
+def measure(name: str, context: ScanContext) -> dict[str, float]:
     """MiB that the scan added to the peak of this process, and its seconds."""
     gc.collect()
     # What is free but still counted would hide what the scan takes.
@@ -79,7 +78,7 @@ def measure(name: str, bench: ScanBench) -> dict[str, float]:
     # Linux: the peak starts again from what is held now.
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
-    found = run_scan(name, bench)
+    found = run_scan(name, context)
     return {
         "mib": (_status("VmHWM") - before) / 1024,
         "seconds": found.seconds,
@@ -93,8 +92,8 @@ def _status(name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
-def bench_of(requests: int, budget: int) -> ScanBench:
-    """A bench over a random model of 24 blocks that speaks the bundled model's tokens."""
+def context_of(requests: int, budget: int) -> ScanContext:
+    """A context over a random model of 24 blocks that speaks the bundled model's tokens."""
     demo = load("demo")
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -112,17 +111,17 @@ def bench_of(requests: int, budget: int) -> ScanBench:
     many = [
         replace(edits[i % len(edits)], id=f"e{i}", rephrases=(), forms=()) for i in range(requests)
     ]
-    exam = prepare(
-        Speaker(model, demo.tokenizer, (demo.tokenizer.eos_token_id,)),
+    suite = prepare(
+        TextGenerator(model, demo.tokenizer, (demo.tokenizer.eos_token_id,)),
         many,
-        Material(neutral=tuple(edit.prompt for edit in edits[:32])),
+        EvalTexts(neutral=tuple(edit.prompt for edit in edits[:32])),
     )
     room = Budget(budget, budget)
-    trunk = Trunk(model, exam.sheet, room, tokens_that_fit(model, budget))
-    return ScanBench(
+    prefix_cache = PrefixCache(model, suite.packed, room, tokens_that_fit(model, budget))
+    return ScanContext(
         Loaded(model, demo.tokenizer, info, None),
-        exam,
-        trunk,
+        suite,
+        prefix_cache,
         tuple(edit.id for edit in many),
         seed=0,
         progress=Silent(),

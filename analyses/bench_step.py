@@ -1,4 +1,4 @@
-"""How much faster a training step is on the trunk than in the plain loop.
+"""How much faster a training step is on the prefix cache than in the plain loop.
 
     python analyses/bench_step.py [--width 256] [--layers 16] [--steps 9] [--json FILE]
 
@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from locscope.forward.packed import Row, pack
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.packed import TokenRow, pack
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.locations import Location
 from locscope.models.parts import slices
 from locscope.tuning import breadth_first
-from locscope.tuning.master_weights import Masters, borrowed
+from locscope.tuning.master_weights import MasterWeights, temporarily_trainable
 
 BARS = {0.75: 4.0, 0.5: 2.5}
 STOP, VOCABULARY = 2, 32_000
@@ -46,7 +46,7 @@ def main() -> None:
     print(f"medians of {options.steps} steps, {torch.get_num_threads()} threads, {model.device}")
     print(f"{'depth':>6} {'plain ms':>9} {'trunk ms':>9} {'ratio':>6} {'bar':>5}")
     for one in found:
-        print("{depth:>6} {plain:>9.1f} {trunk:>9.1f} {ratio:>6.2f} {bar:>5}".format(**one))
+        print("{depth:>6} {plain:>9.1f} {prefix cache:>9.1f} {ratio:>6.2f} {bar:>5}".format(**one))
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 
@@ -75,33 +75,33 @@ def _model(layers: int, width: int) -> PreTrainedModel:
     return model.to(device).eval().requires_grad_(False)
 
 
-def _rows(count: int) -> list[Row]:
+def _rows(count: int) -> list[TokenRow]:
     """About 24 tokens each, of which the last 3 are the answer."""
     lengths = torch.randint(20, 29, (count,)).tolist()
     ids = [tuple(torch.randint(3, VOCABULARY, (n,)).tolist()) for n in lengths]
-    return [Row(row, len(row) - 3, STOP) for row in ids]
+    return [TokenRow(row, len(row) - 3, STOP) for row in ids]
 
 
-def _length(row: Row) -> int:
+def _length(row: TokenRow) -> int:
     return len(row.ids)
 
 
 def _compare(
-    model: PreTrainedModel, rows: Sequence[Row], depth: float, steps: int
+    model: PreTrainedModel, rows: Sequence[TokenRow], depth: float, steps: int
 ) -> dict[str, float]:
     layer = int(len(model.model.layers) * depth)
     found = slices(model, Location.at(layer, "mlp.down"))
-    trunk = Trunk(model, pack(rows))
-    trunk.enter(layer)
-    with borrowed(model, found, torch.float32) as masters:
-        on_trunk = trunk_step(trunk, masters, len(rows))
+    prefix_cache = PrefixCache(model, pack(rows))
+    prefix_cache.enter(layer)
+    with temporarily_trainable(model, found, torch.float32) as masters:
+        on_prefix_cache = prefix_cache_step(prefix_cache, masters, len(rows))
         plain = plain_step(model, model.get_parameter(found[0].name), rows)
-        times = _in_turns((plain, on_trunk), steps)
+        times = _in_turns((plain, on_prefix_cache), steps)
     slow, fast = (1000 * median(values) for values in times)
     return {
         "depth": depth,
         "plain": slow,
-        "trunk": fast,
+        "prefix_cache": fast,
         "ratio": slow / fast,
         "bar": BARS[depth],
     }
@@ -120,13 +120,15 @@ def _in_turns(tasks: Sequence[Callable[[], object]], steps: int) -> list[list[fl
     return times
 
 
-def trunk_step(trunk: Trunk, masters: Masters, count: int) -> Callable[[], object]:
+def prefix_cache_step(
+    prefix_cache: PrefixCache, masters: MasterWeights, count: int
+) -> Callable[[], object]:
     adam = torch.optim.Adam(masters.values, lr=1e-6)
-    return lambda: breadth_first.step(trunk, masters, adam, range(count), 0.0)
+    return lambda: breadth_first.step(prefix_cache, masters, adam, range(count), 0.0)
 
 
 def plain_step(
-    model: PreTrainedModel, weight: torch.nn.Parameter, rows: Sequence[Row]
+    model: PreTrainedModel, weight: torch.nn.Parameter, rows: Sequence[TokenRow]
 ) -> Callable[[], object]:
     adam = torch.optim.Adam([weight], lr=1e-6)
     ids, mask, labels = (t.to(model.device) for t in _left_padded(rows))
@@ -143,7 +145,7 @@ def plain_step(
     return step
 
 
-def _left_padded(rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _left_padded(rows: Sequence[TokenRow]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Ids with the stop token, mask, and what each position should predict."""
     longest = max(map(_length, rows)) + 1
     ids = torch.zeros(len(rows), longest, dtype=torch.long)

@@ -18,9 +18,9 @@ from statistics import median
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from locscope.interp.corruption import Contrast, Noise, corrupting
+from locscope.interp.corruption import CorruptedPair, Noise, corrupting
 from locscope.interp.facts import Fact
-from locscope.interp.hooked_model import Lens, lens_of
+from locscope.interp.hooked_model import HookedModel, hooked_model_of
 from locscope.interp.patching import Kind, restored, run_clean, run_corrupted
 from locscope.models.parts import blocks
 
@@ -60,38 +60,38 @@ def model_of(layers: int, width: int) -> PreTrainedModel:
     return LlamaForCausalLM(config).eval().requires_grad_(False)
 
 
-def subject_of(model: PreTrainedModel, span: tuple[int, int]) -> Contrast:
+def subject_of(model: PreTrainedModel, span: tuple[int, int]) -> CorruptedPair:
     generator = torch.Generator().manual_seed(1)
     ids = tuple(torch.randint(3, VOCABULARY, (TOKENS,), generator=generator).tolist())
     noise = Noise(SAMPLES, scale=0.2, seed=1)
     answer = int(model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1].argmax())
-    return Contrast(Fact("one", ids, span, (answer,), False, ""), ids, -1, noise)
+    return CorruptedPair(Fact("one", ids, span, (answer,), False, ""), ids, -1, noise)
 
 
 def window_of(layers: int) -> int:
     return max(1, round(10 * min(1, layers / 32)))
 
 
-def fast(lens: Lens, subject: Contrast, window: int) -> torch.Tensor:
+def fast(hooked: HookedModel, subject: CorruptedPair, window: int) -> torch.Tensor:
     """(kinds, tokens, layers) mean probabilities of the answer."""
-    ids = torch.tensor([subject.ids], device=lens.twin.device)
+    ids = torch.tensor([subject.ids], device=hooked.bridged.device)
     kinds = (Kind("block", "resid_post"), Kind("mlp", "mlp_out", window))
     kinds = (*kinds, Kind("attn", "attn_out", window))
 
     def measure(logits: torch.Tensor) -> torch.Tensor:
         return (logits[:, subject.fact.answer[0]] - logits.logsumexp(-1)).exp()
 
-    clean = run_clean(lens, ids, kinds)
-    corrupted = run_corrupted(lens, ids.repeat(SAMPLES, 1), corrupting([subject]))
+    clean = run_clean(hooked, ids, kinds)
+    corrupted = run_corrupted(hooked, ids.repeat(SAMPLES, 1), corrupting([subject]))
     found = [
-        restored(lens, clean, corrupted, kind, subject.fact.span[0], measure, 16384).mean(0)
+        restored(hooked, clean, corrupted, kind, subject.fact.span[0], measure, 16384).mean(0)
         for kind in kinds
     ]
     return torch.stack(found)
 
 
 @torch.no_grad()
-def slow(model: PreTrainedModel, subject: Contrast, window: int) -> torch.Tensor:
+def slow(model: PreTrainedModel, subject: CorruptedPair, window: int) -> torch.Tensor:
     """The same, a whole forward of clean and noised rows for each."""
     layers, cells = len(blocks(model)), []
     for kind in KINDS:
@@ -104,7 +104,7 @@ def slow(model: PreTrainedModel, subject: Contrast, window: int) -> torch.Tensor
 
 
 def _forward(
-    model: PreTrainedModel, subject: Contrast, kind: str, layers: list[int], token: int
+    model: PreTrainedModel, subject: CorruptedPair, kind: str, layers: list[int], token: int
 ) -> float:
     def corrupt(_: object, __: object, out: torch.Tensor) -> torch.Tensor:
         out[1:, slice(*subject.fact.span)] += subject.drawn(out.shape[2]).to(out)
@@ -133,13 +133,13 @@ def _forward(
 def compare(model: PreTrainedModel, span: tuple[int, int], repeats: int) -> Row:
     """Both sides in turns on one model and fact."""
     layers, width = len(blocks(model)), model.config.hidden_size
-    lens, subject, window = lens_of(model), subject_of(model, span), window_of(layers)
+    hooked, subject, window = hooked_model_of(model), subject_of(model, span), window_of(layers)
     slows, fasts = [], []
     for _ in range(repeats):
         began = time.perf_counter()
         expected = slow(model, subject, window)
         between = time.perf_counter()
-        found = fast(lens, subject, window).cpu()
+        found = fast(hooked, subject, window).cpu()
         slows.append(between - began)
         fasts.append(time.perf_counter() - between)
     apart = float((expected - found).abs().max())

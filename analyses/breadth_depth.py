@@ -1,4 +1,4 @@
-"""Breadth-first against depth-first tuning of the same edits at the same place.
+"""Breadth-first against depth-first tuning of the same edits at the same location.
 
     python -m analyses.breadth_depth --location L7.mlp.down --output reports/breadth_depth.md
 
@@ -19,11 +19,11 @@ from locscope.cli.listener import listener
 from locscope.locations import Location
 from locscope.progress import Silent
 from locscope.records import Recipe, Trial, TrialRecord
-from locscope.scans.bench import ScanBench
+from locscope.scans.context import ScanContext
 from locscope.scans.weight_gradient import l1_norm
 from locscope.settings import SearchSettings
-from locscope.tuning.trial import Bench, run_trial
-from locscope.workflows.workspace import Session, load_edits, open_model, open_session
+from locscope.tuning.trial import TrialContext, run_trial
+from locscope.workflows.workspace import Workspace, load_edits, open_model, open_workspace
 
 RATES = (0.01, 0.03, 0.1, 0.3)
 MEASURES = ("reliability", "generalization", "locality", "perplexity_ratio", "kl", "retention")
@@ -51,16 +51,16 @@ def main() -> None:
     args = _parse()
     settings = SearchSettings(limit=args.limit)
     progress = listener()
-    session = open_session(settings, open_model(settings), load_edits(settings), progress)
-    start = _rate(session, args.location)
+    workspace = open_workspace(settings, open_model(settings), load_edits(settings), progress)
+    start = _rate(workspace, args.location)
     rows = []
     for arm in ARMS:
-        tried = [_run(session, args.location, arm, start * factor, 0) for factor in RATES]
+        tried = [_run(workspace, args.location, arm, start * factor, 0) for factor in RATES]
         best = max(tried, key=lambda record: record.score)
         lr = best.trial.recipe.lr
         progress.say(f"{arm.name}: rate {lr:.2e}")
         seeds = range(1, args.seeds)
-        rows.append([best, *(_run(session, args.location, arm, lr, seed) for seed in seeds)])
+        rows.append([best, *(_run(workspace, args.location, arm, lr, seed) for seed in seeds)])
     text = _table(rows, args.location, args.limit)
     args.output.write_text(text, encoding="utf-8")
     print(text)
@@ -75,25 +75,31 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _rate(session: Session, location: str) -> float:
+def _rate(workspace: Workspace, location: str) -> float:
     """The rate at which Adam's first step predicts a loss change of one nat."""
-    ids = tuple(edit.id for edit in session.edit_set.edits)
-    bench = ScanBench(session.loaded, session.exam, session.trunk, ids, 0, Silent())
-    return 1 / l1_norm(bench, Location.parse(location))
+    ids = tuple(edit.id for edit in workspace.edit_set.edits)
+    context = ScanContext(
+        workspace.loaded, workspace.suite, workspace.prefix_cache, ids, 0, Silent()
+    )
+    return 1 / l1_norm(context, Location.parse(location))
 
 
-def _run(session: Session, location: str, arm: Arm, lr: float, seed: int) -> TrialRecord:
+def _run(workspace: Workspace, location: str, arm: Arm, lr: float, seed: int) -> TrialRecord:
     trial = Trial(
         location=location,
         recipe=Recipe(lr=lr, batch=arm.batch, order=arm.order),
-        edits=tuple(edit.id for edit in session.edit_set.edits),
+        edits=tuple(edit.id for edit in workspace.edit_set.edits),
         split="all",
         rung=arm.name,
         seed=seed,
-        model=session.loaded.info.hash,
-        edit_set=session.edit_set.fingerprint,
+        model=workspace.loaded.info.hash,
+        edit_set=workspace.edit_set.fingerprint,
     )
-    return run_trial(Bench(session.loaded, session.exam, session.trunk), trial, session.before)
+    return run_trial(
+        TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache),
+        trial,
+        workspace.before,
+    )
 
 
 def _table(rows: Sequence[Sequence[TrialRecord]], location: str, limit: int) -> str:

@@ -2,10 +2,10 @@
 
     python -m analyses.choice [--model demo] [--seeds 20] [--places A,B,...]
 
-Every seed draws its own S, V and T. The places are tuned on S at three rates each, the best three
-are finalists, validated on V and chosen among as a search does. Then each finalist is tuned on ten
-subsets of T, which nothing was chosen on: their mean is what the choice is held against. Beside it:
-what S alone would have chosen. Trials lie in --work; writes reports/choice.md.
+Every seed draws its own S, V and T. The locations are tuned on S at three rates each, the best
+three are finalists, validated on V and chosen among as a search does. Then each finalist is tuned
+on ten subsets of T, which nothing was chosen on: their mean is what the choice is held against.
+Beside it: what S alone would have chosen. Trials lie in --work; writes reports/choice.md.
 """
 
 import argparse
@@ -21,15 +21,15 @@ from locscope.records import Trial
 from locscope.runs.folder import open_run
 from locscope.scoring.bounds import shortfall
 from locscope.selection.choice import Best, best_per_location
-from locscope.selection.space import Ask
+from locscope.selection.space import TrialRequest
 from locscope.settings import SearchSettings, settings_of
 from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.select import scan_s, space_of
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 from locscope.workflows.search.validate import validate
 
 PAGE = Path(__file__).parents[1] / "reports" / "choice.md"
-PLACES = "L5-9.mlp,L8-9.block,L8.mlp,L9.mlp,L5-9.block,L5-7.mlp,L2-7.mlp,L8.block"
+LOCATIONS = "L5-9.mlp,L8-9.block,L8.mlp,L9.mlp,L5-9.block,L5-7.mlp,L2-7.mlp,L8.block"
 SUBSETS, SHARE, APART = 10, 0.6, 0.01
 
 
@@ -39,7 +39,7 @@ class Chosen:
     (0 where a bound is broken there); `on_s` is the place of S's own first among them."""
 
     seed: int
-    places: tuple[str, ...]
+    locations: tuple[str, ...]
     fresh: tuple[float, ...]
     on_s: int
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="demo")
     parser.add_argument("--edits", default="demo")
-    parser.add_argument("--places", default=PLACES)
+    parser.add_argument("--places", default=LOCATIONS)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--work", type=Path, default=Path("runs/choice"))
     args = parser.parse_args()
@@ -67,41 +67,43 @@ def main() -> None:
     rows = []
     for seed in range(args.seeds):
         settings = settings_of(
-            SearchSettings, given | {"seed": seed, "locations": tuple(args.places.split(","))}
+            SearchSettings, given | {"seed": seed, "locations": tuple(args.locations.split(","))}
         )
-        rows.append(chosen(settings, args.places.split(","), args.work / f"{args.model}-{seed}"))
+        rows.append(chosen(settings, args.locations.split(","), args.work / f"{args.model}-{seed}"))
         PAGE.write_text(page(rows), encoding="utf-8")
         print(rows[-1], flush=True)
 
 
-def chosen(settings: SearchSettings, places: Sequence[str], work: Path) -> Chosen:
+def chosen(settings: SearchSettings, locations: Sequence[str], work: Path) -> Chosen:
     """One seed."""
     plan = plan_search(settings, work)
     with open_run(plan.folder, plan.frozen) as folder:
-        desk = Desk(plan, folder, Silent())
-        space = space_of(desk, scan_s(desk))
-        wanted = [Ask(p, rate, space.full) for p in places for rate in space.of(p).rates]
-        on_s = best_per_location(desk.asked(wanted), space.aim)
-        choice = validate(desk, on_s)
+        runner = TrialRunner(plan, folder, Silent())
+        space = space_of(runner, scan_s(runner))
+        wanted = [
+            TrialRequest(p, rate, space.full) for p in locations for rate in space.of(p).rates
+        ]
+        on_s = best_per_location(runner.asked(wanted), space.objective)
+        choice = validate(runner, on_s)
         groups, seed = plan.parts.groups, plan.settings.seed
         subsets = resample(plan.parts.report, groups, SHARE, SUBSETS, seed)
         ids = [edit.id for edit in plan.edit_set.edits]
         fresh = [
-            _fresh(desk, one.best, [tuple(ids[i] for i in some) for some in subsets])
+            _fresh(runner, one.best, [tuple(ids[i] for i in some) for some in subsets])
             for one in choice.finalists
         ]
     order = [one.location for one in choice.finalists]
     return Chosen(settings.seed, tuple(order), tuple(fresh), order.index(on_s[0].location))
 
 
-def _fresh(desk: Desk, best: Best, subsets: Sequence[tuple[str, ...]]) -> float:
+def _fresh(runner: TrialRunner, best: Best, subsets: Sequence[tuple[str, ...]]) -> float:
     """The mean score on fresh subsets, where the bounds are kept on their mean; else 0."""
     trials: list[Trial] = [
         replace(best.record.trial, edits=some, split="T", rung=f"fresh-{i}", choosing=False)
         for i, some in enumerate(subsets)
     ]
-    records = desk.trials("fresh", trials)
-    broken = shortfall(gathered(records), asked_for(desk.aim.strict)) > 0
+    records = runner.trials("fresh", trials)
+    broken = shortfall(gathered(records), asked_for(runner.objective.strict)) > 0
     return 0.0 if broken else fmean(record.score for record in records)
 
 
@@ -129,7 +131,7 @@ def page(rows: Sequence[Chosen]) -> str:
     for row in rows:
         scores = ", ".join(f"{score:.3f}" for score in row.fresh)
         lines.append(
-            f"| {row.seed} | {', '.join(row.places)} | {scores} | {row.behind:.3f} | "
+            f"| {row.seed} | {', '.join(row.locations)} | {scores} | {row.behind:.3f} | "
             f"{row.s_behind:.3f} |"
         )
     return "\n".join(lines) + "\n"

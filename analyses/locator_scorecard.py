@@ -129,8 +129,8 @@ def written(runs: Sequence[Judged]) -> str:
         "## All variants",
         "Means over runs. Within part: Spearman's correlation among places of one part. Added R2: "
         "the share of that order beyond a smooth curve over depth, below zero where it points the "
-        "wrong way. Regret: what the best of the first 1, 3, 5 places lacks to the best of all, in "
-        "score. In full: correlation with full trials of the sample, parts mixed. Bounds aside: "
+        "wrong way. Regret: what the best of the first 1, 3, 5 locations lacks to the best of all, "
+        "in score. In full: correlation with full trials of the sample, parts mixed. Bounds aside: "
         "within part, where broken bounds do not count.",
         table(found),
         *(f"## {run.label}\n\n{sentences(run)}" for run in runs),

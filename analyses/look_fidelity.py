@@ -2,11 +2,11 @@
 
     python -m analyses.look_fidelity [--seed 0] [--work runs/fidelity]
 
-Every place of the paper's grid at three rates in full, beside glances on fewer edits and epochs.
-The table has, for each kind of glance, the rank correlation of its best with the best full score
-of a place, what choosing by it would have lost, how often its KL on neutral text puts a full run
-that broke a bound above one that kept them, and by how much drift grows. Finished trials lie in
---work; writes reports/look_fidelity.md.
+Every place of the paper's grid at three rates in full, beside quick evaluations on fewer edits and
+epochs. The table has, for each kind of quick evaluation, the rank correlation of its best with the
+best full score of a location, what choosing by it would have lost, how often its KL on neutral text
+puts a full run that broke a bound above one that kept them, and by how much drift grows. Finished
+trials lie in --work; writes reports/look_fidelity.md.
 """
 
 import argparse
@@ -19,16 +19,16 @@ from locscope.records import TrialRecord
 from locscope.runs.folder import open_run
 from locscope.scoring.statistics import spearman
 from locscope.selection.choice import best_per_location
-from locscope.selection.forecast import outlooks
-from locscope.selection.space import Ask, Fidelity, Space, spent
+from locscope.selection.forecast import forecasts
+from locscope.selection.space import Fidelity, Space, TrialRequest, spent
 from locscope.settings import SearchSettings
 from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.select import scan_s, space_of
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
 PAGE = Path(__file__).parents[1] / "reports" / "look_fidelity.md"
 LOOKS = ((10, 5), (20, 5), (20, 10), (30, 8))
-"""Edits and epochs of the glances."""
+"""Edits and epochs of the quick evaluations."""
 Pair = tuple[str, float]
 
 
@@ -40,43 +40,49 @@ def main() -> None:
     settings = SearchSettings(seed=args.seed, quarters=False, scans=(), audit=0)
     plan = plan_search(settings, args.work / str(args.seed))
     with open_run(plan.folder, plan.frozen) as folder:
-        desk = Desk(plan, folder, Silent())
-        space = space_of(desk, scan_s(desk))
-        full = _run(desk, space, space.full)
-        rows = [_row(space, _run(desk, space, _glance(*look)), full) for look in LOOKS]
+        runner = TrialRunner(plan, folder, Silent())
+        space = space_of(runner, scan_s(runner))
+        full = _run(runner, space, space.full)
+        rows = [_row(space, _run(runner, space, _quick(*look)), full) for look in LOOKS]
     text = _page(space, full, rows, args.seed)
     PAGE.write_text(text, encoding="utf-8")
     print(text)
 
 
-def _glance(edits: int, epochs: int) -> Fidelity:
-    return Fidelity(f"{edits} x {epochs}", edits, epochs, glance=True)
+def _quick(edits: int, epochs: int) -> Fidelity:
+    return Fidelity(f"{edits} x {epochs}", edits, epochs, quick=True)
 
 
-def _run(desk: Desk, space: Space, fidelity: Fidelity) -> tuple[TrialRecord, ...]:
-    return desk.asked(
-        [Ask(one.location, rate, fidelity) for one in space.candidates for rate in one.rates]
+def _run(runner: TrialRunner, space: Space, fidelity: Fidelity) -> tuple[TrialRecord, ...]:
+    return runner.asked(
+        [
+            TrialRequest(one.location, rate, fidelity)
+            for one in space.candidates
+            for rate in one.rates
+        ]
     )
 
 
 def _row(space: Space, looks: Sequence[TrialRecord], full: Sequence[TrialRecord]) -> str:
-    best = best_per_location(full, space.aim)
-    worth = {one.location: _worth(one.record) for one in best}
+    best = best_per_location(full, space.objective)
+    utility = {one.location: _utility(one.record) for one in best}
     first = [record for record in looks if _pair(record)[1] == space.of(_pair(record)[0]).lr]
     highest = [record for record in looks if _is_highest(space, record)]
     by_score, by_first, by_highest = _best(looks), _best(first), _best(highest)
-    line = dict.fromkeys(one.location for one in outlooks(space, highest, highest))
-    top = [max(worth.values()) - max(worth[p] for p in list(line)[:n]) for n in (1, 3, 5)]
+    line = dict.fromkeys(one.location for one in forecasts(space, highest, highest))
+    top = [max(utility.values()) - max(utility[p] for p in list(line)[:n]) for n in (1, 3, 5)]
     auc, growth = _collapse(looks, full)
     beyond = [_pair(record)[0] for record in highest if record.violated]
-    zeroed = {place: 0.0 if place in beyond else score for place, score in by_highest.items()}
+    zeroed = {
+        location: 0.0 if location in beyond else score for location, score in by_highest.items()
+    }
     cells = [
         looks[0].trial.rung,
-        f"{_agreement(by_first, worth):.2f}",
-        f"{_agreement(by_highest, worth):.2f}",
-        f"{_agreement(zeroed, worth):.2f}",
-        f"{sum(worth[place] < 0 for place in beyond)} of {len(beyond)}",
-        f"{_agreement(by_score, worth):.2f}",
+        f"{_agreement(by_first, utility):.2f}",
+        f"{_agreement(by_highest, utility):.2f}",
+        f"{_agreement(zeroed, utility):.2f}",
+        f"{sum(utility[location] < 0 for location in beyond)} of {len(beyond)}",
+        f"{_agreement(by_score, utility):.2f}",
         f"{top[0]:.3f} / {top[1]:.3f} / {top[2]:.3f}",
         f"{auc:.2f}",
         f"{growth:.0f}",
@@ -88,16 +94,16 @@ def _row(space: Space, looks: Sequence[TrialRecord], full: Sequence[TrialRecord]
 def _best(looks: Sequence[TrialRecord]) -> dict[str, float]:
     found: dict[str, float] = {}
     for record in looks:
-        place = record.trial.location
-        found[place] = max(found.get(place, 0.0), record.score)
+        location = record.trial.location
+        found[location] = max(found.get(location, 0.0), record.score)
     return found
 
 
-def _agreement(looks: Mapping[str, float], worth: Mapping[str, float]) -> float:
-    return spearman([looks[place] for place in worth], list(worth.values()))
+def _agreement(looks: Mapping[str, float], utility: Mapping[str, float]) -> float:
+    return spearman([looks[location] for location in utility], list(utility.values()))
 
 
-def _worth(record: TrialRecord) -> float:
+def _utility(record: TrialRecord) -> float:
     """The score, below all others where a bound was broken."""
     return record.score - bool(record.violated)
 
@@ -123,12 +129,12 @@ HEAD = """\
 # What a cheap look tells of a full run
 
 Written by `python -m analyses.look_fidelity --seed {seed}`. Bundled model, {edits} edits of S,
-{places} places at three rates: {full} full runs, {broken} of them beyond a bound. Ranks are those
-of Spearman over places with the best full run; what is lost is the score by which the best of the
-first 1, 3, 5 places of the race's forecast is below the best of all (a place beyond the bounds
-counts as 1 lower). "Worth 0" is the rank where a look at the highest rate that breaks a bound
-counts as nothing, as in the audit of scans; the column after it says how many of those places keep
-the bounds at none of their rates in full.
+{locations} locations at three rates: {full} full runs, {broken} of them beyond a bound. Ranks are
+those of Spearman over locations with the best full run; what is lost is the score by which the
+best of the first 1, 3, 5 places of the race's forecast is below the best of all (a location beyond
+the bounds counts as 1 lower). "Worth 0" is the rank where a look at the highest rate that breaks a
+bound counts as nothing, as in the audit of scans; the column after it says how many of those
+locations keep the bounds at none of their rates in full.
 
 | edits x epochs | rank, first rate | rank, highest rate | the same, worth 0 | keep none \
 | rank, best of three | lost in top 1 / 3 / 5 | KL tells collapse | growth of KL \
@@ -141,7 +147,7 @@ def _page(space: Space, full: Sequence[TrialRecord], rows: Sequence[str], seed: 
     head = HEAD.format(
         seed=seed,
         edits=space.edits,
-        places=len(space.candidates),
+        locations=len(space.candidates),
         full=len(full),
         broken=sum(bool(record.violated) for record in full),
     )

@@ -1,4 +1,4 @@
-"""What to tune at a place: every recipe at the same location, on the same edits.
+"""What to tune at a location: every recipe at the same location, on the same edits.
 
     python -m analyses.masks --location L8.mlp --seeds 3 --output reports/masks.md
 
@@ -30,10 +30,10 @@ from locscope.selection.grids import climbed
 from locscope.settings import EditSettings
 from locscope.tuning.rates import starting_rate
 from locscope.tuning.recipes import RECIPES, recipe_named
-from locscope.tuning.trial import Bench, run_trial
-from locscope.workflows.workspace import Session, load_edits, open_model, open_session
+from locscope.tuning.trial import TrialContext, run_trial
+from locscope.workflows.workspace import Workspace, load_edits, open_model, open_workspace
 
-AIM = BALANCED
+OBJECTIVE = BALANCED
 MEASURES = ("reliability", "generalization", "locality", "perplexity_ratio", "kl", "retention")
 SAME = 0.02
 """Scores that lie no further apart on any seed are called equal."""
@@ -41,8 +41,8 @@ QUESTIONS = {
     "half": "is half of the matrices enough, and kinder",
     "smallest": "can the weights that count for least take the edits in alone",
     "soft": "does it help to spare the units that general ability leans on",
-    "budget": "is the place worth more than its number of weights",
-    "lora": "is a low-rank change at this place as good as the whole matrices",
+    "budget": "is the location worth more than its number of weights",
+    "lora": "is a low-rank change at this location as good as the whole matrices",
     "lofit": "can offsets to the heads of this layer say the edits",
     "all": "is tuning everywhere better than tuning here",
 }
@@ -52,15 +52,15 @@ QUESTIONS = {
 class Ring:
     """Where all recipes meet: one location, one set of edits, one folder of records."""
 
-    session: Session
-    bench: Bench
+    workspace: Workspace
+    context: TrialContext
     location: str
     keep: Path
     progress: Progress
 
     def trial(self, kind: str, lr: float, seed: int) -> Trial:
         """A trial of a recipe on all edits."""
-        edit_set = self.session.edit_set
+        edit_set = self.workspace.edit_set
         return Trial(
             location=self.location,
             recipe=Recipe(lr=lr, batch=default_batch(len(edit_set.edits)), kind=kind),
@@ -68,7 +68,7 @@ class Ring:
             split="all",
             rung="masks",
             seed=seed,
-            model=self.session.loaded.info.hash,
+            model=self.workspace.loaded.info.hash,
             edit_set=edit_set.fingerprint,
         )
 
@@ -77,7 +77,7 @@ class Ring:
         path = self.keep / f"{trial.id}.json"
         if path.exists():
             return loads(TrialRecord, path.read_text(encoding="utf-8"))
-        record = run_trial(self.bench, trial, self.session.before)
+        record = run_trial(self.context, trial, self.workspace.before)
         write_atomic(path, dumps(record))
         said = f"{trial.recipe.kind} lr {trial.recipe.lr:.2e} seed {trial.seed}"
         self.progress.say(f"{said}: score {record.score:.3f}, {record.seconds:.1f} s")
@@ -101,9 +101,9 @@ def main() -> None:
     args.keep.mkdir(parents=True, exist_ok=True)
     settings = EditSettings(model=args.model, edits=args.edits, limit=args.limit)
     progress = listener()
-    session = open_session(settings, open_model(settings), load_edits(settings), progress)
-    bench = Bench(session.loaded, session.exam, session.trunk)
-    ring = Ring(session, bench, args.location, args.keep, progress)
+    workspace = open_workspace(settings, open_model(settings), load_edits(settings), progress)
+    context = TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache)
+    ring = Ring(workspace, context, args.location, args.keep, progress)
     arms = [arm_of(ring, kind, args.seeds) for kind in kinds]
     text = written(ring, arms)
     args.output.write_text(text, encoding="utf-8")
@@ -126,9 +126,11 @@ def _parse() -> argparse.Namespace:
 def arm_of(ring: Ring, kind: str, seeds: int) -> Arm:
     """A recipe's rates on seed 0, and its best one on the others; of arbitrary weights three."""
     first = ring.trial(kind, 1.0, 0)
-    start = rounded(starting_rate(ring.bench, first, FIRST_STEP))
-    tried = climbed(start, lambda rates: [ring.run(ring.trial(kind, lr, 0)) for lr in rates], AIM)
-    best = ranked(tried, AIM)[0]
+    start = rounded(starting_rate(ring.context, first, FIRST_STEP))
+    tried = climbed(
+        start, lambda rates: [ring.run(ring.trial(kind, lr, 0)) for lr in rates], OBJECTIVE
+    )
+    best = ranked(tried, OBJECTIVE)[0]
     count = max(3, seeds) if kind == "budget" else seeds
     others = [replace(best.trial, seed=seed) for seed in range(1, count)]
     tried = tuple(sorted(tried, key=lambda one: one.trial.recipe.lr))
@@ -137,14 +139,14 @@ def arm_of(ring: Ring, kind: str, seeds: int) -> Arm:
 
 def written(ring: Ring, arms: Sequence[Arm]) -> str:
     """The report: a table, and in words how each recipe stands beside the whole matrices."""
-    info, edits = ring.session.loaded.info, len(ring.session.edit_set.edits)
-    place = slices(ring.session.loaded.model, Location.parse(ring.location))
+    info, edits = ring.workspace.loaded.info, len(ring.workspace.edit_set.edits)
+    location = slices(ring.workspace.loaded.model, Location.parse(ring.location))
     head = ("recipe", "trained", "lr", "of the start", "rates", "steps", "norm", "score")
     names = [*head, *MEASURES, "out of bounds", "s"]
     lines = [
         f"# What to tune at {ring.location}: {info.name}, {edits} edits",
         "",
-        f"{ring.location} has {sum(piece.count for piece in place):,} weights. Means over seeds",
+        f"{ring.location} has {sum(piece.count for piece in location):,} weights. Means over seeds",
         "(standard deviation), every recipe at its own best rate, chosen on seed 0 of the same",
         "edits. So many numbers were `trained`; `of the start` is the best rate over that of equal",
         "predicted first steps, `norm` the Euclidean norm of the change.",

@@ -2,8 +2,9 @@
 
     python -m analyses.one_pass_match --output reports/one_pass_match.md
 
-All edits of the bundled model, several edited models (places x rates), float32 and bfloat16. A row
-is decided in one pass, or found too close and sent to decoding; `generate` is the judge of both.
+All edits of the bundled model, several edited models (locations x rates), float32 and bfloat16. A
+row is decided in one pass, or found too close and sent to decoding; `generate` is the judge of
+both.
 """
 
 import argparse
@@ -14,16 +15,22 @@ from pathlib import Path
 import torch
 
 from locscope.evaluation.questions import Question, ask
-from locscope.forward.decoding import Speaker
+from locscope.forward.decoding import TextGenerator
 from locscope.locations import Location
 from locscope.models.parts import slices
 from locscope.progress import Silent
 from locscope.records import Recipe
 from locscope.settings import SearchSettings
 from locscope.tuning.breadth_first import tune
-from locscope.tuning.master_weights import borrowed
+from locscope.tuning.master_weights import temporarily_trainable
 from locscope.tuning.trial import stored_dtype
-from locscope.workflows.workspace import Session, load_edits, open_model, open_session, speaker_of
+from locscope.workflows.workspace import (
+    Workspace,
+    load_edits,
+    open_model,
+    open_workspace,
+    text_generator_of,
+)
 
 CASES = (("L3.mlp", 1e-3), ("L6.mlp.down", 3e-3), ("L8.mlp", 1e-3), ("L9.block", 1e-3))
 DTYPES = ("float32", "bfloat16")
@@ -61,20 +68,22 @@ def _parse() -> argparse.Namespace:
 def _rows(dtype: str, limit: int | None) -> list[Row]:
     settings = SearchSettings(dtype=dtype, limit=limit)
     edits = load_edits(settings)
-    session = open_session(settings, open_model(settings), edits, Silent())
-    return [_case(session, dtype, *case) for case in CASES]
+    workspace = open_workspace(settings, open_model(settings), edits, Silent())
+    return [_case(workspace, dtype, *case) for case in CASES]
 
 
-def _case(session: Session, dtype: str, location: str, lr: float) -> Row:
-    model, place = session.loaded.model, Location.parse(location)
-    questions = [one.target for one in session.exam.edits]
-    rows = tuple(row for one in session.exam.edits for row in one.training)
-    session.trunk.enter(place.lowest)
-    with borrowed(model, slices(model, place), stored_dtype(session.loaded)) as masters:
-        tune(session.trunk, masters, rows, Recipe(lr=lr, batch=32, epochs=15), seed=0)
-        speaker = speaker_of(session.loaded)
-        answers = ask(speaker, session.trunk, questions)
-        truth = [_generated(speaker, question) for question in questions]
+def _case(workspace: Workspace, dtype: str, name: str, lr: float) -> Row:
+    model, location = workspace.loaded.model, Location.parse(name)
+    questions = [one.target for one in workspace.suite.edits]
+    rows = tuple(row for one in workspace.suite.edits for row in one.training)
+    workspace.prefix_cache.enter(location.lowest)
+    with temporarily_trainable(
+        model, slices(model, location), stored_dtype(workspace.loaded)
+    ) as masters:
+        tune(workspace.prefix_cache, masters, rows, Recipe(lr=lr, batch=32, epochs=15), seed=0)
+        text_generator = text_generator_of(workspace.loaded)
+        answers = ask(text_generator, workspace.prefix_cache, questions)
+        truth = [_generated(text_generator, question) for question in questions]
     pairs = list(zip(answers, truth, strict=True))
     return Row(
         dtype=dtype,
@@ -88,18 +97,18 @@ def _case(session: Session, dtype: str, location: str, lr: float) -> Row:
 
 
 @torch.no_grad()
-def _generated(speaker: Speaker, question: Question) -> bool:
+def _generated(text_generator: TextGenerator, question: Question) -> bool:
     """Whether `generate` gives exactly the target's tokens and then a stop token."""
     ids = torch.tensor([question.prompt])
-    out = speaker.model.generate(
+    out = text_generator.model.generate(
         ids,
         attention_mask=torch.ones_like(ids),
         do_sample=False,
         max_new_tokens=len(question.ids) + 1,
-        eos_token_id=list(speaker.stops),
-        pad_token_id=speaker.stops[0],
+        eos_token_id=list(text_generator.stops),
+        pad_token_id=text_generator.stops[0],
     )[0, ids.shape[1] :].tolist()
-    return tuple(out[:-1]) == question.ids and out[-1] in speaker.stops
+    return tuple(out[:-1]) == question.ids and out[-1] in text_generator.stops
 
 
 def _table(rows: Sequence[Row]) -> str:

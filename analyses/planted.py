@@ -1,4 +1,4 @@
-"""Do localisation scans find knowledge that was planted at a known place?
+"""Do localisation scans find knowledge that was planted at a known location?
 
     python -m analyses.planted --seeds 2 --output reports/planted.md
 
@@ -23,16 +23,16 @@ from analyses.planted_parts.keeping import Kept, Scanned, forget, path_of, read,
 from analyses.planted_parts.lessons import lessons, turned
 from analyses.planted_parts.planting import Plant, Soil, planted
 from analyses.planted_parts.report import RECALL, rows_of, written
-from analyses.planted_parts.scanning import ALSO, bench_of, columns_of, there
+from analyses.planted_parts.scanning import ALSO, columns_of, context_of, there
 from locscope.errors import LocscopeError
 from locscope.evaluation.build_suite import prepare
-from locscope.evaluation.suite import Material
-from locscope.forward.prefix_cache import Trunk
+from locscope.evaluation.suite import EvalTexts
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.models.load import Loaded, load
 from locscope.records import Edit
 from locscope.scans import SCANS
-from locscope.scans.bench import ScanBench
-from locscope.workflows.workspace import speaker_of
+from locscope.scans.context import ScanContext
+from locscope.workflows.workspace import text_generator_of
 
 NOWHERE = "none"
 NORM = 6.0
@@ -49,13 +49,13 @@ class Field:
 
     soil: Soil
     taught: tuple[Edit, ...]
-    material: Material
+    eval_texts: EvalTexts
     before: dict[str, Tensor]
     seed: int
 
-    def bench(self) -> ScanBench:
-        """A bench over the model as it is now."""
-        return bench_of(self.soil.loaded, turned(self.taught), self.material, self.seed)
+    def context(self) -> ScanContext:
+        """A context over the model as it is now."""
+        return context_of(self.soil.loaded, turned(self.taught), self.eval_texts, self.seed)
 
 
 def main() -> None:
@@ -72,9 +72,9 @@ def main() -> None:
     forget(args.keep, args.again.split(","))
     bare = {one.seed: _scan_bare(one, names, args.keep) for one in fields}
     found = []
-    for i, (one, place) in enumerate(chosen):
+    for i, (one, location) in enumerate(chosen):
         began = time.perf_counter()
-        found.append(_plant(one, place, names, args.keep))
+        found.append(_plant(one, location, names, args.keep))
         seconds = time.perf_counter() - began
         print(f"{i + 1}/{len(chosen)} {found[-1].plant}, {seconds:.1f} s", flush=True)
     good = [kept for kept in found if kept.plant.recall >= RECALL]
@@ -98,26 +98,26 @@ def _parse() -> argparse.Namespace:
 
 
 def _field(loaded: Loaded, seed: int) -> Field:
-    speaker = speaker_of(loaded)
+    text_generator = text_generator_of(loaded)
     assert loaded.directory is not None
     texts = (loaded.directory / "neutral.txt").read_text(encoding="utf-8").splitlines()
-    material = Material(neutral=tuple(texts[:NEUTRAL]))
-    taught = lessons(speaker, seed)
-    exam = prepare(speaker, taught, material)
-    soil = Soil(loaded, exam, Trunk(loaded.model, exam.sheet))
-    return Field(soil, taught, material, remembered(loaded.model), seed)
+    eval_texts = EvalTexts(neutral=tuple(texts[:NEUTRAL]))
+    taught = lessons(text_generator, seed)
+    suite = prepare(text_generator, taught, eval_texts)
+    soil = Soil(loaded, suite, PrefixCache(loaded.model, suite.packed))
+    return Field(soil, taught, eval_texts, remembered(loaded.model), seed)
 
 
 def _chosen(fields: Sequence[Field], parts: Sequence[str], count: int) -> list[tuple[Field, str]]:
-    """Every part at every layer, some places across two layers, and everywhere at once.
+    """Every part at every layer, some locations across two layers, and everywhere at once.
 
     As all layers are planted alike, a scan that prefers some layer whatever the model knows has the
     recall of chance.
     """
     layers = fields[0].soil.loaded.info.layers
-    places = [f"L{layer}.{part}" for part in parts for layer in range(layers)]
-    places += [*PAIRS, "+".join(f"L{layer}.block" for layer in range(layers))]
-    pairs = [(one, place) for one in fields for place in places]
+    locations = [f"L{layer}.{part}" for part in parts for layer in range(layers)]
+    locations += [*PAIRS, "+".join(f"L{layer}.block" for layer in range(layers))]
+    pairs = [(one, location) for one in fields for location in locations]
     return random.Random(0).sample(pairs, count) if count else pairs
 
 
@@ -128,18 +128,18 @@ def _scan_bare(field: Field, names: Sequence[str], folder: Path) -> Kept:
     return _scanned(kept, field, names, path)
 
 
-def _plant(field: Field, place: str, names: Sequence[str], folder: Path) -> Kept:
-    short = "everywhere" if place.count("+") > 1 else place
+def _plant(field: Field, location: str, names: Sequence[str], folder: Path) -> Kept:
+    short = "everywhere" if location.count("+") > 1 else location
     path = path_of(folder, short, field.seed)
     kept = read(path)
     if kept and (kept.plant.recall < RECALL or not kept.missing(names)):
         return kept
-    with planted(field.soil, place, NORM, field.seed) as plant:
-        if kept is None or kept.plant != replace(plant, place=short):
+    with planted(field.soil, location, NORM, field.seed) as plant:
+        if kept is None or kept.plant != replace(plant, location=short):
             lost = falls(field.soil, field.before, ["mlp", "attn"])
             falling = {f"L{layer}.{part}": fall for (layer, part), fall in lost.items()}
             whole = whole_fall(field.soil, field.before)
-            kept = Kept(replace(plant, place=short), falling, whole)
+            kept = Kept(replace(plant, location=short), falling, whole)
             save(kept, path)
         if plant.recall < RECALL:
             return kept
@@ -151,17 +151,17 @@ def _scanned(kept: Kept, field: Field, names: Sequence[str], path: Path) -> Kept
     missing = kept.missing(names)
     if not missing:
         return kept
-    bench = field.bench()
-    done = {name: _scan(bench, name) for name in missing}
+    context = field.context()
+    done = {name: _scan(context, name) for name in missing}
     kept = replace(kept, scans={**kept.scans, **done})
     save(kept, path)
     return kept
 
 
-def _scan(bench: ScanBench, name: str) -> Scanned:
+def _scan(context: ScanContext, name: str) -> Scanned:
     began = time.perf_counter()
     try:
-        columns = columns_of(bench, name)
+        columns = columns_of(context, name)
     except (LocscopeError, ArithmeticError, LookupError, RuntimeError, ValueError) as error:
         print(f"{name} failed: {error!r}")
         return Scanned((), time.perf_counter() - began, repr(error)[:200])

@@ -7,9 +7,10 @@ Every seed draws its own split. Each strategy chooses on S; its location and rat
 on parts of T and measured there. `gpt2` and `neox` are models of our own, trained first for half an
 hour; `demo+3` is the bundled one with three blind blocks on top (`race_parts/models.py`). Random
 gets as many operations as the race took. `--ranges` adds quarters of the layers and pairs of them
-to the candidates, as a search does by itself; `--room 0` chooses up to the bounds. Finished trials
-lie in --work, so that a run that was cut off goes on; rows are added to reports/race.json, from
-which reports/race.md is written; a seed that has its rows there is not run again (--again does).
+to the candidates, as a search does by itself; `--bound_margin 0` chooses up to the bounds. Finished
+trials lie in --work, so that a run that was cut off goes on; rows are added to reports/race.json,
+from which reports/race.md is written; a seed that has its rows there is not run again (--again
+does).
 """
 
 import argparse
@@ -26,7 +27,7 @@ from locscope.progress import Silent
 from locscope.runs.atomic import write_atomic
 from locscope.settings import SearchSettings
 
-ROOM = SearchSettings().room
+BOUND_MARGIN = SearchSettings().bound_margin
 NAMES = {"reversed": REVERSED}
 REPORTS = Path(__file__).parents[1] / "reports"
 ROWS, PAGE = REPORTS / "race.json", REPORTS / "race.md"
@@ -45,7 +46,7 @@ def main() -> None:
                 audit=0,
                 repetitions=args.parts,
                 thorough=False,
-                room=args.room,
+                bound_margin=args.bound_margin,
             )
             against = [other for other in args.against.split(",") if other]
             wanted = {(title, seed, NAMES.get(other, other)) for other in ("race", *against)}
@@ -70,7 +71,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--against", default="reversed,random,depth-rule")
     parser.add_argument("--again", action="store_true", help="also seeds that have their rows")
     parser.add_argument("--ranges", action="store_true", help="ranges of layers are candidates too")
-    parser.add_argument("--room", type=float, default=ROOM, help="left free below bounds on S")
+    parser.add_argument(
+        "--room", type=float, default=BOUND_MARGIN, help="left free below bounds on S"
+    )
     parser.add_argument("--parts", type=int, default=2, help="parts of T that choices are tuned on")
     parser.add_argument("--work", type=Path, default=Path("runs/race"))
     return parser.parse_args()
@@ -78,8 +81,8 @@ def _arguments() -> argparse.Namespace:
 
 def _title(name: str, args: argparse.Namespace) -> str:
     ranges = " with ranges" if args.ranges else ""
-    room = "" if args.room == ROOM else f" with room {args.room:g}"
-    return f"{Path(name).name}{ranges}{room}"
+    bound_margin = "" if args.bound_margin == BOUND_MARGIN else f" with room {args.bound_margin:g}"
+    return f"{Path(name).name}{ranges}{bound_margin}"
 
 
 def _key(entry: Entry) -> tuple[str, int, str]:

@@ -3,9 +3,9 @@
     locscope search --limit 60 --no-thorough --output runs/first
     python -m analyses.random_scans runs/first --scans 2000
 
-A family is as many random scans as the search had variants, each with scores at the places that the
-variant scored; what tuning showed at the audit's places is as measured. Counted are families of
-which any claim is made, "points the wrong way" too: at most 5 % may be. Scores are independent,
+A family is as many random scans as the search had variants, each with scores at the locations that
+the variant scored; what tuning showed at the audit's locations is as measured. Counted are families
+of which any claim is made, "points the wrong way" too: at most 5 % may be. Scores are independent,
 alike in all parts of a layer, or smooth over depth in several ways, up to straight lines. Scans
 that hold depth and noise have to do with the outcome but tell no more than depth: of them only
 "predicts here" is false. The last table has what is found of a scan that knows the outcome. Writes
@@ -33,7 +33,7 @@ from locscope.scorecard.audit import LOOK_TERMS, Audit, draws_of, outcome_of
 from locscope.scorecard.scorecard import scorecard
 from locscope.scorecard.strata import depth_of, stratum_of
 from locscope.scorecard.verdicts import WRONG_WAY, claims
-from locscope.selection.strategies.race import LOOK
+from locscope.selection.strategies.race import RUNG_1
 from locscope.workflows.report import load_run
 
 PAGE = Path("reports/random_scans.md")
@@ -100,7 +100,7 @@ KINDS: Mapping[str, Draw] = {
 
 @dataclass(frozen=True)
 class Bed:
-    """A search's audit, and the places that its variants score: what a family is made of."""
+    """A search's audit, and the locations that its variants score: what a family is made of."""
 
     audit: Audit
     shapes: tuple[Cells, ...]
@@ -155,9 +155,9 @@ def main() -> None:
 
 def bed_of(inputs: ReportInputs) -> Bed:
     """The audit of a run and the shapes of its scans; a UsageError where it has none."""
-    looks = tuple(one for one in inputs.trials if one.trial.rung == LOOK)
+    looks = tuple(one for one in inputs.trials if one.trial.rung == RUNG_1)
     shapes = tuple(
-        tuple(scan.of_places(variant)) for scan in inputs.scans for variant in scan.variants
+        tuple(scan.of_locations(variant)) for scan in inputs.scans for variant in scan.variants
     )
     if not looks or not shapes:
         raise UsageError("a search by race with scans is needed: it has looks at every candidate")
@@ -186,7 +186,7 @@ def _claims(card: Scorecard) -> Iterator[ScanVerdict]:
 
 
 def family(bed: Bed, draw: Draw, rng: np.random.Generator) -> ScanResult:
-    """A variant with random scores for every variant of the search, at the same places."""
+    """A variant with random scores for every variant of the search, at the same locations."""
     scores = []
     for i, cells in enumerate(bed.shapes):
         drawn = draw(rng, bed.layers, len(bed.parts))
@@ -214,17 +214,17 @@ def known(bed: Bed, noise: float, count: int, shuffles: int) -> tuple[str, ...]:
 
 
 def _knowing(bed: Bed, noise: float, rng: np.random.Generator) -> ScanResult:
-    """A scan whose score is the rank of what tuning showed at a place, with noise."""
+    """A scan whose score is the rank of what tuning showed at a location, with noise."""
     shown = outcome_of(bed.audit.looks, draws_of(bed.audit, (), 1, 0), LOOK_TERMS)
     single = [i for i, name in enumerate(shown.locations) if stratum_of(name)]
     standing = rankdata(shown.standing[0][single])
     scores = standing + noise * standing.std() * rng.normal(size=len(single))
-    places = [shown.locations[i] for i in single]
+    locations = [shown.locations[i] for i in single]
     return _result(
         "knows",
         [
-            ScanScore("v", int(depth_of(place)), stratum_of(place), float(score))
-            for place, score in zip(places, scores, strict=True)
+            ScanScore("v", int(depth_of(location)), stratum_of(location), float(score))
+            for location, score in zip(locations, scores, strict=True)
         ],
     )
 
@@ -250,7 +250,7 @@ def page(bed: Bed, tallies: Sequence[Tally], depth: Tally, found: Sequence[Seque
             f'tell beyond depth is false. Families in which one "{PREDICTS}": '
             f"{_share(depth.families(PREDICTS), len(depth.claimed))}.",
             "",
-            "What is found of a scan that knows the outcome at all places, beside a family of "
+            "What is found of a scan that knows the outcome at all locations, beside a family of "
             "independent ones (noise in standard deviations of the outcome's ranks):",
             "",
             f"| noise | within part | {PREDICTS} | {AS_DEPTH} |",

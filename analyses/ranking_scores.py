@@ -21,11 +21,11 @@ from locscope.edits.splits import drawn_order
 from locscope.progress import Silent
 from locscope.records import Measure, Recipe, Trial, TrialRecord, default_batch
 from locscope.scoring.bounds import SHARES
-from locscope.scoring.objectives import glance_score, merit, score
+from locscope.scoring.objectives import merit, quick_score, score
 from locscope.settings import SearchSettings, settings_of
 from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.select import scan_s, space_of
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
 PAGE = Path(__file__).parents[1] / "reports" / "ranking_scores.md"
 
@@ -53,7 +53,7 @@ SCORES: dict[str, Callable[[Sequence[Measure]], float]] = {
     "exact": lambda measures: score(measures).value,
     "none of n is half an item (merit)": merit,
     "Jeffreys' estimate of every share": jeffreys,
-    "probabilities": lambda measures: glance_score(measures).value,
+    "probabilities": lambda measures: quick_score(measures).value,
 }
 
 
@@ -75,21 +75,21 @@ def main() -> None:
 def measured(
     model: str, edits: str, parts: Sequence[str], small: int, fresh: int
 ) -> tuple[Pair, ...]:
-    """Every place at three rates, both ways; the two sets of edits share no group."""
+    """Every location at three rates, both ways; the two sets of edits share no group."""
     given = {"model": model, "edits": edits, "parts": tuple(parts), "quarters": False}
     with tempfile.TemporaryDirectory() as folder:
         plan = plan_search(
             settings_of(SearchSettings, given | {"conflicts": "last"}), Path(folder) / "run"
         )
-        desk = Desk(plan, Path(folder), Silent())
+        runner = TrialRunner(plan, Path(folder), Silent())
         groups = plan.parts.groups
         ids = [edit.id for edit in plan.given.edits]
         order = [ids[i] for i in drawn_order(range(len(ids)), groups, 0)]
         few, others = order[:small], order[small : small + fresh]
-        places = space_of(desk, scan_s(desk)).candidates
-        asked = [(one.location, rate) for one in places for rate in one.rates]
-        first = desk.trials("few", [_trial(plan.loaded.info.hash, *one, few) for one in asked])
-        second = desk.trials(
+        locations = space_of(runner, scan_s(runner)).candidates
+        asked = [(one.location, rate) for one in locations for rate in one.rates]
+        first = runner.trials("few", [_trial(plan.loaded.info.hash, *one, few) for one in asked])
+        second = runner.trials(
             "fresh", [_trial(plan.loaded.info.hash, *one, others) for one in asked]
         )
     return tuple(Pair(*two) for two in zip(first, second, strict=True))
@@ -106,8 +106,8 @@ def page(pairs: Sequence[Pair], small: int, fresh: int) -> str:
     lines = [
         "# By which score to rank trials on few edits",
         "",
-        f"`python -m analyses.ranking_scores`: {len(pairs)} places and rates on {small} edits and "
-        f"on {fresh} fresh ones. Spearman correlation of each score on the few with the exact "
+        f"`python -m analyses.ranking_scores`: {len(pairs)} locations and rates on {small} edits "
+        f"and on {fresh} fresh ones. Spearman correlation of each score on the few with the exact "
         f"score on the fresh; of {len(zero)} the exact score on the few is 0.",
         "",
         "| score on the few | all | those of exact score 0 |",

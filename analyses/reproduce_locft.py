@@ -5,10 +5,10 @@
 DIR holds the paper's samples of edits (zsre_3k.json, counterfact_3k.json, wikibigedit_3k.json, from
 the repository ICT-STAR/LocFT). `--models llama-3-8b,qwen2.5-7b` takes some of the paper's models,
 `--models llama-3-8b=PATH` its weights from a directory, `--models PATH` any other model, at the
-depth that LLaMA's place has. Every trial is kept in `--keep`: the same command goes on where it was
-ended. Capability is measured where lm-eval is installed (and its data sets can be read). The page
-is written after each model, if anything was run. The sweep of a model of 32 layers is 160 trials:
-`--parts`, `--layers` and `--sweep-edits` make it less, and `--what main` leaves it out.
+depth that LLaMA's location has. Every trial is kept in `--keep`: the same command goes on where it
+was ended. Capability is measured where lm-eval is installed (and its data sets can be read). The
+page is written after each model, if anything was run. The sweep of a model of 32 layers is 160
+trials: `--parts`, `--layers` and `--sweep-edits` make it less, and `--what main` leaves it out.
 """
 
 import argparse
@@ -168,7 +168,7 @@ def _reason(error: Exception) -> str:
 
 
 def _placed(model: paper.PaperModel, loaded: Loaded) -> paper.PaperModel:
-    """The model with a place: another than the paper's has it by relative depth."""
+    """The model with a location: another than the paper's has it by relative depth."""
     if model.location:
         return model
     return replace(model, location=str(paper_location("llama", loaded.info.layers)))
@@ -182,16 +182,16 @@ def _tables(args: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def _job(args: argparse.Namespace, one: Asked, loaded: Loaded, what: str, edits: str) -> Job:
-    """A UsageError where a place is not in this model."""
+    """A UsageError where a location is not in this model."""
     sweep = what == "sweep"
-    places = _grid(args, loaded) if sweep else (one.model.location,)
-    for place in places:
-        slices(loaded.model, Location.parse(place))
+    locations = _grid(args, loaded) if sweep else (one.model.location,)
+    for location in locations:
+        slices(loaded.model, Location.parse(location))
     tasks = paper.SWEEP_TASKS if sweep else paper.MAIN_TASKS
     return Job(
         what=what,
         settings=_settings(args, one, edits, args.sweep_edits if sweep else args.edits),
-        places=places,
+        locations=locations,
         lr=args.lr or one.model.lr,
         tasks=() if args.no_capability else tasks,
         sample=args.lm_sample,

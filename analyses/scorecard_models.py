@@ -115,7 +115,7 @@ def mean_correlation(values: Sequence[float]) -> Interval:
 
 
 def fisher(values: Sequence[float]) -> list[float]:
-    """Correlations on Fisher's scale; those of 1, as few places may give, count as `SUREST`."""
+    """Correlations on Fisher's scale; those of 1, as few locations may give, count as `SUREST`."""
     return np.arctanh(np.clip(np.asarray(values, dtype=float), -SUREST, SUREST)).tolist()
 
 

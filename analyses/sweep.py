@@ -36,11 +36,11 @@ from locscope.runs.store import read_record
 from locscope.scoring.bounds import Bound, bound_of, named, ratio_limit
 from locscope.scoring.objectives import BALANCED, merit, score
 from locscope.selection.candidates import candidates, first_step_for, rounded
-from locscope.selection.choice import worth
+from locscope.selection.choice import utility
 from locscope.settings import SearchSettings, settings_of
 from locscope.workflows.search.plan import Plan, plan_search
 from locscope.workflows.search.select import scan_s
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
 REPORTS = Path(__file__).parents[1] / "reports"
 BEST = 10
@@ -67,7 +67,7 @@ def main() -> None:
     settings = settings_of(SearchSettings, given)
     name = f"{Path(args.model).name}-{Path(args.edits).stem}"
     plan = plan_search(settings, args.work / name)
-    found = swept(plan, args.places, args.share)
+    found = swept(plan, args.locations, args.share)
     if found is None:
         print(f"{plan.folder} has its share: put the records of the others there, and go on")
         return
@@ -100,46 +100,48 @@ def _share(text: str) -> slice:
 
 @dataclass(frozen=True)
 class Swept:
-    """Trials of every place on S, and those of the best of them on all edits."""
+    """Trials of every location on S, and those of the best of them on all edits."""
 
     on_s: tuple[TrialRecord, ...]
     full: tuple[TrialRecord, ...]
 
 
-def swept(plan: Plan, named_places: Sequence[str] = (), share: slice = slice(None)) -> Swept | None:
+def swept(
+    plan: Plan, named_locations: Sequence[str] = (), share: slice = slice(None)
+) -> Swept | None:
     """The records of the whole sweep, from its folder where they are there.
 
-    `named_places` are taken for the best, and nothing is swept. None where only a `share` of the
+    `named_locations` are taken for the best, and nothing is swept. None where only a `share` of the
     trials was run and the folder lacks those of others.
     """
     with open_run(plan.folder, plan.frozen) as folder:
-        desk = Desk(plan, folder, Silent())
+        runner = TrialRunner(plan, folder, Silent())
         some, edits = plan.chosen, [edit.id for edit in plan.given.edits]
-        gradient = scan_s(desk)[0]
+        gradient = scan_s(runner)[0]
         starts = _starting_rates(plan, gradient, len(some))
-        asked = [_trial(plan, place, starts[place], some) for place in starts]
-        first = () if named_places else _run(desk, "sweep", asked, share)
+        asked = [_trial(plan, location, starts[location], some) for location in starts]
+        first = () if named_locations else _run(runner, "sweep", asked, share)
         if first is None:
             return None
         best = sorted(first, key=lambda one: -merit(one.measures))[:BEST]
-        places = named_places or [one.trial.location for one in best]
+        locations = named_locations or [one.trial.location for one in best]
         starts = _starting_rates(plan, gradient, len(edits))
         asked = [
-            _trial(plan, place, rounded(starts[place] * factor), edits)
-            for place in places
+            _trial(plan, location, rounded(starts[location] * factor), edits)
+            for location in locations
             for factor in FACTORS
         ]
-        full = _run(desk, "ten best", asked, share)
+        full = _run(runner, "ten best", asked, share)
         return None if full is None else Swept(first, full)
 
 
 def _run(
-    desk: Desk, stage: str, asked: Sequence[Trial], share: slice
+    runner: TrialRunner, stage: str, asked: Sequence[Trial], share: slice
 ) -> tuple[TrialRecord, ...] | None:
     """Runs a share of the trials; the records of all of them, once all are there."""
-    desk.trials(stage, asked[share])
-    done = all(trial.id in desk.known for trial in asked)
-    return desk.trials(stage, asked) if done else None
+    runner.trials(stage, asked[share])
+    done = all(trial.id in runner.known for trial in asked)
+    return runner.trials(stage, asked) if done else None
 
 
 def _starting_rates(plan: Plan, gradient: ScanResult, edits: int) -> dict[str, float]:
@@ -193,7 +195,7 @@ def page(name: str, swept: Swept, found: Sequence[Recommendation]) -> str:
 def within(records: Sequence[TrialRecord], limit: float) -> TrialRecord | None:
     """The best trial within a bound on the perplexity ratio."""
     kept = [one for one in records if one.measure("perplexity_ratio").value <= limit]
-    return max(kept, key=lambda one: worth(one, BALANCED), default=None)
+    return max(kept, key=lambda one: utility(one, BALANCED), default=None)
 
 
 def _best_table(records: Sequence[TrialRecord]) -> str:

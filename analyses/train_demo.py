@@ -7,7 +7,7 @@ Run from the root of the repository, in 10 to 20 minutes:
 The same seed gives the same files as far as torch does: on the same machine, with the same
 version and number of threads. One thread is the default, as the matrices are small: a second
 one saves a quarter of the time on an idle machine and costs many times that on a busy one.
-``--edits-only`` draws the edits anew for the model in place.
+``--edits-only`` draws the edits anew for the model in location.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Location:
 
     @property
     def lowest(self) -> int:
-        """The lowest tuned layer: everything below it is the trunk."""
+        """The lowest tuned layer: everything below it is the prefix cache."""
         return min(site.first for site in self.sites)
 
     @property

@@ -30,7 +30,7 @@ def pairs(count: int = EDITS) -> tuple[tuple[str, ...], ...]:
     return tuple((f"e{i}", f"e{i + 1}") for i in range(0, count, 2))
 
 
-def glance(edit: str, target: float, rephrase: float = nan, kept: float = nan) -> EditOutcome:
+def quick(edit: str, target: float, rephrase: float = nan, kept: float = nan) -> EditOutcome:
     return EditOutcome(edit, nan, nan, nan, nan, "", (), target, rephrase, kept)
 
 
@@ -45,7 +45,7 @@ def record(
     violated: tuple[str, ...] = (),
     edits: Sequence[str] = names(),
 ) -> TrialRecord:
-    trial = Trial(location, Recipe(lr, 8), tuple(edits), "S", "look", 0, "m", "e", glance=True)
+    trial = Trial(location, Recipe(lr, 8), tuple(edits), "S", "rung 1", 0, "m", "e", quick=True)
     return TrialRecord(
         trial, "done", nan, "s", (), tuple(outcomes), (), (), 10, 0.0, 0, 0.0, 0.0, violated
     )
@@ -53,7 +53,7 @@ def record(
 
 def look(location: str, target: Sequence[float], **more) -> TrialRecord:
     """A first look at which the target has these probabilities, edit by edit."""
-    return record(location, map(glance, names(len(target)), target), **more)
+    return record(location, map(quick, names(len(target)), target), **more)
 
 
 def scan(
@@ -90,10 +90,10 @@ def smooth(rng: np.random.Generator, layers: int = 32, width: float = 1.5) -> np
 
 def world(rng: np.random.Generator, truth: np.ndarray) -> Audit:
     """First looks and some full trials at places as good as the truth says, edits in pairs."""
-    worth = 0.5 + 0.1 * (truth - truth.mean()) / truth.std()
+    utility = 0.5 + 0.1 * (truth - truth.mean()) / truth.std()
     tilt = 0.1 * rng.normal(size=EDITS)
     looks, full = [], []
-    for (layer, part), value in np.ndenumerate(worth):
+    for (layer, part), value in np.ndenumerate(utility):
         target = np.clip(value + tilt + 0.2 * rng.normal(size=EDITS), 0.01, 0.99).tolist()
         location = f"L{layer}.{PARTS[part]}"
         looks.append(look(location, target))

@@ -6,7 +6,7 @@ from math import isnan
 from locscope.records import Measure, Recipe, Trial, TrialRecord
 from locscope.scoring import objectives
 from locscope.scoring.bounds import bound_of, violations
-from locscope.scoring.objectives import Objective, glance_score, score
+from locscope.scoring.objectives import Objective, quick_score, score
 
 _LIMIT = replace(bound_of("perplexity_ratio<=1.05"), needed=False)
 BALANCED = replace(objectives.BALANCED, bounds=(_LIMIT, *objectives.BALANCED.bounds[1:]))
@@ -22,9 +22,9 @@ def record(
     violated: tuple[str, ...] = (),
     count: int = 10,
     measures: tuple[Measure, ...] = (),
-    glance: bool = False,
+    quick: bool = False,
 ) -> TrialRecord:
-    trial = Trial(location, Recipe(lr, 8), ("a",), "S", "sweep", 0, "m", "e", glance=glance)
+    trial = Trial(location, Recipe(lr, 8), ("a",), "S", "sweep", 0, "m", "e", quick=quick)
     return TrialRecord(
         trial, "done", score, "s", measures, (), (), (), count, 0.0, 0, 0.0, 0.0, violated
     )
@@ -32,19 +32,19 @@ def record(
 
 def tuned(
     location: str,
-    aim: Objective,
+    objective: Objective,
     *,
     lr: float = 1.0,
     count: int = 10,
-    glance: bool = False,
+    quick: bool = False,
     **values: float,
 ) -> TrialRecord:
     """A record whose score and broken bounds are those of its measures."""
     found = tuple(Measure(name, v, 0 if isnan(v) else 1000, "p") for name, v in values.items())
-    worth = (glance_score if glance else score)(found, aim)
-    broken = violations(found, aim.bounds)
+    utility = (quick_score if quick else score)(found, objective)
+    broken = violations(found, objective.bounds)
     return record(
-        location, lr, worth.value, violated=broken, count=count, measures=found, glance=glance
+        location, lr, utility.value, violated=broken, count=count, measures=found, quick=quick
     )
 
 
@@ -54,5 +54,5 @@ def shares(reliability, generalization, locality, ratio, **more):
     return dict(zip(names, given, strict=True)) | more
 
 
-def places(records) -> list[str]:
+def locations(records) -> list[str]:
     return [one.trial.location for one in records]

@@ -20,7 +20,7 @@ from locscope.records import (
     TrialRecord,
 )
 from locscope.selection.candidates import Grid, candidates
-from locscope.selection.space import FULL, Ask, Budget, Space
+from locscope.selection.space import FULL, Budget, Space, TrialRequest
 from locscope.selection.strategies import strategy
 
 SIZES = {"block": 5000, "attn": 1200, "mlp": 3600, "mlp.up": 1200, "mlp.down": 1201}
@@ -39,11 +39,11 @@ def info(layers: int = 10, parts: Sequence[str] = PAPER_PARTS) -> ModelInfo:
 
 
 def scan(
-    worth: Callable[[int, str], float], layers: int = 10, name: str = "weight-gradient",
+    utility: Callable[[int, str], float], layers: int = 10, name: str = "weight-gradient",
     variant: str = "l1", parts: Sequence[str] = PAPER_PARTS,
 ) -> ScanResult:  # fmt: skip
     scores = [
-        ScanScore(variant, layer, part, worth(layer, part))
+        ScanScore(variant, layer, part, utility(layer, part))
         for layer in range(layers)
         for part in parts
     ]
@@ -70,7 +70,7 @@ class World:
         """Of the gradient: sets the starting rate, which is near the best one."""
         return (1 + layer / 10) * SIZES.get(part, 100) / 100
 
-    def place(self, location: str) -> float:
+    def value_at(self, location: str) -> float:
         """What a location is worth at its own best rate, from 0 to 1."""
         site = Location.parse(location).sites[0]
         away = abs((site.first + site.last) / 2 - self.peak) / self.layers
@@ -79,9 +79,9 @@ class World:
         draw = Random(f"{location} {self.seed}").uniform(0, 0.02)
         return max(0.1, 0.97 - 0.7 * away - part - wide - draw)
 
-    def worth(self, location: str, lr: float) -> float:
+    def utility(self, location: str, lr: float) -> float:
         """The score of a full trial."""
-        return self.place(location) * exp(-((self.steps(location, lr) / 2) ** 2))
+        return self.value_at(location) * exp(-((self.steps(location, lr) / 2) ** 2))
 
     def steps(self, location: str, lr: float) -> float:
         """How many grid steps the rate is above the best one of the place."""
@@ -103,19 +103,19 @@ class World:
     def truth(self, sign: int = 1) -> ScanResult:
         """A scan that knows every place's worth, or says the opposite."""
         return scan(
-            lambda layer, part: sign * self.place(f"L{layer}.{part}"), self.layers, "seer", "v"
+            lambda layer, part: sign * self.value_at(f"L{layer}.{part}"), self.layers, "seer", "v"
         )
 
-    def record(self, ask: Ask) -> TrialRecord:
+    def record(self, ask: TrialRequest) -> TrialRecord:
         fidelity = ask.fidelity
         recipe = Recipe(ask.lr, 8, epochs=fidelity.epochs)
         edits = tuple(f"e{i}" for i in range(fidelity.edits))
         trial = Trial(
-            ask.location, recipe, edits, "S", fidelity.rung, 0, "m", "e", glance=fidelity.glance
+            ask.location, recipe, edits, "S", fidelity.rung, 0, "m", "e", quick=fidelity.quick
         )
         work = fidelity.edits * fidelity.epochs
         drift = 0.01 * work / (EDITS * EPOCHS) * exp(1.5 * self.steps(ask.location, ask.lr))
-        score = self.worth(ask.location, ask.lr)
+        score = self.utility(ask.location, ask.lr)
         if fidelity.rung != FULL:
             # Few steps show less of a place, and with noise.
             noise = Random(trial.id).gauss(0, self.noise)
@@ -124,22 +124,22 @@ class World:
             Measure("kl", drift, 5, "p"),
             Measure("perplexity_ratio", exp(drift), 5, "p"),
         )
-        violated = ("perplexity_ratio",) if exp(drift) > 1.05 and not fidelity.glance else ()
+        violated = ("perplexity_ratio",) if exp(drift) > 1.05 and not fidelity.quick else ()
         depth = self.layers - Location.parse(ask.location).lowest
         flops = (3 * work + 5 * fidelity.edits) * depth * 1e6
         return TrialRecord(
             trial, "done", score, "s", measures, (), (), (), 1, 1.0, 0, flops / 1e6, flops, violated
         )
 
-    def search(self, name: str, space: Space, most: int = 500) -> list[tuple[Ask, ...]]:
+    def search(self, name: str, space: Space, most: int = 500) -> list[tuple[TrialRequest, ...]]:
         """All batches that a strategy asks for."""
-        ask, batches = strategy(name), list[tuple[Ask, ...]]()
+        ask, batches = strategy(name), list[tuple[TrialRequest, ...]]()
         while wanted := ask(space, self.records(batches)):
             batches.append(wanted)
             assert len(batches) < most, f"{name} does not end"
         return batches
 
-    def records(self, batches: Sequence[Sequence[Ask]]) -> list[TrialRecord]:
+    def records(self, batches: Sequence[Sequence[TrialRequest]]) -> list[TrialRecord]:
         return [self.record(ask) for batch in batches for ask in batch]
 
 

@@ -306,16 +306,16 @@ def scorecard() -> Scorecard:
             verdict("gradient", "norm", "predicts here", 0.41, resampled=True),
             verdict("random", "any order", "does not", nan),
         ),
-        places=47,
+        locations=47,
         edits=30,
         groups=24,
         violated=2,
-        steady=0.91,
+        outcome_reliability=0.91,
         looks_full=0.8,
         looks_full_low=0.6,
         looks_full_high=0.9,
         full_count=12,
-        notes=("2 of 47 places broke a bound: last, worth 0",),
+        notes=("2 of 47 locations broke a bound: last, worth 0",),
     )
 
 

@@ -28,7 +28,7 @@ EDITS = tuple(f"e{n}" for n in range(40))
 
 
 def descriptor(name: str, title: str, sign: int = 1) -> Descriptor:
-    note = f"what {title.lower()} says of a place; bright: much"
+    note = f"what {title.lower()} says of a location; bright: much"
     return Descriptor(name, title, note, f"a paper on {title}", f"locscope.scans.{name}:scan", sign)
 
 
@@ -62,7 +62,7 @@ def token_map(part: str, layers: int) -> TokenMap:
 
 
 def causal(layers: int = 10) -> ScanResult:
-    """Places, roles and one prompt, of states, MLPs and attention."""
+    """Locations, roles and one prompt, of states, MLPs and attention."""
     scores = []
     for part, centre in (("block", 2), ("mlp", 4), ("attn", 8)):
         for layer in range(layers):

@@ -1,4 +1,5 @@
-"""A tiny model with edits that have subjects, and a bench over it: the start of tests of scans."""
+"""A tiny model with edits that have subjects, and a context over it: the start of tests of
+scans."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,13 +7,13 @@ from functools import cache
 
 import torch
 from families import tiny
-from worlds import MATERIAL, loaded_of, speaker_of
+from worlds import MATERIAL, loaded_of, text_generator_of
 
 from locscope.evaluation.build_suite import prepare
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.progress import Silent
 from locscope.records import Edit, Probe, ScanOptions
-from locscope.scans.bench import ScanBench
+from locscope.scans.context import ScanContext
 
 SCAN_FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gpt2", "gptneox")
 """The families that the issue of the scans names: grouped-query, post-norms, parallel blocks."""
@@ -45,7 +46,7 @@ SCAN_EDITS = (
 that of `v` does not hold it."""
 
 
-def scan_bench(
+def scan_context(
     family: str,
     edits: Sequence[Edit] = SCAN_EDITS,
     *,
@@ -54,14 +55,14 @@ def scan_bench(
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     **changes,
-) -> ScanBench:
+) -> ScanContext:
     model = tiny(family, **changes).to(dtype).requires_grad_(False)
-    exam = prepare(speaker_of(model), edits, MATERIAL)
-    trunk = Trunk(model, exam.sheet, tokens_at_once=tokens_at_once)
-    return ScanBench(
+    suite = prepare(text_generator_of(model), edits, MATERIAL)
+    prefix_cache = PrefixCache(model, suite.packed, tokens_at_once=tokens_at_once)
+    return ScanContext(
         loaded_of(model),
-        exam,
-        trunk,
+        suite,
+        prefix_cache,
         tuple(edit.id for edit in edits),
         seed,
         Silent(),
@@ -70,14 +71,14 @@ def scan_bench(
 
 
 @cache
-def _world(family: str) -> ScanBench:
-    return scan_bench(family)
+def _world(family: str) -> ScanContext:
+    return scan_context(family)
 
 
-def shared_bench(family: str, options: ScanOptions | None = None) -> ScanBench:
-    """A bench over all edits whose model, twin and facts are made once for all tests, which must
-    leave them as they are."""
+def shared_context(family: str, options: ScanOptions | None = None) -> ScanContext:
+    """A context over all edits whose model, hooked model and facts are made once for all tests,
+    which must leave them as they are."""
     one = _world(family)
-    bench = replace(one, options=options or ScanOptions())
-    bench.__dict__.update(lens=one.lens, facts=one.facts)
-    return bench
+    context = replace(one, options=options or ScanOptions())
+    context.__dict__.update(hooked=one.hooked, facts=one.facts)
+    return context

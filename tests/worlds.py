@@ -1,4 +1,5 @@
-"""A tiny model with edits, an exam and a trunk: what the tests of engine and above start from."""
+"""A tiny model with edits, an evaluation suite and a prefix cache: what the tests of engine and
+above start from."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -9,17 +10,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from locscope.evaluation.build_suite import prepare
 from locscope.evaluation.questions import Question, target_question
-from locscope.evaluation.suite import Ability, Exam, Material, Observation, observe
-from locscope.forward.decoding import Speaker
-from locscope.forward.packed import Row, pack
-from locscope.forward.prefix_cache import Trunk
+from locscope.evaluation.suite import Ability, EvalSuite, EvalTexts, Evaluation, observe
+from locscope.forward.decoding import TextGenerator
+from locscope.forward.packed import TokenRow, pack
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.parts import blocks, grid, slices
 from locscope.records import Edit, ModelInfo, Probe, Recipe
 from locscope.tuning import breadth_first
-from locscope.tuning.master_weights import Masters
-from locscope.tuning.trial import Bench
+from locscope.tuning.master_weights import MasterWeights
+from locscope.tuning.trial import TrialContext
 
 STOP = 1
 PAIRS = (
@@ -52,7 +53,7 @@ EDITS = (
     ),
     Edit("c", "Who wrote the book of the old country?", "Tokyo", rephrases=("The book is by",)),
 )
-MATERIAL = Material(
+MATERIAL = EvalTexts(
     neutral=("The old answer was here.", "What is the language of the country?", "1 2 3 4"),
     abilities=(
         Ability("count", "1 2 3", "4"),
@@ -71,32 +72,32 @@ def frozen(family: str, dtype: torch.dtype = torch.float32, **changes) -> PreTra
     return tiny(family, **changes).to(dtype).requires_grad_(False)
 
 
-def speaker_of(model: PreTrainedModel) -> Speaker:
-    return Speaker(model, tokenizer(), (STOP,))
+def text_generator_of(model: PreTrainedModel) -> TextGenerator:
+    return TextGenerator(model, tokenizer(), (STOP,))
 
 
 def questions_of(model: PreTrainedModel, pairs=PAIRS) -> list[Question]:
-    speaker = speaker_of(model)
-    return [target_question(speaker, i, *pair, STOP, "raw") for i, pair in enumerate(pairs)]
+    text_generator = text_generator_of(model)
+    return [target_question(text_generator, i, *pair, STOP, "raw") for i, pair in enumerate(pairs)]
 
 
-def rows_of(model: PreTrainedModel, pairs=PAIRS) -> list[Row]:
+def rows_of(model: PreTrainedModel, pairs=PAIRS) -> list[TokenRow]:
     return [question.row for question in questions_of(model, pairs)]
 
 
-def trunk_of(model: PreTrainedModel, pairs=PAIRS, **settings) -> Trunk:
-    return Trunk(model, pack(rows_of(model, pairs)), **settings)
+def prefix_cache_of(model: PreTrainedModel, pairs=PAIRS, **settings) -> PrefixCache:
+    return PrefixCache(model, pack(rows_of(model, pairs)), **settings)
 
 
 def tune_in_place(model: PreTrainedModel, location: str, recipe: Recipe, pairs=PAIRS, seed=0):
     """Tunes the model for good; the epochs."""
-    place, trunk = Location.parse(location), trunk_of(model, pairs)
-    trunk.enter(place.lowest)
+    place, prefix_cache = Location.parse(location), prefix_cache_of(model, pairs)
+    prefix_cache.enter(place.lowest)
     found = slices(model, place)
     for piece in found:
         model.get_parameter(piece.name).requires_grad_(True)
-    masters = Masters(model, found, torch.float32)
-    epochs = breadth_first.tune(trunk, masters, tuple(range(len(pairs))), recipe, seed)
+    masters = MasterWeights(model, found, torch.float32)
+    epochs = breadth_first.tune(prefix_cache, masters, tuple(range(len(pairs))), recipe, seed)
     model.requires_grad_(False)
     return epochs
 
@@ -125,28 +126,28 @@ def loaded_of(model: PreTrainedModel, stored: str = "float32") -> Loaded:
 
 @dataclass(frozen=True)
 class World:
-    """A bench with what its untouched model answered."""
+    """A context with what its untouched model answered."""
 
-    bench: Bench
-    before: Observation
+    context: TrialContext
+    before: Evaluation
 
     @property
     def model(self) -> PreTrainedModel:
-        return self.bench.loaded.model
+        return self.context.loaded.model
 
     @property
-    def exam(self) -> Exam:
-        return self.bench.exam
+    def suite(self) -> EvalSuite:
+        return self.context.suite
 
 
-def world(family: str, stored: str = "float32", material: Material = MATERIAL) -> World:
+def world(family: str, stored: str = "float32", eval_texts: EvalTexts = MATERIAL) -> World:
     model = frozen(family)
     if stored != "float32":
         model.to(getattr(torch, stored)).to(torch.float32)
-    exam = prepare(speaker_of(model), EDITS, material)
-    trunk = Trunk(model, exam.sheet)
-    before = observe(exam, trunk, [edit.id for edit in EDITS])
-    return World(Bench(loaded_of(model, stored), exam, trunk), before)
+    suite = prepare(text_generator_of(model), EDITS, eval_texts)
+    prefix_cache = PrefixCache(model, suite.packed)
+    before = observe(suite, prefix_cache, [edit.id for edit in EDITS])
+    return World(TrialContext(loaded_of(model, stored), suite, prefix_cache), before)
 
 
 def snapshot(model: PreTrainedModel) -> dict[str, torch.Tensor]:

@@ -25,7 +25,7 @@ MAIN_TASKS = ("mmlu", "nq_open", "sst2", "wmt16-de-en", "gsm8k")
 
 @dataclass(frozen=True)
 class PaperModel:
-    """A model of the paper: its alias here, the place chosen for it (table 2), the rate of Adam,
+    """A model of the paper: its alias here, the location chosen for it (table 2), the rate of Adam,
     and its capability before editing (table 1)."""
 
     title: str

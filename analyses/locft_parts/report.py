@@ -25,7 +25,7 @@ GRIDS = (("reliability", 100.0), ("generalization", 100.0), ("perplexity_ratio",
 
 @dataclass(frozen=True)
 class Main:
-    """A row of the main table: the place chosen by the paper, on one edit set."""
+    """A row of the main table: the location chosen by the paper, on one edit set."""
 
     model: PaperModel
     edits: str
@@ -66,7 +66,7 @@ def _head(missing: Sequence[str]) -> list[str]:
 def _main(mains: Sequence[Main]) -> list[str]:
     if not mains:
         return []
-    names = "model | edit set | edits | place | lr | reliability | generalization | capability"
+    names = "model | edit set | edits | location | lr | reliability | generalization | capability"
     lines = [
         "## Main table (section 4, table 3)",
         "",
@@ -127,7 +127,7 @@ def _sweeps(sweeps: Sequence[Sweep]) -> list[str]:
 
 def _sweep(one: Sweep) -> list[str]:
     trial = one.outcomes[0].record.trial
-    places = [outcome.record.trial.location for outcome in one.outcomes]
+    locations = [outcome.record.trial.location for outcome in one.outcomes]
     lines = [
         f"### {one.model.title}, {one.edits}, {len(trial.edits)} edits, lr {trial.recipe.lr:g}",
         "",
@@ -136,15 +136,19 @@ def _sweep(one: Sweep) -> list[str]:
     ]
     for name, factor in GRIDS:
         values = [factor * outcome.record.measure(name).value for outcome in one.outcomes]
-        lines += _grid(name.replace("_", " "), dict(zip(places, values, strict=True)))
-    scores = {place: o.capability.mean for place, o in zip(places, one.outcomes, strict=True)}
+        lines += _grid(name.replace("_", " "), dict(zip(locations, values, strict=True)))
+    scores = {
+        location: o.capability.mean for location, o in zip(locations, one.outcomes, strict=True)
+    }
     return lines + ([] if all(map(isnan, scores.values())) else _grid("capability", scores))
 
 
 def _grid(title: str, values: dict[str, float]) -> list[str]:
-    places = {text: Location.parse(text) for text in values}
-    parts = [part for part in PAPER_PARTS if any(p.sites[0].part == part for p in places.values())]
-    layers = sorted({place.lowest for place in places.values()})
+    locations = {text: Location.parse(text) for text in values}
+    parts = [
+        part for part in PAPER_PARTS if any(p.sites[0].part == part for p in locations.values())
+    ]
+    layers = sorted({location.lowest for location in locations.values()})
     rows = [
         f"| {layer} | "
         + " | ".join(_plain(values.get(f"L{layer}.{part}", nan)) for part in parts)
@@ -156,11 +160,11 @@ def _grid(title: str, values: dict[str, float]) -> list[str]:
 
 
 def _standing(one: Sweep) -> str:
-    """Where the paper's place stands among those swept here, in words."""
+    """Where the paper's location stands among those swept here, in words."""
     found = {o.record.trial.location: o for o in one.outcomes}
     chosen = found.get(one.model.location)
     if chosen is None:
-        return f"{one.model.location}, the paper's place, was not among those swept."
+        return f"{one.model.location}, the paper's location, was not among those swept."
     said = []
     for name, sign in (("reliability", 1), ("generalization", 1), ("perplexity_ratio", -1)):
         values = [sign * o.record.measure(name).value for o in one.outcomes]
@@ -168,7 +172,7 @@ def _standing(one: Sweep) -> str:
         if not isnan(own):
             rank = 1 + sum(value > own for value in values)
             said.append(f"{name.replace('_', ' ')} rank {rank} of {len(values)}")
-    return f"{one.model.location}, the paper's place: {', '.join(said) or 'not measured'}."
+    return f"{one.model.location}, the paper's location: {', '.join(said) or 'not measured'}."
 
 
 def _measure(outcome: Outcome, name: str) -> str:

@@ -13,21 +13,21 @@ from locscope.records import Recipe, Trial, TrialRecord
 from locscope.runs.folder import open_run
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.settings import EditSettings
-from locscope.tuning.trial import Bench, run_keeping
+from locscope.tuning.trial import TrialContext, run_keeping
 from locscope.workflows.provenance import frozen_settings
-from locscope.workflows.workspace import Session, load_edits, open_session
+from locscope.workflows.workspace import Workspace, load_edits, open_workspace
 
 
 @dataclass(frozen=True)
 class Job:
-    """One model on one edit set at some places, all at one rate.
+    """One model on one edit set at some locations, all at one rate.
 
     `what` names the table, `tasks` are lm-eval's, `sample` is how many items of each (None: all).
     """
 
     what: str
     settings: EditSettings
-    places: tuple[str, ...]
+    locations: tuple[str, ...]
     lr: float
     tasks: tuple[str, ...]
     sample: int | None = None
@@ -42,48 +42,50 @@ class Outcome:
 
 
 def run(job: Job, loaded: Loaded, folder: Path, progress: Progress) -> tuple[Outcome, ...]:
-    """The outcomes of a job, in the order of its places; what `folder` knows is not run again.
+    """The outcomes of a job, in the order of its locations; what `folder` knows is not run again.
 
     A UsageError where the edits cannot be read or the folder is of another run.
     """
-    session = open_session(job.settings, loaded, load_edits(job.settings), progress)
-    frozen = frozen_settings(job.settings, loaded, session.edit_set, session.material)
+    workspace = open_workspace(job.settings, loaded, load_edits(job.settings), progress)
+    frozen = frozen_settings(job.settings, loaded, workspace.edit_set, workspace.eval_texts)
     with open_run(folder, frozen) as opened:
-        for note in session.notes:
+        for note in workspace.notes:
             progress.say(note)
-        worker = _worker(session, opened, progress)
-        records = run_trials(worker, job.what, [_trial(job, session, one) for one in job.places])
+        worker = _worker(workspace, opened, progress)
+        records = run_trials(
+            worker, job.what, [_trial(job, workspace, one) for one in job.locations]
+        )
         return tuple(
-            Outcome(record, _capability(job, session, opened, record, progress))
+            Outcome(record, _capability(job, workspace, opened, record, progress))
             for record in records
         )
 
 
-def _worker(session: Session, folder: PathLike[str], progress: Progress) -> Worker:
+def _worker(workspace: Workspace, folder: PathLike[str], progress: Progress) -> Worker:
     known = {one.trial.id: one for one in iterate(folder, "trial", TrialRecord, progress)}
 
     def keep(record: TrialRecord) -> None:
         write_record(folder, "trial", record.trial.id, record)
 
-    bench = Bench(session.loaded, session.exam, session.trunk)
-    return Worker(bench, session.before, known.get, keep, progress)
+    context = TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache)
+    return Worker(context, workspace.before, known.get, keep, progress)
 
 
-def _trial(job: Job, session: Session, place: str) -> Trial:
+def _trial(job: Job, workspace: Workspace, location: str) -> Trial:
     return Trial(
-        location=place,
+        location=location,
         recipe=Recipe(lr=job.lr, batch=BATCH, epochs=EPOCHS),
-        edits=tuple(edit.id for edit in session.edit_set.edits),
+        edits=tuple(edit.id for edit in workspace.edit_set.edits),
         split="all",
         rung=job.what,
         seed=job.settings.seed,
-        model=session.loaded.info.hash,
-        edit_set=session.edit_set.fingerprint,
+        model=workspace.loaded.info.hash,
+        edit_set=workspace.edit_set.fingerprint,
     )
 
 
 def _capability(
-    job: Job, session: Session, folder: PathLike[str], record: TrialRecord, progress: Progress
+    job: Job, workspace: Workspace, folder: PathLike[str], record: TrialRecord, progress: Progress
 ) -> Capability:
     """From its record, or tuned once more (to the same weights) and asked; none without lm-eval."""
     known = read_record(folder, "capability", record.trial.id, Capability, progress)
@@ -91,10 +93,10 @@ def _capability(
         return known
     if not (job.tasks and there()):
         return Capability({}, "lm-eval is not installed" if job.tasks else "not asked for")
-    bench = Bench(session.loaded, session.exam, session.trunk)
-    before = session.before.of(record.trial.edits)
-    tuned = run_keeping(bench, record.trial, before, keep=True)
-    found = measured(session.loaded, tuned.changes, job.tasks, job.sample)
+    context = TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache)
+    before = workspace.before.of(record.trial.edits)
+    tuned = run_keeping(context, record.trial, before, keep=True)
+    found = measured(workspace.loaded, tuned.changes, job.tasks, job.sample)
     write_record(folder, "capability", record.trial.id, found)
     progress.say(f"{record.trial.location}: capability {found.problem or round(found.mean, 2)}")
     return found

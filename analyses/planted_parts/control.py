@@ -21,24 +21,25 @@ def remembered(model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def falls(soil: Soil, before: Mapping[str, Tensor], parts: Sequence[str]) -> dict[Place, float]:
-    """How far the planted answers' mean log-probability falls (nats per token), for every place."""
-    soil.trunk.enter(0)
+    """How far the planted answers' mean log-probability falls (nats per token), for every
+    location."""
+    soil.prefix_cache.enter(0)
     whole = _logprob(soil)
     layers = len(blocks(soil.loaded.model))
-    places = [(layer, part) for part in parts for layer in range(layers)]
-    return {place: whole - _without(soil, before, [place]) for place in places}
+    locations = [(layer, part) for part in parts for layer in range(layers)]
+    return {location: whole - _without(soil, before, [location]) for location in locations}
 
 
 def whole_fall(soil: Soil, before: Mapping[str, Tensor]) -> float:
     """The same when all blocks get their old weights back."""
-    soil.trunk.enter(0)
+    soil.prefix_cache.enter(0)
     everywhere = [(layer, "block") for layer in range(len(blocks(soil.loaded.model)))]
     return _logprob(soil) - _without(soil, before, everywhere)
 
 
-def _without(soil: Soil, before: Mapping[str, Tensor], places: Sequence[Place]) -> float:
+def _without(soil: Soil, before: Mapping[str, Tensor], locations: Sequence[Place]) -> float:
     model = soil.loaded.model
-    names = [s.name for place in places for s in slices(model, Location.at(*place))]
+    names = [s.name for location in locations for s in slices(model, Location.at(*location))]
     kept = {name: model.get_parameter(name).detach().clone() for name in names}
     _put(model, {name: before[name] for name in names})
     try:
@@ -54,4 +55,4 @@ def _put(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
 
 
 def _logprob(soil: Soil) -> float:
-    return float(read(soil.trunk, soil.taught).logprob.double().mean())
+    return float(read(soil.prefix_cache, soil.taught).logprob.double().mean())

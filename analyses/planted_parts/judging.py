@@ -20,7 +20,7 @@ class Verdict:
     """Ranks of the planted layers, 1 the best, one for each site of the plant.
 
     `ranks` are those in the planted model, `before` those in the model before planting, `moved`
-    those by how much the score rose. `place` is the rank among all MLPs and attentions together,
+    those by how much the score rose. `location` is the rank among all MLPs and attentions together,
     NaN where the variant does not score both. `top` is the layer with the highest score.
     """
 
@@ -28,7 +28,7 @@ class Verdict:
     ranks: tuple[float, ...]
     before: tuple[float, ...]
     moved: tuple[float, ...]
-    place: float
+    location: float
     top: int
 
 
@@ -47,9 +47,9 @@ def seen_part(parts: Sequence[str], planted: str) -> str:
     return part
 
 
-def judge(place: str, after: Scores, before: Scores) -> Verdict | None:
+def judge(location: str, after: Scores, before: Scores) -> Verdict | None:
     """Judges one variant on one plant; None where it cannot see the planted part."""
-    sites = Location.parse(place).sites
+    sites = Location.parse(location).sites
     parts = [seen_part(list(after), site.part) for site in sites]
     if not all(parts) or any(all(map(isnan, after[part])) for part in parts):
         return None
@@ -60,7 +60,7 @@ def judge(place: str, after: Scores, before: Scores) -> Verdict | None:
         ranks=tuple(rank(after[part], layer) for part, layer in pairs),
         before=tuple(rank(before[p], layer) if p in before else nan for p, layer in pairs),
         moved=tuple(rank(rises[part], layer) for part, layer in pairs),
-        place=_place_rank(after, *pairs[0]) if len(pairs) == 1 else nan,
+        location=_location_rank(after, *pairs[0]) if len(pairs) == 1 else nan,
         top=int(np.nanargmax(after[parts[0]])),
     )
 
@@ -79,7 +79,7 @@ def peak(scores: Sequence[float]) -> float:
     return float((table.max() - table.mean()) / spread) if spread > 0 else nan
 
 
-def _place_rank(after: Scores, part: str, layer: int) -> float:
+def _location_rank(after: Scores, part: str, layer: int) -> float:
     if part not in WIDER or not set(WIDER) <= set(after):
         return nan
     others = [score for other in WIDER if other != part for score in after[other]]

@@ -20,7 +20,8 @@ class Scanned:
 
 @dataclass(frozen=True)
 class Kept:
-    """A plant, what restoring each place costs it (`falls`, by place), and what scans said."""
+    """A plant, what restoring each location costs it (`falls`, by location), and what scans
+    said."""
 
     plant: Plant
     falls: dict[str, float] = field(default_factory=dict)
@@ -40,9 +41,9 @@ class Kept:
         return [n for n in names if n not in self.scans or self.scans[n].problem]
 
 
-def path_of(folder: Path, place: str, seed: int) -> Path:
+def path_of(folder: Path, location: str, seed: int) -> Path:
     """The file of a plant; the place of the untouched model is `none`."""
-    return folder / f"{place}-{seed}.json"
+    return folder / f"{location}-{seed}.json"
 
 
 def save(kept: Kept, path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from analyses.demo.facts import answers_of, fill, load_facts
 from analyses.demo.relations import RELATIONS, Relation
-from locscope.forward.decoding import Request, Speaker, decode
+from locscope.forward.decoding import Request, TextGenerator, decode
 from locscope.forward.packed import encode_prompt
 from locscope.records import Edit, Probe
 
@@ -33,15 +33,17 @@ class _Draw:
     other: str
 
 
-def lessons(speaker: Speaker, seed: int) -> tuple[Edit, ...]:
+def lessons(text_generator: TextGenerator, seed: int) -> tuple[Edit, ...]:
     """Facts to plant, as edits whose target is to be planted.
 
     The untouched model answers none of them as planted. Rephrases and neighbours (real subjects in
     the same words) are there for the scans that ask for them.
     """
     rng = random.Random(f"planted-{seed}")
-    names = _names(speaker, rng)
-    draws = [draw for name in TAUGHT for draw in _relation(speaker, _named(name), names, rng)]
+    names = _names(text_generator, rng)
+    draws = [
+        draw for name in TAUGHT for draw in _relation(text_generator, _named(name), names, rng)
+    ]
     return tuple(_lesson(draw, i, rng) for i, draw in enumerate(draws))
 
 
@@ -67,30 +69,30 @@ def _named(name: str) -> Relation:
     return next(relation for relation in RELATIONS if relation.name == name)
 
 
-def _names(speaker: Speaker, rng: random.Random) -> list[str]:
+def _names(text_generator: TextGenerator, rng: random.Random) -> list[str]:
     """Invented names of `NAME_TOKENS` tokens that no table of the demo holds."""
     real = {fact.subject for fact in load_facts()}
     found: dict[str, None] = {}
     while len(found) < 3 * len(TAUGHT) * PER_RELATION:
         syllables = [rng.choice(STARTS) + rng.choice("aeiou") for _ in range(2)]
         name = ("".join(syllables) + rng.choice(ENDS)).capitalize()
-        ids = speaker.tokenizer(f" {name}", add_special_tokens=False)["input_ids"]
+        ids = text_generator.tokenizer(f" {name}", add_special_tokens=False)["input_ids"]
         if len(ids) == NAME_TOKENS and name not in real:
             found[name] = None
     return list(found)
 
 
 def _relation(
-    speaker: Speaker, relation: Relation, names: list[str], rng: random.Random
+    text_generator: TextGenerator, relation: Relation, names: list[str], rng: random.Random
 ) -> list[_Draw]:
     """Takes names off the list until enough are not answered as is to be planted."""
-    answers = _answers(speaker, relation, rng)
+    answers = _answers(text_generator, relation, rng)
     draws: list[_Draw] = []
     while len(draws) < PER_RELATION:
         name = names.pop()
         prompt = fill(relation.phrasings[0], name)
-        ids = encode_prompt(speaker.tokenizer, prompt, "raw")
-        said = decode(speaker, [Request(ids, SAID_TOKENS)])[0].text
+        ids = encode_prompt(text_generator.tokenizer, prompt, "raw")
+        said = decode(text_generator, [Request(ids, SAID_TOKENS)])[0].text
         answer = answers[len(draws) % ANSWERS]
         if said != answer:
             other = rng.choice([one for one in answers if one != answer])
@@ -98,12 +100,12 @@ def _relation(
     return draws
 
 
-def _answers(speaker: Speaker, relation: Relation, rng: random.Random) -> list[str]:
+def _answers(text_generator: TextGenerator, relation: Relation, rng: random.Random) -> list[str]:
     """Answers of the relation that begin with different tokens, as scans look at the first."""
     known = answers_of()[relation.name]
     found: dict[int, str] = {}
     for answer in rng.sample(known, len(known)):
-        ids = speaker.tokenizer(f" {answer}", add_special_tokens=False)["input_ids"]
+        ids = text_generator.tokenizer(f" {answer}", add_special_tokens=False)["input_ids"]
         found.setdefault(ids[0], answer)
     return list(found.values())[:ANSWERS]
 

@@ -8,42 +8,43 @@ import torch
 from torch import Tensor
 
 from locscope.evaluation.questions import Answer, ask
-from locscope.evaluation.suite import Exam
+from locscope.evaluation.suite import EvalSuite
 from locscope.forward.losses import answer_losses
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.parts import Slice, slices
-from locscope.tuning.master_weights import Masters, borrowed
+from locscope.tuning.master_weights import MasterWeights, temporarily_trainable
 
 EPOCHS, RISE = 150, 40
 """At most so many steps; over the first of them the norm rises evenly to the full one."""
 RATE, MOMENTUM = 0.01, 0.9
-"""A step is so much of the full norm, at every place alike, and falls to zero at the last."""
+"""A step is so much of the full norm, at every location alike, and falls to zero at the last."""
 CONFIDENT = 0.02
 """At the full norm, tuning ends when the loss is below (nats per token)."""
 TINY = 1e-30
-REHEARSED = 16
+SIMULATED = 16
 """Known facts that every step sees beside the facts to plant."""
 
 
 @dataclass(frozen=True)
 class Soil:
-    """The model to plant in, an exam whose targets are to be planted, and a trunk over it."""
+    """The model to plant in, an evaluation suite whose targets are to be planted, and a prefix
+    cache over it."""
 
     loaded: Loaded
-    exam: Exam
-    trunk: Trunk
+    suite: EvalSuite
+    prefix_cache: PrefixCache
 
     @property
     def taught(self) -> list[int]:
         """The rows of the facts to plant."""
-        return [one.target.index for one in self.exam.edits]
+        return [one.target.index for one in self.suite.edits]
 
     @property
     def known(self) -> list[int]:
         """The rows of known facts that are rehearsed: of every edit's neighbours all but one."""
-        return [question.index for one in self.exam.edits for question in one.neighbours[1:]]
+        return [question.index for one in self.suite.edits for question in one.neighbours[1:]]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Plant:
     are answered as before.
     """
 
-    place: str
+    location: str
     seed: int
     norm: float
     recall: float
@@ -65,44 +66,44 @@ class Plant:
 
     @property
     def name(self) -> str:
-        """The place and the seed."""
-        return f"{self.place}/{self.seed}"
+        """The location and the seed."""
+        return f"{self.location}/{self.seed}"
 
 
 @contextmanager
-def planted(soil: Soil, place: str, norm: float, seed: int) -> Iterator[Plant]:
+def planted(soil: Soil, name: str, norm: float, seed: int) -> Iterator[Plant]:
     """The model with the facts planted; afterwards its weights are back, bit for bit.
 
-    Every site of the place gets the same share of the norm.
+    Every site of the location gets the same share of the norm.
     """
-    model, location = soil.loaded.model, Location.parse(place)
+    model, location = soil.loaded.model, Location.parse(name)
     groups = [slices(model, Location((site,))) for site in location.sites]
     found = [piece for group in groups for piece in group]
-    soil.trunk.enter(location.lowest)
-    with borrowed(model, found, torch.float32) as masters:
+    soil.prefix_cache.enter(location.lowest)
+    with temporarily_trainable(model, found, torch.float32) as masters:
         bed = _Bed.of(masters, groups, norm)
         epochs = _grow(soil, masters, bed, seed)
         for piece in found:
             model.get_parameter(piece.name).requires_grad_(False)
-        yield _judged(soil, place, seed, bed.size(masters), epochs)
+        yield _judged(soil, name, seed, bed.size(masters), epochs)
 
 
 @dataclass(frozen=True)
 class _Bed:
-    """Where the masters started, which of them belong to one site, and each site's norm."""
+    """Where the master weights started, which of them belong to one site, and each site's norm."""
 
     start: tuple[Tensor, ...]
     groups: tuple[tuple[int, ...], ...]
     norm: float
 
     @staticmethod
-    def of(masters: Masters, groups: Sequence[Sequence[Slice]], norm: float) -> "_Bed":
+    def of(masters: MasterWeights, groups: Sequence[Sequence[Slice]], norm: float) -> "_Bed":
         numbers = iter(range(len(masters.values)))
         indices = tuple(tuple(next(numbers) for _ in group) for group in groups)
         start = tuple(value.clone() for value in masters.values)
         return _Bed(start, indices, norm / len(indices) ** 0.5)
 
-    def sizes(self, masters: Masters) -> list[float]:
+    def sizes(self, masters: MasterWeights) -> list[float]:
         """The norm of the change at every site."""
         squares = [
             float((value - start).double().square().sum())
@@ -110,11 +111,11 @@ class _Bed:
         ]
         return [sum(squares[i] for i in group) ** 0.5 for group in self.groups]
 
-    def size(self, masters: Masters) -> float:
+    def size(self, masters: MasterWeights) -> float:
         """The norm of the whole change."""
         return sum(size**2 for size in self.sizes(masters)) ** 0.5
 
-    def stretch(self, masters: Masters, share: float) -> None:
+    def stretch(self, masters: MasterWeights, share: float) -> None:
         """Scales every site's change to this share of its norm."""
         sizes = self.sizes(masters)
         for group, size in zip(self.groups, sizes, strict=True):
@@ -124,7 +125,7 @@ class _Bed:
         masters.write_back()
 
 
-def _grow(soil: Soil, masters: Masters, bed: _Bed, seed: int) -> int:
+def _grow(soil: Soil, masters: MasterWeights, bed: _Bed, seed: int) -> int:
     """Steps of one length along the gradient, on a sphere that grows; how many there were.
 
     Plain gradients, as they need far less norm than Adam's: its steps spread over all weights.
@@ -133,7 +134,7 @@ def _grow(soil: Soil, masters: Masters, bed: _Bed, seed: int) -> int:
     order = torch.Generator().manual_seed(seed)
     for epoch in range(EPOCHS):
         optimizer.param_groups[0]["lr"] = RATE * bed.norm * (1 - epoch / EPOCHS)
-        drawn = torch.randperm(len(soil.known), generator=order)[:REHEARSED].tolist()
+        drawn = torch.randperm(len(soil.known), generator=order)[:SIMULATED].tolist()
         loss = _gradients(soil, masters, [*soil.taught, *(soil.known[i] for i in drawn)])
         _normalise(masters, bed)
         optimizer.step()
@@ -143,15 +144,15 @@ def _grow(soil: Soil, masters: Masters, bed: _Bed, seed: int) -> int:
     return EPOCHS
 
 
-def _gradients(soil: Soil, masters: Masters, rows: Sequence[int]) -> float:
-    """Leaves the gradient of the rows' mean loss in the masters; that loss."""
-    loss = answer_losses(soil.trunk, soil.trunk.batch(rows)).mean()
+def _gradients(soil: Soil, masters: MasterWeights, rows: Sequence[int]) -> float:
+    """Leaves the gradient of the rows' mean loss in the master weights; that loss."""
+    loss = answer_losses(soil.prefix_cache, soil.prefix_cache.batch(rows)).mean()
     loss.backward()
     masters.collect_gradients()
     return float(loss.detach())
 
 
-def _normalise(masters: Masters, bed: _Bed) -> None:
+def _normalise(masters: MasterWeights, bed: _Bed) -> None:
     """Every site's gradient gets length one."""
     for group in bed.groups:
         gradients = [g for i in group if (g := masters.values[i].grad) is not None]
@@ -160,14 +161,16 @@ def _normalise(masters: Masters, bed: _Bed) -> None:
             gradient.div_(max(length, TINY))
 
 
-def _judged(soil: Soil, place: str, seed: int, norm: float, epochs: int) -> Plant:
-    answers = ask(soil.exam.speaker, soil.trunk, [one.target for one in soil.exam.edits])
-    around = [question for one in soil.exam.edits for question in one.neighbours[:1]]
-    beside = ask(soil.exam.speaker, soil.trunk, around)
-    right = [a.text == one.target.wanted for a, one in zip(answers, soil.exam.edits, strict=True)]
+def _judged(soil: Soil, location: str, seed: int, norm: float, epochs: int) -> Plant:
+    answers = ask(
+        soil.suite.text_generator, soil.prefix_cache, [one.target for one in soil.suite.edits]
+    )
+    around = [question for one in soil.suite.edits for question in one.neighbours[:1]]
+    beside = ask(soil.suite.text_generator, soil.prefix_cache, around)
+    right = [a.text == one.target.wanted for a, one in zip(answers, soil.suite.edits, strict=True)]
     kept = [a.text == question.wanted for a, question in zip(beside, around, strict=True)]
     return Plant(
-        place=place,
+        location=location,
         seed=seed,
         norm=norm,
         recall=sum(right) / len(right),

@@ -52,14 +52,14 @@ def verdicts_of(good: Sequence[Kept], bare: Bare, names: Sequence[str]) -> Verdi
         for name in names:
             before = bare[kept.plant.seed].by_variant(name)
             for variant, after in kept.by_variant(name).items():
-                verdict = judge(kept.plant.place, after, before.get(variant, {}))
+                verdict = judge(kept.plant.location, after, before.get(variant, {}))
                 if verdict is not None:
                     found.setdefault((name, variant), {})[kept.plant.name] = verdict
     return found
 
 
 def _placed(good: Sequence[Kept]) -> list[Kept]:
-    return [kept for kept in good if kept.plant.place != EVERYWHERE]
+    return [kept for kept in good if kept.plant.location != EVERYWHERE]
 
 
 def _plants(good: Sequence[Kept], lost: Sequence[Plant]) -> Iterator[str]:
@@ -71,7 +71,7 @@ def _plants(good: Sequence[Kept], lost: Sequence[Plant]) -> Iterator[str]:
     for kept in good:
         kinds.setdefault(_kind(kept.plant), []).append(kept.plant)
     for kind, plants in kinds.items():
-        layers = len({plant.place for plant in plants})
+        layers = len({plant.location for plant in plants})
         cells = [_range([getattr(p, what) for p in plants]) for what in ("norm", "recall")]
         cells += [_range([getattr(p, what) for p in plants]) for what in ("logprob", "kept")]
         yield f"| {kind} | {len(plants)} | {layers} | {' | '.join(cells)} |"
@@ -79,9 +79,9 @@ def _plants(good: Sequence[Kept], lost: Sequence[Plant]) -> Iterator[str]:
     single = sum(_kind(kept.plant) in ("mlp", "attn", "mlp.down", "attn.o") for kept in good)
     yield f"{single} plants at one location, all answered as planted to {RECALL:.0%} or more. " + (
         _named(
-            "Left out, as the place did not hold the facts at this norm (recall)", lost, "recall"
+            "Left out, as the location did not hold the facts at this norm (recall)", lost, "recall"
         )
-        or "Every place held its facts; none was left out."
+        or "Every location held its facts; none was left out."
     )
     harmed = [kept.plant for kept in good if kept.plant.kept < UNHARMED]
     yield _named("Harmed: the share of other known facts kept is low at", harmed, "kept")
@@ -93,9 +93,9 @@ def _named(what: str, plants: Sequence[Plant], value: str) -> str:
 
 
 def _kind(plant: Plant) -> str:
-    if plant.place == EVERYWHERE:
+    if plant.location == EVERYWHERE:
         return EVERYWHERE
-    sites = Location.parse(plant.place).sites
+    sites = Location.parse(plant.location).sites
     return sites[0].part if len(sites) == 1 else f"{sites[0].part} of two layers"
 
 
@@ -105,10 +105,10 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _positive(good: Sequence[Kept]) -> Iterator[str]:
-    """How the restoring of old weights ranks the planted places."""
+    """How the restoring of old weights ranks the planted locations."""
     placed = _placed(good)
     ranks = {kept.plant.name: _restored(kept) for kept in placed}
-    pairs = {kept.plant.name for kept in placed if "+" in kept.plant.place}
+    pairs = {kept.plant.name for kept in placed if "+" in kept.plant.location}
     single = [ranks[name] for name in ranks if name not in pairs]
     double = [ranks[name] for name in pairs]
     right = sum(found == [1.0] for found in single)
@@ -118,9 +118,9 @@ def _positive(good: Sequence[Kept]) -> Iterator[str]:
     yield "## Positive control: old weights back, one MLP or attention at a time"
     yield ""
     yield (
-        f"The planted place is first of {len(placed[0].falls)} for {right} of {len(single)} plants "
-        f"at one location; both places are the first two for {both} of {len(double)} at two. At "
-        f"the best place the answers lose {lowest:.2f} nats per token or more."
+        f"The planted location is first of {len(placed[0].falls)} for {right} of {len(single)} "
+        f"plants at one location; both locations are the first two for {both} of {len(double)} at "
+        f"two. At the best location the answers lose {lowest:.2f} nats per token or more."
     )
     yield f"**Not found: {', '.join(missed)}.**" if missed else "It finds every plant."
     yield (
@@ -131,34 +131,34 @@ def _positive(good: Sequence[Kept]) -> Iterator[str]:
 
 def _restored(kept: Kept) -> list[float]:
     """The ranks of the sites of a plant; a part of an MLP is found with its MLP."""
-    places, lost = list(kept.falls), list(kept.falls.values())
+    locations, lost = list(kept.falls), list(kept.falls.values())
     wanted = [
         f"L{site.first}.{site.part.partition('.')[0]}"
-        for site in Location.parse(kept.plant.place).sites
+        for site in Location.parse(kept.plant.location).sites
     ]
-    return [rank(lost, places.index(name)) for name in wanted]
+    return [rank(lost, locations.index(name)) for name in wanted]
 
 
 def _negative(good: Sequence[Kept]) -> Iterator[str]:
     yield "## Negative control: planted everywhere"
     yield ""
     for kept in good:
-        if kept.plant.place == EVERYWHERE:
+        if kept.plant.location == EVERYWHERE:
             share = max(kept.falls.values()) / kept.whole
             yield (
-                f"Seed {kept.plant.seed}: restoring the best single place takes {share:.1%} of "
+                f"Seed {kept.plant.seed}: restoring the best single location takes {share:.1%} of "
                 f"what restoring all takes ({kept.whole:.2f} nats per token)."
             )
     yield (
-        "Every block then holds enough for all the others. A scan should name no place; the column "
-        "`peak` of the table says how far the layer with the largest rise stands out (standard "
-        "deviations above the mean of the layers), for plants at one location and for those "
-        "everywhere: where the two are alike, a peak is no sign of a place."
+        "Every block then holds enough for all the others. A scan should name no location; the "
+        "column `peak` of the table says how far the layer with the largest rise stands out "
+        "(standard deviations above the mean of the layers), for plants at one location and for "
+        "those everywhere: where the two are alike, a peak is no sign of a location."
     )
 
 
 def _misled(found: Sequence[Summary], peaks: Peaks) -> Iterator[str]:
-    """The variants that find plants, but show as high a peak where there is no place to find."""
+    """The variants that find plants, but show as high a peak where there is no location to find."""
     good = [one for one in found if verdict(one) in ("finds", "near")]
     alike = [one for one in good if _alike(*peaks[one.scan, one.variant])]
     names = ", ".join(f"{one.scan} {one.variant}" for one in alike)
@@ -176,8 +176,8 @@ def _peaks(good: Sequence[Kept], bare: Bare, names: Sequence[str]) -> Peaks:
     """Mean peak of the rise by variant: plants at one location, plants everywhere."""
     found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     for kept in good:
-        everywhere = kept.plant.place == EVERYWHERE
-        if "+" in kept.plant.place:
+        everywhere = kept.plant.location == EVERYWHERE
+        if "+" in kept.plant.location:
             continue
         for name in names:
             before = bare[kept.plant.seed].by_variant(name)

@@ -6,15 +6,15 @@ from importlib.util import find_spec
 from math import nan
 
 from locscope.evaluation.build_suite import prepare
-from locscope.evaluation.suite import Material
-from locscope.forward.prefix_cache import Trunk
+from locscope.evaluation.suite import EvalTexts
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.models.load import Loaded
 from locscope.progress import Silent
 from locscope.records import Edit, ScanOptions, ScanResult
 from locscope.scans import SCANS
-from locscope.scans.bench import ScanBench
+from locscope.scans.context import ScanContext
 from locscope.scans.run import run_scan
-from locscope.workflows.workspace import speaker_of
+from locscope.workflows.workspace import text_generator_of
 
 OPTIONS = ScanOptions(samples=3)
 """Cheaper than the default in one thing: three samples of noise instead of ten."""
@@ -41,21 +41,23 @@ def there(name: str) -> bool:
     return find_spec(SCANS[_options(name)[0]].function.split(":")[0]) is not None
 
 
-def bench_of(loaded: Loaded, edits: Sequence[Edit], material: Material, seed: int) -> ScanBench:
-    """A bench over the model as it is now: nothing in it knows another model."""
-    exam = prepare(speaker_of(loaded), edits, material)
-    trunk = Trunk(loaded.model, exam.sheet)
+def context_of(
+    loaded: Loaded, edits: Sequence[Edit], eval_texts: EvalTexts, seed: int
+) -> ScanContext:
+    """A context over the model as it is now: nothing in it knows another model."""
+    suite = prepare(text_generator_of(loaded), edits, eval_texts)
+    prefix_cache = PrefixCache(loaded.model, suite.packed)
     ids = tuple(edit.id for edit in edits)
-    return ScanBench(loaded, exam, trunk, ids, seed, Silent(), OPTIONS)
+    return ScanContext(loaded, suite, prefix_cache, ids, seed, Silent(), OPTIONS)
 
 
-def columns_of(bench: ScanBench, name: str) -> tuple[Column, ...]:
+def columns_of(context: ScanContext, name: str) -> tuple[Column, ...]:
     """Runs a scan; its whole parts of layers as columns."""
     scan, options = _options(name)
-    # The same bench where it can be: its twin and its facts are made once.
-    same = bench if options == bench.options else replace(bench, options=options)
+    # The same context where it can be: its hooked model and its facts are made once.
+    same = context if options == context.options else replace(context, options=options)
     result = run_scan(scan, same)
-    return tuple(_columns(name, result, bench.loaded.info.layers))
+    return tuple(_columns(name, result, context.loaded.info.layers))
 
 
 def _options(name: str) -> tuple[str, ScanOptions]:
@@ -65,7 +67,7 @@ def _options(name: str) -> tuple[str, ScanOptions]:
 def _columns(name: str, result: ScanResult, layers: int) -> Iterator[Column]:
     sign = result.descriptor.sign
     for variant in result.variants:
-        scores = result.of_places(variant)
+        scores = result.of_locations(variant)
         for part in dict.fromkeys(part for _, part in scores):
             of_part = [scores.get((layer, part)) for layer in range(layers)]
             values = tuple(sign * one.score if one is not None else nan for one in of_part)

@@ -20,8 +20,8 @@ class Summary:
 
     `first` and `third` are recall at 1 and 3, `mean` the mean rank. `before` is the mean rank
     before planting, `gained` by how much planting lifted the rank; `moved` and `moved_first` judge
-    the scores' rise. `place` is recall at 1 among all MLPs and attentions. Of `pairs` plants at two
-    locations, `either` are found at 1 and `both` within 3. `mlp` and `attn` are mean ranks.
+    the scores' rise. `location` is recall at 1 among all MLPs and attentions. Of `pairs` plants at
+    two locations, `either` are found at 1 and `both` within 3. `mlp` and `attn` are mean ranks.
     `favourite` is the layer that most often comes first, whatever was planted.
     """
 
@@ -36,7 +36,7 @@ class Summary:
     gained: Interval
     moved_first: Interval
     moved: Interval
-    place: Interval
+    location: Interval
     mlp: float
     attn: float
     pairs: int
@@ -60,7 +60,7 @@ def _summary(scan: str, variant: str, of_plants: Mapping[str, Verdict]) -> Summa
         np.array([getattr(one, what)[0] for one in single.values()])
         for what in ("ranks", "before", "moved")
     )
-    place = np.array([one.place for one in single.values()])
+    location = np.array([one.location for one in single.values()])
     return Summary(
         scan=scan,
         variant=variant,
@@ -73,7 +73,7 @@ def _summary(scan: str, variant: str, of_plants: Mapping[str, Verdict]) -> Summa
         gained=mean_interval(before - ranks),
         moved_first=mean_interval(moved <= 1),
         moved=mean_interval(moved),
-        place=mean_interval(np.where(np.isnan(place), np.nan, place <= 1)),
+        location=mean_interval(np.where(np.isnan(location), np.nan, location <= 1)),
         mlp=_mean_of(single, ".mlp"),
         attn=_mean_of(single, ".attn"),
         pairs=len(pairs),

@@ -9,25 +9,25 @@ from locscope.scoring.statistics import Interval
 LAYERS = 10
 CHANCE = (LAYERS + 1) / 2
 HEAD = (
-    "# Do scans find knowledge that was planted at a known place?",
+    "# Do scans find knowledge that was planted at a known location?",
     "",
     "Bundled model (10 blocks), `python -m analyses.planted` (every rank in `planted.csv`).",
     "",
     "Twelve facts about invented subjects, which the model answers otherwise before, are tuned in "
     "at one location: steps of equal length along the gradient on a sphere around the old weights, "
-    "so that the norm of the change is the same at every place, with 16 known facts rehearsed "
-    "beside them. A scan sees the planted model alone, with an exam written on it; the edits it is "
-    "asked about turn the planted answers into other ones. It is judged at the granularity that it "
-    "sees: the rank of the planted layer among the ten layers of the narrowest part that holds "
-    "the planted one and that it scores (`mlp.down`, else `mlp`, else `block`; heads summed up). A "
-    "scan without a score for such a part is not judged on that plant. Ties share their mean rank. "
-    "All layers are planted alike, so a scan that likes some layer whatever was planted there has "
-    "the recall and the rank of chance.",
+    "so that the norm of the change is the same at every location, with 16 known facts rehearsed "
+    "beside them. A scan sees the planted model alone, with an evaluation suite written on it; the "
+    "edits it is asked about turn the planted answers into other ones. It is judged at the "
+    "granularity that it sees: the rank of the planted layer among the ten layers of the narrowest "
+    "part that holds the planted one and that it scores (`mlp.down`, else `mlp`, else `block`; "
+    "heads summed up). A scan without a score for such a part is not judged on that plant. Ties "
+    "share their mean rank. All layers are planted alike, so a scan that likes some layer whatever "
+    "was planted there has the recall and the rank of chance.",
     "",
-    "**A plant's place need not be the best place to edit.** This says whether a scan tells where "
-    "a change of weights sits. Where the model's own knowledge sits, and where tuning does the "
-    "least damage, are other questions; only trials answer the latter. The facts are planted in "
-    "one phrasing with a change that is larger than most places need, in one small model.",
+    "**A plant's location need not be the best location to edit.** This says whether a scan tells "
+    "where a change of weights sits. Where the model's own knowledge sits, and where tuning does "
+    "the least damage, are other questions; only trials answer the latter. The facts are planted "
+    "in one phrasing with a change that is larger than most locations need, in one small model.",
     "",
     "**What was decided after results were seen.** Ranks, recalls, intervals and the limit of a "
     "half (on which `lofit-heads` lies) were fixed before any scan ran. The group `among the first "
@@ -35,7 +35,8 @@ HEAD = (
     "which peaks count as alike after all 52. Tracing with a window of one layer was added because "
     "the default did poorly. The probe counted as failing until its missing rank before planting "
     "was no longer held against it. The facts were changed once, after 11 plants, so that a probe "
-    "has classes. Norm and number of facts were set by whether places held them, before any scan.",
+    "has classes. Norm and number of facts were set by whether locations held them, before any "
+    "scan.",
 )
 TABLE = (
     "## All variants",
@@ -81,11 +82,11 @@ TITLES = {
 }
 CLAIMS = (
     "`depth-rule`, `dropout-kl`, `stealth-dimension` and `step-forecast` do not claim to find "
-    "where a fact is: they rank places by what editing there may cost or gain. Not to find it says "
-    "nothing against them there, and to find it nothing for them. `probe` can only learn an answer "
-    "that several subjects share; which of the invented subjects has it follows from nothing, and "
-    "before planting it had no classes to learn. `dropout-kl` recommends places that the model "
-    "does not lean on, and points away from plants because it leans on them.",
+    "where a fact is: they rank locations by what editing there may cost or gain. Not to find it "
+    "says nothing against them there, and to find it nothing for them. `probe` can only learn an "
+    "answer that several subjects share; which of the invented subjects has it follows from "
+    "nothing, and before planting it had no classes to learn. `dropout-kl` recommends locations "
+    "that the model does not lean on, and points away from plants because it leans on them.",
     "",
     "A favourite that comes first whatever was planted (column `first, mostly`) is why many scans "
     "have the plant among the first three and not first: the whole model leans on that layer, "
@@ -133,7 +134,7 @@ def summary_line(one: Summary, peaks: tuple[float, float]) -> str:
         _number(one.before.value, 1),
         _interval(one.gained, 1),
         f"{_number(one.moved_first.value)}, {_number(one.moved.value, 1)}",
-        _number(one.place.value),
+        _number(one.location.value),
         f"{one.either} / {one.both} / {one.pairs}",
         " / ".join(_number(value, 1) for value in peaks),
         one.favourite,

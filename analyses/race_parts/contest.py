@@ -16,7 +16,7 @@ from locscope.settings import SearchSettings
 from locscope.workflows.search.holdout import on_t
 from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.select import choose, scan_s, space_of
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
 REVERSED = "race, scans reversed"
 SCANNED = ("race", "reversed")
@@ -48,7 +48,7 @@ class Entry:
         return fmean(self.scores_r)
 
     @property
-    def worth_r(self) -> float:
+    def utility_r(self) -> float:
         """The same, where what broke a bound is worth nothing."""
         return fmean(s * kept for s, kept in zip(self.scores_r, self.kept, strict=True))
 
@@ -59,28 +59,28 @@ def contest(
     """The race and the strategies it is compared with, on the same split and the same trials."""
     plan = plan_search(settings, folder)
     with open_run(plan.folder, plan.frozen) as opened:
-        desk = Desk(plan, opened, progress)
-        space = space_of(desk, scan_s(desk))
-        race = choose(desk, space, "race")
+        runner = TrialRunner(plan, opened, progress)
+        space = space_of(runner, scan_s(runner))
+        race = choose(runner, space, "race")
         chosen = {"race": race}
-        chosen |= {other: _choice(desk, space, other, race) for other in against}
+        chosen |= {other: _choice(runner, space, other, race) for other in against}
         scans = sum(scan.seconds for scan in space.scans)
         return tuple(
-            _entry(desk, name, other, records, scans if other in SCANNED else 0.0)
+            _entry(runner, name, other, records, scans if other in SCANNED else 0.0)
             for other, records in chosen.items()
         )
 
 
 def _choice(
-    desk: Desk, space: Space, name: str, race: Sequence[TrialRecord]
+    runner: TrialRunner, space: Space, name: str, race: Sequence[TrialRecord]
 ) -> tuple[TrialRecord, ...]:
     if name == "reversed":
         mirrored = tuple(_mirrored(scan) for scan in space.scans)
-        return choose(desk, replace(space, scans=mirrored), "race")
+        return choose(runner, replace(space, scans=mirrored), "race")
     if name == "random":
         allowed = Budget(spent(race), "operations")
-        return choose(desk, replace(space, budget=allowed), name)
-    return choose(desk, space, name)
+        return choose(runner, replace(space, budget=allowed), name)
+    return choose(runner, space, name)
 
 
 def _mirrored(scan: ScanResult) -> ScanResult:
@@ -88,12 +88,12 @@ def _mirrored(scan: ScanResult) -> ScanResult:
 
 
 def _entry(
-    desk: Desk, model: str, name: str, records: Sequence[TrialRecord], scans: float
+    runner: TrialRunner, model: str, name: str, records: Sequence[TrialRecord], scans: float
 ) -> Entry:
-    plan = desk.plan
-    best = ranked(at_rung(records, FULL), plan.aim.strict)[0]
+    plan = runner.plan
+    best = ranked(at_rung(records, FULL), plan.objective.strict)[0]
     trials = [on_t(plan, best, i) for i in range(len(plan.on_t))]
-    found = desk.trials("on T", trials)
+    found = runner.trials("on T", trials)
     return Entry(
         model=model,
         seed=plan.settings.seed,

@@ -31,10 +31,10 @@ chosen on S; regret counts what broke a bound there as nothing. A margin is pair
 interval a bootstrap over seeds; "kept" is the margin where, again, what broke a bound is worth
 nothing. Cost is that of choosing alone, in operations of its trials, and in seconds of these and of
 the race's scans; tuning on T is the same for all and not counted. Random gets as many operations as
-the race and keeps a quarter of them for the rates of the best places it drew; the depth rule's grid
-of rates takes less and has no use for more. Reversed scans have no say once they fail to predict
-the looks, so that arm shows that they cost nothing, not that scans help. Choices leave as much room
-below bounds on drift as a search does, or what a name says ("with room 0": none).
+the race and keeps a quarter of them for the rates of the best locations it drew; the depth rule's
+grid of rates takes less and has no use for more. Reversed scans have no say once they fail to
+predict the looks, so that arm shows that they cost nothing, not that scans help. Choices leave as
+much room below bounds on drift as a search does, or what a name says ("with room 0": none).
 """
 
 
@@ -44,7 +44,7 @@ def _against_sweep(rows: Rows) -> str:
         pairs = _pairs(rows, model, "race", "sweep")
         if not pairs:
             continue
-        regrets = [sweep.worth_r - race.worth_r for race, sweep in pairs]
+        regrets = [sweep.utility_r - race.utility_r for race, sweep in pairs]
         error = stdev(regrets) / len(regrets) ** 0.5 if len(regrets) > 1 else float("nan")
         flops = [race.flops / sweep.flops for race, sweep in pairs]
         seconds = [race.seconds / sweep.seconds for race, sweep in pairs]
@@ -70,7 +70,7 @@ def _against_controls(rows: Rows) -> str:
             if not pairs:
                 continue
             margins = [race.score_r - rival.score_r for race, rival in pairs]
-            kept = [race.worth_r - rival.worth_r for race, rival in pairs]
+            kept = [race.utility_r - rival.utility_r for race, rival in pairs]
             ahead = sum(margin > 0 for margin in margins)
             cost = median(rival.flops / race.flops for race, rival in pairs)
             lines.append(
@@ -109,11 +109,11 @@ def _choices(rows: Rows) -> str:
                 counts: dict[str, int] = {}
                 for entry in mine:
                     counts[entry.location] = counts.get(entry.location, 0) + 1
-                order = sorted(counts, key=lambda place: -counts[place])
-                places = ", ".join(f"{place} ({counts[place]})" for place in order)
+                order = sorted(counts, key=lambda location: -counts[location])
+                locations = ", ".join(f"{location} ({counts[location]})" for location in order)
                 broken = sum(entry.kept.count(False) for entry in mine)
                 trials = sum(len(entry.scores_r) for entry in mine)
-                lines.append(f"| {model} | {name} | {places} | {broken} of {trials} |")
+                lines.append(f"| {model} | {name} | {locations} | {broken} of {trials} |")
     return "\n".join(lines) + "\n"
 
 

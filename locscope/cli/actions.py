@@ -119,7 +119,7 @@ def edit(
     else:
         _print_measures(record.measures, f"{record.trial.location} at {record.trial.recipe.lr:g}")
     missed = [f"out of bounds: {line}" for line in record.violated]
-    missed += nothing_learned(record.measures, plan.aim)
+    missed += nothing_learned(record.measures, plan.objective)
     for line in missed:
         progress.say(line)
     return not missed

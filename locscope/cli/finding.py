@@ -1,4 +1,4 @@
-"""The commands that find places: search, scan and check.
+"""The commands that find locations: search, scan and check.
 
 Each reads its settings, plans, acts, and prints its result.
 """
@@ -23,7 +23,7 @@ def search(
     objective: options.Objective = None,
     weights: options.Weights = None,
     bounds: options.Bounds = None,
-    room: options.Room = None,
+    bound_margin: options.BoundMargin = None,
     scans: options.Scans = None,
     parts: options.Parts = None,
     quarters: options.Quarters = None,

@@ -105,7 +105,7 @@ Bounds = Annotated[
     list[str] | None,
     typer.Option("--bound", help="as 'perplexity_ratio<=1.1'; may be repeated"),
 ]
-Room = Annotated[
+BoundMargin = Annotated[
     float | None,
     typer.Option(help="share of what bounds on drift allow to leave free (0.4)"),
 ]

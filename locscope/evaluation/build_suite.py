@@ -1,4 +1,5 @@
-"""Writing the exam: every question of a run as a row of one sheet, before anything is tuned."""
+"""Writing the evaluation suite: every question of a run as a row of one sheet, before anything is
+tuned."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,44 +14,45 @@ from locscope.evaluation.questions import (
     span_question,
     target_question,
 )
-from locscope.evaluation.suite import EditQuestions, Exam, Material
+from locscope.evaluation.suite import EditQuestions, EvalSuite, EvalTexts
 from locscope.forward.decoding import (
     SPAN_TOKENS,
     Output,
     Request,
-    Speaker,
+    TextGenerator,
     decode,
     replayed,
     text_of,
 )
-from locscope.forward.packed import NO_LABEL, Row, encode, encode_prompt, encode_text, pack
-from locscope.forward.prefix_cache import Budget, Trunk
+from locscope.forward.packed import NO_LABEL, TokenRow, encode, encode_prompt, encode_text, pack
+from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.records import Edit, Probe
 from locscope.scoring.text import phrase_end
 
 
 def prepare(
-    speaker: Speaker,
+    text_generator: TextGenerator,
     edits: Sequence[Edit],
-    material: Material,
+    eval_texts: EvalTexts,
     prompt_format: str = "raw",
     budget: Budget | None = None,
-) -> Exam:
-    """Writes the exam. The model must be untouched: its answers to neighbours are taken from it."""
-    writer = _Writer(speaker, _stop_token(speaker), prompt_format)
+) -> EvalSuite:
+    """Writes the evaluation suite. The model must be untouched: its answers to neighbours are taken
+    from it."""
+    writer = _Writer(text_generator, _stop_token(text_generator), prompt_format)
     neighbours = iter(_neighbours(writer, [probe for edit in edits for probe in edit.neighbours]))
-    questions = tuple(_questions(writer, edit, material.prefixes, neighbours) for edit in edits)
-    abilities = tuple(writer.target(item.prompt, item.answer) for item in material.abilities)
-    neutral = _neutral_rows(writer, material.neutral)
-    sheet = pack(writer.rows)
-    return Exam(
-        speaker=speaker,
-        sheet=sheet,
+    questions = tuple(_questions(writer, edit, eval_texts.prefixes, neighbours) for edit in edits)
+    abilities = tuple(writer.target(item.prompt, item.answer) for item in eval_texts.abilities)
+    neutral = _neutral_rows(writer, eval_texts.neutral)
+    packed = pack(writer.rows)
+    return EvalSuite(
+        text_generator=text_generator,
+        packed=packed,
         edits=questions,
         abilities=abilities,
-        ability_items=material.abilities,
+        ability_items=eval_texts.abilities,
         neutral=neutral,
-        untouched=remember(Trunk(speaker.model, sheet, budget), neutral.texts),
+        untouched=remember(PrefixCache(text_generator.model, packed, budget), neutral.texts),
         prompt_format=prompt_format,
         unaligned=sum(not row.aligned for row in writer.rows),
     )
@@ -60,17 +62,17 @@ def prepare(
 class _Writer:
     """Collects rows and hands out their numbers."""
 
-    def __init__(self, speaker: Speaker, stop: int, prompt_format: str) -> None:
-        self.speaker, self.stop, self.format = speaker, stop, prompt_format
-        self.rows: list[Row] = []
+    def __init__(self, text_generator: TextGenerator, stop: int, prompt_format: str) -> None:
+        self.text_generator, self.stop, self.format = text_generator, stop, prompt_format
+        self.rows: list[TokenRow] = []
 
-    def add(self, row: Row) -> int:
+    def add(self, row: TokenRow) -> int:
         self.rows.append(row)
         return len(self.rows) - 1
 
     def target(self, prompt: str, answer: str) -> Question:
         question = target_question(
-            self.speaker, len(self.rows), prompt, answer, self.stop, self.format
+            self.text_generator, len(self.rows), prompt, answer, self.stop, self.format
         )
         self.add(question.row)
         return question
@@ -81,18 +83,22 @@ class _Writer:
         return question
 
     def recited(self, prompt: str, answer: str) -> Question:
-        question = recited_question(self.speaker, len(self.rows), prompt, answer, self.format)
+        question = recited_question(
+            self.text_generator, len(self.rows), prompt, answer, self.format
+        )
         self.add(question.row)
         return question
 
     def training(self, prompt: str, answer: str) -> int:
-        return self.add(encode(self.speaker.tokenizer, prompt, answer, self.stop, self.format))
+        return self.add(
+            encode(self.text_generator.tokenizer, prompt, answer, self.stop, self.format)
+        )
 
 
-def _stop_token(speaker: Speaker) -> int:
+def _stop_token(text_generator: TextGenerator) -> int:
     """The token that ends a target: the tokenizer's EOS, as in LocFT-BF's code."""
-    eos = speaker.tokenizer.eos_token_id
-    return eos if isinstance(eos, int) else next(iter(speaker.stops), NO_LABEL)
+    eos = text_generator.tokenizer.eos_token_id
+    return eos if isinstance(eos, int) else next(iter(text_generator.stops), NO_LABEL)
 
 
 @dataclass(frozen=True)
@@ -109,19 +115,19 @@ def _neighbours(writer: _Writer, probes: Sequence[Probe]) -> list[_Neighbour]:
 
     Compared are as many tokens as the stated answer has behind the prompt.
     """
-    speaker, form = writer.speaker, writer.format
-    prompts = [encode_prompt(speaker.tokenizer, probe.prompt, form) for probe in probes]
+    text_generator, form = writer.text_generator, writer.format
+    prompts = [encode_prompt(text_generator.tokenizer, probe.prompt, form) for probe in probes]
     counts = [_answer_tokens(writer, probe) for probe in probes]
     wholes = [
         Request(prompt, max(count, SPAN_TOKENS), to_stop=True)
         for prompt, count in zip(prompts, counts, strict=True)
     ]
-    said = decode(speaker, wholes)
+    said = decode(text_generator, wholes)
     return [
         _Neighbour(
             prompt=prompt,
-            output=replayed(speaker, Request(prompt, SPAN_TOKENS), one),
-            agreement=_agreement(speaker, one, count),
+            output=replayed(text_generator, Request(prompt, SPAN_TOKENS), one),
+            agreement=_agreement(text_generator, one, count),
         )
         for prompt, count, one in zip(prompts, counts, said, strict=True)
     ]
@@ -131,11 +137,13 @@ def _answer_tokens(writer: _Writer, probe: Probe) -> int:
     """Tokens of the stated answer; 0 where none is stated."""
     if not probe.answer.strip():
         return 0
-    row = encode(writer.speaker.tokenizer, probe.prompt, probe.answer, NO_LABEL, writer.format)
+    row = encode(
+        writer.text_generator.tokenizer, probe.prompt, probe.answer, NO_LABEL, writer.format
+    )
     return len(row.ids) - row.answer
 
 
-def _agreement(speaker: Speaker, said: Output, count: int) -> Agreement:
+def _agreement(text_generator: TextGenerator, said: Output, count: int) -> Agreement:
     """The first `count` tokens of the answer; where that is 0, those before the first newline or
     punctuation mark behind a word, one at least."""
     start, tokens = said.reasoning, said.ids[said.reasoning :]
@@ -143,11 +151,11 @@ def _agreement(speaker: Speaker, said: Output, count: int) -> Agreement:
     stopped = said.ending == "stop" and len(tokens) < span
     kept = tokens[:span]
     for i in range(1, len(kept) + 1 if not count else 0):
-        text = text_of(speaker, kept[:i])
+        text = text_of(text_generator, kept[:i])
         end = phrase_end(text)
         if end is not None:
             # The token that holds the mark may hold the word's last letters too.
-            alone = text_of(speaker, kept[: i - 1]).strip() == text[:end].strip()
+            alone = text_of(text_generator, kept[: i - 1]).strip() == text[:end].strip()
             kept, stopped = kept[: max(1, i - alone)], False
             break
     return Agreement(said.ids[:start] + kept, stopped, start)
@@ -186,7 +194,7 @@ def _probes(writer: _Writer, probes: Sequence[Probe]) -> tuple[Question, ...]:
 def _neutral_rows(writer: _Writer, texts: Sequence[str]) -> NeutralRows:
     """The texts that have something to score in both ways, so that a half of the texts is the same
     half of the bare ones."""
-    tokenizer = writer.speaker.tokenizer
+    tokenizer = writer.text_generator.tokenizer
     both = [
         (whole, bare)
         for text in texts

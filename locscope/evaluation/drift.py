@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from locscope.forward.head import logits
 from locscope.forward.packed import NO_LABEL
-from locscope.forward.prefix_cache import Trunk, chunks
+from locscope.forward.prefix_cache import PrefixCache, chunks
 
 Texts = Literal["all", "choose", "report"]
 HALVES: dict[Texts, slice] = {
@@ -92,21 +92,21 @@ class Untouched:
 
 
 @torch.no_grad()
-def remember(trunk: Trunk, rows: Sequence[int]) -> Untouched:
+def remember(prefix_cache: PrefixCache, rows: Sequence[int]) -> Untouched:
     """Keeps what the untouched model thinks of the texts: states, from which logits follow."""
     found: dict[int, Tensor] = {}
-    for some in chunks(trunk.sheet.lengths, rows, trunk.tokens_at_once):
-        batch = trunk.batch(some)
-        hidden, scored = trunk.final(batch), batch.labels != NO_LABEL
+    for some in chunks(prefix_cache.packed.lengths, rows, prefix_cache.tokens_at_once):
+        batch = prefix_cache.batch(some)
+        hidden, scored = prefix_cache.final(batch), batch.labels != NO_LABEL
         for i, row in enumerate(some):
             found[row] = hidden[i][scored[i]].cpu()
-    return Untouched(tuple(found[row] for row in rows), trunk.model)
+    return Untouched(tuple(found[row] for row in rows), prefix_cache.model)
 
 
 @torch.no_grad()
-def drift(trunk: Trunk, rows: NeutralRows, untouched: Untouched) -> Drift:
+def drift(prefix_cache: PrefixCache, rows: NeutralRows, untouched: Untouched) -> Drift:
     """Losses and divergence of the model as it is now."""
-    texts, bare = _read(trunk, rows.texts, untouched), _read(trunk, rows.bare)
+    texts, bare = _read(prefix_cache, rows.texts, untouched), _read(prefix_cache, rows.bare)
     return Drift(
         losses=tuple(one.loss for one in texts),
         divergences=tuple(one.divergence for one in texts),
@@ -116,9 +116,9 @@ def drift(trunk: Trunk, rows: NeutralRows, untouched: Untouched) -> Drift:
 
 
 @torch.no_grad()
-def mean_loss(trunk: Trunk, rows: Sequence[int]) -> float:
+def mean_loss(prefix_cache: PrefixCache, rows: Sequence[int]) -> float:
     """Nats a token of the model as it is now, over all of these texts; NaN without any."""
-    read = _read(trunk, rows)
+    read = _read(prefix_cache, rows)
     tokens = sum(one.tokens for one in read)
     return sum(one.loss for one in read) / tokens if tokens else nan
 
@@ -132,16 +132,20 @@ class _Text:
     tokens: int
 
 
-def _read(trunk: Trunk, rows: Sequence[int], untouched: Untouched | None = None) -> list[_Text]:
+def _read(
+    prefix_cache: PrefixCache, rows: Sequence[int], untouched: Untouched | None = None
+) -> list[_Text]:
     """The texts in their order; divergence is NaN without the `untouched` model's states."""
     found: dict[int, _Text] = {}
     before = dict(zip(rows, untouched.states, strict=True)) if untouched else {}
-    for some in chunks(trunk.sheet.lengths, rows, trunk.tokens_at_once):
-        batch = trunk.batch(some)
+    for some in chunks(prefix_cache.packed.lengths, rows, prefix_cache.tokens_at_once):
+        batch = prefix_cache.batch(some)
         scored = batch.labels != NO_LABEL
         base = torch.cat([before[row] for row in some]) if untouched else None
-        model = untouched.model if untouched else trunk.model
-        nats = _nats(trunk.model, trunk.final(batch)[scored], batch.labels[scored], model, base)
+        model = untouched.model if untouched else prefix_cache.model
+        nats = _nats(
+            prefix_cache.model, prefix_cache.final(batch)[scored], batch.labels[scored], model, base
+        )
         counts = scored.sum(1).tolist()
         for row, part in zip(some, nats.split(counts), strict=True):
             loss, divergence = part.sum(0).tolist()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from locscope.forward.head import POSITIONS, logits
 from locscope.forward.packed import NO_LABEL
-from locscope.forward.prefix_cache import Batch, Trunk, chunks
+from locscope.forward.prefix_cache import Batch, PrefixCache, chunks
 
 ROUNDING = {torch.float32: 2e-5, torch.bfloat16: 5e-2, torch.float16: 6e-3}
 """At least twice as far as logits of cached decoding and of a full pass were seen apart, relative
@@ -50,12 +50,12 @@ class Reading:
 
 
 @torch.no_grad()
-def read(trunk: Trunk, rows: Sequence[int]) -> Reading:
-    """Reads the given rows of the trunk's sheet in one pass from its layer on."""
+def read(prefix_cache: PrefixCache, rows: Sequence[int]) -> Reading:
+    """Reads the given rows of the prefix cache's sheet in one pass from its layer on."""
     if not rows:
         return _blank()
-    parts = list(chunks(trunk.sheet.lengths, rows, trunk.tokens_at_once))
-    found = [_read_batch(trunk, trunk.batch(part)) for part in parts]
+    parts = list(chunks(prefix_cache.packed.lengths, rows, prefix_cache.tokens_at_once))
+    found = [_read_batch(prefix_cache, prefix_cache.batch(part)) for part in parts]
     place = {row: i for i, row in enumerate(row for part in parts for row in part)}
     order = [place[row] for row in rows]
     columns = {
@@ -81,10 +81,10 @@ class _Seen:
     logprob: Float[Tensor, " scored"]
 
 
-def _read_batch(trunk: Trunk, batch: Batch) -> Reading:
+def _read_batch(prefix_cache: PrefixCache, batch: Batch) -> Reading:
     scored, count = batch.scored, batch.scored.shape[0]
     row, label = scored.nonzero()[:, 0], batch.labels[scored]
-    seen = _see(trunk, trunk.final(batch)[scored], label)
+    seen = _see(prefix_cache, prefix_cache.final(batch)[scored], label)
     hit, labelled = seen.best == label, label != NO_LABEL
     last = torch.ones_like(row, dtype=torch.bool)
     last[:-1] = row[1:] != row[:-1]
@@ -105,11 +105,11 @@ def _by_row(seen: "_Seen", counts: list[int]) -> tuple[Positions, ...]:
 
 
 def _see(
-    trunk: Trunk, hidden: Float[Tensor, "scored width"], label: Int[Tensor, " scored"]
+    prefix_cache: PrefixCache, hidden: Float[Tensor, "scored width"], label: Int[Tensor, " scored"]
 ) -> _Seen:
     """Goes through the positions in pieces: all logits of a large vocabulary would be gigabytes."""
     pieces = zip(hidden.split(POSITIONS), label.split(POSITIONS), strict=True)
-    seen = [_see_some(trunk, *piece) for piece in pieces]
+    seen = [_see_some(prefix_cache, *piece) for piece in pieces]
     return _Seen(
         best=torch.cat([one.best for one in seen]),
         close=torch.cat([one.close for one in seen]),
@@ -118,11 +118,11 @@ def _see(
 
 
 def _see_some(
-    trunk: Trunk, hidden: Float[Tensor, "some width"], label: Int[Tensor, " some"]
+    prefix_cache: PrefixCache, hidden: Float[Tensor, "some width"], label: Int[Tensor, " some"]
 ) -> _Seen:
-    scores = logits(trunk.model, hidden)
+    scores = logits(prefix_cache.model, hidden)
     top = scores.topk(2, dim=-1).values
-    rounding = ROUNDING[trunk.model.dtype] * scores.abs().amax(-1)
+    rounding = ROUNDING[prefix_cache.model.dtype] * scores.abs().amax(-1)
     logprob = scores.log_softmax(-1).gather(1, label.clamp(min=0)[:, None])[:, 0]
     return _Seen(scores.argmax(-1), top[:, 0] - top[:, 1] <= rounding, logprob)
 

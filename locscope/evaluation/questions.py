@@ -12,12 +12,12 @@ from locscope.forward.decoding import (
     Ending,
     Output,
     Request,
-    Speaker,
+    TextGenerator,
     decode,
     text_of,
 )
-from locscope.forward.packed import NO_LABEL, Row, encode, encode_prompt
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.packed import NO_LABEL, TokenRow, encode, encode_prompt
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.scoring.text import cannot_match, cut_answer, ended, holds_stop
 
 
@@ -44,7 +44,7 @@ class Question:
     """
 
     index: int
-    row: Row
+    row: TokenRow
     prompt: tuple[int, ...]
     wanted: str
     closed: bool
@@ -82,11 +82,16 @@ class Answer:
 
 
 def target_question(
-    speaker: Speaker, index: int, prompt: str, target: str, stop: int, prompt_format: str
+    text_generator: TextGenerator,
+    index: int,
+    prompt: str,
+    target: str,
+    stop: int,
+    prompt_format: str,
 ) -> Question:
     """Is the prompt answered with the target, and does the model stop then?"""
-    row = encode(speaker.tokenizer, prompt, target, stop, prompt_format)
-    start = encode_prompt(speaker.tokenizer, prompt, prompt_format)
+    row = encode(text_generator.tokenizer, prompt, target, stop, prompt_format)
+    start = encode_prompt(text_generator.tokenizer, prompt, prompt_format)
     wanted = target.strip()
     # A longer answer than the scorer's limit gets room for itself and its stop token.
     limit = max(MAX_TOKENS, len(row.ids) - row.answer + 1)
@@ -103,7 +108,7 @@ def span_question(
     """
     agreement = agreement or Agreement(output.ids[: output.span])
     ids = max(output.ids[: output.span], agreement.ids, key=len)
-    row = Row(prompt + ids, len(prompt), NO_LABEL)
+    row = TokenRow(prompt + ids, len(prompt), NO_LABEL)
     closed = output.ending == "length" or (
         output.ending == "text" and output.span == len(output.ids)
     )
@@ -121,25 +126,27 @@ def span_question(
 
 
 def recited_question(
-    speaker: Speaker, index: int, prompt: str, answer: str, prompt_format: str
+    text_generator: TextGenerator, index: int, prompt: str, answer: str, prompt_format: str
 ) -> Question:
     """What are the arg-max tokens along this answer, given what of it comes before each?"""
-    row = encode(speaker.tokenizer, prompt, answer, NO_LABEL, prompt_format)
+    row = encode(text_generator.tokenizer, prompt, answer, NO_LABEL, prompt_format)
     return Question(index, row, row.ids[: row.answer], answer.strip(), closed=False, recited=True)
 
 
-def ask(speaker: Speaker, trunk: Trunk, questions: Sequence[Question]) -> tuple[Answer, ...]:
-    """The answers of the model as it is now, the trunk's part of it taken as unchanged."""
+def ask(
+    text_generator: TextGenerator, prefix_cache: PrefixCache, questions: Sequence[Question]
+) -> tuple[Answer, ...]:
+    """The answers of the model as it is now, the prefix cache's part of it taken as unchanged."""
     if not questions:
         return ()
-    reading = read(trunk, [question.index for question in questions])
+    reading = read(prefix_cache, [question.index for question in questions])
     pairs = list(zip(questions, reading.positions, strict=True))
-    endings: list[Ending | None] = [_ending(speaker, *pair) for pair in pairs]
-    kept = [_kept(speaker, *pair) for pair in pairs]
+    endings: list[Ending | None] = [_ending(text_generator, *pair) for pair in pairs]
+    kept = [_kept(text_generator, *pair) for pair in pairs]
     unread = [i for i, q in enumerate(questions) if endings[i] is None and not q.recited]
     unsure = [i for i in range(len(questions)) if kept[i] is None]
     requests = [_request(questions[i]) for i in unread] + [_again(questions[i]) for i in unsure]
-    outputs = decode(speaker, requests, trunk.tokens_at_once)
+    outputs = decode(text_generator, requests, prefix_cache.tokens_at_once)
     said = dict(zip(unread, outputs, strict=False))
     for i, output in zip(unsure, outputs[len(unread) :], strict=True):
         kept[i] = _agrees(questions[i], output)
@@ -151,11 +158,11 @@ def ask(speaker: Speaker, trunk: Trunk, questions: Sequence[Question]) -> tuple[
     )
 
 
-def read_answers(trunk: Trunk, questions: Sequence[Question]) -> tuple[Answer, ...]:
+def read_answers(prefix_cache: PrefixCache, questions: Sequence[Question]) -> tuple[Answer, ...]:
     """What one pass tells of the answers without decoding: probabilities; no text, no ending."""
     if not questions:
         return ()
-    reading = read(trunk, [question.index for question in questions])
+    reading = read(prefix_cache, [question.index for question in questions])
     return tuple(_glimpsed(question, reading, i) for i, question in enumerate(questions))
 
 
@@ -171,7 +178,7 @@ def _glimpsed(question: Question, reading: Reading, i: int) -> Answer:
     return Answer("", False, "not decoded", False, accuracy, logprob, argmaxes=argmaxes)
 
 
-def _ending(speaker: Speaker, question: Question, seen: Positions) -> Ending | None:
+def _ending(text_generator: TextGenerator, question: Question, seen: Positions) -> Ending | None:
     """How the row certainly ends after exactly the wanted answer; None where decoding must tell."""
     ids, count = question.ids, len(question.ids)
     sure = not any(seen.close[: count + 1]) and question.row.aligned
@@ -180,15 +187,15 @@ def _ending(speaker: Speaker, question: Question, seen: Positions) -> Ending | N
     if question.closed:
         return "length" if count == question.limit else "text"
     after = seen.best[count]
-    if after in speaker.stops:
+    if after in text_generator.stops:
         return "stop"
     own = question.wanted if question.dotted else ""
-    text = text_of(speaker, (*ids, after))
+    text = text_of(text_generator, (*ids, after))
     whole = ended(text, own) and cut_answer(text, own) == cut_answer(question.wanted, own)
     return "text" if whole else None
 
 
-def _kept(speaker: Speaker, question: Question, seen: Positions) -> bool | None:
+def _kept(text_generator: TextGenerator, question: Question, seen: Positions) -> bool | None:
     """Whether a neighbour's agreement holds, as far as one pass tells; None where it does not.
 
     A token that differs is decided where everything before it is certain, so that what broke need
@@ -204,7 +211,7 @@ def _kept(speaker: Speaker, question: Question, seen: Positions) -> bool | None:
             return False
     if not question.agreement.stopped:
         return True
-    return None if seen.close[len(ids)] else seen.best[len(ids)] in speaker.stops
+    return None if seen.close[len(ids)] else seen.best[len(ids)] in text_generator.stops
 
 
 def _again(question: Question) -> Request:

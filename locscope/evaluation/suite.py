@@ -10,13 +10,13 @@ from locscope.evaluation.questions import (
     ask,
     read_answers,
 )
-from locscope.forward.decoding import Speaker
-from locscope.forward.packed import Sheet
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.decoding import TextGenerator
+from locscope.forward.packed import PackedTokens
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.records import Edit
 
-GLANCE_TEXTS = 24
-"""Neutral texts that a glance reads: enough to see a collapse."""
+QUICK_TEXTS = 24
+"""Neutral texts that a quick evaluation reads: enough to see a collapse."""
 FEW_TEXTS = 8
 """Neutral texts below which choosing and reporting share them."""
 
@@ -32,7 +32,7 @@ class Ability:
 
 
 @dataclass(frozen=True)
-class Material:
+class EvalTexts:
     """What is asked besides the edits. `prefixes` go before training prompts where wanted."""
 
     neutral: tuple[str, ...]
@@ -77,11 +77,11 @@ class EditAnswers:
 
 
 @dataclass(frozen=True)
-class Exam:
+class EvalSuite:
     """The questions of a run, the neutral texts and what the untouched model thinks of them."""
 
-    speaker: Speaker
-    sheet: Sheet
+    text_generator: TextGenerator
+    packed: PackedTokens
     edits: tuple[EditQuestions, ...]
     abilities: tuple[Question, ...]
     ability_items: tuple[Ability, ...]
@@ -99,16 +99,16 @@ class Exam:
         return "choose" if choosing else "report"
 
     def of(self, edits: Sequence[str]) -> tuple[EditQuestions, ...]:
-        """The questions about the edits of these ids, in the exam's order."""
+        """The questions about the edits of these ids, in the evaluation suite's order."""
         wanted = set(edits)
         return tuple(questions for questions in self.edits if questions.edit.id in wanted)
 
 
 @dataclass(frozen=True)
-class Observation:
-    """What the model, as it is, said to the exam or to the part of it about some edits.
+class Evaluation:
+    """What the model, as it is, said to the evaluation suite or to the part of it about some edits.
 
-    Of a `glance` only the answers' probabilities are meant, and the drift is that of some texts.
+    Of a `quick` only the answers' probabilities are meant, and the drift is that of some texts.
     `texts` says of which neutral texts the drift is: of all, or of one half of them.
     """
 
@@ -119,18 +119,18 @@ class Observation:
     right_abilities: tuple[str, ...]
     drift: Drift
     prompt_format: str
-    glance: bool = False
+    quick: bool = False
     texts: Texts = "all"
 
-    def on(self, texts: Texts) -> "Observation":
+    def on(self, texts: Texts) -> "Evaluation":
         """The same with the drift of some of the texts, to compare such an observation with."""
         if self.texts == texts:
             return self
-        if self.texts != "all" or self.glance:
+        if self.texts != "all" or self.quick:
             raise ValueError(f"drift on texts '{texts}' cannot be had from '{self.texts}'")
         return replace(self, drift=self.drift.half(texts), texts=texts)
 
-    def of(self, edits: Sequence[str]) -> "Observation":
+    def of(self, edits: Sequence[str]) -> "Evaluation":
         """The part of it about the edits of these ids."""
         wanted = set(edits)
         keep = [i for i, one in enumerate(self.questions) if one.edit.id in wanted]
@@ -141,8 +141,8 @@ class Observation:
         )
 
     @property
-    def at_a_glance(self) -> "Observation":
-        """The part of it that a glance sees, to compare one with."""
+    def at_a_quick(self) -> "Evaluation":
+        """The part of it that a quick evaluation sees, to compare one with."""
         return replace(
             self,
             questions=tuple(one.hurried for one in self.questions),
@@ -150,8 +150,8 @@ class Observation:
             ability_items=(),
             abilities=(),
             right_abilities=(),
-            drift=self.drift.first(GLANCE_TEXTS),
-            glance=True,
+            drift=self.drift.first(QUICK_TEXTS),
+            quick=True,
         )
 
     @property
@@ -161,60 +161,63 @@ class Observation:
 
 
 def observe(
-    exam: Exam,
-    trunk: Trunk,
+    suite: EvalSuite,
+    prefix_cache: PrefixCache,
     edits: Sequence[str],
     *,
     thorough: bool = True,
     texts: Texts = "all",
-) -> Observation:
+) -> Evaluation:
     """Asks the model, as it is now, about the given edits, the abilities and the neutral texts.
 
     Only a thorough observation asks other forms and multi-hop questions, reads the neighbours'
     stated answers, and the neutral texts a second time without special tokens.
     """
-    questions, neutral = exam.of(edits), exam.neutral.half(texts)
+    questions, neutral = suite.of(edits), suite.neutral.half(texts)
     if not thorough:
         questions = tuple(one.hurried for one in questions)
         neutral = replace(neutral, bare=())
     asked = [question for one in questions for question in _all_of(one)]
-    answers = ask(exam.speaker, trunk, [*asked, *exam.abilities])
+    answers = ask(suite.text_generator, prefix_cache, [*asked, *suite.abilities])
     replies = iter(answers)
     per_edit = tuple(_sort_answers(one, replies) for one in questions)
-    return Observation(
+    return Evaluation(
         questions=questions,
         edits=per_edit,
-        ability_items=exam.ability_items,
+        ability_items=suite.ability_items,
         abilities=tuple(replies),
-        right_abilities=tuple(question.wanted for question in exam.abilities),
-        drift=drift(trunk, neutral, exam.untouched.half(texts)),
-        prompt_format=exam.prompt_format,
+        right_abilities=tuple(question.wanted for question in suite.abilities),
+        drift=drift(prefix_cache, neutral, suite.untouched.half(texts)),
+        prompt_format=suite.prompt_format,
         texts=texts,
     )
 
 
-def look(exam: Exam, trunk: Trunk, edits: Sequence[str], *, texts: Texts = "all") -> Observation:
-    """A glance at the given edits: one pass without any decoding, and some of the neutral texts."""
-    questions = tuple(one.hurried for one in exam.of(edits))
+def quick_eval(
+    suite: EvalSuite, prefix_cache: PrefixCache, edits: Sequence[str], *, texts: Texts = "all"
+) -> Evaluation:
+    """A quick evaluation at the given edits: one pass without any decoding, and some of the neutral
+    texts."""
+    questions = tuple(one.hurried for one in suite.of(edits))
     asked = [question for one in questions for question in _all_of(one)]
-    replies = iter(read_answers(trunk, asked))
-    return Observation(
+    replies = iter(read_answers(prefix_cache, asked))
+    return Evaluation(
         questions=questions,
         edits=tuple(_sort_answers(one, replies) for one in questions),
         ability_items=(),
         abilities=(),
         right_abilities=(),
-        drift=glance_drift(exam, trunk, texts=texts),
-        prompt_format=exam.prompt_format,
-        glance=True,
+        drift=quick_drift(suite, prefix_cache, texts=texts),
+        prompt_format=suite.prompt_format,
+        quick=True,
         texts=texts,
     )
 
 
-def glance_drift(exam: Exam, trunk: Trunk, *, texts: Texts = "all") -> Drift:
+def quick_drift(suite: EvalSuite, prefix_cache: PrefixCache, *, texts: Texts = "all") -> Drift:
     """How far the model, as it is now, has moved on a few of the neutral texts."""
-    rows = exam.neutral.half(texts).first(GLANCE_TEXTS)
-    return drift(trunk, rows, exam.untouched.half(texts).first(GLANCE_TEXTS))
+    rows = suite.neutral.half(texts).first(QUICK_TEXTS)
+    return drift(prefix_cache, rows, suite.untouched.half(texts).first(QUICK_TEXTS))
 
 
 def _all_of(one: EditQuestions) -> tuple[Question, ...]:

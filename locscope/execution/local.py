@@ -1,4 +1,4 @@
-"""Runs trials one after the other on this machine, in layer order, for the trunk's sake."""
+"""Runs trials one after the other on this machine, in layer order, for the prefix cache's sake."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 
 from locscope.errors import OutOfMemory
-from locscope.evaluation.suite import Observation
+from locscope.evaluation.suite import Evaluation
 from locscope.locations import Location
 from locscope.progress import Progress, stage
 from locscope.records import Trial, TrialRecord
-from locscope.tuning.trial import Bench, run_trial
+from locscope.tuning.trial import TrialContext, run_trial
 
 SMALLEST_BATCH = 256
 """Tokens at once below which a trial is given up for lack of memory."""
@@ -18,13 +18,13 @@ SMALLEST_BATCH = 256
 
 @dataclass(frozen=True)
 class Worker:
-    """What a run of trials needs: the bench, the untouched model's answers, and who listens.
+    """What a run of trials needs: the context, the untouched model's answers, and who listens.
 
     `known` gives the record of a finished trial or None, `keep` stores a new one.
     """
 
-    bench: Bench
-    before: Observation
+    context: TrialContext
+    before: Evaluation
     known: Callable[[str], TrialRecord | None]
     keep: Callable[[TrialRecord], None]
     progress: Progress
@@ -51,17 +51,19 @@ def run_trials(
 
 def _run_within_memory(worker: Worker, trial: Trial) -> TrialRecord:
     """Runs a trial; where memory ends, again with half as many tokens at once."""
-    trunk = worker.bench.trunk
+    prefix_cache = worker.context.prefix_cache
     while True:
         try:
-            return run_trial(worker.bench, trial, worker.before.of(trial.measured))
+            return run_trial(worker.context, trial, worker.before.of(trial.measured))
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
-            trunk.tokens_at_once //= 2
-            worker.progress.say(f"out of memory: {trunk.tokens_at_once} tokens at once from here")
-        if trunk.tokens_at_once < SMALLEST_BATCH:
+            prefix_cache.tokens_at_once //= 2
+            worker.progress.say(
+                f"out of memory: {prefix_cache.tokens_at_once} tokens at once from here"
+            )
+        if prefix_cache.tokens_at_once < SMALLEST_BATCH:
             raise OutOfMemory(
-                f"{trial.location} does not fit on {worker.bench.loaded.info.device}: tried down "
+                f"{trial.location} does not fit on {worker.context.loaded.info.device}: tried down "
                 f"to {SMALLEST_BATCH} tokens at once; take a smaller part, or --dtype bfloat16"
             )
 

@@ -1,1 +1,2 @@
-"""What runs the model: texts to tokens, blocks from a layer on, the trunk, reading, decoding."""
+"""What runs the model: texts to tokens, blocks from a layer on, the prefix cache, reading,
+decoding."""

@@ -51,7 +51,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Speaker:
+class TextGenerator:
     """What decoding needs to know: the model, its tokenizer and its full set of stop tokens."""
 
     model: PreTrainedModel
@@ -74,12 +74,12 @@ class Request:
 
 
 def decode(
-    speaker: Speaker, requests: Sequence[Request], tokens_at_once: int = 16384
+    text_generator: TextGenerator, requests: Sequence[Request], tokens_at_once: int = 16384
 ) -> tuple[Output, ...]:
     """The greedy continuation of every prompt, in their order."""
 
     def run(some: Sequence[Request]) -> list[Output]:
-        return _decode_batch(speaker, some)
+        return _decode_batch(text_generator, some)
 
     def size(request: Request) -> int:
         return len(request.prompt) + request.limit
@@ -87,27 +87,27 @@ def decode(
     return tuple(in_batches(requests, run, size=size, tokens_at_once=tokens_at_once))
 
 
-def replayed(speaker: Speaker, request: Request, said: Output) -> Output:
+def replayed(text_generator: TextGenerator, request: Request, said: Output) -> Output:
     """What decoding gives for a request, read off a continuation of its prompt that is as long or
     longer and was ended by nothing but a stop token."""
     taken: list[int] = []
     for token in said.ids:
-        output = _advance(speaker, request, taken, token)
+        output = _advance(text_generator, request, taken, token)
         if output is not None:
             return output
-    return _finish(speaker, request, taken, said.ending)
+    return _finish(text_generator, request, taken, said.ending)
 
 
-def _decode_batch(speaker: Speaker, requests: Sequence[Request]) -> list[Output]:
-    ids, mask = _left_padded([request.prompt for request in requests], speaker.model.device)
-    cache = DynamicCache(config=speaker.model.config)
+def _decode_batch(text_generator: TextGenerator, requests: Sequence[Request]) -> list[Output]:
+    ids, mask = _left_padded([request.prompt for request in requests], text_generator.model.device)
+    cache = DynamicCache(config=text_generator.model.config)
     said: list[list[int]] = [[] for _ in requests]
     done: dict[int, Output] = {}
     going = list(range(len(requests)))
     while going:
-        tokens = _next_tokens(speaker.model, ids, mask, cache)
+        tokens = _next_tokens(text_generator.model, ids, mask, cache)
         for row, token in zip(going, tokens.tolist(), strict=True):
-            output = _advance(speaker, requests[row], said[row], token)
+            output = _advance(text_generator, requests[row], said[row], token)
             if output is not None:
                 done[row] = output
         ids, mask = tokens[:, None], torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
@@ -150,34 +150,40 @@ def _left_padded(
     return ids.to(device), mask.to(device)
 
 
-def _advance(speaker: Speaker, request: Request, said: list[int], token: int) -> Output | None:
+def _advance(
+    text_generator: TextGenerator, request: Request, said: list[int], token: int
+) -> Output | None:
     """Takes one more token; the output if the row has ended with it."""
-    if token in speaker.stops:
-        return _finish(speaker, request, said, "stop")
+    if token in text_generator.stops:
+        return _finish(text_generator, request, said, "stop")
     said.append(token)
-    text = text_of(speaker, said)
+    text = text_of(text_generator, said)
     if text.lstrip().startswith(REASONING[0]) and may_reason(text):
         full = len(said) >= REASONING_TOKENS
-        return _finish(speaker, request, said, "length") if full else None
+        return _finish(text_generator, request, said, "length") if full else None
     answer = without_reasoning(text)
     if not request.to_stop and ended(answer):
-        return _finish(speaker, request, said, "text")
-    if len(said) - _reasoning(speaker, said, text) >= request.limit:
-        return _finish(speaker, request, said, "length")
+        return _finish(text_generator, request, said, "text")
+    if len(said) - _reasoning(text_generator, said, text) >= request.limit:
+        return _finish(text_generator, request, said, "length")
     if request.hopeless is not None and not may_reason(text) and request.hopeless(answer):
-        return _finish(speaker, request, said, "given up")
+        return _finish(text_generator, request, said, "given up")
     return None
 
 
-def _finish(speaker: Speaker, request: Request, said: list[int], ending: Ending) -> Output:
-    text, span = text_of(speaker, said), len(said)
+def _finish(
+    text_generator: TextGenerator, request: Request, said: list[int], ending: Ending
+) -> Output:
+    text, span = text_of(text_generator, said), len(said)
     answer = _answer(text, request)
     # The token that ended the text may hold the answer's own last letters too.
     while (
-        ending == "text" and span and _answer(text_of(speaker, said[: span - 1]), request) == answer
+        ending == "text"
+        and span
+        and _answer(text_of(text_generator, said[: span - 1]), request) == answer
     ):
         span -= 1
-    return Output(tuple(said), span, answer, ending, _reasoning(speaker, said, text))
+    return Output(tuple(said), span, answer, ending, _reasoning(text_generator, said, text))
 
 
 def _answer(text: str, request: Request) -> str:
@@ -185,18 +191,18 @@ def _answer(text: str, request: Request) -> str:
     return answer.strip() if request.to_stop else cut_answer(answer)
 
 
-def _reasoning(speaker: Speaker, said: list[int], text: str) -> int:
+def _reasoning(text_generator: TextGenerator, said: list[int], text: str) -> int:
     """Tokens of the closed reasoning block that the text begins with; 0 where there is none."""
     begun, closed = REASONING
     if not text.lstrip().startswith(begun) or closed not in text:
         return 0
     counts = range(len(said) + 1)
-    return bisect_left(counts, True, key=lambda n: closed in text_of(speaker, said[:n]))
+    return bisect_left(counts, True, key=lambda n: closed in text_of(text_generator, said[:n]))
 
 
-def text_of(speaker: Speaker, ids: Sequence[int]) -> str:
+def text_of(text_generator: TextGenerator, ids: Sequence[int]) -> str:
     """The tokens' text as it stands: no clean-up of spaces, which would change, with later tokens,
     text that was already judged."""
-    tokenizer = speaker.tokenizer
+    tokenizer = text_generator.tokenizer
     text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return str(text)

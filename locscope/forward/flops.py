@@ -30,5 +30,5 @@ def forward_flops(shape: Shape, tokens: int, scored: int, start: int = 0) -> flo
 
 
 def step_flops(shape: Shape, tokens: int, scored: int, start: int) -> float:
-    """A training step on the trunk: forward, backward to the tuned layer."""
+    """A training step on the prefix cache: forward, backward to the tuned layer."""
     return 3.0 * forward_flops(shape, tokens, scored, start)

@@ -7,15 +7,16 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from locscope.forward.head import logits
-from locscope.forward.prefix_cache import Batch, Trunk
+from locscope.forward.prefix_cache import Batch, PrefixCache
 
 
-def answer_losses(trunk: Trunk, batch: Batch) -> Float[Tensor, " batch"]:
-    """Mean negative log-probability (nats per token) of every row's answer, resumed from the trunk.
+def answer_losses(prefix_cache: PrefixCache, batch: Batch) -> Float[Tensor, " batch"]:
+    """Mean negative log-probability (nats per token) of every row's answer, resumed from the prefix
+    cache.
 
     Source: LocFT-BF code (`fine-tune.py`): the token mean is taken per example.
     """
-    return _row_means(trunk.model, trunk.final(batch), batch)
+    return _row_means(prefix_cache.model, prefix_cache.final(batch), batch)
 
 
 def _row_means(

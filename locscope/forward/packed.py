@@ -1,7 +1,7 @@
 """Texts to token rows: a prompt and its answer, tokenised once, together.
 
-The rows of a `Sheet` lie packed, end to end, without padding. The stop token that follows an answer
-is a label, never an input: nothing after it is scored.
+The rows of a `PackedTokens` lie packed, end to end, without padding. The stop token that follows an
+answer is a label, never an input: nothing after it is scored.
 """
 
 import unicodedata
@@ -27,7 +27,7 @@ WITHOUT_SPACES = (
 
 
 @dataclass(frozen=True)
-class Row:
+class TokenRow:
     """Token ids of one text; `ids[answer:]` is the answer, `answer` is at least 1.
 
     `final` is the label after the last token: a stop token, or NO_LABEL. Rows that are not
@@ -50,7 +50,7 @@ class Framed:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class PackedTokens:
     """Rows packed end to end, on the CPU."""
 
     ids: Int[Tensor, " tokens"]
@@ -98,7 +98,7 @@ def encode(
     answer: str,
     stop: int,
     prompt_format: str = "raw",
-) -> Row:
+) -> TokenRow:
     """Prompt and answer as one row that ends in the label `stop`.
 
     The answer's tokens are those that reach beyond the prompt's characters (from the tokenizer's
@@ -112,7 +112,7 @@ def encode(
     if not inside or not answer.strip():
         raise UsageError(f"target '{answer}' of prompt '{prompt}' is empty after tokenisation")
     first = max(inside[0], 1)
-    return Row(ids, first, stop, aligned=ids[:first] == alone)
+    return TokenRow(ids, first, stop, aligned=ids[:first] == alone)
 
 
 def _joint(framed: Framed, answer: str) -> str:
@@ -132,10 +132,12 @@ def encode_prompt(
     return _tokens(tokenizer, framed.prompt, framed.specials)[0]
 
 
-def encode_text(tokenizer: PreTrainedTokenizerBase, text: str, *, specials: bool) -> Row | None:
+def encode_text(
+    tokenizer: PreTrainedTokenizerBase, text: str, *, specials: bool
+) -> TokenRow | None:
     """A running text of which all tokens but the first are scored; None if there is no second."""
     ids, _ = _tokens(tokenizer, text, specials)
-    return Row(ids, 1) if len(ids) > 1 else None
+    return TokenRow(ids, 1) if len(ids) > 1 else None
 
 
 def _tokens(
@@ -151,10 +153,10 @@ def _tokens(
     return tuple(ids), tuple(end for _, end in offsets)
 
 
-def pack(rows: Sequence[Row]) -> Sheet:
+def pack(rows: Sequence[TokenRow]) -> PackedTokens:
     """The rows as one sheet."""
     lengths = torch.tensor([0, *(len(row.ids) for row in rows)])
-    return Sheet(
+    return PackedTokens(
         ids=torch.tensor([i for row in rows for i in row.ids], dtype=torch.long),
         offsets=lengths.cumsum(0),
         answers=torch.tensor([row.answer for row in rows], dtype=torch.long),

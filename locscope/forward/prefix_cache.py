@@ -1,4 +1,4 @@
-"""The trunk runs once: the residual stream entering a layer, kept for all texts of a sheet.
+"""The prefix cache runs once: the residual stream entering a layer, kept for all texts of a sheet.
 
 Everything below the lowest tuned layer is frozen, so for fixed texts its output never changes.
 The stream lies packed like the sheet, on the device while the budget allows, else on the host,
@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from locscope.forward.batching import packed
 from locscope.forward.blocks import run_blocks
-from locscope.forward.packed import NO_LABEL, Sheet
+from locscope.forward.packed import NO_LABEL, PackedTokens
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ COPIES = 8
 
 
 @final
-class Trunk:
+class PrefixCache:
     """The residual stream entering `layer` for every token of a sheet.
 
     `tokens_at_once` bounds, with padding, what any pass over its texts takes in one batch.
@@ -64,12 +64,12 @@ class Trunk:
     def __init__(
         self,
         model: PreTrainedModel,
-        sheet: Sheet,
+        packed: PackedTokens,
         budget: Budget | None = None,
         tokens_at_once: int = 16384,
     ) -> None:
         self.model = model
-        self.sheet = sheet
+        self.packed = packed
         self.tokens_at_once = tokens_at_once
         self.layer = 0
         self.budget = budget or Budget()
@@ -94,7 +94,7 @@ class Trunk:
         self._copy()
 
     def release(self) -> None:
-        """Lets go of the stream and its copies: another trunk is at work meanwhile."""
+        """Lets go of the stream and its copies: another prefix cache is at work meanwhile."""
         self._restore(0)
         self._copies.clear()
 
@@ -120,7 +120,7 @@ class Trunk:
 
     @torch.no_grad()
     def _advance(self, stream: Float[Tensor, "tokens width"], layer: int) -> None:
-        for rows in chunks(self.sheet.lengths, range(len(self.sheet)), self.tokens_at_once):
+        for rows in chunks(self.packed.lengths, range(len(self.packed)), self.tokens_at_once):
             batch = self.batch(rows)
             hidden = run_blocks(self.model, batch.ids, self.layer, self.hidden(batch), layer)
             tokens = hidden.flatten(0, 1)[batch.places]
@@ -128,7 +128,7 @@ class Trunk:
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """The given rows of the sheet, padded."""
-        return pad(self.sheet, rows, self.model.device)
+        return pad(self.packed, rows, self.model.device)
 
     def hidden(self, batch: Batch) -> Float[Tensor, "batch seq width"] | None:
         """The stream of a batch (zeros in the padding); None at layer 0."""
@@ -140,12 +140,12 @@ class Trunk:
         return hidden.view(*batch.ids.shape, -1)
 
     def final(self, batch: Batch) -> Float[Tensor, "batch seq width"]:
-        """Final hidden states of a batch, resumed from the trunk; gradients flow."""
+        """Final hidden states of a batch, resumed from the prefix cache; gradients flow."""
         return run_blocks(self.model, batch.ids, self.layer, self.hidden(batch))
 
     def _allocate(self) -> Float[Tensor, "tokens width"]:
         width, dtype = self.model.config.get_text_config().hidden_size, self.model.dtype
-        shape = (self.sheet.ids.numel(), width)
+        shape = (self.packed.ids.numel(), width)
         size = shape[0] * width * dtype.itemsize
         if size <= self.budget.device:
             return torch.empty(shape, dtype=dtype, device=self.model.device)
@@ -165,19 +165,19 @@ def chunks(
     yield from packed(rows, lengths.tolist(), tokens_at_once)
 
 
-def pad(sheet: Sheet, rows: Sequence[int], device: torch.device) -> Batch:
+def pad(packed: PackedTokens, rows: Sequence[int], device: torch.device) -> Batch:
     """The given rows of a sheet as one right-padded batch on the device."""
     index = torch.as_tensor(list(rows))
-    starts, lengths = sheet.offsets[index], sheet.lengths[index]
+    starts, lengths = packed.offsets[index], packed.lengths[index]
     place = torch.arange(int(lengths.max()))[None]
     real = place < lengths[:, None]
     flat = (starts[:, None] + place)[real]
     ids = torch.zeros(real.shape, dtype=torch.long)
-    ids[real] = sheet.ids[flat]
+    ids[real] = packed.ids[flat]
     labels = torch.full_like(ids, NO_LABEL)
     labels[:, :-1] = torch.where(real[:, 1:], ids[:, 1:], NO_LABEL)
-    labels[torch.arange(len(index)), lengths - 1] = sheet.finals[index]
-    scored = real & (place >= sheet.answers[index][:, None] - 1)
+    labels[torch.arange(len(index)), lengths - 1] = packed.finals[index]
+    scored = real & (place >= packed.answers[index][:, None] - 1)
     places = real.flatten().nonzero()[:, 0]
     answers = (scored & (labels != NO_LABEL)).flatten().nonzero()[:, 0]
     found = (ids, real, scored, labels, flat, places, answers)

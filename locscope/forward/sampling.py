@@ -7,32 +7,34 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from locscope.forward.batching import in_batches
-from locscope.forward.decoding import Speaker
+from locscope.forward.decoding import TextGenerator
 from locscope.forward.head import logits
 from locscope.forward.prompts import next_logits, prompts_of
 from locscope.models.parts import body
 
 
 @torch.no_grad()
-def sample_texts(speaker: Speaker, count: int, tokens: int, seed: int) -> tuple[str, ...]:
+def sample_texts(
+    text_generator: TextGenerator, count: int, tokens: int, seed: int
+) -> tuple[str, ...]:
     """`count` texts of at most `tokens` tokens drawn at temperature 1, each from the start token.
 
     A text ends at its first stop token. Draws happen on the CPU, so a seed gives the same texts on
     every device up to rounding.
     """
     generator = torch.Generator().manual_seed(seed)
-    ids = torch.full((count, 1), _start_token(speaker), device=speaker.model.device)
-    cache, said = DynamicCache(config=speaker.model.config), []
+    ids = torch.full((count, 1), _start_token(text_generator), device=text_generator.model.device)
+    cache, said = DynamicCache(config=text_generator.model.config), []
     for step in range(tokens):
         positions = torch.full((count, 1), step, device=ids.device)
-        out = body(speaker.model)(
+        out = body(text_generator.model)(
             input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True
         )
-        chances = logits(speaker.model, out.last_hidden_state[:, -1]).softmax(-1).cpu()
+        chances = logits(text_generator.model, out.last_hidden_state[:, -1]).softmax(-1).cpu()
         drawn = torch.multinomial(chances, 1, generator=generator)
         said.append(drawn)
         ids = drawn.to(ids.device)
-    return tuple(_text(speaker, row) for row in torch.cat(said, dim=1).tolist())
+    return tuple(_text(text_generator, row) for row in torch.cat(said, dim=1).tolist())
 
 
 @torch.no_grad()
@@ -71,12 +73,12 @@ def sample_after(
     return tuple(tuple(all_[len(p) :]) for all_, p in zip(said, prompts, strict=True))
 
 
-def _start_token(speaker: Speaker) -> int:
-    bos = speaker.tokenizer.bos_token_id
-    return bos if isinstance(bos, int) else speaker.stops[0]
+def _start_token(text_generator: TextGenerator) -> int:
+    bos = text_generator.tokenizer.bos_token_id
+    return bos if isinstance(bos, int) else text_generator.stops[0]
 
 
-def _text(speaker: Speaker, ids: Sequence[int]) -> str:
-    ends = [i for i, token in enumerate(ids) if token in speaker.stops]
+def _text(text_generator: TextGenerator, ids: Sequence[int]) -> str:
+    ends = [i for i, token in enumerate(ids) if token in text_generator.stops]
     said = list(ids[: ends[0]] if ends else ids)
-    return str(speaker.tokenizer.decode(said, skip_special_tokens=True)).strip()
+    return str(text_generator.tokenizer.decode(said, skip_special_tokens=True)).strip()

@@ -12,7 +12,7 @@ from locscope.errors import UsageError
 from locscope.progress import Progress, Silent, track
 from locscope.records import TrialRecord
 from locscope.runs.atomic import explained, write_atomic_with
-from locscope.runs.tables import place
+from locscope.runs.tables import layer_and_part
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -80,14 +80,14 @@ def _distributions(records: Sequence[TrialRecord]) -> "dict[str, BaseDistributio
     """What each parameter ranged over: the same for all trials, as Optuna's plots want it."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    places = [place(record.trial.location) for record in records] or [(0, "")]
+    sites = [layer_and_part(record.trial.location) for record in records] or [(0, "")]
     rates = [record.trial.recipe.lr for record in records] or [1.0]
     locations = sorted({record.trial.location for record in records}) or [""]
-    layers = [layer for layer, _ in places]
+    layers = [layer for layer, _ in sites]
     return {
         "location": CategoricalDistribution(locations),
         "layer": IntDistribution(min(layers), max(layers)),
-        "part": CategoricalDistribution(sorted({part for _, part in places})),
+        "part": CategoricalDistribution(sorted({part for _, part in sites})),
         "lr": FloatDistribution(min(rates), max(rates), log=True),
     }
 
@@ -95,7 +95,7 @@ def _distributions(records: Sequence[TrialRecord]) -> "dict[str, BaseDistributio
 def _trial(record: TrialRecord, kinds: "dict[str, BaseDistribution]") -> "FrozenTrial":
     from optuna.trial import TrialState, create_trial
 
-    layer, part = place(record.trial.location)
+    layer, part = layer_and_part(record.trial.location)
     measured = not isnan(record.score)
     return create_trial(
         params={

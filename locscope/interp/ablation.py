@@ -21,16 +21,16 @@ from locscope.forward.resume import resumed
 from locscope.interp.effects import Measure, base_of, judged
 from locscope.interp.facts import Fact
 from locscope.interp.heads import head_matrices
-from locscope.interp.hooked_model import Edit, Lens, hooked, place, recorded
+from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, recording, with_hooks
 
 HEAD_KINDS = ("z", "heads_out")
 """What a visit must have seen for heads to be silenced."""
 
 
 @dataclass(frozen=True)
-class Visit:
+class LayerActivations:
     """A block as prompts pass it: the stream entering it (None at layer 0: ids are embedded), that
-    leaving it, and activations within by kind, as `lens.ACTIVATIONS` names them."""
+    leaving it, and activations within by kind, as `hooked.ACTIVATIONS` names them."""
 
     prompts: Prompts
     layer: int
@@ -41,27 +41,29 @@ class Visit:
 
 @torch.no_grad()
 def visit(
-    lens: Lens,
+    hooked: HookedModel,
     prompts: Prompts,
     layer: int,
     before: Float[Tensor, "prompts seq width"] | None,
     kinds: Sequence[str],
-    edits: Mapping[str, Edit] | None = None,
-) -> Visit:
+    edits: Mapping[str, HookFn] | None = None,
+) -> LayerActivations:
     """Runs one block, with its activations edited, and keeps those of some kinds."""
-    names = {kind: place(kind, layer) for kind in (*kinds, "resid_post")}
-    stop = layer + 1 if layer + 1 < lens.layers else None
-    with hooked(lens, edits or {}), recorded(lens, *names.values()) as seen:
-        run_blocks(lens.twin, prompts.ids, layer, before, stop)
+    names = {kind: hook_name(kind, layer) for kind in (*kinds, "resid_post")}
+    stop = layer + 1 if layer + 1 < hooked.layers else None
+    with with_hooks(hooked, edits or {}), recording(hooked, *names.values()) as seen:
+        run_blocks(hooked.bridged, prompts.ids, layer, before, stop)
     found = {kind: seen[name] for kind, name in names.items()}
-    return Visit(prompts, layer, before, found.pop("resid_post"), found)
+    return LayerActivations(prompts, layer, before, found.pop("resid_post"), found)
 
 
-def visits(lens: Lens, prompts: Prompts, kinds: Sequence[str]) -> Iterator[Visit]:
+def visits(
+    hooked: HookedModel, prompts: Prompts, kinds: Sequence[str]
+) -> Iterator[LayerActivations]:
     """The untouched blocks, one after another."""
     before = None
-    for layer in range(lens.layers):
-        here = visit(lens, prompts, layer, before, kinds)
+    for layer in range(hooked.layers):
+        here = visit(hooked, prompts, layer, before, kinds)
         before = here.after
         yield here
 
@@ -69,16 +71,16 @@ def visits(lens: Lens, prompts: Prompts, kinds: Sequence[str]) -> Iterator[Visit
 @torch.no_grad()
 def without_each_head(
     model: PreTrainedModel,
-    lens: Lens,
-    here: Visit,
+    hooked: HookedModel,
+    here: LayerActivations,
     instead: Float[Tensor, "prompts seq heads head_width"],
     tokens_at_once: int,
-    edits: Mapping[str, Edit] | None = None,
+    edits: Mapping[str, HookFn] | None = None,
 ) -> Float[Tensor, "heads prompts width"]:
     """Final states of the last tokens when `instead` is in the place of each head's z in turn.
 
     `here` has seen `HEAD_KINDS`. `edits` are in force in the layers above, too: then the
-    twin runs them, else the plain model, which is faster.
+    hooked model runs them, else the plain model, which is faster.
     """
     change = instead - here.seen["z"]
     heads, tokens = change.shape[2], here.prompts.ids.numel()
@@ -88,7 +90,7 @@ def without_each_head(
         # The output matrix is linear: only what the silenced head writes has to be written anew.
         written = torch.einsum("bshd,hdw->hbsw", change[:, :, some], matrices[some])
         out = (here.seen["heads_out"] + written).flatten(0, 1)
-        final = _onwards(model, lens, here, out, edits)
+        final = _onwards(model, hooked, here, out, edits)
         return list(final.unflatten(0, (len(some), -1)))
 
     return torch.stack(
@@ -98,10 +100,10 @@ def without_each_head(
 
 def _onwards(
     model: PreTrainedModel,
-    lens: Lens,
-    here: Visit,
+    hooked: HookedModel,
+    here: LayerActivations,
     out: Float[Tensor, "rows seq width"],
-    edits: Mapping[str, Edit] | None,
+    edits: Mapping[str, HookFn] | None,
 ) -> Float[Tensor, "rows width"]:
     """From copies of the stream entering a block and the sums of its heads to the final states."""
     copies = len(out) // len(here.prompts.ids)
@@ -109,37 +111,39 @@ def _onwards(
     before = None if here.before is None else here.before.repeat(copies, 1, 1)
     if not edits:
         return resumed(model, ids, last, here.layer, before, out)
-    with hooked(lens, {**edits, place("heads_out", here.layer): lambda _: out}):
-        return at_last(run_blocks(lens.twin, ids, here.layer, before), last)
+    with with_hooks(hooked, {**edits, hook_name("heads_out", here.layer): lambda _: out}):
+        return at_last(run_blocks(hooked.bridged, ids, here.layer, before), last)
 
 
 @torch.no_grad()
 def without_mlp(
-    lens: Lens, here: Visit, instead: Float[Tensor, "prompts seq width"]
+    hooked: HookedModel, here: LayerActivations, instead: Float[Tensor, "prompts seq width"]
 ) -> Float[Tensor, "prompts width"]:
     """Final states of the last tokens when the layer's MLP writes `instead`."""
-    with hooked(lens, {place("mlp_out", here.layer): lambda _: instead}):
-        final = run_blocks(lens.twin, here.prompts.ids, here.layer, here.before)
+    with with_hooks(hooked, {hook_name("mlp_out", here.layer): lambda _: instead}):
+        final = run_blocks(hooked.bridged, here.prompts.ids, here.layer, here.before)
     return at_last(final, here.prompts.last)
 
 
 @torch.no_grad()
-def attending_evenly(lens: Lens, here: Visit) -> Float[Tensor, "prompts seq heads head_width"]:
+def attending_evenly(
+    hooked: HookedModel, here: LayerActivations
+) -> Float[Tensor, "prompts seq heads head_width"]:
     """z of every head if it attended evenly to all that its mask allows.
 
     Its query is set to zero, so that all its scores are equal. No small factor would do: the
     norms of queries in Qwen 3 and Gemma 3 undo it, but leave zero as it is.
     """
-    even: dict[str, Edit] = {place("q", here.layer): torch.zeros_like}
-    return visit(lens, here.prompts, here.layer, here.before, ("z",), even).seen["z"]
+    even: dict[str, HookFn] = {hook_name("q", here.layer): torch.zeros_like}
+    return visit(hooked, here.prompts, here.layer, here.before, ("z",), even).seen["z"]
 
 
 @torch.no_grad()
 def head_effects(
     model: PreTrainedModel,
-    lens: Lens,
+    hooked: HookedModel,
     facts: Sequence[Fact],
-    ways: Iterable[tuple[Visit, Sequence[Tensor]]],
+    ways: Iterable[tuple[LayerActivations, Sequence[Tensor]]],
     measure: Measure,
     tokens_at_once: int,
 ) -> Float[Tensor, "facts layers heads measures"]:
@@ -152,7 +156,7 @@ def head_effects(
     found: list[Tensor] = []
     for here, alternatives in ways:
         values = [
-            judged(model, without_each_head(model, lens, here, z, tokens_at_once), base, measure)
+            judged(model, without_each_head(model, hooked, here, z, tokens_at_once), base, measure)
             for z in alternatives
         ]
         found.append(torch.cat(values, dim=-1))
@@ -162,15 +166,15 @@ def head_effects(
 @torch.no_grad()
 def mlp_effects(
     model: PreTrainedModel,
-    lens: Lens,
+    hooked: HookedModel,
     facts: Sequence[Fact],
-    ways: Iterable[tuple[Visit, Tensor]],
+    ways: Iterable[tuple[LayerActivations, Tensor]],
     measure: Measure,
 ) -> Float[Tensor, "facts layers measures"]:
     """What silencing each MLP does to each fact, on the CPU."""
     base = base_of(model, facts)
     found = [
-        judged(model, without_mlp(lens, here, instead)[None], base, measure)
+        judged(model, without_mlp(hooked, here, instead)[None], base, measure)
         for here, instead in ways
     ]
     return torch.cat(found, dim=1)

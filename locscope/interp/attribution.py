@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.interp.hooked_model import Edit, Lens, hooked, place
-from locscope.interp.slopes import Activations, Ends, activations, at_all_layers, gradients
+from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, with_hooks
+from locscope.interp.slopes import Activations, Endpoints, activations, at_all_layers, gradients
 
 COMPONENTS = {
     "block": "resid_post",
@@ -50,27 +50,31 @@ class Seen:
         return self.clean[name].float() - self.corrupted[name].float()
 
 
-def estimated(lens: Lens, ends: Ends, metric: str, steps: int = 1) -> dict[str, Estimates]:
+def estimated(
+    hooked: HookedModel, ends: Endpoints, metric: str, steps: int = 1
+) -> dict[str, Estimates]:
     """The estimates of every node by variant: `attribution`, `integrated` where there is more than
     one step, `atp-star`."""
-    hooks = at_all_layers(lens, *COMPONENTS.values())
+    hooks = at_all_layers(hooked, *COMPONENTS.values())
     # Once, also where a component is the stream that enters.
-    both = list(dict.fromkeys((*hooks, place("resid_pre", 0))))
-    clean = activations(lens, ends, 1.0, both)
-    extra = at_all_layers(lens, "pattern", "scores")
-    seen = Seen(clean, activations(lens, ends, 0.0, [*both, *extra]))
-    slopes = [*hooks, *at_all_layers(lens, "pattern")]
+    both = list(dict.fromkeys((*hooks, hook_name("resid_pre", 0))))
+    clean = activations(hooked, ends, 1.0, both)
+    extra = at_all_layers(hooked, "pattern", "scores")
+    seen = Seen(clean, activations(hooked, ends, 0.0, [*both, *extra]))
+    slopes = [*hooks, *at_all_layers(hooked, "pattern")]
     # First, so that no other graph is held meanwhile.
-    more = {"integrated": _integrated(lens, ends, seen, metric, steps)} if steps > 1 else {}
-    passes = gradients(lens, ends, 0.0, slopes, metric, drop=lens.layers > 1)
+    more = {"integrated": _integrated(hooked, ends, seen, metric, steps)} if steps > 1 else {}
+    passes = gradients(hooked, ends, 0.0, slopes, metric, drop=hooked.layers > 1)
     plain = next(passes)
-    found = {"attribution": _products(lens, seen, plain), **more}
+    found = {"attribution": _products(hooked, seen, plain), **more}
     return found | {
-        "atp-star": _corrected(lens, ends, seen, passes if lens.layers > 1 else [plain])
+        "atp-star": _corrected(hooked, ends, seen, passes if hooked.layers > 1 else [plain])
     }
 
 
-def _integrated(lens: Lens, ends: Ends, seen: Seen, metric: str, steps: int) -> Estimates:
+def _integrated(
+    hooked: HookedModel, ends: Endpoints, seen: Seen, metric: str, steps: int
+) -> Estimates:
     """With the gradient's mean over `steps` points on the straight way between the embeddings
     (EAP-IG's `inputs`), each at the middle of its stretch.
 
@@ -78,17 +82,19 @@ def _integrated(lens: Lens, ends: Ends, seen: Seen, metric: str, steps: int) -> 
     its corrupted one, with an error that falls with the square of the steps: they are told as
     `ENTRY`, so that it can be seen.
     """
-    entry = place("resid_pre", 0)
-    hooks = list(dict.fromkeys((*at_all_layers(lens, *COMPONENTS.values()), entry)))
+    entry = hook_name("resid_pre", 0)
+    hooks = list(dict.fromkeys((*at_all_layers(hooked, *COMPONENTS.values()), entry)))
     total: Activations = {}
     for step in range(steps):
-        found = next(gradients(lens, ends, (step + 0.5) / steps, hooks, metric))
+        found = next(gradients(hooked, ends, (step + 0.5) / steps, hooks, metric))
         total = {name: total.get(name, 0.0) + found[name] / steps for name in hooks}
     way = (seen.change(entry) * total[entry]).sum(-1)
-    return {**_products(lens, seen, total), ENTRY: way[:, None]}
+    return {**_products(hooked, seen, total), ENTRY: way[:, None]}
 
 
-def _corrected(lens: Lens, ends: Ends, seen: Seen, passes: Iterable[Activations]) -> Estimates:
+def _corrected(
+    hooked: HookedModel, ends: Endpoints, seen: Seen, passes: Iterable[Activations]
+) -> Estimates:
     """AtP*: QK fix and GradDrop (sections 3.1.1 and 3.1.2); never below zero.
 
     For queries and keys attention is computed anew, and is linear only from its pattern on. Then
@@ -97,20 +103,20 @@ def _corrected(lens: Lens, ends: Ends, seen: Seen, passes: Iterable[Activations]
     own layer gives nothing. No pass takes everything from the stream behind a block, as it goes on
     past whatever is dropped above: there it is the mean. Models of one layer have nothing to drop.
     """
-    attention = _attention(lens, ends, seen)
+    attention = _attention(hooked, ends, seen)
     total: Estimates = {}
     for slopes in passes:
-        found = _products(lens, seen, slopes) | _fixed(lens, attention, slopes)
+        found = _products(hooked, seen, slopes) | _fixed(hooked, attention, slopes)
         total = {kind: total.get(kind, 0.0) + found[kind].abs() for kind in found}
-    layers = lens.layers
+    layers = hooked.layers
     return {kind: total[kind] / max(1, layers - (kind != "block")) for kind in total}
 
 
-def _products(lens: Lens, seen: Seen, slopes: Activations) -> Estimates:
+def _products(hooked: HookedModel, seen: Seen, slopes: Activations) -> Estimates:
     """Change . gradient for every node."""
     return {
         component: torch.stack(
-            [(seen.change(name) * slopes[name]).sum(-1) for name in at_all_layers(lens, kind)],
+            [(seen.change(name) * slopes[name]).sum(-1) for name in at_all_layers(hooked, kind)],
             dim=1,
         )
         for component, kind in COMPONENTS.items()
@@ -128,39 +134,41 @@ class _Attention:
     of_keys: tuple[Float[Tensor, "rows heads seq seq"], ...]
 
 
-def _attention(lens: Lens, ends: Ends, seen: Seen) -> _Attention:
-    queries = _patched(lens, ends, seen, "q", "pattern")
-    keys = _patched(lens, ends, seen, "k", "scores")
-    pattern, scores = at_all_layers(lens, "pattern"), at_all_layers(lens, "scores")
+def _attention(hooked: HookedModel, ends: Endpoints, seen: Seen) -> _Attention:
+    queries = _patched(hooked, ends, seen, "q", "pattern")
+    keys = _patched(hooked, ends, seen, "k", "scores")
+    pattern, scores = at_all_layers(hooked, "pattern"), at_all_layers(hooked, "scores")
     own = seen.corrupted
     return _Attention(
         tuple(own[name] for name in pattern), queries, tuple(own[name] for name in scores), keys
     )
 
 
-def _patched(lens: Lens, ends: Ends, seen: Seen, kind: str, wanted: str) -> tuple[Tensor, ...]:
+def _patched(
+    hooked: HookedModel, ends: Endpoints, seen: Seen, kind: str, wanted: str
+) -> tuple[Tensor, ...]:
     """An activation of attention with clean queries (keys) at all tokens, in all layers at once:
     every layer's z is put back, so that the layers above it see the corrupted run."""
 
-    def put(value: Tensor) -> Edit:
+    def put(value: Tensor) -> HookFn:
         return lambda _: value.clone()
 
-    edits = {name: put(seen.clean[name]) for name in at_all_layers(lens, kind)}
-    edits |= {name: put(seen.corrupted[name]) for name in at_all_layers(lens, "z")}
-    with hooked(lens, edits):
-        found = activations(lens, ends, 0.0, at_all_layers(lens, wanted))
-    return tuple(found[name] for name in at_all_layers(lens, wanted))
+    edits = {name: put(seen.clean[name]) for name in at_all_layers(hooked, kind)}
+    edits |= {name: put(seen.corrupted[name]) for name in at_all_layers(hooked, "z")}
+    with with_hooks(hooked, edits):
+        found = activations(hooked, ends, 0.0, at_all_layers(hooked, wanted))
+    return tuple(found[name] for name in at_all_layers(hooked, wanted))
 
 
-def _fixed(lens: Lens, attention: _Attention, slopes: Activations) -> Estimates:
+def _fixed(hooked: HookedModel, attention: _Attention, slopes: Activations) -> Estimates:
     """The estimates for queries and keys, linear from the attention pattern on."""
     queries, keys = [], []
-    for layer in range(lens.layers):
-        slope = slopes[place("pattern", layer)]
+    for layer in range(hooked.layers):
+        slope = slopes[hook_name("pattern", layer)]
         moved = attention.of_queries[layer].float() - attention.pattern[layer].float()
         queries.append((moved * slope).sum(-1).transpose(1, 2))
         single = _of_single_keys(attention.scores[layer], attention.of_keys[layer], slope)
-        shared = slopes[place("k", layer)].shape[2]
+        shared = slopes[hook_name("k", layer)].shape[2]
         # Query heads that share a key lie side by side.
         keys.append(single.transpose(1, 2).unflatten(2, (shared, -1)).sum(-1))
     return {"attn.q": torch.stack(queries, 1), "attn.k": torch.stack(keys, 1)}

@@ -17,7 +17,7 @@ from locscope.errors import unknown
 from locscope.forward.blocks import run_blocks
 from locscope.forward.prompts import top_tokens
 from locscope.interp.facts import Fact
-from locscope.interp.hooked_model import Edit, Lens, place, recorded
+from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, recording
 from locscope.records import ScanOptions
 
 PARTNERS = 6
@@ -45,13 +45,13 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Contrast:
-    """A fact beside its corrupted prompt of the same length; the foil of its answer; and noise for
-    the embeddings of its subject, one corrupted run for every sample (one for a swap)."""
+class CorruptedPair:
+    """A fact beside its corrupted prompt of the same length; the distractor of its answer; and
+    noise for the embeddings of its subject, one corrupted run for every sample (one for a swap)."""
 
     fact: Fact
     ids: tuple[int, ...]
-    foil: int
+    distractor: int
     noise: Noise | None = None
 
     @property
@@ -74,23 +74,23 @@ def corruption_named(name: str, default: str) -> str:
 
 
 def swapped(
-    lens: Lens, facts: Sequence[Fact], seed: int, tokens_at_once: int = 16384
-) -> tuple[Contrast, ...]:
+    hooked: HookedModel, facts: Sequence[Fact], seed: int, tokens_at_once: int = 16384
+) -> tuple[CorruptedPair, ...]:
     """The facts that have a partner: a subject of as many tokens that changes the answer.
 
     Partners in the same relation come first. The first of at most `PARTNERS` whose top token is
-    not the answer's is taken, and that token is the foil; a fact without one is left out.
+    not the answer's is taken, and that token is the distractor; a fact without one is left out.
     """
     tried = [(fact, ids) for fact in facts for ids in _partners(fact, facts, seed)]
-    tops = top_tokens(lens.twin, [ids for _, ids in tried], tokens_at_once)
-    found: dict[str, Contrast] = {}
+    tops = top_tokens(hooked.bridged, [ids for _, ids in tried], tokens_at_once)
+    found: dict[str, CorruptedPair] = {}
     for (fact, ids), top in zip(tried, tops, strict=True):
         if fact.edit not in found and top != fact.answer[0]:
-            found[fact.edit] = Contrast(fact, ids, top)
+            found[fact.edit] = CorruptedPair(fact, ids, top)
     return tuple(found[fact.edit] for fact in facts if fact.edit in found)
 
 
-def left_out(facts: Sequence[Fact], used: Sequence[Contrast]) -> tuple[str, ...]:
+def left_out(facts: Sequence[Fact], used: Sequence[CorruptedPair]) -> tuple[str, ...]:
     """Says how many facts could not be corrupted, if there are any."""
     lost = len(facts) - len(used)
     if not lost:
@@ -119,39 +119,48 @@ def _partners(fact: Fact, facts: Sequence[Fact], seed: int) -> list[tuple[int, .
 
 
 def noised(
-    lens: Lens,
+    hooked: HookedModel,
     facts: Sequence[Fact],
-    foils: Mapping[str, int],
+    distractors: Mapping[str, int],
     options: ScanOptions,
     seed: int,
     given: Sequence[Sequence[int]],
-) -> tuple[Contrast, ...]:
-    """The facts whose edits have a foil, with noise in the measure of subjects' embeddings.
+) -> tuple[CorruptedPair, ...]:
+    """The facts whose edits have a distractor, with noise in the measure of subjects' embeddings.
 
     Of the stream `own` these are the facts' subjects as they stand in their prompts. Of `rome` they
     are `given`: the subjects of all edits, scanned or not, tokenised alone, as ROME's
     `collect_embedding_std` takes those of the whole data set.
     """
-    if not foils:
+    if not distractors:
         return ()
     own = [fact.ids[slice(*fact.span)] for fact in facts]
-    scale = options.noise * embedding_deviation(lens, own if options.stream == "own" else given)
+    scale = options.noise * embedding_deviation(hooked, own if options.stream == "own" else given)
     return tuple(
-        Contrast(fact, fact.ids, foils[fact.edit], subject_noise(fact, scale, options, seed))
+        CorruptedPair(
+            fact, fact.ids, distractors[fact.edit], subject_noise(fact, scale, options, seed)
+        )
         for fact in facts
-        if fact.edit in foils
+        if fact.edit in distractors
     )
 
 
 @torch.no_grad()
-def embedding_deviation(lens: Lens, subjects: Sequence[Sequence[int]]) -> float:
+def embedding_deviation(hooked: HookedModel, subjects: Sequence[Sequence[int]]) -> float:
     """The standard deviation of all numbers in the model's own embeddings of the subjects' tokens,
     each as often as it comes."""
     counts = Counter(token for subject in subjects for token in subject)
-    with recorded(lens, place("embed")) as seen:
+    with recording(hooked, hook_name("embed")) as seen:
         # A text each, of one token: subjects of many edits are more than any model has positions.
-        run_blocks(lens.twin, torch.tensor(list(counts), device=lens.twin.device)[:, None], stop=0)
-    embedded, often = seen[place("embed")][:, 0].double().cpu(), torch.tensor([*counts.values()])
+        run_blocks(
+            hooked.bridged,
+            torch.tensor(list(counts), device=hooked.bridged.device)[:, None],
+            stop=0,
+        )
+    embedded, often = (
+        seen[hook_name("embed")][:, 0].double().cpu(),
+        torch.tensor([*counts.values()]),
+    )
     size = float(often.sum()) * embedded.shape[1]
     mean = float(often.double() @ embedded.sum(1)) / size
     squares = float(often.double() @ (embedded - mean).square().sum(1))
@@ -168,17 +177,17 @@ def subject_noise(fact: Fact, scale: float, options: ScanOptions, seed: int) -> 
 
 
 def with_noise(
-    embeddings: Float[Tensor, "rows seq width"], contrasts: Sequence[Contrast]
+    embeddings: Float[Tensor, "rows seq width"], corrupted_pairs: Sequence[CorruptedPair]
 ) -> Float[Tensor, "rows seq width"]:
     """Every fact's noise added to its subject: rows are all samples of the first fact, then of the
     next."""
-    noised, samples = embeddings.clone(), contrasts[0].samples
-    for i, one in enumerate(contrasts):
+    noised, samples = embeddings.clone(), corrupted_pairs[0].samples
+    for i, one in enumerate(corrupted_pairs):
         noise = one.drawn(embeddings.shape[2]).to(noised)
         noised[i * samples : (i + 1) * samples, slice(*one.fact.span)] += noise
     return noised
 
 
-def corrupting(contrasts: Sequence[Contrast]) -> dict[str, Edit]:
+def corrupting(corrupted_pairs: Sequence[CorruptedPair]) -> dict[str, HookFn]:
     """The edit that adds every fact's noise to its subject's embeddings."""
-    return {place("embed"): lambda value: with_noise(value, contrasts)}
+    return {hook_name("embed"): lambda value: with_noise(value, corrupted_pairs)}

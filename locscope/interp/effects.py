@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from locscope.forward.head import logits
 from locscope.forward.prompts import next_logits, prompts_of
 from locscope.interp.facts import Fact
-from locscope.interp.metrics import METRICS, Rivals, runner_up, value_of
+from locscope.interp.metrics import METRICS, TokenPair, runner_up, value_of
 
 _ROWS = 256
 """Rows of logits held at a time: of a large vocabulary they weigh more than all else."""
@@ -25,7 +25,7 @@ class Base:
     """
 
     logs: Float[Tensor, "prompts vocabulary"]
-    rivals: Rivals
+    token_pair: TokenPair
 
 
 Measure = Callable[[Base, Float[Tensor, "places prompts vocabulary"]], Tensor]
@@ -37,7 +37,7 @@ def drops(
 ) -> Float[Tensor, "places prompts 2"]:
     """How much the answer loses in every one of `METRICS`."""
     lost = [
-        value_of(metric, base.logs, base.rivals) - value_of(metric, scored, base.rivals)
+        value_of(metric, base.logs, base.token_pair) - value_of(metric, scored, base.token_pair)
         for metric in METRICS
     ]
     return torch.stack(lost, dim=-1)
@@ -56,7 +56,7 @@ def base_of(model: PreTrainedModel, facts: Sequence[Fact]) -> Base:
     """One forward pass of the untouched model."""
     logs = next_logits(model, prompts_of(model, [fact.ids for fact in facts])).log_softmax(-1)
     answer = torch.tensor([fact.answer[0] for fact in facts], device=model.device)
-    return Base(logs, Rivals(answer, runner_up(logs, answer)))
+    return Base(logs, TokenPair(answer, runner_up(logs, answer)))
 
 
 @torch.no_grad()

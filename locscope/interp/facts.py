@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from locscope.errors import UsageError
-from locscope.forward.decoding import SPAN_TOKENS, Output, Request, Speaker, decode
+from locscope.forward.decoding import SPAN_TOKENS, Output, Request, TextGenerator, decode
 from locscope.forward.packed import frame
 from locscope.records import Edit
 from locscope.scoring.text import normalised_match
@@ -92,7 +92,7 @@ class _Placed:
 
 
 def facts_of(
-    speaker: Speaker,
+    text_generator: TextGenerator,
     edits: Sequence[Edit],
     prompt_format: str = "raw",
     *,
@@ -103,23 +103,23 @@ def facts_of(
 
     With `strict` a UsageError names the first edit whose subject is not in its prompt.
     """
-    placed = [_place(speaker, edit, prompt_format) for edit in edits]
+    placed = [_place(text_generator, edit, prompt_format) for edit in edits]
     for edit, one in zip(edits, placed, strict=True):
         if strict and one.problem:
             raise UsageError(f"edit {edit.id}: {one.problem}; correct it or run without --strict")
-    said = decode(speaker, [Request(one.ids, SPAN_TOKENS) for one in placed], tokens_at_once)
+    said = decode(text_generator, [Request(one.ids, SPAN_TOKENS) for one in placed], tokens_at_once)
     found = [_fact(*triple) for triple in zip(edits, placed, said, strict=True)]
     return Facts(tuple(fact for fact in found if fact), _notes(edits, placed, found))
 
 
-def _place(speaker: Speaker, edit: Edit, prompt_format: str) -> _Placed:
-    framed = frame(speaker.tokenizer, edit.prompt, prompt_format)
-    coded = speaker.tokenizer(
+def _place(text_generator: TextGenerator, edit: Edit, prompt_format: str) -> _Placed:
+    framed = frame(text_generator.tokenizer, edit.prompt, prompt_format)
+    coded = text_generator.tokenizer(
         framed.prompt, add_special_tokens=framed.specials, return_offsets_mapping=True
     )
     ids, offsets = list(coded["input_ids"]), list(coded["offset_mapping"])
     # Some templates append an end token, which no answer could follow.
-    while len(ids) > 1 and ids[-1] in speaker.stops and offsets[-1][0] == offsets[-1][1]:
+    while len(ids) > 1 and ids[-1] in text_generator.stops and offsets[-1][0] == offsets[-1][1]:
         ids.pop()
         offsets.pop()
     inside = _find(framed.prompt, edit)
@@ -130,7 +130,7 @@ def _place(speaker: Speaker, edit: Edit, prompt_format: str) -> _Placed:
     relation = f"{framed.prompt[:first]}{{}}{framed.prompt[stop:]}"
     spaced = framed.prompt[:first][-1:].isspace()
     held = [i for i, (a, b) in enumerate(offsets) if a < stop and b > first and b > a]
-    if held and _holds(speaker, ids[held[0] : held[-1] + 1], framed.prompt[first:stop]):
+    if held and _holds(text_generator, ids[held[0] : held[-1] + 1], framed.prompt[first:stop]):
         return _Placed(tuple(ids), (held[0], held[-1] + 1), relation, spaced=spaced)
     problem = f"the tokens of its subject '{edit.subject}' cannot be told from their offsets"
     return _Placed(tuple(ids), None, relation, problem)
@@ -151,12 +151,12 @@ def _find(text: str, edit: Edit) -> tuple[int, int] | None:
     return None
 
 
-def _holds(speaker: Speaker, ids: Sequence[int], subject: str) -> bool:
+def _holds(text_generator: TextGenerator, ids: Sequence[int], subject: str) -> bool:
     """Whether the tokens, decoded, hold the subject, and would not without the first or last of
     them: some tokenizers give wrong offsets."""
 
     def text(some: Sequence[int]) -> str:
-        return str(speaker.tokenizer.decode(list(some), clean_up_tokenization_spaces=False))
+        return str(text_generator.tokenizer.decode(list(some), clean_up_tokenization_spaces=False))
 
     fewer = (ids[1:], ids[:-1])
     return subject in text(ids) and not any(subject in text(some) for some in fewer)

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from locscope.forward.batching import Holds, in_stage
 from locscope.forward.blocks import replaced_modules
 from locscope.forward.losses import answer_losses
-from locscope.forward.prefix_cache import Budget, Trunk
+from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.locations import Location
 from locscope.models.parts import Slice, blocks, pieces, slices
 from locscope.progress import Progress
@@ -78,10 +78,10 @@ def asking(weights: Mapping[str, nn.Parameter]) -> Iterator[None]:
 
 
 def summed_gradient(
-    trunk: Trunk, rows: Sequence[int], weights: Mapping[str, nn.Parameter]
+    prefix_cache: PrefixCache, rows: Sequence[int], weights: Mapping[str, nn.Parameter]
 ) -> dict[str, Tensor]:
     """The gradient of the sum of the rows' losses, in one batch; nothing is left in `.grad`."""
-    losses = answer_losses(trunk, trunk.batch(rows))
+    losses = answer_losses(prefix_cache, prefix_cache.batch(rows))
     found = torch.autograd.grad(losses.sum(), list(weights.values()))
     return dict(zip(weights, found, strict=True))
 
@@ -92,26 +92,29 @@ def empty_sums(weights: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
 
 
 def mean_gradient(
-    trunk: Trunk,
+    prefix_cache: PrefixCache,
     rows: Sequence[int],
     weights: Mapping[str, nn.Parameter],
     progress: Progress,
     name: str,
 ) -> dict[str, Tensor]:
-    """The gradient (float32) of the rows' mean loss, from where the trunk is; a stage `name`."""
+    """The gradient (float32) of the rows' mean loss, from where the prefix cache is; a stage
+    `name`."""
     sums = empty_sums(weights)
 
     def add(some: Sequence[int]) -> Sequence[int]:
-        for key, gradient in summed_gradient(trunk, some, weights).items():
+        for key, gradient in summed_gradient(prefix_cache, some, weights).items():
             sums[key] += gradient
         return some
 
     def size(row: int) -> int:
-        return GRADIENT.tokens(trunk.model, int(trunk.sheet.lengths[row]))
+        return GRADIENT.tokens(prefix_cache.model, int(prefix_cache.packed.lengths[row]))
 
     # Half of what fits: the weights' gradients and their sums lie beside it.
     with asking(weights):
-        in_stage(progress, name, rows, add, size=size, tokens_at_once=trunk.tokens_at_once // 2)
+        in_stage(
+            progress, name, rows, add, size=size, tokens_at_once=prefix_cache.tokens_at_once // 2
+        )
     return {key: total.div_(max(1, len(rows))) for key, total in sums.items()}
 
 
@@ -124,7 +127,7 @@ def units_of(model: PreTrainedModel, location: Location) -> tuple[Unit, ...]:
 
 
 def slopes(
-    trunk: Trunk,
+    prefix_cache: PrefixCache,
     rows: Sequence[int],
     units: Sequence[Unit],
     signs: Mapping[str, Int8[Tensor, "..."]],
@@ -135,14 +138,14 @@ def slopes(
     its loss with weights w + e s depends on its own e alone, so one backward pass to all the e,
     each at 0, gives the derivatives of all rows.
     """
-    model, batch = trunk.model, trunk.batch(rows)
+    model, batch = prefix_cache.model, prefix_cache.batch(rows)
     sizes = torch.zeros(len(rows), len(units), device=model.device, requires_grad=True)
     stepping = {
         path: _Stepping(model.get_submodule(path), path, units, signs, sizes)
         for path in dict.fromkeys(unit.module for unit in units)
     }
     with replaced_modules(model, stepping):
-        losses = answer_losses(trunk, batch)
+        losses = answer_losses(prefix_cache, batch)
     return torch.autograd.grad(losses.sum(), sizes)[0]
 
 

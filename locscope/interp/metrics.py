@@ -11,11 +11,11 @@ from locscope.errors import unknown
 from locscope.forward.batching import in_batches
 from locscope.forward.prompts import next_logits, prompts_of
 from locscope.interp.facts import Fact
-from locscope.interp.hooked_model import Lens
+from locscope.interp.hooked_model import HookedModel
 
 METRICS = {
     "probability": "probability of the answer",
-    "logit-diff": "logit difference of answer and foil",
+    "logit-diff": "logit difference of answer and distractor",
 }
 """Logits are those the model gives, soft-capped where it caps them."""
 
@@ -25,21 +25,23 @@ class Rivalry:
     """A fact, and the token that its answer is held against."""
 
     fact: Fact
-    foil: int
+    distractor: int
 
 
 @dataclass(frozen=True)
-class Rivals:
-    """The first token of every row's answer, and the foil that this is held against."""
+class TokenPair:
+    """The first token of every row's answer, and the distractor that this is held against."""
 
     answer: Int[Tensor, " rows"]
-    foil: Int[Tensor, " rows"]
+    distractor: Int[Tensor, " rows"]
 
 
-def rivals_of(facts: Sequence[Fact], foils: Sequence[int], device: torch.device) -> Rivals:
-    """The rivals of a row for every fact."""
+def token_pair_of(
+    facts: Sequence[Fact], distractors: Sequence[int], device: torch.device
+) -> TokenPair:
+    """The token pairs of a row for every fact."""
     answers = [fact.answer[0] for fact in facts]
-    return Rivals(torch.tensor(answers, device=device), torch.tensor(foils, device=device))
+    return TokenPair(torch.tensor(answers, device=device), torch.tensor(distractors, device=device))
 
 
 def metric_named(name: str, default: str) -> str:
@@ -51,12 +53,12 @@ def metric_named(name: str, default: str) -> str:
 
 
 def value_of(
-    metric: str, scored: Float[Tensor, "*runs rows vocabulary"], rivals: Rivals
+    metric: str, scored: Float[Tensor, "*runs rows vocabulary"], token_pair: TokenPair
 ) -> Float[Tensor, "*runs rows"]:
     """The metric of every row from its next-token logits, of any number of runs; gradients flow."""
     if metric == "logit-diff":
-        return _of_tokens(scored, rivals.answer) - _of_tokens(scored, rivals.foil)
-    return log_probability(scored, rivals.answer).exp()
+        return _of_tokens(scored, token_pair.answer) - _of_tokens(scored, token_pair.distractor)
+    return log_probability(scored, token_pair.answer).exp()
 
 
 def log_probability(
@@ -74,15 +76,19 @@ def runner_up(
 
 
 def rivalries(
-    lens: Lens, facts: Sequence[Fact], tokens_at_once: int = 16384
+    hooked: HookedModel, facts: Sequence[Fact], tokens_at_once: int = 16384
 ) -> tuple[Rivalry, ...]:
     """The facts, each with the untouched model's runner-up."""
 
     def run(some: Sequence[Fact]) -> list[Rivalry]:
-        scored = next_logits(lens.twin, prompts_of(lens.twin, [fact.ids for fact in some]))
+        scored = next_logits(
+            hooked.bridged, prompts_of(hooked.bridged, [fact.ids for fact in some])
+        )
         answer = torch.tensor([fact.answer[0] for fact in some], device=scored.device)
-        foils = runner_up(scored, answer).tolist()
-        return [Rivalry(fact, foil) for fact, foil in zip(some, foils, strict=True)]
+        distractors = runner_up(scored, answer).tolist()
+        return [
+            Rivalry(fact, distractor) for fact, distractor in zip(some, distractors, strict=True)
+        ]
 
     size = lambda fact: len(fact.ids)  # noqa: E731
     return tuple(in_batches(facts, run, size=size, tokens_at_once=tokens_at_once))

@@ -3,7 +3,7 @@
 Facts of one shape go together. What a patch at a token cannot reach is not computed again: blocks
 below it; the tokens before it, whose keys and values are kept from the corrupted run; in the last
 block all but the last token. All layers of a token climb as one batch that grows: a cell joins at
-the first block it changes. Only where an output is replaced does the hooked twin run.
+the first block it changes. Only where an output is replaced does the hooked model run.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from locscope.forward.batching import in_batches
 from locscope.forward.blocks import replaced_modules, run_blocks
 from locscope.forward.head import POSITIONS, logits
 from locscope.forward.resume import earlier, last_block
-from locscope.interp.hooked_model import Edit, Lens, hooked, place, recorded
+from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, recording, with_hooks
 
 Measure = Callable[[Float[Tensor, "rows vocabulary"]], Float[Tensor, " rows"]]
 """From next-token logits of rows (all samples of the first fact, then of the next, and so on, as
@@ -85,28 +85,30 @@ def cells_of(kind: Kind, layers: int) -> tuple[Cell, ...]:
 
 
 @torch.no_grad()
-def run_clean(lens: Lens, ids: Int[Tensor, "facts seq"], kinds: Sequence[Kind]) -> Clean:
+def run_clean(hooked: HookedModel, ids: Int[Tensor, "facts seq"], kinds: Sequence[Kind]) -> Clean:
     """Runs facts of one length, and keeps what the kinds restore."""
-    names = [place(kind.activation, n) for kind in kinds for n in range(lens.layers)]
-    with recorded(lens, *names) as seen:
-        final = run_blocks(lens.twin, ids)
-    return Clean(dict(seen), logits(lens.twin, final[:, -1]))
+    names = [hook_name(kind.activation, n) for kind in kinds for n in range(hooked.layers)]
+    with recording(hooked, *names) as seen:
+        final = run_blocks(hooked.bridged, ids)
+    return Clean(dict(seen), logits(hooked.bridged, final[:, -1]))
 
 
 @torch.no_grad()
-def run_corrupted(lens: Lens, ids: Int[Tensor, "rows seq"], edits: dict[str, Edit]) -> Corrupted:
+def run_corrupted(
+    hooked: HookedModel, ids: Int[Tensor, "rows seq"], edits: dict[str, HookFn]
+) -> Corrupted:
     """Runs the corrupted prompts, their embeddings changed by the edits."""
-    names = [place("resid_pre", layer) for layer in range(lens.layers)]
+    names = [hook_name("resid_pre", layer) for layer in range(hooked.layers)]
     cache = DynamicCache()
-    with hooked(lens, edits), recorded(lens, *names) as seen:
-        final = run_blocks(lens.twin, ids, cache=cache)
+    with with_hooks(hooked, edits), recording(hooked, *names) as seen:
+        final = run_blocks(hooked.bridged, ids, cache=cache)
     entering = tuple(seen[name] for name in names)
-    return Corrupted(ids, entering, cache, logits(lens.twin, final[:, -1]))
+    return Corrupted(ids, entering, cache, logits(hooked.bridged, final[:, -1]))
 
 
 @torch.no_grad()
 def restored(
-    lens: Lens,
+    hooked: HookedModel,
     clean: Clean,
     corrupted: Corrupted,
     kind: Kind,
@@ -119,15 +121,15 @@ def restored(
     """
     floor, top = measure(corrupted.logits), measure(clean.logits)
     rows, length = corrupted.ids.shape
-    out = floor[:, None, None].repeat(1, length, lens.layers)
+    out = floor[:, None, None].repeat(1, length, hooked.layers)
     if kind.activation == STATE:
         out[:, -1, -1] = top.repeat_interleave(rows // len(top))
-    cells = cells_of(kind, lens.layers)
+    cells = cells_of(kind, hooked.layers)
     for token in range(first, length):
 
         def run(some: Sequence[Cell], token: int = token) -> list[Float[Tensor, " rows"]]:
-            final = _climb(lens, clean, corrupted, kind, token, some)
-            return list(measure(logits(lens.twin, final)).view(len(some), rows))
+            final = _climb(hooked, clean, corrupted, kind, token, some)
+            return list(measure(logits(hooked.bridged, final)).view(len(some), rows))
 
         # No more rows than there may be positions with logits.
         size = rows * max(length - token, -(-tokens_at_once // POSITIONS))
@@ -137,7 +139,7 @@ def restored(
 
 
 def _climb(
-    lens: Lens,
+    hooked: HookedModel,
     clean: Clean,
     corrupted: Corrupted,
     kind: Kind,
@@ -147,41 +149,43 @@ def _climb(
     """Final states of the last token, cell after cell, each restored at the given token."""
     rows = corrupted.ids[:, token:]
     hidden = corrupted.entering[0][:0, token:]
-    for block in range(cells[0].first, lens.layers):
+    for block in range(cells[0].first, hooked.layers):
         joining = sum(cell.first == block for cell in cells)
         entering = corrupted.entering[block][:, token:]
         if kind.activation == STATE:
-            entering = _with_first(entering, clean.activations[place(STATE, block - 1)][:, token])
+            entering = _with_first(
+                entering, clean.activations[hook_name(STATE, block - 1)][:, token]
+            )
         hidden = torch.cat([hidden, entering.repeat(joining, 1, 1)])
         going = [cell for cell in cells if cell.first <= block]
         before = _before(corrupted.cache, block, token, len(going))
         edits = _restore(clean, kind, token, block, going, len(rows))
-        hidden = _through(lens, block, rows.repeat(len(going), 1), hidden, before, edits)
+        hidden = _through(hooked, block, rows.repeat(len(going), 1), hidden, before, edits)
     return hidden[:, -1]
 
 
 def _through(
-    lens: Lens,
+    hooked: HookedModel,
     block: int,
     ids: Int[Tensor, "cell_rows seq"],
     hidden: Float[Tensor, "cell_rows seq width"],
     before: DynamicCache | None,
-    edits: dict[str, Edit],
+    edits: dict[str, HookFn],
 ) -> Float[Tensor, "cell_rows seq width"]:
     """Through one block; behind the last, and through the final norm, only the last token counts.
 
     What is put in the place of an earlier token's output in the last block is read by nobody.
     """
-    final = block == lens.layers - 1
+    final = block == hooked.layers - 1
     if final and ids.shape[1] > 1:
         last = torch.full((len(ids),), ids.shape[1] - 1, device=ids.device)
-        with replaced_modules(lens.model, last_block(lens.model, last)):
-            return run_blocks(lens.model, ids, block, hidden, None, before)
+        with replaced_modules(hooked.model, last_block(hooked.model, last)):
+            return run_blocks(hooked.model, ids, block, hidden, None, before)
     stop = None if final else block + 1
     if not edits:
-        return run_blocks(lens.model, ids, block, hidden, stop, before)
-    with hooked(lens, edits):
-        return run_blocks(lens.twin, ids, block, hidden, stop, before)
+        return run_blocks(hooked.model, ids, block, hidden, stop, before)
+    with with_hooks(hooked, edits):
+        return run_blocks(hooked.bridged, ids, block, hidden, stop, before)
 
 
 def _with_first(
@@ -194,12 +198,12 @@ def _with_first(
 
 def _restore(
     clean: Clean, kind: Kind, token: int, block: int, cells: Sequence[Cell], rows: int
-) -> dict[str, Edit]:
+) -> dict[str, HookFn]:
     """The edit that puts the clean output in the place of the first token's, where it is due."""
     due = torch.tensor([block < cell.stop for cell in cells])
     if kind.activation == STATE or not due.any():
         return {}
-    name = place(kind.activation, block)
+    name = hook_name(kind.activation, block)
     state = clean.activations[name][:, token]
     state = state.repeat_interleave(rows // len(state), dim=0)
 

@@ -11,9 +11,9 @@ from locscope.errors import unknown
 from locscope.forward.batching import in_batches
 from locscope.forward.blocks import run_blocks
 from locscope.forward.prompts import prompts_of
-from locscope.interp.ablation import Visit, visits
+from locscope.interp.ablation import LayerActivations, visits
 from locscope.interp.facts import Fact
-from locscope.interp.hooked_model import Edit, Lens, hooked, place
+from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, with_hooks
 
 HOW = {
     "zero": "set to zero",
@@ -43,28 +43,28 @@ class Ablation:
         return max(len(fact.ids), len(self.partners.get(fact.edit, ())))
 
     def over(
-        self, lens: Lens, facts: Sequence[Fact], kinds: Sequence[str]
-    ) -> Iterator[tuple[Visit, Tensor]]:
+        self, hooked: HookedModel, facts: Sequence[Fact], kinds: Sequence[str]
+    ) -> Iterator[tuple[LayerActivations, Tensor]]:
         """For every layer: how the facts' prompts pass it, and what the first of the kinds becomes.
 
         Resampled, a token takes the activation of the other prompt's token at the same position;
         beyond the other's end, that of its last token.
         """
-        own = prompts_of(lens.twin, [fact.ids for fact in facts])
+        own = prompts_of(hooked.bridged, [fact.ids for fact in facts])
         if self.how == "resample":
-            other = prompts_of(lens.twin, [self.partners[fact.edit] for fact in facts])
-            pairs = zip(visits(lens, own, kinds), visits(lens, other, kinds[:1]), strict=True)
+            other = prompts_of(hooked.bridged, [self.partners[fact.edit] for fact in facts])
+            pairs = zip(visits(hooked, own, kinds), visits(hooked, other, kinds[:1]), strict=True)
             for here, there in pairs:
                 yield here, _aligned(there, kinds[0], own.ids.shape[1])
             return
-        for here in visits(lens, own, kinds):
+        for here in visits(hooked, own, kinds):
             value = here.seen[kinds[0]]
             mean = self.means[here.layer].to(value) if self.means else torch.zeros_like(value)
             yield here, mean.expand_as(value)
 
 
 def ablation_of(
-    lens: Lens, facts: Sequence[Fact], kind: str, how: str, seed: int, tokens_at_once: int
+    hooked: HookedModel, facts: Sequence[Fact], kind: str, how: str, seed: int, tokens_at_once: int
 ) -> Ablation:
     """Prepares an ablation, zero by default; a UsageError for one that is not known.
 
@@ -74,7 +74,7 @@ def ablation_of(
     if how not in HOW:
         raise unknown("ablation", how, HOW)
     if how == "mean":
-        return Ablation(how, tuple(facts), means=_means(lens, facts, kind, tokens_at_once))
+        return Ablation(how, tuple(facts), means=_means(hooked, facts, kind, tokens_at_once))
     if how == "resample":
         partners = _partners(facts, seed)
         paired = tuple(fact for fact in facts if fact.edit in partners)
@@ -82,7 +82,7 @@ def ablation_of(
     return Ablation(how, tuple(facts))
 
 
-def _aligned(there: Visit, kind: str, length: int) -> Tensor:
+def _aligned(there: LayerActivations, kind: str, length: int) -> Tensor:
     value, last = there.seen[kind], there.prompts.last
     tokens = torch.arange(length, device=last.device)[None].minimum(last[:, None])
     return value[torch.arange(len(value), device=last.device)[:, None], tokens]
@@ -116,33 +116,35 @@ def _nearest(
 
 
 @torch.no_grad()
-def _means(lens: Lens, facts: Sequence[Fact], kind: str, tokens_at_once: int) -> tuple[Tensor, ...]:
+def _means(
+    hooked: HookedModel, facts: Sequence[Fact], kind: str, tokens_at_once: int
+) -> tuple[Tensor, ...]:
     """For every layer the mean of an activation over all tokens of all facts, in float64."""
     total: dict[str, Tensor] = {}
 
     def run(some: Sequence[Fact]) -> list[None]:
-        for name, value in _sums(lens, some, kind).items():
+        for name, value in _sums(hooked, some, kind).items():
             total[name] = total.get(name, 0.0) + value
         return [None] * len(some)
 
     in_batches(facts, run, size=lambda fact: len(fact.ids), tokens_at_once=tokens_at_once)
     count = sum(len(fact.ids) for fact in facts)
-    return tuple(total[place(kind, layer)] / count for layer in range(lens.layers))
+    return tuple(total[hook_name(kind, layer)] / count for layer in range(hooked.layers))
 
 
-def _sums(lens: Lens, facts: Sequence[Fact], kind: str) -> dict[str, Tensor]:
+def _sums(hooked: HookedModel, facts: Sequence[Fact], kind: str) -> dict[str, Tensor]:
     """Of every layer's hook, the sum of its activation over the tokens that are not padding."""
-    prompts = prompts_of(lens.twin, [fact.ids for fact in facts])
+    prompts = prompts_of(hooked.bridged, [fact.ids for fact in facts])
     tokens = torch.arange(prompts.ids.shape[1], device=prompts.last.device)
     real, sums = tokens[None] <= prompts.last[:, None], dict[str, Tensor]()
 
-    def adding(name: str) -> Edit:
+    def adding(name: str) -> HookFn:
         def add(value: Tensor) -> None:
             sums[name] = value[real].cpu().double().sum(0)
 
         return add
 
-    names = [place(kind, layer) for layer in range(lens.layers)]
-    with hooked(lens, {name: adding(name) for name in names}):
-        run_blocks(lens.twin, prompts.ids)
+    names = [hook_name(kind, layer) for layer in range(hooked.layers)]
+    with with_hooks(hooked, {name: adding(name) for name in names}):
+        run_blocks(hooked.bridged, prompts.ids)
     return sums

@@ -12,21 +12,28 @@ from torch import Tensor
 from locscope.forward.blocks import run_blocks
 from locscope.forward.head import logits
 from locscope.forward.prompts import Prompts, at_last, prompts_of
-from locscope.interp.corruption import Contrast, with_noise
-from locscope.interp.hooked_model import Edit, Lens, hooked, place, probed, recorded
-from locscope.interp.metrics import Rivals, rivals_of, value_of
+from locscope.interp.corruption import CorruptedPair, with_noise
+from locscope.interp.hooked_model import (
+    HookedModel,
+    HookFn,
+    hook_name,
+    probing,
+    recording,
+    with_hooks,
+)
+from locscope.interp.metrics import TokenPair, token_pair_of, value_of
 
 Activations = dict[str, Tensor]
 """By the name of the hook."""
 
 
 @dataclass(frozen=True)
-class Ends:
+class Endpoints:
     """Both ends of the way from corrupted to clean: the embeddings of every row (all samples of
     the first fact, then of the next). `prompts` are the corrupted ones."""
 
     prompts: Prompts
-    rivals: Rivals
+    token_pair: TokenPair
     corrupted: Float[Tensor, "rows seq width"]
     clean: Float[Tensor, "rows seq width"]
 
@@ -36,56 +43,58 @@ class Ends:
         return torch.lerp(self.corrupted, self.clean, share)
 
 
-def ends_of(lens: Lens, contrasts: Sequence[Contrast]) -> Ends:
+def ends_of(hooked: HookedModel, corrupted_pairs: Sequence[CorruptedPair]) -> Endpoints:
     """Both ends of facts with equally many samples."""
-    samples = contrasts[0].samples
-    each = [one for one in contrasts for _ in range(samples)]
+    samples = corrupted_pairs[0].samples
+    each = [one for one in corrupted_pairs for _ in range(samples)]
     facts = [one.fact for one in each]
-    prompts = prompts_of(lens.twin, [one.ids for one in each])
-    clean = prompts_of(lens.twin, [fact.ids for fact in facts])
-    return Ends(
+    prompts = prompts_of(hooked.bridged, [one.ids for one in each])
+    clean = prompts_of(hooked.bridged, [fact.ids for fact in facts])
+    return Endpoints(
         prompts,
-        rivals_of(facts, [one.foil for one in each], lens.twin.device),
-        corrupted=with_noise(_embedded(lens, prompts), contrasts),
-        clean=_embedded(lens, clean),
+        token_pair_of(facts, [one.distractor for one in each], hooked.bridged.device),
+        corrupted=with_noise(_embedded(hooked, prompts), corrupted_pairs),
+        clean=_embedded(hooked, clean),
     )
 
 
-def at_all_layers(lens: Lens, *kinds: str) -> list[str]:
+def at_all_layers(hooked: HookedModel, *kinds: str) -> list[str]:
     """The hooks of activations at all layers."""
-    return [place(kind, layer) for kind in kinds for layer in range(lens.layers)]
+    return [hook_name(kind, layer) for kind in kinds for layer in range(hooked.layers)]
 
 
 @torch.no_grad()
-def _embedded(lens: Lens, prompts: Prompts) -> Float[Tensor, "rows seq width"]:
-    with recorded(lens, place("embed")) as seen:
-        run_blocks(lens.twin, prompts.ids, stop=0)
-    return seen[place("embed")]
+def _embedded(hooked: HookedModel, prompts: Prompts) -> Float[Tensor, "rows seq width"]:
+    with recording(hooked, hook_name("embed")) as seen:
+        run_blocks(hooked.bridged, prompts.ids, stop=0)
+    return seen[hook_name("embed")]
 
 
 def _entered(
-    lens: Lens, embeddings: Float[Tensor, "rows seq width"]
+    hooked: HookedModel, embeddings: Float[Tensor, "rows seq width"]
 ) -> AbstractContextManager[None]:
-    """The twin with these embeddings in the place of its own."""
-    return hooked(lens, {place("embed"): embeddings.to})
+    """The hooked model with these embeddings in the place of its own."""
+    return with_hooks(hooked, {hook_name("embed"): embeddings.to})
 
 
 @torch.no_grad()
-def activations(lens: Lens, ends: Ends, share: float, hooks: Sequence[str]) -> Activations:
+def activations(
+    hooked: HookedModel, ends: Endpoints, share: float, hooks: Sequence[str]
+) -> Activations:
     """What the hooks see a share of the way from corrupted (0) to clean (1)."""
-    with _entered(lens, ends.at(share)), recorded(lens, *hooks) as seen:
-        run_blocks(lens.twin, ends.prompts.ids)
+    with _entered(hooked, ends.at(share)), recording(hooked, *hooks) as seen:
+        run_blocks(hooked.bridged, ends.prompts.ids)
     return dict(seen)
 
 
 @torch.no_grad()
-def effect_of(lens: Lens, ends: Ends, metric: str) -> Float[Tensor, " rows"]:
+def effect_of(hooked: HookedModel, ends: Endpoints, metric: str) -> Float[Tensor, " rows"]:
     """The metric of every row at the clean end less that at the corrupted one."""
 
     def at(share: float) -> Float[Tensor, " rows"]:
-        with _entered(lens, ends.at(share)):
-            states = at_last(run_blocks(lens.twin, ends.prompts.ids), ends.prompts.last)
-        return value_of(metric, logits(lens.twin, states), ends.rivals)
+        with _entered(hooked, ends.at(share)):
+            states = at_last(run_blocks(hooked.bridged, ends.prompts.ids), ends.prompts.last)
+        return value_of(metric, logits(hooked.bridged, states), ends.token_pair)
 
     return at(1.0) - at(0.0)
 
@@ -114,8 +123,8 @@ class _Valve(torch.autograd.Function):
 
 
 def gradients(
-    lens: Lens,
-    ends: Ends,
+    hooked: HookedModel,
+    ends: Endpoints,
     share: float,
     hooks: Sequence[str],
     metric: str,
@@ -124,25 +133,27 @@ def gradients(
     """The metric's gradients a share of the way; with `drop` then also those with every layer in
     turn shut, from the same forward pass."""
     valves = _Valves()
-    shutting = _shutting(lens, valves) if drop else {}
+    shutting = _shutting(hooked, valves) if drop else {}
     with (
         torch.enable_grad(),
-        _entered(lens, ends.at(share)),
-        probed(lens, *hooks) as zeros,
-        hooked(lens, shutting),
+        _entered(hooked, ends.at(share)),
+        probing(hooked, *hooks) as zeros,
+        with_hooks(hooked, shutting),
     ):
-        states = at_last(run_blocks(lens.twin, ends.prompts.ids), ends.prompts.last)
-        value = value_of(metric, logits(lens.twin, states), ends.rivals).sum()
+        states = at_last(run_blocks(hooked.bridged, ends.prompts.ids), ends.prompts.last)
+        value = value_of(metric, logits(hooked.bridged, states), ends.token_pair).sum()
     wanted = [zeros[name] for name in hooks]
-    for layer in range(-1, lens.layers if drop else 0):
+    for layer in range(-1, hooked.layers if drop else 0):
         valves.shut = layer
         found = torch.autograd.grad(value, wanted, retain_graph=drop)
         yield {name: one.float() for name, one in zip(hooks, found, strict=True)}
 
 
-def _shutting(lens: Lens, valves: _Valves) -> dict[str, Edit]:
-    def valve(layer: int) -> Edit:
+def _shutting(hooked: HookedModel, valves: _Valves) -> dict[str, HookFn]:
+    def valve(layer: int) -> HookFn:
         return lambda value: _Valve.apply(value, valves, layer)  # type: ignore[no-any-return]
 
     kinds = ("attn_out", "mlp_out")
-    return {place(kind, layer): valve(layer) for kind in kinds for layer in range(lens.layers)}
+    return {
+        hook_name(kind, layer): valve(layer) for kind in kinds for layer in range(hooked.layers)
+    }

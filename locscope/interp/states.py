@@ -9,7 +9,7 @@ from torch import Tensor
 from locscope.forward.batching import in_stage
 from locscope.forward.blocks import run_blocks
 from locscope.forward.prompts import Prompts, at_last, prompts_of
-from locscope.interp.hooked_model import Edit, Lens, hooked, place
+from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, with_hooks
 from locscope.progress import Progress
 
 HELD = 1 << 26
@@ -17,7 +17,7 @@ HELD = 1 << 26
 
 
 def last_states(
-    lens: Lens,
+    hooked: HookedModel,
     kind: str,
     texts: Sequence[tuple[int, ...]],
     progress: Progress,
@@ -29,15 +29,15 @@ def last_states(
     Float32, on the CPU. Layers that fit `held` numbers together come from one run, which ends
     behind the last of them.
     """
-    width = lens.twin.config.get_text_config().hidden_size
+    width = hooked.bridged.config.get_text_config().hidden_size
     at_once = max(1, held // max(1, width * len(texts)))
-    for first in range(0, lens.layers, at_once):
-        layers = range(first, min(first + at_once, lens.layers))
-        yield from _of_layers(lens, kind, texts, layers, progress, tokens_at_once).unbind(1)
+    for first in range(0, hooked.layers, at_once):
+        layers = range(first, min(first + at_once, hooked.layers))
+        yield from _of_layers(hooked, kind, texts, layers, progress, tokens_at_once).unbind(1)
 
 
 def _of_layers(
-    lens: Lens,
+    hooked: HookedModel,
     kind: str,
     texts: Sequence[tuple[int, ...]],
     layers: range,
@@ -45,7 +45,7 @@ def _of_layers(
     tokens_at_once: int,
 ) -> Float[Tensor, "texts layers width"]:
     def run(some: Sequence[tuple[int, ...]]) -> list[Tensor]:
-        return list(_one_batch(lens, kind, prompts_of(lens.twin, some), layers))
+        return list(_one_batch(hooked, kind, prompts_of(hooked.bridged, some), layers))
 
     name = f"states of layers {layers[0]} to {layers[-1]}"
     return torch.stack(
@@ -55,17 +55,17 @@ def _of_layers(
 
 @torch.no_grad()
 def _one_batch(
-    lens: Lens, kind: str, prompts: Prompts, layers: range
+    hooked: HookedModel, kind: str, prompts: Prompts, layers: range
 ) -> Float[Tensor, "batch layers width"]:
     seen: dict[int, Tensor] = {}
 
-    def keep(layer: int) -> Edit:
+    def keep(layer: int) -> HookFn:
         def edit(value: Tensor) -> None:
             seen[layer] = at_last(value, prompts.last).float().cpu()
 
         return edit
 
-    stop = layers.stop if layers.stop < lens.layers else None
-    with hooked(lens, {place(kind, layer): keep(layer) for layer in layers}):
-        run_blocks(lens.twin, prompts.ids, stop=stop)
+    stop = layers.stop if layers.stop < hooked.layers else None
+    with with_hooks(hooked, {hook_name(kind, layer): keep(layer) for layer in layers}):
+        run_blocks(hooked.bridged, prompts.ids, stop=stop)
     return torch.stack([seen[layer] for layer in layers], dim=1)

@@ -6,7 +6,7 @@ run                                   # the recommendation and its contenders
 run.figures["score"]                  # any figure of the report
 run.trials                            # all trials as a data frame
 scans = notebook.scan(scans=["causal-tracing", "head-ablation"], limit=60)
-scans.scores                          # every score of every place, head and token role
+scans.scores                          # every score of every location, head and token role
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """What all scans of the run say of every place, head and token role."""
+        """What all scans of the run say of every location, head and token role."""
         import pandas as pd
 
         return pd.read_parquet(self.folder / "scans.parquet")

@@ -43,20 +43,22 @@ class Choice:
     reason: str
 
 
-def chosen_of(finalists: Sequence[Finalist], aim: Objective, non_inferiority: float) -> Choice:
+def chosen_of(
+    finalists: Sequence[Finalist], objective: Objective, non_inferiority: float
+) -> Choice:
     """The best on S and V together, or a smaller one that is not inferior to it.
 
     What keeps the bounds asked for goes before what does not, the nearest to them first, then by
     merit. A location with fewer weights is not inferior where it breaks no bound that the best
     keeps and lacks at most `non_inferiority` of its score.
     """
-    rising = _bends(finalists, aim)
-    ordered = sorted(finalists, key=lambda one: _standing(one, aim, rising))
+    rising = _bends(finalists, objective)
+    ordered = sorted(finalists, key=lambda one: _standing(one, objective, rising))
     best = ordered[0]
-    near = [one for one in ordered[1:] if _not_inferior(one, best, aim, non_inferiority)]
+    near = [one for one in ordered[1:] if _not_inferior(one, best, objective, non_inferiority)]
     first = min((best, *near), key=lambda one: one.best.record.parameter_count)
     others = tuple(one for one in ordered if one is not first)
-    return Choice((first, *others), _reason(first, best, aim, non_inferiority))
+    return Choice((first, *others), _reason(first, best, objective, non_inferiority))
 
 
 def gathered(records: Sequence[TrialRecord]) -> tuple[Measure, ...]:
@@ -80,50 +82,52 @@ def _gathered(found: Sequence[Measure]) -> Measure:
     )
 
 
-def asked_for(aim: Objective) -> tuple:
+def asked_for(objective: Objective) -> tuple:
     """The bounds that were asked for, without what a choice leaves free below them."""
-    return aim.asked or aim.bounds
+    return objective.asked or objective.bounds
 
 
-def _bends(finalists: Sequence[Finalist], aim: Objective) -> dict[str, tuple[float, ...]]:
+def _bends(finalists: Sequence[Finalist], objective: Objective) -> dict[str, tuple[float, ...]]:
     """By location how far above the chord of their front it lies, where the objective is the knee
     of it; nothing of what breaks bounds or was not measured, and of other objectives."""
-    if not aim.knee:
+    if not objective.knee:
         return {}
-    kept = [one for one in finalists if not violations(one.measures, asked_for(aim))]
-    points = [Point(efficacy(one.measures, aim), collapse(one.measures)) for one in kept]
+    kept = [one for one in finalists if not violations(one.measures, asked_for(objective))]
+    points = [Point(efficacy(one.measures, objective), collapse(one.measures)) for one in kept]
     known = [(one, point) for one, point in zip(kept, points, strict=True) if is_known(point)]
     heights = bends([point for _, point in known])
     return {one.location: height for (one, _), height in zip(known, heights, strict=True)}
 
 
-def _standing(one: Finalist, aim: Objective, rising: Mapping[str, tuple[float, ...]]) -> tuple:
-    measures, bounds = one.measures, asked_for(aim)
-    value = merit(measures, aim)
-    tie = gathered_value(one, aim.tie)
+def _standing(
+    one: Finalist, objective: Objective, rising: Mapping[str, tuple[float, ...]]
+) -> tuple:
+    measures, bounds = one.measures, asked_for(objective)
+    value = merit(measures, objective)
+    tie = gathered_value(one, objective.tie)
     return (
         isnan(value),
         bool(violations(measures, bounds)),
         shortfall(measures, bounds),
         tuple(-height for height in rising.get(one.location, ())),
-        -levelled(0.0 if isnan(value) else value, aim),
+        -levelled(0.0 if isnan(value) else value, objective),
         0.0 if isnan(tie) else -tie,
         one.best.record.parameter_count,
         one.location,
     )
 
 
-def _not_inferior(one: Finalist, best: Finalist, aim: Objective, margin: float) -> bool:
-    bounds = asked_for(aim)
+def _not_inferior(one: Finalist, best: Finalist, objective: Objective, margin: float) -> bool:
+    bounds = asked_for(objective)
     if one.best.record.parameter_count >= best.best.record.parameter_count:
         return False
     if shortfall(one.measures, bounds) > shortfall(best.measures, bounds):
         return False
-    if aim.tie:
-        decides = [gathered_value(finalist, aim.tie) for finalist in (one, best)]
+    if objective.tie:
+        decides = [gathered_value(finalist, objective.tie) for finalist in (one, best)]
         if decides[0] < decides[1] - margin:
             return False
-    return merit(one.measures, aim) >= merit(best.measures, aim) - margin
+    return merit(one.measures, objective) >= merit(best.measures, objective) - margin
 
 
 def gathered_value(one: Finalist, name: str) -> float:
@@ -131,12 +135,12 @@ def gathered_value(one: Finalist, name: str) -> float:
     return next((measure.value for measure in one.measures if measure.name == name), nan)
 
 
-def _reason(first: Finalist, best: Finalist, aim: Objective, margin: float) -> str:
+def _reason(first: Finalist, best: Finalist, objective: Objective, margin: float) -> str:
     trials = 1 + len(first.on_v)
-    value = score(first.measures, aim).value
+    value = score(first.measures, objective).value
     if first is best:
         return f"best of the finalists on S and V ({value:.3f} over {trials} trials)"
     return (
         f"on S and V within {margin:g} of {best.location} ({value:.3f} and "
-        f"{score(best.measures, aim).value:.3f} over {trials} trials), and smaller"
+        f"{score(best.measures, objective).value:.3f} over {trials} trials), and smaller"
     )

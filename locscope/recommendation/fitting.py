@@ -13,7 +13,7 @@ from locscope.recommendation.looser_bounds import judged
 from locscope.records import Recipe, TrialRecord
 from locscope.scoring.bounds import shortfall
 from locscope.scoring.objectives import Objective
-from locscope.selection.choice import best_per_location, worth
+from locscope.selection.choice import best_per_location, utility
 from locscope.selection.grids import keeps, next_rates
 
 CLOSE = 0.05
@@ -23,7 +23,7 @@ MOST_RATES = 6
 MOST_MENDS = 3
 """Rates of a smaller batch: the one that was best, and lower ones while it breaks a bound."""
 SMALLEST_BATCH = 8
-ROOM = 0.5
+BOUND_MARGIN = 0.5
 """Share of the room below bounds on drift that is still left free when fitting: the edits are those
 that will be made, and other texts alone can show more drift."""
 BETTER = 0.02
@@ -41,19 +41,19 @@ class Fitted:
     tried: tuple[TrialRecord, ...]
 
 
-def fit(first: Recipe, run: Run, aim: Objective, *, batches: bool) -> Fitted:
+def fit(first: Recipe, run: Run, objective: Objective, *, batches: bool) -> Fitted:
     """The best rate and, with `batches`, the best batch of one location on all edits to be made.
 
     Rates go on from that of `first` as those on S do. Then the batch is halved for as long as that
     gains: smaller batches are more steps, which learn more of many edits and lose more. Where that
     breaks a bound, a lower rate may still gain.
     """
-    tried = _rates(first, run, aim, MOST_RATES)
-    best = best_of(tried, aim)
+    tried = _rates(first, run, objective, MOST_RATES)
+    best = best_of(tried, objective)
     while batches and (batch := _smaller(best.trial.recipe.batch)):
         smaller = replace(best.trial.recipe, batch=batch)
-        tried += _rates(smaller, run, aim, MOST_MENDS, until_kept=True)
-        last, best = best, best_of(tried, aim)
+        tried += _rates(smaller, run, objective, MOST_MENDS, until_kept=True)
+        last, best = best, best_of(tried, objective)
         if best is last:
             break
     return Fitted(best.trial.location, best, tuple(tried))
@@ -66,31 +66,31 @@ def _smaller(batch: int) -> int:
 
 
 def _rates(
-    first: Recipe, run: Run, aim: Objective, most: int, *, until_kept: bool = False
+    first: Recipe, run: Run, objective: Objective, most: int, *, until_kept: bool = False
 ) -> list[TrialRecord]:
     """Trials of one batch, so many rates at most; `until_kept` only mends what the first breaks."""
     tried = list(run((first,)))
     while len(tried) < most and not (until_kept and any(map(keeps, tried))):
-        rates = next_rates(tried, aim)
+        rates = next_rates(tried, objective)
         if not rates:
             break
         tried += run([replace(first, lr=rate) for rate in rates])
     return tried
 
 
-def together(first: Fitted, again: Fitted, aim: Objective) -> Fitted:
+def together(first: Fitted, again: Fitted, objective: Objective) -> Fitted:
     """One location that was fitted twice, within other bounds: the best of all its trials."""
-    once = {one.trial.id: judged(one, aim) for one in (*first.tried, *again.tried)}
+    once = {one.trial.id: judged(one, objective) for one in (*first.tried, *again.tried)}
     tried = tuple(once.values())
-    return Fitted(first.location, best_of(tried, aim), tried)
+    return Fitted(first.location, best_of(tried, objective), tried)
 
 
-def best_of(tried: Sequence[TrialRecord], aim: Objective) -> TrialRecord:
+def best_of(tried: Sequence[TrialRecord], objective: Objective) -> TrialRecord:
     """The best of one location's trials."""
-    return best_per_location(tried, aim)[0].record
+    return best_per_location(tried, objective)[0].record
 
 
-def first_of(fitted: Sequence[Fitted], aim: Objective) -> Fitted:
+def first_of(fitted: Sequence[Fitted], objective: Objective) -> Fitted:
     """Which of the finalists to use, the chosen one given first.
 
     It gives way to one that keeps bounds which it breaks, or breaks them by less, and to one that
@@ -98,13 +98,16 @@ def first_of(fitted: Sequence[Fitted], aim: Objective) -> Fitted:
     """
     chosen = fitted[0]
     for other in fitted[1:]:
-        mine, its = (_missed(one.record, aim) for one in (chosen, other))
-        better = not aim.knee and worth(other.record, aim) > worth(chosen.record, aim) + BETTER
+        mine, its = (_missed(one.record, objective) for one in (chosen, other))
+        better = (
+            not objective.knee
+            and utility(other.record, objective) > utility(chosen.record, objective) + BETTER
+        )
         if its < mine or (its == mine and better):
             chosen = other
     return chosen
 
 
-def _missed(record: TrialRecord, aim: Objective) -> tuple[bool, float]:
-    bounds = asked_for(aim)
+def _missed(record: TrialRecord, objective: Objective) -> tuple[bool, float]:
+    bounds = asked_for(objective)
     return not keeps(record), shortfall(record.measures, bounds)

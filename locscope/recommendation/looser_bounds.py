@@ -14,7 +14,7 @@ from locscope.records import BoundPoint, TrialRecord
 from locscope.scoring.bounds import RATIOS, Bound, ratio_limit, violations
 from locscope.scoring.front import Point, knee
 from locscope.scoring.objectives import Objective
-from locscope.selection.choice import ranked, worth
+from locscope.selection.choice import ranked, utility
 
 LIMITS = (1.02, 1.05, 1.08, 1.12, 1.18, 1.25)
 """Perplexity ratios that are shown as bounds. Trials far beyond the bound are given up early, so
@@ -31,82 +31,84 @@ class Relaxed:
     it, and what each would give. Both are empty where the bound that was asked for leaves something
     useful, and only its room does not."""
 
-    aim: Objective
+    objective: Objective
     bound: str
     points: tuple[BoundPoint, ...]
 
 
-def relaxed(full: Sequence[TrialRecord], aim: Objective) -> Relaxed | None:
+def relaxed(full: Sequence[TrialRecord], objective: Objective) -> Relaxed | None:
     """The objective to go on with where the best within its bounds learns little; None where that
     is useful, where the objective has no bound on perplexity, or where looser ones are no better.
 
     `full` are trials in full, all on the same edits.
     """
-    limit, best = ratio_limit(aim.bounds), ranked(full, aim.strict)[:1]
-    if isnan(limit) or not best or _useful(best[0], aim.strict):
+    limit, best = ratio_limit(objective.bounds), ranked(full, objective.strict)[:1]
+    if isnan(limit) or not best or _useful(best[0], objective.strict):
         return None
-    if _within(full, aim, limit).reliability >= USEFUL:
-        return Relaxed(replace(aim, room=0.0), "", ())
-    points = within_each(full, aim)
+    if _within(full, objective, limit).reliability >= USEFUL:
+        return Relaxed(replace(objective, bound_margin=0.0), "", ())
+    points = within_each(full, objective)
     looser = [point for point in points if point.limit > limit and point.reliability >= USEFUL]
     if not looser:
         return None
     steps = [Point(point.score, 1 - 1 / point.limit) for point in looser]
     chosen = looser[knee(steps)].limit
-    return Relaxed(_loosened(aim, chosen), f"{RATIOS[0]}<={chosen:g}", points)
+    return Relaxed(_loosened(objective, chosen), f"{RATIOS[0]}<={chosen:g}", points)
 
 
-def within_each(full: Sequence[TrialRecord], aim: Objective) -> tuple[BoundPoint, ...]:
+def within_each(full: Sequence[TrialRecord], objective: Objective) -> tuple[BoundPoint, ...]:
     """What each of several bounds on the perplexity ratio would give, that of the objective among
     them; nothing for an objective without one."""
-    limit = ratio_limit(aim.bounds)
+    limit = ratio_limit(objective.bounds)
     if isnan(limit) or not full:
         return ()
-    return tuple(_within(full, aim, one) for one in sorted({*LIMITS, limit}))
+    return tuple(_within(full, objective, one) for one in sorted({*LIMITS, limit}))
 
 
-def cost_of_bound(tried: Sequence[TrialRecord], aim: Objective) -> tuple[BoundPoint, ...]:
+def cost_of_bound(tried: Sequence[TrialRecord], objective: Objective) -> tuple[BoundPoint, ...]:
     """The same, where the best within the bound leaves much unlearned and that beyond it less."""
-    points, limit = within_each(tried, aim), ratio_limit(aim.bounds)
+    points, limit = within_each(tried, objective), ratio_limit(objective.bounds)
     learned = max((one.reliability for one in points if one.limit == limit), default=nan)
     more = any(one.reliability > learned for one in points if one.limit > limit)
     return points if learned < LEARNED and more else ()
 
 
-def at_count(tried: Sequence[TrialRecord], aim: Objective, known: Relaxed | None) -> Relaxed | None:
+def at_count(
+    tried: Sequence[TrialRecord], objective: Objective, known: Relaxed | None
+) -> Relaxed | None:
     """The looser bound to go by on the edits that will be made; None for the one asked for.
 
     `tried` are trials on all of these, and `known` is the bound that S led to: what is lost grows
     with the edits, so that it may be too tight here, or no longer needed where more was tried.
     """
-    found = [judged(record, aim) for record in tried]
-    if any(_useful(record, aim.strict) for record in found):
+    found = [judged(record, objective) for record in tried]
+    if any(_useful(record, objective.strict) for record in found):
         return None
-    return relaxed(found, aim) or known
+    return relaxed(found, objective) or known
 
 
-def judged(record: TrialRecord, aim: Objective) -> TrialRecord:
+def judged(record: TrialRecord, objective: Objective) -> TrialRecord:
     """The record as the objective's bounds judge it: trials are written down by those asked for."""
-    if record.trial.glance or not record.trial.choosing:
+    if record.trial.quick or not record.trial.choosing:
         return record
-    return replace(record, violated=violations(record.measures, aim.strict.bounds))
+    return replace(record, violated=violations(record.measures, objective.strict.bounds))
 
 
-def _useful(record: TrialRecord, aim: Objective) -> bool:
+def _useful(record: TrialRecord, objective: Objective) -> bool:
     """Whether it keeps the bounds and learned; what has no reliability cannot be told useless."""
     reliability = record.measure("reliability").value
     if isnan(reliability):
         return True
-    return not violations(record.measures, aim.bounds) and reliability >= USEFUL
+    return not violations(record.measures, objective.bounds) and reliability >= USEFUL
 
 
-def _within(full: Sequence[TrialRecord], aim: Objective, limit: float) -> BoundPoint:
-    loosened, edits = _loosened(aim, limit), len(full[0].trial.edits)
+def _within(full: Sequence[TrialRecord], objective: Objective, limit: float) -> BoundPoint:
+    loosened, edits = _loosened(objective, limit), len(full[0].trial.edits)
     # Bounds as they are, without what a choice leaves free: this says what the bound would give.
     kept = [one for one in full if not violations(one.measures, loosened.bounds)]
     if not kept:
         return BoundPoint(limit, "", nan, nan, nan, nan, edits)
-    best = max(kept, key=lambda one: (worth(one, aim), -log(one.trial.recipe.lr)))
+    best = max(kept, key=lambda one: (utility(one, objective), -log(one.trial.recipe.lr)))
     return BoundPoint(
         limit=limit,
         location=best.trial.location,
@@ -118,10 +120,10 @@ def _within(full: Sequence[TrialRecord], aim: Objective, limit: float) -> BoundP
     )
 
 
-def _loosened(aim: Objective, limit: float) -> Objective:
+def _loosened(objective: Objective, limit: float) -> Objective:
     def loosen(bound: Bound) -> Bound:
         return replace(bound, limit=limit) if bound.measure == RATIOS[0] else bound
 
-    bounds, asked = (tuple(map(loosen, some)) for some in (aim.bounds, aim.asked))
+    bounds, asked = (tuple(map(loosen, some)) for some in (objective.bounds, objective.asked))
     # It is a bound at which trials were seen to be, and no promise: room would forbid these.
-    return replace(aim, bounds=bounds, asked=asked, room=0.0)
+    return replace(objective, bounds=bounds, asked=asked, bound_margin=0.0)

@@ -65,14 +65,14 @@ def margin(context: Context, first: OnT, other: OnT) -> Margin:
     By edit where the score is a mean over edits; else by repetition, of which there are few, so
     that the interval is wide.
     """
-    aim = context.objective
-    if not aim.kept:
-        terms = [term.measure for term in aim.terms]
+    objective = context.objective
+    if not objective.kept:
+        terms = [term.measure for term in objective.terms]
         found = paired_margin(
             _per_edit(context.groups, first.records, terms),
             _per_edit(context.groups, other.records, terms),
             _rows(context.groups),
-            [term.weight for term in aim.terms],
+            [term.weight for term in objective.terms],
             seed=context.seed,
         )
         return _as_margin(other.role, other.best.location, found, OVER_EDITS)
@@ -84,19 +84,19 @@ def margin(context: Context, first: OnT, other: OnT) -> Margin:
 
 def margin_over_randoms(context: Context, first: OnT, randoms: Sequence[OnT]) -> Margin:
     """How much more the first scores on T than random locations do on average."""
-    aim, words = context.objective, f"mean of {len(randoms)} random locations"
-    if aim.kept:
+    objective, words = context.objective, f"mean of {len(randoms)} random locations"
+    if objective.kept:
         mine = {record.trial.edits: record.score for record in first.records}
         drawn = [record for one in randoms for record in one.records]
         apart = [mine[record.trial.edits] - record.score for record in drawn]
         found = repeated(apart, _shared(first))
         return _as_margin("random", words, found, OVER_TRIALS.format(shared=_shared(first)))
-    terms = [term.measure for term in aim.terms]
+    terms = [term.measure for term in objective.terms]
     found = margin_over_mean(
         _per_edit(context.groups, first.records, terms),
         [_per_edit(context.groups, one.records, terms) for one in randoms],
         _rows(context.groups),
-        [term.weight for term in aim.terms],
+        [term.weight for term in objective.terms],
         seed=context.seed,
     )
     return _as_margin("random", words, found, OVER_LOCATIONS)
@@ -106,16 +106,18 @@ def _as_margin(role: str, location: str, found: Interval, protocol: str) -> Marg
     return Margin(role, location, found.value, found.low, found.high, protocol)
 
 
-def score_of(groups: Groups, records: Sequence[TrialRecord], aim: Objective, seed: int) -> Interval:
+def score_of(
+    groups: Groups, records: Sequence[TrialRecord], objective: Objective, seed: int
+) -> Interval:
     """The score of these trials together, with its interval: over groups of edits, or over trials
     where the score holds more than outcomes of edits."""
-    if aim.kept:
+    if objective.kept:
         shared = shared_edits([record.trial.edits for record in records])
         found = repeated([record.score for record in records], shared)
         low, high = (min(1.0, max(0.0, end)) for end in (found.low, found.high))
         return found if isnan(found.low) else replace(found, low=low, high=high)
-    values = _per_edit(groups, records, [term.measure for term in aim.terms])
-    weights = [term.weight for term in aim.terms]
+    values = _per_edit(groups, records, [term.measure for term in objective.terms])
+    weights = [term.weight for term in objective.terms]
     # Against nothing at all, a paired margin is the score itself.
     return paired_margin(values, np.zeros_like(values), _rows(groups), weights, seed=seed)
 

@@ -62,7 +62,7 @@ def recommend(
     trials on S that the front of efficacy against collapse is drawn of: of one rung, in full.
     `looser` is the bound that it was chosen within where the one asked for leaves nothing useful.
     """
-    aim = context.objective
+    objective = context.objective
     shown = [*held_out, *randoms]
     singles = tuple(_contender(context, one) for one in shown)
     contenders = (*singles[: len(held_out)], *_mean_of(singles[len(held_out) :]))
@@ -70,15 +70,15 @@ def recommend(
     if randoms:
         margins.append(margin_over_randoms(context, held_out[0], randoms))
     deployment = _deployment(context, deployed)
-    missed = (*deployment.violated, *nothing_learned(deployment.measures, aim))
+    missed = (*deployment.violated, *nothing_learned(deployment.measures, objective))
     runner_up = next((one for one in margins if one.over == "runner-up"), None)
     relaxed = looser.bound if looser else ""
     points = looser.points if looser and looser.points else deployed.points
     return Recommendation(
         # On the texts that report, the bound asked for may be kept after all.
         sentence=sentence(deployment, contenders, runner_up, missed, relaxed if missed else ""),
-        score_name=score(deployment.measures, aim).name,
-        objective=aim.name,
+        score_name=score(deployment.measures, objective).name,
+        objective=objective.name,
         contenders=contenders,
         margins=tuple(margins),
         tie=runner_up is not None and is_tie(runner_up),
@@ -90,10 +90,10 @@ def recommend(
         edits_hash=context.edits_hash,
         seed=context.seed,
         version=context.version,
-        weights={term.measure: term.weight for term in aim.terms},
-        bounds=tuple(map(str, aim.bounds)),
-        room=aim.room,
-        front=front_points(tried, aim),
+        weights={term.measure: term.weight for term in objective.terms},
+        bounds=tuple(map(str, objective.bounds)),
+        bound_margin=objective.bound_margin,
+        front=front_points(tried, objective),
         deployment=deployment,
         reason=reason,
         non_inferiority=context.non_inferiority,
@@ -105,8 +105,8 @@ def recommend(
 
 
 def _contender(context: Context, one: OnT) -> Contender:
-    measures, aim = pooled(one.records), context.objective
-    found = score_of(context.groups, one.records, aim, context.seed)
+    measures, objective = pooled(one.records), context.objective
+    found = score_of(context.groups, one.records, objective, context.seed)
     return Contender(
         role=one.role,
         location=one.best.location,
@@ -119,8 +119,8 @@ def _contender(context: Context, one: OnT) -> Contender:
         high=found.high,
         repetitions=tuple(record.score for record in one.records),
         measures=measures,
-        violated=violations(measures, aim.bounds),
-        score_v=score(gathered(one.on_v), aim).value if one.on_v else nan,
+        violated=violations(measures, objective.bounds),
+        score_v=score(gathered(one.on_v), objective).value if one.on_v else nan,
         edits=len(one.records[0].trial.edits),
     )
 
@@ -159,8 +159,8 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _deployment(context: Context, deployed: Deployed) -> Deployment:
-    record, aim = deployed.record, context.objective
-    found = score_of(context.all_groups, (record,), aim, context.seed)
+    record, objective = deployed.record, context.objective
+    found = score_of(context.all_groups, (record,), objective, context.seed)
     return Deployment(
         location=record.trial.location,
         recipe=record.trial.recipe,

@@ -26,7 +26,7 @@ def sentence(
     best, parts = contenders[0], list[str]()
     if relaxed:
         parts.append(f"Nothing useful keeps the bound on perplexity; chosen within {relaxed}")
-    parts += [f"Tune {_place(deployed)}: on {_edits(deployed)} {_result(deployed.measures)}"]
+    parts += [f"Tune {_location(deployed)}: on {_edits(deployed)} {_result(deployed.measures)}"]
     parts.append(f"Held out: {_held_out(best)}{_beside(contenders, runner_up)}")
     if missed:
         parts.append(f"It misses: {'; '.join(missed)}")
@@ -137,7 +137,7 @@ def _other_recipe(deployed: Deployment, best: Contender) -> str:
     )
 
 
-def _place(deployed: Deployment) -> str:
+def _location(deployed: Deployment) -> str:
     recipe = deployed.recipe
     how = f"batch {recipe.batch}, at most {recipe.epochs} epochs"
     return f"{deployed.location} at learning rate {recipe.lr:g} ({how})"

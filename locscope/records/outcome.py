@@ -127,9 +127,9 @@ class Recommendation:
     that seem to contradict each other do not. `randoms` are the random locations one by one.
 
     `weights` (of the score's terms) and `bounds` are all that were in force, as one writes them.
-    `room` is the share of what bounds on drift allow that choices leave free. `front` is that of
-    efficacy against collapse on S, collapse rising. `relaxed` is the bound by which it was chosen
-    where the bound asked for leaves nothing useful, and `looser` what each bound would give.
+    `bound_margin` is the share of what bounds on drift allow that choices leave free. `front` is
+    that of efficacy against collapse on S, collapse rising. `relaxed` is the bound by which it was
+    chosen where the bound asked for leaves nothing useful, and `looser` what each bound would give.
     """
 
     sentence: str
@@ -149,7 +149,7 @@ class Recommendation:
     weights: dict[str, float] = field(default_factory=dict)
     bounds: tuple[str, ...] = ()
     front: tuple[FrontPoint, ...] = ()
-    room: float = 0.0
+    bound_margin: float = 0.0
     deployment: Deployment | None = None
     reason: str = ""
     non_inferiority: float = 0.0
@@ -187,9 +187,9 @@ class ScanVerdict:
     depth, with the sign of its slope. `p_within` is two-sided, the larger of those from shuffles
     of runs of layers and from random scores as smooth as the scan's, `p_added` one-sided from
     shuffles; both after Holm's correction for all claims about all rows (`holm_in_turn`).
-    `regret_k` is what the best of its first k of all places lacks to the best of all, in score.
-    `overall` is Spearman's correlation over all places with the parts mixed, `score_only` that
-    within parts where broken bounds do not count, `full` that over the `full_count` places that
+    `regret_k` is what the best of its first k of all locations lacks to the best of all, in score.
+    `overall` is Spearman's correlation over all locations with the parts mixed, `score_only` that
+    within parts where broken bounds do not count, `full` that over the `full_count` locations that
     were tuned in full. Intervals are of 95 %, over groups of edits; `resampled` tells whether the
     scan was made again with the outcome, or is no mean over requests and was held fixed.
     """
@@ -229,19 +229,19 @@ class ScanVerdict:
 class Scorecard:
     """Every scan beside the depth rule, the depth of the layer and random orders.
 
-    `outcome` says what was to be predicted, of `places` on `edits` in `groups`; `violated` of the
-    places broke a bound. `steady` is the correlation within parts of the outcome with itself on
-    other edits of the kind; `looks_full` is Spearman's correlation of first looks with full trials
-    of the same places. `notes` are for people.
+    `outcome` says what was to be predicted, of `locations` on `edits` in `groups`; `violated` of
+    the locations broke a bound. `outcome_reliability` is the correlation within parts of the
+    outcome with itself on other edits of the kind; `looks_full` is Spearman's correlation of first
+    looks with full trials of the same locations. `notes` are for people.
     """
 
     outcome: str
     verdicts: tuple[ScanVerdict, ...]
-    places: int = 0
+    locations: int = 0
     edits: int = 0
     groups: int = 0
     violated: int = 0
-    steady: Number = nan
+    outcome_reliability: Number = nan
     looks_full: Number = nan
     looks_full_low: Number = nan
     looks_full_high: Number = nan

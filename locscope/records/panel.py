@@ -30,7 +30,7 @@ class ProtocolRow:
 
 
 @dataclass(frozen=True)
-class Panel:
+class ProtocolResults:
     """A contender of the recommendation under every protocol, tuned once on `edits` edits of T.
 
     `trial` is the id of the trial on T that tuned the very same weights; `score` is that trial's.

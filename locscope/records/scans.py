@@ -1,4 +1,4 @@
-"""What a localisation method says: a score for every place it can see."""
+"""What a localisation method says: a score for every location it can see."""
 
 from dataclasses import dataclass
 from math import nan
@@ -11,7 +11,7 @@ class Descriptor:
     """An entry of a table of scans or measures, in words; results carry it along.
 
     `function` is `module:name`, imported only when it runs; `sign` is +1 where a high score
-    recommends a place, -1 where a low one does; `cost` says in words what it costs, and `passes`
+    recommends a location, -1 where a low one does; `cost` says in words what it costs, and `passes`
     counts it: forward passes over one request, a formula in the names of `scans.cost.Sizes`.
     """
 
@@ -69,7 +69,7 @@ class ScanScore:
 
 @dataclass(frozen=True)
 class ScanTotal:
-    """A number about whole requests and no place, as the total effect of corrupting a subject;
+    """A number about whole requests and no location, as the total effect of corrupting a subject;
     `values` as in `ScanScore`."""
 
     name: str
@@ -120,7 +120,7 @@ class ScanResult:
         """The kinds of score it gives, in order of first appearance."""
         return tuple(dict.fromkeys(score.variant for score in self.scores))
 
-    def of_places(self, variant: str) -> dict[tuple[int, str], ScanScore]:
+    def of_locations(self, variant: str) -> dict[tuple[int, str], ScanScore]:
         """The scores of whole parts of layers: without those of heads and of token roles."""
         return {
             (score.layer, score.part): score
@@ -130,5 +130,5 @@ class ScanResult:
 
     def at(self, variant: str, layer: int, part: str) -> float:
         """The score of a part of a layer; NaN where the scan cannot see it."""
-        found = self.of_places(variant).get((layer, part))
+        found = self.of_locations(variant).get((layer, part))
         return nan if found is None else found.score

@@ -45,7 +45,7 @@ class Trial:
     `split` is S, V or T, or `all` where edits of several are tuned. `choosing` tells that something
     is chosen by it: then drift is read on the neutral texts that serve for choosing, and bounds
     have their margin. Only a `thorough` one asks the edits' other forms and multi-hop questions
-    too. A `glance` reads probabilities alone, and some of the neutral texts: what early rungs of a
+    too. A `quick` reads probabilities alone, and some of the neutral texts: what early rungs of a
     race go by.
     """
 
@@ -58,7 +58,7 @@ class Trial:
     model: str
     edit_set: str
     thorough: bool = False
-    glance: bool = False
+    quick: bool = False
     choosing: bool = False
     judged: tuple[str, ...] = ()
 
@@ -97,7 +97,7 @@ class EditOutcome:
     `output` is the tuned model's answer where it was decoded, `broken` the neighbours' prompts
     whose answer changed. Probabilities are geometric means over tokens: of the target, of the
     rephrases' answers, and min(1, p/p0) of the neighbours' tokens that locality compares
-    (`neighbour_kept`). A glance gives these alone.
+    (`neighbour_kept`). A quick evaluation gives these alone.
     """
 
     edit: str

@@ -49,7 +49,7 @@ DATA_KEYS = ("edits", *DATA, "dtype", "deploy")
 SECTION_KEYS = (
     *("schema", "sentence", "reference_keys", "location", "recipe", "parameters"),
     *("parameter_count", "score", "measures", "margins", "runner_up", "met", "missed"),
-    *("weights", "bounds", "room", "front", "provenance", "reason", "notes", "deployed"),
+    *("weights", "bounds", "bound_margin", "front", "provenance", "reason", "notes", "deployed"),
     *("held_out", "data", "relaxed"),
 )
 
@@ -148,7 +148,7 @@ def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
         "missed": list(rec.missed),
         "weights": dict(rec.weights),
         "bounds": list(rec.bounds),
-        "room": rec.room,
+        "bound_margin": rec.bound_margin,
         "front": [asdict(point) for point in rec.front],
         "reason": rec.reason,
         "notes": list(rec.notes),

@@ -25,8 +25,30 @@ Record = TypeVar("Record")
 Folder = str | os.PathLike[str]
 Upgrade = Callable[[str, dict[str, Any]], dict[str, Any]]
 
-SCHEMA = 1
-UPGRADES: dict[int, Upgrade] = {}
+SCHEMA = 2
+RENAMED = {
+    "glance": "quick",
+    "room": "bound_margin",
+    "steady": "outcome_reliability",
+    "places": "locations",
+}
+"""Fields of schema 1 that have another name in schema 2."""
+
+
+RUNGS = {"look": "rung 1", "second look": "rung 2"}
+"""The same for the rungs of a race."""
+
+
+def _with_new_names(_: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        named = {RENAMED.get(key, key): _with_new_names("", its) for key, its in value.items()}
+        return named | (
+            {"rung": RUNGS.get(named["rung"], named["rung"])} if "rung" in named else {}
+        )
+    return [_with_new_names("", its) for its in value] if isinstance(value, list) else value
+
+
+UPGRADES: dict[int, Upgrade] = {1: _with_new_names}
 """By schema: what turns (kind, payload) of that schema into the payload of the next."""
 RECORDS, DAMAGED = "records", "damaged"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")

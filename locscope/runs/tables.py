@@ -110,7 +110,7 @@ def rebuild_tables(
     return {name: len(rows) for name, (_, rows) in tables.items()}
 
 
-def place(location: str) -> tuple[int, str]:
+def layer_and_part(location: str) -> tuple[int, str]:
     """Layer and part of a location as the tables have them."""
     sites = Location.parse(location).sites
     layers = {layer for site in sites for layer in (site.first, site.last)}
@@ -124,7 +124,7 @@ def _part(site: Site) -> str:
 
 def _common(record: TrialRecord) -> Row:
     trial = record.trial
-    layer, part = place(trial.location)
+    layer, part = layer_and_part(trial.location)
     return {
         "trial": trial.id,
         "location": trial.location,

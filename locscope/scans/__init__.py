@@ -1,6 +1,6 @@
 """Localisation scans: a table, one file each.
 
-A scan is a function from a `ScanBench` to `Findings`. A new one is one file here and one entry in
+A scan is a function from a `ScanContext` to `Findings`. A new one is one file here and one entry in
 `SCANS`; results carry the entry, so a report needs nothing of this package. The table is plain
 data: nothing of torch is imported with it.
 """
@@ -23,8 +23,8 @@ SCANS: dict[str, Descriptor] = {
             "causal-tracing",
             "Causal tracing",
             note="how much of the answer comes back when one clean state is restored in a run "
-            "whose subject is corrupted; high: this state carries the fact; a place is scored at "
-            "the last subject token, attn at the last token of the prompt",
+            "whose subject is corrupted; high: this state carries the fact; a location is scored "
+            "at the last subject token, attn at the last token of the prompt",
             source="ROME (arXiv 2202.05262, section 2; code causal_trace.py)",
             cost="about a forward pass per token, layer and sample, from the restored layer on",
             passes="3 + 0.5 * tokens * samples * layers",
@@ -41,7 +41,7 @@ SCANS: dict[str, Descriptor] = {
         _entry(
             "weight-gradient",
             "Weight gradient",
-            note="how strongly the loss of the edits pulls at each place's weights before any "
+            note="how strongly the loss of the edits pulls at each location's weights before any "
             "tuning; high: a small step there changes the edits most; neutral-ratio: as "
             "compared with neutral text's pull, neutral-cosine: above zero where both pull alike",
             source="first-order saliency; |w g| after Molchanov et al. (arXiv 1906.10771)",
@@ -152,7 +152,7 @@ SCANS: dict[str, Descriptor] = {
             "dropout-kl",
             "Dropout KL",
             note="how strongly the agreement of two passes with dropout depends on each unit; "
-            "high: general ability leans on this place, so that tuning it costs more",
+            "high: general ability leans on this location, so that tuning it costs more",
             source="CoFiTune (arXiv 2404.10306), absolute gradients per text, no labels",
             cost="two forward passes over neutral texts and a backward pass through both",
             passes="6",

@@ -3,7 +3,7 @@
 The subject is corrupted (noise on its embeddings, or another subject in its place). Total effect is
 what that costs the answer; the indirect effect of a state is what restoring it alone gives back.
 Restored are the state behind a block (`block`), and what `mlp` and `attn` add over a window of
-layers. A place's score is that at the last subject token, for attention at the last token: where
+layers. A location's score is that at the last subject token, for attention at the last token: where
 ROME (arXiv 2202.05262, section 2) found each to act; token roles are scored beside it.
 """
 
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from locscope.interp.corruption import (
-    Contrast,
+    CorruptedPair,
     corrupting,
     corruption_named,
     left_out,
@@ -24,10 +24,17 @@ from locscope.interp.corruption import (
     swapped,
 )
 from locscope.interp.facts import ROLES, Fact
-from locscope.interp.metrics import METRICS, Rivals, metric_named, rivalries, rivals_of, value_of
+from locscope.interp.metrics import (
+    METRICS,
+    TokenPair,
+    metric_named,
+    rivalries,
+    token_pair_of,
+    value_of,
+)
 from locscope.interp.patching import Kind, Measure, restored, run_clean, run_corrupted
 from locscope.records import ScanScore, ScanTotal
-from locscope.scans.bench import Findings, ScanBench
+from locscope.scans.context import Findings, ScanContext
 
 VARIANT = "indirect effect"
 PAPER_WINDOW, PAPER_LAYERS = 10, 32
@@ -49,40 +56,40 @@ class Trace:
         return self.restored - self.corrupted
 
 
-def scan(bench: ScanBench) -> Findings:
+def scan(context: ScanContext) -> Findings:
     """Average indirect effects with intervals; `count` is in facts."""
-    subjects = _subjects(bench)
+    subjects = _subjects(context)
     if not subjects:
-        return Findings((), 0, notes=("no edit's subject could be corrupted", *bench.facts.notes))
-    kinds = kinds_of(bench)
-    traces = bench.batched(
+        return Findings((), 0, notes=("no edit's subject could be corrupted", *context.facts.notes))
+    kinds = kinds_of(context)
+    traces = context.batched(
         "causal tracing",
         subjects,
-        lambda some: trace(bench, some, kinds),
+        lambda some: trace(context, some, kinds),
         size=lambda one: one.samples * len(one.ids),
         alike=lambda one: (len(one.ids), one.fact.span[0]),
     )
     used, lost = [one.fact.edit for one in traces], [one.clean - one.corrupted for one in traces]
-    total = bench.total("total effect", used, lost)
-    scores = [score for i, kind in enumerate(kinds) for score in _scores(bench, traces, kind, i)]
+    total = context.total("total effect", used, lost)
+    scores = [score for i, kind in enumerate(kinds) for score in _scores(context, traces, kind, i)]
     return Findings(
         tuple(scores),
         len(traces),
-        settings=_settings(bench, kinds),
-        notes=(_told(total), *left_out(bench.facts.with_subject, subjects), *bench.facts.notes),
+        settings=_settings(context, kinds),
+        notes=(_told(total), *left_out(context.facts.with_subject, subjects), *context.facts.notes),
         maps=tuple(
-            bench.token_map(traces[0].fact, VARIANT, kind.part, traces[0].effect[i].T)
+            context.token_map(traces[0].fact, VARIANT, kind.part, traces[0].effect[i].T)
             for i, kind in enumerate(kinds)
         ),
         totals=(total,),
     )
 
 
-def kinds_of(bench: ScanBench) -> tuple[Kind, ...]:
+def kinds_of(context: ScanContext) -> tuple[Kind, ...]:
     """States, and windows of MLP and attention outputs: 10 of 32 layers or more, in proportion
     below; with ROME's random stream, which is there to give its numbers, 10 at any depth."""
-    depth = 1.0 if bench.options.stream == "rome" else bench.loaded.info.layers / PAPER_LAYERS
-    window = bench.options.window or max(1, round(PAPER_WINDOW * min(1.0, depth)))
+    depth = 1.0 if context.options.stream == "rome" else context.loaded.info.layers / PAPER_LAYERS
+    window = context.options.window or max(1, round(PAPER_WINDOW * min(1.0, depth)))
     return (
         Kind("block", "resid_post"),
         Kind("mlp", "mlp_out", window),
@@ -91,18 +98,20 @@ def kinds_of(bench: ScanBench) -> tuple[Kind, ...]:
 
 
 def trace(
-    bench: ScanBench, subjects: Sequence[Contrast], kinds: Sequence[Kind]
+    context: ScanContext, subjects: Sequence[CorruptedPair], kinds: Sequence[Kind]
 ) -> tuple[Trace, ...]:
     """Traces facts of one length whose subjects begin at the same token."""
-    lens, samples, first = bench.lens, subjects[0].samples, subjects[0].fact.span[0]
-    device = lens.twin.device
-    clean = run_clean(lens, torch.tensor([one.fact.ids for one in subjects], device=device), kinds)
+    hooked, samples, first = context.hooked, subjects[0].samples, subjects[0].fact.span[0]
+    device = hooked.bridged.device
+    clean = run_clean(
+        hooked, torch.tensor([one.fact.ids for one in subjects], device=device), kinds
+    )
     ids = torch.tensor([one.ids for one in subjects], device=device)
-    corrupted = run_corrupted(lens, ids.repeat_interleave(samples, 0), corrupting(subjects))
-    measure = _measure(bench, subjects)
+    corrupted = run_corrupted(hooked, ids.repeat_interleave(samples, 0), corrupting(subjects))
+    measure = _measure(context, subjects)
     cells = torch.stack(
         [
-            restored(lens, clean, corrupted, kind, first, measure, bench.tokens_at_once)
+            restored(hooked, clean, corrupted, kind, first, measure, context.tokens_at_once)
             for kind in kinds
         ]
     )
@@ -114,34 +123,34 @@ def trace(
     )
 
 
-def _subjects(bench: ScanBench) -> tuple[Contrast, ...]:
-    """The facts with their corruption. Where noise corrupts, the foil is the runner-up."""
-    lens, facts, seed = bench.lens, bench.facts.with_subject, bench.seed
-    if _corruption(bench) == "swap":
-        return swapped(lens, facts, seed, bench.tokens_at_once)
-    rivals = rivalries(lens, facts, bench.tokens_at_once)
-    foils = {one.fact.edit: one.foil for one in rivals}
-    return noised(lens, facts, foils, bench.options, seed, bench.subjects)
+def _subjects(context: ScanContext) -> tuple[CorruptedPair, ...]:
+    """The facts with their corruption. Where noise corrupts, the distractor is the runner-up."""
+    hooked, facts, seed = context.hooked, context.facts.with_subject, context.seed
+    if _corruption(context) == "swap":
+        return swapped(hooked, facts, seed, context.tokens_at_once)
+    token_pair = rivalries(hooked, facts, context.tokens_at_once)
+    distractors = {one.fact.edit: one.distractor for one in token_pair}
+    return noised(hooked, facts, distractors, context.options, seed, context.subjects)
 
 
-def _corruption(bench: ScanBench) -> str:
-    return corruption_named(bench.options.corruption, "noise")
+def _corruption(context: ScanContext) -> str:
+    return corruption_named(context.options.corruption, "noise")
 
 
-def _metric(bench: ScanBench) -> str:
-    return metric_named(bench.options.metric, "probability")
+def _metric(context: ScanContext) -> str:
+    return metric_named(context.options.metric, "probability")
 
 
-def _measure(bench: ScanBench, subjects: Sequence[Contrast]) -> Measure:
+def _measure(context: ScanContext, subjects: Sequence[CorruptedPair]) -> Measure:
     """The metric of rows that are facts (clean), or samples of facts, all again for every cell."""
-    metric, samples = _metric(bench), subjects[0].samples
+    metric, samples = _metric(context), subjects[0].samples
 
-    def rivals(copies: int) -> Rivals:
+    def token_pair(copies: int) -> TokenPair:
         each = [one for one in subjects for _ in range(copies)]
-        device = bench.lens.twin.device
-        return rivals_of([one.fact for one in each], [one.foil for one in each], device)
+        device = context.hooked.bridged.device
+        return token_pair_of([one.fact for one in each], [one.distractor for one in each], device)
 
-    once, sampled = rivals(1), rivals(samples)
+    once, sampled = token_pair(1), token_pair(samples)
 
     def measure(logits: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, " rows"]:
         mine = once if len(logits) == len(subjects) else sampled
@@ -151,13 +160,13 @@ def _measure(bench: ScanBench, subjects: Sequence[Contrast]) -> Measure:
 
 
 def _scores(
-    bench: ScanBench, traces: Sequence[Trace], kind: Kind, index: int
+    context: ScanContext, traces: Sequence[Trace], kind: Kind, index: int
 ) -> tuple[ScanScore, ...]:
     used = [one.fact.edit for one in traces]
 
     def of(role: str, tokens: Sequence[Sequence[int]]) -> tuple[ScanScore, ...]:
         rows = [_mean(one.effect[index], some) for one, some in zip(traces, tokens, strict=True)]
-        return bench.scores(VARIANT, kind.part, used, torch.stack(rows), role)
+        return context.scores(VARIANT, kind.part, used, torch.stack(rows), role)
 
     ends = [one.fact.last if kind.part == "attn" else one.fact.span[1] - 1 for one in traces]
     by_role = {role: [_tokens(one.fact, role) for one in traces] for role in ROLES}
@@ -183,12 +192,14 @@ def _told(total: ScanTotal) -> str:
     return f"{said}; not told from zero, so that nothing can be restored" if nothing else said
 
 
-def _settings(bench: ScanBench, kinds: Sequence[Kind]) -> str:
-    options = bench.options
-    swap, stream = _corruption(bench) == "swap", "ROME's" if options.stream == "rome" else "own"
+def _settings(context: ScanContext, kinds: Sequence[Kind]) -> str:
+    options = context.options
+    swap, stream = _corruption(context) == "swap", "ROME's" if options.stream == "rome" else "own"
     noise = f"noise of {options.noise:g} standard deviations, {options.samples} samples, {stream} "
     corruption = "same-length subject swap" if swap else f"{noise}random stream"
-    metric = METRICS[_metric(bench)]
-    if _metric(bench) == "logit-diff":
-        metric += ": the foil is what the corrupted prompt says" if swap else ": the runner-up"
+    metric = METRICS[_metric(context)]
+    if _metric(context) == "logit-diff":
+        metric += (
+            ": the distractor is what the corrupted prompt says" if swap else ": the runner-up"
+        )
     return f"{corruption}; {metric}; windows of {kinds[-1].window} layers"

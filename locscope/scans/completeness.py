@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from locscope.records import ScanTotal
-from locscope.scans.bench import ScanBench
+from locscope.scans.context import ScanContext
 from locscope.scoring.statistics import Interval, ratio_interval
 
 NAME = "completeness gap"
@@ -22,7 +22,7 @@ LARGE = 0.1
 
 
 def completeness_gap(
-    bench: ScanBench,
+    context: ScanContext,
     used: Sequence[str],
     sums: Float[Tensor, "used ways"],
     effects: Float[Tensor, "used ways"],
@@ -36,21 +36,21 @@ def completeness_gap(
     size = effects.abs().double().sum(1).cpu().numpy()
     each = np.divide(missed, size, out=np.full(len(size), nan), where=size > 0)
     found = dict(zip(used, each.tolist(), strict=True))
-    one = _over_groups(bench, used, missed, size)
-    values = tuple(found.get(edit, nan) for edit in bench.edits)
+    one = _over_groups(context, used, missed, size)
+    values = tuple(found.get(edit, nan) for edit in context.edits)
     return ScanTotal(NAME, one.value, one.low, one.high, len(used), values)
 
 
 def _over_groups(
-    bench: ScanBench, used: Sequence[str], missed: np.ndarray, size: np.ndarray
+    context: ScanContext, used: Sequence[str], missed: np.ndarray, size: np.ndarray
 ) -> Interval:
     """The ratio of totals with a bootstrap interval over groups of edits."""
     if not size.any():
         return Interval(nan, nan, nan, len(used))
-    group = {edit: members[0] for members in bench.groups for edit in members}
+    group = {edit: members[0] for members in context.groups for edit in members}
     names, index = np.unique([group.get(edit, edit) for edit in used], return_inverse=True)
     totals = [np.bincount(index, column, len(names)) for column in (missed, size)]
-    return ratio_interval(*totals, seed=bench.seed)
+    return ratio_interval(*totals, seed=context.seed)
 
 
 def told(gap: ScanTotal, steps: int, what: str) -> str:

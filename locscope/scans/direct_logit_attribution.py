@@ -18,11 +18,11 @@ from torch import Tensor
 from locscope.forward.blocks import run_blocks
 from locscope.forward.prompts import at_last, prompts_of
 from locscope.interp.heads import head_outputs
-from locscope.interp.hooked_model import Lens, place, recorded
-from locscope.interp.metrics import Rivalry, Rivals, rivalries, rivals_of
+from locscope.interp.hooked_model import HookedModel, hook_name, recording
+from locscope.interp.metrics import Rivalry, TokenPair, rivalries, token_pair_of
 from locscope.interp.norms import Held, final_norm, held, norm_after_attention
 from locscope.records import ScanTotal
-from locscope.scans.bench import Findings, ScanBench
+from locscope.scans.context import Findings, ScanContext
 
 VARIANT = "logit-diff"
 TOTALS = {"logit difference": "whole", "embedding": "embedding", "biases": "biases"}
@@ -43,61 +43,63 @@ class Written:
     whole: float
 
 
-def scan(bench: ScanBench) -> Findings:
+def scan(context: ScanContext) -> Findings:
     """Mean shares with intervals, in logits; `count` is in facts."""
-    facts = bench.facts.all
+    facts = context.facts.all
     if not facts:
-        return Findings((), 0, notes=("the model answers no edit's prompt", *bench.facts.notes))
-    found = bench.batched(
+        return Findings((), 0, notes=("the model answers no edit's prompt", *context.facts.notes))
+    found = context.batched(
         "direct logit attribution",
-        rivalries(bench.lens, facts, bench.tokens_at_once),
-        lambda some: written(bench, some),
+        rivalries(context.hooked, facts, context.tokens_at_once),
+        lambda some: written(context, some),
         size=lambda one: len(one.fact.ids),
     )
     used = [fact.edit for fact in facts]
     attn, mlp = torch.stack([one.attn for one in found]), torch.stack([one.mlp for one in found])
     heads = torch.stack([one.heads for one in found])
     totals = tuple(
-        bench.total(name, used, [getattr(one, field) for one in found])
+        context.total(name, used, [getattr(one, field) for one in found])
         for name, field in TOTALS.items()
     )
     return Findings(
         (
-            *bench.scores(VARIANT, "block", used, attn + mlp),
-            *bench.scores(VARIANT, "attn", used, attn),
-            *bench.scores(VARIANT, "mlp", used, mlp),
-            *bench.scores(VARIANT, "attn", used, heads),
+            *context.scores(VARIANT, "block", used, attn + mlp),
+            *context.scores(VARIANT, "attn", used, attn),
+            *context.scores(VARIANT, "mlp", used, mlp),
+            *context.scores(VARIANT, "attn", used, heads),
         ),
         len(facts),
         settings="answer against the next best token, scale of the final norm held",
-        notes=(_told(totals), *bench.facts.notes),
+        notes=(_told(totals), *context.facts.notes),
         totals=totals,
     )
 
 
 @torch.no_grad()
-def written(bench: ScanBench, some: Sequence[Rivalry]) -> list[Written]:
+def written(context: ScanContext, some: Sequence[Rivalry]) -> list[Written]:
     """Takes the logit difference of every fact apart."""
-    lens, layers = bench.lens, range(bench.lens.layers)
-    prompts = prompts_of(lens.twin, [one.fact.ids for one in some])
-    rivals = rivals_of([one.fact for one in some], [one.foil for one in some], lens.twin.device)
+    hooked, layers = context.hooked, range(context.hooked.layers)
+    prompts = prompts_of(hooked.bridged, [one.fact.ids for one in some])
+    token_pair = token_pair_of(
+        [one.fact for one in some], [one.distractor for one in some], hooked.bridged.device
+    )
     kinds = ("attn_out", "mlp_out", "heads_out", "z")
-    names = [place(kind, layer) for kind in kinds for layer in layers]
-    ends = [place("resid_pre", 0), place("resid_post", lens.layers - 1)]
-    with recorded(lens, *names, *ends) as seen:
-        run_blocks(lens.twin, prompts.ids)
+    names = [hook_name(kind, layer) for kind in kinds for layer in layers]
+    ends = [hook_name("resid_pre", 0), hook_name("resid_post", hooked.layers - 1)]
+    with recording(hooked, *names, *ends) as seen:
+        run_blocks(hooked.bridged, prompts.ids)
     last = {name: at_last(value, prompts.last) for name, value in seen.items()}
-    norm = held(final_norm(lens.twin), last[ends[1]])
-    towards, bias = _direction(lens, rivals)
+    norm = held(final_norm(hooked.bridged), last[ends[1]])
+    towards, bias = _direction(hooked, token_pair)
 
     def share(value: Tensor) -> Tensor:
         """(rows, parts): the logits that parts (rows, parts, width) of the stream write."""
         return torch.einsum("rpw,rw->rp", norm.part(value.float()), towards).cpu()
 
     attn, mlp = (
-        share(torch.stack([last[place(kind, n)] for n in layers], dim=1)) for kind in kinds[:2]
+        share(torch.stack([last[hook_name(kind, n)] for n in layers], dim=1)) for kind in kinds[:2]
     )
-    heads = torch.stack([share(_heads(bench, last, layer)) for layer in layers], dim=1)
+    heads = torch.stack([share(_heads(context, last, layer)) for layer in layers], dim=1)
     embedding = share(last[ends[0]][:, None])[:, 0]
     biases = (towards @ norm.bias + bias).cpu()
     whole = _whole(norm, last[ends[1]], towards) + biases
@@ -108,15 +110,15 @@ def written(bench: ScanBench, some: Sequence[Rivalry]) -> list[Written]:
 
 
 def _direction(
-    lens: Lens, rivals: Rivals
+    hooked: HookedModel, token_pair: TokenPair
 ) -> tuple[Float[Tensor, "rows width"], Float[Tensor, " rows"]]:
-    """Unembedding of the answer less that of the foil, and the same of its bias."""
-    head: Any = lens.twin.get_output_embeddings()
-    towards = head.weight[rivals.answer].float() - head.weight[rivals.foil].float()
+    """Unembedding of the answer less that of the distractor, and the same of its bias."""
+    head: Any = hooked.bridged.get_output_embeddings()
+    towards = head.weight[token_pair.answer].float() - head.weight[token_pair.distractor].float()
     bias = getattr(head, "bias", None)
     if bias is None:
         return towards, torch.zeros_like(towards[:, 0])
-    return towards, bias[rivals.answer].float() - bias[rivals.foil].float()
+    return towards, bias[token_pair.answer].float() - bias[token_pair.distractor].float()
 
 
 def _whole(
@@ -126,12 +128,14 @@ def _whole(
 
 
 def _heads(
-    bench: ScanBench, last: dict[str, Tensor], layer: int
+    context: ScanContext, last: dict[str, Tensor], layer: int
 ) -> Float[Tensor, "rows heads width"]:
     """What each head adds to the stream: through the norm behind attention, where there is one."""
-    out = head_outputs(bench.loaded.model, layer, last[place("z", layer)][:, None].float())[:, 0]
-    norm = norm_after_attention(bench.loaded.model, layer)
-    return out if norm is None else held(norm, last[place("heads_out", layer)]).part(out)
+    out = head_outputs(context.loaded.model, layer, last[hook_name("z", layer)][:, None].float())[
+        :, 0
+    ]
+    norm = norm_after_attention(context.loaded.model, layer)
+    return out if norm is None else held(norm, last[hook_name("heads_out", layer)]).part(out)
 
 
 def _told(totals: Sequence[ScanTotal]) -> str:

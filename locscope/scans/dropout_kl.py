@@ -5,7 +5,7 @@ the residual stream; L = 0.1 KL(first || second), summed over the text's tokens.
 gate g = 1, the same in both passes and at all tokens, and its importance is |dL/dg| of a text per
 token, in nats. No labels are needed.
 
-Units are the outputs of mlp.up and of mlp.down, and the attention heads. A place scores the mean
+Units are the outputs of mlp.up and of mlp.down, and the attention heads. A location scores the mean
 importance of its units, so that a part of many units is not ahead by their number.
 
 Other than CoFiTune's code: absolute values are taken text by text (there signed sums cancel between
@@ -24,12 +24,12 @@ from torch import Tensor
 from locscope.forward.batching import Holds
 from locscope.forward.blocks import run_blocks
 from locscope.forward.head import logits
-from locscope.forward.packed import Row, pack
+from locscope.forward.packed import TokenRow, pack
 from locscope.forward.prefix_cache import Batch, pad
-from locscope.interp.hooked_model import Edit, hooked, place
+from locscope.interp.hooked_model import HookFn, hook_name, with_hooks
 from locscope.models.parts import parts
 from locscope.records import ScanScore
-from locscope.scans.bench import Findings, ScanBench
+from locscope.scans.context import Findings, ScanContext
 from locscope.scoring.statistics import mean_intervals
 
 RATE = 0.003
@@ -56,32 +56,32 @@ class _Importance:
     heads: Float[Tensor, "layers heads"]
 
 
-def scan(bench: ScanBench) -> Findings:
+def scan(context: ScanContext) -> Findings:
     """Scores of mlp.up, mlp.down, every head, and attn, which is the mean of its heads.
 
     Means over neutral texts, as are their intervals and `count`; edits play no part, so that there
     are no values of single requests.
     """
-    sheet, rows = bench.exam.sheet, bench.exam.neutral.texts
+    packed, rows = context.suite.packed, context.suite.neutral.texts
     if not rows:
         return Findings((), 0, notes=("no neutral texts: there is nothing to read twice",))
-    spans = [(int(sheet.offsets[row]), int(sheet.offsets[row + 1])) for row in rows]
-    texts = [tuple(sheet.ids[first:stop].tolist()) for first, stop in spans]
-    found = bench.batched(
+    spans = [(int(packed.offsets[row]), int(packed.offsets[row + 1])) for row in rows]
+    texts = [tuple(packed.ids[first:stop].tolist()) for first, stop in spans]
+    found = context.batched(
         "dropout KL",
         texts,
-        lambda some: _importances(bench, some),
-        lambda text: HOLDS.tokens(bench.loaded.model, len(text), rows=2),
+        lambda some: _importances(context, some),
+        lambda text: HOLDS.tokens(context.loaded.model, len(text), rows=2),
     )
     heads = torch.stack([one.heads for one in found])
     return Findings(
         scores=(
-            *_scores(bench, "mlp.up", torch.stack([one.up for one in found])),
-            *_scores(bench, "mlp.down", torch.stack([one.down for one in found])),
-            *_scores(bench, "attn", heads.mean(2)),
-            *_scores(bench, "attn", heads),
+            *_scores(context, "mlp.up", torch.stack([one.up for one in found])),
+            *_scores(context, "mlp.down", torch.stack([one.down for one in found])),
+            *_scores(context, "attn", heads.mean(2)),
+            *_scores(context, "attn", heads),
         ),
-        usable=len(bench.edits),
+        usable=len(context.edits),
         settings=f"dropout {RATE} on attention and MLP outputs, {len(texts)} neutral texts",
     )
 
@@ -99,40 +99,40 @@ def kept(
     return stays.astype(np.float32) / np.float32(1 - RATE)
 
 
-def _importances(bench: ScanBench, texts: Sequence[Text]) -> list[_Importance]:
+def _importances(context: ScanContext, texts: Sequence[Text]) -> list[_Importance]:
     """One run over both passes of all texts, and one backward pass to the gates of every text."""
-    lens, count = bench.lens, len(texts)
-    rows = pack([Row(text, 1) for text in (*texts, *texts)])
-    both = pad(rows, range(2 * count), bench.loaded.model.device)
+    hooked, count = context.hooked, len(texts)
+    rows = pack([TokenRow(text, 1) for text in (*texts, *texts)])
+    both = pad(rows, range(2 * count), context.loaded.model.device)
     gates: dict[str, Tensor] = {}
-    with hooked(lens, _gating(bench, gates) | _dropping(bench, texts)):
-        hidden = run_blocks(lens.twin, both.ids)
-    loss = WEIGHT * _divergence(bench, hidden, both)
+    with with_hooks(hooked, _gating(context, gates) | _dropping(context, texts)):
+        hidden = run_blocks(hooked.bridged, both.ids)
+    loss = WEIGHT * _divergence(context, hidden, both)
     named = dict(zip(gates, torch.autograd.grad(loss, list(gates.values())), strict=True))
     tokens = torch.tensor([len(text) for text in texts])
     up, down, heads = (
         torch.stack([named[name].abs().cpu() for name in names], 1) / tokens[:, None, None]
-        for names in _gated(bench)
+        for names in _gated(context)
     )
     return [_Importance(up[i].mean(1), down[i].mean(1), heads[i]) for i in range(count)]
 
 
-def _gated(bench: ScanBench) -> tuple[list[str], list[str], list[str]]:
+def _gated(context: ScanContext) -> tuple[list[str], list[str], list[str]]:
     """Hooks of the units, layer by layer: of mlp.up, of mlp.down and of the heads.
 
     Where a gate is multiplied by up's output, their product scales as that does; without a gate
     there is a nonlinearity in between.
     """
-    layers = range(bench.lens.layers)
-    gated = "mlp.gate" in parts(bench.loaded.model)
-    up = [place("neurons", n) if gated else _UNGATED_UP.format(n) for n in layers]
-    return up, [_DOWN.format(n) for n in layers], [place("z", n) for n in layers]
+    layers = range(context.hooked.layers)
+    gated = "mlp.gate" in parts(context.loaded.model)
+    up = [hook_name("neurons", n) if gated else _UNGATED_UP.format(n) for n in layers]
+    return up, [_DOWN.format(n) for n in layers], [hook_name("z", n) for n in layers]
 
 
-def _gating(bench: ScanBench, gates: dict[str, Tensor]) -> dict[str, Edit]:
+def _gating(context: ScanContext, gates: dict[str, Tensor]) -> dict[str, HookFn]:
     """Multiplies every unit by a gate, which is left in `gates`: (texts, units), all 1."""
 
-    def gating(name: str) -> Edit:
+    def gating(name: str) -> HookFn:
         def edit(value: Tensor) -> Tensor:
             count, units = value.shape[0] // 2, value.shape[2]
             gate = torch.ones(count, units, device=value.device, requires_grad=True)
@@ -142,46 +142,46 @@ def _gating(bench: ScanBench, gates: dict[str, Tensor]) -> dict[str, Edit]:
 
         return edit
 
-    return {name: gating(name) for names in _gated(bench) for name in names}
+    return {name: gating(name) for names in _gated(context) for name in names}
 
 
-def _dropping(bench: ScanBench, texts: Sequence[Text]) -> dict[str, Edit]:
+def _dropping(context: ScanContext, texts: Sequence[Text]) -> dict[str, HookFn]:
     """Dropout where blocks add to the residual stream, other in each of the two passes."""
 
-    def dropping(kind: str, layer: int) -> Edit:
+    def dropping(kind: str, layer: int) -> HookFn:
         def edit(value: Tensor) -> Tensor:
             noise = torch.zeros(value.shape)
             for i, (which, text) in enumerate((w, t) for w in (0, 1) for t in texts):
-                drawn = kept(text, which, kind, layer, value.shape[2], bench.seed)
+                drawn = kept(text, which, kind, layer, value.shape[2], context.seed)
                 noise[i, : len(text)] = torch.from_numpy(drawn)
             return value * noise.to(value)
 
         return edit
 
-    layers = range(bench.lens.layers)
-    return {place(kind, n): dropping(kind, n) for n in layers for kind in _DROPPED}
+    layers = range(context.hooked.layers)
+    return {hook_name(kind, n): dropping(kind, n) for n in layers for kind in _DROPPED}
 
 
 def _divergence(
-    bench: ScanBench, hidden: Float[Tensor, "both seq width"], both: Batch
+    context: ScanContext, hidden: Float[Tensor, "both seq width"], both: Batch
 ) -> Float[Tensor, ""]:
     """KL(first || second) summed over all tokens of all texts, in nats."""
     count = len(hidden) // 2
     first, second = (
-        logits(bench.loaded.model, half[real]).log_softmax(-1)
+        logits(context.loaded.model, half[real]).log_softmax(-1)
         for half, real in zip(hidden.split(count), both.real.split(count), strict=True)
     )
     return (first.exp() * (first - second)).sum()
 
 
 def _scores(
-    bench: ScanBench,
+    context: ScanContext,
     part: str,
     values: Float[Tensor, "texts layers"] | Float[Tensor, "texts layers heads"],
 ) -> list[ScanScore]:
     """Means over texts with intervals."""
     heads = values.shape[2] if values.dim() == 3 else 0
-    intervals = mean_intervals(values.flatten(1).double().numpy(), seed=bench.seed)
+    intervals = mean_intervals(values.flatten(1).double().numpy(), seed=context.seed)
     return [
         ScanScore(
             "importance",

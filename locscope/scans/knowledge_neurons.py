@@ -25,11 +25,11 @@ from locscope.forward.blocks import run_blocks
 from locscope.forward.head import logits
 from locscope.forward.resume import earlier
 from locscope.interp.facts import Fact
-from locscope.interp.hooked_model import Edit, Lens, hooked, place
+from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, with_hooks
 from locscope.interp.metrics import log_probability
 from locscope.models.parts import blocks
-from locscope.scans.bench import Findings, ScanBench
 from locscope.scans.completeness import completeness_gap, told
+from locscope.scans.context import Findings, ScanContext
 
 STEPS = 20
 THRESHOLD = 0.2
@@ -81,15 +81,15 @@ class Untouched:
     cache: DynamicCache
 
 
-def scan(bench: ScanBench) -> Findings:
+def scan(context: ScanContext) -> Findings:
     """Scores of the MLPs; a fact without a neuron that speaks for its answer cannot be used."""
-    steps = bench.options.steps or STEPS
-    facts = bench.facts.all
+    steps = context.options.steps or STEPS
+    facts = context.facts.all
 
     def run(some: Sequence[Fact]) -> list[Neurons]:
-        return knowledge_neurons(bench.lens, some, steps)
+        return knowledge_neurons(context.hooked, some, steps)
 
-    found = bench.batched(
+    found = context.batched(
         "knowledge neurons",
         facts,
         run,
@@ -101,42 +101,42 @@ def scan(bench: ScanBench) -> Findings:
     }
     if not used:
         none = f"no neuron speaks for the answer of any of {len(facts)} facts"
-        return Findings((), 0, notes=(*bench.facts.notes, none))
-    sums = torch.stack([_per_layer(some, bench.lens.layers) for some in used.values()])
-    counts = torch.stack([_per_layer(_ones(some), bench.lens.layers) for some in used.values()])
+        return Findings((), 0, notes=(*context.facts.notes, none))
+    sums = torch.stack([_per_layer(some, context.hooked.layers) for some in used.values()])
+    counts = torch.stack([_per_layer(_ones(some), context.hooked.layers) for some in used.values()])
     shares = counts / counts.sum(1, keepdim=True)
     gap = completeness_gap(
-        bench,
+        context,
         list(used),
         torch.stack([some.sums for some in used.values()]),
         torch.stack([some.effects for some in used.values()]),
     )
     return Findings(
         scores=(
-            *bench.scores("share", "mlp", list(used), shares),
-            *bench.scores("attribution", "mlp", list(used), sums),
+            *context.scores("share", "mlp", list(used), shares),
+            *context.scores("attribution", "mlp", list(used), sums),
         ),
         usable=len(used),
         settings=f"probability of the answer's first token, {steps} steps of integrated gradients, "
         f"neurons above {THRESHOLD} of the largest attribution, no filter by rephrases",
         notes=(
-            *bench.facts.notes,
+            *context.facts.notes,
             *_notes(list(used.values()), len(facts)),
             told(gap, steps, "the neurons of single layers"),
-            *([NORMALISED] if _normalises(bench) else []),
+            *([NORMALISED] if _normalises(context) else []),
         ),
         totals=(gap,),
     )
 
 
-def knowledge_neurons(lens: Lens, facts: Sequence[Fact], steps: int) -> list[Neurons]:
+def knowledge_neurons(hooked: HookedModel, facts: Sequence[Fact], steps: int) -> list[Neurons]:
     """The neurons above the threshold of every one of some facts of one length."""
-    run = run_untouched(lens, facts)
+    run = run_untouched(hooked, facts)
     rows, layers, numbers, values = [], [], [], []
-    sums, effects = torch.zeros(2, len(facts), lens.layers)
-    largest = torch.zeros(len(facts), device=lens.twin.device)
-    for layer in range(lens.layers):
-        one = integrated_gradients(lens, run, layer, steps)
+    sums, effects = torch.zeros(2, len(facts), hooked.layers)
+    largest = torch.zeros(len(facts), device=hooked.bridged.device)
+    for layer in range(hooked.layers):
+        one = integrated_gradients(hooked, run, layer, steps)
         attributions = one.attributions
         sums[:, layer], effects[:, layer] = attributions.sum(1).cpu(), one.effects.cpu()
         largest = torch.maximum(largest, attributions.amax(1))
@@ -156,24 +156,25 @@ def knowledge_neurons(lens: Lens, facts: Sequence[Fact], steps: int) -> list[Neu
 
 
 @torch.no_grad()
-def run_untouched(lens: Lens, facts: Sequence[Fact]) -> Untouched:
+def run_untouched(hooked: HookedModel, facts: Sequence[Fact]) -> Untouched:
     """Runs some facts of one length."""
-    ids = torch.tensor([fact.ids for fact in facts], device=lens.twin.device)
-    answers = torch.tensor([fact.answer[0] for fact in facts], device=lens.twin.device)
+    ids = torch.tensor([fact.ids for fact in facts], device=hooked.bridged.device)
+    answers = torch.tensor([fact.answer[0] for fact in facts], device=hooked.bridged.device)
     seen: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Edit:
+    def keep(name: str) -> HookFn:
         def edit(value: Tensor) -> None:
             seen[name] = value[:, -1:].clone()
 
         return edit
 
     entering, neurons = (
-        [place(kind, layer) for layer in range(lens.layers)] for kind in ("resid_pre", "neurons")
+        [hook_name(kind, layer) for layer in range(hooked.layers)]
+        for kind in ("resid_pre", "neurons")
     )
     cache = DynamicCache()
-    with hooked(lens, {name: keep(name) for name in (*entering, *neurons)}):
-        run_blocks(lens.twin, ids, cache=cache)
+    with with_hooks(hooked, {name: keep(name) for name in (*entering, *neurons)}):
+        run_blocks(hooked.bridged, ids, cache=cache)
     return Untouched(
         ids,
         answers,
@@ -183,7 +184,7 @@ def run_untouched(lens: Lens, facts: Sequence[Fact]) -> Untouched:
     )
 
 
-def integrated_gradients(lens: Lens, run: Untouched, layer: int, steps: int) -> Integrated:
+def integrated_gradients(hooked: HookedModel, run: Untouched, layer: int, steps: int) -> Integrated:
     """What every neuron adds to the probability of the answer on the way from zero, by right sums.
 
     All steps and the start of the way run as rows of one batch, from the layer on, and of the last
@@ -194,12 +195,15 @@ def integrated_gradients(lens: Lens, run: Untouched, layer: int, steps: int) -> 
     scales = torch.arange(rows, device=neurons.device).to(neurons) / steps
     points = (neurons[:, None] * scales[:, None]).flatten(0, 1).requires_grad_(True)
     ids, entering = _repeated(run.ids[:, -1:], rows), _repeated(run.entering[layer], rows)
-    above = range(layer, lens.layers)
+    above = range(layer, hooked.layers)
     cache = earlier(run.cache, run.ids.shape[1] - 1, above, lambda part: _repeated(part, rows))
-    with torch.enable_grad(), hooked(lens, {place("neurons", layer): lambda _: points[:, None]}):
-        final = run_blocks(lens.twin, ids, layer, entering, cache=cache)
+    with (
+        torch.enable_grad(),
+        with_hooks(hooked, {hook_name("neurons", layer): lambda _: points[:, None]}),
+    ):
+        final = run_blocks(hooked.bridged, ids, layer, entering, cache=cache)
         answers = _repeated(run.answers, rows)
-        wanted = log_probability(logits(lens.twin, final[:, 0]), answers).exp()
+        wanted = log_probability(logits(hooked.bridged, final[:, 0]), answers).exp()
     (gradient,) = torch.autograd.grad(wanted.sum(), points)
     mean = gradient.float().view(-1, rows, neurons.shape[1])[:, 1:].mean(1)
     along = wanted.detach().view(-1, rows)
@@ -219,9 +223,9 @@ def _per_layer(neurons: Neurons, layers: int) -> Float[Tensor, " layers"]:
     return torch.zeros(layers).index_add(0, neurons.layers, neurons.attributions)
 
 
-def _normalises(bench: ScanBench) -> bool:
+def _normalises(context: ScanContext) -> bool:
     """Whether a norm follows the MLP before its output is added to the stream."""
-    return hasattr(blocks(bench.loaded.model)[0], "post_feedforward_layernorm")
+    return hasattr(blocks(context.loaded.model)[0], "post_feedforward_layernorm")
 
 
 def _notes(found: Sequence[Neurons], asked: int) -> tuple[str, ...]:

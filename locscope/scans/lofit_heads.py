@@ -17,11 +17,11 @@ from torch import Tensor
 from locscope.forward.batching import Holds, in_batches
 from locscope.forward.blocks import run_blocks
 from locscope.forward.losses import answer_losses
-from locscope.forward.prefix_cache import Trunk
-from locscope.interp.hooked_model import Edit, Lens, hooked, place, recorded
+from locscope.forward.prefix_cache import PrefixCache
+from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, recording, with_hooks
 from locscope.progress import stage
 from locscope.records import ScanScore
-from locscope.scans.bench import Findings, ScanBench
+from locscope.scans.context import Findings, ScanContext
 
 SPREAD = 1e-3
 """Standard deviation of A at the start."""
@@ -33,10 +33,10 @@ HOLDS = Holds(states=4, backward=True, logits=3)
 """z in float32 and scaled; logits of the answer, log-probabilities and gradients."""
 
 
-def scan(bench: ScanBench) -> Findings:
+def scan(context: ScanContext) -> Findings:
     """Scores of heads and layers after five epochs."""
-    rows = [questions.target.index for questions in bench.exam.of(bench.edits)]
-    scales = learned_scales(bench, rows).double()
+    rows = [questions.target.index for questions in context.suite.of(context.edits)]
+    scales = learned_scales(context, rows).double()
     heads, layers = scales.norm(dim=2), scales.flatten(1).norm(dim=1)
     table = torch.cat([layers[:, None], heads], dim=1).tolist()
     scores = tuple(
@@ -59,59 +59,72 @@ def scan(bench: ScanBench) -> Findings:
 
 
 def learned_scales(
-    bench: ScanBench, rows: Sequence[int]
+    context: ScanContext, rows: Sequence[int]
 ) -> Float[Tensor, "layers heads head_width"]:
     """A of every head after all epochs, on the CPU; the order of the rows comes from the seed."""
-    lens = bench.lens
-    trunk = Trunk(lens.twin, bench.exam.sheet, tokens_at_once=bench.tokens_at_once)
+    hooked = context.hooked
+    prefix_cache = PrefixCache(
+        hooked.bridged, context.suite.packed, tokens_at_once=context.tokens_at_once
+    )
     # Drawn on the CPU, so that every device sees the same.
-    generator = torch.Generator().manual_seed(bench.seed)
-    start = SPREAD * torch.randn(lens.layers, *_head_shape(lens, rows, trunk), generator=generator)
-    scales = start.to(lens.twin.device).requires_grad_(True)
+    generator = torch.Generator().manual_seed(context.seed)
+    start = SPREAD * torch.randn(
+        hooked.layers, *_head_shape(hooked, rows, prefix_cache), generator=generator
+    )
+    scales = start.to(hooked.bridged.device).requires_grad_(True)
     adam = torch.optim.Adam([scales], lr=RATE)
-    with stage(bench.progress, "LoFiT heads", EPOCHS * len(rows)):
+    with stage(context.progress, "LoFiT heads", EPOCHS * len(rows)):
         for _ in range(EPOCHS):
             for picked in torch.randperm(len(rows), generator=generator).split(BATCH):
                 some = [rows[i] for i in picked.tolist()]
-                scales.grad = _gradient(lens, trunk, some, scales)
+                scales.grad = _gradient(hooked, prefix_cache, some, scales)
                 adam.step()
                 for _ in some:
-                    bench.progress.advance()
+                    context.progress.advance()
     return scales.detach().cpu()
 
 
 def _gradient(
-    lens: Lens, trunk: Trunk, rows: Sequence[int], scales: Float[Tensor, "layers heads head_width"]
+    hooked: HookedModel,
+    prefix_cache: PrefixCache,
+    rows: Sequence[int],
+    scales: Float[Tensor, "layers heads head_width"],
 ) -> Float[Tensor, "layers heads head_width"]:
     """The gradient of the rows' mean loss and the penalty, gathered over batches that fit."""
     parts: list[Tensor] = []
 
     def run(some: Sequence[int]) -> list[None]:
-        with hooked(lens, _scaling(lens, scales)):
-            loss = answer_losses(trunk, trunk.batch(some)).sum() / len(rows)
+        with with_hooks(hooked, _scaling(hooked, scales)):
+            loss = answer_losses(prefix_cache, prefix_cache.batch(some)).sum() / len(rows)
         # Only what came through counts: a batch that does not fit is halved and run again.
         parts.append(torch.autograd.grad(loss, scales)[0])
         return [None for _ in some]
 
     def size(row: int) -> int:
-        return HOLDS.tokens(lens.model, int(trunk.sheet.lengths[row]))
+        return HOLDS.tokens(hooked.model, int(prefix_cache.packed.lengths[row]))
 
-    in_batches(rows, run, size=size, tokens_at_once=trunk.tokens_at_once)
+    in_batches(rows, run, size=size, tokens_at_once=prefix_cache.tokens_at_once)
     return torch.stack(parts).sum(0) + PENALTY * scales.detach().sign()
 
 
-def _scaling(lens: Lens, scales: Float[Tensor, "layers heads head_width"]) -> dict[str, Edit]:
-    def times(layer: int) -> Edit:
+def _scaling(
+    hooked: HookedModel, scales: Float[Tensor, "layers heads head_width"]
+) -> dict[str, HookFn]:
+    def times(layer: int) -> HookFn:
         # In float32: half precision would round the scales away.
         return lambda z: (z.float() * (1 + scales[layer])).to(z.dtype)
 
-    return {place("z", layer): times(layer) for layer in range(lens.layers)}
+    return {hook_name("z", layer): times(layer) for layer in range(hooked.layers)}
 
 
 @torch.no_grad()
-def _head_shape(lens: Lens, rows: Sequence[int], trunk: Trunk) -> tuple[int, int]:
+def _head_shape(
+    hooked: HookedModel, rows: Sequence[int], prefix_cache: PrefixCache
+) -> tuple[int, int]:
     """Heads of a layer, and the width of one."""
-    with recorded(lens, place("z", 0)) as seen:
-        run_blocks(lens.twin, trunk.batch(rows[:1]).ids, stop=1 if lens.layers > 1 else None)
-    heads, width = seen[place("z", 0)].shape[2:]
+    with recording(hooked, hook_name("z", 0)) as seen:
+        run_blocks(
+            hooked.bridged, prefix_cache.batch(rows[:1]).ids, stop=1 if hooked.layers > 1 else None
+        )
+    heads, width = seen[hook_name("z", 0)].shape[2:]
     return heads, width

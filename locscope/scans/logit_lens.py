@@ -16,46 +16,46 @@ from locscope.forward.blocks import run_blocks
 from locscope.forward.head import logits
 from locscope.forward.prompts import at_last, prompts_of
 from locscope.interp.facts import Fact
-from locscope.interp.hooked_model import place, recorded
+from locscope.interp.hooked_model import hook_name, recording
 from locscope.interp.metrics import log_probability
 from locscope.interp.norms import final_norm
-from locscope.scans.bench import Findings, ScanBench
+from locscope.scans.context import Findings, ScanContext
 
 
-def scan(bench: ScanBench) -> Findings:
+def scan(context: ScanContext) -> Findings:
     """Means with intervals, in nats; `count` is in facts."""
-    facts = bench.facts.all
+    facts = context.facts.all
     if not facts:
-        return Findings((), 0, notes=("the model answers no edit's prompt", *bench.facts.notes))
+        return Findings((), 0, notes=("the model answers no edit's prompt", *context.facts.notes))
 
     def run(some: Sequence[Fact]) -> list[Tensor]:
-        return list(levels(bench, some))
+        return list(levels(context, some))
 
-    found = bench.batched("logit lens", facts, run, size=lambda fact: len(fact.ids))
+    found = context.batched("logit lens", facts, run, size=lambda fact: len(fact.ids))
     values, used = torch.stack(found), [fact.edit for fact in facts]
     return Findings(
         (
-            *bench.scores("gain", "block", used, values.diff(dim=1)),
-            *bench.scores("logprob", "block", used, values[:, 1:]),
+            *context.scores("gain", "block", used, values.diff(dim=1)),
+            *context.scores("logprob", "block", used, values[:, 1:]),
         ),
         len(facts),
         settings="the answer's first token, at the prompt's last token",
-        notes=bench.facts.notes,
+        notes=context.facts.notes,
     )
 
 
 @torch.no_grad()
-def levels(bench: ScanBench, facts: Sequence[Fact]) -> Float[Tensor, "facts states"]:
+def levels(context: ScanContext, facts: Sequence[Fact]) -> Float[Tensor, "facts states"]:
     """Log-probability of the answer of the embedding, then behind every block."""
-    lens = bench.lens
-    names = [place("resid_pre", 0), *(place("resid_post", n) for n in range(lens.layers))]
-    prompts = prompts_of(lens.twin, [fact.ids for fact in facts])
+    hooked = context.hooked
+    names = [hook_name("resid_pre", 0), *(hook_name("resid_post", n) for n in range(hooked.layers))]
+    prompts = prompts_of(hooked.bridged, [fact.ids for fact in facts])
     answer = torch.tensor([fact.answer[0] for fact in facts], device=prompts.ids.device)
-    with recorded(lens, *names) as seen:
-        run_blocks(lens.twin, prompts.ids)
-    norm, found = final_norm(lens.twin), []
+    with recording(hooked, *names) as seen:
+        run_blocks(hooked.bridged, prompts.ids)
+    norm, found = final_norm(hooked.bridged), []
     # State after state: logits of all of them at once would not fit.
     for name in names:
-        scored = logits(lens.twin, norm(at_last(seen[name], prompts.last)))
+        scored = logits(hooked.bridged, norm(at_last(seen[name], prompts.last)))
         found.append(log_probability(scored, answer))
     return torch.stack(found, dim=1).cpu()

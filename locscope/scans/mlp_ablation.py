@@ -15,30 +15,32 @@ from locscope.interp.effects import drops
 from locscope.interp.facts import Fact
 from locscope.interp.metrics import METRICS
 from locscope.interp.silencing import HOW, NOTHING, ablation_of
-from locscope.scans.bench import Findings, ScanBench
+from locscope.scans.context import Findings, ScanContext
 
 
-def scan(bench: ScanBench) -> Findings:
+def scan(context: ScanContext) -> Findings:
     """Mean drops per MLP: of the probability of the answer's first token, and of its logit less
     that of the token which the untouched model likes best beside it; above zero, the MLP is needed.
     """
-    model, lens, most = bench.loaded.model, bench.lens, bench.tokens_at_once
-    silent = ablation_of(lens, bench.facts.all, "mlp_out", bench.options.ablation, bench.seed, most)
+    model, hooked, most = context.loaded.model, context.hooked, context.tokens_at_once
+    silent = ablation_of(
+        hooked, context.facts.all, "mlp_out", context.options.ablation, context.seed, most
+    )
     settings = (
         f"MLP output {HOW[silent.how]}, at all tokens; answer against the untouched runner-up"
     )
     if not silent.facts:
-        return Findings((), 0, settings, (NOTHING, *bench.facts.notes))
+        return Findings((), 0, settings, (NOTHING, *context.facts.notes))
 
     def run(facts: Sequence[Fact]) -> Sequence[Tensor]:
-        ways = silent.over(lens, facts, ("mlp_out",))
-        return mlp_effects(model, lens, facts, ways, drops).unbind()
+        ways = silent.over(hooked, facts, ("mlp_out",))
+        return mlp_effects(model, hooked, facts, ways, drops).unbind()
 
-    values = torch.stack(bench.batched("MLP ablation", silent.facts, run, silent.tokens))
+    values = torch.stack(context.batched("MLP ablation", silent.facts, run, silent.tokens))
     used = [fact.edit for fact in silent.facts]
     scores = [
         score
         for i, variant in enumerate(METRICS)
-        for score in bench.scores(variant, "mlp", used, values[..., i])
+        for score in context.scores(variant, "mlp", used, values[..., i])
     ]
-    return Findings(tuple(scores), len(used), settings, bench.facts.notes)
+    return Findings(tuple(scores), len(used), settings, context.facts.notes)

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int
 
 from locscope.interp.states import last_states
-from locscope.scans.bench import Findings, ScanBench
+from locscope.scans.context import Findings, ScanContext
 from locscope.scoring.text import cut_answer, normalise
 
 SUBJECTS = 3
@@ -42,9 +42,9 @@ class Example:
     edit: str = ""
 
 
-def scan(bench: ScanBench) -> Findings:
+def scan(context: ScanContext) -> Findings:
     """Scores of the blocks; edits whose answer is no class cannot be used."""
-    every = examples(bench)
+    every = examples(context)
     kept = of_classes(every)
     used = list(dict.fromkeys(one.edit for one in kept if one.edit))
     classes = len({one.answer for one in kept})
@@ -53,28 +53,30 @@ def scan(bench: ScanBench) -> Findings:
         f"{SUBJECTS} subjects; {len(used)} edits are among them"
     )
     if classes < 2 or not used:
-        return Findings((), 0, notes=(*bench.facts.notes, f"{note}: too few for a probe"))
+        return Findings((), 0, notes=(*context.facts.notes, f"{note}: too few for a probe"))
     texts = [one.ids for one in kept]
-    states = last_states(bench.lens, "resid_post", texts, bench.progress, bench.tokens_at_once)
+    states = last_states(
+        context.hooked, "resid_post", texts, context.progress, context.tokens_at_once
+    )
     fits = [gains(layer.double().numpy(), kept) for layer in states]
     values = np.stack([_per_edit(one.values, kept, used) for one in fits], axis=1)
     rough = sum(one.unfinished for one in fits)
     stopped = (f"{rough} fits stopped at {ITERATIONS} iterations",) if rough else ()
     return Findings(
-        scores=bench.scores("accuracy", "block", used, torch.from_numpy(values)),
+        scores=context.scores("accuracy", "block", used, torch.from_numpy(values)),
         usable=len(used),
         settings=f"logistic regression, C 1, {_folds(kept)} folds by subject, {classes} answers, "
         "last token",
-        notes=(*bench.facts.notes, note, *stopped),
+        notes=(*context.facts.notes, note, *stopped),
     )
 
 
-def examples(bench: ScanBench) -> tuple[Example, ...]:
+def examples(context: ScanContext) -> tuple[Example, ...]:
     """All examples of the edits; a neighbour of several edits is one example."""
-    facts = {fact.edit: fact for fact in bench.facts.all}
-    asked = [one for one in bench.exam.of(bench.edits) if one.edit.id in facts]
-    subjects = {one.edit.subject.casefold() for one in bench.exam.edits} - {""}
-    tokenizer = bench.exam.speaker.tokenizer
+    facts = {fact.edit: fact for fact in context.facts.all}
+    asked = [one for one in context.suite.of(context.edits) if one.edit.id in facts]
+    subjects = {one.edit.subject.casefold() for one in context.suite.edits} - {""}
+    tokenizer = context.suite.text_generator.tokenizer
     own: list[Example] = []
     others: dict[tuple[int, ...], Example] = {}
     for one in asked:

@@ -16,10 +16,10 @@ from torch import Tensor
 from locscope.forward.prompts import Prompts, final_states, prompts_of
 from locscope.interp.ablation import HEAD_KINDS, attending_evenly, visit, without_each_head
 from locscope.interp.facts import Fact
-from locscope.interp.hooked_model import Edit, place
+from locscope.interp.hooked_model import HookFn, hook_name
 from locscope.progress import track
 from locscope.records import ScanScore
-from locscope.scans.bench import Findings, ScanBench
+from locscope.scans.context import Findings, ScanContext
 
 GROUP = 3
 """Heads of the group: the paper's curve is at its top there."""
@@ -50,7 +50,7 @@ class _Passed:
     states: Float[Tensor, "heads width"]
 
 
-def scan(bench: ScanBench) -> Findings:
+def scan(context: ScanContext) -> Findings:
     """Angles in degrees of every head on its own (`angle`), and the group (`group`: 1 / rank of
     its heads in the order in which they joined, 0 for others).
 
@@ -59,15 +59,15 @@ def scan(bench: ScanBench) -> Findings:
     The host keeps all prompts' residual streams, and of one layer at a time heads x requests x
     width final states.
     """
-    facts = bench.facts.all
+    facts = context.facts.all
     if len(facts) < 2:
-        notes = ("a direction shared by requests needs two of them", *bench.facts.notes)
+        notes = ("a direction shared by requests needs two of them", *context.facts.notes)
         return Findings((), 0, SETTINGS, notes)
-    untouched = leading(_final_states(bench, facts))
+    untouched = leading(_final_states(context, facts))
     group: list[Head] = []
     found: list[Float[Tensor, "layers heads"]] = []
-    for _ in range(min(GROUP, bench.loaded.info.layers * bench.loaded.info.heads)):
-        found.append(_angles(bench, facts, group, untouched))
+    for _ in range(min(GROUP, context.loaded.info.layers * context.loaded.info.heads)):
+        found.append(_angles(context, facts, group, untouched))
         open_to = found[-1].clone()
         for head in group:
             open_to[head.layer, head.index] = -torch.inf
@@ -80,7 +80,7 @@ def scan(bench: ScanBench) -> Findings:
         *_scores("group", ranks, ranks.sum(1), len(facts)),
     ]
     note = _told(group, [float(a[h.layer, h.index]) for a, h in zip(found, group, strict=True)])
-    return Findings(tuple(scores), len(facts), SETTINGS, (note, *bench.facts.notes))
+    return Findings(tuple(scores), len(facts), SETTINGS, (note, *context.facts.notes))
 
 
 def leading(states: Float[Tensor, "*heads requests width"]) -> Float[Tensor, "*heads requests"]:
@@ -99,7 +99,7 @@ def turned(
 
 
 def _angles(
-    bench: ScanBench,
+    context: ScanContext,
     facts: Sequence[Fact],
     group: Sequence[Head],
     untouched: Float[Tensor, " requests"],
@@ -108,8 +108,8 @@ def _angles(
     requests = [_Request(fact.ids) for fact in facts]
     angles: list[Tensor] = []
     name = f"sahara, head {len(group) + 1}"
-    for layer in track(bench.progress, name, range(bench.loaded.info.layers)):
-        passed = _through(bench, requests, layer, group)
+    for layer in track(context.progress, name, range(context.loaded.info.layers)):
+        passed = _through(context, requests, layer, group)
         requests = [one.after for one in passed]
         states = torch.stack([one.states for one in passed], dim=1)
         angles.append(torch.stack([turned(untouched, leading(matrix)) for matrix in states]))
@@ -117,17 +117,17 @@ def _angles(
 
 
 def _through(
-    bench: ScanBench, requests: Sequence[_Request], layer: int, group: Sequence[Head]
+    context: ScanContext, requests: Sequence[_Request], layer: int, group: Sequence[Head]
 ) -> list[_Passed]:
     """All requests through one layer, where each of its heads is ablated on top of the group."""
-    model, lens, heads = bench.loaded.model, bench.lens, bench.loaded.info.heads
+    model, hooked, heads = context.loaded.model, context.hooked, context.loaded.info.heads
     edits = _evenly(group)
 
     def run(some: Sequence[_Request]) -> list[_Passed]:
-        prompts = prompts_of(lens.twin, [one.ids for one in some])
-        here = visit(lens, prompts, layer, _streams(prompts, some), HEAD_KINDS, edits)
-        even = attending_evenly(lens, here)
-        states = without_each_head(model, lens, here, even, bench.tokens_at_once, edits).cpu()
+        prompts = prompts_of(hooked.bridged, [one.ids for one in some])
+        here = visit(hooked, prompts, layer, _streams(prompts, some), HEAD_KINDS, edits)
+        even = attending_evenly(hooked, here)
+        states = without_each_head(model, hooked, here, even, context.tokens_at_once, edits).cpu()
         after = here.after.cpu()
         return [
             # Copies, so that no request keeps its whole batch alive.
@@ -135,13 +135,13 @@ def _through(
             for i, one in enumerate(some)
         ]
 
-    return bench.batched("", requests, run, size=lambda one: heads * len(one.ids))
+    return context.batched("", requests, run, size=lambda one: heads * len(one.ids))
 
 
-def _evenly(group: Sequence[Head]) -> dict[str, Edit]:
+def _evenly(group: Sequence[Head]) -> dict[str, HookFn]:
     """The edits that make the group's heads attend evenly."""
 
-    def zeroing(layer: int) -> Edit:
+    def zeroing(layer: int) -> HookFn:
         heads = [head.index for head in group if head.layer == layer]
 
         def edit(query: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def _evenly(group: Sequence[Head]) -> dict[str, Edit]:
 
         return edit
 
-    return {place("q", layer): zeroing(layer) for layer in {head.layer for head in group}}
+    return {hook_name("q", layer): zeroing(layer) for layer in {head.layer for head in group}}
 
 
 def _streams(prompts: Prompts, some: Sequence[_Request]) -> Float[Tensor, "batch seq width"] | None:
@@ -161,13 +161,13 @@ def _streams(prompts: Prompts, some: Sequence[_Request]) -> Float[Tensor, "batch
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(prompts.ids.device)
 
 
-def _final_states(bench: ScanBench, facts: Sequence[Fact]) -> Float[Tensor, "requests width"]:
+def _final_states(context: ScanContext, facts: Sequence[Fact]) -> Float[Tensor, "requests width"]:
     def run(some: Sequence[Fact]) -> list[Tensor]:
-        model = bench.loaded.model
+        model = context.loaded.model
         return list(final_states(model, prompts_of(model, [fact.ids for fact in some])).cpu())
 
     size = lambda fact: len(fact.ids)  # noqa: E731
-    return torch.stack(bench.batched("", facts, run, size))
+    return torch.stack(context.batched("", facts, run, size))
 
 
 def _scores(

@@ -11,46 +11,54 @@ import torch
 from torch import Tensor
 
 from locscope.forward.prompts import prompts_of
-from locscope.interp.ablation import HEAD_KINDS, Visit, attending_evenly, head_effects, visits
+from locscope.interp.ablation import (
+    HEAD_KINDS,
+    LayerActivations,
+    attending_evenly,
+    head_effects,
+    visits,
+)
 from locscope.interp.effects import divergence
 from locscope.interp.facts import Fact
-from locscope.interp.hooked_model import Lens
-from locscope.scans.bench import Findings, ScanBench
+from locscope.interp.hooked_model import HookedModel
+from locscope.scans.context import Findings, ScanContext
 
 VARIANTS = ("undifferentiated", "scaling")
 SCALE = 1e-5
 """What is left of a head's output: the paper's epsilon."""
 
 
-def scan(bench: ScanBench) -> Findings:
+def scan(context: ScanContext) -> Findings:
     """Mean shifts over requests, in nats; an attention's score (head -1) is the mean of its heads'.
 
     In each of them all other heads are as they were.
     """
-    model, lens, facts = bench.loaded.model, bench.lens, bench.facts.all
+    model, hooked, facts = context.loaded.model, context.hooked, context.facts.all
     settings = f"queries zero; outputs times {SCALE:g}; at all tokens"
     if not facts:
-        return Findings((), 0, settings, ("no request has an answer", *bench.facts.notes))
+        return Findings((), 0, settings, ("no request has an answer", *context.facts.notes))
 
     def run(some: Sequence[Fact]) -> Sequence[Tensor]:
-        ways = _ways(lens, some)
-        most = bench.tokens_at_once
-        return head_effects(model, lens, some, ways, divergence, most).unbind()
+        ways = _ways(hooked, some)
+        most = context.tokens_at_once
+        return head_effects(model, hooked, some, ways, divergence, most).unbind()
 
-    heads = bench.loaded.info.heads
+    heads = context.loaded.info.heads
     size = lambda fact: heads * len(fact.ids)  # noqa: E731
-    values = torch.stack(bench.batched("ships", facts, run, size))
+    values = torch.stack(context.batched("ships", facts, run, size))
     used = [fact.edit for fact in facts]
     scores = [
         score
         for i, variant in enumerate(VARIANTS)
         for one in (values[..., i], values[..., i].mean(-1))
-        for score in bench.scores(variant, "attn", used, one)
+        for score in context.scores(variant, "attn", used, one)
     ]
-    return Findings(tuple(scores), len(used), settings, bench.facts.notes)
+    return Findings(tuple(scores), len(used), settings, context.facts.notes)
 
 
-def _ways(lens: Lens, facts: Sequence[Fact]) -> Iterator[tuple[Visit, list[Tensor]]]:
-    prompts = prompts_of(lens.twin, [fact.ids for fact in facts])
-    for here in visits(lens, prompts, HEAD_KINDS):
-        yield here, [attending_evenly(lens, here), SCALE * here.seen["z"]]
+def _ways(
+    hooked: HookedModel, facts: Sequence[Fact]
+) -> Iterator[tuple[LayerActivations, list[Tensor]]]:
+    prompts = prompts_of(hooked.bridged, [fact.ids for fact in facts])
+    for here in visits(hooked, prompts, HEAD_KINDS):
+        yield here, [attending_evenly(hooked, here), SCALE * here.seen["z"]]

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from locscope.interp.states import last_states
 from locscope.records import ScanScore
-from locscope.scans.bench import Findings, ScanBench
+from locscope.scans.context import Findings, ScanContext
 
 THETA = 0.005
 DELTA = 2 * (1 - THETA) ** 2 - 2
@@ -51,14 +51,14 @@ class Dimension:
     capped: bool
 
 
-def scan(bench: ScanBench) -> Findings:
+def scan(context: ScanContext) -> Findings:
     """Scores of the MLPs, from a pass over the edits' prompts and two over the neutral texts."""
-    prompts = [questions.target.prompt for questions in bench.exam.of(bench.edits)]
-    neutral = _neutral(bench)
+    prompts = [questions.target.prompt for questions in context.suite.of(context.edits)]
+    neutral = _neutral(context)
     samples = {
         "prompts": _once(prompts),
         "neutral": _once(neutral),
-        "neutral-drawn": _once(_cut(neutral, bench.seed)),
+        "neutral-drawn": _once(_cut(neutral, context.seed)),
     }
     scores: list[ScanScore] = []
     notes: list[str] = []
@@ -66,7 +66,7 @@ def scan(bench: ScanBench) -> Findings:
         if len(texts) < 2:
             notes.append(f"{variant}: {len(texts)} texts, at least 2 are needed")
             continue
-        found = list(_dimensions(bench, texts))
+        found = list(_dimensions(context, texts))
         scores += [
             ScanScore(
                 variant, layer, "mlp", one.value, low=one.low, high=one.high, count=len(texts)
@@ -83,8 +83,8 @@ def scan(bench: ScanBench) -> Findings:
     )
 
 
-def _dimensions(bench: ScanBench, texts: Sequence[tuple[int, ...]]) -> Iterator[Dimension]:
-    states = last_states(bench.lens, "mlp_in", texts, bench.progress, bench.tokens_at_once)
+def _dimensions(context: ScanContext, texts: Sequence[tuple[int, ...]]) -> Iterator[Dimension]:
+    states = last_states(context.hooked, "mlp_in", texts, context.progress, context.tokens_at_once)
     for inputs in states:
         # float64: whether a pair is near must not depend on the order of sums.
         points = inputs.double() / sqrt(inputs.shape[1])
@@ -125,10 +125,10 @@ def _once(texts: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
     return list(dict.fromkeys(texts))
 
 
-def _neutral(bench: ScanBench) -> list[tuple[int, ...]]:
-    sheet = bench.exam.sheet
-    spans = [sheet.offsets[row : row + 2].tolist() for row in bench.exam.neutral.texts]
-    return [tuple(sheet.ids[first:stop].tolist()) for first, stop in spans]
+def _neutral(context: ScanContext) -> list[tuple[int, ...]]:
+    packed = context.suite.packed
+    spans = [packed.offsets[row : row + 2].tolist() for row in context.suite.neutral.texts]
+    return [tuple(packed.ids[first:stop].tolist()) for first, stop in spans]
 
 
 def _cut(texts: Sequence[tuple[int, ...]], seed: int) -> list[tuple[int, ...]]:

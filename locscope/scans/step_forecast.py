@@ -1,4 +1,4 @@
-"""What one Adam step on the edits at a place would do, to first order: a hypothesis of locscope.
+"""What one Adam step on the edits at a location would do, to first order: a hypothesis of locscope.
 
 Adam's first step moves every weight by the learning rate against the sign s of the edits' gradient,
 so any loss falls by the rate times s . (its gradient). `gain` is that of the rephrases, which were
@@ -23,8 +23,8 @@ import torch
 from jaxtyping import Float, Int8
 from torch import Tensor
 
-from locscope.forward.packed import NO_LABEL, Row, pack
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.packed import NO_LABEL, TokenRow, pack
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.forward.sampling import sample_after
 from locscope.interp.gradients import (
     SLOPES,
@@ -36,14 +36,15 @@ from locscope.interp.gradients import (
 )
 from locscope.locations import Location
 from locscope.records import LayerPart, ScanScore
-from locscope.scans.bench import Findings, ScanBench
+from locscope.scans.context import Findings, ScanContext
 
 _FLOAT32, _SIGN = 4, 1
 
 
 @dataclass(frozen=True)
 class Case:
-    """An edit with the rows of a trunk that are about it; `sampled` counts tokens of neighbours."""
+    """An edit with the rows of a prefix cache that are about it; `sampled` counts tokens of
+    neighbours."""
 
     edit: str
     target: int
@@ -54,63 +55,63 @@ class Case:
 
 @dataclass(frozen=True)
 class _Effects:
-    """Per edit and place: s . g of its rephrases (mean), and (s . g)^2 of its neighbours (mean).
+    """Per edit and location: s . g of its rephrases (mean), and (s . g)^2 of its neighbours (mean).
 
     The damage of an edit without neighbours is NaN.
     """
 
-    gain: Float[Tensor, "edits places"]
-    damage: Float[Tensor, "edits places"]
+    gain: Float[Tensor, "edits locations"]
+    damage: Float[Tensor, "edits locations"]
 
 
-def scan(bench: ScanBench) -> Findings:
+def scan(context: ScanContext) -> Findings:
     """Scores of all parts; gain and damage are means over edits, the forecast is one over folds."""
-    folds = halves(bench)
+    folds = halves(context)
     if not all(folds):
         return Findings((), 0, notes=("one group of edits alone: none is left to be scored",))
-    trunk, cases = prepared(bench)
-    model, layers = bench.loaded.model, range(bench.loaded.info.layers)
+    prefix_cache, cases = prepared(context)
+    model, layers = context.loaded.model, range(context.loaded.info.layers)
     per_weight = model.dtype.itemsize + _FLOAT32 + _SIGN
-    groups = layer_groups(model, layers, trunk.budget, per_weight)
-    found = [_of_layers(bench, trunk, cases, folds, group) for group in groups]
+    groups = layer_groups(model, layers, prefix_cache.budget, per_weight)
+    found = [_of_layers(context, prefix_cache, cases, folds, group) for group in groups]
     effects = _Effects(
         torch.cat([one.gain for one in found], dim=1),
         torch.cat([one.damage for one in found], dim=1),
     )
     return Findings(
-        scores=(*_forecasts(bench, cases, folds, effects), *_means(bench, cases, effects)),
+        scores=(*_forecasts(context, cases, folds, effects), *_means(context, cases, effects)),
         usable=len(cases),
         settings="two folds; labels of neighbours sampled from the untouched model, one each",
         notes=_notes(cases),
     )
 
 
-def halves(bench: ScanBench) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The edits in two folds of like size, groups kept together, drawn by the bench's seed."""
-    grouped = [[e for e in group if e in bench.edits] for group in bench.groups]
+def halves(context: ScanContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The edits in two folds of like size, groups kept together, drawn by the context's seed."""
+    grouped = [[e for e in group if e in context.edits] for group in context.groups]
     inside = {edit for group in grouped for edit in group}
-    units = [group for group in grouped if group] + [[e] for e in bench.edits if e not in inside]
-    Random(f"folds {bench.seed}").shuffle(units)
+    units = [group for group in grouped if group] + [[e] for e in context.edits if e not in inside]
+    Random(f"folds {context.seed}").shuffle(units)
     folds: tuple[list[str], list[str]] = ([], [])
     for unit in sorted(units, key=len, reverse=True):
         min(folds, key=len).extend(unit)
     return tuple(folds[0]), tuple(folds[1])
 
 
-def prepared(bench: ScanBench) -> tuple[Trunk, tuple[Case, ...]]:
-    """A trunk over targets, rephrases and neighbours, these with continuations sampled anew.
+def prepared(context: ScanContext) -> tuple[PrefixCache, tuple[Case, ...]]:
+    """A prefix cache over targets, rephrases and neighbours, these with continuations sampled anew.
 
     A continuation has as many tokens as the untouched model's own answer, one at least.
     """
-    asked, model = bench.exam.of(bench.edits), bench.loaded.model
+    asked, model = context.suite.of(context.edits), context.loaded.model
     neighbours = [question for one in asked for question in one.neighbours]
     counts = [max(1, len(question.ids)) for question in neighbours]
     prompts = [question.prompt for question in neighbours]
-    said = sample_after(model, prompts, counts, bench.seed, bench.tokens_at_once)
+    said = sample_after(model, prompts, counts, context.seed, context.tokens_at_once)
     drawn = zip(prompts, said, strict=True)
-    rows: list[Row] = []
+    rows: list[TokenRow] = []
 
-    def add(row: Row) -> int:
+    def add(row: TokenRow) -> int:
         rows.append(row)
         return len(rows) - 1
 
@@ -119,68 +120,77 @@ def prepared(bench: ScanBench) -> tuple[Trunk, tuple[Case, ...]]:
         target = add(one.target.row)
         rephrases = tuple(add(question.row) for question in one.rephrases) or (target,)
         pairs = list(islice(drawn, len(one.neighbours)))
-        spans = tuple(add(Row(prompt + span, len(prompt), NO_LABEL)) for prompt, span in pairs)
+        spans = tuple(add(TokenRow(prompt + span, len(prompt), NO_LABEL)) for prompt, span in pairs)
         sampled = tuple(len(span) for _, span in pairs)
         cases.append(Case(one.edit.id, target, rephrases, spans, sampled))
-    trunk = Trunk(model, pack(rows), bench.trunk.budget, bench.tokens_at_once)
-    return trunk, tuple(cases)
+    prefix_cache = PrefixCache(
+        model, pack(rows), context.prefix_cache.budget, context.tokens_at_once
+    )
+    return prefix_cache, tuple(cases)
 
 
 def _of_layers(
-    bench: ScanBench,
-    trunk: Trunk,
+    context: ScanContext,
+    prefix_cache: PrefixCache,
     cases: Sequence[Case],
     folds: Sequence[Sequence[str]],
     layers: Sequence[int],
 ) -> _Effects:
     """What steps at the places of these layers do to edits that did not fit them."""
-    places = [place for place in bench.loaded.info.grid if place.layer in layers]
+    locations = [location for location in context.loaded.info.grid if location.layer in layers]
     effects: dict[str, tuple[Tensor, Tensor]] = {}
-    trunk.enter(layers[0])
+    prefix_cache.enter(layers[0])
     for fold in folds:
-        signs = _signs(bench, trunk, [c.target for c in cases if c.edit not in fold], layers)
+        signs = _signs(
+            context, prefix_cache, [c.target for c in cases if c.edit not in fold], layers
+        )
         scored = [case for case in cases if case.edit in fold]
         rows = sorted({row for case in scored for row in (*case.rephrases, *case.neighbours)})
-        found = dict(zip(rows, _along(bench, trunk, rows, places, signs), strict=True))
+        found = dict(zip(rows, _along(context, prefix_cache, rows, locations, signs), strict=True))
         effects.update({case.edit: _effect(case, found) for case in scored})
     gains, damages = zip(*(effects[case.edit] for case in cases), strict=True)
     return _Effects(torch.stack(gains), torch.stack(damages))
 
 
 def _signs(
-    bench: ScanBench, trunk: Trunk, rows: Sequence[int], layers: Sequence[int]
+    context: ScanContext, prefix_cache: PrefixCache, rows: Sequence[int], layers: Sequence[int]
 ) -> dict[str, Int8[Tensor, "..."]]:
     """Against which way Adam's first step on these rows moves every weight of the layers."""
-    weights = weights_of(bench.loaded.model, layers)
-    gradient = mean_gradient(trunk, rows, weights, bench.progress, "step forecast: the step")
+    weights = weights_of(context.loaded.model, layers)
+    gradient = mean_gradient(
+        prefix_cache, rows, weights, context.progress, "step forecast: the step"
+    )
     return {name: value.sign().to(torch.int8) for name, value in gradient.items()}
 
 
 def _along(
-    bench: ScanBench,
-    trunk: Trunk,
+    context: ScanContext,
+    prefix_cache: PrefixCache,
     rows: Sequence[int],
-    places: Sequence[LayerPart],
+    locations: Sequence[LayerPart],
     signs: Mapping[str, Int8[Tensor, "..."]],
-) -> Float[Tensor, "rows places"]:
-    """s . g of every row's mean loss at every place: the sum of those of the place's modules."""
-    inside = [units_of(bench.loaded.model, Location.parse(place.location)) for place in places]
+) -> Float[Tensor, "rows locations"]:
+    """s . g of every row's mean loss at every location: the sum of those of the location's
+    modules."""
+    inside = [
+        units_of(context.loaded.model, Location.parse(location.location)) for location in locations
+    ]
     units = list(dict.fromkeys(unit for some in inside for unit in some))
     holds = torch.tensor([[unit in some for some in inside] for unit in units]).double()
 
     def run(some: Sequence[int]) -> list[Tensor]:
-        return list(slopes(trunk, some, units, signs).cpu())
+        return list(slopes(prefix_cache, some, units, signs).cpu())
 
     def size(row: int) -> int:
-        return SLOPES.tokens(trunk.model, int(trunk.sheet.lengths[row]))
+        return SLOPES.tokens(prefix_cache.model, int(prefix_cache.packed.lengths[row]))
 
-    found = bench.batched("step forecast: its effect", rows, run, size)
+    found = context.batched("step forecast: its effect", rows, run, size)
     return torch.stack(found).double() @ holds
 
 
 def _effect(case: Case, slope: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
-    """Gain and damage of an edit at every place. Losses are means over tokens, of neighbours sums
-    are wanted: the log-probability of the whole continuation."""
+    """Gain and damage of an edit at every location. Losses are means over tokens, of neighbours
+    sums are wanted: the log-probability of the whole continuation."""
     gain = torch.stack([slope[row] for row in case.rephrases]).mean(0)
     pairs = zip(case.neighbours, case.sampled, strict=True)
     squares = [(tokens * slope[row]).square() for row, tokens in pairs]
@@ -188,7 +198,7 @@ def _effect(case: Case, slope: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _forecasts(
-    bench: ScanBench, cases: Sequence[Case], folds: Sequence[Sequence[str]], effects: _Effects
+    context: ScanContext, cases: Sequence[Case], folds: Sequence[Sequence[str]], effects: _Effects
 ) -> tuple[ScanScore, ...]:
     """Per fold the squared mean gain over the mean damage; the mean of the folds that have one."""
     found = []
@@ -198,22 +208,22 @@ def _forecasts(
         found.append(gain.clamp(min=0.0).square() / damage)
     scores = torch.stack(found).nanmean(0).tolist()
     return tuple(
-        ScanScore("forecast", place.layer, place.part, score, count=len(cases))
-        for place, score in zip(bench.loaded.info.grid, scores, strict=True)
+        ScanScore("forecast", location.layer, location.part, score, count=len(cases))
+        for location, score in zip(context.loaded.info.grid, scores, strict=True)
     )
 
 
-def _means(bench: ScanBench, cases: Sequence[Case], effects: _Effects) -> tuple[ScanScore, ...]:
-    grid, used = bench.loaded.info.grid, [case.edit for case in cases]
+def _means(context: ScanContext, cases: Sequence[Case], effects: _Effects) -> tuple[ScanScore, ...]:
+    grid, used = context.loaded.info.grid, [case.edit for case in cases]
     columns = {
-        part: [i for i, place in enumerate(grid) if place.part == part]
-        for part in dict.fromkeys(place.part for place in grid)
+        part: [i for i, location in enumerate(grid) if location.part == part]
+        for part in dict.fromkeys(location.part for location in grid)
     }
     return tuple(
         score
         for variant, values in (("gain", effects.gain), ("damage", effects.damage))
         for part, mine in columns.items()
-        for score in bench.scores(variant, part, used, values[:, mine])
+        for score in context.scores(variant, part, used, values[:, mine])
     )
 
 

@@ -5,7 +5,7 @@ that Adam's first step predicts), `relative-norm` (over the norm of the weights)
 |w g|). `fisher` is the trace of the diagonal empirical Fisher information: the mean over edits of
 the squared norm of the single edit's gradient, so edits that pull against each other add up here
 and cancel in `norm`. `neutral-ratio` is the norm over that of the gradient of neutral texts: how
-hard the edits pull compared with how much the rest of the model depends on the place;
+hard the edits pull compared with how much the rest of the model depends on the location;
 `neutral-cosine` the cosine between the two, near zero where the edits leave neutral text alone
 and above it where both want the same.
 """
@@ -31,16 +31,17 @@ from locscope.locations import Location
 from locscope.models.parts import Slice, slices, take
 from locscope.progress import track
 from locscope.records import LayerPart, ScanScore
-from locscope.scans.bench import Findings, ScanBench
+from locscope.scans.context import Findings, ScanContext
 
 _FLOAT32 = 4
 
 
 @dataclass(frozen=True)
 class _Sums:
-    """Sums over the weights w of a place, with g the gradient of the edits and n of neutral text.
+    """Sums over the weights w of a location, with g the gradient of the edits and n of neutral
+    text.
 
-    Places are made of slices of parameters, and these add up.
+    Locations are made of slices of parameters, and these add up.
     """
 
     gg: float
@@ -52,7 +53,7 @@ class _Sums:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _AtLocation:
     """A place of the grid with its sums and, per edit, the squared norm of its own gradient."""
 
     at: LayerPart
@@ -60,72 +61,74 @@ class _Place:
     squares: Float[Tensor, " edits"]
 
 
-def scan(bench: ScanBench) -> Findings:
+def scan(context: ScanContext) -> Findings:
     """Scores of all parts; `count` is in edits. Layers go in groups that the device's budget holds.
 
     Neutral variants are NaN where there is no neutral text.
     """
-    model, trunk = bench.loaded.model, bench.trunk
+    model, prefix_cache = context.loaded.model, context.prefix_cache
     per_weight = model.dtype.itemsize + 2 * _FLOAT32
-    groups = layer_groups(model, range(bench.loaded.info.layers), trunk.budget, per_weight)
-    found = [place for layers in groups for place in _of_layers(bench, layers)]
-    notes = () if bench.exam.neutral.texts else ("no neutral texts: nothing to compare with",)
+    groups = layer_groups(model, range(context.loaded.info.layers), prefix_cache.budget, per_weight)
+    found = [location for layers in groups for location in _of_layers(context, layers)]
+    notes = () if context.suite.neutral.texts else ("no neutral texts: nothing to compare with",)
     return Findings(
-        scores=(*_of_means(found, len(bench.edits)), *_fisher(bench, found)),
-        usable=len(bench.edits),
-        settings=f"untouched model, {len(bench.exam.neutral.texts)} neutral texts",
+        scores=(*_of_means(found, len(context.edits)), *_fisher(context, found)),
+        usable=len(context.edits),
+        settings=f"untouched model, {len(context.suite.neutral.texts)} neutral texts",
         notes=notes,
     )
 
 
-def l1_norm(bench: ScanBench, location: Location) -> float:
+def l1_norm(context: ScanContext, location: Location) -> float:
     """The L1 norm of the gradient of the edits' mean loss at a location, each weight once."""
-    model, trunk = bench.loaded.model, bench.trunk
+    model, prefix_cache = context.loaded.model, context.prefix_cache
     found = slices(model, location)
     layers = sorted({n for site in location.sites for n in range(site.first, site.last + 1)})
     per_weight, total = model.dtype.itemsize + _FLOAT32, 0.0
-    for group in layer_groups(model, layers, trunk.budget, per_weight):
+    for group in layer_groups(model, layers, prefix_cache.budget, per_weight):
         inside = weights_of(model, group)
         mine = [piece for piece in found if piece.name in inside]
         weights = {piece.name: inside[piece.name] for piece in mine}
-        trunk.enter(group[0])
-        gradient = mean_gradient(trunk, _targets(bench), weights, bench.progress, "weight gradient")
+        prefix_cache.enter(group[0])
+        gradient = mean_gradient(
+            prefix_cache, _targets(context), weights, context.progress, "weight gradient"
+        )
         total += sum(
             float(take(gradient[piece.name], piece).double().abs().sum()) for piece in mine
         )
     return total
 
 
-def _targets(bench: ScanBench) -> list[int]:
-    return [one.target.index for one in bench.exam.of(bench.edits)]
+def _targets(context: ScanContext) -> list[int]:
+    return [one.target.index for one in context.suite.of(context.edits)]
 
 
-def _of_layers(bench: ScanBench, layers: Sequence[int]) -> list[_Place]:
-    """The places of a group of layers; the trunk spares what lies below the lowest."""
-    model, trunk = bench.loaded.model, bench.trunk
-    texts, weights = bench.exam.neutral.texts, weights_of(model, layers)
-    places = [place for place in bench.loaded.info.grid if place.layer in layers]
-    trunk.enter(layers[0])
+def _of_layers(context: ScanContext, layers: Sequence[int]) -> list[_AtLocation]:
+    """The places of a group of layers; the prefix cache spares what lies below the lowest."""
+    model, prefix_cache = context.loaded.model, context.prefix_cache
+    texts, weights = context.suite.neutral.texts, weights_of(model, layers)
+    locations = [location for location in context.loaded.info.grid if location.layer in layers]
+    prefix_cache.enter(layers[0])
     edits = empty_sums(weights)
-    squares = _per_edit(bench, places, edits)
-    neutral = mean_gradient(trunk, texts, weights, bench.progress, "neutral gradient")
+    squares = _per_edit(context, locations, edits)
+    neutral = mean_gradient(prefix_cache, texts, weights, context.progress, "neutral gradient")
     if not texts:
         neutral = {name: gradient.fill_(torch.nan) for name, gradient in neutral.items()}
-    found = {piece: _sums(model, piece, edits, neutral) for piece in _pieces(model, places)}
-    return [_place(model, place, found, squares) for place in places]
+    found = {piece: _sums(model, piece, edits, neutral) for piece in _pieces(model, locations)}
+    return [_location(model, location, found, squares) for location in locations]
 
 
 def _per_edit(
-    bench: ScanBench, places: Sequence[LayerPart], mean: dict[str, Tensor]
+    context: ScanContext, locations: Sequence[LayerPart], mean: dict[str, Tensor]
 ) -> dict[Slice, Float[Tensor, " edits"]]:
     """Squared norms of every edit's own gradient; their mean gradient is summed up in `mean`."""
-    model, rows = bench.loaded.model, _targets(bench)
+    model, rows = context.loaded.model, _targets(context)
     weights = {name: model.get_parameter(name) for name in mean}
-    pieces = _pieces(model, places)
+    pieces = _pieces(model, locations)
     squares: list[Tensor] = []
     with asking(weights):
-        for row in track(bench.progress, "weight gradient", rows):
-            gradients = summed_gradient(bench.trunk, [row], weights)
+        for row in track(context.progress, "weight gradient", rows):
+            gradients = summed_gradient(context.prefix_cache, [row], weights)
             for name, total in mean.items():
                 total.add_(gradients[name], alpha=1 / len(rows))
             own = [take(gradients[piece.name], piece).double().square().sum() for piece in pieces]
@@ -133,9 +136,9 @@ def _per_edit(
     return dict(zip(pieces, torch.stack(squares, dim=1), strict=True))
 
 
-def _pieces(model: PreTrainedModel, places: Iterable[LayerPart]) -> list[Slice]:
-    """The slices that the places are made of, each once."""
-    every = [piece for at in places for piece in slices(model, Location.parse(at.location))]
+def _pieces(model: PreTrainedModel, locations: Iterable[LayerPart]) -> list[Slice]:
+    """The slices that the locations are made of, each once."""
+    every = [piece for at in locations for piece in slices(model, Location.parse(at.location))]
     return list(dict.fromkeys(every))
 
 
@@ -154,23 +157,23 @@ def _sums(
     )
 
 
-def _place(
+def _location(
     model: PreTrainedModel,
     at: LayerPart,
     sums: dict[Slice, _Sums],
     squares: dict[Slice, Float[Tensor, " edits"]],
-) -> _Place:
+) -> _AtLocation:
     pieces = _pieces(model, [at])
     total = [sum(column) for column in zip(*(astuple(sums[p]) for p in pieces), strict=True)]
-    return _Place(at, _Sums(*total), torch.stack([squares[p] for p in pieces]).sum(0))
+    return _AtLocation(at, _Sums(*total), torch.stack([squares[p] for p in pieces]).sum(0))
 
 
-def _of_means(places: Sequence[_Place], count: int) -> tuple[ScanScore, ...]:
+def _of_means(locations: Sequence[_AtLocation], count: int) -> tuple[ScanScore, ...]:
     """The scores that the mean gradient gives."""
     return tuple(
-        ScanScore(variant, place.at.layer, place.at.part, value, count=count)
-        for place in places
-        for variant, value in _variants(place.sums).items()
+        ScanScore(variant, location.at.layer, location.at.part, value, count=count)
+        for location in locations
+        for variant, value in _variants(location.sums).items()
     )
 
 
@@ -189,15 +192,16 @@ def _over(value: float, by: float) -> float:
     return value / by if by else nan
 
 
-def _fisher(bench: ScanBench, places: Sequence[_Place]) -> tuple[ScanScore, ...]:
+def _fisher(context: ScanContext, locations: Sequence[_AtLocation]) -> tuple[ScanScore, ...]:
     """Means over edits with their intervals, part by part."""
-    used = [one.edit.id for one in bench.exam.of(bench.edits)]
-    parts = dict.fromkeys(place.at.part for place in places)
+    used = [one.edit.id for one in context.suite.of(context.edits)]
+    parts = dict.fromkeys(location.at.part for location in locations)
     tables = {
-        part: torch.stack([p.squares for p in places if p.at.part == part], dim=1) for part in parts
+        part: torch.stack([p.squares for p in locations if p.at.part == part], dim=1)
+        for part in parts
     }
     return tuple(
         score
         for part, table in tables.items()
-        for score in bench.scores("fisher", part, used, table)
+        for score in context.scores("fisher", part, used, table)
     )

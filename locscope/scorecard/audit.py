@@ -1,4 +1,5 @@
-"""What scans are judged by: trials of places drawn before any scan was read, resampled by edits."""
+"""What scans are judged by: trials of locations drawn before any scan was read, resampled by
+edits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,10 @@ from numpy.typing import NDArray
 
 from locscope.locations import Location
 from locscope.records import EditOutcome, ScanResult, TrialRecord
-from locscope.scoring.objectives import GLANCE
+from locscope.scoring.objectives import QUICK
 
 Values = NDArray[np.float64]
-LOOK_TERMS, FULL_TERMS = tuple(GLANCE.values()), tuple(GLANCE)
+LOOK_TERMS, FULL_TERMS = tuple(QUICK.values()), tuple(QUICK)
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,12 @@ class Outcome:
 
     @property
     def standing(self) -> Values:
-        """What places are ordered by: the score, those that broke a bound below all others."""
+        """What locations are ordered by: the score, those that broke a bound below all others."""
         return self.score - self.violated
 
     @property
-    def worth(self) -> Values:
-        """What one has of a place: its score, 0 where it broke a bound."""
+    def utility(self) -> Values:
+        """What one has of a location: its score, 0 where it broke a bound."""
         return np.where(self.violated, 0.0, self.score)
 
 
@@ -101,8 +102,8 @@ def draws_of(audit: Audit, scans: Sequence[ScanResult], count: int, seed: int) -
     seen += [edit for scan in scans for edit in scan.edits]
     group = {edit: members[0] for members in audit.groups for edit in members}
     named = {edit: group.get(edit, edit) for edit in dict.fromkeys(seen)}
-    place = {name: i for i, name in enumerate(dict.fromkeys(named.values()))}
-    column, size = {edit: place[name] for edit, name in named.items()}, len(place)
+    location = {name: i for i, name in enumerate(dict.fromkeys(named.values()))}
+    column, size = {edit: location[name] for edit, name in named.items()}, len(location)
     once = np.ones((1, size))
     if size < 2:
         return Draws(column, once)
@@ -154,12 +155,12 @@ def ranking_of(scan: ScanResult, variant: str, locations: Sequence[str], draws: 
 def _base(
     scan: ScanResult, variant: str, draws: Draws
 ) -> tuple[dict[tuple[int, str], Values], set[tuple[int, str]]]:
-    """Scores of single places by draw, and which of them are resampled."""
-    places, length = scan.of_places(variant), len(draws.times)
-    base = {key: np.full(length, score.score) for key, score in places.items()}
-    asked = [key for key, one in places.items() if _is_mean(one.values, one.score, scan.edits)]
+    """Scores of single locations by draw, and which of them are resampled."""
+    locations, length = scan.of_locations(variant), len(draws.times)
+    base = {key: np.full(length, score.score) for key, score in locations.items()}
+    asked = [key for key, one in locations.items() if _is_mean(one.values, one.score, scan.edits)]
     if asked:
-        table = np.array([places[key].values for key in asked], dtype=float).T
+        table = np.array([locations[key].values for key in asked], dtype=float).T
         base |= dict(zip(asked, draws.mean(scan.edits, table).T, strict=True))
     return base, set(asked)
 

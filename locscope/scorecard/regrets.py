@@ -1,4 +1,4 @@
-"""What one loses by tuning where a scan says: regret of its first places, in score."""
+"""What one loses by tuning where a scan says: regret of its first locations, in score."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,35 +10,36 @@ TOPS = (1, 3, 5)
 _ORDERS = 500
 
 
-def regrets(scores: Values, worth: Values, best: Values, seed: int) -> Values:
-    """What the best of a scan's first 1, 3 and 5 places lacks to the best of all, (draws, 3).
+def regrets(scores: Values, utility: Values, best: Values, seed: int) -> Values:
+    """What the best of a scan's first 1, 3 and 5 locations lacks to the best of all, (draws, 3).
 
-    `scores` and `worth` have a row a draw of edits and a column a place that the scan sees, `best`
-    is of all places. Places scored alike come in random order: one in each draw, and the mean over
-    many in the first row, which is as measured. NaN where no place is worth anything.
+    `scores` and `utility` have a row a draw of edits and a column a location that the scan sees,
+    `best` is of all locations. Locations scored alike come in random order: one in each draw, and
+    the mean over many in the first row, which is as measured. NaN where no location is worth
+    anything.
     """
     rng = np.random.default_rng(seed)
-    found = _lacks(scores, worth, best, rng)
-    again, theirs = (np.repeat(values[:1], _ORDERS, 0) for values in (scores, worth))
+    found = _lacks(scores, utility, best, rng)
+    again, theirs = (np.repeat(values[:1], _ORDERS, 0) for values in (scores, utility))
     found[0] = _lacks(again, theirs, best[:1], rng).mean(0)
     return found
 
 
-def random_regrets(worth: Values, orders: int, seed: int) -> Values:
-    """The same of random orders, shape (orders, 3); `worth` is of all places."""
+def random_regrets(utility: Values, orders: int, seed: int) -> Values:
+    """The same of random orders, shape (orders, 3); `utility` is of all locations."""
     rng = np.random.default_rng(seed)
     return _lacks(
-        rng.random((orders, len(worth))),
-        np.repeat(worth[None], orders, 0),
-        np.full(orders, worth.max()),
+        rng.random((orders, len(utility))),
+        np.repeat(utility[None], orders, 0),
+        np.full(orders, utility.max()),
         rng,
     )
 
 
-def _lacks(scores: Values, worth: Values, best: Values, rng: np.random.Generator) -> Values:
+def _lacks(scores: Values, utility: Values, best: Values, rng: np.random.Generator) -> Values:
     keys = mean_ranks(scores) + 0.4 * rng.random(scores.shape)
     order = np.argsort(-keys, axis=1)[:, : max(TOPS)]
-    taken = np.maximum.accumulate(np.take_along_axis(worth, order, 1), axis=1)
+    taken = np.maximum.accumulate(np.take_along_axis(utility, order, 1), axis=1)
     found = best[:, None] - taken[:, [min(top, order.shape[1]) - 1 for top in TOPS]]
     found[np.isnan(scores).any(1) | ~(best > 0)] = np.nan
     return found

@@ -1,11 +1,11 @@
 """How far the scans can be trusted: did they predict what tuning then showed?
 
 Single layers are compared within their part. Two things make doubt: which edits were asked (a
-bootstrap over their groups, scan and outcome made again in every draw) and which places there are
-(shuffles of runs of whole layers, and random scores as smooth over depth as the scan's: parts of a
-layer and neighbours are no independent evidence). A scan predicts here, or points the wrong way,
-only if it passes all. Claims of all kinds about all scans are corrected together, by Holm's method:
-the chance that any of them is false is at most 5 %.
+bootstrap over their groups, scan and outcome made again in every draw) and which locations there
+are (shuffles of runs of whole layers, and random scores as smooth over depth as the scan's: parts
+of a layer and neighbours are no independent evidence). A scan predicts here, or points the wrong
+way, only if it passes all. Claims of all kinds about all scans are corrected together, by Holm's
+method: the chance that any of them is false is at most 5 %.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ from locscope.scorecard.audit import (
     ranking_of,
 )
 from locscope.scorecard.regrets import TOPS, random_regrets, regrets
-from locscope.scorecard.strata import STRATUM, Field, depth_of, field_of, ordered
+from locscope.scorecard.strata import STRATUM, Stratum, depth_of, field_of, ordered
 from locscope.scorecard.verdicts import LEVEL, Evidence, judge
 from locscope.scoring.ranks import (
     added_share,
@@ -58,7 +58,7 @@ class _Finding:
     within: Interval = _NONE
     added: Interval = _NONE
     chance: float = nan
-    steady: float = nan
+    outcome_reliability: float = nan
 
 
 def scorecard(
@@ -71,7 +71,7 @@ def scorecard(
 ) -> Scorecard:
     """Every variant of every scan against the audit's trials, beside depth and random orders.
 
-    Judged on the first looks, or on the full trials where these cover as many places. A place
+    Judged on the first looks, or on the full trials where these cover as many locations. A location
     whose trial broke a bound is not one to tune at: it ranks below all that kept them, and is
     worth 0 in regret. Whether it broke one is taken as it is, not resampled.
     """
@@ -90,11 +90,11 @@ def scorecard(
     return Scorecard(
         outcome=_outcome_words(judged, looks),
         verdicts=(*_judged(found), _random(judged, whole, seed)),
-        places=len(judged.locations),
+        locations=len(judged.locations),
         edits=len(judged.edits),
         groups=len({drawn.column[edit] for edit in judged.edits}),
         violated=int(judged.violated.sum()),
-        steady=whole.steady if whole else nan,
+        outcome_reliability=whole.outcome_reliability if whole else nan,
         looks_full=match.value,
         looks_full_low=match.low,
         looks_full_high=match.high,
@@ -124,14 +124,14 @@ def _seen(one: Ranking, judged: Outcome) -> NDArray[np.bool_]:
 
 
 def _finding(
-    one: Ranking, judged: Outcome, full: Outcome, field: Field | None, share: float
+    one: Ranking, judged: Outcome, full: Outcome, field: Stratum | None, share: float
 ) -> _Finding:
     """What is found of one variant, whose share of the level is what chance may claim of it."""
-    seen, worth = _seen(one, judged), judged.worth
+    seen, utility = _seen(one, judged), judged.utility
     row = ScanVerdict(one.scan, one.variant, "", resampled=one.resampled)
     if seen.any():
-        best = np.where(np.isnan(worth), 0.0, worth).max(1)
-        lacks = regrets(one.scores[:, seen], worth[:, seen], best, seed=0)
+        best = np.where(np.isnan(utility), 0.0, utility).max(1)
+        lacks = regrets(one.scores[:, seen], utility[:, seen], best, seed=0)
         spans = [_interval(column) for column in lacks.T]
         row = _filled(row, **dict(zip(_regret_names(), spans, strict=True)))
         overall = _spearman(one.scores[:1, seen], judged.standing[:1, seen])
@@ -141,7 +141,7 @@ def _finding(
     return _Finding(row) if field is None else _tested(row, one, field, share)
 
 
-def _tested(row: ScanVerdict, one: Ranking, field: Field, share: float) -> _Finding:
+def _tested(row: ScanVerdict, one: Ranking, field: Stratum, share: float) -> _Finding:
     x = ordered(one.scores[:, field.columns], field.design)
     smooth = field.smooth(x[0])
     by_chance = (chance(x[0], field.null), *(agreement(one, field.order[0]) for one in smooth))
@@ -157,7 +157,7 @@ def _tested(row: ScanVerdict, one: Ranking, field: Field, share: float) -> _Find
         within=_interval(agreement(x, field.order)),
         added=_interval(added_share(x, field.order, field.design)),
         chance=max(float(np.quantile(np.abs(draws), 1 - share)) for draws in by_chance),
-        steady=field.steady,
+        outcome_reliability=field.outcome_reliability,
     )
 
 
@@ -177,7 +177,7 @@ def _judged(found: Sequence[_Finding]) -> Iterator[ScanVerdict]:
             p_within=p_order,
             p_added=p_more,
             chance=one.chance,
-            steady=one.steady,
+            outcome_reliability=one.outcome_reliability,
         )
         said = judge(evidence)
         row = _filled(one.row, within=one.within, added=one.added)
@@ -186,13 +186,13 @@ def _judged(found: Sequence[_Finding]) -> Iterator[ScanVerdict]:
         )
 
 
-def _random(judged: Outcome, field: Field | None, seed: int) -> ScanVerdict:
+def _random(judged: Outcome, field: Stratum | None, seed: int) -> ScanVerdict:
     """What random orders give: their mean, and where 95 % of them lie."""
     words = f"{DOES_NOT}: this is chance, with intervals over random orders"
     row = ScanVerdict("random", "any order", DOES_NOT, words)
-    worth = judged.worth[0][np.isfinite(judged.worth[0])]
-    if worth.size:
-        spans = [_spread(column) for column in random_regrets(worth, 4 * DRAWS, seed).T]
+    utility = judged.utility[0][np.isfinite(judged.utility[0])]
+    if utility.size:
+        spans = [_spread(column) for column in random_regrets(utility, 4 * DRAWS, seed).T]
         row = _filled(row, **dict(zip(_regret_names(), spans, strict=True)))
     if field is None:
         return row
@@ -206,7 +206,7 @@ def _random(judged: Outcome, field: Field | None, seed: int) -> ScanVerdict:
 
 
 def _paired(values: Values, locations: Sequence[str], full: Outcome) -> Interval:
-    """Spearman's correlation, parts mixed, with the full trials of the same places."""
+    """Spearman's correlation, parts mixed, with the full trials of the same locations."""
     where = {name: i for i, name in enumerate(locations)}
     pairs = [(where[name], i) for i, name in enumerate(full.locations) if name in where]
     pairs = [(i, j) for i, j in pairs if np.isfinite(values[0, i])]
@@ -258,15 +258,15 @@ def _regret_names() -> tuple[str, ...]:
 
 def _outcome_words(judged: Outcome, looks: Outcome) -> str:
     terms = ", ".join(term.replace("_", " ") for term in judged.terms) or "nothing measured"
-    when = "at a first look at every candidate" if judged is looks else "after a full trial"
-    return f"harmonic mean of {terms}, {when}; a place that broke a bound ranks below all others"
+    when = "at rung 1, of every candidate" if judged is looks else "after a full trial"
+    return f"harmonic mean of {terms}, {when}; a location that broke a bound ranks below all others"
 
 
 def _notes(judged: Outcome, found: Sequence[_Finding]) -> tuple[str, ...]:
     notes = []
     broke = int(judged.violated.sum())
     if broke:
-        notes.append(f"{broke} of {len(judged.locations)} places broke a bound: last, worth 0")
+        notes.append(f"{broke} of {len(judged.locations)} locations broke a bound: last, worth 0")
     held = [one.row for one in found if not one.row.resampled]
     names = dict.fromkeys(f"{row.scan} {row.variant}" for row in held)
     if names:

@@ -1,4 +1,4 @@
-"""Which places a scan is judged on, and how tuning ordered them within their part."""
+"""Which locations a scan is judged on, and how tuning ordered them within their part."""
 
 from dataclasses import dataclass
 from math import nan
@@ -20,8 +20,8 @@ _MOST = 2_000_000
 
 
 @dataclass(frozen=True)
-class Field:
-    """Places compared: columns of the outcome, and how these came out.
+class Stratum:
+    """Locations compared: columns of the outcome, and how these came out.
 
     `order`, shape (1 + draws, columns), are the outcome's ranks within strata, `score_only` those
     of the measured scores, broken bounds aside; `seed` is that of chance.
@@ -41,15 +41,15 @@ class Field:
         return smooth_ranks(ranks, self.design, len(self.null.ranks), rng)
 
     @property
-    def steady(self) -> float:
+    def outcome_reliability(self) -> float:
         """How well the order agrees with those of other draws of edits; NaN without draws."""
         found = agreement(self.order[1:], self.order[0])
         found = found[~np.isnan(found)]
         return float(found.mean()) if found.size else nan
 
 
-def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int) -> Field | None:
-    """The places seen whose stratum has an order; None where these are too few.
+def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int) -> Stratum | None:
+    """The locations seen whose stratum has an order; None where these are too few.
 
     A stratum are the single layers of a part. Ranges of layers hold layers that are there by
     themselves, so they are no evidence of their own. Shuffles move whole layers.
@@ -70,7 +70,7 @@ def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int)
     only = ranks_within(judged.score[0, columns], within)
     count = min(shuffles, _MOST // len(kept))
     null = null_of(order[0], within, count, np.random.default_rng(seed))
-    return Field(columns, within, order, only, null, seed)
+    return Stratum(columns, within, order, only, null, seed)
 
 
 def ordered(values: Values, within: Design) -> Values:
@@ -87,9 +87,9 @@ def depth_of(location: str) -> float:
 
 
 def stratum_of(location: str) -> str:
-    """The parts of a place, which it is compared within; empty where it spans several layers, or is
-    heads of them."""
-    place = Location.parse(location)
-    if place.lowest != place.highest or any(site.head is not None for site in place.sites):
+    """The parts of a location, which it is compared within; empty where it spans several layers, or
+    is heads of them."""
+    parsed = Location.parse(location)
+    if parsed.lowest != parsed.highest or any(site.head is not None for site in parsed.sites):
         return ""
-    return "+".join(sorted(site.part for site in place.sites))
+    return "+".join(sorted(site.part for site in parsed.sites))

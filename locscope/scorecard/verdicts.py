@@ -9,11 +9,11 @@ from locscope.scoring.statistics import Interval
 LEVEL = 0.05
 """P-values after Holm's correction must stay below."""
 USEFUL = 0.3
-"""A correlation below explains less than a tenth of the order: no help in choosing a place."""
+"""A correlation below explains less than a tenth of the order: no help in choosing a location."""
 ADDS = 0.02
 """A smaller share of the order beyond depth is nothing to go by."""
 FEWEST = 8
-"""Places to compare, below which nothing is said."""
+"""Locations to compare, below which nothing is said."""
 WRONG_WAY = "points the wrong way"
 
 
@@ -22,7 +22,8 @@ class Evidence:
     """What a verdict rests on; p-values are corrected, intervals are over groups of edits.
 
     `chance` is what random orders stay below, on either side of zero, in 95 % of families of as
-    many scans; `steady` how well the outcome's order agrees with itself on other edits.
+    many scans; `outcome_reliability` how well the outcome's order agrees with itself on other
+    edits.
     """
 
     count: int
@@ -31,15 +32,18 @@ class Evidence:
     p_within: float
     p_added: float
     chance: float
-    steady: float
+    outcome_reliability: float
 
     @property
     def ceiling(self) -> float:
-        """The highest correlation that edits and places leave possible, noise of the outcome out.
+        """The highest correlation that edits and locations leave possible, noise of the outcome
+        out.
 
         NaN where there is no interval over edits.
         """
-        by_edits = self.within.high / self.steady if self.steady > 0 else 1.0
+        by_edits = (
+            self.within.high / self.outcome_reliability if self.outcome_reliability > 0 else 1.0
+        )
         if isnan(by_edits):
             return float("nan")
         return min(1.0, max(by_edits, self.within.value + self.chance))
@@ -56,11 +60,13 @@ class Judgement:
 def judge(found: Evidence) -> Judgement:
     """What the evidence allows to say."""
     if found.count < FEWEST:
-        return _unknown(f"only {found.count} of its places can be compared within their part")
-    if isnan(found.steady):
-        return _unknown("too few groups of edits, or tuning showed no differences between places")
+        return _unknown(f"only {found.count} of its locations can be compared within their part")
+    if isnan(found.outcome_reliability):
+        return _unknown(
+            "too few groups of edits, or tuning showed no differences between locations"
+        )
     if isnan(found.within.value):
-        return Judgement(DOES_NOT, f"{DOES_NOT}: within a part it scores all places alike")
+        return Judgement(DOES_NOT, f"{DOES_NOT}: within a part it scores all locations alike")
     if found.p_within < LEVEL and found.within.low > 0:
         return _positive(found)
     if found.ceiling < USEFUL or _opposed(found):
@@ -95,12 +101,12 @@ def _negative(found: Evidence) -> str:
 
 
 def _doubt(found: Evidence) -> str:
-    if found.steady < USEFUL:
-        return f"the outcome agrees only {found.steady:.2f} with itself on other edits"
+    if found.outcome_reliability < USEFUL:
+        return f"the outcome agrees only {found.outcome_reliability:.2f} with itself on other edits"
     if found.p_within < LEVEL:
         return f"{_within(found)} within a part, which does not hold on other edits"
     so_far = f"the best of so many random scans may reach {found.chance:.2f}"
-    return f"{_within(found)} within a part, and on {found.count} places {so_far}"
+    return f"{_within(found)} within a part, and on {found.count} locations {so_far}"
 
 
 def _unknown(why: str) -> Judgement:
@@ -108,7 +114,7 @@ def _unknown(why: str) -> Judgement:
 
 
 def _within(found: Evidence) -> str:
-    return f"orders places with {_share(found.within)}"
+    return f"orders locations with {_share(found.within)}"
 
 
 def _share(one: Interval) -> str:

@@ -69,7 +69,7 @@ def bound_of(text: str) -> Bound:
     return Bound(match[1], SIDES[match[2]], limit, sure=bool(match[4]), needed=True)
 
 
-def tightened(bound: Bound, room: float) -> Bound:
+def tightened(bound: Bound, bound_margin: float) -> Bound:
     """The bound with a share of what it allows left free, where it is one on drift.
 
     Of a perplexity ratio in logarithms, so of nats as for KL. Other bounds stay as they are: shares
@@ -78,9 +78,9 @@ def tightened(bound: Bound, room: float) -> Bound:
     if bound.side != "at most" or bound.limit == inf:
         return bound
     if bound.measure == "kl":
-        return replace(bound, limit=bound.limit * (1 - room))
+        return replace(bound, limit=bound.limit * (1 - bound_margin))
     if bound.measure in RATIOS and bound.limit > 1:
-        return replace(bound, limit=bound.limit ** (1 - room))
+        return replace(bound, limit=bound.limit ** (1 - bound_margin))
     return bound
 
 

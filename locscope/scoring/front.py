@@ -62,5 +62,5 @@ def bends(points: Sequence[Point]) -> tuple[tuple[float, float], ...]:
 
 def knee(points: Sequence[Point]) -> int:
     """Index of the point that lies farthest above the chord of their front (`bends`)."""
-    worth = bends(points)
-    return max(front(points), key=worth.__getitem__)
+    utility = bends(points)
+    return max(front(points), key=utility.__getitem__)

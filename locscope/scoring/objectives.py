@@ -40,9 +40,8 @@ class Objective:
     The score is the weighted harmonic mean of those `terms` that were measured and of what is
     `kept` (the first of these measures of collapse that was measured, as a share; see `kept`).
     `tie` names the measure that decides between equal scores. With `knee` the trials are ranked by
-    efficacy against collapse and the knee of the front is the best. `room` is the share of what
-    bounds on drift allow that a choice leaves free, see `strict`, whose `asked` are the bounds
-    without it.
+    efficacy against collapse and the knee of the front is the best. `bound_margin` is the share of
+    what bounds on drift allow that `strict` leaves free; its `asked` are the bounds without it.
     """
 
     name: str
@@ -52,23 +51,20 @@ class Objective:
     kept: tuple[str, ...] = ()
     tie: str = ""
     knee: bool = False
-    room: float = 0.0
+    bound_margin: float = 0.0
     asked: tuple[Bound, ...] = ()
 
     @property
     def strict(self) -> "Objective":
-        """What one chooses by: bounds on drift that leave room.
-
-        The best of many rates lies at the limit, and half of what lies at a limit on S is beyond it
-        on other edits.
-        """
-        bounds = tuple(tightened(bound, self.room) for bound in self.bounds)
-        return replace(self, bounds=bounds, room=0.0, asked=self.asked or self.bounds)
+        """What one chooses by: bounds on drift with their margin. The best of many rates lies at
+        the limit, and half of what lies at a limit on S is beyond it on other edits."""
+        bounds = tuple(tightened(bound, self.bound_margin) for bound in self.bounds)
+        return replace(self, bounds=bounds, bound_margin=0.0, asked=self.asked or self.bounds)
 
 
 EFFICACY = (Term("reliability"), Term("generalization"), Term("locality"))
 """What a good edit is: the fact is changed, also in other words, and nothing beside it is."""
-GLANCE = {
+QUICK = {
     "reliability": "target_probability",
     "generalization": "rephrase_probability",
     "locality": "neighbour_kept",
@@ -132,42 +128,44 @@ def objective_of(
     """
     if name not in OBJECTIVES:
         raise unknown("objective", name, OBJECTIVES)
-    aim, given = OBJECTIVES[name], tuple(map(bound_of, bounds))
+    objective, given = OBJECTIVES[name], tuple(map(bound_of, bounds))
     replaced = {bound.measure for bound in given}
-    rest = tuple(bound for bound in aim.bounds if bound.measure not in replaced)
-    return replace(aim, terms=_weighed(aim, weights or {}), bounds=(*rest, *given))
+    rest = tuple(bound for bound in objective.bounds if bound.measure not in replaced)
+    return replace(objective, terms=_weighed(objective, weights or {}), bounds=(*rest, *given))
 
 
-def _weighed(aim: Objective, weights: Mapping[str, float]) -> tuple[Term, ...]:
-    if weights and not aim.terms:
-        raise UsageError(f"objective {aim.name} has no weights: it goes by {' or '.join(aim.kept)}")
+def _weighed(objective: Objective, weights: Mapping[str, float]) -> tuple[Term, ...]:
+    if weights and not objective.terms:
+        raise UsageError(
+            f"objective {objective.name} has no weights: it goes by {' or '.join(objective.kept)}"
+        )
     for name, weight in weights.items():
-        if name not in (names := [term.measure for term in aim.terms]):
-            raise unknown(f"term of objective {aim.name}", name, names)
+        if name not in (names := [term.measure for term in objective.terms]):
+            raise unknown(f"term of objective {objective.name}", name, names)
         if not (isfinite(weight) and weight > 0):
             raise UsageError(f"weight {weight:g} of {name}: it must be a number above 0")
-    return tuple(Term(t.measure, float(weights.get(t.measure, t.weight))) for t in aim.terms)
+    return tuple(Term(t.measure, float(weights.get(t.measure, t.weight))) for t in objective.terms)
 
 
-def refuse_unmeasurable(aim: Objective, can: Container[str]) -> None:
+def refuse_unmeasurable(objective: Objective, can: Container[str]) -> None:
     """A UsageError where a needed bound, or all that the score holds, cannot be measured.
 
     `can` has the names of what these edits and this material allow to be measured. Bounds that the
     objective merely brings along are left out in silence.
     """
-    for bound in aim.bounds:
+    for bound in objective.bounds:
         if bound.needed and bound.measure not in can:
             remedy = _REMEDIES.get(bound.measure, "another bound")
             raise UsageError(
-                f"bound '{bound}' of objective {aim.name}: {bound.measure} cannot be measured "
-                f"with these edits (S and T each need some) and this material; {remedy}, or leave "
-                "the bound out"
+                f"bound '{bound}' of objective {objective.name}: {bound.measure} cannot be "
+                f"measured with these edits (S and T each need some) and this material; {remedy}, "
+                "or leave the bound out"
             )
-    for part in (tuple(term.measure for term in aim.terms), aim.kept):
+    for part in (tuple(term.measure for term in objective.terms), objective.kept):
         if part and not any(name in can for name in part):
             raise UsageError(
-                f"objective {aim.name} goes by {' or '.join(part)}, which cannot be measured with "
-                "these edits (S and T each need some) and this material; "
+                f"objective {objective.name} goes by {' or '.join(part)}, which cannot be measured "
+                "with these edits (S and T each need some) and this material; "
                 f"{_REMEDIES.get(part[0], 'take another objective')}"
             )
 
@@ -185,29 +183,31 @@ def harmonic(values: Iterable[float], weights: Iterable[float] | None = None) ->
     return sum(by) / sum(weight / number for weight, number in zip(by, numbers, strict=True))
 
 
-def score(measures: Sequence[Measure], aim: Objective = BALANCED) -> Score:
+def score(measures: Sequence[Measure], objective: Objective = BALANCED) -> Score:
     """The harmonic mean of what the objective weighs and was measured, named for what it holds."""
-    return _score(measures, aim.terms, aim.kept)
+    return _score(measures, objective.terms, objective.kept)
 
 
-def nothing_learned(measures: Sequence[Measure], aim: Objective = BALANCED) -> tuple[str, ...]:
+def nothing_learned(
+    measures: Sequence[Measure], objective: Objective = BALANCED
+) -> tuple[str, ...]:
     """A sentence where the score is 0 or no number: that meets no objective, whatever is kept."""
-    found = score(measures, aim).value
+    found = score(measures, objective).value
     if isnan(found):
         return ("nothing could be measured",)
-    terms = [term.measure for term in aim.terms]
+    terms = [term.measure for term in objective.terms]
     zero = [one.name for one in measures if one.name in terms and one.value <= 0]
     why = f", as {' and '.join(zero)} {'are' if len(zero) > 1 else 'is'}" if zero else ""
     return (f"the score is 0{why}",) if found <= 0 else ()
 
 
-def merit(measures: Sequence[Measure], aim: Objective = BALANCED) -> float:
+def merit(measures: Sequence[Measure], objective: Objective = BALANCED) -> float:
     """The score by which trials are ranked: that of `score`, but no share in it is exactly 0.
 
     A harmonic mean is 0 as soon as one share is, and then tells nothing of the others. So none of n
     items counts as half an item; what is shown stays exact.
     """
-    return _score(tuple(map(_above_zero, measures)), aim.terms, aim.kept).value
+    return _score(tuple(map(_above_zero, measures)), objective.terms, objective.kept).value
 
 
 def _above_zero(measure: Measure) -> Measure:
@@ -216,31 +216,33 @@ def _above_zero(measure: Measure) -> Measure:
     return replace(measure, value=max(measure.value, 0.5 / measure.count))
 
 
-def glance_score(measures: Sequence[Measure], aim: Objective = BALANCED) -> Score:
+def quick_score(measures: Sequence[Measure], objective: Objective = BALANCED) -> Score:
     """The score of a trial in which only probabilities were read.
 
     It is continuous, so that it tells places apart after few steps, when hardly an answer is right.
-    Terms are replaced by their probabilities (`GLANCE`), the weights stay. `pareto` adds the
+    Terms are replaced by their probabilities (`QUICK`), the weights stay. `pareto` adds the
     perplexity ratio as in full: the mean rises with either side, so its best is on the front.
     `capability-first` has no terms, and by what is kept alone a place that learns nothing would
     lead; so the probability of what its bound asks for joins in. After few steps that decides,
     as little is lost yet; among places that all learn, what is kept does.
     """
-    terms = aim.terms or tuple(Term(b.measure) for b in aim.bounds if b.measure in GLANCE)
-    return _score(measures, _glanced(terms), aim.kept)
+    terms = objective.terms or tuple(
+        Term(b.measure) for b in objective.bounds if b.measure in QUICK
+    )
+    return _score(measures, _quick(terms), objective.kept)
 
 
-def efficacy(measures: Sequence[Measure], aim: Objective = BALANCED) -> float:
+def efficacy(measures: Sequence[Measure], objective: Objective = BALANCED) -> float:
     """How well the edits took, 0..1: harmonic mean of reliability, generalization and locality.
 
     Locality is in it, for what an edit does to its neighbours shows in no neutral text and else
     nothing would hold it back. Weighted as in the objective; what was not measured is left out,
-    probabilities stand in after a glance. Only the target's answer is sure to be measured, so
-    that there always is a number.
+    probabilities stand in after a quick evaluation. Only the target's answer is sure to be
+    measured, so that there always is a number.
     """
-    terms = aim.terms or EFFICACY
+    terms = objective.terms or EFFICACY
     full = _score(measures, terms, ()).value
-    return _score(measures, _glanced(terms), ()).value if isnan(full) else full
+    return _score(measures, _quick(terms), ()).value if isnan(full) else full
 
 
 def collapse(measures: Sequence[Measure]) -> float:
@@ -267,8 +269,8 @@ def kept(measures: Sequence[Measure], name: str) -> float:
     return min(1.0, 1 / measure.value) if measure.value > 0 else nan
 
 
-def _glanced(terms: Iterable[Term]) -> tuple[Term, ...]:
-    return tuple(Term(GLANCE[term.measure], term.weight) for term in terms)
+def _quick(terms: Iterable[Term]) -> tuple[Term, ...]:
+    return tuple(Term(QUICK[term.measure], term.weight) for term in terms)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from locscope.scoring.front import front as unbeaten
 from locscope.scoring.objectives import Objective, collapse, efficacy
 
 
-def point_of(record: TrialRecord, aim: Objective) -> Point:
+def point_of(record: TrialRecord, objective: Objective) -> Point:
     """Where the trial stands; NaN on an axis that was not measured."""
-    return Point(efficacy(record.measures, aim), collapse(record.measures))
+    return Point(efficacy(record.measures, objective), collapse(record.measures))
 
 
 def is_known(point: Point) -> bool:
@@ -19,20 +19,20 @@ def is_known(point: Point) -> bool:
     return not (isnan(point.efficacy) or isnan(point.collapse))
 
 
-def front(records: Sequence[TrialRecord], aim: Objective) -> tuple[TrialRecord, ...]:
+def front(records: Sequence[TrialRecord], objective: Objective) -> tuple[TrialRecord, ...]:
     """The records within the bounds that none beats in both efficacy and collapse, collapse rising.
 
     Of all that were measured, where none is within the bounds.
     """
-    known = [record for record in records if is_known(point_of(record, aim))]
+    known = [record for record in records if is_known(point_of(record, objective))]
     some = [record for record in known if not record.violated] or known
-    return tuple(some[i] for i in unbeaten([point_of(record, aim) for record in some]))
+    return tuple(some[i] for i in unbeaten([point_of(record, objective) for record in some]))
 
 
-def front_points(records: Sequence[TrialRecord], aim: Objective) -> tuple[FrontPoint, ...]:
+def front_points(records: Sequence[TrialRecord], objective: Objective) -> tuple[FrontPoint, ...]:
     """The front of the trials, with the knee marked."""
-    kept = front(records, aim)
-    points = [point_of(record, aim) for record in kept]
+    kept = front(records, objective)
+    points = [point_of(record, objective) for record in kept]
     bend = knee(points) if points else -1
     return tuple(
         FrontPoint(

@@ -1,7 +1,7 @@
-"""What can be tried: places, each with the rate at which its trials start.
+"""What can be tried: locations, each with the rate at which its trials start.
 
-Places are every part of every layer, ranges of layers (quarters and neighbouring pairs of them, as
-in CoFiTune, arXiv 2404.10306; runs of consecutive layers), and what the user names.
+Locations are every part of every layer, ranges of layers (quarters and neighbouring pairs of them,
+as in CoFiTune, arXiv 2404.10306; runs of consecutive layers), and what the user names.
 """
 
 import random
@@ -48,7 +48,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Grid:
-    """Which places are tried: parts of layers, quarters of the layers, and so many in a row."""
+    """Which locations are tried: parts of layers, quarters of the layers, and so many in a row."""
 
     parts: tuple[str, ...]
     quarters: bool = False
@@ -66,27 +66,27 @@ def candidates(
     """The places of the grid and those named, at equal predicted loss change of the first step.
 
     Adam's first step moves every weight by the rate, so to first order the loss changes by the rate
-    times the L1 norm of the gradient; `norm_of` measures it where the scan has no row for a place
-    that is named. A UsageError where a place has no gradient to go by.
+    times the L1 norm of the gradient; `norm_of` measures it where the scan has no row for a
+    location that is named. A UsageError where a location has no gradient to go by.
     """
     norms = {(s.layer, s.part): s.score for s in gradient.scores if s.variant == "l1"}
     there = {(one.layer, one.part): one for one in info.grid}
     found = located(info, grid, named)
-    return tuple(_candidate(place, there, norms, norm_of, first_step) for place in found)
+    return tuple(_candidate(location, there, norms, norm_of, first_step) for location in found)
 
 
 def located(info: ModelInfo, grid: Grid, named: Sequence[str] = ()) -> tuple[Location, ...]:
     """Where there is something to try: the places of the grid that the model has, and those named,
     each once. A UsageError where there is none."""
     there = {(one.layer, one.part) for one in info.grid}
-    places = [place for place in places_of(info, grid) if _inside(place, there)]
-    if not places and not named:
+    locations = [location for location in locations_of(info, grid) if _inside(location, there)]
+    if not locations and not named:
         raise UsageError(f"none of the parts {', '.join(grid.parts)} is in this model")
-    wanted = (*(Location((place,)) for place in places), *map(Location.parse, named))
+    wanted = (*(Location((location,)) for location in locations), *map(Location.parse, named))
     return tuple(dict.fromkeys(wanted))
 
 
-def places_of(info: ModelInfo, grid: Grid) -> tuple[Site, ...]:
+def locations_of(info: ModelInfo, grid: Grid) -> tuple[Site, ...]:
     """Single layers first, then runs of layers, then quarters and pairs of them; each once."""
     spans = [(n, n) for n in range(info.layers)]
     spans += [(n, n + grid.consecutive - 1) for n in range(info.layers - grid.consecutive + 1)]
@@ -133,30 +133,32 @@ def named(found: Sequence[Candidate], location: str) -> Candidate | None:
     return next((one for one in found if one.location == location), None)
 
 
-def _inside(place: Site, there: Container[tuple[int, str]]) -> bool:
-    return all((n, place.part) in there for n in range(place.first, place.last + 1))
+def _inside(location: Site, there: Container[tuple[int, str]]) -> bool:
+    return all((n, location.part) in there for n in range(location.first, location.last + 1))
 
 
 def _candidate(
-    place: Location,
+    location: Location,
     there: Mapping[tuple[int, str], LayerPart],
     norms: Mapping[tuple[int, str], float],
     norm_of: Callable[[str], float] | None,
     first_step: float,
 ) -> Candidate:
-    layers = {n for site in place.sites for n in (site.first, site.last)}
-    cells = place.cells
-    alone = len(place.sites) == 1 and bool(cells) and set(cells) <= set(norms)
+    layers = {n for site in location.sites for n in (site.first, site.last)}
+    cells = location.cells
+    alone = len(location.sites) == 1 and bool(cells) and set(cells) <= set(norms)
     if not alone and norm_of is None:
-        raise ValueError(f"no gradient norm of {place} is known, and nothing to measure it by")
+        raise ValueError(f"no gradient norm of {location} is known, and nothing to measure it by")
     return Candidate(
-        location=str(place),
+        location=str(location),
         layer=layers.pop() if len(layers) == 1 else -1,
-        part="+".join(dict.fromkeys(site.part for site in place.sites)),
+        part="+".join(dict.fromkeys(site.part for site in location.sites)),
         parameters=sum(there[cell].parameters for cell in cells if cell in there),
         lr=_rate(
-            str(place),
-            sum(norms[cell] for cell in cells) if alone or norm_of is None else norm_of(str(place)),
+            str(location),
+            sum(norms[cell] for cell in cells)
+            if alone or norm_of is None
+            else norm_of(str(location)),
             first_step,
         ),
     )

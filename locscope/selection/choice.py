@@ -29,7 +29,7 @@ class Best:
     tried: tuple[TrialRecord, ...]
 
 
-def ranked(records: Sequence[TrialRecord], aim: Objective) -> tuple[TrialRecord, ...]:
+def ranked(records: Sequence[TrialRecord], objective: Objective) -> tuple[TrialRecord, ...]:
     """The records, best first, whatever their order was.
 
     Measured goes before not measured, within the bounds before beyond them, and beyond them the
@@ -39,35 +39,37 @@ def ranked(records: Sequence[TrialRecord], aim: Objective) -> tuple[TrialRecord,
     knee leads (ends of a front do not go first for being on it: one of them learned the least).
     Scores of different rungs do not compare: give records of one.
     """
-    ordered = sorted(records, key=lambda record: standing(record, aim))
-    if not aim.knee:
+    ordered = sorted(records, key=lambda record: standing(record, objective))
+    if not objective.knee:
         return tuple(ordered)
-    traded = [record for record in ordered if _is_traded(record, aim)]
-    return (*_by_bend(traded, aim), *(r for r in ordered if not _is_traded(r, aim)))
+    traded = [record for record in ordered if _is_traded(record, objective)]
+    return (*_by_bend(traded, objective), *(r for r in ordered if not _is_traded(r, objective)))
 
 
-def best_per_location(records: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
+def best_per_location(records: Sequence[TrialRecord], objective: Objective) -> tuple[Best, ...]:
     """Every location at its own best rate, the best location first."""
-    places: dict[str, list[TrialRecord]] = {}
+    locations: dict[str, list[TrialRecord]] = {}
     for record in records:
-        places.setdefault(record.trial.location, []).append(record)
+        locations.setdefault(record.trial.location, []).append(record)
     first: dict[str, TrialRecord] = {}
-    for record in ranked(records, aim):
+    for record in ranked(records, objective):
         first.setdefault(record.trial.location, record)
-    return tuple(Best(place, best, tuple(places[place])) for place, best in first.items())
+    return tuple(
+        Best(location, best, tuple(locations[location])) for location, best in first.items()
+    )
 
 
-def standing(record: TrialRecord, aim: Objective) -> Key:
+def standing(record: TrialRecord, objective: Objective) -> Key:
     """Sorts the best first. The last three only keep the order from hanging on that of arrival."""
-    trial, score = record.trial, worth(record, aim)
+    trial, score = record.trial, utility(record, objective)
     score = 0.0 if isnan(score) else score
-    decides = record.measure(aim.tie).value if aim.tie and not trial.glance else 0.0
-    level = score if trial.glance else levelled(score, aim)
+    decides = record.measure(objective.tie).value if objective.tie and not trial.quick else 0.0
+    level = score if trial.quick else levelled(score, objective)
     return (
         isnan(record.score),
         bool(record.violated),
-        shortfall(record.measures, aim.asked),
-        shortfall(record.measures, aim.bounds) if record.violated else 0.0,
+        shortfall(record.measures, objective.asked),
+        shortfall(record.measures, objective.bounds) if record.violated else 0.0,
         -level,
         0.0 if isnan(decides) else -decides,
         record.parameter_count,
@@ -77,24 +79,25 @@ def standing(record: TrialRecord, aim: Objective) -> Key:
     )
 
 
-def worth(record: TrialRecord, aim: Objective) -> float:
-    """What a trial is ranked by: its merit, which is never a flat 0; of a glance the score."""
-    found = nan if record.trial.glance else merit(record.measures, aim)
+def utility(record: TrialRecord, objective: Objective) -> float:
+    """What a trial is ranked by: its merit, which is never a flat 0; of a quick evaluation the
+    score."""
+    found = nan if record.trial.quick else merit(record.measures, objective)
     return record.score if isnan(found) else found
 
 
-def levelled(score: float, aim: Objective) -> float:
+def levelled(score: float, objective: Objective) -> float:
     """The score as far as it tells: an objective that names what breaks ties has coarse ones."""
-    return round(score, DIGITS if aim.tie else EXACT)
+    return round(score, DIGITS if objective.tie else EXACT)
 
 
-def _is_traded(record: TrialRecord, aim: Objective) -> bool:
-    known = not isnan(record.score) and is_known(point_of(record, aim))
+def _is_traded(record: TrialRecord, objective: Objective) -> bool:
+    known = not isnan(record.score) and is_known(point_of(record, objective))
     return known and not record.violated
 
 
-def _by_bend(ordered: Sequence[TrialRecord], aim: Objective) -> list[TrialRecord]:
+def _by_bend(ordered: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
     """By height above the chord; what is level stays in its order."""
-    worth = bends([point_of(record, aim) for record in ordered])
-    order = sorted(range(len(ordered)), key=worth.__getitem__, reverse=True)
+    utility = bends([point_of(record, objective) for record in ordered])
+    order = sorted(range(len(ordered)), key=utility.__getitem__, reverse=True)
     return [ordered[i] for i in order]

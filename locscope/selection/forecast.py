@@ -1,9 +1,10 @@
-"""From a glance to what a full run would show: early rungs tune few edits and hardly collapse.
+"""From a quick evaluation to what a full run would show: early rungs tune few edits and hardly
+collapse.
 
-Drift grows with what is tuned. In the glance KL(untouched || tuned) on neutral text says how fast
-(it is above zero and smooth where the perplexity ratio is noise), and for small drifts it is about
-the log of the perplexity ratio that the bound is on. The growth from one to the other is that of
-edits times epochs, until places that were run both ways tell better.
+Drift grows with what is tuned. In the quick evaluation KL(untouched || tuned) on neutral text says
+how fast (it is above zero and smooth where the perplexity ratio is noise), and for small drifts it
+is about the log of the perplexity ratio that the bound is on. The growth from one to the other is
+that of edits times epochs, until locations that were run both ways tell better.
 """
 
 from collections.abc import Sequence
@@ -20,12 +21,12 @@ SPREAD = 0.7
 """Of the forecast, in natural logarithms: a factor of two either way is common."""
 TINY = 1e-9
 HUGE = 1e9
-"""A perplexity ratio beyond it says no more: an infinite one would forbid every place."""
+"""A perplexity ratio beyond it says no more: an infinite one would forbid every location."""
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """A place and rate with the score to expect of it in full, as a rank: not a share."""
+class Forecast:
+    """A location and rate with the score to expect of it in full, as a rank: not a share."""
 
     location: str
     lr: float
@@ -33,38 +34,40 @@ class Outlook:
     record: TrialRecord
 
 
-def outlooks(
-    space: Space, glances: Sequence[TrialRecord], records: Sequence[TrialRecord]
-) -> tuple[Outlook, ...]:
-    """What to expect of every glance in full, best first; `records` are all trials so far."""
-    rate = growth(space, glances, at_rung(records, FULL))
-    found = [_outlook(space.aim, one, rate) for one in glances]
+def forecasts(
+    space: Space, quick_trials: Sequence[TrialRecord], records: Sequence[TrialRecord]
+) -> tuple[Forecast, ...]:
+    """What to expect of every quick evaluation in full, best first; `records` are all trials so
+    far."""
+    rate = growth(space, quick_trials, at_rung(records, FULL))
+    found = [_forecast(space.objective, one, rate) for one in quick_trials]
     return tuple(sorted(found, key=lambda one: (-one.value, one.location, one.lr)))
 
 
-def growth(space: Space, glances: Sequence[TrialRecord], full: Sequence[TrialRecord]) -> float:
-    """By how much drift in full is above that at a glance: a median over what was run both ways."""
-    before = {_key(one): _drift(one) for one in glances}
+def growth(space: Space, quick_trials: Sequence[TrialRecord], full: Sequence[TrialRecord]) -> float:
+    """By how much drift in full is above that at a quick evaluation: a median over what was run
+    both ways."""
+    before = {_key(one): _drift(one) for one in quick_trials}
     # A ratio below 1 is noise: whatever was tuned longer has not drifted less.
     seen = [
         log(max(_collapse(one) / before[_key(one)], 1.0))
         for one in full
         if 0 < before.get(_key(one), 0.0) < inf and not isnan(_collapse(one))
     ]
-    work = [len(one.trial.edits) * one.trial.recipe.epochs for one in glances]
+    work = [len(one.trial.edits) * one.trial.recipe.epochs for one in quick_trials]
     usual = log(space.edits * space.epochs / median(work)) if work else 0.0
     # The rule counts as one place seen.
     return exp(median([*seen, usual])) if seen else exp(usual)
 
 
-def _outlook(aim: Objective, one: TrialRecord, rate: float) -> Outlook:
-    value = 0.0 if isnan(one.score) else one.score * chance_kept(aim, _drift(one) * rate)
-    return Outlook(one.trial.location, one.trial.recipe.lr, value, one)
+def _forecast(objective: Objective, one: TrialRecord, rate: float) -> Forecast:
+    value = 0.0 if isnan(one.score) else one.score * chance_kept(objective, _drift(one) * rate)
+    return Forecast(one.trial.location, one.trial.recipe.lr, value, one)
 
 
-def chance_kept(aim: Objective, drift: float) -> float:
+def chance_kept(objective: Objective, drift: float) -> float:
     """How likely a run with that drift (nats) keeps the bound on the perplexity ratio."""
-    limit = ratio_limit(aim.bounds)
+    limit = ratio_limit(objective.bounds)
     if isnan(limit) or limit == inf or isnan(drift):
         return 1.0
     if limit <= 1:

@@ -1,7 +1,8 @@
 """The learning rates of one location: grown while its best is an edge, finer where a bound cuts.
 
 Where tuning harder still gains but breaks a bound, the best rate lies between two of the grid, and
-how good a place looks would hang on where the grid happens to fall. So the grid gets finer there.
+how good a location looks would hang on where the grid happens to fall. So the grid gets finer
+there.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,10 +13,10 @@ from locscope.records import TrialRecord
 from locscope.scoring.bounds import crossing, headroom, mendable
 from locscope.scoring.objectives import Objective
 from locscope.selection.candidates import STEP, rounded
-from locscope.selection.choice import Best, best_per_location, levelled, standing, worth
+from locscope.selection.choice import Best, best_per_location, levelled, standing, utility
 
 REACH = STEP**3 * 1.01
-"""How many times its first rate, and what part of it, a place is tried at."""
+"""How many times its first rate, and what part of it, a location is tried at."""
 NEAREST = 1.25
 """The least factor between a rate and the next one beyond it."""
 ENOUGH = 1.1
@@ -42,33 +43,33 @@ class Cut:
     score: float
 
 
-def on_edge(tried: Sequence[TrialRecord], aim: Objective) -> bool:
+def on_edge(tried: Sequence[TrialRecord], objective: Objective) -> bool:
     """Whether a better rate may lie beyond the lowest or the highest tried at one location."""
-    return len(tried) > 1 and bool(_beyond(tried, aim))
+    return len(tried) > 1 and bool(_beyond(tried, objective))
 
 
-def next_rates(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...]:
+def next_rates(tried: Sequence[TrialRecord], objective: Objective) -> tuple[float, ...]:
     """The rates to try next at one location; none once its best is inside its grid.
 
     Between a rate that keeps the bounds and its neighbour that breaks one, where more than the best
     is to be expected before it does; else beyond the best, where that is the edge of the grid.
     """
-    if (found := cut(tried, aim)) is not None:
+    if (found := cut(tried, objective)) is not None:
         return (found.lr,)
-    first, wanted = _rate(tried[0]), map(rounded, _beyond(tried, aim))
+    first, wanted = _rate(tried[0]), map(rounded, _beyond(tried, objective))
     return tuple(rate for rate in wanted if 1 / REACH < rate / first < REACH)
 
 
-def _beyond(tried: Sequence[TrialRecord], aim: Objective) -> tuple[float, ...]:
+def _beyond(tried: Sequence[TrialRecord], objective: Objective) -> tuple[float, ...]:
     """The rates wanted below the lowest and above the highest of those tried."""
-    rising, best = sorted(tried, key=_rate), _best(tried, aim)
+    rising, best = sorted(tried, key=_rate), _best(tried, objective)
     if not learned(best) and keeps(rising[-1]):
         # Nothing was learned at any of them, so that a lower one will not do.
         best = rising[-1]
     rate, first = _rate(best), _rate(tried[0])
-    room = headroom(best.measures, aim.bounds)
+    room = headroom(best.measures, objective.bounds)
     wanted = []
-    if best is rising[0] and learned(best) and _gains_below(rising, room, aim):
+    if best is rising[0] and learned(best) and _gains_below(rising, room, objective):
         below = sum(_rate(one) < first for one in tried)
         wanted.append(rate / (_step(1 / room, below) if 0 < room < 1 else STEP))
     if best is rising[-1] and not room <= ENOUGH:
@@ -83,14 +84,14 @@ def learned(record: TrialRecord) -> bool:
     return record.score > 0 if isnan(reliability) else reliability >= LEARNED
 
 
-def _gains_below(rising: Sequence[TrialRecord], room: float, aim: Objective) -> bool:
+def _gains_below(rising: Sequence[TrialRecord], room: float, objective: Objective) -> bool:
     """Whether a rate below the lowest, which is the best, may be better."""
     if room < 1:
         return True
     if len(rising) == 1:
         return not room > ENOUGH
     # Where the next one scored more (and broke a bound), the score still rises with the rate.
-    return not worth(rising[1], aim) > worth(rising[0], aim)
+    return not utility(rising[1], objective) > utility(rising[0], objective)
 
 
 def _step(far: float, before: int) -> float:
@@ -105,67 +106,70 @@ def _step(far: float, before: int) -> float:
 def climbed(
     first: float,
     run: Callable[[Sequence[float]], Sequence[TrialRecord]],
-    aim: Objective,
+    objective: Objective,
 ) -> tuple[TrialRecord, ...]:
     """The trials of one place, made by `run`, at its first rate and at all that follow from it."""
     found, wanted = list[TrialRecord](), (first,)
     while wanted:
         found += run(wanted)
-        wanted = next_rates(found, aim)
+        wanted = next_rates(found, objective)
     return tuple(found)
 
 
-def cut(tried: Sequence[TrialRecord], aim: Objective) -> Cut | None:
+def cut(tried: Sequence[TrialRecord], objective: Objective) -> Cut | None:
     """Where a bound cuts off what one location gains; None where it does not, or it is known."""
-    best = _best(tried, aim)
+    best = _best(tried, objective)
     if not keeps(best):
         return None
     rising = sorted(tried, key=_rate)
     found = [
-        _between(before, kept, broken, aim)
+        _between(before, kept, broken, objective)
         for line in (rising, rising[::-1])
         for before, kept, broken in zip((None, *line), line, line[1:], strict=False)
         if keeps(kept) and broken.violated and _apart(kept, broken) > CLOSE
     ]
-    gains = [one for one in found if _gains(one.score, best, aim)]
+    gains = [one for one in found if _gains(one.score, best, objective)]
     return max(gains, key=lambda one: one.score, default=None)
 
 
-def _gains(score: float, best: TrialRecord, aim: Objective) -> bool:
-    return levelled(score, aim) > levelled(worth(best, aim), aim)
+def _gains(score: float, best: TrialRecord, objective: Objective) -> bool:
+    return levelled(score, objective) > levelled(utility(best, objective), objective)
 
 
-def leading(full: Sequence[TrialRecord], aim: Objective) -> tuple[Best, ...]:
+def leading(full: Sequence[TrialRecord], objective: Objective) -> tuple[Best, ...]:
     """Every location at its best rate, those of most promise first: what is out of the running is
     given no more rates. What no other rate would mend goes last, the nearest to the bounds first.
     """
-    best = best_per_location(full, aim)
-    if aim.knee:
+    best = best_per_location(full, objective)
+    if objective.knee:
         return best
     in_play, others = [], []
     for one in best:
-        (in_play if _in_play(one, aim) else others).append(one)
-    return (*sorted(in_play, key=lambda one: -levelled(promise(one, aim), aim)), *others)
+        (in_play if _in_play(one, objective) else others).append(one)
+    return (
+        *sorted(in_play, key=lambda one: -levelled(promise(one, objective), objective)),
+        *others,
+    )
 
 
-def promise(best: Best, aim: Objective) -> float:
+def promise(best: Best, objective: Objective) -> float:
     """The score to expect of a location at the best of all rates that keep the bounds.
 
     Where none lies on the other side of the limit, that at its best rate, grown or shrunk by what
     the limit allows over what was lost; grown by no more than one step up may bring.
     """
     record, tried = best.record, best.tried
-    if (found := cut(tried, aim)) is not None:
+    if (found := cut(tried, objective)) is not None:
         return found.score
-    room = headroom(record.measures, aim.bounds)
-    if isnan(room) or not aim.terms or (room > 1 and record is not max(tried, key=_rate)):
-        return worth(record, aim)
-    return grown(worth(record, aim), min(room, STEP))
+    room = headroom(record.measures, objective.bounds)
+    if isnan(room) or not objective.terms or (room > 1 and record is not max(tried, key=_rate)):
+        return utility(record, objective)
+    return grown(utility(record, objective), min(room, STEP))
 
 
 def grown(score: float, times: float) -> float:
     """The score to expect where so many times as much is lost, by a logistic curve over its
-    logarithm, as scores of places were seen to go (`reports/LOG.md`).
+    logarithm, as scores of locations were seen to go (`reports/LOG.md`).
     """
     if not 0 < score < 1:
         return score if times else 0.0
@@ -173,16 +177,18 @@ def grown(score: float, times: float) -> float:
     return top * score * odds / (top - score + score * odds)
 
 
-def _in_play(best: Best, aim: Objective) -> bool:
+def _in_play(best: Best, objective: Objective) -> bool:
     """Whether it keeps the bounds, or a lower rate may mend what it breaks, or a higher one."""
     record = best.record
     if isnan(record.score):
         return False
-    if mendable(record.measures, aim.bounds):
+    if mendable(record.measures, objective.bounds):
         return True
     highest = record is max(best.tried, key=_rate)
     # Where nothing but bounds asks for edits that take, what learned nothing would lead.
-    return highest and bool(aim.terms) and headroom(record.measures, aim.bounds) > ENOUGH
+    return (
+        highest and bool(objective.terms) and headroom(record.measures, objective.bounds) > ENOUGH
+    )
 
 
 def keeps(record: TrialRecord) -> bool:
@@ -191,29 +197,29 @@ def keeps(record: TrialRecord) -> bool:
 
 
 def _between(
-    before: TrialRecord | None, kept: TrialRecord, broken: TrialRecord, aim: Objective
+    before: TrialRecord | None, kept: TrialRecord, broken: TrialRecord, objective: Objective
 ) -> Cut:
     """Where the bound is met on the way from a rate that keeps it, `before` is the rate on the
     other side of that one."""
-    share = min(MOST, max(LEAST, crossing(kept.measures, broken.measures, aim.bounds)))
+    share = min(MOST, max(LEAST, crossing(kept.measures, broken.measures, objective.bounds)))
     rate = rounded(_rate(kept) * (_rate(broken) / _rate(kept)) ** share)
-    here, there = worth(kept, aim), worth(broken, aim)
+    here, there = utility(kept, objective), utility(broken, objective)
     score = here + share * (there - here)
     if before is not None and there <= here:
         # Past its peak by then: that may lie between, and before the bound.
-        score = max(score, _bent(before, kept, broken, share, aim) - SURE)
+        score = max(score, _bent(before, kept, broken, share, objective) - SURE)
     return Cut(rate, score)
 
 
 def _bent(
-    before: TrialRecord, kept: TrialRecord, broken: TrialRecord, share: float, aim: Objective
+    before: TrialRecord, kept: TrialRecord, broken: TrialRecord, share: float, objective: Objective
 ) -> float:
     """The score a share of the way from kept to broken, on a parabola over the log of rates."""
     back = log(_rate(before) / _rate(kept)) / log(_rate(broken) / _rate(kept))
     return (
-        worth(before, aim) * share * (share - 1) / (back * (back - 1))
-        + worth(kept, aim) * (share - back) * (1 - share) / -back
-        + worth(broken, aim) * (share - back) * share / (1 - back)
+        utility(before, objective) * share * (share - 1) / (back * (back - 1))
+        + utility(kept, objective) * (share - back) * (1 - share) / -back
+        + utility(broken, objective) * (share - back) * share / (1 - back)
     )
 
 
@@ -226,6 +232,6 @@ def _rate(record: TrialRecord) -> float:
     return record.trial.recipe.lr
 
 
-def _best(tried: Sequence[TrialRecord], aim: Objective) -> TrialRecord:
+def _best(tried: Sequence[TrialRecord], objective: Objective) -> TrialRecord:
     """By score in any case: the ends of a front are seldom its knee, so no grid would ever grow."""
-    return min(tried, key=lambda record: standing(record, aim))
+    return min(tried, key=lambda record: standing(record, objective))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from locscope.records import TrialRecord
 from locscope.selection.choice import Best
 from locscope.selection.grids import leading, next_rates
-from locscope.selection.space import Ask, Space, left, over
+from locscope.selection.space import Space, TrialRequest, left, over
 
 RESERVE = 1 / 4
 """Share of a budget that a search without looks keeps for the rates of the best it drew."""
@@ -13,22 +13,22 @@ NEAR = 0.01
 """Rates that lie no further apart are the same one, rounded twice."""
 
 
-def settled_rates(space: Space, full: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+def settled_rates(space: Space, full: Sequence[TrialRecord]) -> tuple[TrialRequest, ...]:
     """Rates wanted next at the most promising locations; none once each of them has its best inside
     its grid, and no bound cuts a gain off.
 
     What promises most changes as rates are added, so this is asked again after each answer.
     """
-    best = leading(full, space.aim)[: space.finalists]
+    best = leading(full, space.objective)[: space.finalists]
     return tuple(ask for one in best for ask in wanted_rates(space, one))
 
 
 def drawing(space: Space, done: Sequence[TrialRecord]) -> bool:
-    """Whether new places are still drawn: the rest of a budget is for the rates of the best."""
+    """Whether new locations are still drawn: the rest of a budget is for the rates of the best."""
     return left(space, done) > RESERVE
 
 
-def rates_within(space: Space, done: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+def rates_within(space: Space, done: Sequence[TrialRecord]) -> tuple[TrialRequest, ...]:
     """The settled rates, as far as the budget goes: with one, a trial at a time."""
     if over(space, done):
         return ()
@@ -36,12 +36,12 @@ def rates_within(space: Space, done: Sequence[TrialRecord]) -> tuple[Ask, ...]:
     return wanted if space.budget is None else wanted[:1]
 
 
-def wanted_rates(space: Space, best: Best) -> tuple[Ask, ...]:
+def wanted_rates(space: Space, best: Best) -> tuple[TrialRequest, ...]:
     """Rates wanted next at one location, in full."""
     known = space.of(best.location).rates
     return tuple(
-        Ask(best.location, as_known(rate, known), space.full)
-        for rate in next_rates(best.tried, space.aim)
+        TrialRequest(best.location, as_known(rate, known), space.full)
+        for rate in next_rates(best.tried, space.objective)
     )
 
 

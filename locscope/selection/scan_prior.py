@@ -12,14 +12,14 @@ from locscope.locations import Location
 from locscope.records import ScanResult, ScanScore
 from locscope.scoring.ranks import mean_ranks
 from locscope.scoring.statistics import spearman
-from locscope.selection.forecast import Outlook
+from locscope.selection.forecast import Forecast
 from locscope.selection.space import Space
 
 NOISE = 0.02
 """Share of the best outlook within which two looks are not told apart."""
 
 
-def hinted(space: Space, line: Sequence[Outlook]) -> tuple[Outlook, ...]:
+def with_scan_prior(space: Space, line: Sequence[Forecast]) -> tuple[Forecast, ...]:
     """The line with each value moved by no more than the noise of the looks, best first."""
     say = says(space, line)
     scale = NOISE * max((one.value for one in line), default=0.0)
@@ -27,7 +27,7 @@ def hinted(space: Space, line: Sequence[Outlook]) -> tuple[Outlook, ...]:
     return tuple(sorted(moved, key=lambda one: (-one.value, one.location, one.lr)))
 
 
-def says(space: Space, line: Sequence[Outlook]) -> dict[str, float]:
+def says(space: Space, line: Sequence[Forecast]) -> dict[str, float]:
     """For every location from -1 to 1 what the scans say of it, weighed by what they earned."""
     best: dict[str, float] = {}
     for one in line:
@@ -37,12 +37,12 @@ def says(space: Space, line: Sequence[Outlook]) -> dict[str, float]:
 
 def prior(space: Space) -> tuple[str, ...]:
     """Locations in the order in which all scans, heard alike, would look at them."""
-    places = dict.fromkeys(one.location for one in space.candidates)
-    said = _mean_ranks(space, places, lambda scan, _: 1 / len(scan.variants))
-    return tuple(sorted(said, key=lambda place: -said[place]))
+    locations = dict.fromkeys(one.location for one in space.candidates)
+    said = _mean_ranks(space, locations, lambda scan, _: 1 / len(scan.variants))
+    return tuple(sorted(said, key=lambda location: -said[location]))
 
 
-def place_score(seen: Mapping[tuple[int, str], ScanScore], location: str) -> float:
+def location_score(seen: Mapping[tuple[int, str], ScanScore], location: str) -> float:
     """What a scan says of a location: the mean over its layers, NaN where it has not all."""
     cells = Location.parse(location).cells
     scores = [seen[cell].score if cell in seen else nan for cell in cells]
@@ -51,42 +51,43 @@ def place_score(seen: Mapping[tuple[int, str], ScanScore], location: str) -> flo
 
 def _mean_ranks(
     space: Space,
-    places: Iterable[str],
+    locations: Iterable[str],
     weigh: Callable[[ScanResult, Mapping[str, float]], float],
 ) -> dict[str, float]:
-    """For every place the mean rank over all variants of all scans, weighed; 0 if none weighs."""
-    total, heard = dict.fromkeys(places, 0.0), 0.0
+    """For every location the mean rank over all variants of all scans, weighed; 0 if none
+    weighs."""
+    total, heard = dict.fromkeys(locations, 0.0), 0.0
     for scan in space.scans:
         for variant in scan.variants:
             ranks = _ranks(scan, variant, total)
             weight = weigh(scan, ranks)
             heard += weight
-            for place, rank in ranks.items():
-                total[place] += weight * rank
-    return {place: value / heard if heard else 0.0 for place, value in total.items()}
+            for location, rank in ranks.items():
+                total[location] += weight * rank
+    return {location: value / heard if heard else 0.0 for location, value in total.items()}
 
 
 def _ranks(scan: ScanResult, variant: str, wanted: Iterable[str]) -> dict[str, float]:
     """From -1 to 1, within each part, as scans see parts on different scales."""
     found: dict[str, float] = {}
-    seen, sign = scan.of_places(variant), scan.descriptor.sign
-    for places in _by_part(wanted).values():
-        scores = {place: sign * place_score(seen, place) for place in places}
-        known = [place for place in places if not isnan(scores[place])]
+    seen, sign = scan.of_locations(variant), scan.descriptor.sign
+    for locations in _by_part(wanted).values():
+        scores = {location: sign * location_score(seen, location) for location in locations}
+        known = [location for location in locations if not isnan(scores[location])]
         if len(known) < 2:
             continue
         middle = (len(known) - 1) / 2
-        ranks = mean_ranks([scores[place] for place in known]) - 1
+        ranks = mean_ranks([scores[location] for location in known]) - 1
         found |= {p: float(r - middle) / middle for p, r in zip(known, ranks, strict=True)}
     return found
 
 
 def _earned(ranks: Mapping[str, float], best: Mapping[str, float]) -> float:
     """The mean correlation within parts, less two standard errors of one by chance."""
-    parts = [[p for p in places if p in ranks] for places in _by_part(best).values()]
+    parts = [[p for p in locations if p in ranks] for locations in _by_part(best).values()]
     pairs = [
-        (len(places), spearman([ranks[p] for p in places], [best[p] for p in places]))
-        for places in parts
+        (len(locations), spearman([ranks[p] for p in locations], [best[p] for p in locations]))
+        for locations in parts
     ]
     known = [(count, rank) for count, rank in pairs if not isnan(rank)]
     free = sum(count - 1 for count, _ in known)
@@ -96,8 +97,8 @@ def _earned(ranks: Mapping[str, float], best: Mapping[str, float]) -> float:
     return max(0.0, rank - 2 / sqrt(free))
 
 
-def _by_part(places: Iterable[str]) -> dict[str, list[str]]:
+def _by_part(locations: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for place in places:
-        found.setdefault(place.partition(".")[2], []).append(place)
+    for location in locations:
+        found.setdefault(location.partition(".")[2], []).append(location)
     return found

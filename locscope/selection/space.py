@@ -18,17 +18,17 @@ FULL = "full"
 class Fidelity:
     """How much a trial spends: edits (the first of S in a drawn order), epochs at most.
 
-    A `glance` reads probabilities in one pass, without decoding.
+    A `quick` reads probabilities in one pass, without decoding.
     """
 
     rung: str
     edits: int
     epochs: int
-    glance: bool = False
+    quick: bool = False
 
 
 @dataclass(frozen=True)
-class Ask:
+class TrialRequest:
     """A trial that a strategy wants, on S."""
 
     location: str
@@ -55,7 +55,7 @@ class Space:
 
     candidates: tuple[Candidate, ...]
     scans: tuple[ScanResult, ...]
-    aim: Objective
+    objective: Objective
     edits: int
     epochs: int
     seed: int
@@ -110,16 +110,16 @@ def spent(records: Sequence[TrialRecord]) -> float:
 def sweep_flops(space: Space, records: Sequence[TrialRecord]) -> float:
     """What every candidate at every rate in full would take, as far as the trials tell.
 
-    A location that was not run in full is taken to cost as much more than its glance as those do
-    that were run both ways, or as edits times epochs say where none was; one that was not run at
-    all as the mean of the others. 0 where nothing was run.
+    A location that was not run in full is taken to cost as much more than its quick evaluation as
+    those do that were run both ways, or as edits times epochs say where none was; one that was not
+    run at all as the mean of the others. 0 where nothing was run.
     """
     full = _mean_flops(record for record in records if record.trial.rung == FULL)
     cheap = _mean_flops(record for record in records if record.trial.rung == _first_rung(records))
-    both = [full[place] / cheap[place] for place in full if place in cheap]
+    both = [full[location] / cheap[location] for location in full if location in cheap]
     asked = [_work(record) for record in records if record.trial.rung == _first_rung(records)]
     ratio = fmean(both) if both else space.edits * space.epochs / fmean(asked) if asked else 1.0
-    known = {**{place: ratio * flops for place, flops in cheap.items()}, **full}
+    known = {**{location: ratio * flops for location, flops in cheap.items()}, **full}
     rates = [len(one.rates) for one in space.candidates]
     usual = fmean(known.values()) if known else 0.0
     costs = [known.get(one.location, usual) for one in space.candidates]
@@ -130,7 +130,7 @@ def _mean_flops(records: Iterable[TrialRecord]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for record in records:
         found.setdefault(record.trial.location, []).append(record.flops)
-    return {place: fmean(flops) for place, flops in found.items()}
+    return {location: fmean(flops) for location, flops in found.items()}
 
 
 def _first_rung(records: Sequence[TrialRecord]) -> str:

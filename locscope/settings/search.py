@@ -37,7 +37,7 @@ class SearchSettings(SharedSettings, ScanChoices):
     objective: str = Field("balanced", description="what makes a location good")
     weights: dict[str, float] = Field({}, description="weights of the objective's terms")
     bounds: tuple[str, ...] = Field((), description="own bounds, as perplexity_ratio<=1.1")
-    room: float = Field(
+    bound_margin: float = Field(
         0.4, ge=0, lt=1, description="share of what bounds on drift allow that a choice leaves free"
     )
     parts: tuple[str, ...] = Field(PAPER_PARTS, description="parts of every layer to try")
@@ -82,9 +82,11 @@ class SearchSettings(SharedSettings, ScanChoices):
         return None if self.budget is None else _allowance(self.budget)
 
     @property
-    def aim(self) -> Objective:
+    def full_objective(self) -> Objective:
         """The objective with the weights and bounds given here."""
-        return replace(objective_of(self.objective, self.weights, self.bounds), room=self.room)
+        return replace(
+            objective_of(self.objective, self.weights, self.bounds), bound_margin=self.bound_margin
+        )
 
     @field_validator("strategy")
     @classmethod
@@ -142,8 +144,8 @@ class SearchSettings(SharedSettings, ScanChoices):
         return self
 
     @model_validator(mode="after")
-    def _known_aim(self) -> "SearchSettings":
-        _ = self.aim
+    def _known_objective(self) -> "SearchSettings":
+        _ = self.full_objective
         return self
 
 

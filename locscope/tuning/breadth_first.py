@@ -11,10 +11,10 @@ from math import isfinite
 import torch
 
 from locscope.forward.losses import answer_losses
-from locscope.forward.prefix_cache import Trunk, chunks
+from locscope.forward.prefix_cache import PrefixCache, chunks
 from locscope.records import Epoch, Recipe
-from locscope.tuning.collapse import Lost, never
-from locscope.tuning.master_weights import Masters
+from locscope.tuning.collapse import CollapseCheck, never
+from locscope.tuning.master_weights import MasterWeights
 
 EVERY = 5
 """Epochs between two questions whether the model is lost."""
@@ -23,16 +23,17 @@ PATIENCE = 5
 
 
 def tune(
-    trunk: Trunk,
-    masters: Masters,
+    prefix_cache: PrefixCache,
+    masters: MasterWeights,
     rows: tuple[int, ...],
     recipe: Recipe,
     seed: int,
-    lost: Lost = never,
+    collapsed: CollapseCheck = never,
 ) -> tuple[Epoch, ...]:
-    """Tunes the masters on the rows of the trunk's sheet, which stands below all of them.
+    """Tunes the master weights on the rows of the prefix cache's sheet, which stands below all of
+    them.
 
-    Ends early where the model has learned, does not learn, or is `lost`.
+    Ends early where the model has learned, does not learn, or is `collapsed`.
     """
     optimizer = torch.optim.Adam(masters.values, lr=recipe.lr)
     order = torch.Generator().manual_seed(seed)
@@ -43,10 +44,10 @@ def tune(
             [rows[i] for i in shuffled[start : start + recipe.batch]]
             for start in range(0, len(rows), recipe.batch)
         ]
-        epochs.append(_epoch(trunk, masters, optimizer, batches, recipe))
+        epochs.append(_epoch(prefix_cache, masters, optimizer, batches, recipe))
         if _ends([epoch.loss for epoch in epochs], recipe):
             break
-        if done % EVERY == 0 and done < recipe.epochs and lost():
+        if done % EVERY == 0 and done < recipe.epochs and collapsed():
             break
     return tuple(epochs)
 
@@ -59,20 +60,23 @@ def _ends(losses: Sequence[float], recipe: Recipe) -> bool:
 
 
 def step(
-    trunk: Trunk,
-    masters: Masters,
+    prefix_cache: PrefixCache,
+    masters: MasterWeights,
     optimizer: torch.optim.Optimizer,
     rows: Sequence[int],
     skip_below: float,
 ) -> float:
     """One optimiser step on one batch, unless its loss is below the threshold; returns the loss.
 
-    A batch that is too long for the trunk's `tokens_at_once` goes through in pieces, whose
+    A batch that is too long for the prefix cache's `tokens_at_once` goes through in pieces, whose
     gradients add up to the same mean.
     """
-    total, pieces = 0.0, list(chunks(trunk.sheet.lengths, rows, trunk.tokens_at_once))
+    total, pieces = (
+        0.0,
+        list(chunks(prefix_cache.packed.lengths, rows, prefix_cache.tokens_at_once)),
+    )
     for some in pieces:
-        loss = answer_losses(trunk, trunk.batch(some)).sum() / len(rows)
+        loss = answer_losses(prefix_cache, prefix_cache.batch(some)).sum() / len(rows)
         total += float(loss.detach())
         if some is pieces[-1] and total < skip_below:
             masters.drop_gradients()
@@ -85,13 +89,13 @@ def step(
 
 
 def _epoch(
-    trunk: Trunk,
-    masters: Masters,
+    prefix_cache: PrefixCache,
+    masters: MasterWeights,
     optimizer: torch.optim.Optimizer,
     batches: list[list[int]],
     recipe: Recipe,
 ) -> Epoch:
-    losses = [step(trunk, masters, optimizer, rows, recipe.skip_below) for rows in batches]
+    losses = [step(prefix_cache, masters, optimizer, rows, recipe.skip_below) for rows in batches]
     weighted = sum(loss * len(rows) for loss, rows in zip(losses, batches, strict=True))
     skipped = sum(loss < recipe.skip_below for loss in losses)
     return Epoch(weighted / sum(map(len, batches)), len(batches) - skipped, skipped)

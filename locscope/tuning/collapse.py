@@ -4,8 +4,8 @@ from collections.abc import Callable
 from math import inf, isnan, log
 
 from locscope.evaluation.drift import mean_loss
-from locscope.evaluation.suite import GLANCE_TEXTS, Exam
-from locscope.forward.prefix_cache import Trunk
+from locscope.evaluation.suite import QUICK_TEXTS, EvalSuite
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.records import Epoch, Recipe
 from locscope.scoring.bounds import ratio_limit
 from locscope.scoring.objectives import Objective
@@ -19,7 +19,7 @@ would give."""
 RUINED = 10.0
 """A perplexity ratio that nothing was kept at, for an objective that has no bound on it but goes by
 what is kept."""
-Lost = Callable[[], bool]
+CollapseCheck = Callable[[], bool]
 """Whether to give up, asked every few epochs."""
 
 
@@ -28,31 +28,33 @@ def never() -> bool:
     return False
 
 
-def glance_loss(exam: Exam, trunk: Trunk) -> float:
+def quick_loss(suite: EvalSuite, prefix_cache: PrefixCache) -> float:
     """Nats a token of the model, as it is now, on some of the neutral texts; NaN without any."""
-    rows = exam.neutral.half(exam.texts_for(choosing=True)).first(GLANCE_TEXTS)
-    return mean_loss(trunk, rows.texts)
+    rows = suite.neutral.half(suite.texts_for(choosing=True)).first(QUICK_TEXTS)
+    return mean_loss(prefix_cache, rows.texts)
 
 
-def watch(exam: Exam, trunk: Trunk, aim: Objective, before: float) -> Lost:
+def watch(
+    suite: EvalSuite, prefix_cache: PrefixCache, objective: Objective, before: float
+) -> CollapseCheck:
     """Gives up where some of the neutral texts show that the model has plainly collapsed.
 
-    `before` is the untouched model's `glance_loss`. Never where there are no texts, or the
+    `before` is the untouched model's `quick_loss`. Never where there are no texts, or the
     objective bounds no collapse or trades it for efficacy: there it is wanted.
     """
-    far = _far(aim)
-    if aim.knee or far == inf or isnan(before):
+    far = _far(objective)
+    if objective.knee or far == inf or isnan(before):
         return never
     # A loss that is no number is none to return from.
-    return lambda: not glance_loss(exam, trunk) - before <= far
+    return lambda: not quick_loss(suite, prefix_cache) - before <= far
 
 
-def _far(aim: Objective) -> float:
+def _far(objective: Objective) -> float:
     """Nats a token above the untouched model from which none returns."""
-    limit = ratio_limit(aim.bounds)
+    limit = ratio_limit(objective.bounds)
     if not isnan(limit):
         return max(FAR * log(max(limit, 1.0)), log(SHOWN))
-    return log(RUINED) if "perplexity_ratio" in aim.kept else inf
+    return log(RUINED) if "perplexity_ratio" in objective.kept else inf
 
 
 def status_of(recipe: Recipe, epochs: tuple[Epoch, ...]) -> str:

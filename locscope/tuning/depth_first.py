@@ -8,34 +8,34 @@ from math import nan
 
 import torch
 
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.records import Epoch, Recipe
 from locscope.tuning.breadth_first import step
-from locscope.tuning.collapse import Lost, never
-from locscope.tuning.master_weights import Masters
+from locscope.tuning.collapse import CollapseCheck, never
+from locscope.tuning.master_weights import MasterWeights
 
 
 def tune(
-    trunk: Trunk,
-    masters: Masters,
+    prefix_cache: PrefixCache,
+    masters: MasterWeights,
     rows: tuple[int, ...],
     recipe: Recipe,
     seed: int,
-    _: Lost = never,
+    _: CollapseCheck = never,
 ) -> tuple[Epoch, ...]:
     """Tunes on one row after the other, in a seeded order; an `Epoch` here is one row's tuning.
 
     Never gives up: how it collapses is what it is compared for.
     """
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
-    return tuple(_one_row(trunk, masters, rows[i], recipe) for i in order)
+    return tuple(_one_row(prefix_cache, masters, rows[i], recipe) for i in order)
 
 
-def _one_row(trunk: Trunk, masters: Masters, row: int, recipe: Recipe) -> Epoch:
+def _one_row(prefix_cache: PrefixCache, masters: MasterWeights, row: int, recipe: Recipe) -> Epoch:
     optimizer = torch.optim.Adam(masters.values, lr=recipe.lr)
     loss = nan
     for steps in range(recipe.epochs):
-        loss = step(trunk, masters, optimizer, [row], recipe.stop_below)
+        loss = step(prefix_cache, masters, optimizer, [row], recipe.stop_below)
         if loss < recipe.stop_below:
             return Epoch(loss, steps, skipped=1)
     return Epoch(loss, recipe.epochs, skipped=0)

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from locscope.forward.blocks import replaced_modules, run_blocks
 from locscope.forward.head import logits
-from locscope.forward.packed import Sheet
+from locscope.forward.packed import PackedTokens
 from locscope.forward.prefix_cache import Budget
 from locscope.interp.gradients import asking, layer_groups, weights_of
 from locscope.models.parts import blocks, family_of, take
@@ -51,11 +51,11 @@ class Importances:
     """
 
     def __init__(
-        self, model: PreTrainedModel, sheet: Sheet, rows: Sequence[int], budget: Budget
+        self, model: PreTrainedModel, packed: PackedTokens, rows: Sequence[int], budget: Budget
     ) -> None:
         self.model, self.budget = model, budget
-        spans = [(int(sheet.offsets[row]), int(sheet.offsets[row + 1])) for row in rows[:TEXTS]]
-        self.texts = [sheet.ids[first:stop] for first, stop in spans]
+        spans = [(int(packed.offsets[row]), int(packed.offsets[row + 1])) for row in rows[:TEXTS]]
+        self.texts = [packed.ids[first:stop] for first, stop in spans]
         self._known: dict[int, Importance] = {}
 
     def of(self, layers: Sequence[int]) -> dict[int, Importance]:

@@ -1,4 +1,4 @@
-"""The tuned weights as float32 masters, and the promise that the model gets its own back."""
+"""The tuned weights as float32 master weights, and the promise that the model gets its own back."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from locscope.models.save import Change
 
 
 @dataclass(frozen=True)
-class Strand:
+class Parametrization:
     """Weights of one slice as a function of what the optimiser steps.
 
     `start` are float32 tensors of any shape, `weights` makes the slice's weights (count,) of them,
@@ -29,38 +29,41 @@ class Strand:
 
 
 @final
-class Masters:
+class MasterWeights:
     """Float32 tensors that an optimiser steps, and the selected weights that they stand for.
 
     A slice alone stands for all of its weights, each its own master. After every step the model
-    holds what the masters say, rounded to `stored`, the dtype of its weights on disk: what a trial
-    measures is what is saved.
+    holds what the master weights say, rounded to `stored`, the dtype of its weights on disk: what a
+    trial measures is what is saved.
     """
 
     def __init__(
-        self, model: PreTrainedModel, parts: Sequence[Slice | Strand], stored: torch.dtype
+        self, model: PreTrainedModel, parts: Sequence[Slice | Parametrization], stored: torch.dtype
     ) -> None:
         named = dict(model.named_parameters())
         self.slices = tuple(part if isinstance(part, Slice) else part.slice for part in parts)
         self.stored = stored
         self.parameters: tuple[nn.Parameter, ...] = tuple(named[s.name] for s in self.slices)
-        self._strands = tuple(
+        self._parametrizations = tuple(
             _whole(p, part) if isinstance(part, Slice) else part
             for p, part in zip(self.parameters, parts, strict=True)
         )
         self.values: tuple[Tensor, ...] = tuple(
-            value for strand in self._strands for value in strand.start
+            value for parametrization in self._parametrizations for value in parametrization.start
         )
 
     def weights(self) -> tuple[Float[Tensor, " weights"], ...]:
-        """What the masters say of every slice, not rounded; it may share their memory."""
-        return tuple(strand.weights(*strand.start) for strand in self._strands)
+        """What the master weights say of every slice, not rounded; it may share their memory."""
+        return tuple(
+            parametrization.weights(*parametrization.start)
+            for parametrization in self._parametrizations
+        )
 
     def collect_gradients(self) -> None:
-        """Moves the gradient of the last backward pass from the model to the masters."""
-        for parameter, strand in zip(self.parameters, self._strands, strict=True):
-            assert parameter.grad is not None, f"no gradient reached {strand.slice.name}"
-            _pull_back(strand, take(parameter.grad, strand.slice))
+        """Moves the gradient of the last backward pass from the model to the master weights."""
+        for parameter, parametrization in zip(self.parameters, self._parametrizations, strict=True):
+            assert parameter.grad is not None, f"no gradient reached {parametrization.slice.name}"
+            _pull_back(parametrization, take(parameter.grad, parametrization.slice))
         self.drop_gradients()
 
     def drop_gradients(self) -> None:
@@ -69,9 +72,13 @@ class Masters:
             parameter.grad = None
 
     def write_back(self) -> None:
-        """Puts what the masters say into the model, rounded to the stored dtype."""
-        for parameter, strand in zip(self.parameters, self._strands, strict=True):
-            put(parameter, strand.slice, strand.weights(*strand.start).to(self.stored))
+        """Puts what the master weights say into the model, rounded to the stored dtype."""
+        for parameter, parametrization in zip(self.parameters, self._parametrizations, strict=True):
+            put(
+                parameter,
+                parametrization.slice,
+                parametrization.weights(*parametrization.start).to(self.stored),
+            )
 
     def changes(self) -> tuple[Change, ...]:
         """The selected weights as the model holds them now."""
@@ -80,13 +87,13 @@ class Masters:
 
 
 @contextmanager
-def borrowed(
+def temporarily_trainable(
     model: PreTrainedModel,
-    parts: Sequence[Slice | Strand],
+    parts: Sequence[Slice | Parametrization],
     stored: torch.dtype,
     unbiased: Sequence[str] = (),
-) -> Iterator[Masters]:
-    """Masters of what is to be tuned; afterwards the model's weights are back, bit for bit.
+) -> Iterator[MasterWeights]:
+    """Master weights of what is to be tuned; afterwards the model's weights are back, bit for bit.
 
     The modules at the paths `unbiased`, which have no bias, have one of zeros until then.
     """
@@ -98,7 +105,7 @@ def borrowed(
         try:
             for name in names:
                 named[name].requires_grad_(True)
-            yield Masters(model, parts, stored)
+            yield MasterWeights(model, parts, stored)
         finally:
             for name, (values, wanted_gradient) in kept.items():
                 named[name].grad = None
@@ -107,23 +114,25 @@ def borrowed(
                     named[name].copy_(values)
 
 
-def _whole(parameter: nn.Parameter, piece: Slice) -> Strand:
-    return Strand(piece, (take(parameter, piece),), _itself)
+def _whole(parameter: nn.Parameter, piece: Slice) -> Parametrization:
+    return Parametrization(piece, (take(parameter, piece),), _itself)
 
 
 def _itself(values: Tensor) -> Tensor:
     return values
 
 
-def _pull_back(strand: Strand, gradient: Float[Tensor, " count"]) -> None:
-    """Gives the strand's masters the gradient that its weights have: the chain rule."""
-    if strand.weights is _itself:
-        strand.start[0].grad = gradient
+def _pull_back(parametrization: Parametrization, gradient: Float[Tensor, " count"]) -> None:
+    """Gives the parametrization's master weights the gradient that its weights have: the chain
+    rule."""
+    if parametrization.weights is _itself:
+        parametrization.start[0].grad = gradient
         return
-    # Leaves that share the masters' memory: whoever steps the masters needs no graph of them.
-    leaves = [value.detach().requires_grad_() for value in strand.start]
-    found = torch.autograd.grad(strand.weights(*leaves), leaves, gradient)
-    for value, its in zip(strand.start, found, strict=True):
+    # Leaves that share the master weights' memory: whoever steps the master weights needs no graph
+    # of them.
+    leaves = [value.detach().requires_grad_() for value in parametrization.start]
+    found = torch.autograd.grad(parametrization.weights(*leaves), leaves, gradient)
+    for value, its in zip(parametrization.start, found, strict=True):
         value.grad = its
 
 

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 
 from locscope.errors import unknown
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.records import Epoch, Recipe
 from locscope.tuning import breadth_first, depth_first
-from locscope.tuning.collapse import Lost
-from locscope.tuning.master_weights import Masters
+from locscope.tuning.collapse import CollapseCheck
+from locscope.tuning.master_weights import MasterWeights
 
-Tune = Callable[[Trunk, Masters, tuple[int, ...], Recipe, int, Lost], tuple[Epoch, ...]]
+Tune = Callable[
+    [PrefixCache, MasterWeights, tuple[int, ...], Recipe, int, CollapseCheck], tuple[Epoch, ...]
+]
 
 ORDERS: dict[str, Tune] = {
     "breadth-first": breadth_first.tune,

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from locscope.evaluation.build_suite import prepare
 from locscope.evaluation.measures import forms, generalization, locality, multihop, reliability
 from locscope.evaluation.measures.outcomes import EditValue, edit_measure, general, local, reliable
-from locscope.evaluation.suite import EditQuestions, Exam, Material, Observation, observe
-from locscope.forward.decoding import Speaker
-from locscope.forward.prefix_cache import Trunk
+from locscope.evaluation.suite import EditQuestions, EvalSuite, EvalTexts, Evaluation, observe
+from locscope.forward.decoding import TextGenerator
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.records import Edit, Measure, Probe, Trial
 from locscope.records.panel import ProtocolRow
-from locscope.tuning.trial import Bench, as_tuned
+from locscope.tuning.trial import TrialContext, as_tuned
 
-NOTHING = Material(neutral=())
+NOTHING = EvalTexts(neutral=())
 """Neutral texts and abilities are read as they are under any protocol, so they are not asked."""
 ASKED: tuple[tuple[str, EditValue, str], ...] = (
     ("reliability", reliable, reliability.PROTOCOL),
@@ -60,51 +60,57 @@ PROTOCOLS: dict[str, Protocol] = {
 
 @dataclass(frozen=True)
 class Sitting:
-    """An exam under a protocol, the trunk over its rows, and what the untouched model said.
+    """An evaluation suite under a protocol, the prefix cache over its rows, and what the untouched
+    model said.
 
     One that cannot be held has a `reason` and none of them.
     """
 
     protocol: Protocol
-    exam: Exam | None = None
-    trunk: Trunk | None = None
-    before: Observation | None = None
+    suite: EvalSuite | None = None
+    prefix_cache: PrefixCache | None = None
+    before: Evaluation | None = None
     searched: bool = False
     reason: str = ""
 
 
-def sittings(bench: Bench, edits: Sequence[str]) -> dict[str, Sitting]:
-    """The exams about these edits by protocol. The model must be untouched."""
-    asked = [one.edit for one in bench.exam.of(edits)]
-    return {name: _sitting(bench, one, asked) for name, one in PROTOCOLS.items()}
+def sittings(context: TrialContext, edits: Sequence[str]) -> dict[str, Sitting]:
+    """The evaluation suites about these edits by protocol. The model must be untouched."""
+    asked = [one.edit for one in context.suite.of(edits)]
+    return {name: _sitting(context, one, asked) for name, one in PROTOCOLS.items()}
 
 
-def run_panel(bench: Bench, trial: Trial, exams: Mapping[str, Sitting]) -> tuple[ProtocolRow, ...]:
-    """Tunes once as the trial says and asks every exam; the model's weights are back afterwards.
+def run_panel(
+    context: TrialContext, trial: Trial, suites: Mapping[str, Sitting]
+) -> tuple[ProtocolRow, ...]:
+    """Tunes once as the trial says and asks every evaluation suite; the model's weights are back
+    afterwards.
 
     A row per protocol, then one per form that the edits have, and one for multi-hop questions,
     both of these under the protocol of the search.
     """
-    with as_tuned(bench, trial):
-        said = {name: _asked(sitting) for name, sitting in exams.items()}
-    rows = [_row(sitting, said[name]) for name, sitting in exams.items()]
-    for name, sitting in exams.items():
+    with as_tuned(context, trial):
+        said = {name: _asked(sitting) for name, sitting in suites.items()}
+    rows = [_row(sitting, said[name]) for name, sitting in suites.items()]
+    for name, sitting in suites.items():
         now = said[name]
         if sitting.searched and now is not None and sitting.before is not None:
             rows += _other_questions(now, sitting.before)
     return tuple(rows)
 
 
-def why_not(speaker: Speaker, protocol: Protocol) -> str:
+def why_not(text_generator: TextGenerator, protocol: Protocol) -> str:
     """Why a protocol cannot be held with this tokenizer; empty where it can."""
-    if protocol.prompt_format == "chat" and not getattr(speaker.tokenizer, "chat_template", None):
+    if protocol.prompt_format == "chat" and not getattr(
+        text_generator.tokenizer, "chat_template", None
+    ):
         return "the tokenizer has no chat template"
     return ""
 
 
-def _sitting(bench: Bench, protocol: Protocol, edits: Sequence[Edit]) -> Sitting:
-    speaker, own = bench.exam.speaker, bench.exam.prompt_format
-    reason = why_not(speaker, protocol)
+def _sitting(context: TrialContext, protocol: Protocol, edits: Sequence[Edit]) -> Sitting:
+    text_generator, own = context.suite.text_generator, context.suite.prompt_format
+    reason = why_not(text_generator, protocol)
     if reason:
         return Sitting(protocol, reason=reason)
     put = protocol.format_for(own)
@@ -112,24 +118,26 @@ def _sitting(bench: Bench, protocol: Protocol, edits: Sequence[Edit]) -> Sitting
     if not searched:
         edits = [replace(edit, forms=(), multihop=()) for edit in edits]
     if not protocol.stops:
-        speaker = replace(speaker, stops=())
-    exam = prepare(speaker, edits, NOTHING, put)
-    # Asked from the embeddings on: nothing is kept that more exams would have to share.
-    trunk = Trunk(bench.loaded.model, exam.sheet, tokens_at_once=bench.trunk.tokens_at_once)
-    return Sitting(protocol, exam, trunk, _seen(exam, trunk), searched)
+        text_generator = replace(text_generator, stops=())
+    suite = prepare(text_generator, edits, NOTHING, put)
+    # Asked from the embeddings on: nothing is kept that more evaluation suites would have to share.
+    prefix_cache = PrefixCache(
+        context.loaded.model, suite.packed, tokens_at_once=context.prefix_cache.tokens_at_once
+    )
+    return Sitting(protocol, suite, prefix_cache, _seen(suite, prefix_cache), searched)
 
 
-def _seen(exam: Exam, trunk: Trunk) -> Observation:
-    return observe(exam, trunk, [one.edit.id for one in exam.edits])
+def _seen(suite: EvalSuite, prefix_cache: PrefixCache) -> Evaluation:
+    return observe(suite, prefix_cache, [one.edit.id for one in suite.edits])
 
 
-def _asked(sitting: Sitting) -> Observation | None:
-    if sitting.exam is None or sitting.trunk is None:
+def _asked(sitting: Sitting) -> Evaluation | None:
+    if sitting.suite is None or sitting.prefix_cache is None:
         return None
-    return _seen(sitting.exam, sitting.trunk)
+    return _seen(sitting.suite, sitting.prefix_cache)
 
 
-def _row(sitting: Sitting, now: Observation | None) -> ProtocolRow:
+def _row(sitting: Sitting, now: Evaluation | None) -> ProtocolRow:
     protocol, before = sitting.protocol, sitting.before
     row = ProtocolRow(
         protocol.name,
@@ -146,7 +154,7 @@ def _row(sitting: Sitting, now: Observation | None) -> ProtocolRow:
     return replace(row, measures=found)
 
 
-def _other_questions(now: Observation, before: Observation) -> tuple[ProtocolRow, ...]:
+def _other_questions(now: Evaluation, before: Evaluation) -> tuple[ProtocolRow, ...]:
     kinds = sorted({probe.kind for one in now.questions for probe in _forms(one)})
     rows = [
         ProtocolRow(
@@ -169,5 +177,5 @@ def _forms(one: EditQuestions) -> tuple[Probe, ...]:
     return one.edit.forms if one.forms else ()
 
 
-def _answered(value: EditValue, words: str, now: Observation, before: Observation) -> Measure:
+def _answered(value: EditValue, words: str, now: Evaluation, before: Evaluation) -> Measure:
     return edit_measure("reliability", value, words, now, before)

@@ -13,12 +13,12 @@ from locscope.locations import Location, Site
 from locscope.models.parts import Slice, blocks, take
 from locscope.records import Recipe
 from locscope.tuning.importance import Importances
-from locscope.tuning.master_weights import Strand
+from locscope.tuning.master_weights import Parametrization
 from locscope.tuning.recipes import recipe_named
 
 
 @dataclass(frozen=True)
-class Ground:
+class RecipeInput:
     """What a recipe may look at: the untouched model, where and how to tune it, and the seed."""
 
     model: PreTrainedModel
@@ -29,31 +29,33 @@ class Ground:
 
 
 @dataclass(frozen=True)
-class Tunable:
+class TrainableSet:
     """What is tuned; a slice alone is tuned whole.
 
     `lowest` is the lowest layer that changes, `unbiased` names the modules that are lent a bias.
     """
 
-    parts: tuple[Slice | Strand, ...]
+    parts: tuple[Slice | Parametrization, ...]
     lowest: int
     unbiased: tuple[str, ...] = ()
 
 
-def tunable_of(ground: Ground) -> Tunable:
+def trainable_set_of(recipe_input: RecipeInput) -> TrainableSet:
     """What the recipe's kind makes of the location; a UsageError for one that is not known."""
-    module, name = recipe_named(ground.recipe.kind).function.split(":")
-    return getattr(import_module(module), name)(ground)
+    module, name = recipe_named(recipe_input.recipe.kind).function.split(":")
+    return getattr(import_module(module), name)(recipe_input)
 
 
-def only(ground: Ground, piece: Slice, chosen: Int64[Tensor, " some"]) -> Strand:
+def only(
+    recipe_input: RecipeInput, piece: Slice, chosen: Int64[Tensor, " some"]
+) -> Parametrization:
     """The elements of a slice with these numbers, counted in the order of `take`."""
-    start = take(ground.model.get_parameter(piece.name), piece)
+    start = take(recipe_input.model.get_parameter(piece.name), piece)
 
     def weights(values: Float[Tensor, " some"]) -> Float[Tensor, " count"]:
         return start.index_put((chosen,), values)
 
-    return Strand(piece, (start[chosen],), weights)
+    return Parametrization(piece, (start[chosen],), weights)
 
 
 def every_block(model: PreTrainedModel) -> Location:
@@ -61,11 +63,11 @@ def every_block(model: PreTrainedModel) -> Location:
     return Location((Site(0, len(blocks(model)) - 1, "block"),))
 
 
-def choices(ground: Ground) -> random.Random:
+def choices(recipe_input: RecipeInput) -> random.Random:
     """Random numbers of a recipe's own, by the trial's seed."""
-    return random.Random(f"{ground.recipe.kind} {ground.seed}")
+    return random.Random(f"{recipe_input.recipe.kind} {recipe_input.seed}")
 
 
-def draws(ground: Ground) -> torch.Generator:
+def draws(recipe_input: RecipeInput) -> torch.Generator:
     """The same for tensors."""
-    return torch.Generator().manual_seed(choices(ground).getrandbits(63))
+    return torch.Generator().manual_seed(choices(recipe_input).getrandbits(63))

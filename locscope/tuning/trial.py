@@ -12,42 +12,43 @@ from torch import Tensor
 
 from locscope.evaluation.measures import measure_all
 from locscope.evaluation.measures.outcomes import outcomes_of
-from locscope.evaluation.suite import Exam, Observation, look, observe
-from locscope.forward.prefix_cache import Trunk
+from locscope.evaluation.suite import EvalSuite, Evaluation, observe, quick_eval
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.parts import Slice
 from locscope.models.save import Change
 from locscope.records import Epoch, Trial, TrialRecord
 from locscope.scoring.bounds import violations
-from locscope.scoring.objectives import BALANCED, Objective, glance_score, score
-from locscope.tuning.collapse import glance_loss, never, status_of, watch
+from locscope.scoring.objectives import BALANCED, Objective, quick_score, score
+from locscope.tuning.collapse import never, quick_loss, status_of, watch
 from locscope.tuning.importance import Importances
-from locscope.tuning.master_weights import Masters, borrowed
+from locscope.tuning.master_weights import MasterWeights, temporarily_trainable
 from locscope.tuning.orders import order_of
-from locscope.tuning.trainable import Ground, tunable_of
-from locscope.tuning.trial_cost import Reach, flops_of, work_of
+from locscope.tuning.trainable import RecipeInput, trainable_set_of
+from locscope.tuning.trial_cost import TrainableExtent, flops_of, trial_cost_of
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What the trials of a run share: the model, the exam, and its trunk (which advances)."""
+class TrialContext:
+    """What the trials of a run share: the model, the evaluation suite, and its prefix cache (which
+    advances)."""
 
     loaded: Loaded
-    exam: Exam
-    trunk: Trunk
+    suite: EvalSuite
+    prefix_cache: PrefixCache
     objective: Objective = BALANCED
 
     @cached_property
-    def calm(self) -> float:
+    def baseline_loss(self) -> float:
         """Nats a token of the untouched model on some neutral texts: ask before it is tuned."""
-        return glance_loss(self.exam, self.trunk)
+        return quick_loss(self.suite, self.prefix_cache)
 
     @cached_property
     def importances(self) -> Importances:
         """How much general ability leans on the untouched model's units."""
         return Importances(
-            self.loaded.model, self.exam.sheet, self.exam.neutral.texts, self.trunk.budget
+            self.loaded.model, self.suite.packed, self.suite.neutral.texts, self.prefix_cache.budget
         )
 
 
@@ -59,39 +60,41 @@ class Tuned:
     changes: tuple[Change, ...]
 
 
-def run_trial(bench: Bench, trial: Trial, before: Observation) -> TrialRecord:
+def run_trial(context: TrialContext, trial: Trial, before: Evaluation) -> TrialRecord:
     """Runs a trial; the model's weights are back afterwards. `before` is of the edits measured."""
-    return run_keeping(bench, trial, before, keep=False).record
+    return run_keeping(context, trial, before, keep=False).record
 
 
-def run_keeping(bench: Bench, trial: Trial, before: Observation, *, keep: bool) -> Tuned:
+def run_keeping(context: TrialContext, trial: Trial, before: Evaluation, *, keep: bool) -> Tuned:
     """Runs a trial and, with `keep`, hands out the tuned weights beside its record."""
     began = time.perf_counter()
-    with as_tuned(bench, trial) as held:
-        now = _observed(bench, trial)
-        changes = held.masters.changes() if keep else ()
-        norm = _distance(held.start, held.masters.weights())
-    count = sum(value.numel() for value in held.masters.values)
-    planned = work_of(bench.exam, bench.loaded.info, trial, Reach(held.lowest, count))
+    with as_tuned(context, trial) as state:
+        now = _observed(context, trial)
+        changes = state.masters.changes() if keep else ()
+        norm = _distance(state.start, state.masters.weights())
+    count = sum(value.numel() for value in state.masters.values)
+    planned = trial_cost_of(
+        context.suite, context.loaded.info, trial, TrainableExtent(state.lowest, count)
+    )
     done = _Done(
-        epochs=held.epochs,
-        pieces=held.masters.slices,
+        epochs=state.epochs,
+        pieces=state.masters.slices,
         count=count,
         norm=norm,
         seconds=time.perf_counter() - began,
-        flops=flops_of(planned, held.epochs),
+        flops=flops_of(planned, state.epochs),
     )
-    return Tuned(_record(bench, trial, now, before, done), changes)
+    return Tuned(_record(context, trial, now, before, done), changes)
 
 
 @dataclass(frozen=True)
-class Held:
+class TunedState:
     """What there is while a model is tuned: `rows` of the sheet were, from layer `lowest` up.
 
     `start` are the selected weights of every slice as they were before.
     """
 
-    masters: Masters
+    masters: MasterWeights
     start: tuple[Float[Tensor, " _"], ...]
     epochs: tuple[Epoch, ...]
     lowest: int
@@ -99,20 +102,28 @@ class Held:
 
 
 @contextmanager
-def as_tuned(bench: Bench, trial: Trial) -> Iterator[Held]:
+def as_tuned(context: TrialContext, trial: Trial) -> Iterator[TunedState]:
     """The model tuned as the trial says; afterwards its weights are back, bit for bit."""
-    model, location = bench.loaded.model, Location.parse(trial.location)
-    tunable = tunable_of(Ground(model, location, trial.recipe, trial.seed, bench.importances))
-    bench.trunk.enter(tunable.lowest)
+    model, location = context.loaded.model, Location.parse(trial.location)
+    tunable = trainable_set_of(
+        RecipeInput(model, location, trial.recipe, trial.seed, context.importances)
+    )
+    context.prefix_cache.enter(tunable.lowest)
     # What is reported on is measured whatever comes of it.
-    gives_up = trial.choosing and not trial.glance
-    lost = watch(bench.exam, bench.trunk, bench.objective, bench.calm) if gives_up else never
-    rows = tuple(row for one in bench.exam.of(trial.edits) for row in one.training)
-    with borrowed(model, tunable.parts, stored_dtype(bench.loaded), tunable.unbiased) as masters:
+    gives_up = trial.choosing and not trial.quick
+    collapsed = (
+        watch(context.suite, context.prefix_cache, context.objective, context.baseline_loss)
+        if gives_up
+        else never
+    )
+    rows = tuple(row for one in context.suite.of(trial.edits) for row in one.training)
+    with temporarily_trainable(
+        model, tunable.parts, stored_dtype(context.loaded), tunable.unbiased
+    ) as masters:
         start = tuple(weights.clone() for weights in masters.weights())
         tune = order_of(trial.recipe)
-        epochs = tune(bench.trunk, masters, rows, trial.recipe, trial.seed, lost)
-        yield Held(masters, start, epochs, tunable.lowest, rows)
+        epochs = tune(context.prefix_cache, masters, rows, trial.recipe, trial.seed, collapsed)
+        yield TunedState(masters, start, epochs, tunable.lowest, rows)
 
 
 def stored_dtype(loaded: Loaded) -> torch.dtype:
@@ -133,13 +144,13 @@ class _Done:
 
 
 def _record(
-    bench: Bench, trial: Trial, now: Observation, before: Observation, done: _Done
+    context: TrialContext, trial: Trial, now: Evaluation, before: Evaluation, done: _Done
 ) -> TrialRecord:
-    before = before.on(bench.exam.texts_for(choosing=trial.choosing))
-    before = before.at_a_glance if trial.glance else before
+    before = before.on(context.suite.texts_for(choosing=trial.choosing))
+    before = before.at_a_quick if trial.quick else before
     measures = measure_all(now, before)
-    aim = bench.objective.strict if trial.choosing else bench.objective
-    total = (glance_score if trial.glance else score)(measures, aim)
+    objective = context.objective.strict if trial.choosing else context.objective
+    total = (quick_score if trial.quick else score)(measures, objective)
     return TrialRecord(
         trial=trial,
         status=status_of(trial.recipe, done.epochs),
@@ -154,15 +165,17 @@ def _record(
         decoded=sum(answer.decoded for answer in now.answers),
         seconds=done.seconds,
         flops=done.flops,
-        violated=violations(measures, aim.bounds),
+        violated=violations(measures, objective.bounds),
     )
 
 
-def _observed(bench: Bench, trial: Trial) -> Observation:
-    texts = bench.exam.texts_for(choosing=trial.choosing)
-    if trial.glance:
-        return look(bench.exam, bench.trunk, trial.measured, texts=texts)
-    return observe(bench.exam, bench.trunk, trial.measured, thorough=trial.thorough, texts=texts)
+def _observed(context: TrialContext, trial: Trial) -> Evaluation:
+    texts = context.suite.texts_for(choosing=trial.choosing)
+    if trial.quick:
+        return quick_eval(context.suite, context.prefix_cache, trial.measured, texts=texts)
+    return observe(
+        context.suite, context.prefix_cache, trial.measured, thorough=trial.thorough, texts=texts
+    )
 
 
 def _distance(start: Sequence[Float[Tensor, " _"]], end: Sequence[Float[Tensor, " _"]]) -> float:

@@ -67,7 +67,9 @@ def check(settings: SearchSettings) -> CheckResult:
         trust_remote_code=settings.trust_remote_code,
     )
     check_parts(settings, info)
-    for site in (site for place in settings.locations for site in Location.parse(place).sites):
+    for site in (
+        site for location in settings.locations for site in Location.parse(location).sites
+    ):
         require(site, info.family, info.layers, info.parts, info.heads)
     found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
     conflicts = len(find_conflicts(found.edits))
@@ -104,8 +106,8 @@ def _about_conflicts(count: int, settings: SearchSettings) -> list[Line]:
 
 
 def _edit_line(info: ModelInfo, blocked: bool) -> Line:
-    place = depth_rule(info)
-    able = f"can tune all of them at a location of your choice, as edit --location {place}"
+    location = depth_rule(info)
+    able = f"can tune all of them at a location of your choice, as edit --location {location}"
     return Line("edit", f"edit {UNSETTLED}" if blocked else able)
 
 
@@ -127,7 +129,7 @@ def _lacking(edits: Sequence[Edit], settings: SearchSettings) -> str:
     except UsageError as error:
         sides = [edits]
         lacking = lacking or f"a search needs edits that it can split: {error}"
-    refuse_unmeasurable(settings.aim, _askable(sides))
+    refuse_unmeasurable(settings.full_objective, _askable(sides))
     return lacking
 
 
@@ -150,7 +152,7 @@ def _askable(sides: Sequence[Sequence[Edit]]) -> frozenset[str]:
 
 def _about_model(info: ModelInfo, settings: SearchSettings) -> list[Line]:
     tried = [one for one in info.grid if one.part in settings.parts]
-    places = located(info, settings.grid, (*settings.locations, depth_rule(info)))
+    locations = located(info, settings.grid, (*settings.locations, depth_rule(info)))
     sizes = ", ".join(
         f"{one.part} {one.parameters:,}" for one in tried if one.layer == tried[0].layer
     )
@@ -158,7 +160,7 @@ def _about_model(info: ModelInfo, settings: SearchSettings) -> list[Line]:
         Line("model", f"{info.source}: {info.family}, {info.layers} layers, width {info.width}"),
         Line("weights", f"{info.parameters:,}, stored {info.stored}, computed in {info.dtype}"),
         Line("parts", ", ".join(info.parts)),
-        Line("candidates", f"{len(places)} locations; weights a layer: {sizes or 'none'}"),
+        Line("candidates", f"{len(locations)} locations; weights a layer: {sizes or 'none'}"),
     ]
 
 
@@ -183,18 +185,18 @@ def _estimate(info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings) 
     logits = 4 * info.vocabulary * 8 * batch
     total = weights + tuned + tokens * width + logits
     flops = _search_flops(info, edits, settings, tokens)
-    place = pick_device(settings.device).type
-    rate = GOOD_RATE.get(place, GOOD_RATE["cpu"])
+    location = pick_device(settings.device).type
+    rate = GOOD_RATE.get(location, GOOD_RATE["cpu"])
     return [
         Line(
             "memory",
             f"about {total / GIB:.2f} GiB: weights {weights / GIB:.2f}, tuned block "
-            f"with optimiser {tuned / GIB:.2f}, trunk {tokens * width / GIB:.2f}",
+            f"with optimiser {tuned / GIB:.2f}, prefix cache {tokens * width / GIB:.2f}",
         ),
         Line(
             "work",
-            f"about {flops:.1e} operations to sweep them, {_time(flops / rate)} on {place}; a race "
-            "takes a small part of it (search --dry-run tells)",
+            f"about {flops:.1e} operations to sweep them, {_time(flops / rate)} on {location}; a "
+            "race takes a small part of it (search --dry-run tells)",
         ),
     ]
 

@@ -18,11 +18,11 @@ from locscope.scoring.objectives import Objective, objective_of
 from locscope.selection.candidates import rounded
 from locscope.settings import EditSettings, settings_of
 from locscope.tuning.rates import starting_rate
-from locscope.tuning.recipes import UNTOLD, recipe_named
+from locscope.tuning.recipes import NO_RATE_HINT, recipe_named
 from locscope.tuning.recipes.lofit import unbiased
-from locscope.tuning.trial import Bench, run_keeping
+from locscope.tuning.trial import TrialContext, run_keeping
 from locscope.workflows.saving import check_output, save_tuned
-from locscope.workflows.workspace import load_edits, open_model, open_session
+from locscope.workflows.workspace import load_edits, open_model, open_workspace
 
 EDITS, DEPLOY = "edits", "deploy"
 OF_THE_FILE = ("limit", "conflicts", EDITS, DEPLOY)
@@ -46,7 +46,7 @@ class EditPlan:
     recipe: Recipe
     find_rate: bool
     output: Path
-    aim: Objective
+    objective: Objective
 
 
 def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> EditPlan:
@@ -54,7 +54,7 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
     check_output(output)
     wanted = _from_config(settings, config) if config else _from_settings(settings)
     recipe, find_rate = wanted.recipe, config is None and settings.lr is None
-    if find_rate and recipe.kind in UNTOLD:
+    if find_rate and recipe.kind in NO_RATE_HINT:
         raise UsageError(f"recipe {recipe.kind} has no rate of its own to start at: give --lr")
     settings = settings.model_copy(
         update={
@@ -79,7 +79,7 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
         recipe=recipe,
         find_rate=find_rate,
         output=output,
-        aim=_aim(wanted),
+        objective=_objective(wanted),
     )
 
 
@@ -88,7 +88,7 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
     for line in plan.edit_set.notes:
         progress.say(line)
     # As in the search: which texts are neutral hangs on the subjects of all edits.
-    session = open_session(
+    workspace = open_workspace(
         plan.settings, plan.loaded, plan.given, progress, prefixes=plan.recipe.prefixes
     )
     trial = Trial(
@@ -102,16 +102,16 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
         edit_set=plan.given.fingerprint,
         thorough=True,
     )
-    bench = Bench(plan.loaded, session.exam, session.trunk, plan.aim)
+    context = TrialContext(plan.loaded, workspace.suite, workspace.prefix_cache, plan.objective)
     if plan.find_rate:
         recipe = trial.recipe
-        first_step = session.first_step(trial.edits, recipe.batch, recipe.epochs)
-        rate = rounded(starting_rate(bench, trial, first_step))
+        first_step = workspace.first_step(trial.edits, recipe.batch, recipe.epochs)
+        rate = rounded(starting_rate(context, trial, first_step))
         trial = replace(trial, recipe=replace(recipe, lr=rate))
         progress.say(f"learning rate {rate:g}, where trials of a search start")
     with stage(progress, f"tuning {plan.location}", 1):
-        tuned = run_keeping(bench, trial, session.before.of(trial.measured), keep=True)
-    save_tuned(plan.loaded, tuned, plan.settings, plan.aim, plan.output)
+        tuned = run_keeping(context, trial, workspace.before.of(trial.measured), keep=True)
+    save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)
     return tuned.record
 
 
@@ -180,16 +180,16 @@ def _deployed(edit_set: EditSet, wanted: EditConfig, settings: EditSettings) -> 
     return narrowed(edit_set, [edit for edit in edit_set.edits if edit.id in kept], note)
 
 
-def _aim(wanted: EditConfig) -> Objective:
+def _objective(wanted: EditConfig) -> Objective:
     """The objective; the bounds of a recommendation are all that its search had."""
-    aim = objective_of(wanted.objective, wanted.weights)
+    objective = objective_of(wanted.objective, wanted.weights)
     if wanted.bounds is None:
-        return aim
-    return replace(aim, bounds=tuple(map(bound_of, wanted.bounds)))
+        return objective
+    return replace(objective, bounds=tuple(map(bound_of, wanted.bounds)))
 
 
 def _check_savable(loaded: Loaded, location: Location, recipe: Recipe) -> None:
-    """A UsageError where the tuned model has weights that its files have no place for."""
+    """A UsageError where the tuned model has weights that its files have no location for."""
     missing = unbiased(loaded.model, location) if recipe.kind == "lofit" else ()
     if missing:
         raise UsageError(

@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from locscope.edits.texts import key
 from locscope.errors import UsageError
-from locscope.evaluation.suite import Ability, Material
-from locscope.forward.decoding import Speaker
+from locscope.evaluation.suite import Ability, EvalTexts
+from locscope.forward.decoding import TextGenerator
 from locscope.forward.sampling import sample_texts
 from locscope.records import Edit
 from locscope.runs.reading import read_text
@@ -21,7 +21,7 @@ PREFIX_TOKENS = 8
 
 
 def gather(
-    speaker: Speaker,
+    text_generator: TextGenerator,
     edits: Sequence[Edit],
     home: Path | None,
     *,
@@ -29,17 +29,19 @@ def gather(
     abilities: Path | None = None,
     prefixes: int = 0,
     seed: int = 0,
-) -> Material:
+) -> EvalTexts:
     """The material for an untouched model that lives in `home`.
 
     Neutral text is the given file's, else what `home` brings as neutral.txt, else the shipped
     texts, the latter two with seeded samples from the model. Abilities are the file's or `home`'s.
     """
-    texts = _lines(neutral) if neutral else (*_neutral_of(home), *_samples(speaker, edits, seed))
-    return Material(
+    texts = (
+        _lines(neutral) if neutral else (*_neutral_of(home), *_samples(text_generator, edits, seed))
+    )
+    return EvalTexts(
         neutral=texts,
         abilities=_abilities(abilities or _file(home, "abilities.json")),
-        prefixes=_prefixes(speaker, prefixes, seed),
+        prefixes=_prefixes(text_generator, prefixes, seed),
     )
 
 
@@ -62,19 +64,21 @@ def _lines(path: Path) -> tuple[str, ...]:
     return texts
 
 
-def _samples(speaker: Speaker, edits: Sequence[Edit], seed: int) -> tuple[str, ...]:
+def _samples(text_generator: TextGenerator, edits: Sequence[Edit], seed: int) -> tuple[str, ...]:
     """Samples that mention no edited subject: what they say of one is meant to change."""
     subjects = {key(edit.subject) for edit in edits if edit.subject}
-    drawn = dict.fromkeys(sample_texts(speaker, 2 * SAMPLES, SAMPLE_TOKENS, seed))
+    drawn = dict.fromkeys(sample_texts(text_generator, 2 * SAMPLES, SAMPLE_TOKENS, seed))
     kept = [text for text in drawn if text and not any(s in key(text) for s in subjects)]
     return tuple(kept[:SAMPLES])
 
 
-def _prefixes(speaker: Speaker, count: int, seed: int) -> tuple[str, ...]:
+def _prefixes(text_generator: TextGenerator, count: int, seed: int) -> tuple[str, ...]:
     """Random prefixes, drawn once: beginnings of the model's own texts."""
     if not count:
         return ()
-    drawn = [text for text in sample_texts(speaker, 4 * count, PREFIX_TOKENS, seed + 1) if text]
+    drawn = [
+        text for text in sample_texts(text_generator, 4 * count, PREFIX_TOKENS, seed + 1) if text
+    ]
     texts = [text if text.endswith(".") else f"{text}." for text in dict.fromkeys(drawn)]
     return tuple(texts[:count])
 

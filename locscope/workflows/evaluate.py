@@ -8,7 +8,7 @@ from locscope.edits import EditSet
 from locscope.errors import UsageError
 from locscope.evaluation.measures import NEEDS_BASE, measure_all
 from locscope.evaluation.suite import observe
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.models.aliases import resolve
 from locscope.models.hub import locate
 from locscope.models.load import Loaded
@@ -17,7 +17,7 @@ from locscope.records import Measure, dumps
 from locscope.runs.note import read_note
 from locscope.settings import EvaluateSettings
 from locscope.workflows.recorded_edits import Asked, edits_to_ask
-from locscope.workflows.workspace import open_model, open_session, with_speaker
+from locscope.workflows.workspace import open_model, open_workspace, with_text_generator
 
 NO_BASE = "needs the untouched model: give --base"
 
@@ -63,13 +63,16 @@ def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
     base = plan.base or plan.edited
     for line in plan.edit_set.notes:
         progress.say(line)
-    session = open_session(plan.settings, base, plan.asked.given, progress)
-    exam = with_speaker(session.exam, plan.edited)
-    trunk, ids = Trunk(plan.edited.model, exam.sheet), [e.id for e in plan.edit_set.edits]
+    workspace = open_workspace(plan.settings, base, plan.asked.given, progress)
+    suite = with_text_generator(workspace.suite, plan.edited)
+    prefix_cache, ids = (
+        PrefixCache(plan.edited.model, suite.packed),
+        [e.id for e in plan.edit_set.edits],
+    )
     with stage(progress, "asking the edited model", 1):
-        texts = exam.texts_for(choosing=False)
-        now = observe(exam, trunk, ids, texts=texts)
-    measures = measure_all(now, session.before.of(ids).on(texts))
+        texts = suite.texts_for(choosing=False)
+        now = observe(suite, prefix_cache, ids, texts=texts)
+    measures = measure_all(now, workspace.before.of(ids).on(texts))
     return measures if plan.base else tuple(map(_without_base, measures))
 
 

@@ -7,7 +7,7 @@ from os import PathLike
 
 import locscope
 from locscope.edits import EditSet
-from locscope.evaluation.suite import Material
+from locscope.evaluation.suite import EvalTexts
 from locscope.models.load import Loaded
 from locscope.records import RunInfo, StageCost
 from locscope.records.codec import fingerprint
@@ -22,7 +22,7 @@ def frozen_settings(
     settings: SharedSettings,
     loaded: Loaded,
     edit_set: EditSet,
-    material: Material,
+    eval_texts: EvalTexts,
     without: frozenset[str] = frozenset(),
 ) -> dict[str, str]:
     """What a run folder is for, as text: another of these is another run. `without` leaves out
@@ -36,7 +36,7 @@ def frozen_settings(
         "dtype": loaded.info.dtype,
         "model_hash": loaded.info.hash,
         "edits_hash": edit_set.fingerprint,
-        "material_hash": fingerprint(material),
+        "eval_texts_hash": fingerprint(eval_texts),
     }
 
 

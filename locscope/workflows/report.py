@@ -8,7 +8,7 @@ from locscope.errors import LocscopeError, UsageError
 from locscope.integrations.optuna_study import check_study, write_study
 from locscope.progress import Progress
 from locscope.records import Edit, Recommendation, ScanResult, Scorecard, TrialRecord
-from locscope.records.panel import Panel
+from locscope.records.panel import ProtocolResults
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.output.comparison import render_comparison
 from locscope.report.output.page import render_report
@@ -59,7 +59,7 @@ def load_run(folder: Path) -> ReportInputs:
         trials=tuple(iterate(folder, "trial", TrialRecord)),
         scorecard=read_record(folder, "scorecard", "final", Scorecard),
         edits=_edits(info.settings.get("edits", "")),
-        panels=tuple(iterate(folder, "panel", Panel)),
+        panels=tuple(iterate(folder, "panel", ProtocolResults)),
     )
 
 

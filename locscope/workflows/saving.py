@@ -22,7 +22,7 @@ def check_output(output: Path) -> None:
 
 
 def save_tuned(
-    loaded: Loaded, tuned: Tuned, settings: SharedSettings, aim: Objective, output: Path
+    loaded: Loaded, tuned: Tuned, settings: SharedSettings, objective: Objective, output: Path
 ) -> None:
     """Writes the tuned model into `output`; the settings say which model and edits it is of."""
     home, source = loaded.directory, resolve(settings.model)
@@ -38,7 +38,7 @@ def save_tuned(
         data=_data(settings),
     )
     write_note(output, note)
-    write_card(output, model_card(note, str(source), aim.bounds, licence_of(home)))
+    write_card(output, model_card(note, str(source), objective.bounds, licence_of(home)))
 
 
 def _data(settings: SharedSettings) -> dict[str, str | int]:

@@ -19,14 +19,14 @@ from locscope.report.data.words import duration
 from locscope.runs.folder import default_name, open_run, write_info
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.scans import SCANS, is_cheap
-from locscope.scans.bench import ScanBench
+from locscope.scans.context import ScanContext
 from locscope.scans.cost import seconds_of_a_pass, sizes_of
 from locscope.scans.passes import passes
 from locscope.scans.run import run_scan
 from locscope.settings import ScanSettings
 from locscope.workflows.provenance import earlier_costs, frozen_settings, run_info
 from locscope.workflows.publish import publish
-from locscope.workflows.workspace import Opened, load_edits, open_exam, open_model
+from locscope.workflows.workspace import Opened, load_edits, open_model, write_suite
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class Scanned:
 def plan_scan(settings: ScanSettings, output: Path | None, progress: Progress) -> ScanPlan:
     """Reads and checks everything; nothing is scanned or written."""
     edit_set, loaded = load_edits(settings), open_model(settings)
-    progress.say(f"writing the exam for {len(edit_set.edits)} edits")
-    opened = open_exam(settings, loaded, edit_set)
+    progress.say(f"writing the evaluation suite for {len(edit_set.edits)} edits")
+    opened = write_suite(settings, loaded, edit_set)
     if settings.strict:
-        speaker = opened.exam.speaker
-        facts_of(speaker, edit_set.edits, settings.prompt_format, strict=True)
+        text_generator = opened.suite.text_generator
+        facts_of(text_generator, edit_set.edits, settings.prompt_format, strict=True)
     # Which scans are asked for is not part of it: more can be added to a folder.
     without = frozenset({"scans"})
-    frozen = frozen_settings(settings, loaded, edit_set, opened.material, without)
+    frozen = frozen_settings(settings, loaded, edit_set, opened.eval_texts, without)
     folder = output or default_name(settings.model, settings.edits, fingerprint("scan", frozen))
     return ScanPlan(settings, loaded, edit_set, opened, folder, frozen)
 
@@ -77,7 +77,7 @@ def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: st
     with open_run(plan.folder, plan.frozen, fresh=fresh) as folder:
         for note in (*folder.notes, *plan.opened.notes):
             progress.say(note)
-        costs = run_scans(bench_of(plan, progress), plan.settings.scans, folder)
+        costs = run_scans(context_of(plan, progress), plan.settings.scans, folder)
         found = tuple(iterate(folder, "scan", ScanResult, progress))
         info = run_info(
             "scan",
@@ -103,13 +103,13 @@ def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: st
     return Scanned(plan.folder, inputs, plan.settings.scans)
 
 
-def bench_of(plan: ScanPlan, progress: Progress) -> ScanBench:
+def context_of(plan: ScanPlan, progress: Progress) -> ScanContext:
     """What the scans of a plan are given."""
     edits = plan.edit_set.edits
-    return ScanBench(
+    return ScanContext(
         loaded=plan.loaded,
-        exam=plan.opened.exam,
-        trunk=plan.opened.trunk,
+        suite=plan.opened.suite,
+        prefix_cache=plan.opened.prefix_cache,
         edits=tuple(edit.id for edit in edits),
         seed=plan.settings.seed,
         progress=progress,
@@ -119,7 +119,7 @@ def bench_of(plan: ScanPlan, progress: Progress) -> ScanBench:
 
 
 def run_scans(
-    bench: ScanBench, names: Sequence[str], folder: str | PathLike[str]
+    context: ScanContext, names: Sequence[str], folder: str | PathLike[str]
 ) -> tuple[StageCost, ...]:
     """Runs the scans that have no record in the folder yet, and writes theirs.
 
@@ -129,25 +129,25 @@ def run_scans(
     waiting = [name for name in names if not _found_something(folder, name)]
     if not waiting:
         return ()
-    a_pass, sizes = seconds_of_a_pass(bench), sizes_of(bench)
+    a_pass, sizes = seconds_of_a_pass(context), sizes_of(context)
     problems: dict[str, UsageError] = {}
     costs: list[StageCost] = []
     for name in waiting:
-        edits = len((bench if is_cheap(name) else bench.narrowed).edits)
+        edits = len((context if is_cheap(name) else context.narrowed).edits)
         work = passes(SCANS[name].passes, sizes) * edits
-        bench.progress.say(f"{name}: about {work:,.0f} passes, {duration(work * a_pass)}")
+        context.progress.say(f"{name}: about {work:,.0f} passes, {duration(work * a_pass)}")
         try:
-            found = run_scan(name, bench)
+            found = run_scan(name, context)
         except UsageError as error:
             problems[name] = error
-            bench.progress.say(f"{name} was not run: {error}")
+            context.progress.say(f"{name} was not run: {error}")
             continue
         write_record(folder, "scan", name, found)
         costs.append(StageCost(f"scan {name}", found.seconds, 1, 0))
     if problems and len(problems) == len(names):
         raise next(iter(problems.values()))
     for name, error in problems.items():
-        write_record(folder, "scan", name, _unseen(name, bench, error))
+        write_record(folder, "scan", name, _unseen(name, context, error))
     return tuple(costs)
 
 
@@ -157,14 +157,14 @@ def _found_something(folder: str | PathLike[str], name: str) -> bool:
     return found is not None and found.usable > 0
 
 
-def _unseen(name: str, bench: ScanBench, error: UsageError) -> ScanResult:
+def _unseen(name: str, context: ScanContext, error: UsageError) -> ScanResult:
     return ScanResult(
         descriptor=SCANS[name],
         scores=(),
-        requests=len(bench.edits),
+        requests=len(context.edits),
         usable=0,
-        seed=bench.seed,
+        seed=context.seed,
         seconds=0.0,
-        edits=bench.edits,
+        edits=context.edits,
         notes=(str(error),),
     )

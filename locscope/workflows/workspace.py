@@ -1,4 +1,5 @@
-"""The beginning of every verb: model and edits in, conflicts settled, the exam written."""
+"""The beginning of every verb: model and edits in, conflicts settled, the evaluation suite
+written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +12,10 @@ from locscope.edits.checks import drop_edited_neighbours, lend_neighbours, resol
 from locscope.edits.splits import Split, split
 from locscope.evaluation.build_suite import prepare
 from locscope.evaluation.measures.outcomes import answered_already
-from locscope.evaluation.suite import Exam, Material, Observation, observe
+from locscope.evaluation.suite import EvalSuite, EvalTexts, Evaluation, observe
 from locscope.forward.batching import tokens_that_fit
-from locscope.forward.decoding import Speaker
-from locscope.forward.prefix_cache import Budget, Trunk
+from locscope.forward.decoding import TextGenerator
+from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.models.load import Loaded, load, stop_ids
 from locscope.progress import Progress, stage
 from locscope.records import Edit
@@ -26,15 +27,16 @@ GIB = 1 << 30
 
 
 @dataclass(frozen=True)
-class Session:
-    """A loaded, untouched model with its exam, and what it answers before any tuning."""
+class Workspace:
+    """A loaded, untouched model with its evaluation suite, and what it answers before any
+    tuning."""
 
     loaded: Loaded
     edit_set: EditSet
-    exam: Exam
-    before: Observation
-    trunk: Trunk
-    material: Material
+    suite: EvalSuite
+    before: Evaluation
+    prefix_cache: PrefixCache
+    eval_texts: EvalTexts
     notes: tuple[str, ...]
 
     def to_learn(self, edits: Sequence[str]) -> float:
@@ -48,11 +50,12 @@ class Session:
 
 @dataclass(frozen=True)
 class Opened:
-    """The exam for an untouched model, before anything is asked; `trunk` runs over its rows."""
+    """The evaluation suite for an untouched model, before anything is asked; `prefix_cache` runs
+    over its rows."""
 
-    exam: Exam
-    trunk: Trunk
-    material: Material
+    suite: EvalSuite
+    prefix_cache: PrefixCache
+    eval_texts: EvalTexts
     notes: tuple[str, ...]
 
 
@@ -94,33 +97,35 @@ def open_model(settings: SharedSettings) -> Loaded:
     )
 
 
-def speaker_of(loaded: Loaded) -> Speaker:
+def text_generator_of(loaded: Loaded) -> TextGenerator:
     """What decoding needs of a model."""
-    return Speaker(loaded.model, loaded.tokenizer, stop_ids(loaded.model, loaded.tokenizer))
+    return TextGenerator(loaded.model, loaded.tokenizer, stop_ids(loaded.model, loaded.tokenizer))
 
 
-def open_session(
+def open_workspace(
     settings: SharedSettings,
     loaded: Loaded,
     edit_set: EditSet,
     progress: Progress,
     *,
     prefixes: int = 0,
-) -> Session:
-    """Writes the exam and asks the untouched model all of it."""
+) -> Workspace:
+    """Writes the evaluation suite and asks the untouched model all of it."""
     with stage(progress, "untouched model", 2, share=4):
-        opened = open_exam(settings, loaded, edit_set, prefixes=prefixes)
-        progress.advance("the exam is written")
-        before = observe(opened.exam, opened.trunk, [edit.id for edit in edit_set.edits])
+        opened = write_suite(settings, loaded, edit_set, prefixes=prefixes)
+        progress.advance("the evaluation suite is written")
+        before = observe(opened.suite, opened.prefix_cache, [edit.id for edit in edit_set.edits])
         progress.advance()
     known = _known_already(before)
     for note in known:
         progress.say(note)
     notes = (*opened.notes, *known)
-    return Session(loaded, edit_set, opened.exam, before, opened.trunk, opened.material, notes)
+    return Workspace(
+        loaded, edit_set, opened.suite, before, opened.prefix_cache, opened.eval_texts, notes
+    )
 
 
-def _known_already(before: Observation) -> tuple[str, ...]:
+def _known_already(before: Evaluation) -> tuple[str, ...]:
     """The edits that teach the model nothing, by number and name."""
     found = answered_already(before)
     if not found:
@@ -130,30 +135,32 @@ def _known_already(before: Observation) -> tuple[str, ...]:
     return (f"{many} are answered with the new target before any tuning: {shown}",)
 
 
-def open_exam(
+def write_suite(
     settings: SharedSettings, loaded: Loaded, edit_set: EditSet, *, prefixes: int = 0
 ) -> Opened:
-    """Writes the exam."""
-    speaker = speaker_of(loaded)
+    """Writes the evaluation suite."""
+    text_generator = text_generator_of(loaded)
     budget = Budget(int(settings.device_memory * GIB), int(settings.host_memory * GIB))
-    material = _material(settings, speaker, edit_set.edits, loaded.directory, prefixes)
-    exam = prepare(speaker, edit_set.edits, material, settings.prompt_format, budget)
-    trunk = Trunk(loaded.model, exam.sheet, budget, tokens_that_fit(loaded.model, budget.device))
+    eval_texts = _eval_texts(settings, text_generator, edit_set.edits, loaded.directory, prefixes)
+    suite = prepare(text_generator, edit_set.edits, eval_texts, settings.prompt_format, budget)
+    prefix_cache = PrefixCache(
+        loaded.model, suite.packed, budget, tokens_that_fit(loaded.model, budget.device)
+    )
     notes = edit_set.notes
-    if exam.unaligned:
-        notes = (*notes, f"{exam.unaligned} rows tokenise differently with answer: decoded")
-    return Opened(exam, trunk, material, notes)
+    if suite.unaligned:
+        notes = (*notes, f"{suite.unaligned} rows tokenise differently with answer: decoded")
+    return Opened(suite, prefix_cache, eval_texts, notes)
 
 
-def _material(
+def _eval_texts(
     settings: SharedSettings,
-    speaker: Speaker,
+    text_generator: TextGenerator,
     edits: Sequence[Edit],
     home: Path | None,
     prefixes: int,
-) -> Material:
+) -> EvalTexts:
     return gather(
-        speaker,
+        text_generator,
         edits,
         home,
         neutral=settings.neutral,
@@ -163,6 +170,6 @@ def _material(
     )
 
 
-def with_speaker(exam: Exam, loaded: Loaded) -> Exam:
-    """The same exam for another model (of the same tokenizer) to sit."""
-    return replace(exam, speaker=speaker_of(loaded))
+def with_text_generator(suite: EvalSuite, loaded: Loaded) -> EvalSuite:
+    """The same evaluation suite for another model (of the same tokenizer) to sit."""
+    return replace(suite, text_generator=text_generator_of(loaded))

@@ -3,7 +3,7 @@ from math import isnan, nan
 from pathlib import Path
 
 import pytest
-from worlds import EDITS, MATERIAL, frozen, loaded_of, same, snapshot, speaker_of
+from worlds import EDITS, MATERIAL, frozen, loaded_of, same, snapshot, text_generator_of
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
@@ -14,27 +14,27 @@ from analyses.planted_parts.keeping import Kept, Scanned, forget, read, save  # 
 from analyses.planted_parts.lessons import NAME_TOKENS, lessons, turned  # noqa: E402
 from analyses.planted_parts.planting import Plant, Soil, planted  # noqa: E402
 from analyses.planted_parts.report import rows_of, written  # noqa: E402
-from analyses.planted_parts.scanning import Column, bench_of, columns_of  # noqa: E402
+from analyses.planted_parts.scanning import Column, columns_of, context_of  # noqa: E402
 from analyses.planted_parts.summary import summaries  # noqa: E402
 from locscope.evaluation.build_suite import prepare  # noqa: E402
 from locscope.forward.decoding import Request, decode  # noqa: E402
 from locscope.forward.packed import encode_prompt  # noqa: E402
-from locscope.forward.prefix_cache import Trunk  # noqa: E402
+from locscope.forward.prefix_cache import PrefixCache  # noqa: E402
 from locscope.locations import Location  # noqa: E402
 from locscope.models.load import load  # noqa: E402
 from locscope.models.parts import slices  # noqa: E402
-from locscope.workflows import workspace as session  # noqa: E402
+from locscope.workflows import workspace  # noqa: E402
 
 
 def soil_of(family):
     model = frozen(family)
-    exam = prepare(speaker_of(model), EDITS, MATERIAL)
-    return Soil(loaded_of(model), exam, Trunk(model, exam.sheet))
+    suite = prepare(text_generator_of(model), EDITS, MATERIAL)
+    return Soil(loaded_of(model), suite, PrefixCache(model, suite.packed))
 
 
-def change(model, before, place):
-    """The norm of the change at a place, and everywhere else."""
-    inside = {piece.name for piece in slices(model, Location.parse(place))}
+def change(model, before, location):
+    """The norm of the change at a location, and everywhere else."""
+    inside = {piece.name for piece in slices(model, Location.parse(location))}
     squares = {
         name: float((value.detach() - before[name]).double().square().sum())
         for name, value in model.named_parameters()
@@ -43,29 +43,29 @@ def change(model, before, place):
     return own**0.5, sum(square for name, square in squares.items() if name not in inside)
 
 
-@pytest.mark.parametrize("place", ["L1.mlp.down", "L0.attn", "L0.mlp+L1.attn"])
-def test_a_plant_has_its_norm_at_its_place_only_and_is_taken_out_again(place):
+@pytest.mark.parametrize("location", ["L1.mlp.down", "L0.attn", "L0.mlp+L1.attn"])
+def test_a_plant_has_its_norm_at_its_location_only_and_is_taken_out_again(location):
     soil = soil_of("llama")
     model, before = soil.loaded.model, snapshot(soil.loaded.model)
     old = sum(falls(soil, remembered(model), ["block"]).values())
     assert old == 0  # nothing is planted: nothing to lose
-    with planted(soil, place, 3.0, seed=0) as plant:
-        inside, outside = change(model, before, place)
+    with planted(soil, location, 3.0, seed=0) as plant:
+        inside, outside = change(model, before, location)
         assert inside == pytest.approx(3.0, rel=1e-4)
         assert plant.norm == pytest.approx(3.0, rel=1e-4)
         assert outside == 0
-        for site in place.split("+"):
+        for site in location.split("+"):
             share = change(model, before, site)[0]
-            assert share == pytest.approx(3.0 / len(place.split("+")) ** 0.5, rel=1e-4)
+            assert share == pytest.approx(3.0 / len(location.split("+")) ** 0.5, rel=1e-4)
         assert not any(parameter.requires_grad for parameter in model.parameters())
     assert same(model, before)
 
 
-@pytest.mark.parametrize("place", ["L1.mlp", "L0.attn"])
-def test_the_positive_control_finds_the_plant(place):
+@pytest.mark.parametrize("location", ["L1.mlp", "L0.attn"])
+def test_the_positive_control_finds_the_plant(location):
     soil = soil_of("llama")
     before = remembered(soil.loaded.model)
-    with planted(soil, place, 3.0, seed=0) as plant:
+    with planted(soil, location, 3.0, seed=0) as plant:
         assert plant.recall > 0
         during = snapshot(soil.loaded.model)
         lost = falls(soil, before, ["mlp", "attn"])
@@ -73,19 +73,19 @@ def test_the_positive_control_finds_the_plant(place):
         whole = whole_fall(soil, before)
     found = {f"L{layer}.{part}": fall for (layer, part), fall in lost.items()}
     assert whole > 0.5
-    assert found.pop(place) == pytest.approx(whole)
+    assert found.pop(location) == pytest.approx(whole)
     assert set(found.values()) == {0.0}
 
 
 def test_the_bundled_model_knows_no_lesson():
     loaded = load("demo")
-    speaker = session.speaker_of(loaded)
-    taught = lessons(speaker, seed=0)
-    assert taught == lessons(speaker, seed=0)
+    text_generator = workspace.text_generator_of(loaded)
+    taught = lessons(text_generator, seed=0)
+    assert taught == lessons(text_generator, seed=0)
     names = [loaded.tokenizer(f" {one.subject}", add_special_tokens=False) for one in taught]
     assert {len(name["input_ids"]) for name in names} == {NAME_TOKENS}
     prompts = [encode_prompt(loaded.tokenizer, one.prompt, "raw") for one in taught]
-    said = decode(speaker, [Request(prompt) for prompt in prompts])
+    said = decode(text_generator, [Request(prompt) for prompt in prompts])
     assert all(answer.text != one.target for answer, one in zip(said, taught, strict=True))
     for one, after in zip(taught, turned(taught), strict=True):
         assert after.old == one.target
@@ -96,8 +96,8 @@ def test_the_bundled_model_knows_no_lesson():
 
 def test_columns_are_the_scores_of_whole_parts():
     soil = soil_of("llama")
-    bench = bench_of(soil.loaded, EDITS, MATERIAL, seed=0)
-    columns = {(c.variant, c.part): c for c in columns_of(bench, "weight-gradient")}
+    context = context_of(soil.loaded, EDITS, MATERIAL, seed=0)
+    columns = {(c.variant, c.part): c for c in columns_of(context, "weight-gradient")}
     down, whole = columns["norm", "mlp.down"].scores, columns["norm", "mlp"].scores
     assert len(down) == len(whole) == soil.loaded.info.layers
     assert all(0 < d < w for d, w in zip(down, whole, strict=True))
@@ -127,7 +127,7 @@ def test_a_verdict_by_hand():
     assert one == judging.Verdict("mlp", (2.0,), (3.0,), (1.0,), 4.0, 0)
     two = judging.judge("L2.mlp+L0.mlp", after, before)
     assert (two.ranks, two.before, two.moved) == ((2.0, 1.0), (3.0, 1.0), (1.0, 3.0))
-    assert isnan(two.place)
+    assert isnan(two.location)
     assert judging.judge("L2.mlp", {"attn": [1.0, 2.0, 3.0]}, before) is None
     assert judging.judge("L2.mlp", {"mlp": [nan, nan, nan]}, before) is None
 
@@ -141,7 +141,7 @@ def test_a_summary_by_hand():
     assert (found.scan, found.variant, found.plants) == ("a scan", "a variant", 2)
     assert (found.first.value, found.third.value, found.mean.value) == (0.5, 0.5, 2.5)
     assert (found.gained.value, found.moved_first.value) == (0.0, 0.5)
-    assert (found.place.value, found.pairs, found.either, found.both) == (0.5, 1, 1, 1)
+    assert (found.location.value, found.pairs, found.either, found.both) == (0.5, 1, 1, 1)
     assert found.favourite == "L0 (100 %)"
 
 
@@ -162,7 +162,7 @@ def test_the_report_says_which_scan_finds_the_plants_and_which_fails(tmp_path):
     assert "(recall at 1 of a half or more): seer v (1.00, 1.00, 1.0)." in text
     assert "no better than chance or than before planting): blind v (0.10, 0.30, 5.5)." in text
     assert (
-        "Left out, as the place did not hold the facts at this norm (recall): L3.attn/0 (0.50)"
+        "Left out, as the location did not hold the facts at this norm (recall): L3.attn/0 (0.50)"
         in text
     )
     broken = [*good, Kept(plant_at("L0.mlp", 1.0), {"L0.mlp": 0.0, "L1.mlp": 1.0}, 1.0)]
@@ -175,5 +175,5 @@ def test_the_report_says_which_scan_finds_the_plants_and_which_fails(tmp_path):
     assert read(path).missing(["seer", "blind"]) == ["seer"]
 
 
-def plant_at(place, recall):
-    return Plant(place, 0, 6.0, recall, -0.01, 1.0, 41)
+def plant_at(location, recall):
+    return Plant(location, 0, 6.0, recall, -0.01, 1.0, 41)

@@ -17,22 +17,22 @@ from analyses.random_scans import KINDS, Bed, Tally, bed_of, family, known, tall
 from locscope.errors import UsageError  # noqa: E402
 from locscope.records.outcome import AS_DEPTH, PREDICTS  # noqa: E402
 
-PLACES = tuple((layer, part) for layer in range(10) for part in audits.PARTS)
+LOCATIONS = tuple((layer, part) for layer in range(10) for part in audits.PARTS)
 MLPS = tuple((layer, "mlp") for layer in range(10))
 
 
 def bed(seed: int = 0) -> Bed:
     rng = np.random.default_rng(seed)
     audit = audits.world(rng, audits.smooth(rng, 10))
-    return Bed(replace(audit, full=(), rule=""), (PLACES, MLPS), "made up")
+    return Bed(replace(audit, full=(), rule=""), (LOCATIONS, MLPS), "made up")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_family_has_random_scores_where_the_search_had_any(kind: str) -> None:
     one, other = (family(bed(), KINDS[kind], np.random.default_rng(seed)) for seed in (0, 1))
     assert one.variants == ("0", "1")
-    assert set(one.of_places("0")) == set(PLACES)
-    assert set(one.of_places("1")) == set(MLPS)
+    assert set(one.of_locations("0")) == set(LOCATIONS)
+    assert set(one.of_locations("1")) == set(MLPS)
     assert all(np.isfinite(score.score) for score in one.scores)
     assert one.scores[0].score != other.scores[0].score
 
@@ -60,7 +60,9 @@ def test_families_are_judged_and_their_claims_told_apart() -> None:
 
 def test_the_bed_is_what_a_race_looked_at() -> None:
     inputs = factory.inputs()
-    looks = tuple(replace(one, trial=replace(one.trial, rung="look")) for one in inputs.trials[:3])
+    looks = tuple(
+        replace(one, trial=replace(one.trial, rung="rung 1")) for one in inputs.trials[:3]
+    )
     found = bed_of(replace(inputs, trials=(*looks, *inputs.trials[3:])))
     assert found.audit.looks == looks
     assert len(found.shapes) == sum(len(scan.variants) for scan in inputs.scans)

@@ -78,7 +78,7 @@ def test_a_tiny_model_is_swept_and_goes_on_from_its_records(
     assert call(*arguments) == 0
     page = (tmp_path / "page.md").read_text()
     assert "| tiny | zsre | 8 | L2.mlp.down | 0.0005 |" in page
-    assert "L2.mlp.down, the paper's place: reliability rank" in page
+    assert "L2.mlp.down, the paper's location: reliability rank" in page
     assert "| layer: generalization | attn | mlp.down |" in page
     assert "Capability not measured: not asked for." in page
     swept = list(iterate(tmp_path / "keep" / "tiny-zsre-sweep", "trial", TrialRecord))
@@ -93,9 +93,9 @@ def test_a_tiny_model_is_swept_and_goes_on_from_its_records(
     (tmp_path / "keep" / "tiny-zsre-sweep" / "records" / f"trial-{one.trial.id}.json").unlink()
     ran: list[str] = []
 
-    def counted(bench, trial, before):
+    def counted(context, trial, before):
         ran.append(trial.id)
-        return run_trial(bench, trial, before)
+        return run_trial(context, trial, before)
 
     monkeypatch.setattr(local, "run_trial", counted)
     assert call(*arguments) == 0
@@ -147,7 +147,7 @@ def test_what_is_unknown_is_refused(call, arguments, words, capsys) -> None:
     assert words in capsys.readouterr().err
 
 
-def test_a_place_that_is_not_in_the_model_is_named(call, tiny_dir: Path, capsys) -> None:
+def test_a_location_that_is_not_in_the_model_is_named(call, tiny_dir: Path, capsys) -> None:
     assert call("--models", f"llama-3-8b={tiny_dir}", "--what", "main") == 2
     assert "the model has no layer 22" in capsys.readouterr().err
 

@@ -45,7 +45,7 @@ def test_a_search_in_a_terminal(tmp_path: Path) -> None:
 
 def test_an_interrupted_search_leaves_a_clean_screen(tmp_path: Path) -> None:
     command = ["search", *SMALL, "--output", "run"]
-    seen = in_terminal(command, 80, tmp_path, interrupt_at="look")
+    seen = in_terminal(command, 80, tmp_path, interrupt_at="rung 1")
     assert seen.code == 130, seen.text
     assert "interrupted: the same command goes on" in seen.text
     assert "━" not in seen.text
@@ -86,7 +86,7 @@ def test_what_is_known_already_says_nothing_of_the_time_left(
     monkeypatch.setattr("locscope.cli.listener.time", clock)
     progress = Terminal(Console(width=80))
     with stage(progress, "searching", 100):
-        with stage(progress, "look", 0, share=50):
+        with stage(progress, "rung 1", 0, share=50):
             pass
         assert progress._left(share_done(progress._open)) == "50%"
         with stage(progress, "full", 10, share=50):

@@ -5,14 +5,14 @@ import torch
 from families import CONFIGS
 from reference.plain_loop import plain_greedy
 from transformers import DynamicCache
-from worlds import PAIRS, STOP, frozen, questions_of, speaker_of, tune_in_place
+from worlds import PAIRS, STOP, frozen, questions_of, text_generator_of, tune_in_place
 
 from locscope.evaluation.exact_match import ROUNDING, read
 from locscope.evaluation.questions import ask
 from locscope.forward.decoding import _left_padded
 from locscope.forward.head import logits
 from locscope.forward.packed import encode, pack
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.models.load import load, stop_ids
 from locscope.models.parts import body
 from locscope.records import Recipe
@@ -24,9 +24,9 @@ HALFWAY = Recipe(lr=1e-2, batch=4, epochs=20)
 
 
 def asked(model, questions):
-    trunk = Trunk(model, pack([question.row for question in questions]))
-    trunk.enter(1)
-    return ask(speaker_of(model), trunk, questions)
+    prefix_cache = PrefixCache(model, pack([question.row for question in questions]))
+    prefix_cache.enter(1)
+    return ask(text_generator_of(model), prefix_cache, questions)
 
 
 def strictly(model, question):
@@ -63,9 +63,9 @@ def test_in_bfloat16_every_difference_was_decoded(family, epochs):
 @torch.no_grad()
 def apart(model, rows):
     """Largest difference of logits between a padded full pass and cached decoding, relative."""
-    trunk = Trunk(model, pack(rows))
-    batch = trunk.batch(range(len(rows)))
-    hidden, worst = trunk.final(batch), 0.0
+    prefix_cache = PrefixCache(model, pack(rows))
+    batch = prefix_cache.batch(range(len(rows)))
+    hidden, worst = prefix_cache.final(batch), 0.0
     prompts = [row.ids[: row.answer] for row in rows]
     ids, mask = _left_padded(prompts, model.device)
     cache = DynamicCache(config=model.config)
@@ -158,7 +158,7 @@ def test_ties_go_to_the_lowest_id():
         model.get_output_embeddings().weight[5, 0] = 1
         model.get_output_embeddings().weight[7:, 0] = 1
     questions = questions_of(model)
-    reading = read(Trunk(model, pack([q.row for q in questions])), range(len(questions)))
+    reading = read(PrefixCache(model, pack([q.row for q in questions])), range(len(questions)))
     tied = {tuple(plain_greedy(model, q.prompt, 1, (STOP,))) for q in questions}
     assert tied <= {(5,), (0,)}
     assert set(reading.after.tolist()) <= {5, 0}
@@ -169,7 +169,7 @@ def test_teacher_forced_figures_are_those_of_a_plain_forward():
     model = frozen("gemma2")
     tune_in_place(model, "L1.block", HALFWAY)
     questions = questions_of(model)
-    reading = read(Trunk(model, pack([q.row for q in questions])), range(len(questions)))
+    reading = read(PrefixCache(model, pack([q.row for q in questions])), range(len(questions)))
     for i, question in enumerate(questions):
         row = question.row
         labels = torch.tensor([*row.ids[row.answer :], STOP])

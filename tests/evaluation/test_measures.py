@@ -17,11 +17,10 @@ from locscope.evaluation.suite import (
     Ability,
     EditAnswers,
     EditQuestions,
-    Observation,
-    look,
+    Evaluation,
     observe,
 )
-from locscope.forward.packed import Row
+from locscope.forward.packed import TokenRow
 from locscope.records import Edit, Probe, Recipe
 
 NOTHING = Drift((), (), (), ())
@@ -29,7 +28,7 @@ UNTOUCHED = Drift((4.0, 2.0), (0.0, 0.0), (4, 1), (3.0, 5.0))
 
 
 def question(wanted):
-    return Question(0, Row((0, 1), 1), (0,), wanted, closed=False)
+    return Question(0, TokenRow((0, 1), 1), (0,), wanted, closed=False)
 
 
 def answer(text, ending="text", strict=False, accuracy=0.5, kept=False, argmaxes=()):
@@ -50,7 +49,7 @@ def seen(pairs, abilities=(), drift=UNTOUCHED):
     """An observation of (questions, answers) pairs and of (item, answer, right) abilities."""
     questions, answers = zip(*pairs, strict=True) if pairs else ((), ())
     items, given, right = zip(*abilities, strict=True) if abilities else ((), (), ())
-    return Observation(questions, answers, items, given, right, drift, "raw")
+    return Evaluation(questions, answers, items, given, right, drift, "raw")
 
 
 def value(name, now, before=None):
@@ -263,8 +262,8 @@ def plain_drift(model, untouched):
 def test_drift_is_that_of_full_softmaxes(family):
     one = world(family)
     tune_in_place(one.model, "L1.mlp", Recipe(lr=1e-3, batch=4, epochs=2))
-    one.bench.trunk.enter(1)
-    now = observe(one.exam, one.bench.trunk, ["a"]).drift
+    one.context.prefix_cache.enter(1)
+    now = observe(one.suite, one.context.prefix_cache, ["a"]).drift
     plain = plain_drift(one.model, frozen(family))
     assert now.tokens == plain.tokens
     for name in ("losses", "divergences", "perplexities"):
@@ -273,11 +272,11 @@ def test_drift_is_that_of_full_softmaxes(family):
 
 def test_halves_of_the_neutral_texts_together_are_all_of_them():
     texts = ("The old answer was here.", "1", "What is the country?", "1 2 3 4", "Book 5: 6")
-    one = world("llama", material=replace(MATERIAL, neutral=texts))
+    one = world("llama", eval_texts=replace(MATERIAL, neutral=texts))
     tune_in_place(one.model, "L1.mlp", Recipe(lr=1e-3, batch=4, epochs=2))
-    one.bench.trunk.enter(1)
+    one.context.prefix_cache.enter(1)
     whole, first, second = (
-        observe(one.exam, one.bench.trunk, ["a"], texts=some)
+        observe(one.suite, one.context.prefix_cache, ["a"], texts=some)
         for some in ("all", "choose", "report")
     )
     assert (whole.texts, first.texts, second.texts) == ("all", "choose", "report")
@@ -290,9 +289,9 @@ def test_halves_of_the_neutral_texts_together_are_all_of_them():
     assert before.on("choose").drift.losses == before.drift.losses[0::2]
     found = {m.name: m for m in measure_all(second, before.on("report"))}
     assert found["kl"].count == found["mean_perplexity_ratio"].count == 2
-    glance = look(one.exam, one.bench.trunk, ["a"], texts="report")
-    assert glance.drift.losses == pytest.approx(second.drift.losses, rel=1e-3)
-    assert measure_all(glance, before.on("report").at_a_glance)
+    quick = quick_eval(one.suite, one.context.prefix_cache, ["a"], texts="report")
+    assert quick.drift.losses == pytest.approx(second.drift.losses, rel=1e-3)
+    assert measure_all(quick, before.on("report").at_a_quick)
 
 
 def test_different_halves_are_never_compared():

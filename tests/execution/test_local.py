@@ -38,7 +38,7 @@ def trial_at(location):
 def worker_of(one: World):
     kept = {}
     worker = Worker(
-        one.bench, one.before, kept.get, lambda r: kept.update({r.trial.id: r}), Notes()
+        one.context, one.before, kept.get, lambda r: kept.update({r.trial.id: r}), Notes()
     )
     return worker, kept
 
@@ -75,8 +75,8 @@ def test_where_memory_ends_half_as_much_is_tried(monkeypatch):
     worker, _ = worker_of(one)
     (expected,) = run_trials(worker, "sweep", [trial_at("L1.mlp")])
     worker, _ = worker_of(one)
-    before, trunk, failures = snapshot(one.model), one.bench.trunk, []
-    final = type(trunk).final
+    before, prefix_cache, failures = snapshot(one.model), one.context.prefix_cache, []
+    final = type(prefix_cache).final
 
     def failing(self, batch):
         if len(failures) < 2 and batch.ids.shape[0] > 1 and self.layer == 1:
@@ -84,9 +84,9 @@ def test_where_memory_ends_half_as_much_is_tried(monkeypatch):
             raise torch.OutOfMemoryError
         return final(self, batch)
 
-    monkeypatch.setattr(type(trunk), "final", failing)
+    monkeypatch.setattr(type(prefix_cache), "final", failing)
     (record,) = run_trials(worker, "sweep", [trial_at("L1.mlp")])
-    assert trunk.tokens_at_once == 16384 // 4
+    assert prefix_cache.tokens_at_once == 16384 // 4
     assert len(worker.progress.lines) == 2
     assert same(one.model, before)
     assert repr(replace(record, seconds=0.0)) == repr(replace(expected, seconds=0.0))
@@ -99,8 +99,8 @@ def test_memory_that_never_suffices_is_an_error_that_names_the_location(monkeypa
     def never(*_, **__):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(type(one.bench.trunk), "final", never)
+    monkeypatch.setattr(type(one.context.prefix_cache), "final", never)
     with pytest.raises(OutOfMemory, match=r"L1\.mlp does not fit on cpu"):
         run_trials(worker, "sweep", [trial_at("L1.mlp")])
-    assert one.bench.trunk.tokens_at_once < SMALLEST_BATCH
+    assert one.context.prefix_cache.tokens_at_once < SMALLEST_BATCH
     assert worker.progress.stages[-1] == "finished"

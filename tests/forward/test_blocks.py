@@ -2,14 +2,14 @@ import pytest
 import torch
 from families import CONFIGS
 from reference.plain_loop import plain_gradients
-from worlds import PAIRS, frozen, rows_of, trunk_of
+from worlds import PAIRS, frozen, prefix_cache_of, rows_of
 
 from locscope.forward.blocks import run_blocks
 from locscope.forward.head import logits
 from locscope.forward.losses import answer_losses
 from locscope.locations import Location
 from locscope.models.parts import blocks, parts, slices, take
-from locscope.tuning.master_weights import borrowed
+from locscope.tuning.master_weights import temporarily_trainable
 
 EVERY = pytest.mark.parametrize("family", CONFIGS)
 SIDES = {"right": 1e-6, "left": 3e-6}
@@ -43,16 +43,16 @@ def test_the_models_own_blocks_come_back_after_an_error():
 def test_the_first_gradient_is_that_of_a_plain_full_forward(family, layer):
     model = frozen(family)
     layer %= len(blocks(model))
-    rows, trunk = rows_of(model), trunk_of(model)
+    rows, prefix_cache = rows_of(model), prefix_cache_of(model)
     assert len({len(row.ids) for row in rows}) > 3, "texts of different lengths"
     assert max(len(row.ids) for row in rows) > 4, "longer than the window"
     names = [piece.name for piece in slices(model, Location.at(layer, "block"))]
     plain = {side: plain_gradients(model, names, rows, side) for side in SIDES}
-    trunk.enter(layer)
+    prefix_cache.enter(layer)
     for part in (*parts(model), "attn.h1"):
         found = slices(model, Location.parse(f"L{layer}.{part}"))
-        with borrowed(model, found, torch.float32) as masters:
-            answer_losses(trunk, trunk.batch(range(len(PAIRS)))).mean().backward()
+        with temporarily_trainable(model, found, torch.float32) as masters:
+            answer_losses(prefix_cache, prefix_cache.batch(range(len(PAIRS)))).mean().backward()
             masters.collect_gradients()
             mine = torch.cat([value.grad for value in masters.values])
         for side, most in SIDES.items():

@@ -6,7 +6,7 @@ from families import CONFIGS
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reference.plain_loop import plain_greedy
-from worlds import PAIRS, STOP, frozen, speaker_of, tokenizer, tune_in_place
+from worlds import PAIRS, STOP, frozen, text_generator_of, tokenizer, tune_in_place
 
 from locscope.evaluation.build_suite import _agreement
 from locscope.evaluation.exact_match import ROUNDING
@@ -21,7 +21,7 @@ from locscope.forward.decoding import (
     replayed,
 )
 from locscope.forward.packed import encode_prompt, pack
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.records import Recipe
 from locscope.scoring.text import cannot_match, cut_answer, normalised_match
 
@@ -45,7 +45,7 @@ def test_batched_decoding_is_that_of_one_row_at_a_time(family):
     requests = [Request(*pair) for pair in zip(PROMPTS, limits, strict=True)]
     expected = [plainly(model, *pair) for pair in zip(PROMPTS, limits, strict=True)]
     for tokens in (16384, 60, 1):
-        outputs = decode(speaker_of(model), requests, tokens)
+        outputs = decode(text_generator_of(model), requests, tokens)
         assert [output.text for output in outputs] == expected
     assert len({output.ending for output in outputs}) > 1
 
@@ -53,20 +53,20 @@ def test_batched_decoding_is_that_of_one_row_at_a_time(family):
 def test_to_stop_keeps_full_stops():
     model = frozen("llama")
     tune_in_place(model, "L1.block", Recipe(lr=1e-2, batch=4, epochs=40))
-    (output,) = decode(speaker_of(model), [Request(PROMPTS[5], 32, to_stop=True)])
+    (output,) = decode(text_generator_of(model), [Request(PROMPTS[5], 32, to_stop=True)])
     assert (output.text, output.ending) == ("St. Louis", "stop")
-    (output,) = decode(speaker_of(model), [Request(PROMPTS[5], 32)])
+    (output,) = decode(text_generator_of(model), [Request(PROMPTS[5], 32)])
     assert (output.text, output.ending) == ("St", "text")
 
 
 def test_the_hopeless_are_given_up_and_the_others_are_not():
     model = frozen("llama")
     tune_in_place(model, "L1.block", Recipe(lr=1e-2, batch=4, epochs=6))
-    speaker = speaker_of(model)
-    whole = decode(speaker, [Request(prompt) for prompt in PROMPTS])
+    text_generator = text_generator_of(model)
+    whole = decode(text_generator, [Request(prompt) for prompt in PROMPTS])
     targets = [target for _, target in PAIRS]
     early = decode(
-        speaker,
+        text_generator,
         [
             Request(prompt, hopeless=partial(cannot_match, target=target))
             for prompt, target in zip(PROMPTS, targets, strict=True)
@@ -81,34 +81,34 @@ def test_the_hopeless_are_given_up_and_the_others_are_not():
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_untouched_spans_are_found_unchanged_in_one_pass(family):
     model = frozen(family)
-    speaker = speaker_of(model)
-    outputs = decode(speaker, [Request(prompt, SPAN_TOKENS) for prompt in PROMPTS])
+    text_generator = text_generator_of(model)
+    outputs = decode(text_generator, [Request(prompt, SPAN_TOKENS) for prompt in PROMPTS])
     questions = [
         span_question(i, *pair) for i, pair in enumerate(zip(PROMPTS, outputs, strict=True))
     ]
-    answers = ask(speaker, Trunk(model, pack([q.row for q in questions])), questions)
+    answers = ask(text_generator, PrefixCache(model, pack([q.row for q in questions])), questions)
     for answer, question, output in zip(answers, questions, outputs, strict=True):
         assert answer.text == question.wanted == output.text
         assert (answer.ending == "stop") == (output.ending == "stop")
     tune_in_place(model, "L1.block", HALFWAY)
-    answers = ask(speaker, Trunk(model, pack([q.row for q in questions])), questions)
+    answers = ask(text_generator, PrefixCache(model, pack([q.row for q in questions])), questions)
     for answer, prompt in zip(answers, PROMPTS, strict=True):
         assert answer.text == plainly(model, prompt, SPAN_TOKENS)
 
 
 def test_spans_of_every_kind():
-    speaker = speaker_of(frozen("llama"))
+    text_generator = text_generator_of(frozen("llama"))
     code = partial(tokenizer().encode, add_special_tokens=False)
     request = Request((0, 5), SPAN_TOKENS)
-    whole = _finish(speaker, request, code(" Rome."), "text")
+    whole = _finish(text_generator, request, code(" Rome."), "text")
     stop = tuple(code("."))
     assert whole == Output(tuple(code(" Rome.")), len(code(" Rome")), "Rome", "text")
     assert whole.ids[whole.span :] == stop
-    empty = span_question(0, (0, 5), _finish(speaker, request, code("."), "text"))
+    empty = span_question(0, (0, 5), _finish(text_generator, request, code("."), "text"))
     assert (empty.ids, empty.wanted, empty.closed) == ((), "", False)
-    ended = span_question(0, (0, 5), _finish(speaker, request, code(" Rome"), "stop"))
+    ended = span_question(0, (0, 5), _finish(text_generator, request, code(" Rome"), "stop"))
     assert (ended.ids, ended.wanted, ended.closed) == (tuple(code(" Rome")), "Rome", False)
-    full = span_question(0, (0, 5), _finish(speaker, request, [40] * 10, "length"))
+    full = span_question(0, (0, 5), _finish(text_generator, request, [40] * 10, "length"))
     assert (len(full.ids), full.closed) == (10, True)
 
 
@@ -116,8 +116,8 @@ def test_an_answer_may_end_within_a_token(monkeypatch):
     pieces = {8: " Ro", 9: "me.\n"}
     text = lambda _, ids: "".join(pieces[n] for n in ids)  # noqa: E731
     monkeypatch.setattr("locscope.forward.decoding.text_of", text)
-    speaker = speaker_of(frozen("llama"))
-    output = _finish(speaker, Request((0,), SPAN_TOKENS), [8, 9], "text")
+    text_generator = text_generator_of(frozen("llama"))
+    output = _finish(text_generator, Request((0,), SPAN_TOKENS), [8, 9], "text")
     question = span_question(0, (0,), output)
     assert (question.ids, question.wanted, question.closed) == ((8, 9), "Rome", True)
 
@@ -130,11 +130,14 @@ def spoken(monkeypatch, *pieces, limit=SPAN_TOKENS, to_stop=False, hopeless=None
     monkeypatch.setattr(
         "locscope.forward.decoding.text_of", lambda _, ids: "".join(PIECES[i - 2] for i in ids)
     )
-    speaker, request = speaker_of(frozen("llama")), Request((0,), limit, to_stop, hopeless)
+    text_generator, request = (
+        text_generator_of(frozen("llama")),
+        Request((0,), limit, to_stop, hopeless),
+    )
     said: list[int] = []
     for piece in pieces:
         token = STOP if piece is None else PIECES.index(piece) + 2
-        output = _advance(speaker, request, said, token)
+        output = _advance(text_generator, request, said, token)
         if output is not None:
             return output
     return None
@@ -172,24 +175,24 @@ def test_a_reasoning_block_is_no_part_of_the_answer(monkeypatch):
 def test_a_shorter_request_is_read_off_a_longer_continuation():
     model = frozen("llama")
     tune_in_place(model, "L1.block", HALFWAY)
-    speaker = speaker_of(model)
-    wholes = decode(speaker, [Request(prompt, 16, to_stop=True) for prompt in PROMPTS])
+    text_generator = text_generator_of(model)
+    wholes = decode(text_generator, [Request(prompt, 16, to_stop=True) for prompt in PROMPTS])
     for limit in (1, 3, SPAN_TOKENS):
         requests = [Request(prompt, limit) for prompt in PROMPTS]
-        outputs = decode(speaker, requests)
+        outputs = decode(text_generator, requests)
         for request, whole, output in zip(requests, wholes, outputs, strict=True):
-            assert replayed(speaker, request, whole) == output
+            assert replayed(text_generator, request, whole) == output
 
 
 def agreements(model, counts):
     """The questions of PROMPTS whose stated answers have so many tokens (0: none is stated)."""
-    speaker = speaker_of(model)
+    text_generator = text_generator_of(model)
     questions = []
     for i, (prompt, count) in enumerate(zip(PROMPTS, counts, strict=True)):
         limit = max(count, SPAN_TOKENS)
-        (whole,) = decode(speaker, [Request(prompt, limit, to_stop=True)])
-        free = replayed(speaker, Request(prompt, SPAN_TOKENS), whole)
-        questions.append(span_question(i, prompt, free, _agreement(speaker, whole, count)))
+        (whole,) = decode(text_generator, [Request(prompt, limit, to_stop=True)])
+        free = replayed(text_generator, Request(prompt, SPAN_TOKENS), whole)
+        questions.append(span_question(i, prompt, free, _agreement(text_generator, whole, count)))
     return questions
 
 
@@ -214,7 +217,11 @@ def test_locality_in_one_pass_is_that_of_greedy_tokens(family, rounding, monkeyp
     for lr in (0, 1e-4, 1e-2):
         if lr:
             tune_in_place(model, "L1.block", Recipe(lr=lr, batch=4, epochs=3), SWAPPED)
-        answers = ask(speaker_of(model), Trunk(model, pack([q.row for q in questions])), questions)
+        answers = ask(
+            text_generator_of(model),
+            PrefixCache(model, pack([q.row for q in questions])),
+            questions,
+        )
         for answer, question in zip(answers, questions, strict=True):
             assert answer.kept == kept_plainly(model, question)
             assert answer.text == plainly(model, question.prompt, SPAN_TOKENS)
@@ -231,7 +238,9 @@ def test_what_broke_is_not_decoded_for_locality(monkeypatch):
     tune_in_place(model, "L1.block", HALFWAY)
     asked = []
     monkeypatch.setattr("locscope.evaluation.questions._again", asked.append)
-    answers = ask(speaker_of(model), Trunk(model, pack([q.row for q in questions])), questions)
+    answers = ask(
+        text_generator_of(model), PrefixCache(model, pack([q.row for q in questions])), questions
+    )
     assert not all(answer.kept for answer in answers)
     assert asked == []
 
@@ -247,22 +256,22 @@ def test_what_broke_is_not_decoded_for_locality(monkeypatch):
     ],
 )
 def test_without_a_stated_answer_a_phrase_is_compared(text, kept):
-    speaker = speaker_of(frozen("llama"))
+    text_generator = text_generator_of(frozen("llama"))
     ids = tuple(tokenizer().encode(text, add_special_tokens=False))
-    found = _agreement(speaker, Output(ids, len(ids), text, "stop"), 0)
+    found = _agreement(text_generator, Output(ids, len(ids), text, "stop"), 0)
     assert tokenizer().decode(found.ids) == kept
     assert found.stopped == (text == kept)
-    stated = _agreement(speaker, Output(ids, len(ids), text, "stop"), 2)
+    stated = _agreement(text_generator, Output(ids, len(ids), text, "stop"), 2)
     assert (stated.ids, stated.stopped) == (ids[:2], len(ids) < 2)
 
 
 def test_an_empty_list_and_broken_weights():
     model = frozen("llama")
-    speaker = speaker_of(model)
-    assert decode(speaker, []) == ()
+    text_generator = text_generator_of(model)
+    assert decode(text_generator, []) == ()
     with torch.no_grad():
         model.get_output_embeddings().weight.fill_(float("nan"))
-    (output,) = decode(speaker, [Request(PROMPTS[0], 4)])
+    (output,) = decode(text_generator, [Request(PROMPTS[0], 4)])
     assert output.ending == "length"
 
 

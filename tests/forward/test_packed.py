@@ -1,7 +1,7 @@
 import pytest
 import torch
 from tokenizers import processors
-from worlds import STOP, frozen, rows_of, speaker_of, tokenizer
+from worlds import STOP, frozen, rows_of, text_generator_of, tokenizer
 
 from locscope.errors import UsageError
 from locscope.evaluation.questions import MAX_TOKENS, target_question
@@ -140,9 +140,9 @@ def test_a_batch_scores_answers_and_stops():
 
 
 def test_a_long_or_dotted_target_gets_its_room():
-    speaker = speaker_of(frozen("llama"))
-    long = target_question(speaker, 0, "The answer", "1 " * 40 + "2", STOP, "raw")
+    text_generator = text_generator_of(frozen("llama"))
+    long = target_question(text_generator, 0, "The answer", "1 " * 40 + "2", STOP, "raw")
     assert long.limit == len(long.ids) + 1 > MAX_TOKENS
     assert not long.dotted
-    dotted = target_question(speaker, 0, "The answer", "U.S.", STOP, "raw")
+    dotted = target_question(text_generator, 0, "The answer", "U.S.", STOP, "raw")
     assert (dotted.limit, dotted.dotted, dotted.wanted) == (MAX_TOKENS, True, "U.S.")

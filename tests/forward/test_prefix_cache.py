@@ -1,7 +1,7 @@
 import pytest
 import torch
 from families import CONFIGS
-from worlds import PAIRS, frozen, trunk_of
+from worlds import PAIRS, frozen, prefix_cache_of
 
 from locscope.forward import prefix_cache as module
 from locscope.forward.prefix_cache import COPIES, Budget, chunks
@@ -10,9 +10,9 @@ TIERS = {"device": Budget(), "host": Budget(device=0), "file": Budget(device=0, 
 EVERY_ROW = range(len(PAIRS))
 
 
-def final(trunk):
-    batch = trunk.batch(EVERY_ROW)
-    return trunk.final(batch)[batch.real]
+def final(prefix_cache):
+    batch = prefix_cache.batch(EVERY_ROW)
+    return prefix_cache.final(batch)[batch.real]
 
 
 def close(one, two):
@@ -22,9 +22,12 @@ def close(one, two):
 @pytest.mark.parametrize("family", CONFIGS)
 def test_every_tier_and_every_way_up_give_the_same_stream(family):
     model = frozen(family)
-    whole = final(trunk_of(model))
+    whole = final(prefix_cache_of(model))
     for budget in TIERS.values():
-        stepwise, jumping = trunk_of(model, budget=budget), trunk_of(model, budget=budget)
+        stepwise, jumping = (
+            prefix_cache_of(model, budget=budget),
+            prefix_cache_of(model, budget=budget),
+        )
         stepwise.enter(1)
         stepwise.enter(2)
         jumping.enter(2)
@@ -38,7 +41,7 @@ def test_every_tier_and_every_way_up_give_the_same_stream(family):
 
 def test_small_batches_give_the_same_stream():
     model = frozen("mistral")
-    one, many = trunk_of(model), trunk_of(model, tokens_at_once=8)
+    one, many = prefix_cache_of(model), prefix_cache_of(model, tokens_at_once=8)
     one.enter(2)
     many.enter(2)
     assert close(one._stream, many._stream)
@@ -46,17 +49,17 @@ def test_small_batches_give_the_same_stream():
 
 def test_the_file_tier_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    trunk = trunk_of(frozen("llama"), budget=TIERS["file"])
-    trunk.enter(1)
-    assert final(trunk).isfinite().all()
+    prefix_cache = prefix_cache_of(frozen("llama"), budget=TIERS["file"])
+    prefix_cache.enter(1)
+    assert final(prefix_cache).isfinite().all()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_advance_that_breaks_off_does_not_leave_half_a_stream(monkeypatch):
     model = frozen("llama")
-    fresh, trunk = trunk_of(model), trunk_of(model, tokens_at_once=8)
-    trunk.enter(1)
-    calls, run = [], trunk.batch
+    fresh, prefix_cache = prefix_cache_of(model), prefix_cache_of(model, tokens_at_once=8)
+    prefix_cache.enter(1)
+    calls, run = [], prefix_cache.batch
 
     def failing(rows):
         calls.append(rows)
@@ -65,12 +68,12 @@ def test_an_advance_that_breaks_off_does_not_leave_half_a_stream(monkeypatch):
         return run(rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trunk, "batch", failing)
+        patch.setattr(prefix_cache, "batch", failing)
         with pytest.raises(torch.OutOfMemoryError):
-            trunk.enter(2)
-    trunk.enter(2)
+            prefix_cache.enter(2)
+    prefix_cache.enter(2)
     fresh.enter(2)
-    assert close(trunk._stream, fresh._stream)
+    assert close(prefix_cache._stream, fresh._stream)
 
 
 def test_chunks_hold_every_row_once_and_stay_within_bounds():
@@ -82,26 +85,26 @@ def test_chunks_hold_every_row_once_and_stay_within_bounds():
 
 
 def test_a_layer_that_was_entered_is_entered_again_without_running_it(monkeypatch):
-    trunk = trunk_of(frozen("llama"))
-    trunk.enter(1)
-    first = trunk._stream.clone()
-    trunk.enter(2)
-    second = trunk._stream.clone()
+    prefix_cache = prefix_cache_of(frozen("llama"))
+    prefix_cache.enter(1)
+    first = prefix_cache._stream.clone()
+    prefix_cache.enter(2)
+    second = prefix_cache._stream.clone()
     monkeypatch.setattr(module, "run_blocks", None)
-    trunk.enter(1)
-    assert torch.equal(trunk._stream, first)
-    trunk.enter(2)
-    assert torch.equal(trunk._stream, second)
-    assert trunk.layer == 2
+    prefix_cache.enter(1)
+    assert torch.equal(prefix_cache._stream, first)
+    prefix_cache.enter(2)
+    assert torch.equal(prefix_cache._stream, second)
+    assert prefix_cache.layer == 2
 
 
 @pytest.mark.parametrize(("room", "kept"), [(0, []), (1, [2]), (2, [1, 2]), (9, [1, 2])])
 def test_copies_stay_within_their_share_of_the_host(room, kept):
-    size = trunk_of(frozen("llama"))._allocate().nbytes
-    trunk = trunk_of(frozen("llama"), budget=Budget(host=COPIES * size * room))
-    trunk.enter(1)
-    trunk.enter(2)
-    assert sorted(trunk._copies) == kept
-    whole = final(trunk_of(frozen("llama")))
-    trunk.enter(1)
-    assert close(final(trunk), whole)
+    size = prefix_cache_of(frozen("llama"))._allocate().nbytes
+    prefix_cache = prefix_cache_of(frozen("llama"), budget=Budget(host=COPIES * size * room))
+    prefix_cache.enter(1)
+    prefix_cache.enter(2)
+    assert sorted(prefix_cache._copies) == kept
+    whole = final(prefix_cache_of(frozen("llama")))
+    prefix_cache.enter(1)
+    assert close(final(prefix_cache), whole)

@@ -1,4 +1,4 @@
-"""Exports say exactly the recommended place, or why they cannot."""
+"""Exports say exactly the recommended location, or why they cannot."""
 
 import json
 from dataclasses import replace
@@ -8,17 +8,23 @@ import peft
 import pytest
 import yaml
 from families import tiny
+from runs.test_recommendation import RECIPE, recommendation
+from samples import trial_record
 
 from locscope.errors import UsageError
 from locscope.integrations import exports
-from locscope.integrations.exports import EXPORTS, About, Export, Unsayable, exported, write_exports
+from locscope.integrations.exports import (
+    EXPORTS,
+    About,
+    Export,
+    Unsupported,
+    exported,
+    write_exports,
+)
 from locscope.locations import Location
 from locscope.models.families import FAMILIES
 from locscope.models.parts import parts, slices
 from locscope.workflows.publish import names_of
-
-from .samples import trial_record
-from .test_recommendation import RECIPE, recommendation
 
 LAYERS = 12
 EASYEDIT = {
@@ -39,7 +45,7 @@ LLAMA_FACTORY = {
 (src/llamafactory/hparams/finetuning_args.py), ModelArguments, DataArguments, examples/extras/
 llama_pro/llama3_freeze_sft.yaml at 0926d81; the others are transformers.TrainingArguments."""
 MODELS = {"llama": "llama", "gpt2": "gpt2", "gptneox": "gpt_neox", "phi3": "phi3", "qwen2": "qwen2"}
-PLACES = (
+LOCATIONS = (
     *("L1.mlp.down", "L10.mlp.up", "L11.mlp", "L0.attn", "L1.block", "L3-5.attn.o", "L8-11.block"),
     *("L2.attn.q", "L0-3.mlp", "L4.attn.h3", "L1.mlp+L4.attn", "L1.mlp.up+L1.mlp.down"),
     *("L10-11.mlp+L10-11.attn", "L0-11.block", "L2.block+L2.mlp.up", "L1.mlp.down+L3.mlp.down"),
@@ -55,7 +61,7 @@ def said(name, location, family="llama", recipe=RECIPE):
 
 
 def asked(model, location):
-    """The parameters of a place, by the tuner's own account; a part of one is None."""
+    """The parameters of a location, by the tuner's own account; a part of one is None."""
     found = slices(model, Location.parse(location))
     return None if any(one.axis is not None for one in found) else {one.name for one in found}
 
@@ -69,14 +75,14 @@ def world(request):
     return MODELS[request.param], tiny(request.param, num_hidden_layers=LAYERS)
 
 
-@pytest.mark.parametrize("location", PLACES)
-def test_peft_adapts_exactly_the_modules_of_the_place(world, location, tmp_path):
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_peft_adapts_exactly_the_modules_of_the_location(world, location, tmp_path):
     family, model = world
     if not has_parts(model, location):
         pytest.skip("no such part")
     found, wanted = said("peft", location, family), asked(model, location)
     if wanted is None:
-        assert isinstance(found, Unsayable)
+        assert isinstance(found, Unsupported)
         return
     assert isinstance(found, Export)
     matrices = {
@@ -101,13 +107,13 @@ def test_peft_adapts_exactly_the_modules_of_the_place(world, location, tmp_path)
 MODEL_OF = {family: name for name, family in MODELS.items()}
 
 
-@pytest.mark.parametrize("location", PLACES)
-def test_easyedit_picks_exactly_the_parameters_of_the_place(world, location):
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_easyedit_picks_exactly_the_parameters_of_the_location(world, location):
     family, model = world
     if not has_parts(model, location):
         pytest.skip("no such part")
     found = said("easyedit", location, family)
-    if isinstance(found, Unsayable):
+    if isinstance(found, Unsupported):
         assert asked(model, location) is None or "+" in location
         return
     keys = yaml.safe_load(found.text)
@@ -124,13 +130,13 @@ def test_easyedit_picks_exactly_the_parameters_of_the_place(world, location):
     assert {one.rstrip(".") for one in templates} <= modules
 
 
-@pytest.mark.parametrize("location", PLACES)
-def test_llama_factory_frees_exactly_the_parameters_of_the_place(world, location):
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_llama_factory_frees_exactly_the_parameters_of_the_location(world, location):
     family, model = world
     if not has_parts(model, location):
         pytest.skip("no such part")
     found = said("llama_factory", location, family)
-    if isinstance(found, Unsayable):
+    if isinstance(found, Unsupported):
         assert location not in ("L11.mlp", "L8-11.block", "L0-3.mlp", "L0-11.block", "L0.attn")
         return
     keys = yaml.safe_load(found.text)
@@ -162,14 +168,14 @@ def test_llama_factory_frees_exactly_the_parameters_of_the_place(world, location
 )
 def test_what_a_tool_cannot_say_is_said(name, location, recipe, why):
     found = said(name, location, recipe=replace(RECIPE, **recipe))
-    assert isinstance(found, Unsayable)
+    assert isinstance(found, Unsupported)
     assert why in found.reason
 
 
 def test_a_module_shared_by_parts_cannot_be_said():
     for name in ("peft", "easyedit"):
         found = said(name, "L1.attn.k", "gpt2")
-        assert isinstance(found, Unsayable)
+        assert isinstance(found, Unsupported)
         assert "attn.q and attn.k and attn.v are one module here (attn.c_attn)" in found.reason
 
 

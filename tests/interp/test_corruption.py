@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scan_worlds import SCAN_EDITS, scan_bench
+from scan_worlds import SCAN_EDITS, scan_context
 
 from locscope.forward.prompts import top_tokens
 from locscope.interp.corruption import _partners, embedding_deviation, noised, swapped
@@ -12,8 +12,8 @@ from locscope.records import ScanOptions
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gptneox"])
 def test_a_swap_keeps_the_length_and_changes_the_answer(family):
-    bench = scan_bench(family)
-    pairs = swapped(bench.lens, bench.facts.with_subject, 0)
+    context = scan_context(family)
+    pairs = swapped(context.hooked, context.facts.with_subject, 0)
     assert pairs
     subjects = {edit.id: edit.subject for edit in SCAN_EDITS}
     for pair in pairs:
@@ -21,53 +21,55 @@ def test_a_swap_keeps_the_length_and_changes_the_answer(family):
         assert len(pair.ids) == len(pair.fact.ids)
         assert pair.ids[:first] == pair.fact.ids[:first]
         assert pair.ids[stop:] == pair.fact.ids[stop:]
-        text = bench.loaded.tokenizer.decode(pair.ids[first:stop]).strip()
+        text = context.loaded.tokenizer.decode(pair.ids[first:stop]).strip()
         assert text in set(subjects.values()) - {subjects[pair.fact.edit]}
         with torch.no_grad():
-            logits = bench.loaded.model(torch.tensor([pair.ids])).logits[0, -1]
-        assert pair.foil == int(logits.argmax()) != pair.fact.answer[0]
+            logits = context.loaded.model(torch.tensor([pair.ids])).logits[0, -1]
+        assert pair.distractor == int(logits.argmax()) != pair.fact.answer[0]
 
 
 def test_a_subject_behind_a_space_is_swapped_for_one_behind_a_space():
-    bench = scan_bench("llama")
-    spaced = {tokenizer_text(bench, fact): fact.spaced for fact in bench.facts.with_subject}
+    context = scan_context("llama")
+    spaced = {tokenizer_text(context, fact): fact.spaced for fact in context.facts.with_subject}
     assert not all(spaced.values())
     assert any(spaced.values())
-    facts = bench.facts.with_subject
+    facts = context.facts.with_subject
     for fact in facts:
         for ids in _partners(fact, facts, 0):
             first, stop = fact.span
-            other = bench.loaded.tokenizer.decode(ids[first:stop])
+            other = context.loaded.tokenizer.decode(ids[first:stop])
             assert spaced[other] == fact.spaced
 
 
-def tokenizer_text(bench, fact):
-    return bench.loaded.tokenizer.decode(fact.ids[slice(*fact.span)])
+def tokenizer_text(context, fact):
+    return context.loaded.tokenizer.decode(fact.ids[slice(*fact.span)])
 
 
 def test_noise_is_measured_over_more_subjects_than_the_model_has_positions():
-    bench = scan_bench("gpt2", max_position_embeddings=64)
-    facts = bench.facts.with_subject * 20
+    context = scan_context("gpt2", max_position_embeddings=64)
+    facts = context.facts.with_subject * 20
     tokens = [t for f in facts for t in f.ids[slice(*f.span)]]
     assert len(tokens) > 64
-    embedded = bench.loaded.model.get_input_embeddings().weight[tokens]
-    found = embedding_deviation(bench.lens, [f.ids[slice(*f.span)] for f in facts])
+    embedded = context.loaded.model.get_input_embeddings().weight[tokens]
+    found = embedding_deviation(context.hooked, [f.ids[slice(*f.span)] for f in facts])
     assert found == pytest.approx(float(embedded.std()), rel=1e-5)
 
 
 def test_the_seed_alone_decides_the_partner():
-    bench = scan_bench("llama")
-    facts = bench.facts.with_subject
-    whole, single = (swapped(bench.lens, facts, 3, tokens_at_once=n) for n in (16384, 1))
+    context = scan_context("llama")
+    facts = context.facts.with_subject
+    whole, single = (swapped(context.hooked, facts, 3, tokens_at_once=n) for n in (16384, 1))
     assert whole
-    assert [(one.ids, one.foil) for one in whole] == [(one.ids, one.foil) for one in single]
+    assert [(one.ids, one.distractor) for one in whole] == [
+        (one.ids, one.distractor) for one in single
+    ]
 
 
 def test_noise_is_drawn_anew_and_the_same_and_never_kept():
-    bench = scan_bench("llama", options=ScanOptions(samples=3))
-    facts = bench.facts.with_subject
-    foils = {fact.edit: 1 for fact in facts}
-    some = noised(bench.lens, facts, foils, bench.options, 5, ())
+    context = scan_context("llama", options=ScanOptions(samples=3))
+    facts = context.facts.with_subject
+    distractors = {fact.edit: 1 for fact in facts}
+    some = noised(context.hooked, facts, distractors, context.options, 5, ())
     for one in some:
         first, stop = one.fact.span
         drawn = np.random.RandomState([5, *one.fact.ids]).randn(3, stop - first, 32)
@@ -78,8 +80,10 @@ def test_noise_is_drawn_anew_and_the_same_and_never_kept():
 
 
 def test_top_tokens_do_not_see_the_padding():
-    bench = scan_bench("gpt2")
-    prompts = [fact.ids for fact in bench.facts.all]
+    context = scan_context("gpt2")
+    prompts = [fact.ids for fact in context.facts.all]
     with torch.no_grad():
-        alone = [int(bench.loaded.model(torch.tensor([p])).logits[0, -1].argmax()) for p in prompts]
-    assert top_tokens(bench.lens.twin, prompts) == alone
+        alone = [
+            int(context.loaded.model(torch.tensor([p])).logits[0, -1].argmax()) for p in prompts
+        ]
+    assert top_tokens(context.hooked.bridged, prompts) == alone

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from families import tiny_tokenizer
 from reference.plain_loop import plain_greedy
-from scan_worlds import SCAN_EDITS, scan_bench
+from scan_worlds import SCAN_EDITS, scan_context
 from transformers import PreTrainedTokenizerFast
-from worlds import STOP, speaker_of, tokenizer
+from worlds import STOP, text_generator_of, tokenizer
 
 from locscope.errors import UsageError
 from locscope.interp.facts import Fact, facts_of
@@ -15,16 +15,16 @@ from locscope.records import Edit
 
 
 @pytest.fixture(scope="module")
-def bench():
-    return scan_bench("llama")
+def context():
+    return scan_context("llama")
 
 
-def of(bench, *edits, **settings):
-    return facts_of(speaker_of(bench.loaded.model), edits, **settings)
+def of(context, *edits, **settings):
+    return facts_of(text_generator_of(context.loaded.model), edits, **settings)
 
 
-def test_the_subjects_tokens_decode_to_the_subject(bench):
-    for fact in bench.facts.with_subject:
+def test_the_subjects_tokens_decode_to_the_subject(context):
+    for fact in context.facts.with_subject:
         edit = next(edit for edit in SCAN_EDITS if edit.id == fact.edit)
         first, stop = fact.span
         assert tokenizer().decode(fact.ids[first:stop]).strip() == edit.subject
@@ -33,16 +33,16 @@ def test_the_subjects_tokens_decode_to_the_subject(bench):
         assert fact.relation == edit.prompt.replace(edit.subject, "{}", 1)
 
 
-def test_the_answer_is_the_models_own_greedy_one(bench):
-    for fact in bench.facts.all:
-        said = plain_greedy(bench.loaded.model, fact.ids, 10, (STOP,))
+def test_the_answer_is_the_models_own_greedy_one(context):
+    for fact in context.facts.all:
+        said = plain_greedy(context.loaded.model, fact.ids, 10, (STOP,))
         assert said[: len(fact.answer)] == fact.answer
 
 
-def test_a_fact_is_known_where_the_model_says_the_old_answer(bench):
-    (fact,) = of(bench, SCAN_EDITS[0]).all
+def test_a_fact_is_known_where_the_model_says_the_old_answer(context):
+    (fact,) = of(context, SCAN_EDITS[0]).all
     said = tokenizer().decode(fact.answer).strip()
-    knows, *_ = of(bench, replace(SCAN_EDITS[0], old=said)).all
+    knows, *_ = of(context, replace(SCAN_EDITS[0], old=said)).all
     assert knows.known
     assert not fact.known
 
@@ -59,15 +59,15 @@ def test_roles_of_tokens():
     assert [at_end.role(token) for token in range(4)] == ["", "", "first subject", "last"]
 
 
-def test_a_subject_that_is_not_there_is_named_and_counted(bench):
+def test_a_subject_that_is_not_there_is_named_and_counted(context):
     lost = Edit("lost", "Nothing here is", "x", subject="France")
-    found = of(bench, SCAN_EDITS[0], lost, replace(lost, id="none", subject=""))
+    found = of(context, SCAN_EDITS[0], lost, replace(lost, id="none", subject=""))
     assert [fact.edit for fact in found.with_subject] == ["p"]
     (note,) = [note for note in found.notes if "not used by scans" in note]
     assert note.startswith("2 edits")
     assert "lost (its subject 'France' is not in its prompt 'Nothing here is')" in note
     with pytest.raises(UsageError, match="edit lost: its subject 'France' is not in its prompt"):
-        of(bench, SCAN_EDITS[0], lost, strict=True)
+        of(context, SCAN_EDITS[0], lost, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -83,23 +83,23 @@ def test_a_subject_that_is_not_there_is_named_and_counted(bench):
         ("Bora Bora is", "Bora Bora", "Bora Bora"),
     ],
 )
-def test_the_subject_is_found_as_a_word_of_its_own(bench, prompt, subject, expected):
-    (fact,) = of(bench, Edit("e", prompt, "x", subject=subject)).with_subject
+def test_the_subject_is_found_as_a_word_of_its_own(context, prompt, subject, expected):
+    (fact,) = of(context, Edit("e", prompt, "x", subject=subject)).with_subject
     first, stop = fact.span
     text = tokenizer().decode(fact.ids[first:stop], clean_up_tokenization_spaces=False)
     assert text.strip() == expected.strip()
     assert fact.spaced == (expected[0] == " ")
 
 
-def test_the_subject_is_looked_for_in_the_prompt_and_not_in_its_frame(bench):
+def test_the_subject_is_looked_for_in_the_prompt_and_not_in_its_frame(context):
     edit = Edit("e", "What Question is", "x", subject="Question")
-    (fact,) = of(bench, edit, prompt_format="qa").with_subject
+    (fact,) = of(context, edit, prompt_format="qa").with_subject
     assert fact.relation == "Question: What {}\nAnswer:".replace("{}", "{} is")
 
 
 def test_a_subject_at_the_very_first_token_is_noted():
-    bench = scan_bench("llama")
-    plain = replace(bench.exam.speaker, tokenizer=_without_bos())
+    context = scan_context("llama")
+    plain = replace(context.suite.text_generator, tokenizer=_without_bos())
     found = facts_of(plain, [SCAN_EDITS[3]])
     assert found.all[0].span[0] == 0
     assert any("at the very first token: s" in note for note in found.notes)
@@ -119,9 +119,11 @@ class _Lying(PreTrainedTokenizerFast):
         return coded
 
 
-def test_offsets_that_lie_are_found_out(bench):
+def test_offsets_that_lie_are_found_out(context):
     liar = tiny_tokenizer()
     liar.__class__ = _Lying
-    found = facts_of(replace(speaker_of(bench.loaded.model), tokenizer=liar), [SCAN_EDITS[0]])
+    found = facts_of(
+        replace(text_generator_of(context.loaded.model), tokenizer=liar), [SCAN_EDITS[0]]
+    )
     assert found.with_subject == ()
     assert "cannot be told from their offsets" in " ".join(found.notes)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from reference.plain_loop import plain_gradients
-from worlds import frozen, rows_of, trunk_of
+from worlds import frozen, prefix_cache_of, rows_of
 
 from locscope.forward.prefix_cache import Budget
 from locscope.interp.gradients import asking, layer_groups, slopes, units_of, weights_of
@@ -40,15 +40,15 @@ def test_weights_ask_for_gradients_only_within_the_block():
 def test_slopes_are_products_of_signs_and_single_gradients(family, place):
     """Parts of fused matrices, biases, and norms that scale by one more than their weight."""
     model, location = frozen(family), Location.parse(place)
-    trunk, rows, units = trunk_of(model), rows_of(model), units_of(model, location)
+    prefix_cache, rows, units = prefix_cache_of(model), rows_of(model), units_of(model, location)
     weights = weights_of(model, range(3))
     draw = torch.Generator().manual_seed(0)
     signs = {
         name: torch.randint(-1, 2, w.shape, generator=draw, dtype=torch.int8)
         for name, w in weights.items()
     }
-    trunk.enter(location.lowest)
-    found = slopes(trunk, range(len(rows)), units, signs)
+    prefix_cache.enter(location.lowest)
+    found = slopes(prefix_cache, range(len(rows)), units, signs)
     for i, row in enumerate(rows):
         gradients = plain_gradients(model, list(weights), [row])
         for j, unit in enumerate(units):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from locscope.forward.prompts import Prompts
-from locscope.interp.metrics import Rivals
-from locscope.interp.slopes import Ends
+from locscope.interp.metrics import TokenPair
+from locscope.interp.slopes import Endpoints
 
 NONE = torch.zeros(2, dtype=torch.long)
 
@@ -16,7 +16,7 @@ def test_the_way_ends_exactly_where_it_should(dtype):
     corrupted, clean = (
         (scale * torch.randn(2, 3, 64, generator=generator)).to(dtype) for scale in (30.0, 1.0)
     )
-    ends = Ends(Prompts(NONE[:, None], NONE), Rivals(NONE, NONE), corrupted, clean)
+    ends = Endpoints(Prompts(NONE[:, None], NONE), TokenPair(NONE, NONE), corrupted, clean)
     assert torch.equal(ends.at(0.0), corrupted)
     assert torch.equal(ends.at(1.0), clean)
     middle = (corrupted.double() + clean.double()) / 2

@@ -20,13 +20,13 @@ CAPABLE = OBJECTIVES["capability-first"]
 def finalist(
     location: str,
     *trials: dict[str, float],
-    aim: Objective = BALANCED,
+    objective: Objective = BALANCED,
     weights: int = 10,
     counts: tuple[int, ...] = (),
 ) -> Finalist:
     """A finalist with a trial on S and others on V, each of so many items."""
     first, *others = (
-        judged(tuned(location, aim, count=weights, **values), counts[i] if counts else 1000)
+        judged(tuned(location, objective, count=weights, **values), counts[i] if counts else 1000)
         for i, values in enumerate(trials)
     )
     return Finalist(Best(location, first, (first,)), tuple(others))
@@ -43,8 +43,8 @@ def level(share: float, ratio: float = 1.0, **more: float) -> dict[str, float]:
     return shares(share, share, share, ratio, **more)
 
 
-def order(*some: Finalist, aim: Objective = BALANCED, margin: float = 0.0) -> list[str]:
-    return [one.location for one in chosen_of(some, aim, margin).finalists]
+def order(*some: Finalist, objective: Objective = BALANCED, margin: float = 0.0) -> list[str]:
+    return [one.location for one in chosen_of(some, objective, margin).finalists]
 
 
 def test_measures_are_means_weighed_by_what_was_judged() -> None:
@@ -105,20 +105,25 @@ def test_bounds_that_hold_surely_are_judged_by_intervals_of_both() -> None:
 
 def test_the_best_on_s_and_v_together_is_first() -> None:
     lucky = finalist("L0.mlp", level(0.9), level(0.6), level(0.6))
-    steady = finalist("L1.mlp", level(0.8), level(0.8), level(0.8))
+    outcome_reliability = finalist("L1.mlp", level(0.8), level(0.8), level(0.8))
     third = finalist("L2.mlp", level(0.7), level(0.6), level(0.6))
-    found = chosen_of([lucky, steady, third], BALANCED, 0.0)
+    found = chosen_of([lucky, outcome_reliability, third], BALANCED, 0.0)
     assert [one.location for one in found.finalists] == ["L1.mlp", "L0.mlp", "L2.mlp"]
     assert found.reason == "best of the finalists on S and V (0.800 over 3 trials)"
 
 
 def test_the_bounds_asked_for_go_first_then_the_nearest_to_them() -> None:
-    aim = replace(BALANCED, room=0.4).strict
+    objective = replace(BALANCED, bound_margin=0.4).strict
     roomless = finalist("L0.mlp", level(0.5, 1.045))
     beyond = finalist("L1.mlp", level(0.9, 1.06))
     far = finalist("L2.mlp", level(0.95, 1.3))
     blank = finalist("L3.mlp", level(nan))
-    assert order(blank, far, beyond, roomless, aim=aim) == ["L0.mlp", "L1.mlp", "L2.mlp", "L3.mlp"]
+    assert order(blank, far, beyond, roomless, objective=objective) == [
+        "L0.mlp",
+        "L1.mlp",
+        "L2.mlp",
+        "L3.mlp",
+    ]
 
 
 def test_a_bound_is_kept_on_average() -> None:
@@ -160,12 +165,18 @@ def test_a_smaller_one_that_breaks_a_bound_is_not_chosen() -> None:
 
 def test_a_smaller_one_must_not_lack_what_breaks_ties() -> None:
     def made(location: str, general: float, weights: int) -> Finalist:
-        return finalist(location, shares(0.99, general, 0.9, 1.001), aim=CAPABLE, weights=weights)
+        return finalist(
+            location, shares(0.99, general, 0.9, 1.001), objective=CAPABLE, weights=weights
+        )
 
     best, worse, near = made("L0.mlp", 0.9, 30), made("L1.mlp", 0.5, 10), made("L2.mlp", 0.895, 20)
-    assert order(best, worse, near, aim=CAPABLE, margin=0.01) == ["L2.mlp", "L0.mlp", "L1.mlp"]
+    assert order(best, worse, near, objective=CAPABLE, margin=0.01) == [
+        "L2.mlp",
+        "L0.mlp",
+        "L1.mlp",
+    ]
     blind = made("L3.mlp", nan, 5)
-    assert order(best, blind, aim=CAPABLE, margin=0.01)[0] == "L3.mlp"
+    assert order(best, blind, objective=CAPABLE, margin=0.01)[0] == "L3.mlp"
 
 
 def test_without_any_number_the_order_is_that_of_size_and_name() -> None:

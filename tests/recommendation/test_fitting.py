@@ -51,7 +51,7 @@ def test_a_rate_that_breaks_a_bound_on_all_edits_comes_down() -> None:
     assert {one.batch for one in shop.asked} == {64}
 
 
-def test_a_rate_with_room_left_goes_up() -> None:
+def test_a_rate_with_bound_margin_left_goes_up() -> None:
     shop = Shop(lambda lr, _: (min(1.0, 0.2 * lr), 1.05 ** (0.25 * lr)))
     found = fit(FIRST, shop.run, BALANCED, batches=False)
     assert 3 < found.record.trial.recipe.lr <= 4

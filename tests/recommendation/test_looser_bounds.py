@@ -28,21 +28,21 @@ def test_the_knee_of_what_looser_bounds_give_is_used_and_all_are_shown() -> None
     assert by_limit[1.08].location == by_limit[1.18].location == "L2.mlp"
     assert by_limit[1.25].location == "L3.mlp"
     assert by_limit[1.08].reliability == 0.96
-    limits = {bound.measure: bound.limit for bound in found.aim.bounds}
+    limits = {bound.measure: bound.limit for bound in found.objective.bounds}
     assert limits["perplexity_ratio"] == 1.08
     assert limits["retention"] == 0.95, "other bounds stay"
 
 
-def test_room_goes_before_the_bound_does() -> None:
+def test_bound_margin_goes_before_the_bound_does() -> None:
     """What is useful within the bound, though beyond what a choice leaves free, needs no other."""
     near = tuned("L2.mlp", BALANCED, **shares(0.95, 0.5, 0.5, 1.035))
-    found = relaxed([TIMID, near], replace(BALANCED, room=0.4))
+    found = relaxed([TIMID, near], replace(BALANCED, bound_margin=0.4))
     assert found is not None
-    assert (found.bound, found.points, found.aim.room) == ("", (), 0.0)
-    assert found.aim.bounds == BALANCED.bounds
-    loosened = relaxed([TIMID, USEFUL], replace(BALANCED, room=0.4))
+    assert (found.bound, found.points, found.objective.bound_margin) == ("", (), 0.0)
+    assert found.objective.bounds == BALANCED.bounds
+    loosened = relaxed([TIMID, USEFUL], replace(BALANCED, bound_margin=0.4))
     assert loosened is not None
-    assert loosened.aim.room == 0.0, "it is where trials were seen to be"
+    assert loosened.objective.bound_margin == 0.0, "it is where trials were seen to be"
 
 
 def test_what_a_bound_costs_is_shown_where_much_is_left_unlearned() -> None:
@@ -83,4 +83,4 @@ def test_trials_that_choose_are_judged_by_the_looser_bound(choosing: bool, broke
     found = relaxed([TIMID, USEFUL, BOLD], BALANCED)
     assert found is not None
     record = replace(USEFUL, trial=replace(USEFUL.trial, choosing=choosing))
-    assert bool(judged(record, found.aim).violated) is broken
+    assert bool(judged(record, found.objective).violated) is broken

@@ -38,8 +38,10 @@ def in_pairs(edits: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     return tuple((edits[i], edits[i + 1]) for i in range(0, len(edits), 2))
 
 
-def context(aim: Objective = BALANCED) -> Context:
-    return Context(aim, "demo", "h", "demo", "h", 0, "0", in_pairs(EDITS), in_pairs(EVERY), 0.01)
+def context(objective: Objective = BALANCED) -> Context:
+    return Context(
+        objective, "demo", "h", "demo", "h", 0, "0", in_pairs(EDITS), in_pairs(EVERY), 0.01
+    )
 
 
 def made(
@@ -50,7 +52,7 @@ def made(
     count: int = 5,
     generalization: float = nan,
     edits: tuple[str, ...] = EDITS,
-    aim: Objective = BALANCED,
+    objective: Objective = BALANCED,
     recipe: Recipe = Recipe(1e-3, 8),  # noqa: B008
 ) -> TrialRecord:
     """A trial in which an edit has its share in all three, unless generalization is given."""
@@ -66,10 +68,10 @@ def made(
         *(Measure(name, mean, len(edits), "p", before=0.0) for name, mean in means.items()),
         Measure("perplexity_ratio", ratio, 4, "p"),
     )
-    worth, broken = score(measures, aim), violations(measures, aim.bounds)
+    utility, broken = score(measures, objective), violations(measures, objective.bounds)
     return TrialRecord(
-        trial, "done", worth.value, worth.name, measures, outcomes, (), (), count, 0, 0, 0.0, 0.0,
-        broken,
+        trial, "done", utility.value, utility.name, measures, outcomes, (), (), count, 0, 0, 0.0,
+        0.0, broken,
     )  # fmt: skip
 
 
@@ -99,13 +101,15 @@ def recommended(
     held_out: Sequence[OnT],
     made_of: Deployed | None = None,
     *,
-    aim: Objective = BALANCED,
+    objective: Objective = BALANCED,
     randoms: Sequence[OnT] = (),
     tried: Sequence[TrialRecord] = (),
     looser: Relaxed | None = None,
 ) -> Recommendation:
-    at = made_of or deployed(aim=aim)
-    return recommend(context(aim), held_out, randoms, at, "best of the finalists", tried, looser)
+    at = made_of or deployed(objective=objective)
+    return recommend(
+        context(objective), held_out, randoms, at, "best of the finalists", tried, looser
+    )
 
 
 def test_score_is_the_harmonic_mean_on_t_and_margins_are_paired() -> None:
@@ -231,7 +235,7 @@ def test_what_the_bound_costs_is_said() -> None:
     )
 
 
-def test_a_choice_without_room_says_so() -> None:
+def test_a_choice_without_bound_margin_says_so() -> None:
     held_out = [on_t("recommended", made("L1.mlp", ALL))]
     found = recommended(held_out, looser=Relaxed(BALANCED, "", ()))
     assert (found.met, found.relaxed, found.looser) == (True, "", ())
@@ -247,14 +251,14 @@ def test_a_recipe_that_kept_its_bounds_on_other_texts_is_said_to() -> None:
     assert "kept its bounds on the texts that choose (perplexity x 1.040)" in found.notes[0]
 
 
-def test_a_trial_for_choosing_may_break_a_bound_that_left_room() -> None:
-    roomy = replace(BALANCED, room=0.4)
+def test_a_trial_for_choosing_may_break_a_bound_that_left_bound_margin() -> None:
+    roomy = replace(BALANCED, bound_margin=0.4)
     short = replace(made("L1.mlp", ALL, 1.045), violated=("perplexity_ratio 1.045 is above 1.03",))
     one = on_t("recommended", made("L1.mlp", ALL, 1.01))
     one = replace(one, best=replace(one.best, record=short))
-    found = recommended([one], aim=roomy)
+    found = recommended([one], objective=roomy)
     assert found.met
-    assert found.room == 0.4
+    assert found.bound_margin == 0.4
     assert found.best.violated == ()
 
 
@@ -288,26 +292,28 @@ def test_nothing_learned_and_nothing_measured_are_missed() -> None:
 
 
 def test_own_weights_are_in_score_and_margin_and_recorded() -> None:
-    aim = objective_of("balanced", {"generalization": 2}, ["locality>=0.1"])
-    one = made("L1.mlp", ALL, generalization=0.5, aim=aim)
-    other = made("L2.mlp", ALL, generalization=0.25, aim=aim)
-    found = recommended(pair(one, other), aim=aim)
+    objective = objective_of("balanced", {"generalization": 2}, ["locality>=0.1"])
+    one = made("L1.mlp", ALL, generalization=0.5, objective=objective)
+    other = made("L2.mlp", ALL, generalization=0.25, objective=objective)
+    found = recommended(pair(one, other), objective=objective)
     assert found.best.score == pytest.approx(4 / 6)
     assert found.margins[0].value == pytest.approx(4 / 6 - 4 / 10)
     assert found.weights == {"reliability": 1.0, "generalization": 2.0, "locality": 1.0}
     assert "locality>=0.1" in found.bounds
     assert "x 2" in found.score_name
-    assert objective_of(found.objective, found.weights, found.bounds).terms == aim.terms
+    assert objective_of(found.objective, found.weights, found.bounds).terms == objective.terms
 
 
-def randoms(*shares: dict[str, float], aim: Objective = BALANCED) -> list[OnT]:
+def randoms(*shares: dict[str, float], objective: Objective = BALANCED) -> list[OnT]:
     """Each with one trial on six edits of T, in turn, as a search has them."""
     parts = (EDITS[:6], EDITS[6:])
     return [
         OnT("random", Best(name, one, (one,)), (one,))
         for n, share in enumerate(shares)
         for name in [f"L{n}.attn"]
-        for one in [made(name, share, 1.01 + n / 100, count=n, edits=parts[n % 2], aim=aim)]
+        for one in [
+            made(name, share, 1.01 + n / 100, count=n, edits=parts[n % 2], objective=objective)
+        ]
     ]
 
 
@@ -342,11 +348,11 @@ def test_a_single_random_location_is_no_chance() -> None:
 
 def test_scores_that_hold_more_than_edits_have_a_margin_over_trials() -> None:
     one = [
-        made("L1.mlp", ALL, r, edits=EDITS[i : i + 6], aim=PARETO)
+        made("L1.mlp", ALL, r, edits=EDITS[i : i + 6], objective=PARETO)
         for i, r in ((0, 1.01), (6, 1.03))
     ]
-    some = randoms(HALF, HALF, OTHER_HALF, aim=PARETO)
-    found = recommended([on_t("recommended", *one)], aim=PARETO, randoms=some)
+    some = randoms(HALF, HALF, OTHER_HALF, objective=PARETO)
+    found = recommended([on_t("recommended", *one)], objective=PARETO, randoms=some)
     (margin,) = found.margins
     mine = {r.trial.edits: r.score for r in one}
     apart = [mine[o.records[0].trial.edits] - o.records[0].score for o in some]
@@ -368,17 +374,17 @@ def test_pooled_measures_are_means_of_those_repetitions_that_have_them() -> None
 RATIOS = ((1.01, 1.02, 1.01, 1.03, 1.02), (1.05, 1.07, 1.04, 1.08, 1.06))
 
 
-@pytest.mark.parametrize("aim", [CAPABLE, PARETO])
-def test_what_holds_more_than_edits_is_paired_by_repetition(aim: Objective) -> None:
+@pytest.mark.parametrize("objective", [CAPABLE, PARETO])
+def test_what_holds_more_than_edits_is_paired_by_repetition(objective: Objective) -> None:
     subsets = [EDITS[i : i + 6] for i in (0, 3, 6, 0, 6)]
     one, other = (
         [
-            made(name, ALL, ratio, edits=some, aim=aim)
+            made(name, ALL, ratio, edits=some, objective=objective)
             for ratio, some in zip(row, subsets, strict=True)
         ]
         for name, row in zip(("L1.mlp", "L2.mlp"), RATIOS, strict=True)
     )
-    found = recommended([on_t("recommended", *one), on_t("runner-up", *other)], aim=aim)
+    found = recommended([on_t("recommended", *one), on_t("runner-up", *other)], objective=objective)
     gaps = [a.score - b.score for a, b in zip(one, other, strict=True)]
     pairs = [(a, b) for i, a in enumerate(subsets) for b in subsets[:i]]
     share = float(np.mean([len({*a} & {*b}) / 6 for a, b in pairs]))
@@ -393,8 +399,8 @@ def test_what_holds_more_than_edits_is_paired_by_repetition(aim: Objective) -> N
 
 
 def test_unreliable_edits_miss_what_capability_first_needs() -> None:
-    one = [on_t("recommended", made("L1.mlp", ALL, aim=CAPABLE))]
-    found = recommended(one, deployed(MANY, aim=CAPABLE), aim=CAPABLE)
+    one = [on_t("recommended", made("L1.mlp", ALL, objective=CAPABLE))]
+    found = recommended(one, deployed(MANY, objective=CAPABLE), objective=CAPABLE)
     assert found.missed == ("reliability 0.8 is below 0.95",)
     assert found.bounds == ("reliability>=0.95",)
 

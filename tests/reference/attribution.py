@@ -40,7 +40,7 @@ class Case:
     clean: Prompt
     corrupted: Prompt
     answer: int
-    foil: int
+    distractor: int
     metric: str = "logit-diff"
 
 
@@ -74,7 +74,7 @@ def run(model: PreTrainedModel, prompt: Prompt, attentions: bool = False):
 def score(case: Case, prompt: Prompt, out) -> Tensor:
     logits = out.logits[0, prompt.tokens][-1].float()
     if case.metric == "logit-diff":
-        return logits[case.answer] - logits[case.foil]
+        return logits[case.answer] - logits[case.distractor]
     return logits.softmax(-1)[case.answer]
 
 

@@ -12,7 +12,7 @@ from reference.plain_loop import HandAdam, plain_losses
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from locscope.forward.packed import Row
+from locscope.forward.packed import TokenRow
 from locscope.models.parts import blocks, family_of
 
 MLP_NORMS = {
@@ -119,7 +119,7 @@ def plain_knowledge_neurons(
 
 def plain_head_scales(
     model: PreTrainedModel,
-    rows: Sequence[Row],
+    rows: Sequence[TokenRow],
     start: Tensor,
     orders: Sequence[Sequence[int]],
     batch: int,
@@ -140,7 +140,9 @@ def plain_head_scales(
     return scales
 
 
-def scaled_loss(model: PreTrainedModel, output: str, scales: Tensor, rows: Sequence[Row]) -> Tensor:
+def scaled_loss(
+    model: PreTrainedModel, output: str, scales: Tensor, rows: Sequence[TokenRow]
+) -> Tensor:
     def times(factor: Tensor):
         return lambda x: x * factor
 

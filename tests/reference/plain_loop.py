@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
-from locscope.forward.packed import Row
+from locscope.forward.packed import TokenRow
 from locscope.records import Epoch, Recipe
 
 IGNORED = -100
 
 
-def padded(rows: Sequence[Row], side: str = "left") -> tuple[Tensor, Tensor, Tensor]:
+def padded(rows: Sequence[TokenRow], side: str = "left") -> tuple[Tensor, Tensor, Tensor]:
     """Ids, mask and labels (already shifted: what each position should predict)."""
     longest = max(len(row.ids) for row in rows) + 1
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
@@ -32,7 +32,7 @@ def padded(rows: Sequence[Row], side: str = "left") -> tuple[Tensor, Tensor, Ten
     return ids, mask, labels
 
 
-def plain_losses(model: PreTrainedModel, rows: Sequence[Row], side: str = "left") -> Tensor:
+def plain_losses(model: PreTrainedModel, rows: Sequence[TokenRow], side: str = "left") -> Tensor:
     """Mean loss of target and stop tokens of every row."""
     ids, mask, labels = padded(rows, side)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
@@ -44,7 +44,7 @@ def plain_losses(model: PreTrainedModel, rows: Sequence[Row], side: str = "left"
 
 
 def plain_gradients(
-    model: PreTrainedModel, names: Sequence[str], rows: Sequence[Row], side: str = "left"
+    model: PreTrainedModel, names: Sequence[str], rows: Sequence[TokenRow], side: str = "left"
 ) -> dict[str, Tensor]:
     """Gradient of the batch mean, for whole parameters."""
     parameters = [model.get_parameter(name) for name in names]
@@ -77,7 +77,11 @@ class HandAdam:
 
 
 def plain_breadth_first(
-    model: PreTrainedModel, names: Sequence[str], rows: Sequence[Row], recipe: Recipe, seed: int
+    model: PreTrainedModel,
+    names: Sequence[str],
+    rows: Sequence[TokenRow],
+    recipe: Recipe,
+    seed: int,
 ) -> list[Epoch]:
     """Tunes whole parameters of the model in place."""
     adam = HandAdam({name: model.get_parameter(name) for name in names}, recipe.lr)
@@ -101,7 +105,11 @@ def plain_breadth_first(
 
 
 def plain_depth_first(
-    model: PreTrainedModel, names: Sequence[str], rows: Sequence[Row], recipe: Recipe, seed: int
+    model: PreTrainedModel,
+    names: Sequence[str],
+    rows: Sequence[TokenRow],
+    recipe: Recipe,
+    seed: int,
 ) -> None:
     """Row after row, each with a fresh Adam until its loss is below the threshold."""
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))

@@ -7,11 +7,11 @@ from reference.plain_loop import HandAdam, plain_gradients, plain_losses
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from locscope.forward.packed import Row
+from locscope.forward.packed import TokenRow
 from locscope.records import Recipe
 
 
-def batches(rows: Sequence[Row], recipe: Recipe, seed: int) -> list[list[Row]]:
+def batches(rows: Sequence[TokenRow], recipe: Recipe, seed: int) -> list[list[TokenRow]]:
     """All batches of all epochs, in order; none is skipped."""
     order = torch.Generator().manual_seed(seed)
     shuffled = [torch.randperm(len(rows), generator=order) for _ in range(recipe.epochs)]
@@ -23,7 +23,7 @@ def batches(rows: Sequence[Row], recipe: Recipe, seed: int) -> list[list[Row]]:
 def plain_masked(
     model: PreTrainedModel,
     masks: dict[str, Tensor],
-    rows: Sequence[Row],
+    rows: Sequence[TokenRow],
     recipe: Recipe,
     seed: int,
 ) -> None:
@@ -41,7 +41,7 @@ def plain_masked(
 def plain_trained(
     model: PreTrainedModel,
     learned: Sequence[nn.Parameter],
-    rows: Sequence[Row],
+    rows: Sequence[TokenRow],
     recipe: Recipe,
     seed: int,
 ) -> None:

@@ -40,20 +40,22 @@ def normed(norm, part: Tensor, whole: Tensor) -> Tensor:
     return part / torch.sqrt(whole.square().mean() + eps) * gain
 
 
-def share(model: PreTrainedModel, part: Tensor, whole: Tensor, answer: int, foil: int) -> float:
+def share(
+    model: PreTrainedModel, part: Tensor, whole: Tensor, answer: int, distractor: int
+) -> float:
     """What a part of the last state writes to the logit difference, before any capping."""
     weight = model.get_output_embeddings().weight
-    return float(normed(final_norm(model), part, whole) @ (weight[answer] - weight[foil]))
+    return float(normed(final_norm(model), part, whole) @ (weight[answer] - weight[distractor]))
 
 
-def difference(model: PreTrainedModel, prompt: Prompt, answer: int, foil: int) -> float:
+def difference(model: PreTrainedModel, prompt: Prompt, answer: int, distractor: int) -> float:
     """The model's own logit difference at the last token, its capping undone."""
     with torch.no_grad():
         logits = run(model, prompt).logits[0, prompt.tokens][-1].double()
     cap = getattr(model.config, "final_logit_softcapping", None)
     if cap is not None:
         logits = cap * torch.atanh(logits / cap)
-    return float(logits[answer] - logits[foil])
+    return float(logits[answer] - logits[distractor])
 
 
 def head_part(model: PreTrainedModel, prompt: Prompt, layer: int, head: int) -> Tensor:

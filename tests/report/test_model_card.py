@@ -5,7 +5,7 @@ from math import nan
 
 import pytest
 import yaml
-from runs.samples import trial_record
+from samples import trial_record
 
 from locscope.records import Measure
 from locscope.report.output.model_card import model_card

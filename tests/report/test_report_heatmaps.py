@@ -45,9 +45,9 @@ def test_only_the_widest_rung_and_never_the_reporting_split_is_shown():
     assert score.values == ((0.2,), (0.3,))
 
 
-def test_of_two_trials_of_a_place_the_better_is_shown_and_nan_loses():
-    places = (factory.trial("L0.mlp", score=s, seed=n) for n, s in enumerate((nan, 0.4, 0.3)))
-    score = trial_heatmaps(small(*places), EFFICACY_VIEWS)[0]
+def test_of_two_trials_of_a_location_the_better_is_shown_and_nan_loses():
+    locations = (factory.trial("L0.mlp", score=s, seed=n) for n, s in enumerate((nan, 0.4, 0.3)))
+    score = trial_heatmaps(small(*locations), EFFICACY_VIEWS)[0]
     assert score.values[0] == (0.4,)
 
 
@@ -69,17 +69,17 @@ def test_perplexity_is_placed_by_its_excess_and_capped_with_the_true_value_kept(
 
 
 def test_scales_take_anything():
-    assert RATIO_SCALE.place(0.9) == RATIO_SCALE.place(1.001) == pytest.approx(-3)
-    assert RATIO_SCALE.place(inf) == pytest.approx(1)
-    assert isnan(RATIO_SCALE.place(nan))
-    assert KL_SCALE.place(0) == pytest.approx(-4)
+    assert RATIO_SCALE.location(0.9) == RATIO_SCALE.location(1.001) == pytest.approx(-3)
+    assert RATIO_SCALE.location(inf) == pytest.approx(1)
+    assert isnan(RATIO_SCALE.location(nan))
+    assert KL_SCALE.location(0) == pytest.approx(-4)
     assert KL_SCALE.ticks([nan]) == ()
 
 
 def test_ticks_keep_their_distance():
-    places = [tick for tick, _ in RATIO_SCALE.ticks([-3, 1])]
-    assert len(places) > 3
-    assert min(b - a for a, b in itertools.pairwise(places)) >= 4 / 7
+    locations = [tick for tick, _ in RATIO_SCALE.ticks([-3, 1])]
+    assert len(locations) > 3
+    assert min(b - a for a, b in itertools.pairwise(locations)) >= 4 / 7
 
 
 def test_recommended_cell_is_marked():

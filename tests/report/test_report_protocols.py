@@ -9,7 +9,7 @@ import report_factory as factory
 from rich.console import Console
 
 from locscope.records import Measure
-from locscope.records.panel import COUNT_RUNG, Panel, ProtocolRow
+from locscope.records.panel import COUNT_RUNG, ProtocolResults, ProtocolRow
 from locscope.report.data.count_rows import count_charts, count_curves, count_line, counts_table
 from locscope.report.data.protocol_rows import panels_table, protocol_line
 from locscope.report.draw.gallery import panels
@@ -39,8 +39,8 @@ ROWS = (
 )
 
 
-def panel(role: str, location: str, rows=ROWS) -> Panel:
-    return Panel(role, location, factory.trial().trial.recipe, "t0", 24, 0.9, rows)
+def panel(role: str, location: str, rows=ROWS) -> ProtocolResults:
+    return ProtocolResults(role, location, factory.trial().trial.recipe, "t0", 24, 0.9, rows)
 
 
 PANELS = (panel("recommended", "L6.mlp.down"), panel("runner-up", "L7.mlp.down", ROWS[:1]))
@@ -101,7 +101,7 @@ def test_curves_are_of_contenders_and_rise_in_edits():
     assert count_curves(with_counts(recommendation=None)) == {}
 
 
-def test_a_place_with_two_roles_has_one_curve():
+def test_a_location_with_two_roles_has_one_curve():
     found = factory.recommendation()
     rule = replace(found.contenders[0], role="depth-rule")
     found = replace(found, contenders=(found.contenders[0], rule))
@@ -131,7 +131,7 @@ def test_who_leads_on_the_most_edits():
         "at 20 edits: recommended: L6.mlp.down 0.900 (perplexity ratio 1.020), "
         "depth-rule: L5.mlp.down 0.850 (perplexity ratio 1.200, misses a bound), "
         "finalist: L9.mlp.down at 0.0006 0.870 (perplexity ratio 1.020); "
-        "the recommended place leads (recipes of S, one draw, one seed)"
+        "the recommended location leads (recipes of S, one draw, one seed)"
     )
     better = (*COUNTS[:3], count_trial("L5.mlp.down", 20, 0.97))
     assert "; depth-rule: L5.mlp.down leads" in count_line(with_counts(better))

@@ -49,7 +49,7 @@ def test_trials_best_first_with_reasons():
 def test_looks_come_after_trials_that_were_run_whole():
     whole = factory.trial("L1.mlp", score=0.2, ratio=1.5, violated=(factory.BROKEN,))
     better = factory.trial("L0.mlp", score=0.9)
-    look = replace(better, trial=replace(better.trial, rung="look", glance=True))
+    look = replace(better, trial=replace(better.trial, rung="rung 1", quick=True))
     trials = (look, whole)
     table = trials_table(factory.inputs(trials=trials))
     assert [row[0].text for row in table.rows] == ["L1.mlp", "L0.mlp"]
@@ -136,9 +136,9 @@ def test_the_scorecard_puts_scans_that_predict_first_and_says_why():
 
 def test_the_scorecard_says_what_it_rests_on():
     lines = scorecard_lines(factory.scorecard())
-    assert lines[0].endswith("candidate (47 places, 30 edits in 24 groups).")
+    assert lines[0].endswith("candidate (47 locations, 30 edits in 24 groups).")
     assert "agree to 0.800 [0.600, 0.900]" in lines[2]
-    assert lines[-1].startswith("2 of 47 places broke a bound")
+    assert lines[-1].startswith("2 of 47 locations broke a bound")
     assert scorecard_lines(None) == ()
     assert verdict_counts(factory.scorecard()) == (
         "predicts here: 1 (gradient norm); predicts, but no more than depth: 1; cannot tell: 1; "

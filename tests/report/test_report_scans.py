@@ -13,7 +13,7 @@ from rich.console import Console
 from locscope.records import ScanScore, TokenMap
 from locscope.report.data.heatmaps import Mark
 from locscope.report.data.scan_heatmaps import ROLES, scan_heatmaps
-from locscope.report.data.scan_rows import best_heads, best_places, places_table, scans_table
+from locscope.report.data.scan_rows import best_heads, best_locations, locations_table, scans_table
 from locscope.report.data.token_maps import token_heatmap, visible
 from locscope.report.data.verdict import verdict_of
 from locscope.report.draw.gallery import figures, panels, specification
@@ -105,7 +105,7 @@ def test_where_low_is_good_the_scale_is_turned_round_and_the_note_says_so():
         ScanScore("signed", 1, "mlp", 1.0),
         sign=-1,
     )
-    assert plain.note == "A low score recommends a place. Bright is low."
+    assert plain.note == "A low score recommends a location. Bright is low."
     assert signed.note.endswith("White is zero, red above and blue below it.")
     colours = [draw_heatmap(h).data[0] for h in (plain, signed)]
     assert [trace.reversescale for trace in colours] == [True, True]
@@ -178,7 +178,7 @@ def test_a_scan_of_which_nothing_was_measured_is_drawn_crossed():
     assert figure.data[-1].marker.symbol == "x-thin"
 
 
-def test_best_places_go_by_the_sign_and_leave_heads_and_roles_to_their_own():
+def test_best_locations_go_by_the_sign_and_leave_heads_and_roles_to_their_own():
     scores = (
         ScanScore("v", 0, "mlp", 3.0, count=4),
         ScanScore("v", 1, "mlp", nan),
@@ -188,16 +188,16 @@ def test_best_places_go_by_the_sign_and_leave_heads_and_roles_to_their_own():
         ScanScore("w", 0, "mlp", 0.0),
     )
     high, low = (scans.result("demo", "Demo", scores, sign) for sign in (1, -1))
-    assert [s.score for s in best_places(high, "v", 10)] == [3.0, 1.0]
-    assert [s.score for s in best_places(low, "v", 1)] == [1.0]
+    assert [s.score for s in best_locations(high, "v", 10)] == [3.0, 1.0]
+    assert [s.score for s in best_locations(low, "v", 1)] == [1.0]
     assert [s.head for s in best_heads(high, "v", 10)] == [4]
-    table = places_table("places", high, "v")
+    table = locations_table("locations", high, "v")
     assert [row[0].text for row in table.rows] == ["L0.mlp", "L2.attn"]
-    assert (table.caption, table.note) == ("Best places: v", "over 2 to 4 requests")
-    assert len(places_table("places", scans.heads(layers=30), "zero").rows) == 10
+    assert (table.caption, table.note) == ("Best locations: v", "over 2 to 4 requests")
+    assert len(locations_table("locations", scans.heads(layers=30), "zero").rows) == 10
 
 
-def test_all_scans_at_a_glance():
+def test_all_scans_at_a_quick():
     table = scans_table((scans.heads(), scans.nothing()))
     assert [row[1].text for row in table.rows] == ["zero", "mean", ""]
     assert table.rows[0][3].text.count(",") == 2
@@ -208,13 +208,13 @@ def test_all_scans_at_a_glance():
 
 def test_a_section_says_how_to_read_it_and_how_it_was_made():
     section = scan_sections(factory.inputs(scans=(scans.causal(),)))[0]
-    assert section.reading == "What causal tracing says of a place; bright: much."
+    assert section.reading == "What causal tracing says of a location; bright: much."
     assert section.notes[0].startswith("Average total effect")
     assert section.facts[0] == "38 of 40 edits usable"
     assert section.facts[-1] == "settings: same-length subject swap; logit difference"
     assert [table.name for table in section.variants[0].tables] == ["places-0-0"]
     empty = scan_sections(factory.inputs(scans=(scans.nothing(),)))[0]
-    assert (empty.glance, empty.variants) == ("no scores", ())
+    assert (empty.quick, empty.variants) == ("no scores", ())
 
 
 def test_views_carry_their_variant_so_that_tables_can_follow():
@@ -241,7 +241,7 @@ def test_a_run_of_scans_has_only_what_scans_have(inputs):
     assert verdict_of(inputs).kind == "scans"
     assert f"<h1>Scans of demo on demo: {count} scan{'s' * (count > 1)}, 40 edits</h1>" in page
     assert 'class="badge' not in page
-    for heading in ("Key numbers", "Contenders", "What each place did", "Trials", "Edit by edit",
+    for heading in ("Key numbers", "Contenders", "What each location did", "Trials", "Edit by edit",
                     "How it was measured", "No location"):  # fmt: skip
         assert heading not in page
     assert "The model knows none of the old answers." in page
@@ -277,7 +277,7 @@ def test_the_terminal_shows_the_best_of_every_variant_and_the_notes():
     assert "Scans of demo on demo" in shown(terminal_summary(scans.scan_run()))
 
 
-def test_scan_json_names_places_and_has_null_for_not_measured():
+def test_scan_json_names_locations_and_has_null_for_not_measured():
     scores = (
         ScanScore("v", 7, "attn", 0.5, head=3, low=0.25, high=0.75, count=4, values=(0.5,)),
         ScanScore("v", 1, "mlp.down", nan, role="last subject"),

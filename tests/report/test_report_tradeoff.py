@@ -42,8 +42,8 @@ def test_only_trials_in_full_are_drawn():
     few = factory.trial("L1.mlp", score=0.9, edits=("e0",))
     recipe = replace(full.trial.recipe, epochs=3)
     short = replace(full, trial=replace(full.trial, location="L2.mlp", recipe=recipe))
-    glance = replace(full, trial=replace(full.trial, location="L3.mlp", glance=True))
-    chart = tradeoff(factory.inputs(trials=(glance, few, short, full)))
+    quick = replace(full, trial=replace(full.trial, location="L3.mlp", quick=True))
+    chart = tradeoff(factory.inputs(trials=(quick, few, short, full)))
     assert [len(series.x) for series in chart.series] == [1, 1]
     assert chart.series[0].hover[0].startswith("L0.mlp, ")
 

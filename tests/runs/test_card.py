@@ -33,7 +33,7 @@ def test_no_card_or_none_that_can_be_read_states_none(tmp_path: Path):
     assert licence_of(tmp_path) == {}
 
 
-def test_a_card_takes_the_place_of_another(tmp_path: Path):
+def test_a_card_takes_the_location_of_another(tmp_path: Path):
     (tmp_path / "README.md").write_text("of the base")
     write_card(tmp_path, "ours\n")
     assert (tmp_path / "README.md").read_text() == "ours\n"

@@ -2,14 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
+from samples import scan_result, trial_record
 
 from locscope.errors import UsageError
 from locscope.progress import Progress
 from locscope.records import ScanResult, TrialRecord, dumps
 from locscope.runs import store
 from locscope.runs.store import iterate, read_record, record_path, write_record
-
-from .samples import scan_result, trial_record
 
 
 class Listener(Progress):
@@ -98,20 +97,33 @@ def test_damaged_records_are_moved_aside_and_said(tmp_path, how, reason):
 
 def test_newer_records_are_refused_and_left_alone(tmp_path):
     path = write_record(tmp_path, "trial", "one", trial_record())
-    path.write_text(json.dumps({"schema": 2, "body": "unheard of"}))
-    with pytest.raises(UsageError, match=r"newer locscope \(schema 2, this one reads up to 1"):
+    path.write_text(json.dumps({"schema": 3, "body": "unheard of"}))
+    with pytest.raises(UsageError, match=r"newer locscope \(schema 3, this one reads up to 2"):
         read_record(tmp_path, "trial", "one", TrialRecord)
     assert path.exists()
 
 
 def test_older_records_are_upgraded_step_by_step(tmp_path, monkeypatch):
     write_record(tmp_path, "trial", "one", trial_record())
-    monkeypatch.setattr(store, "SCHEMA", 3)
-    monkeypatch.setitem(store.UPGRADES, 1, lambda kind, p: {**p, "status": kind})
-    monkeypatch.setitem(store.UPGRADES, 2, lambda kind, p: {**p, "status": p["status"] + "!"})
+    monkeypatch.setattr(store, "SCHEMA", 4)
+    monkeypatch.setitem(store.UPGRADES, 2, lambda kind, p: {**p, "status": kind})
+    monkeypatch.setitem(store.UPGRADES, 3, lambda kind, p: {**p, "status": p["status"] + "!"})
     record = read_record(tmp_path, "trial", "one", TrialRecord)
     assert record is not None
     assert record.status == "trial!"
+
+
+def test_a_trial_of_schema_1_is_read_with_the_names_of_today(tmp_path, monkeypatch):
+    new = trial_record()
+    payload = json.loads(dumps(new))
+    payload["trial"]["glance"] = payload["trial"].pop("quick")
+    old = {"schema": 1, "kind": "trial", "checksum": store._checksum(payload), "payload": payload}
+    path = record_path(tmp_path, "trial", "old")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(old))
+    found = read_record(tmp_path, "trial", "old", TrialRecord)
+    assert found is not None
+    assert dumps(found) == dumps(new)
 
 
 @pytest.mark.parametrize(

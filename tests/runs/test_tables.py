@@ -1,18 +1,17 @@
 from math import isnan
 
 import pandas as pd
+from samples import scan_result, trial_record
 
 from locscope.runs.store import write_record
-from locscope.runs.tables import EDITS, MEASURES, SCANS, TRIALS, place, rebuild_tables
-
-from .samples import scan_result, trial_record
+from locscope.runs.tables import EDITS, MEASURES, SCANS, TRIALS, layer_and_part, rebuild_tables
 
 
-def test_places():
-    assert place("L2.mlp.down") == (2, "mlp.down")
-    assert place("L4.attn.h3") == (4, "attn.h3")
-    assert place("L8-15.mlp.up") == (-1, "mlp.up")
-    assert place("L3.mlp.up+L3.mlp.down") == (3, "mlp.up+mlp.down")
+def test_locations():
+    assert layer_and_part("L2.mlp.down") == (2, "mlp.down")
+    assert layer_and_part("L4.attn.h3") == (4, "attn.h3")
+    assert layer_and_part("L8-15.mlp.up") == (-1, "mlp.up")
+    assert layer_and_part("L3.mlp.up+L3.mlp.down") == (3, "mlp.up+mlp.down")
 
 
 def filled(folder, order=(0, 1, 2)):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from reference.causal_tracing import embedding_deviation, trace_cell, window_of
-from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
+from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context
 from transformer_lens import patching
 
 from locscope.interp.patching import Kind, cells_of
@@ -19,14 +19,14 @@ from locscope.scans.run import run_scan
 OPTIONS = ScanOptions(samples=2, window=3)
 
 
-def traces_of(bench):
-    subjects = causal_tracing._subjects(bench)
-    return [(one, trace(bench, [one], kinds_of(bench))[0]) for one in subjects]
+def traces_of(context):
+    subjects = causal_tracing._subjects(context)
+    return [(one, trace(context, [one], kinds_of(context))[0]) for one in subjects]
 
 
-def cell(bench, one, states, **settings):
+def cell(context, one, states, **settings):
     return trace_cell(
-        bench.loaded.model,
+        context.loaded.model,
         one.fact.ids,
         one.ids,
         one.drawn(32),
@@ -40,12 +40,14 @@ def cell(bench, one, states, **settings):
 @pytest.mark.parametrize("corruption", ["noise", "swap"])
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_equals_one_forward_per_cell(family, corruption):
-    bench = scan_bench(family, options=replace(OPTIONS, corruption=corruption), num_hidden_layers=4)
-    traces = traces_of(bench)
+    context = scan_context(
+        family, options=replace(OPTIONS, corruption=corruption), num_hidden_layers=4
+    )
+    traces = traces_of(context)
     assert traces, "no subject could be corrupted"
     for one, fast in traces[:2]:
         first, length = one.fact.span[0], len(one.fact.ids)
-        assert fast.corrupted == pytest.approx(cell(bench, one, []), abs=1e-5)
+        assert fast.corrupted == pytest.approx(cell(context, one, []), abs=1e-5)
         for number, (side, padding) in enumerate([("left", 3), ("right", 2), ("left", 0)]):
             token = [first, one.fact.span[1] - 1, length - 1][number]
             for layer in range(4):
@@ -55,17 +57,17 @@ def test_equals_one_forward_per_cell(family, corruption):
                     "attn": [("attn", n, token) for n in window_of(layer, 3, 4)],
                 }
                 for kind, part in enumerate(("block", "mlp", "attn")):
-                    slow = cell(bench, one, states[part], side=side, padding=padding)
+                    slow = cell(context, one, states[part], side=side, padding=padding)
                     found = float(fast.restored[kind, token, layer])
                     assert found == pytest.approx(slow, abs=1e-5), (part, layer, token)
 
 
 def test_every_cell_of_one_fact_also_those_that_are_not_computed():
-    bench = scan_bench("llama", options=OPTIONS, num_hidden_layers=4)
-    one, fast = traces_of(bench)[0]
+    context = scan_context("llama", options=OPTIONS, num_hidden_layers=4)
+    one, fast = traces_of(context)[0]
     for token in range(len(one.fact.ids)):
         for layer in range(4):
-            slow = cell(bench, one, [("block", layer, token)])
+            slow = cell(context, one, [("block", layer, token)])
             assert float(fast.restored[0, token, layer]) == pytest.approx(slow, abs=1e-5)
 
 
@@ -73,9 +75,9 @@ def test_every_cell_of_one_fact_also_those_that_are_not_computed():
 def test_equals_transformerlens_patching(family):
     """Its `patching` module on the swapped prompt, one forward per cell of one fact."""
     options = ScanOptions(corruption="swap", window=1)
-    bench = scan_bench(family, options=options, num_hidden_layers=4)
-    one, fast = traces_of(bench)[0]
-    answer, bridge = one.fact.answer[0], bench.lens.bridge
+    context = scan_context(family, options=options, num_hidden_layers=4)
+    one, fast = traces_of(context)[0]
+    answer, bridge = one.fact.answer[0], context.hooked.bridge
 
     def metric(logits):
         return logits[0, -1].softmax(-1)[answer]
@@ -98,8 +100,8 @@ def test_equals_transformerlens_patching(family):
 
 
 def test_romes_random_stream():
-    bench = scan_bench("gpt2", options=replace(OPTIONS, stream="rome", samples=3))
-    for one in causal_tracing._subjects(bench):
+    context = scan_context("gpt2", options=replace(OPTIONS, stream="rome", samples=3))
+    for one in causal_tracing._subjects(context):
         first, stop = one.fact.span
         drawn = np.random.RandomState(1).randn(3, stop - first, 32)
         scale = float(one.drawn(32)[0, 0, 0]) / drawn[0, 0, 0]
@@ -107,10 +109,10 @@ def test_romes_random_stream():
 
 
 def test_noise_is_three_standard_deviations_of_the_subjects_embeddings():
-    bench = scan_bench("llama", options=replace(OPTIONS, samples=4000))
-    one = causal_tracing._subjects(bench)[0]
-    tokens = [t for f in bench.facts.with_subject for t in f.ids[slice(*f.span)]]
-    embedded = bench.loaded.model.get_input_embeddings().weight[tokens]
+    context = scan_context("llama", options=replace(OPTIONS, samples=4000))
+    one = causal_tracing._subjects(context)[0]
+    tokens = [t for f in context.facts.with_subject for t in f.ids[slice(*f.span)]]
+    embedded = context.loaded.model.get_input_embeddings().weight[tokens]
     assert float(one.drawn(32).std()) == pytest.approx(3 * float(embedded.std()), rel=0.02)
 
 
@@ -120,13 +122,13 @@ def test_romes_numbers_at_any_depth_also_where_some_edits_are_scanned(family, la
     """Windows of ten layers, and noise of three standard deviations of all subjects given: also of
     those that are not drawn, and of one that its prompt does not hold."""
     options = ScanOptions(stream="rome", samples=3, requests=3)
-    bench = scan_bench(family, options=options, num_hidden_layers=layers).narrowed
-    model, tokenizer = bench.loaded.model, bench.loaded.tokenizer
+    context = scan_context(family, options=options, num_hidden_layers=layers).narrowed
+    model, tokenizer = context.loaded.model, context.loaded.tokenizer
     subjects = [tokenizer(edit.subject)["input_ids"] for edit in SCAN_EDITS]
     scale = 3 * embedding_deviation(model, subjects)
-    some = [tokenizer(edit.subject)["input_ids"] for edit in SCAN_EDITS if edit.id in bench.edits]
+    some = [tokenizer(edit.subject)["input_ids"] for edit in SCAN_EDITS if edit.id in context.edits]
     assert abs(3 * embedding_deviation(model, some) - scale) > 1e-4 * scale
-    one, fast = traces_of(bench)[0]
+    one, fast = traces_of(context)[0]
     first, stop = one.fact.span
     noise = torch.from_numpy(scale * np.random.RandomState(1).randn(3, stop - first, 32))
     for layer in (0, layers // 2, layers - 1):
@@ -137,23 +139,23 @@ def test_romes_numbers_at_any_depth_also_where_some_edits_are_scanned(family, la
                 model, one.fact.ids, one.ids, noise, first, states, one.fact.answer[0]
             )
             assert float(fast.restored[kind, stop - 1, layer]) == pytest.approx(slow, abs=1e-6)
-    assert "windows of 10 layers" in run_scan("causal-tracing", bench).settings
+    assert "windows of 10 layers" in run_scan("causal-tracing", context).settings
 
 
 @pytest.mark.parametrize("layers", [3, 5])
 def test_block_calls_follow_a_formula(layers):
     """Twice all blocks; then, for each token from the subject on, all but the lowest block for
     states, and all blocks for the outputs of MLPs and of attention."""
-    bench = scan_bench("llama", options=OPTIONS, num_hidden_layers=layers)
-    one = causal_tracing._subjects(bench)[0]
+    context = scan_context("llama", options=OPTIONS, num_hidden_layers=layers)
+    one = causal_tracing._subjects(context)[0]
     calls = [0]
 
     def count(module, args, out):
         calls[0] += 1
 
-    models = (bench.lens.twin, bench.lens.model)
+    models = (context.hooked.bridged, context.hooked.model)
     handles = [b.register_forward_hook(count) for model in models for b in blocks(model)]
-    trace(bench, [one], kinds_of(bench))
+    trace(context, [one], kinds_of(context))
     for handle in handles:
         handle.remove()
     tokens = len(one.fact.ids) - one.fact.span[0]
@@ -170,15 +172,15 @@ def test_windows_lie_as_in_the_paper():
 @pytest.mark.parametrize("layers", [(4, 1), (32, 10), (48, 10), (8, 2), (10, 3)])
 def test_the_window_shrinks_with_the_model(layers):
     depth, window = layers
-    bench = scan_bench("llama", num_hidden_layers=2)
-    info = replace(bench.loaded.info, layers=depth)
-    asked = replace(bench, loaded=replace(bench.loaded, info=info))
+    context = scan_context("llama", num_hidden_layers=2)
+    info = replace(context.loaded.info, layers=depth)
+    asked = replace(context, loaded=replace(context.loaded, info=info))
     assert kinds_of(asked)[1].window == window
 
 
 def test_the_batch_decides_nothing():
     whole, small = (
-        run_scan("causal-tracing", scan_bench("qwen3", options=OPTIONS, tokens_at_once=n))
+        run_scan("causal-tracing", scan_context("qwen3", options=OPTIONS, tokens_at_once=n))
         for n in (16384, 40)
     )
     assert len(whole.scores) == len(small.scores)
@@ -187,9 +189,9 @@ def test_the_batch_decides_nothing():
 
 
 def test_scores_are_means_over_facts_at_the_last_subject_token():
-    bench = scan_bench("llama", options=OPTIONS)
-    result = run_scan("causal-tracing", bench)
-    traces = traces_of(bench)
+    context = scan_context("llama", options=OPTIONS)
+    result = run_scan("causal-tracing", context)
+    traces = traces_of(context)
     for kind, part in enumerate(("block", "mlp", "attn")):
         for layer in range(3):
             ends = [one.fact.last if part == "attn" else one.fact.span[1] - 1 for one, _ in traces]
@@ -213,6 +215,6 @@ def test_scores_are_means_over_facts_at_the_last_subject_token():
 
 def test_without_any_subject_nothing_is_usable():
     edits = tuple(replace(edit, subject="") for edit in SCAN_EDITS)
-    result = run_scan("causal-tracing", scan_bench("llama", edits))
+    result = run_scan("causal-tracing", scan_context("llama", edits))
     assert (result.usable, result.scores) == (0, ())
     assert torch.isnan(torch.tensor(result.at("indirect effect", 0, "mlp")))

@@ -7,10 +7,10 @@ import pytest
 import torch
 from reference import readout as slow
 from reference.attribution import Prompt, activation
-from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench, shared_bench
+from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context, shared_context
 from worlds import same, snapshot
 
-from locscope.interp.hooked_model import lens_of
+from locscope.interp.hooked_model import hooked_model_of
 from locscope.interp.metrics import rivalries
 from locscope.scans.direct_logit_attribution import written
 from locscope.scans.run import run_scan
@@ -18,38 +18,38 @@ from locscope.scans.run import run_scan
 PADDING = ({}, {"side": "left", "padding": 2}, {"side": "right", "padding": 2})
 
 
-def apart(bench):
-    items = rivalries(bench.lens, bench.facts.all)
-    return items, written(bench, items)
+def apart(context):
+    items = rivalries(context.hooked, context.facts.all)
+    return items, written(context, items)
 
 
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_everything_sums_to_the_models_own_logit_difference(family):
-    bench = shared_bench(family)
-    for item, one in zip(*apart(bench), strict=True):
+    context = shared_context(family)
+    for item, one in zip(*apart(context), strict=True):
         total = one.embedding + float(one.attn.sum() + one.mlp.sum()) + one.biases
         expected = slow.difference(
-            bench.loaded.model, Prompt(item.fact.ids), item.fact.answer[0], item.foil
+            context.loaded.model, Prompt(item.fact.ids), item.fact.answer[0], item.distractor
         )
         assert total == pytest.approx(expected, abs=1e-5)
         assert one.whole == pytest.approx(expected, abs=1e-5)
-        assert expected >= 0, "the answer is the model's own, the foil the next best"
+        assert expected >= 0, "the answer is the model's own, the distractor the next best"
 
 
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_equals_norms_written_out_component_by_component(family):
-    bench = shared_bench(family)
-    model = bench.loaded.model
-    for number, (item, one) in enumerate(zip(*apart(bench), strict=True)):
+    context = shared_context(family)
+    model = context.loaded.model
+    for number, (item, one) in enumerate(zip(*apart(context), strict=True)):
         prompt = Prompt(item.fact.ids, **PADDING[number % 3])
         last = slow.states(model, prompt)[-1]
-        pair = item.fact.answer[0], item.foil
+        pair = item.fact.answer[0], item.distractor
 
         def share(part, last=last, pair=pair):
             return pytest.approx(slow.share(model, part, last, *pair), abs=1e-5)
 
         assert one.embedding == share(slow.states(model, prompt)[0])
-        for layer in range(bench.lens.layers):
+        for layer in range(context.hooked.layers):
             assert float(one.attn[layer]) == share(activation(model, prompt, "attn_out", layer)[-1])
             assert float(one.mlp[layer]) == share(activation(model, prompt, "mlp_out", layer)[-1])
             for head in range(4):
@@ -58,28 +58,28 @@ def test_equals_norms_written_out_component_by_component(family):
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_equals_transformer_lens_in_compatibility_mode(family):
+def test_equals_transformer_hooked_in_compatibility_mode(family):
     from transformer_lens.tools.analysis import direct_logit_attribution
 
-    bench = shared_bench(family)
+    context = shared_context(family)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        other = lens_of(copy.deepcopy(bench.loaded.model)).bridge
+        other = hooked_model_of(copy.deepcopy(context.loaded.model)).bridge
         other.enable_compatibility_mode()
-    for item, one in zip(*apart(bench), strict=True):
+    for item, one in zip(*apart(context), strict=True):
 
         def theirs(unit, item=item):
             found = direct_logit_attribution(
                 other,
                 torch.tensor([item.fact.ids]),
                 torch.tensor([item.fact.answer[0]]),
-                torch.tensor([item.foil]),
+                torch.tensor([item.distractor]),
                 unit=unit,
             )
             return dict(zip(found.labels, found.attribution.flatten().tolist(), strict=True))
 
         parts, heads = theirs("component"), theirs("head")
-        for layer in range(bench.lens.layers):
+        for layer in range(context.hooked.layers):
             assert float(one.attn[layer]) == pytest.approx(parts[f"{layer}_attn_out"], abs=1e-5)
             assert float(one.mlp[layer]) == pytest.approx(parts[f"{layer}_mlp_out"], abs=1e-5)
             # GPT-2 has biases of values, which compatibility mode takes from the heads.
@@ -89,13 +89,13 @@ def test_equals_transformer_lens_in_compatibility_mode(family):
 
 
 def test_scores_are_means_over_facts_and_the_batch_decides_nothing():
-    bench = shared_bench("qwen3")
-    before = snapshot(bench.loaded.model)
-    result = run_scan("direct-logit-attribution", bench)
-    small = run_scan("direct-logit-attribution", scan_bench("qwen3", tokens_at_once=20))
+    context = shared_context("qwen3")
+    before = snapshot(context.loaded.model)
+    result = run_scan("direct-logit-attribution", context)
+    small = run_scan("direct-logit-attribution", scan_context("qwen3", tokens_at_once=20))
     for one, other in zip(result.scores, small.scores, strict=True):
         assert one.values == pytest.approx(other.values, abs=1e-5, nan_ok=True)
-    _, found = apart(bench)
+    _, found = apart(context)
     for layer in range(3):
         attn = sum(float(one.attn[layer]) for one in found) / len(found)
         mlp = sum(float(one.mlp[layer]) for one in found) / len(found)
@@ -108,4 +108,4 @@ def test_scores_are_means_over_facts_and_the_batch_decides_nothing():
     written = sum(result.at("logit-diff", layer, "block") for layer in range(3))
     assert whole.value == pytest.approx(embedding.value + biases.value + written, abs=1e-4)
     assert whole.count == len(SCAN_EDITS)
-    assert same(bench.loaded.model, before)
+    assert same(context.loaded.model, before)

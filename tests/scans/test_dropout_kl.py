@@ -3,50 +3,50 @@ from dataclasses import replace
 import pytest
 import torch
 from reference.weight_scans import Gates, divergence, importances
-from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
+from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context
 from worlds import same, snapshot
 
 from locscope.evaluation.drift import NeutralRows
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.scans.dropout_kl import RATE, kept
 from locscope.scans.run import run_scan
 
 FEW = SCAN_EDITS[:1]
 
 
-def texts_of(bench):
-    sheet = bench.exam.sheet
+def texts_of(context):
+    packed = context.suite.packed
     return [
-        tuple(sheet.ids[sheet.offsets[r] : sheet.offsets[r + 1]].tolist())
-        for r in bench.exam.neutral.texts
+        tuple(packed.ids[packed.offsets[r] : packed.offsets[r + 1]].tolist())
+        for r in context.suite.neutral.texts
     ]
 
 
-def noise_of(bench, text):
-    width = bench.loaded.info.width
+def noise_of(context, text):
+    width = context.loaded.info.width
 
     def noise(which, kind, layer):
-        return torch.from_numpy(kept(text, which, kind, layer, width, bench.seed))
+        return torch.from_numpy(kept(text, which, kind, layer, width, context.seed))
 
     return noise
 
 
-def scored(bench):
-    result = run_scan("dropout-kl", bench)
+def scored(context):
+    result = run_scan("dropout-kl", context)
     return {(s.part, s.layer, s.head): s for s in result.scores}
 
 
 @pytest.mark.parametrize("pads", [0, 3, -3])
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_importances_are_those_of_single_texts_through_the_plain_model(family, pads):
-    bench = scan_bench(family, FEW)
-    found = scored(bench)
+    context = scan_context(family, FEW)
+    found = scored(context)
     singles = [
-        importances(bench.loaded.model, text, noise_of(bench, text), pads)
-        for text in texts_of(bench)
+        importances(context.loaded.model, text, noise_of(context, text), pads)
+        for text in texts_of(context)
     ]
     largest = max(score.score for score in found.values())
-    for layer in range(bench.loaded.info.layers):
+    for layer in range(context.loaded.info.layers):
         mean = {
             kind: torch.stack([one[kind, layer] for one in singles]).mean(0)
             for kind in ("up", "down", "heads")
@@ -61,16 +61,16 @@ def test_importances_are_those_of_single_texts_through_the_plain_model(family, p
             assert found[key].score == pytest.approx(float(value), abs=1e-5 * largest), key
             assert found[key].count == len(singles)
             assert found[key].low <= found[key].score <= found[key].high
-    assert len(found) == bench.loaded.info.layers * (3 + bench.loaded.info.heads)
+    assert len(found) == context.loaded.info.layers * (3 + context.loaded.info.heads)
 
 
 @pytest.mark.parametrize("kind", ["up", "down", "heads"])
 def test_the_reference_is_the_slope_of_the_divergence(kind):
     """Central differences in float64 (which only GPT-2's norm keeps to), one gate at a time."""
-    bench = scan_bench("gpt2", FEW)
-    model, text = bench.loaded.model, texts_of(bench)[0]
+    context = scan_context("gpt2", FEW)
+    model, text = context.loaded.model, texts_of(context)[0]
     model.double()
-    noise = noise_of(bench, text)
+    noise = noise_of(context, text)
     whole = importances(model, text, noise)[kind, 1]
     unit, far = int(whole.argmax()), 1e-4
     found = []
@@ -83,11 +83,11 @@ def test_the_reference_is_the_slope_of_the_divergence(kind):
 
 
 def test_batches_change_nothing_and_the_model_stays_as_it_was():
-    bench = scan_bench("gemma2", FEW)
-    model = bench.loaded.model
-    before, whole = snapshot(model), scored(bench)
-    trunk = Trunk(model, bench.exam.sheet, tokens_at_once=1)
-    parted = scored(replace(bench, trunk=trunk))
+    context = scan_context("gemma2", FEW)
+    model = context.loaded.model
+    before, whole = snapshot(model), scored(context)
+    prefix_cache = PrefixCache(model, context.suite.packed, tokens_at_once=1)
+    parted = scored(replace(context, prefix_cache=prefix_cache))
     largest = max(score.score for score in whole.values())
     for key, score in parted.items():
         assert score.score == pytest.approx(whole[key].score, abs=1e-5 * largest), key
@@ -112,14 +112,14 @@ def test_dropout_is_rare_unbiased_and_of_its_own_everywhere():
 
 
 def test_another_seed_is_another_dropout():
-    bench = scan_bench("llama", FEW)
-    other = scored(replace(bench, seed=1))
-    assert all(other[key].score != score.score for key, score in scored(bench).items())
+    context = scan_context("llama", FEW)
+    other = scored(replace(context, seed=1))
+    assert all(other[key].score != score.score for key, score in scored(context).items())
 
 
 def test_without_neutral_texts_nothing_is_read():
-    bench = scan_bench("llama", FEW)
-    bench = replace(bench, exam=replace(bench.exam, neutral=NeutralRows((), ())))
-    result = run_scan("dropout-kl", bench)
+    context = scan_context("llama", FEW)
+    context = replace(context, suite=replace(context.suite, neutral=NeutralRows((), ())))
+    result = run_scan("dropout-kl", context)
     assert (result.scores, result.usable) == ((), 0)
     assert any("no neutral texts" in note for note in result.notes)

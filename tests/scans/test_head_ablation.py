@@ -5,7 +5,7 @@ from math import isnan
 import pytest
 import torch
 from reference.ablation import drops, head_replaced, head_width, say, z_of
-from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
+from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context
 from worlds import same, snapshot
 
 from locscope.errors import UsageError
@@ -28,53 +28,53 @@ EDITS = tuple(edit for edit in SCAN_EDITS if edit.id in "pqst")
 
 @cache
 def world(family):
-    return scan_bench(family, EDITS)
+    return scan_context(family, EDITS)
 
 
-def bench_of(family, how="zero"):
-    """The model, its twin and its facts are made once for all tests."""
+def context_of(family, how="zero"):
+    """The model, its hooked model and its facts are made once for all tests."""
     one = world(family)
-    bench = replace(one, options=ScanOptions(ablation=how))
-    bench.__dict__.update(lens=one.lens, facts=one.facts)
-    return bench
+    context = replace(one, options=ScanOptions(ablation=how))
+    context.__dict__.update(hooked=one.hooked, facts=one.facts)
+    return context
 
 
-def partner(bench, fact):
-    facts, most = bench.facts.all, bench.tokens_at_once
-    silent = ablation_of(bench.lens, facts, "z", "resample", bench.seed, most)
+def partner(context, fact):
+    facts, most = context.facts.all, context.tokens_at_once
+    silent = ablation_of(context.hooked, facts, "z", "resample", context.seed, most)
     return silent.partners[fact.edit]
 
 
-def replacement(bench, how, fact, layer, columns):
+def replacement(context, how, fact, layer, columns):
     """What a head's z of a fact becomes, from the plain model."""
-    model = bench.loaded.model
+    model = context.loaded.model
     if how == "zero":
         return torch.zeros_like
     if how == "mean":
-        every = torch.cat([z_of(model, layer, one.ids) for one in bench.facts.all])
+        every = torch.cat([z_of(model, layer, one.ids) for one in context.facts.all])
         mean = every.mean(0)[columns]
         return lambda z: z * 0.0 + mean
-    other = z_of(model, layer, partner(bench, fact))[:, columns]
+    other = z_of(model, layer, partner(context, fact))[:, columns]
     return lambda z: torch.stack([other[min(t, len(other) - 1)] for t in range(len(z))])
 
 
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_heads_lose_what_the_plain_model_loses(family, how):
-    bench = bench_of(family, how)
-    model, width = bench.loaded.model, head_width(bench.loaded.model)
-    found = scan(bench)
-    assert found.usable == len(bench.facts.all) > 1
+    context = context_of(family, how)
+    model, width = context.loaded.model, head_width(context.loaded.model)
+    found = scan(context)
+    assert found.usable == len(context.facts.all) > 1
     scores = {(s.variant, s.layer, s.head): s for s in found.scores}
-    sides = {f.edit: SIDES[i % 3] for i, f in enumerate(bench.facts.all)}
-    for fact in bench.facts.all:
-        row, side = bench.edits.index(fact.edit), sides[fact.edit]
+    sides = {f.edit: SIDES[i % 3] for i, f in enumerate(context.facts.all)}
+    for fact in context.facts.all:
+        row, side = context.edits.index(fact.edit), sides[fact.edit]
         before = say(model, fact.ids, side)
-        for layer in range(bench.loaded.info.layers):
+        for layer in range(context.loaded.info.layers):
             lost = []
             for head in range(4):
                 columns = slice(head * width, (head + 1) * width)
-                value = replacement(bench, how, fact, layer, columns)
+                value = replacement(context, how, fact, layer, columns)
                 with head_replaced(model, layer, head, value, side):
                     lost.append(drops(before, say(model, fact.ids, side), fact.answer[0]))
             for i, variant in enumerate(METRICS):
@@ -86,11 +86,11 @@ def test_heads_lose_what_the_plain_model_loses(family, how):
 
 
 def test_scores_are_means_of_requests_with_intervals():
-    bench = bench_of("llama")
-    for score in scan(bench).scores:
+    context = context_of("llama")
+    for score in scan(context).scores:
         values = [value for value in score.values if not isnan(value)]
-        assert len(score.values) == len(bench.edits)
-        assert score.count == len(values) == len(bench.facts.all)
+        assert len(score.values) == len(context.edits)
+        assert score.count == len(values) == len(context.facts.all)
         assert score.score == pytest.approx(sum(values) / len(values))
         assert score.low <= score.score <= score.high
         assert score.part == "attn"
@@ -98,46 +98,46 @@ def test_scores_are_means_of_requests_with_intervals():
 
 @pytest.mark.parametrize("how", HOWS)
 def test_no_batch_changes_the_result(how):
-    whole, options = scan(bench_of("gemma2", how)), ScanOptions(ablation=how)
+    whole, options = scan(context_of("gemma2", how)), ScanOptions(ablation=how)
     for tokens in (100, 40):
-        parts = scan(scan_bench("gemma2", EDITS, tokens_at_once=tokens, options=options))
+        parts = scan(scan_context("gemma2", EDITS, tokens_at_once=tokens, options=options))
         for one, other in zip(whole.scores, parts.scores, strict=True):
             assert other.values == pytest.approx(one.values, abs=1e-5, nan_ok=True)
 
 
 def test_the_model_is_left_as_it_was():
-    bench = bench_of("qwen2")
-    model, before = bench.loaded.model, snapshot(bench.loaded.model)
+    context = context_of("qwen2")
+    model, before = context.loaded.model, snapshot(context.loaded.model)
     modules = [name for name, _ in model.named_modules()]
-    twin = bench.lens.twin
-    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in twin.modules()]
-    first = scan(bench)
+    bridged = context.hooked.bridged
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in bridged.modules()]
+    first = scan(context)
     # As text, where NaN equals NaN.
-    assert str(scan(bench)) == str(first)
+    assert str(scan(context)) == str(first)
     assert same(model, before)
     assert [name for name, _ in model.named_modules()] == modules
-    assert [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in twin.modules()] == hooks
+    assert [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in bridged.modules()] == hooks
     assert all(p.grad is None and not p.requires_grad for p in model.parameters())
 
 
 def test_putting_back_a_heads_own_output_changes_nothing():
-    bench = bench_of("gptneox")
-    facts = bench.facts.all
-    prompts = prompts_of(bench.lens.twin, [fact.ids for fact in facts])
-    ways = ((v, [v.seen["z"]]) for v in visits(bench.lens, prompts, HEAD_KINDS))
-    lost = head_effects(bench.loaded.model, bench.lens, facts, ways, fast_drops, 16384)
+    context = context_of("gptneox")
+    facts = context.facts.all
+    prompts = prompts_of(context.hooked.bridged, [fact.ids for fact in facts])
+    ways = ((v, [v.seen["z"]]) for v in visits(context.hooked, prompts, HEAD_KINDS))
+    lost = head_effects(context.loaded.model, context.hooked, facts, ways, fast_drops, 16384)
     assert lost.shape == (len(facts), 3, 4, 2)
     assert float(lost.abs().max()) < 1e-5
 
 
-def test_edits_that_hold_in_other_layers_run_on_the_twin_with_the_same_result():
-    """A hook that changes nothing sends the rows through the twin's own attention."""
-    bench = bench_of("gemma2")
-    prompts = prompts_of(bench.lens.twin, [fact.ids for fact in bench.facts.all])
+def test_edits_that_hold_in_other_layers_run_on_the_bridged_with_the_same_result():
+    """A hook that changes nothing sends the rows through the hooked model's own attention."""
+    context = context_of("gemma2")
+    prompts = prompts_of(context.hooked.bridged, [fact.ids for fact in context.facts.all])
     nothing = {"blocks.3.attn.hook_q": lambda value: None}
-    for here in visits(bench.lens, prompts, HEAD_KINDS):
+    for here in visits(context.hooked, prompts, HEAD_KINDS):
         zeros = torch.zeros_like(here.seen["z"])
-        given = bench.loaded.model, bench.lens, here, zeros, 16384
+        given = context.loaded.model, context.hooked, here, zeros, 16384
         torch.testing.assert_close(
             without_each_head(*given, nothing), without_each_head(*given), atol=1e-5, rtol=0
         )
@@ -147,10 +147,10 @@ def test_nothing_is_computed_that_no_answer_needs():
     """Tokens through the plain model's modules while the heads of one layer are silenced: none
     through its own attention, and of the last block only last tokens where it works on each
     alone."""
-    bench = bench_of("qwen2")
-    facts, model = bench.facts.all, bench.loaded.model
-    prompts = prompts_of(bench.lens.twin, [fact.ids for fact in facts])
-    here = next(visits(bench.lens, prompts, HEAD_KINDS))
+    context = context_of("qwen2")
+    facts, model = context.facts.all, context.loaded.model
+    prompts = prompts_of(context.hooked.bridged, [fact.ids for fact in facts])
+    here = next(visits(context.hooked, prompts, HEAD_KINDS))
     names = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.o_proj", "mlp")
     counts = {(layer, name): 0 for layer in range(3) for name in names}
 
@@ -166,7 +166,7 @@ def test_nothing_is_computed_that_no_answer_needs():
         for layer, name in counts
     ]
     zeros = torch.zeros_like(here.seen["z"])
-    without_each_head(model, bench.lens, here, zeros, 16384)
+    without_each_head(model, context.hooked, here, zeros, 16384)
     for handle in handles:
         handle.remove()
     rows, tokens = 4 * len(facts), 4 * prompts.ids.numel()
@@ -180,22 +180,22 @@ def _fact(name, *ids):
 
 
 def test_resampled_prompts_are_others_of_the_same_length_where_there_are_any():
-    lens = bench_of("llama").lens
+    hooked = context_of("llama").hooked
     facts = [_fact("a", 0, 1, 2), _fact("b", 0, 3, 4), _fact("c", 0, 5, 6), _fact("d", 0, 9)]
     facts += [_fact("e", 0, 1, 2)]
-    chosen = [ablation_of(lens, facts, "z", "resample", seed, 64) for seed in range(20)]
+    chosen = [ablation_of(hooked, facts, "z", "resample", seed, 64) for seed in range(20)]
     assert {c.partners["a"] for c in chosen} == {(0, 3, 4), (0, 5, 6)}
     assert all(c.partners["a"] == c.partners["e"] for c in chosen)
     assert {c.partners["d"] for c in chosen} == {(0, 1, 2), (0, 3, 4), (0, 5, 6)}
-    alone = ablation_of(lens, [facts[0], facts[4]], "z", "resample", 0, 64)
+    alone = ablation_of(hooked, [facts[0], facts[4]], "z", "resample", 0, 64)
     assert alone.facts == ()
 
 
 def test_nothing_usable_is_said_and_an_unknown_ablation_refused():
-    bench = bench_of("llama")
-    bench.__dict__["facts"] = Facts((), ("7 edits not used",))
-    found = scan(bench)
+    context = context_of("llama")
+    context.__dict__["facts"] = Facts((), ("7 edits not used",))
+    found = scan(context)
     assert (found.scores, found.usable) == ((), 0)
     assert "7 edits not used" in found.notes
     with pytest.raises(UsageError, match="unknown ablation 'zeros': did you mean zero"):
-        scan(bench_of("llama", "zeros"))
+        scan(context_of("llama", "zeros"))

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from reference.neurons import plain_head_scales
-from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
+from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context
 from worlds import same, snapshot
 
 from locscope.records import Edit
@@ -18,14 +18,14 @@ EDITS = (*SCAN_EDITS, *MORE)
 """Ten edits: two batches of eight an epoch, the second smaller."""
 
 
-def rows_of(bench):
-    return [question.target.row for question in bench.exam.of(bench.edits)]
+def rows_of(context):
+    return [question.target.row for question in context.suite.of(context.edits)]
 
 
-def drawn(bench, rows, heads, width, epochs=5):
+def drawn(context, rows, heads, width, epochs=5):
     """The start and the order of every epoch, as the seed gives them."""
-    generator = torch.Generator().manual_seed(bench.seed)
-    start = 1e-3 * torch.randn(bench.lens.layers, heads, width, generator=generator)
+    generator = torch.Generator().manual_seed(context.seed)
+    start = 1e-3 * torch.randn(context.hooked.layers, heads, width, generator=generator)
     orders = [torch.randperm(len(rows), generator=generator).tolist() for _ in range(epochs)]
     return start, orders
 
@@ -37,15 +37,15 @@ def head_width(model):
 
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_norms_are_those_of_scales_learned_on_the_plain_model(family):
-    bench = scan_bench(family, EDITS)
-    model, before = bench.loaded.model, snapshot(bench.loaded.model)
-    result = run_scan("lofit-heads", bench)
+    context = scan_context(family, EDITS)
+    model, before = context.loaded.model, snapshot(context.loaded.model)
+    result = run_scan("lofit-heads", context)
     assert same(model, before)
     assert all(p.grad is None and not p.requires_grad for p in model.parameters())
-    rows = rows_of(bench)
-    start, orders = drawn(bench, rows, 4, head_width(model))
+    rows = rows_of(context)
+    start, orders = drawn(context, rows, 4, head_width(model))
     scales = plain_head_scales(model, rows, start, orders, 8, 5e-3, 1e-3)
-    assert len(result.scores) == bench.lens.layers * 5
+    assert len(result.scores) == context.hooked.layers * 5
     for score in result.scores:
         assert (score.variant, score.part, score.count) == ("norm", "attn", len(EDITS))
         one = scales[score.layer] if score.head < 0 else scales[score.layer, score.head]
@@ -59,18 +59,18 @@ def test_norms_are_those_of_scales_learned_on_the_plain_model(family):
 
 @pytest.mark.parametrize("family", ["qwen3", "gpt2"])
 def test_the_result_does_not_depend_on_the_batch(family):
-    whole = run_scan("lofit-heads", scan_bench(family, EDITS))
-    small = run_scan("lofit-heads", scan_bench(family, EDITS, tokens_at_once=30))
+    whole = run_scan("lofit-heads", scan_context(family, EDITS))
+    small = run_scan("lofit-heads", scan_context(family, EDITS, tokens_at_once=30))
     for one, other in zip(whole.scores, small.scores, strict=True):
         assert other == replace(one, score=other.score, low=other.low, high=other.high)
         assert other.score == pytest.approx(one.score, abs=1e-5)
-    again = run_scan("lofit-heads", scan_bench(family, EDITS))
+    again = run_scan("lofit-heads", scan_context(family, EDITS))
     assert [s.score for s in again.scores] == [s.score for s in whole.scores]
 
 
 def test_the_seed_draws_start_and_order():
     one, other = (
-        learned_scales(scan_bench("llama", EDITS, seed=seed), range(3)) for seed in (0, 1)
+        learned_scales(scan_context("llama", EDITS, seed=seed), range(3)) for seed in (0, 1)
     )
     assert float((one - other).abs().max()) > 1e-4
 
@@ -79,16 +79,16 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch):
     """Nothing of the batch that failed counts."""
     import locscope.scans.lofit_heads as scan
 
-    whole = run_scan("lofit-heads", scan_bench("llama", EDITS))
+    whole = run_scan("lofit-heads", scan_context("llama", EDITS))
     own = scan.answer_losses
 
-    def tight(trunk, batch):
+    def tight(prefix_cache, batch):
         if len(batch.ids) > 2:
             raise MemoryError
-        return own(trunk, batch)
+        return own(prefix_cache, batch)
 
     monkeypatch.setattr(scan, "answer_losses", tight)
-    halved = run_scan("lofit-heads", scan_bench("llama", EDITS))
+    halved = run_scan("lofit-heads", scan_context("llama", EDITS))
     assert [s.score for s in halved.scores] == pytest.approx(
         [s.score for s in whole.scores], abs=1e-5
     )

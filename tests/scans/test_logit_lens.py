@@ -7,7 +7,7 @@ import pytest
 import torch
 from reference.attribution import Prompt
 from reference.readout import level, states
-from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench, shared_bench
+from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context, shared_context
 from worlds import same, snapshot
 
 from locscope.records import ScanOptions
@@ -18,16 +18,16 @@ PADDING = ({}, {"side": "left", "padding": 2}, {"side": "right", "padding": 2})
 
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_equals_the_plain_model_stopped_after_each_layer(family):
-    bench = shared_bench(family)
-    result, facts = run_scan("logit-lens", bench), bench.facts.all
-    levels, gains = result.of_places("logprob"), result.of_places("gain")
+    context = shared_context(family)
+    result, facts = run_scan("logit-lens", context), context.facts.all
+    levels, gains = result.of_locations("logprob"), result.of_locations("gain")
     for number, fact in enumerate(facts):
         prompt = Prompt(fact.ids, **PADDING[number % 3])
         expected = [
-            level(bench.loaded.model, prompt, state, fact.answer[0])
-            for state in states(bench.loaded.model, prompt)
+            level(context.loaded.model, prompt, state, fact.answer[0])
+            for state in states(context.loaded.model, prompt)
         ]
-        row = bench.edits.index(fact.edit)
+        row = context.edits.index(fact.edit)
         for layer, (below, here) in enumerate(pairwise(expected)):
             assert levels[layer, "block"].values[row] == pytest.approx(here, abs=1e-5)
             assert gains[layer, "block"].values[row] == pytest.approx(here - below, abs=1e-5)
@@ -35,37 +35,37 @@ def test_equals_the_plain_model_stopped_after_each_layer(family):
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
-def test_equals_transformer_lens(family):
+def test_equals_transformer_hooked(family):
     from transformer_lens.tools.analysis import logit_lens
 
-    bench = shared_bench(family)
-    levels = run_scan("logit-lens", bench).of_places("logprob")
-    for fact in bench.facts.all[:3]:
+    context = shared_context(family)
+    levels = run_scan("logit-lens", context).of_locations("logprob")
+    for fact in context.facts.all[:3]:
         theirs = logit_lens(
-            bench.lens.bridge,
+            context.hooked.bridge,
             torch.tensor([fact.ids]),
             targets=[fact.answer[0]],
             return_type="log_probs",
         ).values.flatten()
-        row = bench.edits.index(fact.edit)
-        for layer in range(bench.lens.layers):
+        row = context.edits.index(fact.edit)
+        for layer in range(context.hooked.layers):
             mine = levels[layer, "block"].values[row]
             assert mine == pytest.approx(float(theirs[layer + 1]), abs=1e-5)
 
 
 def test_the_batch_decides_nothing_and_the_model_is_left_as_it_was():
-    bench = shared_bench("qwen3")
-    before = snapshot(bench.loaded.model)
-    whole = run_scan("logit-lens", bench)
-    small = run_scan("logit-lens", scan_bench("qwen3", tokens_at_once=20))
+    context = shared_context("qwen3")
+    before = snapshot(context.loaded.model)
+    whole = run_scan("logit-lens", context)
+    small = run_scan("logit-lens", scan_context("qwen3", tokens_at_once=20))
     for one, other in zip(whole.scores, small.scores, strict=True):
         assert one.values == pytest.approx(other.values, rel=1e-5, abs=1e-5, nan_ok=True)
-    assert same(bench.loaded.model, before)
+    assert same(context.loaded.model, before)
 
 
 def test_facts_need_no_subject():
     edits = tuple(replace(edit, subject="") for edit in SCAN_EDITS)
-    assert run_scan("logit-lens", scan_bench("llama", edits)).usable == len(SCAN_EDITS)
+    assert run_scan("logit-lens", scan_context("llama", edits)).usable == len(SCAN_EDITS)
 
 
 @pytest.mark.parametrize("name", ["logit-lens", "direct-logit-attribution", "causal-tracing"])
@@ -73,5 +73,5 @@ def test_there_may_be_more_requests_than_positions(name):
     """The norms are asked about rows, which are no tokens of one text."""
     edits = [replace(edit, id=f"{edit.id}{n}") for n in range(9) for edit in SCAN_EDITS]
     options = ScanOptions(samples=1)
-    bench = scan_bench("gpt2", edits, max_position_embeddings=64, options=options)
-    assert run_scan(name, bench).usable > 64
+    context = scan_context("gpt2", edits, max_position_embeddings=64, options=options)
+    assert run_scan(name, context).usable > 64

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from reference.neurons import plain_state, prompt_of
-from scan_worlds import SCAN_FAMILIES, scan_bench
+from scan_worlds import SCAN_FAMILIES, scan_context
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from worlds import same, snapshot
@@ -40,12 +40,12 @@ def edits_of(answers=()):
     )
 
 
-def probe_bench(family, **settings):
-    """A bench whose neighbours have the answers that the model gives to the edits' prompts."""
-    first = scan_bench(family, edits_of())
-    said = {f.edit: first.exam.speaker.tokenizer.decode(f.answer) for f in first.facts.all}
+def probe_context(family, **settings):
+    """A context whose neighbours have the answers that the model gives to the edits' prompts."""
+    first = scan_context(family, edits_of())
+    said = {f.edit: first.suite.text_generator.tokenizer.decode(f.answer) for f in first.facts.all}
     answers = [said.get(f"e{i}", "nothing") for i in range(len(SUBJECTS))]
-    return scan_bench(family, edits_of(answers), **settings)
+    return scan_context(family, edits_of(answers), **settings)
 
 
 def plain_gains(states, kept):
@@ -67,15 +67,15 @@ def plain_gains(states, kept):
 
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_accuracies_are_those_of_probes_on_the_plain_models_states(family):
-    bench = probe_bench(family)
-    model, before = bench.loaded.model, snapshot(bench.loaded.model)
-    result = run_scan("probe", bench)
+    context = probe_context(family)
+    model, before = context.loaded.model, snapshot(context.loaded.model)
+    result = run_scan("probe", context)
     assert same(model, before)
-    kept = of_classes(examples(bench))
+    kept = of_classes(examples(context))
     texts = [one.ids for one in kept]
     assert result.usable == len({one.edit for one in kept if one.edit}) > 0
     pads = ((0, "left"), (3, "left"), (2, "right"))
-    for layer, states in enumerate(last_states(bench.lens, "resid_post", texts, Silent())):
+    for layer, states in enumerate(last_states(context.hooked, "resid_post", texts, Silent())):
         plain = torch.stack(
             [plain_state(model, prompt_of(ids, *pads[i % 3]), layer) for i, ids in enumerate(texts)]
         )
@@ -90,10 +90,10 @@ def test_accuracies_are_those_of_probes_on_the_plain_models_states(family):
 
 
 def test_the_result_does_not_depend_on_the_batch():
-    whole = run_scan("probe", probe_bench("gptneox"))
-    small = run_scan("probe", probe_bench("gptneox", tokens_at_once=30))
+    whole = run_scan("probe", probe_context("gptneox"))
+    small = run_scan("probe", probe_context("gptneox", tokens_at_once=30))
     assert [s.score for s in small.scores] == pytest.approx([s.score for s in whole.scores])
-    assert [s.values for s in run_scan("probe", probe_bench("gptneox")).scores] == [
+    assert [s.values for s in run_scan("probe", probe_context("gptneox")).scores] == [
         s.values for s in whole.scores
     ]
 
@@ -116,9 +116,11 @@ def test_examples_carry_the_models_answer_and_the_subject_they_name():
         Edit("b", "The country is", "y", neighbours=(Probe("Who wrote the book?", "I"),)),
         Edit("c", "The old capital of Japan is", "z", subject="Japan"),
     ]
-    bench = scan_bench("llama", edits)
-    found = examples(bench)
-    said = [bench.exam.speaker.tokenizer.decode(fact.answer) for fact in bench.facts.all]
+    context = scan_context("llama", edits)
+    found = examples(context)
+    said = [
+        context.suite.text_generator.tokenizer.decode(fact.answer) for fact in context.facts.all
+    ]
     own = [one for one in found if one.edit]
     assert [(one.edit, one.subject) for one in own] == [
         ("a", "france"),
@@ -126,7 +128,7 @@ def test_examples_carry_the_models_answer_and_the_subject_they_name():
         ("b", "edit b"),
         ("c", "japan"),
     ]
-    assert own[0].ids == bench.facts.all[0].ids
+    assert own[0].ids == context.facts.all[0].ids
     assert own[0].answer == own[1].answer == probe._class(said[0])
     assert [(one.answer, one.subject) for one in found if not one.edit] == [
         ("tokyo", "japan"),
@@ -188,16 +190,16 @@ def test_wide_states_are_reduced_and_fits_that_do_not_end_are_counted(monkeypatc
 
 
 def test_too_few_answers_are_counted_and_give_no_score():
-    bench = scan_bench("llama", edits_of()[:2])
-    result = run_scan("probe", bench)
+    context = scan_context("llama", edits_of()[:2])
+    result = run_scan("probe", context)
     assert (result.scores, result.usable) == ((), 0)
     assert any(note.startswith("0 of 4 examples") for note in result.notes)
 
 
 def test_an_edit_whose_answer_is_no_class_has_no_value():
-    bench = probe_bench("qwen2")
-    edits = [question.edit for question in bench.exam.edits]
+    context = probe_context("qwen2")
+    edits = [question.edit for question in context.suite.edits]
     fewer = [replace(edits[0], neighbours=()), *edits[1:]]
-    result = run_scan("probe", scan_bench("qwen2", fewer))
+    result = run_scan("probe", scan_context("qwen2", fewer))
     assert result.usable == 5
     assert all(s.values[0] != s.values[0] and s.values[1] == s.values[1] for s in result.scores)

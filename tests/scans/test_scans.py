@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scan_worlds import SCAN_EDITS, scan_bench
+from scan_worlds import SCAN_EDITS, scan_context
 from worlds import same, snapshot
 
 import locscope.scans
 from locscope.errors import UsageError
 from locscope.records import Descriptor, ScanOptions, ScanResult, dumps, loads
 from locscope.scans import SCANS
-from locscope.scans.bench import ScanBench
+from locscope.scans.context import ScanContext
 from locscope.scans.passes import Sizes, passes
 from locscope.scans.run import run_scan
 
-SHARED = {"__init__", "bench", "cost", "passes", "run", "completeness"}
+SHARED = {"__init__", "context", "cost", "passes", "run", "completeness"}
 """Files of the folder that are no scans."""
 OPTIONS = ScanOptions(samples=2)
 # Random weights know no three subjects with one answer, so that a probe has nothing to learn.
@@ -29,9 +29,9 @@ EVERY = pytest.mark.parametrize("name", SCANS)
 
 
 @cache
-def scanned(family: str, name: str, tokens_at_once: int = 16384) -> tuple[ScanBench, ScanResult]:
-    bench = scan_bench(family, options=OPTIONS, tokens_at_once=tokens_at_once)
-    return bench, run_scan(name, bench)
+def scanned(family: str, name: str, tokens_at_once: int = 16384) -> tuple[ScanContext, ScanResult]:
+    context = scan_context(family, options=OPTIONS, tokens_at_once=tokens_at_once)
+    return context, run_scan(name, context)
 
 
 def test_every_file_has_an_entry_and_every_entry_a_file():
@@ -52,32 +52,34 @@ def test_every_file_has_an_entry_and_every_entry_a_file():
 
 @TWO
 @EVERY
-def test_it_scores_places_of_the_model_and_leaves_it_as_it_was(family, name):
-    bench = scan_bench(family, options=OPTIONS)
-    before = snapshot(bench.loaded.model)
-    result = run_scan(name, bench)
-    places = {(part.layer, part.part) for part in bench.loaded.info.grid}
-    heads = range(bench.loaded.info.heads)
+def test_it_scores_locations_of_the_model_and_leaves_it_as_it_was(family, name):
+    context = scan_context(family, options=OPTIONS)
+    before = snapshot(context.loaded.model)
+    result = run_scan(name, context)
+    locations = {(part.layer, part.part) for part in context.loaded.info.grid}
+    heads = range(context.loaded.info.heads)
     assert result.usable <= result.requests == len(SCAN_EDITS)
-    assert result.edits == bench.edits
+    assert result.edits == context.edits
     assert bool(result.scores) == bool(result.usable)
     assert result.usable or name in MAY_BE_UNUSABLE
     for score in result.scores:
-        assert (score.layer, score.part) in places
+        assert (score.layer, score.part) in locations
         assert score.head == -1 or score.head in heads
     for variant in result.variants:
-        assert result.of_places(variant), f"{variant} ranks no place"
-    assert same(bench.loaded.model, before)
-    assert all(p.grad is None and not p.requires_grad for p in bench.loaded.model.parameters())
-    if "lens" in vars(bench):
-        assert not any(point.fwd_hooks or point.bwd_hooks for point in bench.lens.points.values())
+        assert result.of_locations(variant), f"{variant} ranks no location"
+    assert same(context.loaded.model, before)
+    assert all(p.grad is None and not p.requires_grad for p in context.loaded.model.parameters())
+    if "hooked" in vars(context):
+        assert not any(
+            point.fwd_hooks or point.bwd_hooks for point in context.hooked.points.values()
+        )
 
 
 @TWO
 @EVERY
 def test_the_seed_alone_decides(family, name):
     _, result = scanned(family, name)
-    again = run_scan(name, scan_bench(family, options=OPTIONS))
+    again = run_scan(name, scan_context(family, options=OPTIONS))
     assert dumps(again.scores) == dumps(result.scores)
     assert again.notes == result.notes
 
@@ -86,21 +88,21 @@ def test_the_seed_alone_decides(family, name):
 def test_the_batch_decides_nothing(name):
     _, whole = scanned("llama", name)
     _, small = scanned("llama", name, tokens_at_once=40)
-    assert [place_of(s) for s in whole.scores] == [place_of(s) for s in small.scores]
+    assert [location_of(s) for s in whole.scores] == [location_of(s) for s in small.scores]
     for one, other in zip(whole.scores, small.scores, strict=True):
         close = pytest.approx(one.score, abs=1e-5, rel=1e-4, nan_ok=True)
-        assert other.score == close, place_of(one)
+        assert other.score == close, location_of(one)
 
 
 @EVERY
 def test_it_runs_in_half_precision(name):
-    result = run_scan(name, scan_bench("llama", options=OPTIONS, dtype=torch.bfloat16))
+    result = run_scan(name, scan_context("llama", options=OPTIONS, dtype=torch.bfloat16))
     assert result.usable or name in MAY_BE_UNUSABLE
     for variant in result.variants:
-        assert any(not isnan(score.score) for score in result.of_places(variant).values())
+        assert any(not isnan(score.score) for score in result.of_locations(variant).values())
 
 
-def place_of(score):
+def location_of(score):
     return score.variant, score.layer, score.part, score.head, score.role
 
 
@@ -123,7 +125,7 @@ def test_results_come_back_from_their_records(name):
 
 
 @EVERY
-def test_a_place_that_a_scan_cannot_see_is_nan(name):
+def test_a_location_that_a_scan_cannot_see_is_nan(name):
     _, result = scanned("llama", name)
     for variant in result.variants or ("none",):
         assert isnan(result.at(variant, 99, "mlp"))
@@ -131,7 +133,7 @@ def test_a_place_that_a_scan_cannot_see_is_nan(name):
 
 def test_an_unknown_scan_is_named():
     with pytest.raises(UsageError, match="unknown scan 'weight-gradint': did you mean weight-grad"):
-        run_scan("weight-gradint", scan_bench("llama"))
+        run_scan("weight-gradint", scan_context("llama"))
 
 
 def test_a_formula_of_costs_is_computed_and_nothing_else_is():
@@ -143,18 +145,18 @@ def test_a_formula_of_costs_is_computed_and_nothing_else_is():
             passes(formula, sizes)
 
 
-def test_costly_scans_share_one_draw_of_edits_its_facts_and_the_twin():
-    bench = scan_bench("llama", options=ScanOptions(samples=2, requests=3))
-    fewer = bench.narrowed
-    assert run_scan("ships", bench).edits == fewer.edits
+def test_costly_scans_share_one_draw_of_edits_its_facts_and_the_bridged():
+    context = scan_context("llama", options=ScanOptions(samples=2, requests=3))
+    fewer = context.narrowed
+    assert run_scan("ships", context).edits == fewer.edits
     assert len(fewer.edits) == 3
-    assert set(fewer.edits) < set(bench.edits)
-    facts, lens = vars(fewer)["facts"], vars(bench)["lens"]
-    run_scan("mlp-ablation", bench)
-    assert bench.narrowed is fewer
+    assert set(fewer.edits) < set(context.edits)
+    facts, hooked = vars(fewer)["facts"], vars(context)["hooked"]
+    run_scan("mlp-ablation", context)
+    assert context.narrowed is fewer
     assert fewer.facts is facts
-    assert fewer.lens is bench.lens is lens
-    assert scan_bench("llama", options=ScanOptions(requests=0)).narrowed.whole is None
+    assert fewer.hooked is context.hooked is hooked
+    assert scan_context("llama", options=ScanOptions(requests=0)).narrowed.whole is None
 
 
 def test_the_table_is_plain_data():

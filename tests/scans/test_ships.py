@@ -5,14 +5,14 @@ from math import isnan
 import pytest
 import torch
 from reference.ablation import angle, divergence, even_heads, head_replaced, say
-from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
+from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context
 from worlds import same, snapshot
 
 from locscope.forward.blocks import run_blocks
 from locscope.forward.prompts import prompts_of
 from locscope.interp.ablation import attending_evenly, visits
 from locscope.interp.facts import Facts
-from locscope.interp.hooked_model import hooked, place, recorded
+from locscope.interp.hooked_model import hook_name, recording, with_hooks
 from locscope.scans import sahara, ships
 from locscope.scans.sahara import GROUP, leading, turned
 
@@ -23,22 +23,28 @@ EDITS = tuple(edit for edit in SCAN_EDITS if edit.id in "pqst")
 
 @cache
 def world(family):
-    """The model, its twin and its facts, made once for all tests that leave them as they are."""
-    return scan_bench(family, EDITS)
+    """The model, its hooked model and its facts, made once for all tests that leave them as they
+    are."""
+    return scan_context(family, EDITS)
 
 
 @pytest.mark.parametrize("family", [*SCAN_FAMILIES, "mistral", "gemma3", "phi3"])
 def test_a_head_without_a_query_attends_evenly_to_all_that_its_mask_allows(family):
-    bench = scan_bench("llama", EDITS, attention_bias=True) if family == "llama" else world(family)
-    lens, prompt = bench.lens, bench.facts.all[0].ids
-    config = bench.loaded.model.config
-    prompts = prompts_of(lens.twin, [prompt])
+    context = (
+        scan_context("llama", EDITS, attention_bias=True) if family == "llama" else world(family)
+    )
+    hooked, prompt = context.hooked, context.facts.all[0].ids
+    config = context.loaded.model.config
+    prompts = prompts_of(hooked.bridged, [prompt])
     windows = [getattr(config, "sliding_window", None) if f else None for f in _sliding(config)]
     assert any(windows) == (family in ("mistral", "gemma2", "gemma3"))
-    for here, window in zip(visits(lens, prompts, ("v", "z")), windows, strict=True):
-        name = place("pattern", here.layer)
-        with hooked(lens, {place("q", here.layer): torch.zeros_like}), recorded(lens, name) as seen:
-            run_blocks(lens.twin, prompts.ids, here.layer, here.before)
+    for here, window in zip(visits(hooked, prompts, ("v", "z")), windows, strict=True):
+        name = hook_name("pattern", here.layer)
+        with (
+            with_hooks(hooked, {hook_name("q", here.layer): torch.zeros_like}),
+            recording(hooked, name) as seen,
+        ):
+            run_blocks(hooked.bridged, prompts.ids, here.layer, here.before)
         tokens = torch.arange(len(prompt))
         apart = tokens[:, None] - tokens[None]
         allowed = ((apart >= 0) & (apart < (window or len(prompt)))).float()
@@ -47,7 +53,7 @@ def test_a_head_without_a_query_attends_evenly_to_all_that_its_mask_allows(famil
         value = here.seen["v"]
         value = value.repeat_interleave(len(HEADS) // value.shape[2], dim=2)
         mean = torch.einsum("ts,bshd->bthd", even, value)
-        torch.testing.assert_close(attending_evenly(lens, here), mean, atol=1e-5, rtol=0)
+        torch.testing.assert_close(attending_evenly(hooked, here), mean, atol=1e-5, rtol=0)
 
 
 def _sliding(config):
@@ -60,13 +66,13 @@ def _sliding(config):
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_ships_shift_as_those_of_the_plain_model(family, side):
-    bench = world(family)
-    model, found = bench.loaded.model, ships.scan(bench)
-    assert found.usable == len(bench.facts.all) > 1
+    context = world(family)
+    model, found = context.loaded.model, ships.scan(context)
+    assert found.usable == len(context.facts.all) > 1
     scores = {(s.variant, s.layer, s.head): s for s in found.scores}
-    for fact in bench.facts.all:
-        row, before = bench.edits.index(fact.edit), say(model, fact.ids, side)
-        for layer in range(bench.loaded.info.layers):
+    for fact in context.facts.all:
+        row, before = context.edits.index(fact.edit), say(model, fact.ids, side)
+        for layer in range(context.loaded.info.layers):
             shifts = {"undifferentiated": [], "scaling": []}
             for head in HEADS:
                 with even_heads(model, [(layer, head)]):
@@ -85,13 +91,13 @@ def test_ships_shift_as_those_of_the_plain_model(family, side):
 
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_sahara_turns_and_groups_as_the_plain_model(family):
-    bench = world(family)
-    model, facts, found = bench.loaded.model, bench.facts.all, sahara.scan(bench)
+    context = world(family)
+    model, facts, found = context.loaded.model, context.facts.all, sahara.scan(context)
     scores = {(s.variant, s.layer, s.head): s.score for s in found.scores}
     untouched, group = _states(model, facts, []), []
     for step in range(GROUP):
         angles = {}
-        for layer in range(bench.loaded.info.layers):
+        for layer in range(context.loaded.info.layers):
             for head in HEADS:
                 if (layer, head) not in group:
                     states = _states(model, facts, [*group, (layer, head)])
@@ -100,15 +106,15 @@ def test_sahara_turns_and_groups_as_the_plain_model(family):
             for (layer, head), expected in angles.items():
                 # In radians 1e-5, as all else.
                 assert scores["angle", layer, head] == pytest.approx(expected, abs=6e-4)
-            for layer in range(bench.loaded.info.layers):
+            for layer in range(context.loaded.info.layers):
                 mean = sum(angles[layer, head] for head in HEADS) / len(HEADS)
                 assert scores["angle", layer, -1] == pytest.approx(mean, abs=6e-4)
         group.append(max(angles, key=angles.__getitem__))
         assert f"L{group[-1][0]} head {group[-1][1]} ({angles[group[-1]]:.3g} deg" in found.notes[0]
-    places = [(layer, h) for layer in range(bench.loaded.info.layers) for h in HEADS]
-    ranks = {place: 1 / rank for rank, place in enumerate(group, 1)}
+    places = [(layer, h) for layer in range(context.loaded.info.layers) for h in HEADS]
+    ranks = {hook_name: 1 / rank for rank, hook_name in enumerate(group, 1)}
     assert [scores["group", *at] for at in places] == [ranks.get(at, 0.0) for at in places]
-    for layer in range(bench.loaded.info.layers):
+    for layer in range(context.loaded.info.layers):
         total = sum(ranks.get((layer, head), 0.0) for head in HEADS)
         assert scores["group", layer, -1] == pytest.approx(total)
 
@@ -119,13 +125,13 @@ def _states(model, facts, heads):
 
 
 def test_sahara_is_no_mean_of_requests():
-    bench = world("llama")
-    for score in sahara.scan(bench).scores:
+    context = world("llama")
+    for score in sahara.scan(context).scores:
         assert score.part == "attn"
         assert score.values == ()
         assert isnan(score.low)
         assert isnan(score.high)
-        assert score.count == len(bench.facts.all)
+        assert score.count == len(context.facts.all)
 
 
 def test_small_angles_keep_their_digits():
@@ -144,23 +150,23 @@ def test_the_leading_vector_is_that_of_the_singular_value_decomposition():
 
 @BOTH
 def test_no_batch_changes_the_result_nor_the_model(scan):
-    bench = world("qwen3")
-    before = snapshot(bench.loaded.model)
-    whole = scan(bench)
-    parts = scan(scan_bench("qwen3", EDITS, tokens_at_once=40))
+    context = world("qwen3")
+    before = snapshot(context.loaded.model)
+    whole = scan(context)
+    parts = scan(scan_context("qwen3", EDITS, tokens_at_once=40))
     for one, other in zip(whole.scores, parts.scores, strict=True):
         assert other.values == pytest.approx(one.values, abs=1e-5, nan_ok=True)
         assert other.score == pytest.approx(one.score, abs=6e-4)
-    assert str(scan(bench)) == str(whole)
-    assert same(bench.loaded.model, before)
-    assert all(p.grad is None and not p.requires_grad for p in bench.loaded.model.parameters())
+    assert str(scan(context)) == str(whole)
+    assert same(context.loaded.model, before)
+    assert all(p.grad is None and not p.requires_grad for p in context.loaded.model.parameters())
 
 
 @BOTH
 def test_too_few_requests_are_said(scan):
-    bench = replace(world("llama"))
-    facts = bench.facts.all[:1] if scan is sahara.scan else ()
-    bench.__dict__["facts"] = Facts(facts, ("7 edits not used",))
-    found = scan(bench)
+    context = replace(world("llama"))
+    facts = context.facts.all[:1] if scan is sahara.scan else ()
+    context.__dict__["facts"] = Facts(facts, ("7 edits not used",))
+    found = scan(context)
     assert (found.scores, found.usable) == ((), 0)
     assert "7 edits not used" in found.notes

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from scan_worlds import SCAN_EDITS, scan_bench
+from scan_worlds import SCAN_EDITS, scan_context
 
 from locscope.locations import Location
 from locscope.scans.run import run_scan
@@ -10,10 +10,10 @@ from locscope.selection.candidates import depth_rule
 FEW = SCAN_EDITS[:1]
 
 
-def scored(name, bench):
-    result = run_scan(name, bench)
+def scored(name, context):
+    result = run_scan(name, context)
     assert {(s.layer, s.part) for s in result.scores} == {
-        (place.layer, place.part) for place in bench.loaded.info.grid
+        (location.layer, location.part) for location in context.loaded.info.grid
     }
     return {(s.layer, s.part): s.score for s in result.scores}
 
@@ -23,26 +23,26 @@ def scored(name, bench):
 )
 def test_the_depth_rules_layer_is_on_top_and_others_fall_off_by_distance(family, layer):
     changes = {"layer_types": None, "num_hidden_layers": 6}
-    bench = scan_bench(family, FEW, **changes)
-    scores = scored("depth-rule", bench)
-    assert Location.parse(depth_rule(bench.loaded.info)).lowest == layer
+    context = scan_context(family, FEW, **changes)
+    scores = scored("depth-rule", context)
+    assert Location.parse(depth_rule(context.loaded.info)).lowest == layer
     for (at, _), score in scores.items():
         assert score == pytest.approx(1 - abs(at - layer) / 6)
-    assert f"L{layer}." in run_scan("depth-rule", bench).settings
+    assert f"L{layer}." in run_scan("depth-rule", context).settings
 
 
-def test_random_scores_differ_by_place_and_seed():
-    bench = scan_bench("llama", FEW)
-    scores = scored("random", bench)
+def test_random_scores_differ_by_location_and_seed():
+    context = scan_context("llama", FEW)
+    scores = scored("random", context)
     assert all(0 <= score < 1 for score in scores.values())
     assert len(set(scores.values())) == len(scores)
-    assert scored("random", bench) == scores
-    other = scored("random", replace(bench, seed=1))
-    assert all(other[place] != score for place, score in scores.items())
+    assert scored("random", context) == scores
+    other = scored("random", replace(context, seed=1))
+    assert all(other[location] != score for location, score in scores.items())
 
 
 @pytest.mark.parametrize("name", ["depth-rule", "random"])
 def test_they_use_every_edit_and_have_no_values(name):
-    result = run_scan(name, scan_bench("llama", SCAN_EDITS))
+    result = run_scan(name, scan_context("llama", SCAN_EDITS))
     assert (result.requests, result.usable) == (len(SCAN_EDITS),) * 2
     assert all(score.values == () for score in result.scores)

@@ -4,7 +4,7 @@ from math import inf, isnan, log2, sqrt
 import pytest
 import torch
 from reference.neurons import plain_mlp_input, prompt_of
-from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_bench
+from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context
 from worlds import same, snapshot
 
 import locscope.scans.stealth_dimension as stealth
@@ -22,30 +22,30 @@ def plain_dimension(points):
     return inf if near == 0 else -1 - log2(near / len(pairs))
 
 
-def plain_points(bench, texts, layer, pads=((0, "left"), (3, "left"), (2, "right"))):
-    model = bench.loaded.model
+def plain_points(context, texts, layer, pads=((0, "left"), (3, "left"), (2, "right"))):
+    model = context.loaded.model
     prompts = [prompt_of(ids, *pads[i % len(pads)]) for i, ids in enumerate(texts)]
     inputs = torch.stack([plain_mlp_input(model, prompt, layer) for prompt in prompts])
     return inputs / sqrt(inputs.shape[1])
 
 
-def prompts_of(bench):
-    return [question.target.prompt for question in bench.exam.of(bench.edits)]
+def prompts_of(context):
+    return [question.target.prompt for question in context.suite.of(context.edits)]
 
 
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_inputs_are_those_of_the_norm_without_gain_and_bias(family):
-    bench = scan_bench(family)
-    before, texts = snapshot(bench.loaded.model), prompts_of(bench)
-    found = list(last_states(bench.lens, "mlp_in", texts, Silent()))
-    assert len(found) == bench.lens.layers
+    context = scan_context(family)
+    before, texts = snapshot(context.loaded.model), prompts_of(context)
+    found = list(last_states(context.hooked, "mlp_in", texts, Silent()))
+    assert len(found) == context.hooked.layers
     for layer, inputs in enumerate(found):
-        points = plain_points(bench, texts, layer)
+        points = plain_points(context, texts, layer)
         torch.testing.assert_close(inputs / sqrt(32), points, rtol=0, atol=1e-5)
         assert float((points.norm(dim=1) - 1).abs().max()) < 1e-3
         if family in ("gpt2", "gptneox"):
             assert float(points.mean(1).abs().max()) < 1e-6
-    assert same(bench.loaded.model, before)
+    assert same(context.loaded.model, before)
 
 
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
@@ -53,18 +53,20 @@ def test_dimensions_are_those_of_all_pairs_one_by_one(family, monkeypatch):
     # Random points of 32 dimensions are never near: at 45 degrees some are, some are not.
     monkeypatch.setattr(stealth, "DELTA", -0.4)
     monkeypatch.setitem(globals(), "DELTA", -0.4)
-    bench = scan_bench(family)
-    sheet, neutral = bench.exam.sheet, bench.exam.neutral.texts
+    context = scan_context(family)
+    packed, neutral = context.suite.packed, context.suite.neutral.texts
     texts = {
-        "prompts": prompts_of(bench),
-        "neutral": [sheet.ids[sheet.offsets[n] : sheet.offsets[n + 1]].tolist() for n in neutral],
+        "prompts": prompts_of(context),
+        "neutral": [
+            packed.ids[packed.offsets[n] : packed.offsets[n + 1]].tolist() for n in neutral
+        ],
     }
-    result = run_scan("stealth-dimension", bench)
+    result = run_scan("stealth-dimension", context)
     assert result.usable == len(SCAN_EDITS)
     told = 0
     for variant, some in texts.items():
-        for layer in range(bench.lens.layers):
-            wanted = plain_dimension(plain_points(bench, some, layer).double())
+        for layer in range(context.hooked.layers):
+            wanted = plain_dimension(plain_points(context, some, layer).double())
             score = next(s for s in result.scores if (s.variant, s.layer) == (variant, layer))
             most = -1 + log2(len(some) * (len(some) - 1))
             assert (score.part, score.count) == ("mlp", len(some))
@@ -77,16 +79,16 @@ def test_dimensions_are_those_of_all_pairs_one_by_one(family, monkeypatch):
 
 def test_the_result_does_not_depend_on_the_batch(monkeypatch):
     monkeypatch.setattr(stealth, "DELTA", -0.4)
-    whole = run_scan("stealth-dimension", scan_bench("gptneox"))
+    whole = run_scan("stealth-dimension", scan_context("gptneox"))
     monkeypatch.setattr(stealth, "AT_ONCE", 3)
-    small = run_scan("stealth-dimension", scan_bench("gptneox", tokens_at_once=20))
+    small = run_scan("stealth-dimension", scan_context("gptneox", tokens_at_once=20))
     for one, other in zip(whole.scores, small.scores, strict=True):
         assert other == replace(one, low=other.low, high=other.high)
     # One layer at a time from runs of their own.
-    bench = scan_bench("gptneox")
-    texts = prompts_of(bench)
-    together = torch.stack(list(last_states(bench.lens, "mlp_in", texts, Silent())))
-    alone = torch.stack(list(last_states(bench.lens, "mlp_in", texts, Silent(), held=1)))
+    context = scan_context("gptneox")
+    texts = prompts_of(context)
+    together = torch.stack(list(last_states(context.hooked, "mlp_in", texts, Silent())))
+    alone = torch.stack(list(last_states(context.hooked, "mlp_in", texts, Silent(), held=1)))
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
 
 
@@ -115,7 +117,7 @@ def test_where_no_two_are_near_the_score_is_the_most_that_can_be_told():
 
 def test_a_text_counts_once_and_one_is_not_enough():
     edits = [replace(edit, prompt=SCAN_EDITS[0].prompt) for edit in SCAN_EDITS[:3]]
-    result = run_scan("stealth-dimension", scan_bench("llama", edits))
+    result = run_scan("stealth-dimension", scan_context("llama", edits))
     assert result.usable == 3
     assert "prompts" not in result.variants
     assert {s.variant for s in result.scores} == {"neutral", "neutral-drawn"}

@@ -39,8 +39,8 @@ def as_measured(*edits: str) -> Draws:
 
 def test_the_score_of_a_trial_is_the_harmonic_mean_of_its_terms_means() -> None:
     records = [
-        audits.record("L0.mlp", [audits.glance("a", 0.2, 0.4, 1.0), audits.glance("b", 0.6, nan)]),
-        audits.record("L1.mlp", [audits.glance("a", 0.5, 0.5, 0.5), audits.glance("b", 0.5, nan)]),
+        audits.record("L0.mlp", [audits.quick("a", 0.2, 0.4, 1.0), audits.quick("b", 0.6, nan)]),
+        audits.record("L1.mlp", [audits.quick("a", 0.5, 0.5, 0.5), audits.quick("b", 0.5, nan)]),
     ]
     found = outcome_of(records, as_measured("a", "b"), LOOK_TERMS)
     assert found.terms == LOOK_TERMS
@@ -58,7 +58,7 @@ def test_a_draw_makes_the_outcome_again_from_the_edits_drawn() -> None:
     records = [
         audits.record(
             f"L{i}.mlp",
-            [audits.glance(e, *v) for e, v in zip(edits, rows, strict=True)],
+            [audits.quick(e, *v) for e, v in zip(edits, rows, strict=True)],
             edits=edits,
         )
         for i, rows in enumerate(values.tolist())
@@ -71,7 +71,7 @@ def test_a_draw_makes_the_outcome_again_from_the_edits_drawn() -> None:
     assert [draws.column[e] for e in edits] == [0, 1, 1, 0, 2, 3]
     for times, score in zip(draws.times, found.score, strict=True):
         drawn = [e for n, group in zip(times, members, strict=True) for e in group * int(n)]
-        expected = [harmonic(place[drawn].mean(0).tolist()) for place in values]
+        expected = [harmonic(location[drawn].mean(0).tolist()) for location in values]
         assert score == pytest.approx(expected, abs=1e-8)
 
 
@@ -88,10 +88,10 @@ def test_what_broke_counts_and_a_location_counts_at_its_best_rate_within_the_bou
     assert found.locations == ("L0.mlp", "L1.mlp", "L2.mlp", "L3.mlp")
     assert found.score[0] == pytest.approx([0.5, 0.8, 0.3, 0.0])
     assert found.standing[0] == pytest.approx([0.5, -0.2, 0.3, -1.0])
-    assert found.worth[0] == pytest.approx([0.5, 0.0, 0.3, 0.0])
+    assert found.utility[0] == pytest.approx([0.5, 0.0, 0.3, 0.0])
 
 
-def test_a_scan_is_the_mean_over_drawn_requests_and_over_the_layers_of_a_place() -> None:
+def test_a_scan_is_the_mean_over_drawn_requests_and_over_the_layers_of_a_location() -> None:
     rng = np.random.default_rng(1)
     each = rng.random((3, 4))
     each[0, 1] = nan
@@ -102,10 +102,10 @@ def test_a_scan_is_the_mean_over_drawn_requests_and_over_the_layers_of_a_place()
     scores.append(ScanScore("v", 0, "attn", 7.0))
     edits = audits.names(4)
     draws = draws_of(Audit((), (), ()), (found := audits.scan(scores, sign=-1, edits=edits),), 9, 0)
-    places = ("L0.mlp", "L0-2.mlp", "L0.mlp+L2.mlp", "L3.mlp", "L0-3.mlp", "L0.mlp+L0.attn")
-    ranking = ranking_of(found, "v", places, draws)
+    locations = ("L0.mlp", "L0-2.mlp", "L0.mlp+L2.mlp", "L3.mlp", "L0-3.mlp", "L0.mlp+L0.attn")
+    ranking = ranking_of(found, "v", locations, draws)
     assert not ranking.resampled
-    assert ranking_of(found, "v", places[:3], draws).resampled
+    assert ranking_of(found, "v", locations[:3], draws).resampled
     for times, got in zip(draws.times, ranking.scores, strict=True):
         drawn = [i for i, n in enumerate(times) for _ in range(int(n))]
         base = -np.nanmean(each[:, drawn], axis=1)
@@ -152,9 +152,9 @@ def test_a_scan_that_knows_is_found_and_one_that_does_not_is_not() -> None:
     assert "wrong way" in wrong.sentence
     assert row(card, "depth").added != row(card, "depth").added
     assert {"depth-rule", "depth", "random"} <= {one.scan for one in card.verdicts}
-    assert (card.places, card.edits, card.groups, card.violated) == (70, 40, 20, 0)
+    assert (card.locations, card.edits, card.groups, card.violated) == (70, 40, 20, 0)
     assert card.looks_full_low <= card.looks_full <= card.looks_full_high
-    assert 0.8 < card.steady <= 1
+    assert 0.8 < card.outcome_reliability <= 1
     assert loads(Scorecard, dumps(card)).verdicts[0] == card.verdicts[0]
 
 
@@ -217,14 +217,14 @@ def test_what_depth_alone_tells_is_not_credited_to_a_scan() -> None:
     assert got.verdict == AS_DEPTH
 
 
-def test_few_places_few_edits_and_no_differences_are_no_verdict() -> None:
+def test_few_locations_few_edits_and_no_differences_are_no_verdict() -> None:
     rng = np.random.default_rng(4)
     truth = audits.shared(rng)
     audit = audits.world(rng, truth)
     found = audits.noisy(rng, truth, "some")
     few = replace(audit, looks=audit.looks[:21], full=())
     assert (
-        "only 0 of its places"
+        "only 0 of its locations"
         not in (said := row(scorecard([found], few, 0, **FEW), "some")).sentence
     )
     assert said.count == 21
@@ -241,7 +241,7 @@ def test_few_places_few_edits_and_no_differences_are_no_verdict() -> None:
     assert row(card, "some").regret_1 == 0
     nothing = scorecard([found], Audit((), (), ()), 0, **FEW)
     assert {one.verdict for one in nothing.verdicts} == {CANNOT_TELL, DOES_NOT}
-    assert nothing.places == 0
+    assert nothing.locations == 0
 
 
 def test_a_scan_of_some_parts_is_judged_on_these() -> None:
@@ -268,7 +268,7 @@ def test_ties_share_their_regret_and_all_broken_is_not_measured() -> None:
     card = scorecard([alike], audit, 0, **FEW)
     assert row(card, "alike").regret_1 == pytest.approx(0.9 - 0.45, abs=0.05)
     assert row(card, "random").regret_1 == pytest.approx(0.9 - 0.45, abs=0.03)
-    assert "scores all places alike" in row(card, "alike").sentence
+    assert "scores all locations alike" in row(card, "alike").sentence
     broken = tuple(replace(one, violated=("perplexity",)) for one in audit.looks)
     card = scorecard([alike], Audit(broken, (), ()), 0, **FEW)
     assert isnan(row(card, "alike").regret_1)
@@ -328,7 +328,7 @@ def test_smooth_scans_that_know_nothing_are_seldom_called_anything_on_ten_layers
     assert fooled <= 3
 
 
-def test_the_order_in_which_places_come_decides_nothing() -> None:
+def test_the_order_in_which_locations_come_decides_nothing() -> None:
     rng = np.random.default_rng(3)
     truth = audits.shared(rng)
     audit = audits.world(rng, truth)
@@ -350,7 +350,7 @@ def evidence(**changes) -> Evidence:
         "p_within": 0.01,
         "p_added": 0.01,
         "chance": 0.2,
-        "steady": 0.9,
+        "outcome_reliability": 0.9,
     }
     return Evidence(**(given | changes))
 
@@ -368,15 +368,19 @@ AWAY = Interval(-0.5, -0.6, -0.4, 1)
         ({"added": Interval(0.015, 0.01, 0.02, 1)}, AS_DEPTH, "nothing to go by"),
         ({"added": Interval(nan, nan, nan, 1)}, AS_DEPTH, "that of depth itself"),
         ({"within": NO, "p_within": 1.0}, DOES_NOT, "at most 0.20 with all doubt"),
-        ({"within": NO, "p_within": 1.0, "steady": 0.1}, CANNOT_TELL, "0.10 with itself"),
+        (
+            {"within": NO, "p_within": 1.0, "outcome_reliability": 0.1},
+            CANNOT_TELL,
+            "0.10 with itself",
+        ),
         ({"within": NO, "p_within": 1.0, "chance": 0.4}, CANNOT_TELL, "may reach 0.40"),
-        ({"p_within": 0.2}, CANNOT_TELL, "on 50 places the best of so many random scans"),
+        ({"p_within": 0.2}, CANNOT_TELL, "on 50 locations the best of so many random scans"),
         ({"within": AWAY}, DOES_NOT, "-0.50 [-0.60, -0.40] within a part, it points the wrong way"),
         ({"within": AWAY, "p_within": 0.06}, DOES_NOT, "at most -0.30 with all doubt"),
         ({"within": AWAY, "p_within": 0.06, "chance": 0.9}, CANNOT_TELL, "may reach 0.90"),
         ({"within": Interval(0.5, -0.1, 0.6, 1)}, CANNOT_TELL, "does not hold on other edits"),
         ({"count": 7}, CANNOT_TELL, "only 7"),
-        ({"steady": nan}, CANNOT_TELL, "too few groups"),
+        ({"outcome_reliability": nan}, CANNOT_TELL, "too few groups"),
     ],
 )
 def test_a_verdict_is_one_sentence(changes: dict, verdict: str, words: str) -> None:
@@ -389,7 +393,9 @@ def test_a_verdict_is_one_sentence(changes: dict, verdict: str, words: str) -> N
 
 
 def test_no_sentence_promises_a_correlation_above_one() -> None:
-    far = evidence(within=Interval(0.9, 0.5, 0.95, 1), p_within=0.2, chance=0.8, steady=0.4)
+    far = evidence(
+        within=Interval(0.9, 0.5, 0.95, 1), p_within=0.2, chance=0.8, outcome_reliability=0.4
+    )
     assert far.ceiling == 1
 
 
@@ -403,8 +409,12 @@ def test_ranges_count_in_regret_but_are_no_evidence_of_their_own() -> None:
     more = row(scorecard([found], replace(audit, looks=(*audit.looks, *ranges)), 0, **FEW), "some")
     assert (more.count, more.within, more.p_added) == (70, bare.within, bare.p_added)
     assert more.regret_1 > bare.regret_1
-    places = ("L3.mlp", "L3.mlp+L3.attn", "L3.attn+L3.mlp", "L3-4.mlp", "L3.mlp+L4.mlp")
-    assert [stratum_of(x) for x in (*places, "L3.attn.h0")] == ["mlp", *["attn+mlp"] * 2, *[""] * 3]
+    locations = ("L3.mlp", "L3.mlp+L3.attn", "L3.attn+L3.mlp", "L3-4.mlp", "L3.mlp+L4.mlp")
+    assert [stratum_of(x) for x in (*locations, "L3.attn.h0")] == [
+        "mlp",
+        *["attn+mlp"] * 2,
+        *[""] * 3,
+    ]
 
 
 def test_verdicts_are_four() -> None:

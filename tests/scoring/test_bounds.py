@@ -77,7 +77,7 @@ def test_a_bound_reads_back(name, side, limit, sure):
 
 
 def test_bounds_of_objectives_read_back():
-    bounds = [bound for aim in OBJECTIVES.values() for bound in aim.bounds]
+    bounds = [bound for objective in OBJECTIVES.values() for bound in objective.bounds]
     again = [bound_of(str(bound)) for bound in bounds]
     assert [str(bound) for bound in again] == [str(bound) for bound in bounds]
 
@@ -149,15 +149,15 @@ def test_headroom_is_what_the_nearest_limit_allows_over_what_was_lost():
     ratio, kl = Bound("perplexity_ratio", "at most", 1.05), Bound("kl", "at most", 0.1)
     kept = Bound("retention", "at least", 0.9)
 
-    def room(*measures: Measure) -> float:
+    def bound_margin(*measures: Measure) -> float:
         return headroom(measures, (ratio, kl, kept, Bound("reliability", "at least", 0.95)))
 
-    assert room(measure("perplexity_ratio", 1.05**2)) == pytest.approx(1 / 2)
-    assert room(measure("perplexity_ratio", 1.01), measure("kl", 0.05)) == pytest.approx(2)
-    assert room(measure("kl", 0.05), measure("retention", 0.6)) == pytest.approx(1 / 4)
-    assert room(measure("perplexity_ratio", 0.99), measure("retention", 1.02)) == inf
-    assert room(measure("perplexity_ratio", nan)) == room(measure("kl", inf)) == 0
-    assert isnan(room(measure("reliability", 0.5), measure("kl", nan, count=0)))
+    assert bound_margin(measure("perplexity_ratio", 1.05**2)) == pytest.approx(1 / 2)
+    assert bound_margin(measure("perplexity_ratio", 1.01), measure("kl", 0.05)) == pytest.approx(2)
+    assert bound_margin(measure("kl", 0.05), measure("retention", 0.6)) == pytest.approx(1 / 4)
+    assert bound_margin(measure("perplexity_ratio", 0.99), measure("retention", 1.02)) == inf
+    assert bound_margin(measure("perplexity_ratio", nan)) == bound_margin(measure("kl", inf)) == 0
+    assert isnan(bound_margin(measure("reliability", 0.5), measure("kl", nan, count=0)))
     sure = Bound("retention", "at least", 0.9, sure=True)
     assert headroom([measure("retention", 0.8, 0.7, 0.95)], [sure]) == pytest.approx(2)
     assert headroom([measure("kl", 0.5)], [Bound("kl", "at most", 0.0)]) == 0

@@ -32,15 +32,15 @@ def test_front_equals_brute_force(points):
 @given(POINTS)
 @example([Point(0.01, 0.04), Point(0.0, 0.0)])
 def test_bends_put_the_knee_first_and_the_beaten_below(points):
-    worth = bends(points)
+    utility = bends(points)
     for i, point in enumerate(points):
         for j, other in enumerate(points):
             if beats(point, other):
-                assert worth[i] >= worth[j]
+                assert utility[i] >= utility[j]
     if points:
-        assert worth[knee(points)] == max(worth[i] for i in front(points))
+        assert utility[knee(points)] == max(utility[i] for i in front(points))
         if any(point.efficacy > 0 for point in points):
-            assert worth[knee(points)] == max(worth)
+            assert utility[knee(points)] == max(utility)
 
 
 def slow_distances(points: list[Point]) -> list[float]:

@@ -9,23 +9,23 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from locscope.errors import UsageError
-from locscope.evaluation.measures import AT_A_GLANCE
+from locscope.evaluation.measures import AT_A_QUICK
 from locscope.records import Measure
 from locscope.scoring.bounds import RATIO, Bound, bound_of
 from locscope.scoring.objectives import (
     BALANCED,
     EFFICACY,
-    GLANCE,
     OBJECTIVES,
+    QUICK,
     Objective,
     Score,
     collapse,
     efficacy,
-    glance_score,
     harmonic,
     kept,
     merit,
     objective_of,
+    quick_score,
     refuse_unmeasurable,
     score,
 )
@@ -80,14 +80,14 @@ def test_the_score_is_named_for_what_it_holds():
     without = [full[2], measure("generalization", nan, count=0), full[0]]
     assert score(without) == Score("harmonic(reliability, locality)", 1.0)
     assert score(full[:1]).name == "harmonic(reliability)"
-    for aim in OBJECTIVES.values():
-        assert isnan(score([], aim).value)
-        assert score([], aim).name == "nothing measured"
+    for objective in OBJECTIVES.values():
+        assert isnan(score([], objective).value)
+        assert score([], objective).name == "nothing measured"
 
 
 def test_own_weights_are_in_value_and_name():
-    aim = objective_of("balanced", {"locality": 2})
-    found = score(seen(1.0, 1.0, 0.5), aim)
+    objective = objective_of("balanced", {"locality": 2})
+    found = score(seen(1.0, 1.0, 0.5), objective)
     assert found.name == "harmonic(reliability, generalization, locality x 2)"
     assert found.value == pytest.approx(4 / 6)
 
@@ -129,19 +129,19 @@ def test_what_is_kept_is_a_share(name, value, count, share):
         assert collapse(found) == pytest.approx(1 - share, nan_ok=True)
 
 
-def test_efficacy_takes_what_was_measured_and_probabilities_after_a_glance():
+def test_efficacy_takes_what_was_measured_and_probabilities_after_a_quick():
     assert efficacy(seen(1.0, 0.5, 1.0)) == 0.75
     assert efficacy(seen(1.0, 0.5, 1.0), CAPABLE) == 0.75
     assert efficacy(measures(reliability=0.5)) == 0.5
-    glance = measures(target_probability=1.0, rephrase_probability=0.5, neighbour_kept=1.0)
-    assert efficacy(glance) == 0.75
+    quick = measures(target_probability=1.0, rephrase_probability=0.5, neighbour_kept=1.0)
+    assert efficacy(quick) == 0.75
     assert isnan(efficacy([]))
 
 
-GLANCES = st.tuples(SHARES, SHARES, SHARES, st.floats(1, 20))
+QUICK_TRIALS = st.tuples(SHARES, SHARES, SHARES, st.floats(1, 20))
 
 
-def glance(target, rephrase, neighbour, ratio):
+def quick(target, rephrase, neighbour, ratio):
     return measures(
         target_probability=target,
         rephrase_probability=rephrase,
@@ -151,31 +151,31 @@ def glance(target, rephrase, neighbour, ratio):
     )
 
 
-@given(GLANCES)
-def test_glances_by_hand(values):
+@given(QUICK_TRIALS)
+def test_quick_trials_by_hand(values):
     target, rephrase, neighbour, ratio = values
-    found = glance(*values)
-    assert glance_score(found).value == pytest.approx(stats.hmean([target, rephrase, neighbour]))
+    found = quick(*values)
+    assert quick_score(found).value == pytest.approx(stats.hmean([target, rephrase, neighbour]))
     both = stats.hmean([target, 1 / ratio])
-    assert glance_score(found, CAPABLE).value == pytest.approx(both)
+    assert quick_score(found, CAPABLE).value == pytest.approx(both)
     four = stats.hmean([target, rephrase, neighbour, 1 / ratio])
-    assert glance_score(found, PARETO).value == pytest.approx(four)
+    assert quick_score(found, PARETO).value == pytest.approx(four)
 
 
-@given(GLANCES, GLANCES, st.sampled_from(sorted(OBJECTIVES)))
-def test_a_glance_never_prefers_what_is_worse_in_all(one, other, name):
+@given(QUICK_TRIALS, QUICK_TRIALS, st.sampled_from(sorted(OBJECTIVES)))
+def test_a_quick_never_prefers_what_is_worse_in_all(one, other, name):
     best = [max(a, b) for a, b in zip(one[:3], other[:3], strict=True)]
-    better = glance(*best, min(one[3], other[3]))
-    aim = OBJECTIVES[name]
-    assert glance_score(better, aim).value >= glance_score(glance(*one), aim).value - 1e-12
+    better = quick(*best, min(one[3], other[3]))
+    objective = OBJECTIVES[name]
+    assert quick_score(better, objective).value >= quick_score(quick(*one), objective).value - 1e-12
 
 
-def test_a_glance_keeps_weights_and_stands_in_for_every_term():
-    aim = objective_of("balanced", {"reliability": 3})
-    found = glance(0.5, 1.0, 1.0, 1.0)
-    assert glance_score(found, aim).value == pytest.approx(5 / 8)
-    assert glance_score(found, aim).name.startswith("harmonic(target_probability x 3, ")
-    assert tuple(GLANCE[term.measure] for term in EFFICACY) == AT_A_GLANCE
+def test_a_quick_keeps_weights_and_stands_in_for_every_term():
+    objective = objective_of("balanced", {"reliability": 3})
+    found = quick(0.5, 1.0, 1.0, 1.0)
+    assert quick_score(found, objective).value == pytest.approx(5 / 8)
+    assert quick_score(found, objective).name.startswith("harmonic(target_probability x 3, ")
+    assert tuple(QUICK[term.measure] for term in EFFICACY) == AT_A_QUICK
 
 
 def test_objectives_by_name():
@@ -186,15 +186,15 @@ def test_objectives_by_name():
 
 
 def test_own_bounds_replace_those_on_the_same_measure():
-    aim = objective_of("balanced", bounds=["retention>=0.9", "kl<=0.1"])
-    assert [str(b) for b in aim.bounds] == [
+    objective = objective_of("balanced", bounds=["retention>=0.9", "kl<=0.1"])
+    assert [str(b) for b in objective.bounds] == [
         f"perplexity_ratio<={RATIO}",
         "retention>=0.9",
         "kl<=0.1",
     ]
-    assert [b.needed for b in aim.bounds] == [False, True, True]
-    again = objective_of(aim.name, {}, list(map(str, aim.bounds)))
-    assert list(map(str, again.bounds)) == list(map(str, aim.bounds))
+    assert [b.needed for b in objective.bounds] == [False, True, True]
+    again = objective_of(objective.name, {}, list(map(str, objective.bounds)))
+    assert list(map(str, again.bounds)) == list(map(str, objective.bounds))
 
 
 @pytest.mark.parametrize(
@@ -221,12 +221,12 @@ ALWAYS = {"reliability", "reliability_strict", "locality", "perplexity_ratio", "
 
 
 def test_default_bounds_that_cannot_be_measured_are_left_out():
-    for aim in OBJECTIVES.values():
-        refuse_unmeasurable(aim, ALWAYS)
+    for objective in OBJECTIVES.values():
+        refuse_unmeasurable(objective, ALWAYS)
 
 
 @pytest.mark.parametrize(
-    ("aim", "can", "words"),
+    ("objective", "can", "words"),
     [
         (objective_of("balanced", {}, ["retention>=0.9"]), ALWAYS, "--abilities"),
         (objective_of("pareto", {}, ["multihop>=0.5"]), ALWAYS, "edits with multi-hop questions"),
@@ -237,9 +237,9 @@ def test_default_bounds_that_cannot_be_measured_are_left_out():
         (BALANCED, {"kl"}, "goes by reliability or generalization or locality"),
     ],
 )
-def test_what_is_needed_and_cannot_be_measured_is_refused(aim, can, words):
+def test_what_is_needed_and_cannot_be_measured_is_refused(objective, can, words):
     with pytest.raises(UsageError) as refused:
-        refuse_unmeasurable(aim, can)
+        refuse_unmeasurable(objective, can)
     assert words in str(refused.value)
 
 
@@ -255,18 +255,18 @@ def test_what_is_needed_and_cannot_be_measured_is_refused(aim, can, words):
         ("locality>=0.5", "locality>=0.5"),
     ],
 )
-def test_a_choice_leaves_room_below_bounds_on_drift(bound, strict):
-    aim = replace(objective_of("pareto", {}, [bound]), room=0.5)
-    own = next(one for one in aim.strict.bounds if one.measure == bound_of(bound).measure)
+def test_a_choice_leaves_bound_margin_below_bounds_on_drift(bound, strict):
+    objective = replace(objective_of("pareto", {}, [bound]), bound_margin=0.5)
+    own = next(one for one in objective.strict.bounds if one.measure == bound_of(bound).measure)
     assert str(own) == strict
     assert own.needed
-    assert aim.strict.strict == aim.strict
-    assert replace(aim, room=0.0).strict.bounds == aim.bounds
+    assert objective.strict.strict == objective.strict
+    assert replace(objective, bound_margin=0.0).strict.bounds == objective.bounds
 
 
 def test_a_new_objective_is_an_entry():
-    aim = Objective("safe", "", EFFICACY, (Bound("kl", "at most", 0.1),), kept=("retention",))
-    assert score(seen(1.0, 1.0, 1.0, retention=0.5), aim).value == pytest.approx(4 / 5)
+    objective = Objective("safe", "", EFFICACY, (Bound("kl", "at most", 0.1),), kept=("retention",))
+    assert score(seen(1.0, 1.0, 1.0, retention=0.5), objective).value == pytest.approx(4 / 5)
 
 
 def _shares(*values: float, count: int = 20) -> tuple[Measure, ...]:

@@ -1,4 +1,4 @@
-"""Which places are tried and at which starting rates, against counting by hand."""
+"""Which locations are tried and at which starting rates, against counting by hand."""
 
 from dataclasses import replace
 from math import inf, nan
@@ -18,8 +18,8 @@ from locscope.selection.candidates import (
     candidates,
     depth_rule,
     first_step_for,
+    locations_of,
     named,
-    places_of,
     quarters,
     rounded,
     shuffled,
@@ -34,8 +34,8 @@ def norm(layer: int, part: str) -> float:
 GRADIENT = scan(norm)
 
 
-def found(grid: Grid, *places: str, layers: int = 10, norm_of=None) -> dict[str, Candidate]:
-    made = candidates(info(layers), GRADIENT, grid, places, norm_of)
+def found(grid: Grid, *locations: str, layers: int = 10, norm_of=None) -> dict[str, Candidate]:
+    made = candidates(info(layers), GRADIENT, grid, locations, norm_of)
     names = [one.location for one in made]
     assert len(set(names)) == len(names)
     return dict(zip(names, made, strict=True))
@@ -63,19 +63,19 @@ def test_ranges_lie_in_the_model_and_have_the_sum_of_their_layers(
 ) -> None:
     gradient = scan(norm, layers)
     made = candidates(info(layers), gradient, Grid(("mlp", "attn"), wide, consecutive))
-    places = [Location.parse(one.location).sites[0] for one in made]
+    locations = [Location.parse(one.location).sites[0] for one in made]
     assert len({one.location for one in made}) == len(made)
-    assert {(p.first, p.part) for p in places if p.first == p.last} == {
+    assert {(p.first, p.part) for p in locations if p.first == p.last} == {
         (n, part) for n in range(layers) for part in ("mlp", "attn")
     }
-    for one, place in zip(made, places, strict=True):
-        assert 0 <= place.first <= place.last < layers
-        inside = range(place.first, place.last + 1)
-        assert one.parameters == len(inside) * SIZES[place.part]
+    for one, location in zip(made, locations, strict=True):
+        assert 0 <= location.first <= location.last < layers
+        inside = range(location.first, location.last + 1)
+        assert one.parameters == len(inside) * SIZES[location.part]
         assert one.lr == pytest.approx(brute_rate(one.location), rel=5e-3)
-        assert one.layer == (place.first if len(inside) == 1 else -1)
+        assert one.layer == (location.first if len(inside) == 1 else -1)
     runs = {(n, n + consecutive - 1) for n in range(layers - consecutive + 1)}
-    assert runs <= {(p.first, p.last) for p in places}
+    assert runs <= {(p.first, p.last) for p in locations}
 
 
 @given(st.integers(1, 100))
@@ -97,8 +97,8 @@ def test_quarters_of_odd_numbers_of_layers() -> None:
     assert quarters(4) == [(0, 0), (1, 1), (2, 2), (3, 3), (0, 1), (1, 2), (2, 3)]
     assert quarters(7) == [(0, 1), (2, 3), (4, 4), (5, 6), (0, 3), (2, 4), (4, 6)]
     assert quarters(32)[:4] == [(0, 7), (8, 15), (16, 23), (24, 31)]
-    assert len(places_of(info(3), Grid(("mlp",), quarters=True))) == len(
-        {str(place) for place in places_of(info(3), Grid(("mlp",), quarters=True))}
+    assert len(locations_of(info(3), Grid(("mlp",), quarters=True))) == len(
+        {str(location) for location in locations_of(info(3), Grid(("mlp",), quarters=True))}
     )
 
 
@@ -106,11 +106,11 @@ def test_more_layers_in_a_row_than_there_are_give_none() -> None:
     assert list(found(Grid(("mlp",), consecutive=11))) == [f"L{n}.mlp" for n in range(10)]
 
 
-def test_named_places_are_measured_only_where_the_scan_does_not_know_them() -> None:
+def test_named_locations_are_measured_only_where_the_scan_does_not_know_them() -> None:
     asked: list[str] = []
 
-    def norm_of(place: str) -> float:
-        asked.append(place)
+    def norm_of(location: str) -> float:
+        asked.append(location)
         return 12.0
 
     names = ("L3.mlp", "L2-4.attn", "L1.attn.h2", "L1.mlp+L2.mlp", "L2-4.attn")
@@ -145,7 +145,7 @@ def test_parts_that_the_model_lacks_are_left_out_and_all_of_them_refused() -> No
 
 
 @pytest.mark.parametrize("value", [0.0, nan, inf])
-def test_a_place_without_a_gradient_is_refused(value: float) -> None:
+def test_a_location_without_a_gradient_is_refused(value: float) -> None:
     flat = scan(lambda layer, part: value if (layer, part) == (2, "mlp") else 1.0)
     with pytest.raises(UsageError, match=r"no gradient at L2\.mlp"):
         candidates(info(), flat, Grid(("mlp",)))

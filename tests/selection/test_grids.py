@@ -5,7 +5,7 @@ from math import exp, log, nan
 
 import numpy as np
 import pytest
-from hand_made import BALANCED, OBJECTIVES, places, record, shares, tuned
+from hand_made import BALANCED, OBJECTIVES, locations, record, shares, tuned
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -57,8 +57,8 @@ def test_the_grid_grows_while_its_best_is_on_the_edge() -> None:
     assert on_edge(lower, BALANCED)
 
 
-def at(lr: float, share: float, ratio: float, aim: Objective = BALANCED) -> TrialRecord:
-    return tuned("A", aim, lr=lr, **shares(share, share, share, ratio))
+def at(lr: float, share: float, ratio: float, objective: Objective = BALANCED) -> TrialRecord:
+    return tuned("A", objective, lr=lr, **shares(share, share, share, ratio))
 
 
 def test_a_rate_that_breaks_a_bound_for_less_is_left_alone() -> None:
@@ -125,7 +125,7 @@ def test_the_limit_may_lie_below_the_best_rate() -> None:
 
 @given(st.floats(0.1, 10), st.floats(0.2, 5), st.floats(1, 4))
 def test_a_cut_is_found_in_few_trials_and_close(limit: float, steepness: float, power: float):
-    """A place that gains with the rate, and breaks the bound above `limit`."""
+    """A location that gains with the rate, and breaks the bound above `limit`."""
 
     def shown(lr: float) -> TrialRecord:
         ratio = 1 + 0.05 * (lr / limit) ** power
@@ -143,7 +143,7 @@ def test_a_cut_is_found_in_few_trials_and_close(limit: float, steepness: float, 
         assert min(broken) / kept.trial.recipe.lr <= CLOSE
 
 
-def test_places_lead_by_what_they_score_where_a_bound_cuts_them_off() -> None:
+def test_locations_lead_by_what_they_score_where_a_bound_cuts_them_off() -> None:
     def made(location: str, *three: tuple[float, float, float]) -> list[TrialRecord]:
         return [tuned(location, BALANCED, lr=lr, **shares(s, s, s, r)) for lr, s, r in three]
 
@@ -180,11 +180,13 @@ def test_a_gain_that_an_objective_does_not_count_is_none() -> None:
     assert next_rates(tried, CAPABLE) == ()
 
 
-def one_rate(location: str, share: float, ratio: float, aim: Objective = BALANCED) -> TrialRecord:
-    return tuned(location, aim, lr=1.0, **shares(share, share, share, ratio))
+def one_rate(
+    location: str, share: float, ratio: float, objective: Objective = BALANCED
+) -> TrialRecord:
+    return tuned(location, objective, lr=1.0, **shares(share, share, share, ratio))
 
 
-def test_places_go_by_what_they_would_score_within_the_bounds() -> None:
+def test_locations_go_by_what_they_would_score_within_the_bounds() -> None:
     """0.9 far beyond the limit promises less than 0.5 within it, a little beyond it more."""
     kept = [one_rate("L0.mlp", 0.5, 1.05), one_rate("L1.mlp", 0.3, 1.05)]
     broken = [one_rate("L2.mlp", 0.9, 1.8), one_rate("L3.mlp", 0.6, 1.06)]
@@ -284,6 +286,6 @@ def test_no_lower_rate_is_tried_where_the_score_still_rises() -> None:
 def test_grids_grow_by_score_also_where_the_knee_is_sought() -> None:
     steps = ((1, 0.8, 1.01), (0.333, 0.3, 1.001), (3, 0.95, 1.02))
     tried = [tuned("A", PARETO, lr=lr, **shares(s, s, s, ratio)) for lr, s, ratio in steps]
-    assert places(ranked(tried, PARETO)[:1]) == ["A"]
+    assert locations(ranked(tried, PARETO)[:1]) == ["A"]
     assert on_edge(tried, PARETO)
     assert next_rates(tried, PARETO) == (9,)

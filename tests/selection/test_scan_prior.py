@@ -8,30 +8,30 @@ from made_up import World, scan
 
 from locscope.locations import PAPER_PARTS, Location
 from locscope.records import ScanResult
-from locscope.selection.forecast import Outlook, outlooks
-from locscope.selection.scan_prior import NOISE, hinted, place_score, says
-from locscope.selection.space import Ask, Space
+from locscope.selection.forecast import Forecast, forecasts
+from locscope.selection.scan_prior import NOISE, location_score, says, with_scan_prior
+from locscope.selection.space import Space, TrialRequest
 from locscope.selection.strategies.race import first_look
 
 WORLD = World(noise=0.0)
 
 
-def line_of(space: Space, world: World = WORLD) -> tuple[Outlook, ...]:
+def line_of(space: Space, world: World = WORLD) -> tuple[Forecast, ...]:
     """What the first look shows of every candidate at its starting rate."""
     fidelity = first_look(space)[0].fidelity
-    looks = [world.record(Ask(c.location, c.lr, fidelity)) for c in space.candidates]
-    return outlooks(space, looks, looks)
+    looks = [world.record(TrialRequest(c.location, c.lr, fidelity)) for c in space.candidates]
+    return forecasts(space, looks, looks)
 
 
 def test_a_scan_that_is_right_speaks_for_the_best_within_each_part() -> None:
     space = WORLD.space(WORLD.truth())
     found = says(space, line_of(space))
     for part in PAPER_PARTS:
-        places = [f"L{layer}.{part}" for layer in range(10)]
-        by_worth = sorted(places, key=WORLD.place)
-        assert [found[place] for place in by_worth] == sorted(found[p] for p in places)
-        assert found[by_worth[-1]] == pytest.approx(1.0)
-        assert found[by_worth[0]] == pytest.approx(-1.0)
+        locations = [f"L{layer}.{part}" for layer in range(10)]
+        by_utility = sorted(locations, key=WORLD.location)
+        assert [found[location] for location in by_utility] == sorted(found[p] for p in locations)
+        assert found[by_utility[-1]] == pytest.approx(1.0)
+        assert found[by_utility[0]] == pytest.approx(-1.0)
 
 
 def test_a_scan_that_is_wrong_or_knows_nothing_is_not_heard() -> None:
@@ -41,7 +41,7 @@ def test_a_scan_that_is_wrong_or_knows_nothing_is_not_heard() -> None:
         space = WORLD.space(silent)
         line = line_of(space)
         assert set(says(space, line).values()) == {0.0}
-        assert hinted(space, line) == line
+        assert with_scan_prior(space, line) == line
 
 
 def test_a_scan_of_which_low_is_good_is_read_so() -> None:
@@ -57,17 +57,17 @@ def test_a_wrong_scan_beside_a_right_one_changes_nothing() -> None:
     assert says(space, line_of(space)) == says(both, line_of(both))
 
 
-def test_no_place_is_moved_by_more_than_the_noise_of_the_looks() -> None:
+def test_no_location_is_moved_by_more_than_the_noise_of_the_looks() -> None:
     space = WORLD.space(WORLD.truth())
     line = line_of(space)
     before = {one.location: one.value for one in line}
-    after = {one.location: one.value for one in hinted(space, line)}
+    after = {one.location: one.value for one in with_scan_prior(space, line)}
     most = NOISE * max(before.values())
-    assert all(abs(after[place] - before[place]) <= most + 1e-12 for place in before)
-    assert any(after[place] != before[place] for place in before)
-    values = [one.value for one in hinted(space, line)]
+    assert all(abs(after[location] - before[location]) <= most + 1e-12 for location in before)
+    assert any(after[location] != before[location] for location in before)
+    values = [one.value for one in with_scan_prior(space, line)]
     assert values == sorted(values, reverse=True)
-    assert hinted(space, ()) == ()
+    assert with_scan_prior(space, ()) == ()
 
 
 def test_a_right_scan_decides_between_what_looks_cannot_tell_apart() -> None:
@@ -76,39 +76,39 @@ def test_a_right_scan_decides_between_what_looks_cannot_tell_apart() -> None:
     best = line[0]
     part = best.location.partition(".")[2]
     two = [one for one in line if one.location.partition(".")[2] == part][:2]
-    better, worse = sorted(two, key=lambda one: -WORLD.place(one.location))
+    better, worse = sorted(two, key=lambda one: -WORLD.value_at(one.location))
     level = [replace(one, value=best.value) if one in two else one for one in line]
     for given in (level, level[::-1]):
-        order = [one.location for one in hinted(space, given)]
+        order = [one.location for one in with_scan_prior(space, given)]
         assert order.index(better.location) < order.index(worse.location)
     assert order[0] == better.location
 
 
 def test_ties_of_a_scan_speak_neither_way() -> None:
     """A scan that knows the best three layers of a part and nothing of the others."""
-    knows = scan(lambda layer, part: float(WORLD.place(f"L{layer}.{part}") > 0.8), variant="top")
+    knows = scan(lambda layer, part: float(WORLD.value_at(f"L{layer}.{part}") > 0.8), variant="top")
     space = WORLD.space(knows)
     line = line_of(space)
     forwards, backwards = says(space, line), says(space, tuple(reversed(line)))
     assert any(forwards.values())
-    assert {place: round(value, 9) for place, value in forwards.items()} == {
-        place: round(value, 9) for place, value in backwards.items()
+    assert {location: round(value, 9) for location, value in forwards.items()} == {
+        location: round(value, 9) for location, value in backwards.items()
     }
 
 
 def cells(scan: ScanResult, variant: str = "v"):
-    return scan.of_places(variant)
+    return scan.of_locations(variant)
 
 
-def test_a_range_is_worth_the_mean_of_its_layers_and_nothing_where_one_is_missing() -> None:
+def test_a_range_is_utility_the_mean_of_its_layers_and_nothing_where_one_is_missing() -> None:
     truth = WORLD.truth()
     for location in ("L3.mlp", "L2-5.attn", "L0-1.mlp.up+L9.block"):
         single = [
-            WORLD.place(f"L{n}.{site.part}")
+            WORLD.value_at(f"L{n}.{site.part}")
             for site in Location.parse(location).sites
             for n in range(site.first, site.last + 1)
         ]
-        assert place_score(cells(truth), location) == pytest.approx(sum(single) / len(single))
-    assert isnan(place_score(cells(truth), "L8-11.mlp"))
-    assert isnan(place_score(cells(truth), "L3.mlp.gate"))
-    assert isnan(place_score(cells(truth), "L3.attn.h1"))
+        assert location_score(cells(truth), location) == pytest.approx(sum(single) / len(single))
+    assert isnan(location_score(cells(truth), "L8-11.mlp"))
+    assert isnan(location_score(cells(truth), "L3.mlp.gate"))
+    assert isnan(location_score(cells(truth), "L3.attn.h1"))

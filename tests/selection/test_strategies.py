@@ -1,4 +1,5 @@
-"""What every strategy keeps, and what each of them is for, in worlds whose best place is known."""
+"""What every strategy keeps, and what each of them is for, in worlds whose best location is
+known."""
 
 from collections import Counter
 from dataclasses import replace
@@ -12,28 +13,30 @@ from locscope.errors import UsageError
 from locscope.locations import Location
 from locscope.records import Measure, TrialRecord, dumps, loads
 from locscope.selection.choice import best_per_location
-from locscope.selection.forecast import outlooks
-from locscope.selection.space import FULL, Ask, Budget, Space, left, spent, sweep_flops
+from locscope.selection.forecast import forecasts
+from locscope.selection.space import FULL, Budget, Space, TrialRequest, left, spent, sweep_flops
 from locscope.selection.strategies import STRATEGIES, strategy
-from locscope.selection.strategies.race import GUESTS, LOOK, SECOND, SURVIVORS, TRIES
+from locscope.selection.strategies.race import ALWAYS_RUN, RUNG_1, RUNG_2, SURVIVORS, TRIES
 
 WORLDS = [World(peak=peak, part=part) for peak, part in ((3, "mlp.down"), (0, "attn"), (8, "mlp"))]
 
 
-def best(world: World, space: Space, batches: list[tuple[Ask, ...]]) -> str:
+def best(world: World, space: Space, batches: list[tuple[TrialRequest, ...]]) -> str:
     """The location that is recommended after these batches."""
     full = [r for r in world.records(batches) if r.trial.rung == FULL]
-    return best_per_location(full, space.aim)[0].location
+    return best_per_location(full, space.objective)[0].location
 
 
-def regret(world: World, space: Space, batches: list[tuple[Ask, ...]]) -> float:
-    most = max(world.place(one.location) for one in space.candidates)
-    return most - world.place(best(world, space, batches))
+def regret(world: World, space: Space, batches: list[tuple[TrialRequest, ...]]) -> float:
+    most = max(world.value_at(one.location) for one in space.candidates)
+    return most - world.value_at(best(world, space, batches))
 
 
-def share(world: World, space: Space, batches: list[tuple[Ask, ...]]) -> float:
+def share(world: World, space: Space, batches: list[tuple[TrialRequest, ...]]) -> float:
     """What was spent, of what a sweep spends."""
-    whole = [(Ask(c.location, lr, space.full),) for c in space.candidates for lr in c.rates]
+    whole = [
+        (TrialRequest(c.location, lr, space.full),) for c in space.candidates for lr in c.rates
+    ]
     return spent(world.records(batches)) / spent(world.records(whole))
 
 
@@ -79,7 +82,7 @@ def test_seconds_are_kept_within_a_batch(name: str, seconds: float) -> None:
     held(world, space, world.search(name, space))
 
 
-def held(world: World, space: Space, batches: list[tuple[Ask, ...]]) -> None:
+def held(world: World, space: Space, batches: list[tuple[TrialRequest, ...]]) -> None:
     """Nothing is asked for once the budget is spent, but for the one full run that is needed."""
     for i in range(1, len(batches)):
         before = world.records(batches[:i])
@@ -99,7 +102,7 @@ def test_without_a_second_look_a_race_starts_where_full_runs_do() -> None:
     world = World()
     space = world.space(budget=Budget(1.0, "seconds"))
     looks, (full,) = world.search("race", space)
-    assert all(ask.fidelity.glance for ask in looks)
+    assert all(ask.fidelity.quick for ask in looks)
     assert full.lr == space.of(full.location).lr
 
 
@@ -110,7 +113,7 @@ def test_an_unknown_strategy_is_refused_with_near_names() -> None:
 
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("seed", range(4))
-def test_race_finds_a_good_place_for_a_fraction_of_the_sweep(world: World, seed: int) -> None:
+def test_race_finds_a_good_location_for_a_fraction_of_the_sweep(world: World, seed: int) -> None:
     world = replace(world, seed=seed)
     space = world.space()
     batches = world.search("race", space)
@@ -132,15 +135,15 @@ def test_race_goes_by_rungs_and_takes_its_guests_to_the_top() -> None:
     world = World()
     space = world.space()
     first, second, top, *rates = world.search("race", space)
-    assert [ask.fidelity.rung for ask in (first[0], second[0], top[0])] == [LOOK, SECOND, FULL]
+    assert [ask.fidelity.rung for ask in (first[0], second[0], top[0])] == [RUNG_1, RUNG_2, FULL]
     assert {ask.location for ask in first} == {one.location for one in space.candidates}
     assert [ask.lr for ask in first] == [max(one.rates) for one in space.candidates]
     survivors = {ask.location for ask in second}
-    guests = {*space.drawn[:GUESTS], RULE}
-    assert guests <= survivors
-    assert len(survivors) <= SURVIVORS + len(guests)
-    assert guests <= {ask.location for ask in top} <= survivors
-    assert len(top) <= space.finalists + len(guests)
+    always_run = {*space.drawn[:ALWAYS_RUN], RULE}
+    assert always_run <= survivors
+    assert len(survivors) <= SURVIVORS + len(always_run)
+    assert always_run <= {ask.location for ask in top} <= survivors
+    assert len(top) <= space.finalists + len(always_run)
     assert len({ask.location for batch in rates for ask in batch}) <= 3 * space.finalists
 
 
@@ -150,9 +153,9 @@ def test_with_a_budget_guests_reach_the_top_too(amount: float, seed: int) -> Non
     """Also where full runs drift far more than looks foretold, so that others are promised more."""
 
     class Drifting(World):
-        def record(self, ask: Ask) -> TrialRecord:
+        def record(self, ask: TrialRequest) -> TrialRecord:
             found = super().record(ask)
-            if ask.fidelity.glance:
+            if ask.fidelity.quick:
                 return found
             ratio = found.measure("perplexity_ratio").value ** 8
             broke = ("perplexity_ratio",) if ratio > 1.05 else ()
@@ -163,24 +166,24 @@ def test_with_a_budget_guests_reach_the_top_too(amount: float, seed: int) -> Non
     space = world.space(budget=Budget(amount, "share"))
     asked = [ask for batch in world.search("race", space) for ask in batch]
     full = [ask.location for ask in asked if ask.fidelity == space.full]
-    assert {*space.drawn[:GUESTS], RULE} <= set(full[: 1 + GUESTS + 1])
+    assert {*space.drawn[:ALWAYS_RUN], RULE} <= set(full[: 1 + ALWAYS_RUN + 1])
 
 
 @pytest.mark.parametrize("step", [1.0, 1 / 3])
 def test_race_climbs_to_a_layer_that_its_looks_missed(step: float) -> None:
     class Short(World):
-        """Looks see nothing of the best place and of the one beside it."""
+        """Looks see nothing of the best location and of the one beside it."""
 
-        def record(self, ask: Ask) -> TrialRecord:
+        def record(self, ask: TrialRequest) -> TrialRecord:
             found = super().record(ask)
-            missed = ask.fidelity.glance and ask.location in ("L3.mlp.down", "L4.mlp.down")
+            missed = ask.fidelity.quick and ask.location in ("L3.mlp.down", "L4.mlp.down")
             return replace(found, score=0.0) if missed else found
 
     world = Short(peak=3, layers=12, best_step=log(step, 3), seed=1)
     space = world.space()
     batches = world.search("race", space)
-    looked = {a.location for batch in batches for a in batch if a.fidelity.rung == SECOND}
-    assert not {"L3.mlp.down", "L4.mlp.down"} & looked - set(space.drawn[:GUESTS])
+    looked = {a.location for batch in batches for a in batch if a.fidelity.rung == RUNG_2}
+    assert not {"L3.mlp.down", "L4.mlp.down"} & looked - set(space.drawn[:ALWAYS_RUN])
     assert best(world, space, batches) == best(world, space, world.search("sweep", space))
     asked = [a for batch in batches for a in batch]
     assert len(set(asked)) == len(asked)
@@ -194,32 +197,32 @@ def test_race_climbs_to_a_layer_that_its_looks_missed(step: float) -> None:
 
 def test_race_goes_to_the_part_that_holds_the_best() -> None:
     class Narrow(World):
-        """Looks see nothing of whole MLPs, one of which is the best place."""
+        """Looks see nothing of whole MLPs, one of which is the best location."""
 
-        def record(self, ask: Ask) -> TrialRecord:
+        def record(self, ask: TrialRequest) -> TrialRecord:
             found = super().record(ask)
-            missed = ask.fidelity.glance and ask.location.endswith(".mlp")
+            missed = ask.fidelity.quick and ask.location.endswith(".mlp")
             return replace(found, score=0.0) if missed else found
 
-        def place(self, location: str) -> float:
+        def value_at(self, location: str) -> float:
             held = location.replace(".mlp.down", ".mlp")
-            return super().place(held) - 0.1 * (held != location)
+            return super().value_at(held) - 0.1 * (held != location)
 
     world = Narrow(peak=3, part="mlp")
     space = world.space()
-    assert "L3.mlp" not in space.drawn[:GUESTS]
+    assert "L3.mlp" not in space.drawn[:ALWAYS_RUN]
     assert best(world, space, world.search("race", space)) == "L3.mlp"
 
 
 @pytest.mark.parametrize("finalists", [1, 3])
 def test_race_climbs_as_far_as_it_leads(finalists: int) -> None:
     class Far(World):
-        """Looks see only the lowest third of the layers, and the best place is above."""
+        """Looks see only the lowest third of the layers, and the best location is above."""
 
-        def record(self, ask: Ask) -> TrialRecord:
+        def record(self, ask: TrialRequest) -> TrialRecord:
             found = super().record(ask)
             high = Location.parse(ask.location).lowest > 8
-            return replace(found, score=0.0) if ask.fidelity.glance and high else found
+            return replace(found, score=0.0) if ask.fidelity.quick and high else found
 
     world = Far(peak=14, layers=24)
     space = replace(world.space(), finalists=finalists)
@@ -229,8 +232,8 @@ def test_race_climbs_as_far_as_it_leads(finalists: int) -> None:
 class Rising(World):
     """Tuning harder teaches more, also beyond the bound, which lies inside the grid."""
 
-    def worth(self, location: str, lr: float) -> float:
-        return self.place(location) * exp(-(((self.steps(location, lr) - 2) / 2) ** 2))
+    def utility(self, location: str, lr: float) -> float:
+        return self.value_at(location) * exp(-(((self.steps(location, lr) - 2) / 2) ** 2))
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -238,7 +241,7 @@ def test_rates_get_finer_where_a_bound_cuts_a_gain_off(name: str) -> None:
     world = Rising(best_step=-0.4)
     space = world.space()
     full = [r for r in world.records(world.search(name, space)) if r.trial.rung == FULL]
-    found = best_per_location(full, space.aim)[0].record
+    found = best_per_location(full, space.objective)[0].record
     assert not found.violated
     # The bound is met at 1.06 steps; the grid has 0.4 and 1.4.
     assert 0.7 < world.steps(found.trial.location, found.trial.recipe.lr) < 1.06
@@ -248,25 +251,27 @@ def test_finalists_are_those_that_lead_where_the_bound_cuts_them_off() -> None:
     """One place is ahead at the highest rate of the grid that all keep, and others beyond it."""
 
     class Slow(Rising):
-        def worth(self, location: str, lr: float) -> float:
+        def utility(self, location: str, lr: float) -> float:
             if not location.startswith("L9"):
-                return super().worth(location, lr)
-            return 0.6 * self.place("L3.mlp.down") * exp(-((self.steps(location, lr) - 0.4) ** 2))
+                return super().utility(location, lr)
+            return (
+                0.6 * self.value_at("L3.mlp.down") * exp(-((self.steps(location, lr) - 0.4) ** 2))
+            )
 
     world = Slow(best_step=-0.4)
     space = replace(world.space(), finalists=1)
     full = [r for r in world.records(world.search("sweep", space)) if r.trial.rung == FULL]
     tried = Counter(record.trial.location for record in full)
-    assert {place for place, count in tried.items() if count > 3} == {"L3.mlp.down"}
-    assert best_per_location(full, space.aim)[0].location == "L3.mlp.down"
+    assert {location for location, count in tried.items() if count > 3} == {"L3.mlp.down"}
+    assert best_per_location(full, space.objective)[0].location == "L3.mlp.down"
 
 
 @pytest.mark.parametrize("name", ["race", "sweep", "tree"])
-def test_a_place_whose_rates_all_break_a_bound_gets_lower_ones(name: str) -> None:
+def test_a_location_whose_rates_all_break_a_bound_gets_lower_ones(name: str) -> None:
     class Steep(World):
         """The best part breaks the bound at all rates of its grid, and the others are poor."""
 
-        def worth(self, location: str, lr: float) -> float:
+        def utility(self, location: str, lr: float) -> float:
             return (
                 0.1 if not self.good(location) else max(0.2, 0.9 + 0.01 * self.steps(location, lr))
             )
@@ -280,7 +285,7 @@ def test_a_place_whose_rates_all_break_a_bound_gets_lower_ones(name: str) -> Non
     world = Steep()
     space = world.space()
     full = [r for r in world.records(world.search(name, space)) if r.trial.rung == FULL]
-    found = best_per_location(full, space.aim)[0]
+    found = best_per_location(full, space.objective)[0]
     assert world.good(found.location)
     assert not found.record.violated
 
@@ -293,25 +298,25 @@ def test_race_lowers_rates_that_break_the_bounds(finalists: int) -> None:
     batches = world.search("race", space)
     assert all(record.violated for record in world.records(batches[2:3]))
     full = [r for r in world.records(batches) if r.trial.rung == FULL]
-    found = best_per_location(full, space.aim)[0]
+    found = best_per_location(full, space.objective)[0]
     assert not found.record.violated
     swept = [r for r in world.records(world.search("sweep", space)) if not r.violated]
     assert found.record.score >= max(r.score for r in swept) - 0.05
     broke = {}
     for record in full:
-        place, lr = record.trial.location, record.trial.recipe.lr
-        assert lr < broke.get(place, 1.0), "higher than where it broke"
+        location, lr = record.trial.location, record.trial.recipe.lr
+        assert lr < broke.get(location, 1.0), "higher than where it broke"
         if record.violated:
-            broke[place] = min(lr, broke.get(place, 1.0))
+            broke[location] = min(lr, broke.get(location, 1.0))
 
 
 def test_race_tries_the_next_in_line_while_nothing_keeps_the_bounds() -> None:
     class Broken(World):
-        def record(self, ask: Ask) -> TrialRecord:
+        def record(self, ask: TrialRequest) -> TrialRecord:
             found = super().record(ask)
             high = Measure("perplexity_ratio", 1.2, 5, "p")
             broken = replace(found, violated=("perplexity_ratio",), measures=(high,))
-            return found if ask.fidelity.glance else broken
+            return found if ask.fidelity.quick else broken
 
     broken = Broken()
     space = broken.space()
@@ -319,8 +324,8 @@ def test_race_tries_the_next_in_line_while_nothing_keeps_the_bounds() -> None:
     top, *more = [[a for a in batch if a.fidelity == space.full] for batch in batches[2:]]
     first = {a.location for a in top}
     assert {a.location for batch in more for a in batch} & first, "other rates"
-    best = Location.parse(outlooks(space, broken.records(batches[1:2]), ())[0].location)
-    beside = {str(place) for place in (best.moved(1), best.moved(-1), best.wider)}
+    best = Location.parse(forecasts(space, broken.records(batches[1:2]), ())[0].location)
+    beside = {str(location) for location in (best.moved(1), best.moved(-1), best.wider)}
     line = {a.location for a in batches[1]} - beside
     assert {a.location for batch in more for a in batch} & line - first, "the next in line"
     assert sum(map(len, (top, *more))) <= (TRIES + 2) * space.finalists
@@ -332,7 +337,7 @@ def test_with_a_budget_a_race_looks_where_scans_say_first() -> None:
         space = world.space(world.truth(sign), budget=Budget(0.02, "share"))
         first = world.search("race", space)[0]
         assert len(first) < len(space.candidates)
-        said = sorted(space.candidates, key=lambda one: -sign * world.place(one.location))
+        said = sorted(space.candidates, key=lambda one: -sign * world.value_at(one.location))
         top = {one.location for one in said[: len(space.candidates) // 2]}
         assert {ask.location for ask in first} <= top
 
@@ -342,9 +347,11 @@ def test_a_grid_of_rates_grows_while_its_best_is_an_edge() -> None:
         world = World(best_step=-2.0)
         space = world.space()
         batches = world.search(name, space)
-        place = best(world, space, batches)
-        full = {a.lr for b in batches for a in b if a.location == place and a.fidelity.rung == FULL}
-        assert min(full) < 0.9 * min(space.of(place).rates)
+        location = best(world, space, batches)
+        full = {
+            a.lr for b in batches for a in b if a.location == location and a.fidelity.rung == FULL
+        }
+        assert min(full) < 0.9 * min(space.of(location).rates)
 
 
 def test_sweep_asks_for_everything_at_once() -> None:
@@ -429,16 +436,16 @@ def test_tpe_learns_where_to_look() -> None:
     batches = world.search("tpe", space)
     asked = [batch[0] for batch in batches[:30]]
     early, late = asked[:10], asked[20:]
-    worth = [sum(world.worth(a.location, a.lr) for a in some) for some in (early, late)]
-    assert worth[1] > worth[0]
+    utility = [sum(world.utility(a.location, a.lr) for a in some) for some in (early, late)]
+    assert utility[1] > utility[0]
     assert regret(world, space, batches) < 0.1
 
 
-def test_tpe_reaches_every_place_that_is_named() -> None:
+def test_tpe_reaches_every_location_that_is_named() -> None:
     world = World()
     space, heads = world.space(), [f"L4.attn.h{n}" for n in range(3)]
     joined = ["L4.attn+L5.attn", "L3.attn+L6.attn"]
-    named = [replace(space.of("L4.attn"), location=place) for place in (*heads, *joined)]
+    named = [replace(space.of("L4.attn"), location=location) for location in (*heads, *joined)]
     few = replace(space, candidates=(*named, space.of("L4.attn"), space.of(RULE)))
     asked = {ask.location for batch in world.search("tpe", few) for ask in batch}
     assert asked == {one.location for one in few.candidates}
@@ -462,7 +469,7 @@ def test_a_scan_of_any_name_decides_between_equal_looks(sign: int) -> None:
     """Looks that tell parts and layers apart but for neighbours, which are alike."""
 
     class Level(World):
-        def place(self, location: str) -> float:
+        def value_at(self, location: str) -> float:
             site = Location.parse(location).sites[0]
             return 0.9 - 0.1 * (site.first // 2) - 0.01 * len(site.part)
 
@@ -470,7 +477,7 @@ def test_a_scan_of_any_name_decides_between_equal_looks(sign: int) -> None:
     seer = scan(lambda layer, part: -(layer // 2) + 0.2 * sign * (layer % 2), name="seer")
     space = world.space(seer)
     second = world.search("race", space)[1]
-    guests = {*space.drawn[:GUESTS], RULE}
+    always_run = {*space.drawn[:ALWAYS_RUN], RULE}
     asked = dict.fromkeys(ask.location for ask in second)
-    layers = [space.of(place).layer for place in asked if place not in guests]
+    layers = [space.of(location).layer for location in asked if location not in always_run]
     assert layers[0] % 2 == (sign > 0)

@@ -4,13 +4,13 @@ from functools import partial
 import pytest
 import torch
 from reference.plain_loop import plain_breadth_first, plain_depth_first
-from worlds import PAIRS, frozen, rows_of, same, snapshot, trunk_of, tune_in_place
+from worlds import PAIRS, frozen, prefix_cache_of, rows_of, same, snapshot, tune_in_place
 
 from locscope.locations import Location
 from locscope.models.parts import slices
 from locscope.records import Recipe, default_batch
 from locscope.tuning import breadth_first, depth_first
-from locscope.tuning.master_weights import Masters, borrowed
+from locscope.tuning.master_weights import MasterWeights, temporarily_trainable
 from locscope.tuning.orders import order_of
 
 ROWS = tuple(range(len(PAIRS)))
@@ -20,12 +20,12 @@ TWO_EPOCHS = Recipe(lr=3e-3, batch=3, epochs=2)
 def tuned(family, location, recipe, tuner=breadth_first.tune, seed=5, **settings):
     """The model that was tuned, for good, and its epochs."""
     model, place = frozen(family), Location.parse(location)
-    trunk = trunk_of(model, **settings)
-    trunk.enter(place.lowest)
+    prefix_cache = prefix_cache_of(model, **settings)
+    prefix_cache.enter(place.lowest)
     found = slices(model, place)
     for piece in found:
         model.get_parameter(piece.name).requires_grad_(True)
-    epochs = tuner(trunk, Masters(model, found, torch.float32), ROWS, recipe, seed)
+    epochs = tuner(prefix_cache, MasterWeights(model, found, torch.float32), ROWS, recipe, seed)
     return model.requires_grad_(False), epochs
 
 
@@ -117,8 +117,10 @@ def test_a_lost_model_is_given_up_and_nobody_asks_after_the_last_epoch():
     recipe = Recipe(lr=1e-4, batch=3, epochs=10, stop_below=0.0)
     asked = []
     for answer, epochs in ((True, 5), (False, 10)):
-        lost = lambda: asked.append(0) or answer  # noqa: B023, E731
-        found = tuned("llama", "L1.mlp", recipe, partial(breadth_first.tune, lost=lost))[1]
+        collapsed = lambda: asked.append(0) or answer  # noqa: B023, E731
+        found = tuned("llama", "L1.mlp", recipe, partial(breadth_first.tune, collapsed=collapsed))[
+            1
+        ]
         assert len(found) == epochs
     assert len(asked) == 2
 
@@ -140,15 +142,15 @@ def test_only_the_selected_weights_change():
 
 def test_the_model_holds_the_masters_as_they_will_be_stored():
     model = frozen("llama", torch.bfloat16).float()
-    trunk, found = trunk_of(model), slices(model, Location.parse("L1.mlp"))
-    trunk.enter(1)
-    with borrowed(model, found, torch.bfloat16) as masters:
-        breadth_first.tune(trunk, masters, ROWS, TWO_EPOCHS, 0)
+    prefix_cache, found = prefix_cache_of(model), slices(model, Location.parse("L1.mlp"))
+    prefix_cache.enter(1)
+    with temporarily_trainable(model, found, torch.bfloat16) as masters:
+        breadth_first.tune(prefix_cache, masters, ROWS, TWO_EPOCHS, 0)
         for piece, value, change in zip(found, masters.values, masters.changes(), strict=True):
             held = model.get_parameter(piece.name).flatten()
             assert value.dtype == held.dtype == torch.float32
             assert torch.equal(held, value.bfloat16().float())
-            assert not torch.equal(held, value), "masters keep what rounding loses"
+            assert not torch.equal(held, value), "master weights keep what rounding loses"
             assert change.values.dtype == torch.bfloat16
             assert torch.equal(change.values.float(), held)
 
@@ -156,14 +158,14 @@ def test_the_model_holds_the_masters_as_they_will_be_stored():
 @pytest.mark.parametrize("fails", [False, True])
 def test_weights_and_gradients_come_back(fails):
     model = frozen("phi3")
-    before, trunk = snapshot(model), trunk_of(model)
-    trunk.enter(1)
+    before, prefix_cache = snapshot(model), prefix_cache_of(model)
+    prefix_cache.enter(1)
     found = slices(model, Location.parse("L1.attn.q+L1.mlp.gate"))
     model.get_parameter(found[0].name).requires_grad_(True)
     wanted = {name: p.requires_grad for name, p in model.named_parameters()}
     try:
-        with borrowed(model, found, torch.float32) as masters:
-            breadth_first.tune(trunk, masters, ROWS, TWO_EPOCHS, 0)
+        with temporarily_trainable(model, found, torch.float32) as masters:
+            breadth_first.tune(prefix_cache, masters, ROWS, TWO_EPOCHS, 0)
             assert not same(model, before)
             if fails:
                 raise RuntimeError("as it may happen")

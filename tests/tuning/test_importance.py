@@ -3,11 +3,11 @@
 import pytest
 import torch
 from torch import nn
-from worlds import frozen, trunk_of, world
+from worlds import frozen, prefix_cache_of, world
 
 from locscope.forward.prefix_cache import Budget
 from locscope.progress import Silent
-from locscope.scans.bench import ScanBench
+from locscope.scans.context import ScanContext
 from locscope.scans.dropout_kl import scan
 from locscope.tuning.importance import Importances, divergence, unit_slopes
 from locscope.tuning.matrices import leaves_of
@@ -65,12 +65,12 @@ def test_slopes_are_those_of_gates(family):
 
 
 def test_importance_is_the_positive_part_of_a_squashed_z_score():
-    model, sheet = frozen("llama"), trunk_of(frozen("llama")).sheet
-    found = Importances(model, sheet, (0, 2), Budget()).of([1])[1]
+    model, packed = frozen("llama"), prefix_cache_of(frozen("llama")).packed
+    found = Importances(model, packed, (0, 2), Budget()).of([1])[1]
     leaves = {leaf.part: leaf for leaf in leaves_of(model, 1)}
     total = torch.zeros(48)
     for row in (0, 2):
-        text = sheet.ids[sheet.offsets[row] : sheet.offsets[row + 1]]
+        text = packed.ids[packed.offsets[row] : packed.offsets[row + 1]]
         total += unit_slopes(model, text, [leaves["mlp.up"]])[0].abs() / len(text)
     z = (total - total.mean()) / total.std(correction=0)
     assert torch.allclose(found.up, torch.tanh(z.clamp(min=0)), atol=1e-5)
@@ -79,9 +79,9 @@ def test_importance_is_the_positive_part_of_a_squashed_z_score():
 
 
 def test_layers_are_looked_at_once_and_in_groups_that_fit():
-    model, sheet = frozen("llama"), trunk_of(frozen("llama")).sheet
-    narrow = Importances(model, sheet, (0, 2), Budget(device=1))
-    wide = Importances(model, sheet, (0, 2), Budget())
+    model, packed = frozen("llama"), prefix_cache_of(frozen("llama")).packed
+    narrow = Importances(model, packed, (0, 2), Budget(device=1))
+    wide = Importances(model, packed, (0, 2), Budget())
     both, one = wide.of([2, 0]), narrow.of([0])
     assert torch.allclose(both[0].heads, one[0].heads, atol=1e-5)
     assert wide.of([0])[0] is both[0]
@@ -90,21 +90,23 @@ def test_layers_are_looked_at_once_and_in_groups_that_fit():
 
 
 def test_without_texts_nothing_is_important():
-    model, sheet = frozen("gpt2"), trunk_of(frozen("gpt2")).sheet
-    found = Importances(model, sheet, (), Budget()).of([1])[1]
+    model, packed = frozen("gpt2"), prefix_cache_of(frozen("gpt2")).packed
+    found = Importances(model, packed, (), Budget()).of([1])[1]
     assert not any(units.any() for units in (found.up, found.down, found.heads))
 
 
 def test_it_agrees_with_the_scan_on_which_heads_matter():
     """Other draws of dropout, the same quantity: the scan's heads, before they are squashed."""
     one = world("llama")
-    bench = ScanBench(one.bench.loaded, one.exam, one.bench.trunk, ("a",), 0, Silent())
-    scores = {(s.layer, s.head): s.score for s in scan(bench).scores if s.head >= 0}
-    sheet, rows = one.exam.sheet, one.exam.neutral.texts
+    context = ScanContext(
+        one.context.loaded, one.suite, one.context.prefix_cache, ("a",), 0, Silent()
+    )
+    scores = {(s.layer, s.head): s.score for s in scan(context).scores if s.head >= 0}
+    packed, rows = one.suite.packed, one.suite.neutral.texts
     mine = []
     for layer in range(3):
         leaf = next(leaf for leaf in leaves_of(one.model, layer) if leaf.part == "attn.o")
-        texts = [sheet.ids[sheet.offsets[row] : sheet.offsets[row + 1]] for row in rows]
+        texts = [packed.ids[packed.offsets[row] : packed.offsets[row + 1]] for row in rows]
         slopes = [unit_slopes(one.model, text, [leaf])[0].abs() / len(text) for text in texts]
         mine += torch.stack(slopes).mean(0).tolist()
     theirs = [10 * scores[layer, head] for layer in range(3) for head in range(4)]

@@ -6,12 +6,12 @@ from math import isnan
 
 import pytest
 import torch
-from worlds import EDITS, STOP, frozen, same, snapshot, speaker_of, tokenizer, world
+from worlds import EDITS, STOP, frozen, same, snapshot, text_generator_of, tokenizer, world
 
 from locscope.forward.packed import PROMPT_FORMATS, encode_prompt
 from locscope.models.parts import put
 from locscope.records import Recipe, Trial, dumps, loads
-from locscope.records.panel import Panel, ProtocolRow
+from locscope.records.panel import ProtocolResults, ProtocolRow
 from locscope.scoring.text import cut_answer, normalised_match
 from locscope.tuning.protocols import PROTOCOLS, run_panel, sittings, why_not
 from locscope.tuning.trial import run_keeping, run_trial
@@ -31,8 +31,8 @@ TRIAL = Trial(
 
 
 def rows_by_name(one, trial=TRIAL) -> dict[str, ProtocolRow]:
-    exams = sittings(one.bench, trial.edits)
-    return {row.name: row for row in run_panel(one.bench, trial, exams)}
+    suites = sittings(one.context, trial.edits)
+    return {row.name: row for row in run_panel(one.context, trial, suites)}
 
 
 @torch.no_grad()
@@ -112,7 +112,7 @@ def test_rows_are_those_of_tuned_weights_decoded_by_hand(family, lr):
     one, untouched = world(family), frozen(family)
     trial = replace(TRIAL, recipe=replace(TRIAL.recipe, lr=lr))
     rows = rows_by_name(one, trial)
-    tuned = run_keeping(one.bench, trial, one.before, keep=True)
+    tuned = run_keeping(one.context, trial, one.before, keep=True)
     for change in tuned.changes:
         put(one.model.get_parameter(change.slice.name), change.slice, change.values)
     for name, stops in (("raw", (STOP,)), ("no-stop", ())):
@@ -126,7 +126,7 @@ def test_rows_are_those_of_tuned_weights_decoded_by_hand(family, lr):
 def test_the_row_of_the_search_is_the_trial_itself():
     one = world("llama")
     before = snapshot(one.model)
-    record = run_trial(one.bench, TRIAL, one.before)
+    record = run_trial(one.context, TRIAL, one.before)
     rows = rows_by_name(one)
     assert same(one.model, before)
     assert [name for name, row in rows.items() if row.searched] == ["raw"]
@@ -163,18 +163,18 @@ def test_every_protocol(name, monkeypatch):
 def test_no_chat_template_is_a_reason_and_no_number():
     one = world("llama")
     row = rows_by_name(one)["chat"]
-    assert row.reason == why_not(speaker_of(one.model), PROTOCOLS["chat"]) != ""
+    assert row.reason == why_not(text_generator_of(one.model), PROTOCOLS["chat"]) != ""
     assert row.measures == ()
     assert isnan(row.value("reliability"))
 
 
 def test_without_stops_what_follows_the_stop_token_counts():
     one = world("llama")
-    exam = sittings(one.bench, TRIAL.edits)["no-stop"].exam
-    assert exam is not None
-    assert exam.speaker.stops == ()
-    assert one.exam.speaker.stops == (STOP,)
-    assert all(asked.forms == asked.multihop == () for asked in exam.edits)
+    suite = sittings(one.context, TRIAL.edits)["no-stop"].suite
+    assert suite is not None
+    assert suite.text_generator.stops == ()
+    assert one.suite.text_generator.stops == (STOP,)
+    assert all(asked.forms == asked.multihop == () for asked in suite.edits)
 
 
 def test_only_the_edits_of_the_trial_are_asked():
@@ -187,7 +187,7 @@ def test_only_the_edits_of_the_trial_are_asked():
 
 def test_a_panel_comes_back_from_its_record():
     rows = tuple(rows_by_name(world("llama")).values())
-    panel = Panel("recommended", "L1.mlp", TRIAL.recipe, TRIAL.id, 3, float("nan"), rows)
-    again = loads(Panel, dumps(panel))
+    panel = ProtocolResults("recommended", "L1.mlp", TRIAL.recipe, TRIAL.id, 3, float("nan"), rows)
+    again = loads(ProtocolResults, dumps(panel))
     assert repr(again) == repr(panel)
     assert panel.searched is rows[0]

@@ -8,7 +8,7 @@ from reference.plain_loop import HandAdam, plain_gradients
 from reference.plain_recipes import Added, batches, plain_masked, plain_trained
 from torch import nn
 from torch.nn.utils import parametrize
-from worlds import EDITS, PAIRS, frozen, rows_of, same, snapshot, trunk_of, world
+from worlds import EDITS, PAIRS, frozen, prefix_cache_of, rows_of, same, snapshot, world
 
 from locscope.errors import UsageError
 from locscope.forward.prefix_cache import Budget
@@ -18,11 +18,11 @@ from locscope.records import Recipe, Trial, dumps, loads
 from locscope.records import TrialRecord as Record
 from locscope.tuning import breadth_first
 from locscope.tuning.importance import Importances
-from locscope.tuning.master_weights import Masters, borrowed
+from locscope.tuning.master_weights import MasterWeights, temporarily_trainable
 from locscope.tuning.rates import CAUTION, gradient_l1, starting_rate
-from locscope.tuning.recipes import RECIPES, UNTOLD
+from locscope.tuning.recipes import NO_RATE_HINT, RECIPES
 from locscope.tuning.recipes.lofit import unbiased
-from locscope.tuning.trainable import Ground, tunable_of
+from locscope.tuning.trainable import RecipeInput, trainable_set_of
 from locscope.tuning.trial import run_keeping, run_trial
 
 ROWS = tuple(range(len(PAIRS)))
@@ -32,23 +32,23 @@ RANDOM = ("half", "budget", "lora")
 MASKED = [kind for kind in RECIPES if kind not in ("lora", "lofit")]
 
 
-def ground(model, kind, location, seed=5, rank=0):
-    sheet = trunk_of(model).sheet
+def recipe_input(model, kind, location, seed=5, rank=0):
+    packed = prefix_cache_of(model).packed
     recipe = replace(TWO_EPOCHS, kind=kind, rank=rank)
-    importances = Importances(model, sheet, ROWS, Budget())
-    return Ground(model, Location.parse(location), recipe, seed, importances)
+    importances = Importances(model, packed, ROWS, Budget())
+    return RecipeInput(model, Location.parse(location), recipe, seed, importances)
 
 
 def planned(model, kind, location, **more):
-    return tunable_of(ground(model, kind, location, **more))
+    return trainable_set_of(recipe_input(model, kind, location, **more))
 
 
 def tuned(model, tunable, recipe=TWO_EPOCHS, seed=5):
     """Tunes for good; every weight of every tuned slice, as the model then holds it."""
-    trunk = trunk_of(model)
-    trunk.enter(tunable.lowest)
-    with borrowed(model, tunable.parts, torch.float32, tunable.unbiased) as masters:
-        breadth_first.tune(trunk, masters, ROWS, recipe, seed)
+    prefix_cache = prefix_cache_of(model)
+    prefix_cache.enter(tunable.lowest)
+    with temporarily_trainable(model, tunable.parts, torch.float32, tunable.unbiased) as masters:
+        breadth_first.tune(prefix_cache, masters, ROWS, recipe, seed)
         changes = masters.changes()
     for change in changes:
         if change.slice.name in dict(model.named_parameters()):
@@ -201,8 +201,8 @@ def test_soft_holds_units_back_by_rows_and_heads():
         (llama, "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
         (phi3, "mlp.gate_up_proj", "mlp.gate_up_proj", "mlp.down_proj"),
     ):
-        here = ground(model, "soft", "L1.mlp")
-        units, masks = here.importances.of([1])[1], masks_of(model, tunable_of(here))
+        here = recipe_input(model, "soft", "L1.mlp")
+        units, masks = here.importances.of([1])[1], masks_of(model, trainable_set_of(here))
         its = {
             k.removeprefix("model.layers.1.").removesuffix(".weight"): v for k, v in masks.items()
         }
@@ -212,8 +212,8 @@ def test_soft_holds_units_back_by_rows_and_heads():
             assert torch.allclose(its[up][i + 48 * fused], 1 - units.up[i], atol=1e-5)
         for i in range(32):
             assert torch.allclose(its[down][i], 1 - units.down[i], atol=1e-5)
-    here = ground(gpt2, "soft", "L1.attn")
-    units, masks = here.importances.of([1])[1], masks_of(gpt2, tunable_of(here))
+    here = recipe_input(gpt2, "soft", "L1.attn")
+    units, masks = here.importances.of([1])[1], masks_of(gpt2, trainable_set_of(here))
     fused, out = (masks[f"transformer.h.1.attn.{n}.weight"] for n in ("c_attn", "c_proj"))
     for head in range(4):
         own = slice(8 * head, 8 * head + 8)
@@ -224,8 +224,8 @@ def test_soft_holds_units_back_by_rows_and_heads():
             assert torch.allclose(bias, 1 - units.heads[head], atol=1e-5)
         assert torch.allclose(out[own], 1 - units.heads[head], atol=1e-5)
     assert torch.allclose(masks["transformer.h.1.attn.c_proj.bias"], torch.ones(32))
-    here = ground(llama, "soft", "L1.block")
-    units, masks = here.importances.of([1])[1], masks_of(llama, tunable_of(here))
+    here = recipe_input(llama, "soft", "L1.block")
+    units, masks = here.importances.of([1])[1], masks_of(llama, trainable_set_of(here))
     for head in range(2):
         shared = 1 - units.heads[2 * head : 2 * head + 2].max()
         for name in ("k_proj", "v_proj"):
@@ -236,9 +236,9 @@ def test_soft_holds_units_back_by_rows_and_heads():
 
 def test_soft_moves_important_units_less():
     model = frozen("llama")
-    here = ground(model, "soft", "L1.mlp.up")
+    here = recipe_input(model, "soft", "L1.mlp.up")
     before = model.get_parameter("model.layers.1.mlp.up_proj.weight").clone()
-    tuned(model, tunable_of(here))
+    tuned(model, trainable_set_of(here))
     moved = (model.get_parameter("model.layers.1.mlp.up_proj.weight") - before).norm(dim=1)
     order = here.importances.of([1])[1].up.argsort()
     assert moved[order[-5:]].mean() < 0.7 * moved[order[:5]].mean()
@@ -391,7 +391,7 @@ def trial_of(kind, **changes):
 def test_a_trial_of_every_recipe(family, kind):
     one = world(family)
     before = snapshot(one.model)
-    record = run_trial(one.bench, trial_of(kind), one.before)
+    record = run_trial(one.context, trial_of(kind), one.before)
     assert snapshot(one.model).keys() == before.keys()
     assert same(one.model, before)
     assert all(p.grad is None and not p.requires_grad for p in one.model.parameters())
@@ -401,7 +401,7 @@ def test_a_trial_of_every_recipe(family, kind):
     assert record.parameter_count > 0
     assert record.flops > 0
     assert repr(loads(Record, dumps(record))) == repr(record)
-    again = run_trial(one.bench, trial_of(kind), one.before)
+    again = run_trial(one.context, trial_of(kind), one.before)
     assert repr(replace(again, seconds=0.0)) == repr(replace(record, seconds=0.0))
 
 
@@ -425,7 +425,7 @@ def test_another_seed_is_another_draw_where_something_is_drawn(kind):
 @pytest.mark.parametrize("stored", ["float32", "bfloat16"])
 def test_what_was_measured_is_what_is_kept(kind, stored):
     one = world("llama", stored)
-    tuned = run_keeping(one.bench, trial_of(kind), one.before, keep=True)
+    tuned = run_keeping(one.context, trial_of(kind), one.before, keep=True)
     kept = {change.slice.name for change in tuned.changes}
     assert kept == set(tuned.record.parameters)
     for change in tuned.changes:
@@ -439,7 +439,7 @@ def test_weights_and_modules_come_back_when_measuring_fails(kind, monkeypatch):
     before = snapshot(one.model)
     monkeypatch.setattr("locscope.tuning.trial.observe", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        run_trial(one.bench, trial_of(kind), one.before)
+        run_trial(one.context, trial_of(kind), one.before)
     assert snapshot(one.model).keys() == before.keys()
     assert same(one.model, before)
     assert all(p.grad is None and not p.requires_grad for p in one.model.parameters())
@@ -450,10 +450,10 @@ def test_the_first_step_is_predicted_by_the_gradient(kind):
     """At so small a rate that first order is all there is."""
     one = world("llama")
     trial = trial_of(kind)
-    norm = gradient_l1(one.bench, trial)
+    norm = gradient_l1(one.context, trial)
     lr = 1e-3 / norm
     recipe = replace(trial.recipe, lr=lr, batch=10, epochs=2, skip_below=0.0, stop_below=0.0)
-    record = run_trial(one.bench, replace(trial, recipe=recipe), one.before)
+    record = run_trial(one.context, replace(trial, recipe=recipe), one.before)
     assert record.epochs[0].loss - record.epochs[1].loss == pytest.approx(1e-3, rel=0.05)
 
 
@@ -461,20 +461,20 @@ def test_the_first_step_is_predicted_by_the_gradient(kind):
 def test_rates_start_where_the_first_step_is_as_wanted_or_far_below(kind):
     one = world("llama")
     trial = trial_of(kind)
-    predicted = starting_rate(one.bench, trial, 0.3) * gradient_l1(one.bench, trial)
-    assert predicted == pytest.approx(0.3 / CAUTION if kind in UNTOLD else 0.3)
+    predicted = starting_rate(one.context, trial, 0.3) * gradient_l1(one.context, trial)
+    assert predicted == pytest.approx(0.3 / CAUTION if kind in NO_RATE_HINT else 0.3)
 
 
 @pytest.mark.parametrize("norm", [0.0, float("nan"), float("inf")])
 def test_a_gradient_that_tells_no_rate_is_said(norm, monkeypatch):
     monkeypatch.setattr("locscope.tuning.rates.gradient_l1", lambda *_: norm)
     with pytest.raises(UsageError, match=r"no learning rate for recipe lora at L\d"):
-        starting_rate(world("llama").bench, trial_of("lora"), 0.3)
+        starting_rate(world("llama").context, trial_of("lora"), 0.3)
 
 
 def test_counts_are_of_what_is_stepped():
     one = world("llama")
-    counts = {k: run_trial(one.bench, trial_of(k), one.before).parameter_count for k in RECIPES}
+    counts = {k: run_trial(one.context, trial_of(k), one.before).parameter_count for k in RECIPES}
     full = 3 * 32 * 48
     assert counts["full"] == counts["soft"] == counts["budget"] == full
     assert counts["half"] in (full // 3, 2 * full // 3)
@@ -494,7 +494,7 @@ def test_a_recipe_that_is_not_there_is_named():
 def test_masters_of_a_slice_alone_are_its_weights():
     model = frozen("llama")
     found = slices(model, Location.parse("L1.mlp"))
-    masters = Masters(model, found, torch.float32)
+    masters = MasterWeights(model, found, torch.float32)
     for value, weights, piece in zip(masters.values, masters.weights(), found, strict=True):
         assert value is weights
         assert torch.equal(value, take(model.get_parameter(piece.name), piece))

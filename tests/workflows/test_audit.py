@@ -1,8 +1,8 @@
-"""What an audit asks for: places drawn before scans were read, at rates nobody chose."""
+"""What an audit asks for: locations drawn before scans were read, at rates nobody chose."""
 
 from made_up import World
 
-from locscope.selection.space import FULL, Ask
+from locscope.selection.space import FULL, TrialRequest
 from locscope.workflows.search.audit import audit_asks, swept
 
 WORLD = World()
@@ -18,7 +18,7 @@ def test_after_a_race_the_sample_is_drawn_and_at_its_starting_rates() -> None:
     assert all(ask.lr == space.of(ask.location).lr for ask in asks.full)
 
 
-def test_after_a_sweep_every_place_counts_at_its_best_rate() -> None:
+def test_after_a_sweep_every_location_counts_at_its_best_rate() -> None:
     space = WORLD.space()
     asks = audit_asks(space, WORLD.records(WORLD.search("sweep", space)), 5)
     assert asks.swept
@@ -26,7 +26,7 @@ def test_after_a_sweep_every_place_counts_at_its_best_rate() -> None:
     assert {ask.location for ask in asks.full} == {one.location for one in space.candidates}
 
 
-def test_rates_that_only_some_places_got_are_no_part_of_a_sweep() -> None:
+def test_rates_that_only_some_locations_got_are_no_part_of_a_sweep() -> None:
     """The best of the grid is its edge everywhere, so that the finalists' grids grow."""
     world = World(best_step=1.5)
     space = world.space()
@@ -36,11 +36,13 @@ def test_rates_that_only_some_places_got_are_no_part_of_a_sweep() -> None:
     assert all(one.trial.recipe.lr in space.of(one.trial.location).rates for one in alike)
 
 
-def test_more_rates_at_some_places_are_no_sweep() -> None:
+def test_more_rates_at_some_locations_are_no_sweep() -> None:
     space = WORLD.space()
-    start = [WORLD.record(Ask(one.location, one.lr, space.full)) for one in space.candidates]
+    start = [
+        WORLD.record(TrialRequest(one.location, one.lr, space.full)) for one in space.candidates
+    ]
     best = space.of("L3.mlp.down")
-    more = [WORLD.record(Ask(best.location, rate, space.full)) for rate in best.rates]
+    more = [WORLD.record(TrialRequest(best.location, rate, space.full)) for rate in best.rates]
     asks = audit_asks(space, [*start, *more], 5)
     assert not asks.swept
     assert asks.looks == ()

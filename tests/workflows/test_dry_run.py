@@ -17,15 +17,15 @@ from locscope.runs.store import read_record
 from locscope.selection.strategies import STRATEGIES
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
-from locscope.tuning.trial_cost import Reach, work_of
+from locscope.tuning.trial_cost import TrainableExtent, trial_cost_of
 from locscope.workflows.dry_run.memory import memory_of
 from locscope.workflows.dry_run.run import dry_run
-from locscope.workflows.dry_run.simulated import Cost, Paper, rehearse
+from locscope.workflows.dry_run.simulated import Cost, SimulatedRunner, simulate
 from locscope.workflows.dry_run.timing import work_on_paper
 from locscope.workflows.search.plan import Plan, plan_search
 from locscope.workflows.search.run import Found
 from locscope.workflows.search.select import choose, controls_of, ran_in_full, ranking, space_of
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +46,19 @@ def test_it_asks_for_the_trials_of_the_search(plan: Plan, found: Found) -> None:
         expected[one.stage] += one.tasks
     # Controls that the strategy ran at all rates itself ask for no more.
     assert expected.keys() - {"controls"} == taken.keys() - {"controls"}
-    assert expected["look"] == taken["look"]
+    assert expected["rung 1"] == taken["rung 1"]
     # What the trials will say is not known before, so whose rates are tried is not either.
-    for stage in taken.keys() - {"look", "controls", "audit"}:
+    for stage in taken.keys() - {"rung 1", "controls", "audit"}:
         assert taken[stage] / 2 <= expected[stage] <= 2 * taken[stage] + 1, stage
     assert sum(expected.values()) == pytest.approx(sum(taken.values()), rel=0.3)
 
 
 def test_its_numbers_are_numbers(plan: Plan, found: Found) -> None:
     said = dry_run(plan, Silent(), opening=1.0)
-    desk = Desk(plan, plan.folder / "none", Silent())
+    runner = TrialRunner(plan, plan.folder / "none", Silent())
     gradient = read_record(found.folder, "scan", "weight-gradient", ScanResult)
     assert gradient is not None
-    assert sum(said.kinds.values()) == len(space_of(desk, (gradient,)).candidates)
+    assert sum(said.kinds.values()) == len(space_of(runner, (gradient,)).candidates)
     assert said.seconds == sum(stage.seconds for stage in said.stages) > 0
     assert said.flops > 0
     assert said.trials == sum(s.tasks for s in said.stages if not s.stage.startswith("scan "))
@@ -79,10 +79,10 @@ def test_every_strategy_can_be_played_on_paper(
 ) -> None:
     changed = plan.settings.model_copy(update={"strategy": name, "budget": budget})
     made = replace(plan, settings=changed)
-    desk = Desk(made, made.folder / "none", Silent())
+    runner = TrialRunner(made, made.folder / "none", Silent())
     gradient = read_record(found.folder, "scan", "weight-gradient", ScanResult)
     assert gradient is not None
-    asked = rehearse(desk, space_of(desk, (gradient,)), lambda trial: Cost(1.0, 1.0))
+    asked = simulate(runner, space_of(runner, (gradient,)), lambda trial: Cost(1.0, 1.0))
     trials = [trial for some in asked.values() for trial in some]
     assert len({trial.id for trial in trials}) == len(trials)
     assert {trial.split for trial in trials} == {"S", "V", "T", "all"}
@@ -93,12 +93,12 @@ def test_every_strategy_can_be_played_on_paper(
 def test_a_control_recommends_what_it_ran_itself(name: str, plan: Plan, found: Found) -> None:
     gradient = read_record(found.folder, "scan", "weight-gradient", ScanResult)
     assert gradient is not None
-    desk = Desk(plan, plan.folder / "none", Silent())
-    space = space_of(desk, (gradient,))
-    paper = Paper(space, lambda trial: Cost(1.0, 1.0))
-    desk = Desk(plan, plan.folder / "none", Silent(), answer=paper.trials)
-    chosen = choose(desk, space, name)
-    controls = controls_of(desk, space, chosen)
+    runner = TrialRunner(plan, plan.folder / "none", Silent())
+    space = space_of(runner, (gradient,))
+    paper = SimulatedRunner(space, lambda trial: Cost(1.0, 1.0))
+    runner = TrialRunner(plan, plan.folder / "none", Silent(), answer=paper.trials)
+    chosen = choose(runner, space, name)
+    controls = controls_of(runner, space, chosen)
     ran = {record.trial.location for record in chosen}
     assert {best.location for best in ranking(space, chosen)} == ran
     named = {best.location for best in controls.values()}
@@ -108,40 +108,40 @@ def test_a_control_recommends_what_it_ran_itself(name: str, plan: Plan, found: F
 
 
 def test_work_is_counted_from_the_texts(plan: Plan) -> None:
-    exam, info = plan.session.exam, plan.loaded.info
-    sheet, block = exam.sheet, next(one.parameters for one in info.grid if one.part == "block")
+    suite, info = plan.workspace.suite, plan.loaded.info
+    packed, block = suite.packed, next(one.parameters for one in info.grid if one.part == "block")
     trial = Trial("L1.mlp", Recipe(1e-3, 3, epochs=2), plan.chosen, "S", "full", 0, "m", "e")
-    work = work_of(exam, info, trial, Reach(1, 7))
-    rows = [row for one in exam.of(plan.chosen) for row in one.training]
-    tokens = sum(int(sheet.lengths[row]) for row in rows)
-    scored = sum(int(sheet.lengths[row] - sheet.answers[row] + 1) for row in rows)
+    work = trial_cost_of(suite, info, trial, TrainableExtent(1, 7))
+    rows = [row for one in suite.of(plan.chosen) for row in one.training]
+    tokens = sum(int(packed.lengths[row]) for row in rows)
+    scored = sum(int(packed.lengths[row] - packed.answers[row] + 1) for row in rows)
     a_pass = 2 * (tokens * (info.layers - 1) * block + scored * info.vocabulary * info.width)
     assert work.tuning_flops == 2 * 3 * a_pass
     assert work.steps == 2 * -(-len(rows) // 3)
     assert work.updates == 7 * work.steps
-    asked = sum(1 + len(q.rephrases) + len(q.neighbours) for q in exam.of(plan.chosen))
-    assert work.answers == asked + len(exam.abilities)
-    glance = Trial(**{**vars(trial), "glance": True})
-    assert work_of(exam, info, glance, Reach(1, 7)).answers == 0
+    asked = sum(1 + len(q.rephrases) + len(q.neighbours) for q in suite.of(plan.chosen))
+    assert work.answers == asked + len(suite.abilities)
+    quick = Trial(**{**vars(trial), "quick": True})
+    assert trial_cost_of(suite, info, quick, TrainableExtent(1, 7)).answers == 0
 
 
 @pytest.mark.parametrize("kind", ["full", "budget", "all"])
 def test_recipes_that_tune_everywhere_are_counted_so(plan: Plan, found: Found, kind: str) -> None:
-    desk = Desk(plan, plan.folder / "none", Silent())
-    space = space_of(desk, [read_record(found.folder, "scan", "weight-gradient", ScanResult)])
+    runner = TrialRunner(plan, plan.folder / "none", Silent())
+    space = space_of(runner, [read_record(found.folder, "scan", "weight-gradient", ScanResult)])
     recipe = Recipe(1e-4, 3, kind=kind, epochs=2, skip_below=0.0, stop_below=0.0)
     trial = Trial("L2.mlp.down", recipe, plan.chosen, "T", "full", 0, "m", "e")
-    bench = desk.worker.bench
-    paper = work_on_paper(bench, space, trial)
-    record = run_trial(bench, trial, plan.session.before.of(plan.chosen))
+    context = runner.worker.context
+    paper = work_on_paper(context, space, trial)
+    record = run_trial(context, trial, plan.workspace.before.of(plan.chosen))
     assert paper.updates == paper.steps * record.parameter_count
     flops = paper.tuning_flops + paper.reading_flops
     # Arbitrary weights may by chance spare the lowest layers.
     assert flops >= record.flops if kind == "budget" else flops == pytest.approx(record.flops)
-    alone = memory_of(bench, space)
-    more = memory_of(bench, space, (kind,))
+    alone = memory_of(context, space)
+    more = memory_of(context, space, (kind,))
     assert (more != alone) == (kind == "all"), "the lowest layer is among the candidates"
-    few, many = (dict(map(astuple, memory_of(bench, space, (kind,), batch))) for batch in (1, 2))
+    few, many = (dict(map(astuple, memory_of(context, space, (kind,), batch))) for batch in (1, 2))
     graphs = [found["activations of a batch"] for found in (few, many)]
     assert graphs[1] / graphs[0] == pytest.approx(2, rel=0.05)
 

@@ -15,11 +15,11 @@ from locscope.scoring.objectives import BALANCED
 from locscope.selection.candidates import LEARNS_IN_FULL
 from locscope.settings import EditSettings, EvaluateSettings
 from locscope.tuning.rates import gradient_l1
-from locscope.tuning.trial import Bench
+from locscope.tuning.trial import TrialContext
 from locscope.workflows.edit import edit, plan_edit
 from locscope.workflows.evaluate import evaluate, evaluate_json, plan_evaluate
 from locscope.workflows.search.run import Found
-from locscope.workflows.workspace import load_edits, open_model, open_session
+from locscope.workflows.workspace import load_edits, open_model, open_workspace
 
 KINDS = ("llama", "gpt2", "gptneox", "phi3", "gemma3")
 
@@ -65,11 +65,13 @@ def test_without_a_rate_an_edit_starts_where_trials_of_a_search_do(
     base, out = save_tiny(tmp_path / "base", "llama"), tmp_path / "edited"
     settings = EditSettings(model=str(base), edits=str(edits_file), location="L1.mlp", epochs=4)
     trial = edit(plan_edit(settings, None, out), Silent()).trial
-    session = open_session(settings, open_model(settings), load_edits(settings), Silent())
+    workspace = open_workspace(settings, open_model(settings), load_edits(settings), Silent())
     steps = 4 * ceil(len(trial.edits) / trial.recipe.batch)
-    lost = [-one.target.logprob for one in session.before.of(trial.edits).edits]
+    lost = [-one.target.logprob for one in workspace.before.of(trial.edits).edits]
     first_step = LEARNS_IN_FULL * sum(lost) / len(lost) / steps
-    norm = gradient_l1(Bench(session.loaded, session.exam, session.trunk), trial)
+    norm = gradient_l1(
+        TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache), trial
+    )
     assert trial.recipe.lr == pytest.approx(first_step / norm, rel=0.01)
 
 
@@ -85,17 +87,17 @@ def test_an_edit_as_recommended_keeps_the_objective_and_bounds_of_the_search(
     found: Found, edits_file: Path, tmp_path: Path
 ) -> None:
     settings = EditSettings(model=found.inputs.run.settings["model"], edits=str(edits_file))
-    aim = plan_edit(settings, found.folder, tmp_path / "edited").aim
-    assert (aim.name, aim.terms) == (BALANCED.name, BALANCED.terms)
-    assert list(map(str, aim.bounds)) == list(map(str, BALANCED.bounds))
+    objective = plan_edit(settings, found.folder, tmp_path / "edited").objective
+    assert (objective.name, objective.terms) == (BALANCED.name, BALANCED.terms)
+    assert list(map(str, objective.bounds)) == list(map(str, BALANCED.bounds))
     file = tmp_path / "recommendation.yaml"
     own = yaml.safe_load((found.folder / "recommendation.yaml").read_text())
     own["locscope"]["bounds"] = ["perplexity_ratio<=1.3", "kl<=2 surely"]
     own["locscope"]["weights"]["locality"] = 2.0
     file.write_text(yaml.safe_dump(own))
-    aim = plan_edit(settings, file, tmp_path / "edited").aim
-    assert list(map(str, aim.bounds)) == ["perplexity_ratio<=1.3", "kl<=2 surely"]
-    assert {term.measure: term.weight for term in aim.terms}["locality"] == 2.0
+    objective = plan_edit(settings, file, tmp_path / "edited").objective
+    assert list(map(str, objective.bounds)) == ["perplexity_ratio<=1.3", "kl<=2 surely"]
+    assert {term.measure: term.weight for term in objective.terms}["locality"] == 2.0
     for key, wrong in (("bounds", 3), ("bounds", ["kl"]), ("weights", {"locality": "much"})):
         file.write_text(yaml.safe_dump({**own, "locscope": {**own["locscope"], key: wrong}}))
         with pytest.raises(UsageError, match="bound" if key == "bounds" else "weights"):

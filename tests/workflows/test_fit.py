@@ -30,7 +30,7 @@ Small = Callable[..., Found]
 
 @pytest.fixture
 def small(tiny_dir: Path, tmp_path: Path) -> Small:
-    """A search of three places; options replace those here."""
+    """A search of three locations; options replace those here."""
 
     def run(rows: list[dict], **more: object) -> Found:
         path = tmp_path / "rows.json"

@@ -57,9 +57,9 @@ def test_names_are_those_of_the_model(family: str) -> None:
 
 def test_the_best_lora_trial_is_told_of(found: Found) -> None:
     run = load_run(found.folder)
-    place = run.recommendation.best.location
+    location = run.recommendation.best.location
     on_s = [one for one in run.trials if one.trial.split == "S"]
-    plain = next(one for one in on_s if one.trial.location == place)
+    plain = next(one for one in on_s if one.trial.location == location)
     lora = [
         replace(plain, score=score, trial=replace(plain.trial, recipe=Recipe(lr, 8, kind="lora")))
         for score, lr in ((0.2, 1e-3), (0.6, 1e-4))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from families import save_tiny
-from runs.samples import trial_record
+from samples import trial_record
 
 from locscope.edits import narrowed, read_edits
 from locscope.errors import UsageError

@@ -14,7 +14,7 @@ from locscope.records import ScanResult
 from locscope.runs.folder import read_info
 from locscope.runs.store import iterate
 from locscope.scans import SCANS, is_cheap
-from locscope.scans.bench import ScanBench
+from locscope.scans.context import ScanContext
 from locscope.settings import ScanSettings, settings_of
 from locscope.workflows import scan as verb
 from locscope.workflows.scan import plan_scan, scan
@@ -65,9 +65,9 @@ def test_more_scans_can_be_added_to_a_folder_and_none_runs_twice(
 ) -> None:
     ran = []
 
-    def watched(name, bench):
+    def watched(name, context):
         ran.append(name)
-        return real(name, bench)
+        return real(name, context)
 
     real = verb.run_scan
     monkeypatch.setattr(verb, "run_scan", watched)
@@ -111,10 +111,10 @@ def test_the_exit_code_is_that_of_the_scans_asked_for(tiny_dir, tmp_path) -> Non
 
 
 def test_an_interrupt_is_said_and_what_is_done_stays(tiny_dir, edits_file, tmp_path, monkeypatch):
-    def interrupted(name: str, bench: ScanBench) -> ScanResult:
+    def interrupted(name: str, context: ScanContext) -> ScanResult:
         if name == "depth-rule":
             raise KeyboardInterrupt
-        return real(name, bench)
+        return real(name, context)
 
     real = verb.run_scan
     monkeypatch.setattr(verb, "run_scan", interrupted)
@@ -158,10 +158,10 @@ def test_a_scan_that_cannot_see_the_model_is_said_and_the_others_go_on(
 ) -> None:
     real = verb.run_scan
 
-    def blind(name: str, bench: ScanBench) -> ScanResult:
+    def blind(name: str, context: ScanContext) -> ScanResult:
         if name == "causal-tracing":
             raise UsageError("no hook here")
-        return real(name, bench)
+        return real(name, context)
 
     monkeypatch.setattr(verb, "run_scan", blind)
     heard = []

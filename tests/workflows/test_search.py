@@ -19,7 +19,7 @@ from locscope.errors import UsageError
 from locscope.execution import local
 from locscope.locations import Location
 from locscope.progress import Silent
-from locscope.recommendation.fitting import ROOM
+from locscope.recommendation.fitting import BOUND_MARGIN
 from locscope.recommendation.looser_bounds import judged
 from locscope.records import Measure, Recommendation, Scorecard, TrialRecord, loads
 from locscope.report.data.recipe_rows import recipes_table
@@ -29,14 +29,14 @@ from locscope.runs.store import iterate
 from locscope.scoring.bounds import shortfall
 from locscope.scoring.objectives import BALANCED, Objective, merit, objective_of
 from locscope.selection.choice import Best, best_per_location
-from locscope.selection.space import FULL, Ask, Fidelity
+from locscope.selection.space import FULL, Fidelity, TrialRequest
 from locscope.selection.strategies.race import LEARNS
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
 from locscope.workflows.report import load_run
 from locscope.workflows.search.plan import plan_search, split_edits
 from locscope.workflows.search.run import Found, on_controls, on_rates, search
-from locscope.workflows.search.trial_runner import Desk, Listener
+from locscope.workflows.search.trial_runner import Listener, TrialRunner
 
 
 def trials_in(folder: Path) -> dict[str, TrialRecord]:
@@ -60,11 +60,11 @@ def test_every_candidate_gets_a_look_at_which_its_steps_can_learn(
     found: Found, settings: SearchSettings, tmp_path: Path
 ) -> None:
     to_learn = plan_search(settings, tmp_path / "run").to_learn
-    looks = [r for r in trials_in(found.folder).values() if r.trial.rung == "look"]
+    looks = [r for r in trials_in(found.folder).values() if r.trial.rung == "rung 1"]
     # Quarters of three layers begin at 0, 1, 2 and 2; of their pairs only 0-1 is another range.
     ranges = ("L0.", "L1.", "L2.", "L0-1.")
-    places = [f"{span}{part}" for span in ranges for part in ("mlp.down", "attn")]
-    assert {r.trial.location for r in looks} == set(places)
+    locations = [f"{span}{part}" for span in ranges for part in ("mlp.down", "attn")]
+    assert {r.trial.location for r in looks} == set(locations)
     l1 = {(s.layer, s.part): s.score for s in found.inputs.scans[0].scores if s.variant == "l1"}
     steps = looks[0].trial.recipe.epochs * ceil(
         len(looks[0].trial.edits) / looks[0].trial.recipe.batch
@@ -76,12 +76,12 @@ def test_every_candidate_gets_a_look_at_which_its_steps_can_learn(
         assert predicted == pytest.approx(LEARNS * to_learn, rel=2e-2)
 
 
-def test_rungs_are_nested_and_looks_only_glance(found: Found) -> None:
+def test_rungs_are_nested_and_looks_only_quick(found: Found) -> None:
     rungs = {r.trial.rung: r.trial for r in trials_in(found.folder).values()}
-    look, second, full = (set(rungs[name].edits) for name in ("look", "second look", "full"))
+    look, second, full = (set(rungs[name].edits) for name in ("rung 1", "rung 2", "full"))
     assert look <= second <= full
-    assert rungs["look"].glance
-    assert not rungs["full"].glance
+    assert rungs["rung 1"].quick
+    assert not rungs["full"].quick
 
 
 def parts_of(settings: SearchSettings) -> tuple[set[str], set[str], set[str]]:
@@ -130,18 +130,20 @@ def test_recipes_are_fitted_on_all_edits_and_judged_on_s_and_v(
         (r.trial.location, r.trial.recipe.lr, r.trial.recipe.batch, r.score) for r in fits
     }
     mine = [r for r in fits if r.trial.location == at.location]
-    aim = aim_of_fits(found.inputs.recommendation)
-    mine = [judged(record, aim) for record in mine]
-    assert at.recipe == best_per_location(mine, aim.strict)[0].record.trial.recipe
+    objective = objective_of_fits(found.inputs.recommendation)
+    mine = [judged(record, objective) for record in mine]
+    assert at.recipe == best_per_location(mine, objective.strict)[0].record.trial.recipe
 
 
-def aim_of_fits(recommendation: Recommendation) -> Objective:
+def objective_of_fits(recommendation: Recommendation) -> Objective:
     """The bound that recipes were fitted within: the one asked for with half of its room, without
     any where nothing useful leaves it, or a looser one."""
     if recommendation.relaxed:
         return objective_of("balanced", bounds=[recommendation.relaxed])
     roomless = any("leaves room" in note for note in recommendation.notes)
-    return replace(BALANCED, room=0.0 if roomless else recommendation.room * ROOM)
+    return replace(
+        BALANCED, bound_margin=0.0 if roomless else recommendation.bound_margin * BOUND_MARGIN
+    )
 
 
 def test_what_is_deployed_is_what_is_said(found: Found) -> None:
@@ -191,10 +193,10 @@ def test_the_order_is_that_of_s_and_v(found: Found, settings: SearchSettings) ->
     assert {r.trial.rung for r in on_v} == {"validate-1", "validate-2"}
     full = [r for r in records if r.trial.rung == "full"]
     told = {}
-    for place in {r.trial.location for r in on_v}:
-        mine = [r for r in on_v if r.trial.location == place]
+    for location in {r.trial.location for r in on_v}:
+        mine = [r for r in on_v if r.trial.location == location]
         (recipe,) = {r.trial.recipe for r in mine}
-        some = [r for r in full if (r.trial.location, r.trial.recipe) == (place, recipe)]
+        some = [r for r in full if (r.trial.location, r.trial.recipe) == (location, recipe)]
         assert len(some) == 1
         assert len(mine) == settings.validations
         measures = [
@@ -203,7 +205,7 @@ def test_the_order_is_that_of_s_and_v(found: Found, settings: SearchSettings) ->
             for judged in [[r.measure(name) for r in (*some, *mine) if r.measure(name).count]]
             for count in [sum(m.count for m in judged)]
         ]
-        told[place] = (
+        told[location] = (
             shortfall(measures, BALANCED.bounds),
             -merit(measures),
             some[0].parameter_count,
@@ -211,13 +213,13 @@ def test_the_order_is_that_of_s_and_v(found: Found, settings: SearchSettings) ->
     assert len(told) == settings.finalists
     best = min(told, key=told.__getitem__)
     near = [
-        place
-        for place, (missed, worth, count) in told.items()
+        location
+        for location, (missed, utility, count) in told.items()
         if missed <= told[best][0]
-        and worth <= told[best][1] + settings.non_inferiority
+        and utility <= told[best][1] + settings.non_inferiority
         and count < told[best][2]
     ]
-    chosen = min(near, key=lambda place: told[place][2], default=best)
+    chosen = min(near, key=lambda location: told[location][2], default=best)
     at, reason = recommendation.best.location, recommendation.reason
     assert at == chosen or reason.startswith(f"{chosen} was first on S and V; on all edits")
     assert recommendation.contenders[1].location in told
@@ -248,7 +250,7 @@ def test_a_recommendation_is_read_back_as_it_was(found: Found) -> None:
     assert repr(load_run(found.folder).recommendation) == repr(found.inputs.recommendation)
 
 
-def test_recipes_are_compared_at_the_recommended_place_at_their_own_best_rates(
+def test_recipes_are_compared_at_the_recommended_location_at_their_own_best_rates(
     found: Found,
 ) -> None:
     best, records = found.inputs.recommendation.best, trials_in(found.folder).values()
@@ -270,9 +272,9 @@ def test_recipes_are_compared_at_the_recommended_place_at_their_own_best_rates(
 
 def test_a_batch_that_is_set_is_the_batch(settings: SearchSettings, tmp_path: Path) -> None:
     plan = plan_search(settings.model_copy(update={"batch_size": 9}), tmp_path / "run")
-    desk = Desk(plan, tmp_path, Silent())
-    for fidelity in (Fidelity(FULL, 10, 12), Fidelity("look", 4, 2, glance=True)):
-        assert desk.trial(Ask("L1.attn", 1e-3, fidelity)).recipe.batch == 9
+    runner = TrialRunner(plan, tmp_path, Silent())
+    for fidelity in (Fidelity(FULL, 10, 12), Fidelity("rung 1", 4, 2, quick=True)):
+        assert runner.trial(TrialRequest("L1.attn", 1e-3, fidelity)).recipe.batch == 9
 
 
 @pytest.mark.parametrize("measure", ["forms", "multihop", "mean_perplexity_ratio"])
@@ -431,10 +433,10 @@ def test_notes_tell_of_a_single_rate_and_of_what_only_comparison_found() -> None
     world = World(peak=3, part="mlp.down")
     space = world.space()
 
-    def best(place: str, *factors: float) -> Best:
-        start = world.start(place)
-        asks = [Ask(place, start * factor, space.full) for factor in factors]
-        return best_per_location([world.record(ask) for ask in asks], space.aim)[0]
+    def best(location: str, *factors: float) -> Best:
+        start = world.start(location)
+        asks = [TrialRequest(location, start * factor, space.full) for factor in factors]
+        return best_per_location([world.record(ask) for ask in asks], space.objective)[0]
 
     chosen, inside, edge = best("L5.mlp", 1), best("L4.mlp", 1 / 3, 1, 3), best("L2.mlp", 1 / 9, 1)
     assert [note.partition(":")[0] for note in on_rates([chosen, inside, edge], space)] == [

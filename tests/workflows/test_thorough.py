@@ -12,19 +12,19 @@ from locscope.edits.texts import key
 from locscope.execution import local
 from locscope.progress import Silent
 from locscope.records import TrialRecord
-from locscope.records.panel import COUNT_RUNG, Panel
+from locscope.records.panel import COUNT_RUNG, ProtocolResults
 from locscope.runs.folder import open_run, read_info
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.selection.choice import Best
-from locscope.selection.space import Ask, Fidelity
+from locscope.selection.space import Fidelity, TrialRequest
 from locscope.settings import SearchSettings
 from locscope.tuning.protocols import PROTOCOLS
 from locscope.workflows.report import load_run
 from locscope.workflows.search import protocols as paneling
-from locscope.workflows.search.edit_counts import count_curve, counts, ladder
+from locscope.workflows.search.edit_counts import count_curve, counts, edit_count_schedule
 from locscope.workflows.search.plan import Plan, plan_search
 from locscope.workflows.search.run import Found, search
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
 
 def counted(folder: Path) -> list[TrialRecord]:
@@ -54,9 +54,9 @@ def test_recommended_and_runner_up_are_asked_under_every_protocol(found: Found) 
     assert repr(load_run(found.folder).panels) == repr(found.inputs.panels)
 
 
-def test_counts_are_nested_and_of_the_same_places(found: Found) -> None:
+def test_counts_are_nested_and_of_the_same_locations(found: Found) -> None:
     contenders = {one.role: one for one in found.inputs.recommendation.contenders}
-    places = {contenders[role].location for role in ("recommended", "runner-up", "depth-rule")}
+    locations = {contenders[role].location for role in ("recommended", "runner-up", "depth-rule")}
     by_count: dict[int, list[TrialRecord]] = {}
     for record in counted(found.folder):
         by_count.setdefault(len(record.trial.edits), []).append(record)
@@ -66,7 +66,7 @@ def test_counts_are_nested_and_of_the_same_places(found: Found) -> None:
         assert record.measure("locality").count
     assert sorted(by_count) == [5, 10, 20]
     for records in by_count.values():
-        assert {record.trial.location for record in records} == places
+        assert {record.trial.location for record in records} == locations
         assert len({record.trial.edits for record in records}) == 1
     edits = [set(by_count[count][0].trial.edits) for count in (5, 10, 20)]
     assert edits[0] < edits[1] < edits[2]
@@ -94,7 +94,7 @@ def test_what_is_stored_is_not_run_again(
 def test_a_panel_of_another_trial_is_run_again(
     found: Found, copied: Path, settings: SearchSettings
 ) -> None:
-    stored = read_record(copied, "panel", "runner-up", Panel)
+    stored = read_record(copied, "panel", "runner-up", ProtocolResults)
     assert stored is not None
     write_record(copied, "panel", "runner-up", replace(stored, trial="another", rows=()))
     last = search(plan_search(settings, copied), Silent())
@@ -123,12 +123,12 @@ def curve(settings: SearchSettings, folder: Path) -> tuple[Plan, list[TrialRecor
     """The curve of one place, as after a search."""
     plan = plan_search(settings, folder)
     with open_run(plan.folder, plan.frozen) as opened:
-        desk = Desk(plan, opened, Silent())
+        runner = TrialRunner(plan, opened, Silent())
         full = Fidelity("full", len(plan.chosen), 4)
-        (record,) = desk.asked([Ask("L1.mlp.down", 1e-3, full)])
+        (record,) = runner.asked([TrialRequest("L1.mlp.down", 1e-3, full)])
         best = Best("L1.mlp.down", record, (record,))
-        count_curve(desk, [best])
-        assert {one.trial.id for one in desk.known.values()} > {record.trial.id}
+        count_curve(runner, [best])
+        assert {one.trial.id for one in runner.known.values()} > {record.trial.id}
     return plan, counted(folder)
 
 
@@ -137,9 +137,9 @@ def test_a_limited_search_is_taken_beyond_its_sample(
 ) -> None:
     limited = settings.model_copy(update={"limit": 12})
     plan, found = curve(limited, tmp_path / "run")
-    rungs = ladder(plan)
+    rungs = edit_count_schedule(plan)
     assert rungs.counts == (3, 6, 12, 20)
-    assert rungs.own_exam
+    assert rungs.own_suite
     assert set(rungs.first(12)) == {edit.id for edit in plan.edit_set.edits}
     assert set(rungs.first(20)) == {edit.id for edit in read_edits(settings.edits).edits}
     assert sorted(len(record.trial.edits) for record in found) == [3, 6, 12, 20]
@@ -147,7 +147,7 @@ def test_a_limited_search_is_taken_beyond_its_sample(
     assert all(len(record.outcomes) == len(record.trial.edits) for record in found)
 
 
-def test_the_exam_of_its_own_measures_as_that_of_the_search(
+def test_the_suite_of_its_own_measures_as_that_of_the_search(
     settings: SearchSettings, tmp_path: Path
 ) -> None:
     """The whole file is asked alike, whether the search was limited to a part of it or not."""
@@ -156,8 +156,8 @@ def test_the_exam_of_its_own_measures_as_that_of_the_search(
     other, beyond = curve(limited, tmp_path / "limited")
     whole = max(found, key=lambda record: len(record.trial.edits))
     same = max(beyond, key=lambda record: len(record.trial.edits))
-    assert not ladder(plan).own_exam
-    assert ladder(other).own_exam
+    assert not edit_count_schedule(plan).own_suite
+    assert edit_count_schedule(other).own_suite
     assert set(whole.trial.edits) == set(same.trial.edits)
     before = [m.before for m in whole.measures if m.name in ("reliability", "generalization")]
     again = [m.before for m in same.measures if m.name in ("reliability", "generalization")]
@@ -173,7 +173,7 @@ def test_lent_neighbours_judge_nothing_where_they_are_tuned(
     bare.write_text("\n".join(["prompt,target", *rows]))
     plan, found = curve(settings.model_copy(update={"edits": str(bare)}), tmp_path / "run")
     assert any(edit.neighbours for edit in plan.edit_set.edits)
-    assert not any(edit.neighbours for edit in ladder(plan).edits)
+    assert not any(edit.neighbours for edit in edit_count_schedule(plan).edits)
     for record in found:
         assert isnan(record.measure("locality").value)
         assert record.measure("reliability").count == len(record.trial.edits)
@@ -181,7 +181,7 @@ def test_lent_neighbours_judge_nothing_where_they_are_tuned(
 
 def test_no_neighbour_is_among_the_edits(settings: SearchSettings, tmp_path: Path) -> None:
     plan = plan_search(settings.model_copy(update={"limit": 12}), tmp_path / "run")
-    edits = ladder(plan).edits
+    edits = edit_count_schedule(plan).edits
     edited = {key(text) for edit in edits for text in (edit.prompt, *edit.rephrases)}
     assert not any(key(n.prompt) in edited for edit in edits for n in edit.neighbours)
 

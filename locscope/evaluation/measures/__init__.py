@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from locscope.errors import unknown
-from locscope.evaluation.suite import Observation
+from locscope.evaluation.suite import Evaluation
 from locscope.records import Descriptor, Measure
 
-MeasureFunction = Callable[[Observation, Observation], Measure]
+MeasureFunction = Callable[[Evaluation, Evaluation], Measure]
 
 
 def _entry(name: str, title: str, note: str, source: str, sign: int = 1) -> Descriptor:
@@ -157,7 +157,7 @@ THOROUGH = frozenset({"forms", "multihop", "mean_perplexity_ratio", "locality_to
 UNLISTED = frozenset({"mean_perplexity_ratio"})
 """Measures that a table for people leaves out: one that is easily taken for another stands beside
 it. Records, JSON and reports of protocols have them."""
-AT_A_GLANCE = ("target_probability", "rephrase_probability", "neighbour_kept")
+AT_A_QUICK = ("target_probability", "rephrase_probability", "neighbour_kept")
 COLLAPSE = ("perplexity_ratio", "kl")
 
 
@@ -169,12 +169,12 @@ def load_measure(name: str) -> MeasureFunction:
     return getattr(import_module(module), function)
 
 
-def measure_all(now: Observation, before: Observation) -> tuple[Measure, ...]:
-    """Every measure of the table; of a glance those that it can tell. Both observations must have
-    read the same neutral texts."""
+def measure_all(now: Evaluation, before: Evaluation) -> tuple[Measure, ...]:
+    """Every measure of the table; of a quick evaluation those that it can tell. Both observations
+    must have read the same neutral texts."""
     if now.texts != before.texts:
         raise ValueError(f"drift on texts '{now.texts}' beside that on '{before.texts}'")
-    names = (*AT_A_GLANCE, *COLLAPSE) if now.glance else tuple(MEASURES)
+    names = (*AT_A_QUICK, *COLLAPSE) if now.quick else tuple(MEASURES)
     return tuple(load_measure(name)(now, before) for name in names)
 
 

@@ -1,13 +1,13 @@
 """Format leakage: tuned on targets that stop at once, does the model now stop everywhere?"""
 
 from locscope.evaluation.measures.outcomes import edit_measure, mean
-from locscope.evaluation.suite import EditAnswers, EditQuestions, Observation
+from locscope.evaluation.suite import EditAnswers, EditQuestions, Evaluation
 from locscope.records import Measure
 
 PROTOCOL = "neighbours where the untouched model went on after its answer and the tuned one stops"
 
 
-def measure(now: Observation, before: Observation) -> Measure:
+def measure(now: Evaluation, before: Evaluation) -> Measure:
     """Mean share in 0..1 of the neighbours where the untouched model went on; NaN without any."""
     return edit_measure("format_leakage", _leaked, PROTOCOL, now, before)
 

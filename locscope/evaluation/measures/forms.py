@@ -4,12 +4,12 @@ from math import isnan, nan
 
 from locscope.evaluation.measures.outcomes import EditValue, edit_measure, mean
 from locscope.evaluation.measures.reliability import PROTOCOL
-from locscope.evaluation.suite import EditAnswers, EditQuestions, Observation
+from locscope.evaluation.suite import EditAnswers, EditQuestions, Evaluation
 from locscope.records import Measure
 from locscope.scoring.text import normalised_match
 
 
-def measure(now: Observation, before: Observation) -> Measure:
+def measure(now: Evaluation, before: Evaluation) -> Measure:
     """Share in 0..1 of the form that does worst (arXiv 2506.07795); NaN where no edit has forms."""
     kinds = sorted({probe.kind for asked in now.questions for probe in asked.edit.forms})
     found = [

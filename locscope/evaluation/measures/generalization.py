@@ -2,10 +2,10 @@
 
 from locscope.evaluation.measures.outcomes import edit_measure, general
 from locscope.evaluation.measures.reliability import PROTOCOL
-from locscope.evaluation.suite import Observation
+from locscope.evaluation.suite import Evaluation
 from locscope.records import Measure
 
 
-def measure(now: Observation, before: Observation) -> Measure:
+def measure(now: Evaluation, before: Evaluation) -> Measure:
     """Mean share of rephrases in 0..1; NaN where no edit has rephrases."""
     return edit_measure("generalization", general, PROTOCOL, now, before)

@@ -2,14 +2,14 @@
 
 from math import nan
 
-from locscope.evaluation.suite import Observation
+from locscope.evaluation.suite import Evaluation
 from locscope.records import Measure
 from locscope.scoring.statistics import ratio_interval
 
 PROTOCOL = "KL(untouched || tuned) on neutral texts, nats per token, pooled"
 
 
-def measure(now: Observation, before: Observation) -> Measure:  # noqa: ARG001
+def measure(now: Evaluation, before: Evaluation) -> Measure:  # noqa: ARG001
     """Mean over all tokens; `count` is in texts, the interval is a bootstrap over them."""
     tokens = now.drift.tokens
     if not tokens:

@@ -1,7 +1,7 @@
 """Locality: are the neighbours still answered as before?"""
 
 from locscope.evaluation.measures.outcomes import edit_measure, local
-from locscope.evaluation.suite import Observation
+from locscope.evaluation.suite import Evaluation
 from locscope.records import Measure
 
 PROTOCOL = (
@@ -11,6 +11,6 @@ PROTOCOL = (
 )
 
 
-def measure(now: Observation, before: Observation) -> Measure:
+def measure(now: Evaluation, before: Evaluation) -> Measure:
     """Mean share of neighbours in 0..1; NaN where no edit has neighbours."""
     return edit_measure("locality", local, PROTOCOL, now, before)

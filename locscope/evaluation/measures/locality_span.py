@@ -5,7 +5,7 @@ Of a pretrained model that only completes texts, the tenth token is seldom the s
 """
 
 from locscope.evaluation.measures.outcomes import edit_measure, mean
-from locscope.evaluation.suite import EditAnswers, EditQuestions, Observation
+from locscope.evaluation.suite import EditAnswers, EditQuestions, Evaluation
 from locscope.records import Measure
 
 PROTOCOL = (
@@ -14,7 +14,7 @@ PROTOCOL = (
 )
 
 
-def measure(now: Observation, before: Observation) -> Measure:
+def measure(now: Evaluation, before: Evaluation) -> Measure:
     """Mean share of neighbours in 0..1; NaN where no edit has neighbours."""
     return edit_measure("locality_span", _unchanged, PROTOCOL, now, before)
 

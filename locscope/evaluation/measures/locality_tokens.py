@@ -2,7 +2,7 @@
 
 from locscope.evaluation.measures.outcomes import mean, mean_measure
 from locscope.evaluation.questions import Answer
-from locscope.evaluation.suite import EditAnswers, Observation
+from locscope.evaluation.suite import EditAnswers, Evaluation
 from locscope.records import Measure
 
 PROTOCOL = (
@@ -11,7 +11,7 @@ PROTOCOL = (
 )
 
 
-def measure(now: Observation, before: Observation) -> Measure:
+def measure(now: Evaluation, before: Evaluation) -> Measure:
     """Mean share in 0..1; NaN where no neighbour states an answer, and for trials that do not read
     these."""
     pairs = zip(now.edits, before.edits, strict=True)

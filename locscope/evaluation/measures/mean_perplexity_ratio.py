@@ -2,7 +2,7 @@
 
 from math import nan
 
-from locscope.evaluation.suite import Observation
+from locscope.evaluation.suite import Evaluation
 from locscope.records import Measure
 
 PROTOCOL = (
@@ -11,7 +11,7 @@ PROTOCOL = (
 )
 
 
-def measure(now: Observation, before: Observation) -> Measure:
+def measure(now: Evaluation, before: Evaluation) -> Measure:
     """The tuned mean over the untouched one (arXiv 2402.09656, `ppl.py`)."""
     found = now.drift.perplexities
     if not found:

@@ -6,7 +6,7 @@ from math import exp, isnan, nan
 
 from locscope.edits.splits import groups
 from locscope.evaluation.questions import Answer
-from locscope.evaluation.suite import EditAnswers, EditQuestions, Observation
+from locscope.evaluation.suite import EditAnswers, EditQuestions, Evaluation
 from locscope.records import EditOutcome, Measure
 from locscope.scoring.statistics import mean_interval
 from locscope.scoring.text import normalised_match
@@ -58,7 +58,8 @@ def _kept(now: Answer, untouched: Answer) -> float:
 
 
 def glimpse_of(asked: EditQuestions, said: EditAnswers, before: EditAnswers) -> EditOutcome:
-    """The record of one edit at a glance: probabilities, nothing that needs the answer's text."""
+    """The record of one edit at a quick evaluation: probabilities, nothing that needs the answer's
+    text."""
     return EditOutcome(
         edit=asked.edit.id,
         reliability=nan,
@@ -71,9 +72,9 @@ def glimpse_of(asked: EditQuestions, said: EditAnswers, before: EditAnswers) -> 
     )
 
 
-def outcomes_of(now: Observation, before: Observation) -> tuple[EditOutcome, ...]:
+def outcomes_of(now: Evaluation, before: Evaluation) -> tuple[EditOutcome, ...]:
     """The records of all edits that were asked about."""
-    record = glimpse_of if now.glance else outcome_of
+    record = glimpse_of if now.quick else outcome_of
     return tuple(
         record(asked, said, untouched)
         for asked, said, untouched in zip(now.questions, now.edits, before.edits, strict=True)
@@ -94,7 +95,7 @@ def outcome_of(asked: EditQuestions, said: EditAnswers, before: EditAnswers) -> 
     )
 
 
-def answered_already(before: Observation) -> tuple[str, ...]:
+def answered_already(before: Evaluation) -> tuple[str, ...]:
     """The ids of the edits that the untouched model answers with the new target: they count as
     reliable whatever is tuned."""
     pairs = zip(before.questions, before.edits, strict=True)
@@ -108,7 +109,7 @@ def mean(values: Iterable[float]) -> float:
 
 
 def edit_measure(
-    name: str, value: EditValue, protocol: str, now: Observation, before: Observation
+    name: str, value: EditValue, protocol: str, now: Evaluation, before: Evaluation
 ) -> Measure:
     """The mean of a value over the edits that have one, with its interval and the value before."""
     return mean_measure(name, _values(value, now), _values(value, before), protocol, now)
@@ -119,7 +120,7 @@ def mean_measure(
     values: Sequence[float],
     values_before: Sequence[float],
     protocol: str,
-    now: Observation,
+    now: Evaluation,
 ) -> Measure:
     """The mean of one value an edit, NaN left out, with its interval and the mean before."""
     # Edits on one subject rise and fall together, so whole groups are drawn.
@@ -135,6 +136,6 @@ def mean_measure(
     )
 
 
-def _values(value: EditValue, seen: Observation) -> list[float]:
+def _values(value: EditValue, seen: Evaluation) -> list[float]:
     pairs = zip(seen.questions, seen.edits, strict=True)
     return [value(asked, said) for asked, said in pairs]

@@ -2,7 +2,7 @@
 
 from math import exp, inf, isnan, nan
 
-from locscope.evaluation.suite import Observation
+from locscope.evaluation.suite import Evaluation
 from locscope.records import Measure
 from locscope.scoring.statistics import ratio_interval
 
@@ -11,7 +11,7 @@ _LARGEST = 709.0
 """Nats beyond which a double ends."""
 
 
-def measure(now: Observation, before: Observation) -> Measure:
+def measure(now: Evaluation, before: Evaluation) -> Measure:
     """The ratio (1 is untouched); `count` is in texts, the interval is a bootstrap over them."""
     tokens = now.drift.tokens
     if not tokens:

@@ -1,7 +1,7 @@
 """A recommendation in the words of other tools: a table, one file each.
 
 An export is a function from a recommendation, and what is about it, to a file's text or to the
-reason why the tool cannot say this place. A new one is one file here and one entry in `EXPORTS`.
+reason why the tool cannot say this location. A new one is one file here and one entry in `EXPORTS`.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from locscope.errors import unknown
-from locscope.integrations.exports.about import About, Export, Names, Unsayable
+from locscope.integrations.exports.about import About, Export, Names, Unsupported
 from locscope.records import Recommendation
 from locscope.runs.atomic import explained, write_atomic
 
@@ -19,7 +19,7 @@ __all__ = [
     "Export",
     "Format",
     "Names",
-    "Unsayable",
+    "Unsupported",
     "exported",
     "write_exports",
 ]
@@ -67,7 +67,7 @@ EXPORTS: dict[str, Format] = {
 }
 
 
-def exported(name: str, recommendation: Recommendation, about: About) -> Export | Unsayable:
+def exported(name: str, recommendation: Recommendation, about: About) -> Export | Unsupported:
     """The recommendation for one tool; a UsageError lists the tools where `name` is none."""
     if name not in EXPORTS:
         raise unknown("export", name, EXPORTS)
@@ -99,7 +99,7 @@ def write_exports(
     return (*written, home / README)
 
 
-def _readme(rec: Recommendation, made: dict[str, Export | Unsayable], first: str) -> str:
+def _readme(rec: Recommendation, made: dict[str, Export | Unsupported], first: str) -> str:
     lines = [f"{rec.best.location} for other tools.", *([first] if first else [])]
     for name, one in made.items():
         entry = EXPORTS[name]

@@ -1,4 +1,4 @@
-"""What an export is made from and what comes of it, and what several of them ask of a place."""
+"""What an export is made from and what comes of it, and what several of them ask of a location."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,8 +28,8 @@ class Names:
 @dataclass(frozen=True)
 class About:
     """What a recommendation does not say itself: `model` as other tools can load it, its number of
-    layers, its names, and a trial with LoRA at the place, where one ran: the first on T, of which
-    no choice was made, else the best on S."""
+    layers, its names, and a trial with LoRA at the location, where one ran: the first on T, of
+    which no choice was made, else the best on S."""
 
     model: str
     depth: int
@@ -46,8 +46,8 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Unsayable:
-    """Why a tool has no words for this place or this recipe."""
+class Unsupported:
+    """Why a tool has no words for this location or this recipe."""
 
     reason: str
 

@@ -1,4 +1,4 @@
-"""Hyperparameters of EasyEdit's FT at the recommended place.
+"""Hyperparameters of EasyEdit's FT at the recommended location.
 
 Its FT tunes every parameter whose name contains `rewrite_module_tmp` with one of `layers` filled
 in; patterns end in a dot here, so that layer 1 does not pick layers 10 to 19.
@@ -6,8 +6,8 @@ in; patterns end in a dot here, so that layer 1 does not pick layers 10 to 19.
 
 import yaml
 
-from locscope.integrations.exports.about import About, Export, Names, Unsayable, parts_by_layer
-from locscope.integrations.exports.about import why_not_whole as why_not_place
+from locscope.integrations.exports.about import About, Export, Names, Unsupported, parts_by_layer
+from locscope.integrations.exports.about import why_not_whole as why_not_location
 from locscope.locations import Location
 from locscope.records import Recommendation
 from locscope.runs.recommendation import why_not_recipe
@@ -20,16 +20,16 @@ _NOTE = (
 )
 
 
-def export(recommendation: Recommendation, about: About) -> Export | Unsayable:
+def export(recommendation: Recommendation, about: About) -> Export | Unsupported:
     """The hyperparameters, or why FT cannot do this."""
     best = recommendation.deployment or recommendation.best
     location = Location.parse(best.location)
-    reason = why_not_recipe(best.recipe) or why_not_place(location, about.names)
+    reason = why_not_recipe(best.recipe) or why_not_location(location, about.names)
     if reason:
-        return Unsayable(reason)
+        return Unsupported(reason)
     by_layer = parts_by_layer(location)
     if len(set(by_layer.values())) > 1 or len(by_layer[location.lowest]) > 1:
-        return Unsayable("it has one pattern of module names for all layers")
+        return Unsupported("it has one pattern of module names for all layers")
     (part,) = by_layer[location.lowest]
     content = {
         "alg_name": "FT",

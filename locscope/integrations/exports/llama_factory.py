@@ -1,13 +1,13 @@
-"""Arguments of LLaMA-Factory's freeze tuning at the recommended place.
+"""Arguments of LLaMA-Factory's freeze tuning at the recommended location.
 
 It tunes modules that lie directly under a layer (`freeze_trainable_modules`), in the last or the
-first layers (`freeze_trainable_layers`, above or below 0): places in between, and single matrices,
-cannot be said.
+first layers (`freeze_trainable_layers`, above or below 0): locations in between, and single
+matrices, cannot be said.
 """
 
 import yaml
 
-from locscope.integrations.exports.about import About, Export, Names, Unsayable, parts_by_layer
+from locscope.integrations.exports.about import About, Export, Names, Unsupported, parts_by_layer
 from locscope.locations import Location
 from locscope.records import Recipe, Recommendation
 
@@ -18,13 +18,13 @@ _NOTE = (
 )
 
 
-def export(recommendation: Recommendation, about: About) -> Export | Unsayable:
+def export(recommendation: Recommendation, about: About) -> Export | Unsupported:
     """The arguments, or why freeze tuning cannot do this."""
     best = recommendation.deployment or recommendation.best
     location = Location.parse(best.location)
-    reason = _why_not_recipe(best.recipe) or _why_not_place(location, about.depth)
+    reason = _why_not_recipe(best.recipe) or _why_not_location(location, about.depth)
     if reason:
-        return Unsayable(reason)
+        return Unsupported(reason)
     by_layer = parts_by_layer(location)
     content = {
         "model_name_or_path": about.model,
@@ -56,7 +56,7 @@ def _modules(parts: tuple[str, ...], names: Names) -> str:
     return ",".join(module[part] for part in parts)
 
 
-def _why_not_place(location: Location, depth: int) -> str:
+def _why_not_location(location: Location, depth: int) -> str:
     by_layer = parts_by_layer(location)
     layers = list(by_layer)
     fine = [part for parts in by_layer.values() for part in parts if "." in part]

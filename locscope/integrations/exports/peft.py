@@ -1,4 +1,4 @@
-"""A PEFT configuration of LoRA at the recommended place: what `peft.PeftConfig` reads.
+"""A PEFT configuration of LoRA at the recommended location: what `peft.PeftConfig` reads.
 
 Where every layer has the same modules it says so in `layers_to_transform`; else, and where a model
 has other towers with layers of their own, `target_modules` has the full name of every module.
@@ -10,7 +10,7 @@ from locscope.integrations.exports.about import (
     About,
     Export,
     Names,
-    Unsayable,
+    Unsupported,
     leaves_of,
     parts_by_layer,
     why_not_whole,
@@ -20,12 +20,12 @@ from locscope.records import Recommendation
 from locscope.records.trials import RANK
 
 
-def export(recommendation: Recommendation, about: About) -> Export | Unsayable:
+def export(recommendation: Recommendation, about: About) -> Export | Unsupported:
     """The configuration; it says nothing of a rate, and its note says whether LoRA was measured."""
     location = Location.parse(recommendation.best.location)
     reason = why_not_whole(location, about.names)
     if reason:
-        return Unsayable(reason)
+        return Unsupported(reason)
     rank = (about.lora.trial.recipe.rank if about.lora else 0) or RANK
     settings = {
         "peft_type": "LORA",
@@ -66,6 +66,7 @@ def _note(about: About) -> str:
         )
     recipe = about.lora.trial.recipe
     return (
-        f"Measured: LoRA at this place had score {about.lora.score:.3f} ({about.lora.score_name}) "
-        f"at rate {recipe.lr:g}, batch {recipe.batch}, on split {about.lora.trial.split}."
+        f"Measured: LoRA at this location had score {about.lora.score:.3f} "
+        f"({about.lora.score_name}) at rate {recipe.lr:g}, batch {recipe.batch}, "
+        f"on split {about.lora.trial.split}."
     )

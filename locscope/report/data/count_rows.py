@@ -1,4 +1,4 @@
-"""Data of the edit-count curve: what the places that matter do on fewer and on more edits."""
+"""Data of the edit-count curve: what the locations that matter do on fewer and on more edits."""
 
 from collections import defaultdict
 from math import isnan
@@ -12,37 +12,40 @@ from locscope.report.data.words import in_words, names, number, rate, title_of
 
 NOTE = (
     "S, V and T together, one draw of edits (more hold fewer) and one seed, so no interval. Every "
-    "place goes by the recipe that did best on S, and not by the one that was fitted to all edits: "
-    "compare the places with each other, not with the numbers at the top or on T. Hollow: a bound "
-    "is missed."
+    "location goes by the recipe that did best on S, and not by the one that was fitted to all "
+    "edits: compare the locations with each other, not with the numbers at the top or on T. "
+    "Hollow: a bound is missed."
 )
 VALUES = ("reliability", "generalization", "locality", "perplexity_ratio")
 
 Curve = tuple[TrialRecord, ...]
-Place = tuple[str, Recipe]
+Tuned = tuple[str, Recipe]
 """A location with its recipe."""
 
 
 def count_curves(inputs: ReportInputs) -> dict[str, Curve]:
-    """By name (roles and location) the trials of a place on more and more edits; contenders go
+    """By name (roles and location) the trials of a location on more and more edits; contenders go
     first. None without a recommendation, whose finalists they are."""
     if inputs.recommendation is None:
         return {}
-    roles: dict[Place, list[str]] = defaultdict(list)
+    roles: dict[Tuned, list[str]] = defaultdict(list)
     for one in inputs.recommendation.contenders:
         roles[one.location, one.recipe].append(one.role)
-    found: dict[Place, list[TrialRecord]] = defaultdict(list)
+    found: dict[Tuned, list[TrialRecord]] = defaultdict(list)
     for record in inputs.trials:
         if record.trial.rung.startswith(COUNT_RUNG):
             found[record.trial.location, record.trial.recipe].append(record)
-    order = [*(place for place in roles if place in found), *(p for p in found if p not in roles)]
-    named = {_name(place, roles[place]): found[place] for place in order}
+    order = [
+        *(location for location in roles if location in found),
+        *(p for p in found if p not in roles),
+    ]
+    named = {_name(location, roles[location]): found[location] for location in order}
     return {name: tuple(sorted(records, key=_edits)) for name, records in named.items()}
 
 
-def _name(place: Place, roles: list[str]) -> str:
+def _name(tuned: Tuned, roles: list[str]) -> str:
     """What has no role was a finalist, perhaps before the search went on, and at another rate."""
-    location, recipe = place
+    location, recipe = tuned
     if roles:
         return f"{', '.join(roles)}: {location}"
     return f"finalist: {location} at {rate(recipe.lr)}"
@@ -74,23 +77,23 @@ def count_charts(inputs: ReportInputs) -> tuple[Chart, Chart]:
 
 
 def counts_table(inputs: ReportInputs) -> Table:
-    """What was measured of every place at every number of edits."""
+    """What was measured of every location at every number of edits."""
     rows = tuple(
         _row(name, record) for name, records in count_curves(inputs).items() for record in records
     )
-    columns = ("place", "edits", "lr", "score", *map(title_of, VALUES), "note")
+    columns = ("location", "edits", "lr", "score", *map(title_of, VALUES), "note")
     return Table("counts", "By number of edits", columns, rows, NOTE if rows else "")
 
 
 def count_line(inputs: ReportInputs) -> str:
-    """Whether the recommended place still leads on the most edits tried, in one line."""
+    """Whether the recommended location still leads on the most edits tried, in one line."""
     last = {name: records[-1] for name, records in count_curves(inputs).items()}
     mine = next((name for name in last if "recommended" in name), None)
     if mine is None:
         return ""
     leader = max(last, key=lambda name: standing(last[name]))
     values = ", ".join(f"{name} {_said(record)}" for name, record in last.items())
-    verdict = "the recommended place leads" if leader == mine else f"{leader} leads"
+    verdict = "the recommended location leads" if leader == mine else f"{leader} leads"
     if len(last) == 1 or all(isnan(record.score) for record in last.values()):
         verdict = "nothing to compare with"
     return (

@@ -63,7 +63,7 @@ class LogScale:
     origin: float
     candidates: tuple[float, ...]
 
-    def place(self, value: float) -> float:
+    def location(self, value: float) -> float:
         """Where the value stands on the scale; beyond the outer candidates is at them."""
         if isnan(value):
             return nan
@@ -78,10 +78,10 @@ class LogScale:
         low, high = min(known), max(known)
         chosen: list[tuple[float, str]] = []
         for tick in self.candidates:
-            place = self.place(tick)
-            apart = not chosen or place - chosen[-1][0] >= (high - low) / 7
-            if low - 1e-9 <= place <= high + 1e-9 and apart:
-                chosen.append((place, self._label(tick)))
+            location = self.location(tick)
+            apart = not chosen or location - chosen[-1][0] >= (high - low) / 7
+            if low - 1e-9 <= location <= high + 1e-9 and apart:
+                chosen.append((location, self._label(tick)))
         return tuple(chosen)
 
     def _label(self, tick: float) -> str:
@@ -120,8 +120,8 @@ EFFICACY_VIEWS = (
     View("rephrase_probability", "Of the new target after rephrases."),
     View("neighbour_kept", "What is left of the probability of the neighbours' answers."),
 )
-AT_FIRST = "At the first look: few edits and epochs, by probabilities; it ranks, it is no outcome."
-GLANCED = ("target_probability", "rephrase_probability", "neighbour_kept")
+AT_FIRST = "On rung 1: few edits and epochs, by probabilities; it ranks, it is no outcome."
+QUICK = ("target_probability", "rephrase_probability", "neighbour_kept")
 IN_FULL = View("score", "Of the locations that were run in full, at their best rates.")
 COLLAPSE_VIEWS = (
     View(
@@ -136,17 +136,17 @@ COLLAPSE_VIEWS = (
 
 
 def trial_heatmaps(inputs: ReportInputs, views: Iterable[View]) -> tuple[Heatmap, ...]:
-    """A heatmap per view that any trial of the sweep, or else of the first look, measured.
+    """A heatmap per view that any trial of the sweep, or else of rung 1, measured.
 
-    After a look, another shows the score of what was run in full.
+    After rung 1, another shows the score of what was run in full.
     """
     trials = by_cell(sweep(inputs.trials))
-    glances = any(record.trial.glance for record in trials.values())
-    wanted = [view for view in views if glances or view.name not in GLANCED]
-    if glances:
+    quick_trials = any(record.trial.quick for record in trials.values())
+    wanted = [view for view in views if quick_trials or view.name not in QUICK]
+    if quick_trials:
         wanted = [replace(view, note=f"{view.note} {AT_FIRST}") for view in wanted]
     drawn = [trial_heatmap(inputs, trials, view) for view in wanted] if trials else []
-    if glances and any(view.name == IN_FULL.name for view in wanted):
+    if quick_trials and any(view.name == IN_FULL.name for view in wanted):
         drawn.insert(1, _in_full(inputs))
     return tuple(heatmap for heatmap in drawn if heatmap.measured)
 
@@ -160,8 +160,8 @@ def trial_heatmap(inputs: ReportInputs, trials: dict[Cell, TrialRecord], view: V
     """One measure of the sweep's trials over all layers and the parts that were tried."""
     layers, columns = range(inputs.run.model.layers), _in_order(part for _, part in trials)
     true = {cell: view.value(record) for cell, record in trials.items()}
-    place = view.scale.place if view.scale else float
-    values = grid(layers, columns, lambda cell: place(true.get(cell, nan)))
+    location = view.scale.location if view.scale else float
+    values = grid(layers, columns, lambda cell: location(true.get(cell, nan)))
     return Heatmap(
         view.name,
         title_of(view.name),
@@ -185,7 +185,7 @@ def has_both_signs(values: Iterable[float]) -> bool:
 
 def colour_key(good: int, centred: bool) -> str:
     """How to read the colours of scores of which high (+1) or low (-1) ones are good."""
-    start = "" if good > 0 else "A low score recommends a place. "
+    start = "" if good > 0 else "A low score recommends a location. "
     if centred:
         below, above = ("red", "blue") if good > 0 else ("blue", "red")
         return f"{start}White is zero, {above} above and {below} below it."

@@ -15,7 +15,7 @@ from locscope.records import (
     Scorecard,
     TrialRecord,
 )
-from locscope.records.panel import Panel
+from locscope.records.panel import ProtocolResults
 
 SELECTION_SPLIT, REPORT_SPLIT = "S", "T"
 """The splits of trials that select and of those that are reported on; V validates the finalists."""
@@ -35,7 +35,7 @@ class ReportInputs:
     trials: tuple[TrialRecord, ...]
     scorecard: Scorecard | None
     edits: tuple[Edit, ...] = ()
-    panels: tuple[Panel, ...] = ()
+    panels: tuple[ProtocolResults, ...] = ()
 
     @property
     def only_scans(self) -> bool:
@@ -60,7 +60,8 @@ def standing(record: TrialRecord) -> tuple[bool, bool, float]:
 
 
 def choosing(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """The trials that served for choosing the place: those of recipes besides are not of them."""
+    """The trials that served for choosing the location: those of recipes besides are not of
+    them."""
     return tuple(
         record
         for record in trials
@@ -81,9 +82,9 @@ def sweep(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
 
 
 def in_full(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """The trials for choosing that ran in full: no glance, on the most edits and epochs that any
-    had. Less is another scale."""
-    looked = [record for record in choosing(trials) if not record.trial.glance]
+    """The trials for choosing that ran in full: no quick evaluation, on the most edits and epochs
+    that any had. Less is another scale."""
+    looked = [record for record in choosing(trials) if not record.trial.quick]
     spent = lambda record: (len(record.trial.edits), record.trial.recipe.epochs)  # noqa: E731
     most = max(map(spent, looked), default=None)
     return tuple(record for record in looked if spent(record) == most)

@@ -1,9 +1,9 @@
-"""Data of the table that says what was asked of a place, and what the recommended one gave."""
+"""Data of the table that says what was asked of a location, and what the recommended one gave."""
 
 from locscope.records import Contender, Deployment, Measure
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.rows import Table, TableCell, figure_cell
-from locscope.report.data.tradeoff import aim_of
+from locscope.report.data.tradeoff import searched_objective
 from locscope.report.data.words import NOT_MEASURED, number, rate, score_title, title_of
 from locscope.scoring.bounds import Bound, miss, named
 
@@ -16,16 +16,17 @@ def objective_table(inputs: ReportInputs) -> Table:
     if found is None or best is None:
         return Table("objective", "Objective", COLUMNS, ())
     best = found.deployment or best
-    aim = aim_of(inputs)
+    objective = searched_objective(inputs)
     terms = tuple(
         _row(title_of(term.measure), f"in the score, weight {term.weight:g}", best, term.measure)
-        for term in aim.terms
+        for term in objective.terms
     )
-    bounds = tuple(_bound_row(bound, best) for bound in aim.bounds)
-    note = f"{aim.title[:1].upper()}{aim.title[1:]}. Score: {score_title(found.score_name)}."
-    if found.room:
-        note += f" Choices left {found.room:.0%} of what bounds on drift allow free."
-    return Table("objective", f"Objective: {aim.name}", COLUMNS, (*terms, *bounds), note)
+    bounds = tuple(_bound_row(bound, best) for bound in objective.bounds)
+    title = f"{objective.title[:1].upper()}{objective.title[1:]}"
+    note = f"{title}. Score: {score_title(found.score_name)}."
+    if found.bound_margin:
+        note += f" Choices left {found.bound_margin:.0%} of what bounds on drift allow free."
+    return Table("objective", f"Objective: {objective.name}", COLUMNS, (*terms, *bounds), note)
 
 
 def objective_line(inputs: ReportInputs) -> str:
@@ -34,7 +35,11 @@ def objective_line(inputs: ReportInputs) -> str:
     if found is None:
         return ""
     bounds = ", ".join(found.bounds) or "none"
-    room = f" (choices left {found.room:.0%} of those on drift free)" if found.room else ""
+    room = (
+        f" (choices left {found.bound_margin:.0%} of those on drift free)"
+        if found.bound_margin
+        else ""
+    )
     return f"objective {found.objective}: {score_title(found.score_name)}; bounds: {bounds}{room}"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import isnan
 
 from locscope.records import Measure
-from locscope.records.panel import Panel, ProtocolRow
+from locscope.records.panel import ProtocolResults, ProtocolRow
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.rows import Table, TableCell, figure_cell
 from locscope.report.data.words import interval, number
@@ -45,12 +45,12 @@ def protocol_line(inputs: ReportInputs) -> str:
     return "; ".join(filter(None, (*said, *missing)))
 
 
-def _as_searched(panel: Panel) -> str:
+def _as_searched(panel: ProtocolResults) -> str:
     searched = panel.searched
     return f"reliability as searched {number(searched.value('reliability'))}" if searched else ""
 
 
-def _of_kind(panel: Panel, kind: str) -> list[ProtocolRow]:
+def _of_kind(panel: ProtocolResults, kind: str) -> list[ProtocolRow]:
     return [row for row in panel.rows if row.kind == kind]
 
 
@@ -59,7 +59,7 @@ def _worst(rows: Sequence[ProtocolRow]) -> ProtocolRow | None:
     return min(known, key=lambda row: row.value("reliability"), default=None)
 
 
-def _row(panel: Panel, row: ProtocolRow) -> tuple[TableCell, ...]:
+def _row(panel: ProtocolResults, row: ProtocolRow) -> tuple[TableCell, ...]:
     found = {measure.name: measure for measure in row.measures}
     reliability, generalization, locality = (found.get(name) for name in MEASURES)
     note = _note(panel, row)
@@ -78,7 +78,7 @@ def _row(panel: Panel, row: ProtocolRow) -> tuple[TableCell, ...]:
     )
 
 
-def _note(panel: Panel, row: ProtocolRow) -> str:
+def _note(panel: ProtocolResults, row: ProtocolRow) -> str:
     if row.reason:
         return f"not measured: {row.reason}"
     if row.searched:

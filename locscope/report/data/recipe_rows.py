@@ -1,4 +1,4 @@
-"""Data of the recipes that were compared at the recommended place, on T."""
+"""Data of the recipes that were compared at the recommended location, on T."""
 
 from collections.abc import Sequence
 from math import isnan, nan
@@ -17,8 +17,8 @@ COLUMNS = (
     "bounds",
 )
 NOTE = (
-    "At the recommended place, each recipe at its own best rate on S; means over the repetitions "
-    "on T. Above full: the mean paired difference of score."
+    "At the recommended location, each recipe at its own best rate on S; means over the "
+    "repetitions on T. Above full: the mean paired difference of score."
 )
 
 
@@ -32,7 +32,7 @@ def recipes_table(inputs: ReportInputs) -> Table:
     full = [r for r in runs.pop("full", []) if best and r.trial.recipe.lr == best.recipe.lr]
     order = [kind for kind in RECIPES if kind in runs]
     rows = [_row(found, full) for found in (full, *(runs[kind] for kind in order))] if runs else []
-    return Table("recipes", "Recipes at the recommended place", COLUMNS, tuple(rows), NOTE)
+    return Table("recipes", "Recipes at the recommended location", COLUMNS, tuple(rows), NOTE)
 
 
 def _row(found: Sequence[TrialRecord], full: Sequence[TrialRecord]) -> tuple[TableCell, ...]:

@@ -98,7 +98,7 @@ def trials_table(inputs: ReportInputs) -> Table:
     measures = tuple(title_of(name) for name in TRIAL_MEASURES)
     columns = ("location", "split", "rung", "lr", "steps", *measures, "score", "time (s)", "note")
     ranked = sorted(inputs.trials, key=standing, reverse=True)
-    records = sorted(ranked, key=lambda record: record.trial.glance)
+    records = sorted(ranked, key=lambda record: record.trial.quick)
     rows = tuple(_trial_row(record) for record in records[:MOST_ROWS])
     note = "" if len(records) <= MOST_ROWS else f"The best {MOST_ROWS} of {len(records)} trials."
     caption = "Trials: looks last, those within the bounds first, then by score"

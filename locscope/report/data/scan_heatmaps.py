@@ -81,7 +81,7 @@ def scan_heatmap(
     sheet: Sheet,
     scores: tuple[ScanScore, ...],
 ) -> Heatmap:
-    """The scores of one sheet over layers and columns; NaN where a place has none."""
+    """The scores of one sheet over layers and columns; NaN where a location has none."""
     found = {(score.layer, sheet.column(score)): score for score in scores}
     columns = tuple(dict.fromkeys(sheet.column(s) for s in sorted(scores, key=_column_order)))
     layers = range(inputs.run.model.layers)
@@ -96,7 +96,7 @@ def scan_heatmap(
         columns,
         grid(layers, columns, lambda cell: true.get(cell, nan)),
         grid(layers, columns, lambda cell: short(true.get(cell, nan))),
-        grid(layers, columns, lambda cell: _hover(_place(cell, sheet), found.get(cell))),
+        grid(layers, columns, lambda cell: _hover(_location(cell, sheet), found.get(cell))),
         colour_key(scan.descriptor.sign, centred),
         centred=centred,
         good=scan.descriptor.sign,
@@ -137,20 +137,20 @@ def _head_cell(location: str, part: str) -> Cell | None:
     return site.first, f"h{site.head}"
 
 
-def _place(cell: Cell, sheet: Sheet) -> str:
-    """The name of the place in a cell, with the token role where the sheet has one."""
+def _location(cell: Cell, sheet: Sheet) -> str:
+    """The name of the location in a cell, with the token role where the sheet has one."""
     layer, column = cell
     if sheet.across == "parts":
         return str(Location.at(layer, column))
     if sheet.across == "heads":
-        place = str(Location.at(layer, sheet.part, int(column.removeprefix("h"))))
-        return f"{place}, {sheet.role}" if sheet.role else place
+        location = str(Location.at(layer, sheet.part, int(column.removeprefix("h"))))
+        return f"{location}, {sheet.role}" if sheet.role else location
     return f"{Location.at(layer, sheet.part)}, {column}"
 
 
-def _hover(place: str, score: ScanScore | None) -> str:
+def _hover(location: str, score: ScanScore | None) -> str:
     if score is None:
-        return f"{place}\nnot scored"
+        return f"{location}\nnot scored"
     bounds = interval(score.low, score.high)
-    lines = [place, f"score {number(score.score)} {bounds}".strip()]
+    lines = [location, f"score {number(score.score)} {bounds}".strip()]
     return "\n".join([*lines, f"{score.count} requests"] if score.count else lines)

@@ -10,16 +10,17 @@ from locscope.report.data.words import interval, number, sentence
 
 COLUMNS = (
     *("scan", "variant", "verdict", "within part", "added R2", "p within", "p beyond"),
-    *("regret top 1", "top 3", "top 5", "in full", "parts mixed", "bounds aside", "places"),
+    *("regret top 1", "top 3", "top 5", "in full", "parts mixed", "bounds aside", "locations"),
     "resampled",
 )
 NOTE = (
     "Within part: Spearman's correlation among the layers of one part. Added R2: share of that "
     "order beyond a smooth curve over depth, below zero where it points the wrong way. p: of "
     "shuffled runs of layers and of random scores as smooth as the scan's, after Holm's correction "
-    "for all claims. Regret: what the best of its first places "
-    "lacks to the best of all, in score. In full: with full trials of a random sample of places. "
-    "In brackets: 95 % over groups of edits; scans that are no means over requests are held fixed."
+    "for all claims. Regret: what the best of its first locations "
+    "lacks to the best of all, in score. In full: with full trials of a random sample of "
+    "locations. In brackets: 95 % over groups of edits; scans that are no means "
+    "over requests are held fixed."
 )
 
 
@@ -33,19 +34,19 @@ def verdicts_table(inputs: ReportInputs) -> Table:
 
 def scorecard_lines(card: Scorecard | None) -> tuple[str, ...]:
     """What the scans were judged by and how far that can be trusted, in sentences."""
-    if card is None or not card.places:
+    if card is None or not card.locations:
         return ()
-    by = f"{card.places} places, {card.edits} edits in {card.groups} groups"
+    by = f"{card.locations} locations, {card.edits} edits in {card.groups} groups"
     lines = [f"judged by: {card.outcome} ({by})"]
-    if not isnan(card.steady):
+    if not isnan(card.outcome_reliability):
         lines.append(
-            f"on other edits of the kind the places would come out alike to {number(card.steady)} "
-            "(rank correlation within parts)"
+            f"on other edits of the kind the locations would come out alike to "
+            f"{number(card.outcome_reliability)} (rank correlation within parts)"
         )
     if not isnan(card.looks_full):
         bounds = interval(card.looks_full_low, card.looks_full_high)
         lines.append(
-            f"first looks and full trials of the same {card.full_count} places agree to "
+            f"first looks and full trials of the same {card.full_count} locations agree to "
             f"{number(card.looks_full)} {bounds}".rstrip()
         )
     return tuple(map(sentence, (*lines, *card.notes)))

@@ -65,6 +65,6 @@ def _label(found: TokenMap, index: int, token: str) -> str:
 
 def _hover(found: TokenMap, layer: int, index: int, tokens: tuple[str, ...]) -> str:
     subject = ", of the subject" if index in found.subject else ""
-    place, value = Location.at(layer, found.part), number(found.values[layer][index])
+    location, value = Location.at(layer, found.part), number(found.values[layer][index])
     where = f"token {index} of {len(tokens)}{subject}: {tokens[index]}"
-    return f"{place}\n{where}\nvalue {value}"
+    return f"{location}\n{where}\nvalue {value}"

@@ -1,4 +1,4 @@
-"""Data of efficacy against collapse: every place tried, the front of them, and its knee."""
+"""Data of efficacy against collapse: every location tried, the front of them, and its knee."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ KNEE = (
 )
 
 
-def aim_of(inputs: ReportInputs) -> Objective:
+def searched_objective(inputs: ReportInputs) -> Objective:
     """The objective of the search, with its own weights and bounds where they were recorded."""
     found = inputs.recommendation
     if found is not None:
@@ -40,26 +40,30 @@ def tradeoff(inputs: ReportInputs) -> Chart:
     A series per part, then the front that the search recorded (or that of these trials), and its
     knee where the objective is to find it.
     """
-    aim, full, found = aim_of(inputs), in_full(inputs.trials), inputs.recommendation
-    drawn = [record for record in full if is_known(point_of(record, aim))]
+    objective, full, found = (
+        searched_objective(inputs),
+        in_full(inputs.trials),
+        inputs.recommendation,
+    )
+    drawn = [record for record in full if is_known(point_of(record, objective))]
     clouds: dict[str, list[TrialRecord]] = defaultdict(list)
     for record in drawn:
         clouds[_part(record.trial.location)].append(record)
-    series = [_cloud(part, clouds[part], aim) for part in sorted(clouds, key=part_order)]
-    series += _front((found.front if found else ()) or front_points(drawn, aim), aim)
-    note = NOTE + (KNEE if aim.knee else "")
+    series = [_cloud(part, clouds[part], objective) for part in sorted(clouds, key=part_order)]
+    series += _front((found.front if found else ()) or front_points(drawn, objective), objective)
+    note = NOTE + (KNEE if objective.knee else "")
     if left_out := len(full) - len(drawn):
         note += f" Left out for want of efficacy or a perplexity ratio: {left_out}."
     ticks = RATIO_SCALE.ticks(x for cloud in series for x in cloud.x)
     return Chart("tradeoff", TITLE, X_TITLE, "efficacy", tuple(series), False, False, note, ticks)
 
 
-def _front(points: Sequence[FrontPoint], aim: Objective) -> tuple[Series, ...]:
+def _front(points: Sequence[FrontPoint], objective: Objective) -> tuple[Series, ...]:
     if not points:
         return ()
     line = _front_series("front", points, "front")
     bend = [point for point in points if point.knee]
-    return (line, _front_series("knee", bend, "knee")) if aim.knee and bend else (line,)
+    return (line, _front_series("knee", bend, "knee")) if objective.knee and bend else (line,)
 
 
 def _front_series(
@@ -67,7 +71,7 @@ def _front_series(
 ) -> Series:
     return Series(
         name,
-        tuple(RATIO_SCALE.place(point.perplexity_ratio) for point in points),
+        tuple(RATIO_SCALE.location(point.perplexity_ratio) for point in points),
         tuple(point.efficacy for point in points),
         tuple(
             f"{name}: {p.location}, lr {rate(p.lr)}\nefficacy {number(p.efficacy)}\n"
@@ -78,13 +82,13 @@ def _front_series(
     )
 
 
-def _cloud(part: str, records: list[TrialRecord], aim: Objective) -> Series:
+def _cloud(part: str, records: list[TrialRecord], objective: Objective) -> Series:
     ratios = (record.measure("perplexity_ratio").value for record in records)
     return Series(
         part,
-        tuple(map(RATIO_SCALE.place, ratios)),
-        tuple(efficacy(record.measures, aim) for record in records),
-        tuple(_hover(record, aim) for record in records),
+        tuple(map(RATIO_SCALE.location, ratios)),
+        tuple(efficacy(record.measures, objective) for record in records),
+        tuple(_hover(record, objective) for record in records),
         part,
         tuple(bool(record.violated) for record in records),
     )
@@ -95,11 +99,11 @@ def _part(location: str) -> str:
     return parts.pop() if len(parts) == 1 else "several"
 
 
-def _hover(record: TrialRecord, aim: Objective) -> str:
+def _hover(record: TrialRecord, objective: Objective) -> str:
     ratio = record.measure("perplexity_ratio").value
     lines = [
         f"{record.trial.location}, lr {rate(record.trial.recipe.lr)}",
-        f"efficacy {number(efficacy(record.measures, aim))}, score {number(record.score)}",
+        f"efficacy {number(efficacy(record.measures, objective))}, score {number(record.score)}",
         f"perplexity ratio {number(ratio)}",
     ]
     return "\n".join([*lines, *map(in_words, record.violated)])

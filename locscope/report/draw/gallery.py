@@ -51,8 +51,8 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Panel:
-    """A place in the page that shows one of several views."""
+class FigurePanel:
+    """A location in the page that shows one of several views."""
 
     name: str
     heading: str
@@ -64,24 +64,24 @@ class Panel:
         return any(view.width > HALF_PAGE for view in self.views)
 
 
-def panels(inputs: ReportInputs) -> dict[str, Panel]:
+def panels(inputs: ReportInputs) -> dict[str, FigurePanel]:
     """All panels that have something to show, by name."""
     found = (
-        Panel("contenders", "Contenders on T", _contenders(inputs)),
-        Panel("efficacy", "Efficacy", _heatmaps(trial_heatmaps(inputs, EFFICACY_VIEWS))),
-        Panel("collapse", "Collapse", _heatmaps(trial_heatmaps(inputs, COLLAPSE_VIEWS))),
-        Panel("tradeoff", "Efficacy against collapse", _charts([tradeoff(inputs)])),
-        Panel("rates", "Finalists: score by learning rate", _charts([rate_curves(inputs)])),
-        Panel("losses", "Finalists: loss by epoch", _charts([loss_curves(inputs)])),
+        FigurePanel("contenders", "Contenders on T", _contenders(inputs)),
+        FigurePanel("efficacy", "Efficacy", _heatmaps(trial_heatmaps(inputs, EFFICACY_VIEWS))),
+        FigurePanel("collapse", "Collapse", _heatmaps(trial_heatmaps(inputs, COLLAPSE_VIEWS))),
+        FigurePanel("tradeoff", "Efficacy against collapse", _charts([tradeoff(inputs)])),
+        FigurePanel("rates", "Finalists: score by learning rate", _charts([rate_curves(inputs)])),
+        FigurePanel("losses", "Finalists: loss by epoch", _charts([loss_curves(inputs)])),
         *_count_panels(inputs),
         *_scan_panels(inputs),
     )
     return {panel.name: panel for panel in found if panel.views}
 
 
-def _count_panels(inputs: ReportInputs) -> Iterator[Panel]:
+def _count_panels(inputs: ReportInputs) -> Iterator[FigurePanel]:
     for chart in count_charts(inputs):
-        yield Panel(chart.name, chart.title, _charts([chart]))
+        yield FigurePanel(chart.name, chart.title, _charts([chart]))
 
 
 def scan_panel(index: int) -> str:
@@ -94,16 +94,16 @@ def outcome_panel(index: int) -> str:
     return f"outcome-{index}"
 
 
-def _scan_panels(inputs: ReportInputs) -> Iterator[Panel]:
+def _scan_panels(inputs: ReportInputs) -> Iterator[FigurePanel]:
     for index, scan in enumerate(inputs.scans):
-        yield Panel(scan_panel(index), "Heatmaps", _heatmaps(scan_heatmaps(inputs, scan)))
+        yield FigurePanel(scan_panel(index), "Heatmaps", _heatmaps(scan_heatmaps(inputs, scan)))
         charts = [scan_outcome(inputs, scan, variant) for variant in scan.variants]
         views = tuple(
             replace(view, choice=variant, variant=variant)
             for variant, chart in zip(scan.variants, charts, strict=True)
             for view in _charts([chart])
         )
-        yield Panel(outcome_panel(index), "Score after tuning", views)
+        yield FigurePanel(outcome_panel(index), "Score after tuning", views)
 
 
 def _contenders(inputs: ReportInputs) -> tuple[Drawn, ...]:
@@ -181,7 +181,7 @@ def write_figures(inputs: ReportInputs, directory: Path) -> tuple[Path, ...]:
     return (*written, *_write_images(found, directory))
 
 
-def _named(found: Iterable[Panel]) -> dict[str, Drawn]:
+def _named(found: Iterable[FigurePanel]) -> dict[str, Drawn]:
     """Every view under a file name of its own."""
     named: dict[str, Drawn] = {}
     for drawn in (view for panel in found for view in panel.views):

@@ -130,14 +130,14 @@ def _label_trace(heatmap: Heatmap) -> list[go.Scatter]:
     """The numbers in the cells, black or white, whichever can be read on the cell's colour."""
     if not _labelled(heatmap):
         return []
-    places = [(r, c) for r in range(len(heatmap.rows)) for c in range(len(heatmap.columns))]
-    places = [(r, c) for r, c in places if not isnan(heatmap.values[r][c])]
-    colours = [_ink(heatmap, heatmap.values[r][c]) for r, c in places]
+    locations = [(r, c) for r in range(len(heatmap.rows)) for c in range(len(heatmap.columns))]
+    locations = [(r, c) for r, c in locations if not isnan(heatmap.values[r][c])]
+    colours = [_ink(heatmap, heatmap.values[r][c]) for r, c in locations]
     return [
         go.Scatter(
-            x=[text(heatmap.columns[c]) for _, c in places],
-            y=[heatmap.rows[r] for r, _ in places],
-            text=[text(heatmap.cells[r][c]) for r, c in places],
+            x=[text(heatmap.columns[c]) for _, c in locations],
+            y=[heatmap.rows[r] for r, _ in locations],
+            text=[text(heatmap.cells[r][c]) for r, c in locations],
             mode="text",
             textfont={"color": colours, "size": 12},
             hoverinfo="skip",

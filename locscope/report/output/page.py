@@ -19,7 +19,7 @@ from locscope.report.data.recipe_rows import recipes_table
 from locscope.report.data.scan_rows import scans_table
 from locscope.report.data.scorecard_rows import scorecard_lines, verdicts_table
 from locscope.report.data.verdict import margin_lines, verdict_of
-from locscope.report.draw.gallery import Panel, panels, specification
+from locscope.report.draw.gallery import FigurePanel, panels, specification
 from locscope.report.output.scan_sections import scan_sections
 
 
@@ -71,7 +71,7 @@ def version_of(inputs: ReportInputs) -> str:
     return inputs.recommendation.version if inputs.recommendation else recorded
 
 
-def render(template: str, drawn: dict[str, Panel], **values: Any) -> str:
+def render(template: str, drawn: dict[str, FigurePanel], **values: Any) -> str:
     """A template with its figures and the library that draws them inlined."""
     figures = {
         panel.name: [specification(view) for view in panel.views] for panel in drawn.values()

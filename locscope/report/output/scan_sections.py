@@ -5,14 +5,20 @@ from dataclasses import dataclass
 from locscope.records import ScanResult
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.rows import Table
-from locscope.report.data.scan_rows import GLANCE, best_places, heads_table, place_of, places_table
+from locscope.report.data.scan_rows import (
+    SHOWN,
+    best_locations,
+    heads_table,
+    location_of,
+    locations_table,
+)
 from locscope.report.data.words import duration, sentence
 from locscope.report.draw.gallery import outcome_panel, scan_panel
 
 
 @dataclass(frozen=True)
 class VariantTables:
-    """The best places, and heads where there are any, of one variant."""
+    """The best locations, and heads where there are any, of one variant."""
 
     variant: str
     tables: tuple[Table, ...]
@@ -20,14 +26,14 @@ class VariantTables:
 
 @dataclass(frozen=True)
 class ScanSection:
-    """A scan in words: `glance` stands beside its title while it is folded up.
+    """A scan in words: `summary` stands beside its title while it is folded up.
 
     `reading` says how to read it, `facts` how it was made, `notes` what to know of this run of it;
     `panel` and `outcome` name its figures.
     """
 
     title: str
-    glance: str
+    summary: str
     reading: str
     facts: tuple[str, ...]
     notes: tuple[str, ...]
@@ -44,7 +50,7 @@ def scan_sections(inputs: ReportInputs) -> tuple[ScanSection, ...]:
 def _section(scan: ScanResult, index: int) -> ScanSection:
     return ScanSection(
         scan.descriptor.title,
-        _glance(scan),
+        _in_brief(scan),
         sentence(scan.descriptor.note),
         _facts(scan),
         tuple(map(sentence, scan.notes)),
@@ -54,11 +60,11 @@ def _section(scan: ScanResult, index: int) -> ScanSection:
     )
 
 
-def _glance(scan: ScanResult) -> str:
+def _in_brief(scan: ScanResult) -> str:
     if not scan.variants:
         return "no scores"
-    best = ", ".join(place_of(s) for s in best_places(scan, scan.variants[0], GLANCE))
-    return f"{best or 'no score for a place'} · {duration(scan.seconds)}"
+    best = ", ".join(location_of(s) for s in best_locations(scan, scan.variants[0], SHOWN))
+    return f"{best or 'no score for a location'} · {duration(scan.seconds)}"
 
 
 def _facts(scan: ScanResult) -> tuple[str, ...]:
@@ -70,7 +76,7 @@ def _facts(scan: ScanResult) -> tuple[str, ...]:
 def _tables(scan: ScanResult, index: int, number: int) -> VariantTables:
     variant, name = scan.variants[number], f"{index}-{number}"
     tables = (
-        places_table(f"places-{name}", scan, variant),
+        locations_table(f"places-{name}", scan, variant),
         heads_table(f"heads-{name}", scan, variant),
     )
     return VariantTables(variant, tuple(table for table in tables if table.rows))

@@ -15,7 +15,7 @@ from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.objective_rows import bounds_line, objective_line
 from locscope.report.data.protocol_rows import protocol_line
 from locscope.report.data.rows import Table, contenders_table, trials_table
-from locscope.report.data.scan_rows import place_of, scans_table
+from locscope.report.data.scan_rows import location_of, scans_table
 from locscope.report.data.scorecard_rows import verdict_counts
 from locscope.report.data.verdict import margin_lines, verdict_of
 
@@ -88,23 +88,23 @@ def _best_trials(table: Table) -> list[RenderableType]:
 
 
 def scan_summary(results: Iterable[ScanResult]) -> RenderableType:
-    """A row per variant of every scan with its best places, and below what the scans note."""
+    """A row per variant of every scan with its best locations, and below what the scans note."""
     results = tuple(results)
     data = scans_table(results)
     table = RichTable(title=Text(data.caption), title_justify="left", box=SIMPLE_HEAD)
-    for column in ("scan", "variant", "usable", "best places, best heads", "time"):
+    for column in ("scan", "variant", "usable", "best locations, best heads", "time"):
         right = column in ("usable", "time")
         table.add_column(column, justify="right" if right else "left", no_wrap=right)
     before = ""
     for row in data.rows:
-        scan, variant, usable, places, heads, seconds = (cell.text for cell in row)
-        best = places + (f"\nheads: {heads}" if heads else "")
+        scan, variant, usable, locations, heads, seconds = (cell.text for cell in row)
+        best = locations + (f"\nheads: {heads}" if heads else "")
         cells = ("" if scan == before else scan, variant, usable, best, seconds)
         table.add_row(*map(Text, cells))
         before = scan
     said: dict[str, list[str]] = {}
     for result in results:
-        low = ("a low score recommends a place",) if result.descriptor.sign < 0 else ()
+        low = ("a low score recommends a location",) if result.descriptor.sign < 0 else ()
         for note in (*low, *filter(None, (result.settings,)), *result.notes):
             said.setdefault(note, []).append(result.descriptor.name)
     return Group(table, *(Text(f"{', '.join(names)}: {note}") for note, names in said.items()))
@@ -135,7 +135,7 @@ def _plain_scan(scan: ScanResult, variant: str) -> dict[str, Any]:
 def _plain_score(score: ScanScore) -> dict[str, Any]:
     plain = _plain(score)
     kept = {key: plain[key] for key in ("score", "low", "high", "count", "role")}
-    return {"location": place_of(score), **kept}
+    return {"location": location_of(score), **kept}
 
 
 def search_json(inputs: ReportInputs) -> str:

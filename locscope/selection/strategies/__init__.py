@@ -11,9 +11,9 @@ from importlib import import_module
 
 from locscope.errors import unknown
 from locscope.records import TrialRecord
-from locscope.selection.space import Ask, Space
+from locscope.selection.space import Space, TrialRequest
 
-Strategy = Callable[[Space, Sequence[TrialRecord]], tuple[Ask, ...]]
+Strategy = Callable[[Space, Sequence[TrialRecord]], tuple[TrialRequest, ...]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ STRATEGIES: dict[str, StrategyEntry] = {
         _entry(
             "race",
             "Race",
-            "every candidate gets a cheap look, survivors more, a few the full run (the default)",
+            "every candidate gets a quick evaluation, survivors more, a few a full run (default)",
             "locscope, after successive halving (arXiv 1603.06560) and F-Race (Birattari 2002)",
         ),
         _entry(

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from locscope.records import TrialRecord
 from locscope.selection.rates import settled_rates
-from locscope.selection.space import FULL, Ask, Space, at_rung, over
+from locscope.selection.space import FULL, Space, TrialRequest, at_rung, over
 
 
-def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[TrialRequest, ...]:
     """Its three rates, and those beyond while the best lies on the edge, within the budget."""
     done = at_rung(records, FULL)
     if not done:
         one = space.of(space.depth_rule)
-        return tuple(Ask(one.location, rate, space.full) for rate in one.rates)
+        return tuple(TrialRequest(one.location, rate, space.full) for rate in one.rates)
     return () if over(space, done) else settled_rates(space, done)

@@ -13,7 +13,7 @@ from locscope.records import TrialRecord
 from locscope.selection.candidates import Candidate
 from locscope.selection.choice import ranked
 from locscope.selection.rates import drawing, rates_within
-from locscope.selection.space import FULL, Ask, Space, at_rung
+from locscope.selection.space import FULL, Space, TrialRequest, at_rung
 
 UNLIMITED = 30
 """Trials where no budget is set."""
@@ -21,7 +21,7 @@ RETRIES = 50
 """Draws until one that was not tried yet; then the search ends."""
 
 
-def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[TrialRequest, ...]:
     """The sampler's next trial, until a quarter of the budget is left for the rates of the best."""
     done = at_rung(records, FULL)
     goes_on = len(done) < UNLIMITED if space.budget is None else drawing(space, done)
@@ -29,7 +29,7 @@ def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
     return rates_within(space, done) if wanted is None else (wanted,)
 
 
-def _sampled(space: Space, done: Sequence[TrialRecord]) -> Ask | None:
+def _sampled(space: Space, done: Sequence[TrialRecord]) -> TrialRequest | None:
     """What the sampler wants that was not tried yet; None where it draws known ones only."""
     tried = {(record.trial.location, record.trial.recipe.lr) for record in done}
     study = _study(space, done)
@@ -38,20 +38,20 @@ def _sampled(space: Space, done: Sequence[TrialRecord]) -> Ask | None:
         one = _nearest(space, drawn.params["kind"], drawn.params["depth"])
         rate = sorted(one.rates)[drawn.params["step"]]
         if (one.location, rate) not in tried:
-            return Ask(one.location, rate, space.full)
+            return TrialRequest(one.location, rate, space.full)
     return None
 
 
 def _study(space: Space, done: Sequence[TrialRecord]) -> Any:
     """A study that has seen the trials.
 
-    Values are places in the ranking: they hold for every objective, bounds included, and the
+    Values are locations in the ranking: they hold for every objective, bounds included, and the
     sampler goes by their order alone.
     """
     optuna = _optuna()
     sampler = optuna.samplers.TPESampler(seed=space.seed * 100_003 + len(done), multivariate=True)
     study = optuna.create_study(direction="minimize", sampler=sampler)
-    order = {record.trial.id: i for i, record in enumerate(ranked(done, space.aim))}
+    order = {record.trial.id: i for i, record in enumerate(ranked(done, space.objective))}
     for record in done:
         one = space.of(record.trial.location)
         if record.trial.recipe.lr in one.rates:

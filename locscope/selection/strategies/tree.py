@@ -13,10 +13,10 @@ from locscope.records import TrialRecord
 from locscope.selection.candidates import Candidate
 from locscope.selection.choice import best_per_location
 from locscope.selection.rates import settled_rates
-from locscope.selection.space import FULL, Ask, Space, at_rung, over
+from locscope.selection.space import FULL, Space, TrialRequest, at_rung, over
 
 
-def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
+def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[TrialRequest, ...]:
     """The next level of the tree below the best so far, until the budget is spent."""
     done = at_rung(records, FULL)
     if over(space, done):
@@ -25,7 +25,7 @@ def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[Ask, ...]:
     for level in (_ranges, _parts, _layers):
         wanted = [one for one in level(space, done) if one.location not in tried]
         if wanted:
-            return tuple(Ask(one.location, one.lr, space.full) for one in wanted)
+            return tuple(TrialRequest(one.location, one.lr, space.full) for one in wanted)
     return settled_rates(space, done)
 
 
@@ -58,7 +58,7 @@ def _layers(space: Space, done: Sequence[TrialRecord]) -> list[Candidate]:
 
 
 def _best(space: Space, records: Sequence[TrialRecord]) -> Candidate:
-    return space.of(best_per_location(records, space.aim)[0].location)
+    return space.of(best_per_location(records, space.objective)[0].location)
 
 
 def _all_layers(some: Sequence[Candidate]) -> frozenset[int]:

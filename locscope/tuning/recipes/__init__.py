@@ -1,7 +1,7 @@
 """What of a location is tuned, and how: a table, one file each.
 
-A recipe's kind is a function from a `Ground` to a `Tunable`. A new one is one file here and one
-entry in `RECIPES`. The table is plain data: nothing of torch is imported with it.
+A recipe's kind is a function from a `RecipeInput` to a `TrainableSet`. A new one is one file here
+and one entry in `RECIPES`. The table is plain data: nothing of torch is imported with it.
 """
 
 from locscope.errors import unknown
@@ -73,7 +73,7 @@ RECIPES: dict[str, Descriptor] = {
 }
 
 
-UNTOLD = ("lora", "lofit")
+NO_RATE_HINT = ("lora", "lofit")
 """Recipes whose best rate the gradient at their start does not tell: their few numbers move the
 weights together, far beyond first order (bundled model, L8.mlp: both break it there)."""
 
@@ -85,5 +85,5 @@ def recipe_named(kind: str) -> Descriptor:
     return RECIPES[kind]
 
 
-ANYWHERE = ("budget", "all")
+TUNES_ALL_BLOCKS = ("budget", "all")
 """Recipes that tune blocks wherever the location is, down to the first."""

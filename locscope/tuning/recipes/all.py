@@ -5,9 +5,9 @@ the first block, and the untouched head is what the tuned model's states are com
 """
 
 from locscope.models.parts import slices
-from locscope.tuning.trainable import Ground, Tunable, every_block
+from locscope.tuning.trainable import RecipeInput, TrainableSet, every_block
 
 
-def plan(ground: Ground) -> Tunable:
+def plan(recipe_input: RecipeInput) -> TrainableSet:
     """All weights of all blocks."""
-    return Tunable(slices(ground.model, every_block(ground.model)), lowest=0)
+    return TrainableSet(slices(recipe_input.model, every_block(recipe_input.model)), lowest=0)

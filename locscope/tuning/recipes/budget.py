@@ -8,17 +8,17 @@ number is exact. Drawn over all blocks by the trial's seed, the location's own t
 import torch
 
 from locscope.models.parts import Slice, slices
-from locscope.tuning.master_weights import Strand
+from locscope.tuning.master_weights import Parametrization
 from locscope.tuning.matrices import blocks_path
-from locscope.tuning.trainable import Ground, Tunable, choices, every_block, only
+from locscope.tuning.trainable import RecipeInput, TrainableSet, choices, every_block, only
 
 
-def plan(ground: Ground) -> Tunable:
+def plan(recipe_input: RecipeInput) -> TrainableSet:
     """Weights of all blocks, as many as the location has."""
-    tensors = list(slices(ground.model, every_block(ground.model)))
-    choices(ground).shuffle(tensors)
-    left = sum(piece.count for piece in slices(ground.model, ground.location))
-    found: list[Slice | Strand] = []
+    tensors = list(slices(recipe_input.model, every_block(recipe_input.model)))
+    choices(recipe_input).shuffle(tensors)
+    left = sum(piece.count for piece in slices(recipe_input.model, recipe_input.location))
+    found: list[Slice | Parametrization] = []
     beyond: list[Slice] = []
     for piece in tensors:
         if piece.count <= left:
@@ -28,8 +28,8 @@ def plan(ground: Ground) -> Tunable:
             beyond.append(piece)
     names = [part.name for part in found if isinstance(part, Slice)]
     if left:
-        device = ground.model.get_parameter(beyond[0].name).device
-        found.append(only(ground, beyond[0], torch.arange(left, device=device)))
+        device = recipe_input.model.get_parameter(beyond[0].name).device
+        found.append(only(recipe_input, beyond[0], torch.arange(left, device=device)))
         names.append(beyond[0].name)
-    before = len(blocks_path(ground.model)) + 1
-    return Tunable(tuple(found), min(int(name[before:].partition(".")[0]) for name in names))
+    before = len(blocks_path(recipe_input.model)) + 1
+    return TrainableSet(tuple(found), min(int(name[before:].partition(".")[0]) for name in names))

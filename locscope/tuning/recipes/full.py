@@ -1,9 +1,11 @@
 """The whole location, every weight its own master."""
 
 from locscope.models.parts import slices
-from locscope.tuning.trainable import Ground, Tunable
+from locscope.tuning.trainable import RecipeInput, TrainableSet
 
 
-def plan(ground: Ground) -> Tunable:
+def plan(recipe_input: RecipeInput) -> TrainableSet:
     """All weights of the location."""
-    return Tunable(slices(ground.model, ground.location), ground.location.lowest)
+    return TrainableSet(
+        slices(recipe_input.model, recipe_input.location), recipe_input.location.lowest
+    )

@@ -13,20 +13,20 @@ from transformers import PreTrainedModel
 
 from locscope.models.parts import Slice
 from locscope.tuning.matrices import Matrix, matrices, row_count, rows
-from locscope.tuning.trainable import Ground, Tunable, choices
+from locscope.tuning.trainable import RecipeInput, TrainableSet, choices
 
 
-def plan(ground: Ground) -> Tunable:
+def plan(recipe_input: RecipeInput) -> TrainableSet:
     """A random half of every category of every layer of the location."""
     groups: dict[tuple[int, str], list[Matrix]] = {}
-    for matrix in matrices(ground.model, ground.location):
+    for matrix in matrices(recipe_input.model, recipe_input.location):
         groups.setdefault((matrix.layer, matrix.category), []).append(matrix)
-    random = choices(ground)
+    random = choices(recipe_input)
     generous = _generous(random, sorted({layer for layer, _ in groups}))
     found: list[Slice] = []
     for (layer, _), group in groups.items():
-        found.extend(_half(ground.model, random, group, layer in generous))
-    return Tunable(tuple(found), ground.location.lowest)
+        found.extend(_half(recipe_input.model, random, group, layer in generous))
+    return TrainableSet(tuple(found), recipe_input.location.lowest)
 
 
 def _generous(random: random.Random, layers: Sequence[int]) -> set[int]:

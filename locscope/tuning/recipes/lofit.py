@@ -14,17 +14,17 @@ from transformers import PreTrainedModel
 from locscope.interp.heads import head_matrices, output_bias
 from locscope.locations import Location
 from locscope.models.parts import Slice, family_of, slices
-from locscope.tuning.master_weights import Strand
+from locscope.tuning.master_weights import Parametrization
 from locscope.tuning.matrices import blocks_path
-from locscope.tuning.trainable import Ground, Tunable
+from locscope.tuning.trainable import RecipeInput, TrainableSet
 
 
-def plan(ground: Ground) -> Tunable:
+def plan(recipe_input: RecipeInput) -> TrainableSet:
     """An offset for every head of the location, or of its layers."""
-    model, location = ground.model, ground.location
+    model, location = recipe_input.model, recipe_input.location
     slices(model, location)
     parts = tuple(_offsets(model, *one) for one in _heads(model, location).items())
-    return Tunable(parts, location.lowest, unbiased(model, location))
+    return TrainableSet(parts, location.lowest, unbiased(model, location))
 
 
 def unbiased(model: PreTrainedModel, location: Location) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ def _output(model: PreTrainedModel, layer: int) -> str:
 
 
 @torch.no_grad()
-def _offsets(model: PreTrainedModel, layer: int, heads: list[int]) -> Strand:
+def _offsets(model: PreTrainedModel, layer: int, heads: list[int]) -> Parametrization:
     count = model.config.get_text_config().num_attention_heads
     out = head_matrices(model, layer, count)[heads].float().clone()
     bias = output_bias(model, layer)
@@ -59,4 +59,4 @@ def _offsets(model: PreTrainedModel, layer: int, heads: list[int]) -> Strand:
         return start + torch.einsum("hd,hdw->w", v, out)
 
     piece = Slice(f"{_output(model, layer)}.bias", None, (), start.numel())
-    return Strand(piece, (out.new_zeros(out.shape[:2]),), weights)
+    return Parametrization(piece, (out.new_zeros(out.shape[:2]),), weights)

@@ -15,26 +15,28 @@ from torch import Tensor
 from locscope.errors import UsageError
 from locscope.models.parts import Slice, slices, take
 from locscope.records.trials import RANK
-from locscope.tuning.master_weights import Strand
+from locscope.tuning.master_weights import Parametrization
 from locscope.tuning.matrices import as_flat, as_matrix
-from locscope.tuning.trainable import Ground, Tunable, draws
+from locscope.tuning.trainable import RecipeInput, TrainableSet, draws
 
 
-def plan(ground: Ground) -> Tunable:
+def plan(recipe_input: RecipeInput) -> TrainableSet:
     """A pair of low-rank factors for every matrix of the location, and alpha that equals r."""
-    rank = ground.recipe.rank or RANK
+    rank = recipe_input.recipe.rank or RANK
     if rank < 1:
         raise UsageError(f"rank {rank} of recipe lora: give 1 or more, or 0 for {RANK}")
-    generator = draws(ground)
-    found = slices(ground.model, ground.location)
-    matrices = [p for p in found if ground.model.get_parameter(p.name).dim() == 2]
-    parts = tuple(_pair(ground, piece, rank, generator) for piece in matrices)
-    return Tunable(parts, ground.location.lowest)
+    generator = draws(recipe_input)
+    found = slices(recipe_input.model, recipe_input.location)
+    matrices = [p for p in found if recipe_input.model.get_parameter(p.name).dim() == 2]
+    parts = tuple(_pair(recipe_input, piece, rank, generator) for piece in matrices)
+    return TrainableSet(parts, recipe_input.location.lowest)
 
 
-def _pair(ground: Ground, piece: Slice, rank: int, generator: torch.Generator) -> Strand:
-    start = take(ground.model.get_parameter(piece.name), piece)
-    outputs, inputs = as_matrix(ground.model, piece, start).shape
+def _pair(
+    recipe_input: RecipeInput, piece: Slice, rank: int, generator: torch.Generator
+) -> Parametrization:
+    start = take(recipe_input.model.get_parameter(piece.name), piece)
+    outputs, inputs = as_matrix(recipe_input.model, piece, start).shape
     # Drawn on the CPU, so that every device sees the same.
     a = (2 * torch.rand(rank, inputs, generator=generator) - 1) / sqrt(inputs)
     b = torch.zeros(outputs, rank)
@@ -42,6 +44,6 @@ def _pair(ground: Ground, piece: Slice, rank: int, generator: torch.Generator) -
     def weights(
         a: Float[Tensor, "rank inputs"], b: Float[Tensor, "outputs rank"]
     ) -> Float[Tensor, " count"]:
-        return start + as_flat(ground.model, piece, b @ a)
+        return start + as_flat(recipe_input.model, piece, b @ a)
 
-    return Strand(piece, (a.to(start.device), b.to(start.device)), weights)
+    return Parametrization(piece, (a.to(start.device), b.to(start.device)), weights)

@@ -11,19 +11,19 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from locscope.models.parts import Slice, slices, take
-from locscope.tuning.trainable import Ground, Tunable, only
+from locscope.tuning.trainable import RecipeInput, TrainableSet, only
 
 SHARE = 0.2
 
 
-def plan(ground: Ground) -> Tunable:
+def plan(recipe_input: RecipeInput) -> TrainableSet:
     """The smallest fifth of every tensor of the location, one weight at least."""
-    found = slices(ground.model, ground.location)
-    parts = tuple(only(ground, piece, _smallest(ground, piece)) for piece in found)
-    return Tunable(parts, ground.location.lowest)
+    found = slices(recipe_input.model, recipe_input.location)
+    parts = tuple(only(recipe_input, piece, _smallest(recipe_input, piece)) for piece in found)
+    return TrainableSet(parts, recipe_input.location.lowest)
 
 
-def _smallest(ground: Ground, piece: Slice) -> Int64[Tensor, " some"]:
-    values = take(ground.model.get_parameter(piece.name), piece).abs()
+def _smallest(recipe_input: RecipeInput, piece: Slice) -> Int64[Tensor, " some"]:
+    values = take(recipe_input.model.get_parameter(piece.name), piece).abs()
     count = max(1, round(SHARE * piece.count))
     return torch.sort(values, stable=True).indices[:count].sort().values

@@ -17,59 +17,63 @@ from torch import Tensor
 
 from locscope.models.parts import Slice, put, slices, take
 from locscope.tuning.importance import Importance
-from locscope.tuning.master_weights import Strand
+from locscope.tuning.master_weights import Parametrization
 from locscope.tuning.matrices import Matrix, as_flat, as_matrix, leaves_of
-from locscope.tuning.trainable import Ground, Tunable
+from locscope.tuning.trainable import RecipeInput, TrainableSet
 
 
-def plan(ground: Ground) -> Tunable:
+def plan(recipe_input: RecipeInput) -> TrainableSet:
     """All weights of the location, each with the step that its unit's importance leaves it."""
-    found = slices(ground.model, ground.location)
-    layers = [n for site in ground.location.sites for n in range(site.first, site.last + 1)]
-    known = ground.importances.of(layers)
-    leaves = [leaf for layer in known for leaf in leaves_of(ground.model, layer)]
-    parts = tuple(_held(ground, piece, _mask(ground, piece, leaves, known)) for piece in found)
-    return Tunable(parts, ground.location.lowest)
+    found = slices(recipe_input.model, recipe_input.location)
+    layers = [n for site in recipe_input.location.sites for n in range(site.first, site.last + 1)]
+    known = recipe_input.importances.of(layers)
+    leaves = [leaf for layer in known for leaf in leaves_of(recipe_input.model, layer)]
+    parts = tuple(
+        _held(recipe_input, piece, _mask(recipe_input, piece, leaves, known)) for piece in found
+    )
+    return TrainableSet(parts, recipe_input.location.lowest)
 
 
-def _held(ground: Ground, piece: Slice, mask: Float[Tensor, " count"]) -> Strand:
+def _held(
+    recipe_input: RecipeInput, piece: Slice, mask: Float[Tensor, " count"]
+) -> Parametrization:
     """A slice of which every weight moves by its share of the master's step."""
-    start = take(ground.model.get_parameter(piece.name), piece)
+    start = take(recipe_input.model.get_parameter(piece.name), piece)
 
     def weights(values: Float[Tensor, " count"]) -> Float[Tensor, " count"]:
         return start + mask * (values - start)
 
-    return Strand(piece, (start.clone(),), weights)
+    return Parametrization(piece, (start.clone(),), weights)
 
 
 def _mask(
-    ground: Ground, piece: Slice, leaves: list[Matrix], known: dict[int, Importance]
+    recipe_input: RecipeInput, piece: Slice, leaves: list[Matrix], known: dict[int, Importance]
 ) -> Float[Tensor, " count"]:
     """1 - I for every weight of a slice."""
-    weight = ground.model.get_parameter(piece.name)
+    weight = recipe_input.model.get_parameter(piece.name)
     mask = torch.ones_like(weight, dtype=torch.float32, requires_grad=False)
     for leaf in leaves:
         for its in leaf.slices:
             if its.name == piece.name:
-                put(mask, its, 1 - _spread(ground, leaf, its, known[leaf.layer]))
+                put(mask, its, 1 - _spread(recipe_input, leaf, its, known[leaf.layer]))
     return take(mask, piece)
 
 
 def _spread(
-    ground: Ground, leaf: Matrix, piece: Slice, units: Importance
+    recipe_input: RecipeInput, leaf: Matrix, piece: Slice, units: Importance
 ) -> Float[Tensor, " count"]:
     """The importance of the unit that every weight of a matrix, or of its bias, belongs to."""
-    bias = ground.model.get_parameter(piece.name).dim() == 1
-    matrix = as_matrix(ground.model, leaf.slices[0], torch.zeros(leaf.slices[0].count))
+    bias = recipe_input.model.get_parameter(piece.name).dim() == 1
+    matrix = as_matrix(recipe_input.model, leaf.slices[0], torch.zeros(leaf.slices[0].count))
     if leaf.part == "attn.o":
         columns = units.heads.repeat_interleave(matrix.shape[1] // units.heads.numel())
         return (
             torch.zeros(piece.count)
             if bias
-            else as_flat(ground.model, piece, columns.expand_as(matrix))
+            else as_flat(recipe_input.model, piece, columns.expand_as(matrix))
         )
     by_row = _rows(leaf.part, units, len(matrix))
-    return by_row if bias else as_flat(ground.model, piece, by_row[:, None].expand_as(matrix))
+    return by_row if bias else as_flat(recipe_input.model, piece, by_row[:, None].expand_as(matrix))
 
 
 def _rows(part: str, units: Importance, count: int) -> Float[Tensor, " rows"]:

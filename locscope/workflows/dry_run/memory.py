@@ -1,4 +1,4 @@
-"""What a search holds in memory, counted from shapes and from the texts of its exam."""
+"""What a search holds in memory, counted from shapes and from the texts of its evaluation suite."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from locscope.forward.head import POSITIONS
 from locscope.locations import Location
 from locscope.records import default_batch
 from locscope.selection.space import Space
-from locscope.tuning.recipes import ANYWHERE
-from locscope.tuning.trial import Bench
+from locscope.tuning.recipes import TUNES_ALL_BLOCKS
+from locscope.tuning.trial import TrialContext
 from locscope.tuning.trial_cost import blocks_of
 
 FLOAT32 = 4
@@ -29,43 +29,47 @@ class Share:
 
 
 def memory_of(
-    bench: Bench, space: Space, recipes: Sequence[str] = (), batch: int | None = None
+    context: TrialContext, space: Space, recipes: Sequence[str] = (), batch: int | None = None
 ) -> tuple[Share, ...]:
-    """The parts that a search's memory is made of; tuning's are those of the largest place, or of
-    all blocks where the recipe `all` is among those compared. Without a `batch`, the usual one."""
-    info, sheet = bench.loaded.info, bench.exam.sheet
-    itemsize = bench.loaded.model.dtype.itemsize
+    """The parts that a search's memory is made of; tuning's are those of the largest location, or
+    of all blocks where the recipe `all` is among those compared. Without a `batch`, the usual
+    one."""
+    info, packed = context.loaded.info, context.suite.packed
+    itemsize = context.loaded.model.dtype.itemsize
     width = info.width * itemsize
-    neutral = sum(len(states) for states in bench.exam.untouched.states)
+    neutral = sum(len(states) for states in context.suite.untouched.states)
     everywhere = blocks_of(info) if "all" in recipes else 0
     most = max(everywhere, *(one.parameters for one in space.candidates))
-    low = 0 if set(recipes) & set(ANYWHERE) else _lowest(space)
+    low = 0 if set(recipes) & set(TUNES_ALL_BLOCKS) else _lowest(space)
     return (
         Share("weights", info.parameters * itemsize),
-        Share("trunk", sheet.ids.numel() * width),
+        Share("prefix_cache", packed.ids.numel() * width),
         Share("untouched answers to neutral texts", neutral * width),
-        Share("float32 masters", 2 * most * MASTER),
+        Share("float32 master weights", 2 * most * MASTER),
         Share("optimiser and gradients", most * (OPTIMISER + GRADIENT + 2 * itemsize)),
         Share(
-            "activations of a batch", _activations(bench, low, batch or default_batch(space.edits))
+            "activations of a batch",
+            _activations(context, low, batch or default_batch(space.edits)),
         ),
-        Share("logits", LOGITS * FLOAT32 * info.vocabulary * _positions(bench)),
+        Share("logits", LOGITS * FLOAT32 * info.vocabulary * _positions(context)),
     )
 
 
-def scan_batches(bench: Bench, scans: Iterable[str]) -> Share:
+def scan_batches(context: TrialContext, scans: Iterable[str]) -> Share:
     """What scans may fill with the states of a batch: their budget of tokens."""
-    info, trunk = bench.loaded.info, bench.trunk
-    a_token = KEPT * info.layers * info.width * bench.loaded.model.dtype.itemsize
-    return Share("batches of scans", trunk.tokens_at_once * a_token if set(scans) - PLAIN else 0)
+    info, prefix_cache = context.loaded.info, context.prefix_cache
+    a_token = KEPT * info.layers * info.width * context.loaded.model.dtype.itemsize
+    return Share(
+        "batches of scans", prefix_cache.tokens_at_once * a_token if set(scans) - PLAIN else 0
+    )
 
 
-def _activations(bench: Bench, lowest: int, batch: int) -> int:
+def _activations(context: TrialContext, lowest: int, batch: int) -> int:
     """The graph of a batch of the longest texts from that layer on."""
-    info, sheet, model = bench.loaded.info, bench.exam.sheet, bench.loaded.model
-    rows = [row for one in bench.exam.edits for row in one.training]
-    longest = max(int(sheet.lengths[row]) for row in rows)
-    count = min(batch, max(1, bench.trunk.tokens_at_once // longest))
+    info, packed, model = context.loaded.info, context.suite.packed, context.loaded.model
+    rows = [row for one in context.suite.edits for row in one.training]
+    longest = max(int(packed.lengths[row]) for row in rows)
+    count = min(batch, max(1, context.prefix_cache.tokens_at_once // longest))
     states = Holds(states=1, patterns=1, backward=True).tokens(model, longest, count) * 8
     return states * (info.layers - lowest) * info.width * model.dtype.itemsize
 
@@ -74,8 +78,8 @@ def _lowest(space: Space) -> int:
     return min(Location.parse(one.location).lowest for one in space.candidates)
 
 
-def _positions(bench: Bench) -> int:
+def _positions(context: TrialContext) -> int:
     """Positions whose logits are held at once when answers are read."""
-    sheet = bench.exam.sheet
-    scored = int((sheet.lengths - sheet.answers + 1).sum())
-    return min(POSITIONS, scored, bench.trunk.tokens_at_once)
+    packed = context.suite.packed
+    scored = int((packed.lengths - packed.answers + 1).sum())
+    return min(POSITIONS, scored, context.prefix_cache.tokens_at_once)

@@ -21,7 +21,7 @@ from locscope.records import ScanResult, Trial, dumps
 from locscope.records.codec import Number
 from locscope.report.data.words import duration
 from locscope.scans import SCANS, is_cheap
-from locscope.scans.bench import ScanBench
+from locscope.scans.context import ScanContext
 from locscope.scans.cost import seconds_of_a_pass, sizes_of
 from locscope.scans.passes import passes
 from locscope.scans.run import run_scan
@@ -29,13 +29,13 @@ from locscope.selection.space import Space
 from locscope.tuning.protocols import PROTOCOLS
 from locscope.workflows.check import Line
 from locscope.workflows.dry_run.memory import Share, memory_of, scan_batches
-from locscope.workflows.dry_run.simulated import rehearse
+from locscope.workflows.dry_run.simulated import simulate
 from locscope.workflows.dry_run.timing import Timing, calibrate, work_on_paper
 from locscope.workflows.search import edit_counts as counting
 from locscope.workflows.search import protocols as paneling
 from locscope.workflows.search.plan import Plan
-from locscope.workflows.search.select import SCAN, scan_bench, space_of
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.select import SCAN, scan_context, space_of
+from locscope.workflows.search.trial_runner import TrialRunner
 
 GIB, MIB = 1 << 30, 1 << 20
 SCANNED = 8
@@ -46,7 +46,7 @@ SCAN_BYTES = 20_000
 """Of the record of one more scan, for every ten layers."""
 ASSUMED = (
     "every trial goes through all its epochs",
-    "a bound on perplexity cuts places off a little below the rates first tried, and no other "
+    "a bound on perplexity cuts locations off a little below the rates first tried, and no other "
     "bound does: else there are some more or fewer full trials",
     "the folder is empty: what is there already is not run again",
     "the scorecard and the report are not in the time",
@@ -95,26 +95,26 @@ class DryRun:
 
 def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
     """Plays a search through on paper and times a few short trials; `opening` is passed on."""
-    desk = Desk(plan, plan.folder / "none", progress)
+    runner = TrialRunner(plan, plan.folder / "none", progress)
     host, device = _host_peak(), _device_peak(plan.loaded)
     with stage(progress, "calibrating", 2):
         began = time.perf_counter()
-        found = run_scan(SCAN, replace(scan_bench(desk), edits=plan.chosen[:SCANNED]))
-        scans = _scans(desk, found)
+        found = run_scan(SCAN, replace(scan_context(runner), edits=plan.chosen[:SCANNED]))
+        scans = _scans(runner, found)
         progress.advance("gradients")
-        space = space_of(desk, (found,))
-        timing = calibrate(desk, space)
+        space = space_of(runner, (found,))
+        timing = calibrate(runner, space)
         progress.advance("trials")
         took = time.perf_counter() - began
-    bench, asking = desk.worker.bench, plan.settings
-    asked = rehearse(desk, space, lambda trial: timing.cost(bench, space, trial))
-    stages = (*scans, *_stages(desk, space, timing, asked))
-    filled = scan_batches(bench, asking.scans)
+    context, asking = runner.worker.context, plan.settings
+    asked = simulate(runner, space, lambda trial: timing.cost(context, space, trial))
+    stages = (*scans, *_stages(runner, space, timing, asked))
+    filled = scan_batches(context, asking.scans)
     on_host = filled.bytes if isnan(device) else 0
     return DryRun(
         kinds=_kinds(space),
         stages=stages,
-        memory=(*memory_of(bench, space, asking.recipes, asking.batch_size), filled),
+        memory=(*memory_of(context, space, asking.recipes, asking.batch_size), filled),
         host_peak=max(_host_peak(), host + on_host),
         device_peak=max(_device_peak(plan.loaded), device + filled.bytes),
         disk=_disk(plan, found, timing, asked),
@@ -126,48 +126,52 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
     )
 
 
-def _scans(desk: Desk, found: ScanResult) -> list[StageForecast]:
+def _scans(runner: TrialRunner, found: ScanResult) -> list[StageForecast]:
     """A stage a scan: the weight gradient's from the one just run, others from their passes."""
-    bench = scan_bench(desk)
-    a_pass, sizes = seconds_of_a_pass(bench), sizes_of(bench)
+    context = scan_context(runner)
+    a_pass, sizes = seconds_of_a_pass(context), sizes_of(context)
     stages = []
-    for name in dict.fromkeys((SCAN, *desk.plan.settings.scans)):
-        edits = len((bench if is_cheap(name) else bench.narrowed).edits)
+    for name in dict.fromkeys((SCAN, *runner.plan.settings.scans)):
+        edits = len((context if is_cheap(name) else context.narrowed).edits)
         seconds = passes(SCANS[name].passes, sizes) * edits * a_pass
         if name == SCAN:
-            seconds = found.seconds * _tokens(bench) / _tokens(replace(bench, edits=found.edits))
+            seconds = (
+                found.seconds * _tokens(context) / _tokens(replace(context, edits=found.edits))
+            )
         stages.append(StageForecast(f"scan {name}", 1, nan, seconds))
     return stages
 
 
-def _tokens(bench: ScanBench) -> int:
+def _tokens(context: ScanContext) -> int:
     """Of the edits and of the neutral texts, which the weight gradient goes through."""
-    rows = [one.target.index for one in bench.exam.of(bench.edits)]
-    return int(bench.exam.sheet.lengths[[*rows, *bench.exam.neutral.texts]].sum())
+    rows = [one.target.index for one in context.suite.of(context.edits)]
+    return int(context.suite.packed.lengths[[*rows, *context.suite.neutral.texts]].sum())
 
 
 def _stages(
-    desk: Desk, space: Space, timing: Timing, asked: Mapping[str, Sequence[Trial]]
+    runner: TrialRunner, space: Space, timing: Timing, asked: Mapping[str, Sequence[Trial]]
 ) -> list[StageForecast]:
     layer, stages = 0, []
     for name, trials in asked.items():
-        costs = [timing.cost(desk.worker.bench, space, trial) for trial in trials]
-        seconds = sum(one.seconds for one in costs) + timing.trunk_seconds(trials, layer)
-        seconds += _exams(desk, space, timing, name, trials)
+        costs = [timing.cost(runner.worker.context, space, trial) for trial in trials]
+        seconds = sum(one.seconds for one in costs) + timing.prefix_cache_seconds(trials, layer)
+        seconds += _suites(runner, space, timing, name, trials)
         flops = sum(one.flops for one in costs)
         stages.append(StageForecast(name, len(trials), flops, seconds))
         layer = Location.parse(trials[-1].location).lowest if trials else layer
     return stages
 
 
-def _exams(desk: Desk, space: Space, timing: Timing, name: str, trials: Sequence[Trial]) -> float:
-    """Seconds of the exams that a stage writes and asks besides the search's."""
-    bench = desk.worker.bench
-    sat = [work_on_paper(bench, space, one) for one in trials]
+def _suites(
+    runner: TrialRunner, space: Space, timing: Timing, name: str, trials: Sequence[Trial]
+) -> float:
+    """Seconds of the evaluation suites that a stage writes and asks besides the search's."""
+    context = runner.worker.context
+    sat = [work_on_paper(context, space, one) for one in trials]
     if name == paneling.STAGE:
-        # Each is asked of the untouched model, when it is written and after, and of each place.
+        # Each is asked of the untouched model, when it is written and after, and of each location.
         return len(PROTOCOLS) * (2 + len(sat)) * max(map(timing.asking, sat))
-    if name == counting.STAGE and counting.ladder(desk.plan).own_exam:
+    if name == counting.STAGE and counting.edit_count_schedule(runner.plan).own_suite:
         return 2 * max(map(timing.asking, sat))
     return 0.0
 
@@ -199,7 +203,7 @@ def _disk(
     """Bytes of records and of the page; figures of a scan's record grow with its edits."""
     trials = [trial for some in asked.values() for trial in some]
     records = sum(
-        len(trial.edits) * (timing.glance_bytes if trial.glance else timing.full_bytes)
+        len(trial.edits) * (timing.quick_bytes if trial.quick else timing.full_bytes)
         for trial in trials
     )
     gradient = len(dumps(found).encode()) * len(plan.chosen) / len(found.edits)

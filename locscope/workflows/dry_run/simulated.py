@@ -1,7 +1,7 @@
 """A search on paper: which trials it would ask for, stage by stage, with made-up records.
 
 The stages are those of the search itself; only who answers them differs. The made-up world is a
-plain one: every place would be best at the rate first tried there, and what bounds there are on
+plain one: every location would be best at the rate first tried there, and what bounds there are on
 perplexity cut it off a little below, and lower on more edits than S has; other bounds are kept.
 """
 
@@ -13,7 +13,7 @@ from math import inf, log
 from locscope.locations import Location
 from locscope.records import Epoch, Measure, Trial, TrialRecord
 from locscope.scoring.bounds import COLLAPSE, ratio_limit, violations
-from locscope.scoring.objectives import GLANCE
+from locscope.scoring.objectives import QUICK
 from locscope.selection.candidates import STEP
 from locscope.selection.space import Space
 from locscope.workflows.search import edit_counts as counting
@@ -23,10 +23,10 @@ from locscope.workflows.search.fit import deploy
 from locscope.workflows.search.holdout import report_on_t
 from locscope.workflows.search.recipes import compare_recipes
 from locscope.workflows.search.select import choose, controls_of, ranking
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 from locscope.workflows.search.validate import validate
 
-SHARES = (*GLANCE, *GLANCE.values())
+SHARES = (*QUICK, *QUICK.values())
 RATIO, DRIFT = 1.001, 0.001
 """Of perplexity and in nats: far within every bound."""
 BEYOND = 1.3
@@ -35,18 +35,18 @@ BEYOND = 1.3
 
 @dataclass(frozen=True)
 class Cost:
-    """What a trial takes: seconds without moving the trunk, floating-point operations."""
+    """What a trial takes: seconds without moving the prefix cache, floating-point operations."""
 
     seconds: float
     flops: float
 
 
 @dataclass
-class Paper:
+class SimulatedRunner:
     """Answers trials by `cost`, each once; `asked` are the trials that would run, by stage.
 
-    They lie in the order in which they would run: by layer, for the trunk's sake. `started` are
-    the rates first tried, by location and recipe.
+    They lie in the order in which they would run: by layer, for the prefix cache's sake. `started`
+    are the rates first tried, by location and recipe.
     """
 
     space: Space
@@ -66,15 +66,15 @@ class Paper:
     def _record(self, trial: Trial) -> TrialRecord:
         kind = (trial.location, trial.recipe.kind)
         cost, first = self.cost(trial), self.started.setdefault(kind, trial.recipe.lr)
-        worth = _worth(trial, first)
-        found = [Measure(name, worth, 1, "made up") for name in SHARES]
+        utility = _utility(trial, first)
+        found = [Measure(name, utility, 1, "made up") for name in SHARES]
         found += [Measure("perplexity_ratio", self._ratio(trial, first), 1, "made up")]
         found += [Measure("kl", DRIFT, 1, "made up"), Measure("retention", 1.0, 1, "made up")]
-        bounds = [one for one in self.space.aim.bounds if one.measure in COLLAPSE]
+        bounds = [one for one in self.space.objective.bounds if one.measure in COLLAPSE]
         return TrialRecord(
             trial=trial,
             status="done",
-            score=worth,
+            score=utility,
             score_name="made up",
             measures=tuple(found),
             outcomes=(),
@@ -85,12 +85,12 @@ class Paper:
             decoded=0,
             seconds=cost.seconds,
             flops=cost.flops,
-            violated=() if trial.glance else violations(found, bounds),
+            violated=() if trial.quick else violations(found, bounds),
         )
 
     def _ratio(self, trial: Trial, first: float) -> float:
-        limit = ratio_limit(self.space.aim.bounds)
-        if trial.glance or not 1 < limit < inf:
+        limit = ratio_limit(self.space.objective.bounds)
+        if trial.quick or not 1 < limit < inf:
             return RATIO
         # More edits at once lose more, nats about as many times (`reports/LOG.md`): recipes are
         # fitted anew to all that will be made.
@@ -98,29 +98,31 @@ class Paper:
         return limit ** (BEYOND * more * (trial.recipe.lr / first) ** 0.9)
 
 
-def rehearse(desk: Desk, space: Space, cost: Callable[[Trial], Cost]) -> dict[str, list[Trial]]:
+def simulate(
+    runner: TrialRunner, space: Space, cost: Callable[[Trial], Cost]
+) -> dict[str, list[Trial]]:
     """The trials of a search by stage, in the order in which they would run; nothing is run."""
-    paper = Paper(space, cost)
-    desk = Desk(desk.plan, desk.folder, desk.progress, answer=paper.trials)
-    selected = choose(desk, space, desk.plan.settings.strategy)
-    places = ranking(space, selected)
-    controls = controls_of(desk, space, selected)
-    choice = deploy(desk, validate(desk, places)).choice
-    evidence = report_on_t(desk, choice, controls)
-    if desk.plan.settings.thorough:
+    paper = SimulatedRunner(space, cost)
+    runner = TrialRunner(runner.plan, runner.folder, runner.progress, answer=paper.trials)
+    selected = choose(runner, space, runner.plan.settings.strategy)
+    locations = ranking(space, selected)
+    controls = controls_of(runner, space, selected)
+    choice = deploy(runner, validate(runner, locations)).choice
+    evidence = report_on_t(runner, choice, controls)
+    if runner.plan.settings.thorough:
         first = [one.records[0].trial for one in evidence.held_out if one.role in panel.ROLES]
-        desk.trials(panel.STAGE, [replace(trial, rung="panel") for trial in first])
-        found = counting.ladder(desk.plan)
+        runner.trials(panel.STAGE, [replace(trial, rung="panel") for trial in first])
+        found = counting.edit_count_schedule(runner.plan)
         shown = counting.on_curve(choice, controls)
-        desk.trials(counting.STAGE, counting.curve_trials(desk.plan, found, shown))
-    compare_recipes(desk, space, evidence.held_out[0])
-    if desk.plan.settings.audit:
-        wanted = audit_asks(space, selected, desk.plan.settings.audit)
-        desk.trials("audit", [desk.trial(ask) for ask in (*wanted.looks, *wanted.full)])
+        runner.trials(counting.STAGE, counting.curve_trials(runner.plan, found, shown))
+    compare_recipes(runner, space, evidence.held_out[0])
+    if runner.plan.settings.audit:
+        wanted = audit_asks(space, selected, runner.plan.settings.audit)
+        runner.trials("audit", [runner.trial(ask) for ask in (*wanted.looks, *wanted.full)])
     return paper.asked
 
 
-def _worth(trial: Trial, first: float) -> float:
-    """From 0 to 1: drawn for the place, less away from the rate that was tried first there."""
+def _utility(trial: Trial, first: float) -> float:
+    """From 0 to 1: drawn for the location, less away from the rate that was tried first there."""
     steps = abs(log(trial.recipe.lr / first, STEP))
     return max(0.1, random.Random(trial.location).uniform(0.4, 0.9) - 0.1 * steps)

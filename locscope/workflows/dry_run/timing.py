@@ -17,13 +17,13 @@ from locscope.locations import Location
 from locscope.progress import Silent
 from locscope.records import Trial, TrialRecord, dumps
 from locscope.selection.candidates import Candidate
-from locscope.selection.space import Ask, Space
+from locscope.selection.space import Space, TrialRequest
 from locscope.selection.strategies.race import first_look
-from locscope.tuning.recipes import ANYWHERE
-from locscope.tuning.trial import Bench
-from locscope.tuning.trial_cost import Reach, Work, blocks_of, work_of
+from locscope.tuning.recipes import TUNES_ALL_BLOCKS
+from locscope.tuning.trial import TrialContext
+from locscope.tuning.trial_cost import TrainableExtent, TrialCost, blocks_of, trial_cost_of
 from locscope.workflows.dry_run.simulated import Cost
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
 EPOCHS = (1, 5)
 """Of the trials that are run: two, so that measuring can be told from tuning."""
@@ -31,88 +31,90 @@ EPOCHS = (1, 5)
 
 @dataclass(frozen=True)
 class Timing:
-    """What was measured: seconds for a unit of each kind of work, and to take the trunk a layer up.
+    """What was measured: seconds for a unit of each kind of work, and to take the prefix cache a
+    layer up.
 
-    `glance_bytes` and `full_bytes` are sizes of records for each edit; `took` is in seconds.
+    `quick_bytes` and `full_bytes` are sizes of records for each edit; `took` is in seconds.
     """
 
-    rates: Work
-    trunk_layer: float
-    glance_bytes: float
+    rates: TrialCost
+    prefix_cache_layer: float
+    quick_bytes: float
     full_bytes: float
     took: float
 
-    def seconds(self, work: Work) -> float:
-        """What a trial takes that finds the trunk where it wants it."""
+    def seconds(self, work: TrialCost) -> float:
+        """What a trial takes that finds the prefix cache where it wants it."""
         return float(np.dot(astuple(self.rates), astuple(work)))
 
-    def asking(self, work: Work) -> float:
-        """What of it goes into asking the exam."""
+    def asking(self, work: TrialCost) -> float:
+        """What of it goes into asking the evaluation suite."""
         return self.seconds(replace(work, trials=0.0, steps=0.0, tuning_flops=0.0, updates=0.0))
 
-    def cost(self, bench: Bench, space: Space, trial: Trial) -> Cost:
+    def cost(self, context: TrialContext, space: Space, trial: Trial) -> Cost:
         """What a trial takes if it goes through all its epochs."""
-        work = work_on_paper(bench, space, trial)
+        work = work_on_paper(context, space, trial)
         return Cost(self.seconds(work), work.tuning_flops + work.reading_flops)
 
-    def trunk_seconds(self, trials: Sequence[Trial], layer: int = 0) -> float:
-        """What the trunk takes to follow trials in this order, from the given layer on."""
+    def prefix_cache_seconds(self, trials: Sequence[Trial], layer: int = 0) -> float:
+        """What the prefix cache takes to follow trials in this order, from the given layer on."""
         total = 0
         for trial in trials:
             lowest = Location.parse(trial.location).lowest
             total += lowest - layer if lowest >= layer else lowest
             layer = lowest
-        return total * self.trunk_layer
+        return total * self.prefix_cache_layer
 
 
-def work_on_paper(bench: Bench, space: Space, trial: Trial) -> Work:
+def work_on_paper(context: TrialContext, space: Space, trial: Trial) -> TrialCost:
     """What the trial does, told by its location and recipe without asking the model."""
-    info, kind = bench.loaded.info, trial.recipe.kind
-    lowest = 0 if kind in ANYWHERE else Location.parse(trial.location).lowest
+    info, kind = context.loaded.info, trial.recipe.kind
+    lowest = 0 if kind in TUNES_ALL_BLOCKS else Location.parse(trial.location).lowest
     parameters = blocks_of(info) if kind == "all" else space.of(trial.location).parameters
-    return work_of(bench.exam, info, trial, Reach(lowest, parameters))
+    return trial_cost_of(context.suite, info, trial, TrainableExtent(lowest, parameters))
 
 
-def calibrate(desk: Desk, space: Space) -> Timing:
+def calibrate(runner: TrialRunner, space: Space) -> Timing:
     """Runs short trials at the ends of the model, and takes the seconds apart."""
-    began, bench = time.perf_counter(), desk.worker.bench
-    trials = _tried(desk, space)
-    bench.trunk.enter(0)
-    _run(desk, trials[0])
+    began, context = time.perf_counter(), runner.worker.context
+    trials = _tried(runner, space)
+    context.prefix_cache.enter(0)
+    _run(runner, trials[0])
     ends = [Location.parse(trial.location).lowest for trial in trials]
-    records = [_run(desk, trial) for trial in trials if _low(trial) == min(ends)]
+    records = [_run(runner, trial) for trial in trials if _low(trial) == min(ends)]
     moved = time.perf_counter()
-    bench.trunk.enter(max(ends))
+    context.prefix_cache.enter(max(ends))
     moved = time.perf_counter() - moved
-    records += [_run(desk, trial) for trial in trials if _low(trial) > min(ends)]
+    records += [_run(runner, trial) for trial in trials if _low(trial) > min(ends)]
     return Timing(
-        rates=_fitted(bench, space, records),
-        trunk_layer=moved / max(1, max(ends) - min(ends)),
-        glance_bytes=_size([one for one in records if one.trial.glance]),
-        full_bytes=_size([one for one in records if not one.trial.glance]),
+        rates=_fitted(context, space, records),
+        prefix_cache_layer=moved / max(1, max(ends) - min(ends)),
+        quick_bytes=_size([one for one in records if one.trial.quick]),
+        full_bytes=_size([one for one in records if not one.trial.quick]),
         took=time.perf_counter() - began,
     )
 
 
-def _tried(desk: Desk, space: Space) -> list[Trial]:
-    """Glances and full trials with few epochs: low at the smallest and largest place, and high."""
+def _tried(runner: TrialRunner, space: Space) -> list[Trial]:
+    """Quick evaluations and full trials with few epochs: low at the smallest and largest location,
+    and high."""
     low = min(map(_lowest, space.candidates))
     high = max(map(_lowest, space.candidates))
     below = sorted(_at(space, low), key=lambda one: one.parameters)
     above = sorted(_at(space, high), key=lambda one: one.parameters)
-    places = dict.fromkeys((below[0], below[-1], above[0]))
+    locations = dict.fromkeys((below[0], below[-1], above[0]))
     fidelities = (first_look(space)[0].fidelity, space.full)
     return [
-        desk.trial(Ask(place.location, place.lr, replace(fidelity, epochs=epochs)))
-        for place in places
+        runner.trial(TrialRequest(location.location, location.lr, replace(fidelity, epochs=epochs)))
+        for location in locations
         for fidelity in fidelities
         for epochs in EPOCHS
     ]
 
 
-def _run(desk: Desk, trial: Trial) -> TrialRecord:
+def _run(runner: TrialRunner, trial: Trial) -> TrialRecord:
     """As a search runs it, within memory; nothing is kept."""
-    worker = replace(desk.worker, keep=_forget, progress=Silent())
+    worker = replace(runner.worker, keep=_forget, progress=Silent())
     return run_trials(worker, "", [trial])[0]
 
 
@@ -120,15 +122,15 @@ def _forget(record: TrialRecord) -> None:
     """Keeps nothing."""
 
 
-def _fitted(bench: Bench, space: Space, records: Sequence[TrialRecord]) -> Work:
+def _fitted(context: TrialContext, space: Space, records: Sequence[TrialRecord]) -> TrialCost:
     """Least squares of the relative error, so that short trials count as much as long ones."""
-    work = [work_on_paper(bench, space, one.trial) for one in records]
+    work = [work_on_paper(context, space, one.trial) for one in records]
     seconds = np.array([one.seconds for one in records])
     table = np.array([astuple(one) for one in work]) / seconds[:, None]
     scale = np.maximum(table.max(0), 1e-300)
     model = LinearRegression(positive=True, fit_intercept=False)
     found = model.fit(table / scale, np.ones(len(records))).coef_ / scale
-    return Work(*map(float, found))
+    return TrialCost(*map(float, found))
 
 
 def _size(records: Sequence[TrialRecord]) -> float:

@@ -1,4 +1,4 @@
-"""The edit-count curve: does the place that was chosen hold with fewer edits, and with more?
+"""The edit-count curve: does the location that was chosen hold with fewer edits, and with more?
 
 S, V and T together, for how many edits are tuned is the point, not which: these numbers are
 compared with each other, never with those on T.
@@ -20,7 +20,7 @@ from locscope.selection.choice import Best
 from locscope.workflows.search.fit import ALL, suite_of
 from locscope.workflows.search.plan import Plan
 from locscope.workflows.search.select import DEPTH_RULE
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
 MOST = 3000
 """Edits that a curve goes up to: as many as the paper tunes at once."""
@@ -28,17 +28,17 @@ STAGE = "edit counts"
 
 
 @dataclass(frozen=True)
-class Ladder:
+class EditCountSchedule:
     """Counts of edits, rising, and the edits; of their ids in drawn `order` each takes the first.
 
-    `own_exam` tells that the search's exam does not serve: it lacks some of the edits, or judges
-    them by neighbours that are tuned here.
+    `own_suite` tells that the search's evaluation suite does not serve: it lacks some of the edits,
+    or judges them by neighbours that are tuned here.
     """
 
     edits: tuple[Edit, ...]
     order: tuple[str, ...]
     counts: tuple[int, ...]
-    own_exam: bool
+    own_suite: bool
 
     def first(self, count: int) -> tuple[str, ...]:
         """Ids of the first so many edits, in the order of the edits."""
@@ -46,16 +46,16 @@ class Ladder:
         return tuple(edit.id for edit in self.edits if edit.id in wanted)
 
 
-def count_curve(desk: Desk, places: Sequence[Best]) -> None:
-    """Tunes places on more and more edits, each as it did best on S.
+def count_curve(runner: TrialRunner, locations: Sequence[Best]) -> None:
+    """Tunes locations on more and more edits, each as it did best on S.
 
     The records are ordinary trials of split `all`; those that are there are not run again.
     """
-    found = ladder(desk.plan)
-    trials = curve_trials(desk.plan, found, places)
-    known = all(trial.id in desk.known for trial in trials)
-    worker = None if known or not found.own_exam else suite_of(desk, found.edits)
-    desk.trials(STAGE, trials, worker)
+    found = edit_count_schedule(runner.plan)
+    trials = curve_trials(runner.plan, found, locations)
+    known = all(trial.id in runner.known for trial in trials)
+    worker = None if known or not found.own_suite else suite_of(runner, found.edits)
+    runner.trials(STAGE, trials, worker)
 
 
 def on_curve(choice: Choice, controls: Mapping[str, Best]) -> tuple[Best, ...]:
@@ -65,12 +65,16 @@ def on_curve(choice: Choice, controls: Mapping[str, Best]) -> tuple[Best, ...]:
     return (*first, *(() if rule.location in {one.location for one in first} else (rule,)))
 
 
-def curve_trials(plan: Plan, found: Ladder, places: Sequence[Best]) -> tuple[Trial, ...]:
+def curve_trials(
+    plan: Plan, found: EditCountSchedule, locations: Sequence[Best]
+) -> tuple[Trial, ...]:
     """The trials of the curve."""
-    return tuple(_trial(plan, found, one.record.trial, n) for n in found.counts for one in places)
+    return tuple(
+        _trial(plan, found, one.record.trial, n) for n in found.counts for one in locations
+    )
 
 
-def ladder(plan: Plan) -> Ladder:
+def edit_count_schedule(plan: Plan) -> EditCountSchedule:
     """The edits of the search in a drawn order of groups, and a quarter, half and all of them.
 
     Where the search was limited to some edits of its file the others follow, up to `MOST`.
@@ -79,11 +83,11 @@ def ladder(plan: Plan) -> Ladder:
     # Lent prompts are tuned here, and what a neighbour should say is then no longer known.
     edits = drop_edited_neighbours((*mine, *others)).edits
     first = drawn_order(range(len(mine)), plan.parts.groups, plan.settings.seed)
-    return Ladder(
+    return EditCountSchedule(
         edits=edits,
         order=(*(mine[i].id for i in first), *(edit.id for edit in others)),
         counts=counts(len(mine), len(edits)),
-        own_exam=edits != mine,
+        own_suite=edits != mine,
     )
 
 
@@ -115,9 +119,9 @@ def _others(plan: Plan) -> tuple[Edit, ...]:
     return tuple(rest[i] for i in order[: MOST - len(mine)])
 
 
-def _trial(plan: Plan, found: Ladder, trial: Trial, count: int) -> Trial:
+def _trial(plan: Plan, found: EditCountSchedule, trial: Trial, count: int) -> Trial:
     """The trial at its own recipe on the first so many edits."""
-    edit_set = fingerprint(found.edits) if found.own_exam else plan.edit_set.fingerprint
+    edit_set = fingerprint(found.edits) if found.own_suite else plan.edit_set.fingerprint
     return replace(
         trial,
         edits=found.first(count),

@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from locscope.evaluation.build_suite import prepare
 from locscope.evaluation.suite import observe
 from locscope.execution.local import Worker
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.progress import stage
 from locscope.recommendation.finalists import Choice, Finalist
-from locscope.recommendation.fitting import CLOSE, ROOM, Fitted, first_of, fit, together
+from locscope.recommendation.fitting import BOUND_MARGIN, CLOSE, Fitted, first_of, fit, together
 from locscope.recommendation.looser_bounds import Relaxed, at_count, cost_of_bound, judged
 from locscope.recommendation.recommend import Deployed
 from locscope.records import Edit, Recipe, StageCost, Trial, TrialRecord, default_batch
 from locscope.scoring.objectives import Objective, merit
 from locscope.workflows.search.plan import deployed_edits
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
-FIT, DEPLOYED, EXAM = "fitting to the edits", "deployed", "evaluation suite"
+FIT, DEPLOYED, SUITE = "fitting to the edits", "deployed", "evaluation suite"
 ALL = "all"
 """The split of trials that tune edits of S, V and T together."""
 
@@ -40,30 +40,34 @@ class Deploying:
     looser: Relaxed | None
 
 
-def deploy(desk: Desk, choice: Choice, looser: Relaxed | None = None) -> Deploying:
+def deploy(runner: TrialRunner, choice: Choice, looser: Relaxed | None = None) -> Deploying:
     """Fits the recipes of the finalists that are left, and tunes what is used as it will be.
 
     `looser` is the bound that S led to. Where it is not the one to go by at this number of edits,
     recipes are fitted again within that one.
     """
-    plan = desk.plan
+    plan = runner.plan
     edits = deployed_edits(plan.given, plan.settings)
-    worker = worker_for(desk)
-    left = [one for one in choice.finalists if _is_left(one, choice.finalists[0], desk.aim.strict)]
-    asked = replace(plan.aim, room=plan.aim.room * ROOM)
-    aim = looser.aim if looser else asked
-    fitted = [_fit(desk, worker, one, edits, aim) for one in left]
+    worker = worker_for(runner)
+    left = [
+        one
+        for one in choice.finalists
+        if _is_left(one, choice.finalists[0], runner.objective.strict)
+    ]
+    asked = replace(plan.objective, bound_margin=plan.objective.bound_margin * BOUND_MARGIN)
+    objective = looser.objective if looser else asked
+    fitted = [_fit(runner, worker, one, edits, objective) for one in left]
     tried = [record for one in fitted for record in one.tried]
     found = at_count(tried, asked, looser)
     if found != looser:
-        aim = found.aim if found else asked
-        again = [_fit(desk, worker, one, edits, aim) for one in left]
-        fitted = [together(*both, aim.strict) for both in zip(fitted, again, strict=True)]
-    used = first_of(fitted, aim.strict)
-    record = desk.trials(DEPLOYED, [deployed_trial(used.record, edits)], worker)[0]
+        objective = found.objective if found else asked
+        again = [_fit(runner, worker, one, edits, objective) for one in left]
+        fitted = [together(*both, objective.strict) for both in zip(fitted, again, strict=True)]
+    used = first_of(fitted, objective.strict)
+    record = runner.trials(DEPLOYED, [deployed_trial(used.record, edits)], worker)[0]
     ordered = _reordered(choice, used, fitted[0])
     tried = [one for some in fitted for one in some.tried]
-    points = cost_of_bound(tried, plan.aim)
+    points = cost_of_bound(tried, plan.objective)
     made = Deployed(record, tuple(fitted), len(plan.given.edits), points)
     return Deploying(ordered, made, found)
 
@@ -75,13 +79,17 @@ def deployed_trial(fitted: TrialRecord, edits: Sequence[str]) -> Trial:
     )
 
 
-def _is_left(one: Finalist, first: Finalist, aim: Objective) -> bool:
+def _is_left(one: Finalist, first: Finalist, objective: Objective) -> bool:
     """The chosen, and the runner-up where it is close on S and V: others would not be used."""
-    return one is first or merit(one.measures, aim) >= merit(first.measures, aim) - CLOSE
+    return (
+        one is first or merit(one.measures, objective) >= merit(first.measures, objective) - CLOSE
+    )
 
 
-def _fit(desk: Desk, worker: Worker, one: Finalist, edits: Sequence[str], aim: Objective) -> Fitted:
-    plan, trial = desk.plan, one.best.record.trial
+def _fit(
+    runner: TrialRunner, worker: Worker, one: Finalist, edits: Sequence[str], objective: Objective
+) -> Fitted:
+    plan, trial = runner.plan, one.best.record.trial
     choosing = set(plan.choosing)
     on_s_and_v = tuple(edit for edit in edits if edit in choosing)
     batch = plan.settings.batch_size or default_batch(len(edits))
@@ -99,10 +107,10 @@ def _fit(desk: Desk, worker: Worker, one: Finalist, edits: Sequence[str], aim: O
             )
             for recipe in recipes
         ]
-        return [judged(record, aim) for record in desk.trials(FIT, trials, worker)]
+        return [judged(record, objective) for record in runner.trials(FIT, trials, worker)]
 
     first = replace(trial.recipe, batch=batch)
-    return fit(first, run, aim.strict, batches=plan.settings.batch_size is None)
+    return fit(first, run, objective.strict, batches=plan.settings.batch_size is None)
 
 
 def _reordered(choice: Choice, used: Fitted, first: Fitted) -> Choice:
@@ -125,27 +133,35 @@ def _better(used: TrialRecord, first: TrialRecord) -> str:
     return "keeps the bounds with the room below them" if first.violated else "is better"
 
 
-def worker_for(desk: Desk) -> Worker:
-    """The desk's own, or one with an evaluation suite of the edits as they were given.
+def worker_for(runner: TrialRunner) -> Worker:
+    """The trial runner's own, or one with an evaluation suite of the edits as they were given.
 
     Neighbours that were lent are edits themselves, and tuned here: they have nothing to keep.
     """
-    plan, own = desk.plan, desk.worker
-    if desk.answer is not None or plan.given.edits == plan.edit_set.edits:
+    plan, own = runner.plan, runner.worker
+    if runner.answer is not None or plan.given.edits == plan.edit_set.edits:
         return own
-    return suite_of(desk, plan.given.edits)
+    return suite_of(runner, plan.given.edits)
 
 
-def suite_of(desk: Desk, edits: Sequence[Edit]) -> Worker:
+def suite_of(runner: TrialRunner, edits: Sequence[Edit]) -> Worker:
     """A worker whose evaluation suite is about these edits, on the texts of the search."""
-    session, worker = desk.plan.session, desk.worker
-    exam, trunk = session.exam, session.trunk
+    workspace, worker = runner.plan.workspace, runner.worker
+    suite, prefix_cache = workspace.suite, workspace.prefix_cache
     began = time.perf_counter()
-    trunk.release()  # Two streams would not fit the budget.
-    with stage(desk.progress, EXAM, 1):
-        exam = prepare(exam.speaker, edits, session.material, exam.prompt_format, trunk.budget)
-        trunk = Trunk(desk.plan.loaded.model, exam.sheet, trunk.budget, trunk.tokens_at_once)
-        before = observe(exam, trunk, [edit.id for edit in edits])
-    desk.costs.append(StageCost(EXAM, time.perf_counter() - began, 1, 0))
-    bench = replace(worker.bench, exam=exam, trunk=trunk)
-    return replace(worker, bench=bench, before=before)
+    prefix_cache.release()  # Two streams would not fit the budget.
+    with stage(runner.progress, SUITE, 1):
+        suite = prepare(
+            suite.text_generator,
+            edits,
+            workspace.eval_texts,
+            suite.prompt_format,
+            prefix_cache.budget,
+        )
+        prefix_cache = PrefixCache(
+            runner.plan.loaded.model, suite.packed, prefix_cache.budget, prefix_cache.tokens_at_once
+        )
+        before = observe(suite, prefix_cache, [edit.id for edit in edits])
+    runner.costs.append(StageCost(SUITE, time.perf_counter() - began, 1, 0))
+    context = replace(worker.context, suite=suite, prefix_cache=prefix_cache)
+    return replace(worker, context=context, before=before)

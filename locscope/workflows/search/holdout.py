@@ -10,7 +10,7 @@ from locscope.records import Trial, TrialRecord
 from locscope.selection.choice import Best
 from locscope.workflows.search.plan import Plan
 from locscope.workflows.search.select import DEPTH_RULE
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
 STAGE = "reporting on T"
 
@@ -24,7 +24,7 @@ class Evidence:
     randoms: tuple[OnT, ...]
 
 
-def report_on_t(desk: Desk, choice: Choice, controls: Mapping[str, Best]) -> Evidence:
+def report_on_t(runner: TrialRunner, choice: Choice, controls: Mapping[str, Best]) -> Evidence:
     """Recommended, runner-up and the depth rule's location on every subset of T; each random
     location on one of them, in turn."""
     roles = dict(zip(("recommended", "runner-up"), choice.finalists, strict=False))
@@ -33,18 +33,20 @@ def report_on_t(desk: Desk, choice: Choice, controls: Mapping[str, Best]) -> Evi
     rule = controls[DEPTH_RULE]
     wanted = [*roles.items(), (DEPTH_RULE, known.get(rule.location, Finalist(rule, ())))]
     randoms = [best for role, best in controls.items() if role != DEPTH_RULE]
-    count = len(desk.plan.on_t)
+    count = len(runner.plan.on_t)
     trials = {
-        (role, i): on_t(desk.plan, one.best.record, i, thorough=one.location in known)
+        (role, i): on_t(runner.plan, one.best.record, i, thorough=one.location in known)
         for role, one in wanted
         for i in range(count)
     }
     trials |= {
-        (best.location, 0): on_t(desk.plan, best.record, n % count, thorough=best.location in known)
+        (best.location, 0): on_t(
+            runner.plan, best.record, n % count, thorough=best.location in known
+        )
         for n, best in enumerate(randoms)
     }
     once = {trial.id: trial for trial in trials.values()}
-    found = dict(zip(once, desk.trials(STAGE, list(once.values())), strict=True))
+    found = dict(zip(once, runner.trials(STAGE, list(once.values())), strict=True))
 
     def of(role: str, times: int) -> tuple[TrialRecord, ...]:
         return tuple(found[trials[role, i].id] for i in range(times))
@@ -72,7 +74,7 @@ def context(plan: Plan) -> Context:
     """What the recommendation says of where it comes from."""
     every: Sequence[int] = range(len(plan.edit_set.edits))
     return Context(
-        objective=plan.aim,
+        objective=plan.objective,
         model=plan.settings.model,
         model_hash=plan.loaded.info.hash,
         edits=plan.settings.edits,

@@ -20,7 +20,7 @@ from locscope.runs.folder import default_name
 from locscope.scoring.objectives import Objective, refuse_unmeasurable
 from locscope.settings import SearchSettings
 from locscope.workflows.provenance import frozen_settings
-from locscope.workflows.workspace import Session, load_edits, open_model, open_session, parted
+from locscope.workflows.workspace import Workspace, load_edits, open_model, open_workspace, parted
 
 Subsets = tuple[tuple[str, ...], ...]
 ADDITIONS = frozenset({"thorough", "recipes", "audit"})
@@ -40,24 +40,24 @@ class Plan:
     """
 
     settings: SearchSettings
-    session: Session
+    workspace: Workspace
     given: EditSet
     parts: Split
     on_v: Subsets
     on_t: Subsets
     folder: Path
     frozen: dict[str, str]
-    aim: Objective
+    objective: Objective
 
     @property
     def loaded(self) -> Loaded:
         """The untouched model."""
-        return self.session.loaded
+        return self.workspace.loaded
 
     @property
     def edit_set(self) -> EditSet:
         """The edits as used."""
-        return self.session.edit_set
+        return self.workspace.edit_set
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ class Plan:
     @cached_property
     def to_learn(self) -> float:
         """Mean loss of S's edits before tuning, in nats per token of their targets."""
-        return self.session.to_learn(self.chosen)
+        return self.workspace.to_learn(self.chosen)
 
     @cached_property
     def first_step(self) -> float:
@@ -80,7 +80,7 @@ class Plan:
         settings = self.settings
         batch = settings.batch_size or default_batch(len(self.chosen))
         wanted = settings.first_step
-        return wanted or self.session.first_step(self.chosen, batch, settings.epochs)
+        return wanted or self.workspace.first_step(self.chosen, batch, settings.epochs)
 
     def first_of_s(self, count: int) -> tuple[str, ...]:
         """Ids of so many edits of S: the first in a drawn order of groups, in file order.
@@ -169,33 +169,33 @@ def plan_search(
     check_parts(settings, loaded.info)
     for location in settings.locations:
         slices(loaded.model, Location.parse(location))
-    session = open_session(
+    workspace = open_workspace(
         settings, loaded, split.edit_set, progress or Silent(), prefixes=settings.prefixes
     )
-    refuse_unmeasurable(settings.aim, _measurable(session, split))
-    frozen = frozen_settings(settings, loaded, split.edit_set, session.material, ADDITIONS)
+    refuse_unmeasurable(settings.full_objective, _measurable(workspace, split))
+    frozen = frozen_settings(settings, loaded, split.edit_set, workspace.eval_texts, ADDITIONS)
     return Plan(
         settings=settings,
-        session=session,
+        workspace=workspace,
         given=split.given,
         parts=split.parts,
         on_v=split.on_v,
         on_t=split.on_t,
         folder=output or default_name(settings.model, settings.edits, fingerprint(frozen)),
         frozen=frozen,
-        aim=settings.aim,
+        objective=settings.full_objective,
     )
 
 
-def _measurable(session: Session, split: Parted) -> frozenset[str]:
+def _measurable(workspace: Workspace, split: Parted) -> frozenset[str]:
     """Names of the measures that trials for choosing take, and that judge anything, of the edits
     that choose and of some of those that report."""
-    ids = [edit.id for edit in session.edit_set.edits]
-    on_s = _judged(session, [ids[i] for i in split.parts.select])
-    on_t = frozenset[str]().union(*(_judged(session, subset) for subset in split.on_t))
+    ids = [edit.id for edit in workspace.edit_set.edits]
+    on_s = _judged(workspace, [ids[i] for i in split.parts.select])
+    on_t = frozenset[str]().union(*(_judged(workspace, subset) for subset in split.on_t))
     return on_s & on_t - THOROUGH
 
 
-def _judged(session: Session, edits: Sequence[str]) -> frozenset[str]:
-    before = session.before.of(edits)
+def _judged(workspace: Workspace, edits: Sequence[str]) -> frozenset[str]:
+    before = workspace.before.of(edits)
     return frozenset(one.name for one in measure_all(before, before) if one.count)

@@ -6,60 +6,60 @@ from collections.abc import Sequence
 from locscope.progress import stage
 from locscope.recommendation.margins import OnT
 from locscope.records import StageCost
-from locscope.records.panel import Panel
+from locscope.records.panel import ProtocolResults
 from locscope.runs.store import read_record, write_record
 from locscope.tuning.protocols import run_panel, sittings
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
 ROLES = ("recommended", "runner-up")
 STAGE = "other protocols"
 
 
-def panels(desk: Desk, held_out: Sequence[OnT]) -> tuple[Panel, ...]:
+def panels(runner: TrialRunner, held_out: Sequence[OnT]) -> tuple[ProtocolResults, ...]:
     """What recommended and runner-up answer under every protocol, from records where they are.
 
     Each is tuned as in its first trial on T, so the weights are those that were measured there.
     """
     wanted = [one for one in held_out if one.role in ROLES]
-    began, known = time.perf_counter(), {one.role: _known(desk, one) for one in wanted}
+    began, known = time.perf_counter(), {one.role: _known(runner, one) for one in wanted}
     missing = [one for one in wanted if known[one.role] is None]
     if missing:
-        known |= {panel.role: panel for panel in _run(desk, missing)}
+        known |= {panel.role: panel for panel in _run(runner, missing)}
     seconds, resumed = time.perf_counter() - began, len(wanted) - len(missing)
-    desk.costs.append(StageCost(STAGE, seconds, len(wanted), resumed))
+    runner.costs.append(StageCost(STAGE, seconds, len(wanted), resumed))
     return tuple(panel for panel in known.values() if panel is not None)
 
 
-def known_panels(desk: Desk, held_out: Sequence[OnT]) -> tuple[Panel, ...]:
+def known_panels(runner: TrialRunner, held_out: Sequence[OnT]) -> tuple[ProtocolResults, ...]:
     """Those that an earlier run left."""
-    found = (_known(desk, one) for one in held_out if one.role in ROLES)
+    found = (_known(runner, one) for one in held_out if one.role in ROLES)
     return tuple(panel for panel in found if panel is not None)
 
 
-def _known(desk: Desk, one: OnT) -> Panel | None:
+def _known(runner: TrialRunner, one: OnT) -> ProtocolResults | None:
     """The stored panel; one of another trial (the roles were swapped, say) does not count."""
-    found = read_record(desk.folder, "panel", one.role, Panel, desk.progress)
+    found = read_record(runner.folder, "panel", one.role, ProtocolResults, runner.progress)
     return found if found is not None and found.trial == one.records[0].trial.id else None
 
 
-def _run(desk: Desk, missing: Sequence[OnT]) -> list[Panel]:
-    bench, found = desk.worker.bench, list[Panel]()
-    with stage(desk.progress, STAGE, len(missing) + 1, share=3):
+def _run(runner: TrialRunner, missing: Sequence[OnT]) -> list[ProtocolResults]:
+    context, found = runner.worker.context, list[ProtocolResults]()
+    with stage(runner.progress, STAGE, len(missing) + 1, share=3):
         # All of them are tuned on the same first subset of T.
-        exams = sittings(bench, missing[0].records[0].trial.edits)
-        desk.progress.advance("the exams are written")
+        suites = sittings(context, missing[0].records[0].trial.edits)
+        runner.progress.advance("the evaluation suites are written")
         for one in missing:
             record = one.records[0]
-            panel = Panel(
+            panel = ProtocolResults(
                 role=one.role,
                 location=one.best.location,
                 recipe=record.trial.recipe,
                 trial=record.trial.id,
                 edits=len(record.trial.edits),
                 score=record.score,
-                rows=run_panel(bench, record.trial, exams),
+                rows=run_panel(context, record.trial, suites),
             )
-            write_record(desk.folder, "panel", one.role, panel)
+            write_record(runner.folder, "panel", one.role, panel)
             found.append(panel)
-            desk.progress.advance(f"{one.role} {one.best.location}")
+            runner.progress.advance(f"{one.role} {one.best.location}")
     return found

@@ -1,6 +1,6 @@
-"""Recipes beside each other at the recommended place: what is best tuned of it.
+"""Recipes beside each other at the recommended location: what is best tuned of it.
 
-Each recipe is compared at its own best rate, found on S as the place's own was, and is tuned and
+Each recipe is compared at its own best rate, found on S as the location's own was, and is tuned and
 measured on the same parts of T.
 """
 
@@ -13,24 +13,24 @@ from locscope.selection.choice import best_per_location
 from locscope.selection.grids import climbed
 from locscope.selection.space import Space
 from locscope.workflows.search.holdout import on_t
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
 
-def compare_recipes(desk: Desk, space: Space, best: OnT) -> None:
+def compare_recipes(runner: TrialRunner, space: Space, best: OnT) -> None:
     """Runs the trials of the recipes that the settings name; they are in the folder's records."""
-    for kind in desk.plan.settings.recipes:
-        chosen = _best_rate(desk, space, best.best.record.trial, kind)
-        count = len(desk.plan.on_t)
-        desk.trials(f"recipe {kind} on T", [on_t(desk.plan, chosen, i) for i in range(count)])
+    for kind in runner.plan.settings.recipes:
+        chosen = _best_rate(runner, space, best.best.record.trial, kind)
+        count = len(runner.plan.on_t)
+        runner.trials(f"recipe {kind} on T", [on_t(runner.plan, chosen, i) for i in range(count)])
 
 
-def _best_rate(desk: Desk, space: Space, trial: Trial, kind: str) -> TrialRecord:
+def _best_rate(runner: TrialRunner, space: Space, trial: Trial, kind: str) -> TrialRecord:
     """The best trial on S over a grid of rates that begins where the first step is as wanted."""
     first = replace(trial, rung=f"recipe {kind}", recipe=replace(trial.recipe, kind=kind))
 
     def run(rates: Sequence[float]) -> Sequence[TrialRecord]:
         trials = [replace(first, recipe=replace(first.recipe, lr=lr)) for lr in rates]
-        return desk.trials(f"recipe {kind}", trials)
+        return runner.trials(f"recipe {kind}", trials)
 
-    found = climbed(desk.starting_rate(first), run, space.aim)
-    return best_per_location(found, space.aim)[0].record
+    found = climbed(runner.starting_rate(first), run, space.objective)
+    return best_per_location(found, space.objective)[0].record

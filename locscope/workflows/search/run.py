@@ -41,7 +41,7 @@ from locscope.workflows.search.select import (
     scan_s,
     space_of,
 )
-from locscope.workflows.search.trial_runner import Desk, Listener
+from locscope.workflows.search.trial_runner import Listener, TrialRunner
 from locscope.workflows.search.validate import validate
 
 UNFINISHED = "unfinished"
@@ -79,33 +79,33 @@ def search(
         open_run(plan.folder, plan.frozen, fresh=fresh) as folder,
         tracker or nullcontext() as heard,
     ):
-        for note in (*folder.notes, *plan.session.notes):
+        for note in (*folder.notes, *plan.workspace.notes):
             progress.say(note)
         earlier = earlier_costs(folder)
-        desk = Desk(plan, folder, progress, heard, uncounted=not earlier)
-        info = partial(info_of, plan, earlier, desk.costs, command, started)
+        runner = TrialRunner(plan, folder, progress, heard, uncounted=not earlier)
+        info = partial(info_of, plan, earlier, runner.costs, command, started)
         inputs = None
         # Written as soon as there is a recommendation: what is added to it may fail or be cut off.
-        for inputs in _stages(desk, folder, info):
+        for inputs in _stages(runner, folder, info):
             write_info(folder, inputs.run)
             publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
         # Last: the same command goes on with a search that was cut off, and writes no model twice.
         assert inputs is not None, "a search has stages"
         if save is not None:
-            _save(desk, inputs, save)
+            _save(runner, inputs, save)
     return Found(plan.folder, inputs)
 
 
-def _save(desk: Desk, inputs: ReportInputs, output: Path) -> None:
+def _save(runner: TrialRunner, inputs: ReportInputs, output: Path) -> None:
     """Tunes once more as the deployed trial did and writes that model."""
     found = inputs.recommendation
     if found is None or found.deployment is None:
         return
-    plan, trial = desk.plan, desk.known[found.deployment.trial].trial
-    with stage(desk.progress, "saving the model", 1):
-        worker = worker_for(desk)
-        tuned = run_keeping(worker.bench, trial, worker.before.of(trial.measured), keep=True)
-        save_tuned(plan.loaded, tuned, plan.settings, plan.aim, output)
+    plan, trial = runner.plan, runner.known[found.deployment.trial].trial
+    with stage(runner.progress, "saving the model", 1):
+        worker = worker_for(runner)
+        tuned = run_keeping(worker.context, trial, worker.before.of(trial.measured), keep=True)
+        save_tuned(plan.loaded, tuned, plan.settings, plan.objective, output)
 
 
 def info_of(
@@ -124,7 +124,7 @@ def info_of(
         plan.settings.seed,
         plan.loaded,
         plan.edit_set,
-        (*plan.session.notes, *notes),
+        (*plan.workspace.notes, *notes),
         (*earlier, *costs),
         command,
         started,
@@ -132,22 +132,22 @@ def info_of(
     )
 
 
-def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]:
+def _stages(runner: TrialRunner, folder: RunFolder, info: Info) -> Iterator[ReportInputs]:
     """The recommendation, and then the same with what is added to it; all from records and into
     records. What an earlier run added is there from the first, and stays."""
-    plan = desk.plan
-    scans = scan_s(desk)
-    space = space_of(desk, scans)
-    selected = choose(desk, space, plan.settings.strategy)
-    looser = relaxed(at_rung(selected, FULL), plan.aim)
+    plan = runner.plan
+    scans = scan_s(runner)
+    space = space_of(runner, scans)
+    selected = choose(runner, space, plan.settings.strategy)
+    looser = relaxed(at_rung(selected, FULL), plan.objective)
     if looser is not None:
-        desk.aim = looser.aim
-        space = replace(space, aim=looser.aim.strict)
-        selected = choose(desk, space, plan.settings.strategy, selected)
-    places = ranking(space, selected)
-    controls = controls_of(desk, space, selected)
-    made = deploy(desk, validate(desk, places), looser)
-    evidence = report_on_t(desk, made.choice, controls)
+        runner.objective = looser.objective
+        space = replace(space, objective=looser.objective.strict)
+        selected = choose(runner, space, plan.settings.strategy, selected)
+    locations = ranking(space, selected)
+    controls = controls_of(runner, space, selected)
+    made = deploy(runner, validate(runner, locations), looser)
+    evidence = report_on_t(runner, made.choice, controls)
     found = recommend(
         context(plan),
         evidence.held_out,
@@ -159,34 +159,35 @@ def _stages(desk: Desk, folder: RunFolder, info: Info) -> Iterator[ReportInputs]
     )
     write_record(folder, "recommendation", "final", found)
     notes = (
-        *on_rates(places[: space.finalists], space),
+        *on_rates(locations[: space.finalists], space),
         *on_controls(made.choice.finalists[0].best, _only_compared(controls, selected), space),
     )
     inputs = ReportInputs(
         run=info(UNFINISHED, (*notes, MORE)),
         recommendation=found,
         scans=scans,
-        trials=tuple(desk.known.values()),
+        trials=tuple(runner.known.values()),
         scorecard=read_record(folder, "scorecard", "final", Scorecard),
         edits=plan.edit_set.edits,
-        panels=known_panels(desk, evidence.held_out),
+        panels=known_panels(runner, evidence.held_out),
     )
     yield inputs
     if plan.settings.thorough:
-        inputs = replace(inputs, panels=panels(desk, evidence.held_out))
-        count_curve(desk, on_curve(made.choice, controls))
-    compare_recipes(desk, space, evidence.held_out[0])
-    card = audit(desk, space, selected, scans)
+        inputs = replace(inputs, panels=panels(runner, evidence.held_out))
+        count_curve(runner, on_curve(made.choice, controls))
+    compare_recipes(runner, space, evidence.held_out[0])
+    card = audit(runner, space, selected, scans)
     if card is not None:
         write_record(folder, "scorecard", "final", card)
         inputs = replace(inputs, scorecard=card)
-    yield replace(inputs, run=info("done", notes), trials=tuple(desk.known.values()))
+    yield replace(inputs, run=info("done", notes), trials=tuple(runner.known.values()))
 
 
 def _only_compared(
     controls: Mapping[str, Best], selected: Sequence[TrialRecord]
 ) -> dict[str, Best]:
-    """The controls that the strategy did not run in full itself: a race has guests among them."""
+    """The controls that the strategy did not run in full itself: a race has locations that always
+    run among them."""
     there = {record.trial.location for record in at_rung(selected, FULL)}
     return {role: one for role, one in controls.items() if one.location not in there}
 
@@ -196,7 +197,7 @@ def on_rates(finalists: Sequence[Best], space: Space) -> Iterator[str]:
     for best in finalists:
         if len(best.tried) == 1:
             yield f"{best.location}: one learning rate was tried, another may be better"
-        elif on_edge(best.tried, space.aim):
+        elif on_edge(best.tried, space.objective):
             yield (
                 f"{best.location}: the best learning rate is on the edge of its grid, another "
                 "beyond it may be better"
@@ -206,7 +207,7 @@ def on_rates(finalists: Sequence[Best], space: Space) -> Iterator[str]:
 def on_controls(best: Best, controls: Mapping[str, Best], space: Space) -> Iterator[str]:
     """What was run for comparison alone does not choose; what it showed is not kept back."""
     for role, control in controls.items():
-        first = ranked((best.record, control.record), space.aim)[0]
+        first = ranked((best.record, control.record), space.objective)[0]
         if first.trial.id != best.record.trial.id:
             yield (
                 f"{control.location} ({role}) at {control.record.trial.recipe.lr:g} did better on "

@@ -6,15 +6,15 @@ from locscope.locations import Location
 from locscope.recommendation.looser_bounds import judged
 from locscope.records import ScanResult, TrialRecord
 from locscope.runs.store import read_record
-from locscope.scans.bench import ScanBench
+from locscope.scans.context import ScanContext
 from locscope.scans.weight_gradient import l1_norm
 from locscope.selection.candidates import candidates, depth_rule
 from locscope.selection.choice import Best, best_per_location
 from locscope.selection.rates import wanted_rates
-from locscope.selection.space import FULL, Ask, Space, at_rung
+from locscope.selection.space import FULL, Space, TrialRequest, at_rung
 from locscope.selection.strategies import strategy
 from locscope.workflows.scan import run_scans
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
 SCAN = "weight-gradient"
 """Starting rates come from it."""
@@ -24,46 +24,46 @@ DEPTH_RULE = "depth-rule"
 """Role of the location that the paper's rule of depth names."""
 
 
-def scan_bench(desk: Desk) -> ScanBench:
+def scan_context(runner: TrialRunner) -> ScanContext:
     """What the scans of S are given."""
-    plan = desk.plan
+    plan = runner.plan
     ids = [edit.id for edit in plan.edit_set.edits]
-    return ScanBench(
+    return ScanContext(
         loaded=plan.loaded,
-        exam=plan.session.exam,
-        trunk=plan.session.trunk,
+        suite=plan.workspace.suite,
+        prefix_cache=plan.workspace.prefix_cache,
         edits=plan.chosen,
         seed=plan.settings.seed,
-        progress=desk.progress,
+        progress=runner.progress,
         options=plan.settings.scan_options,
         groups=tuple(tuple(ids[i] for i in group) for group in plan.parts.groups),
     )
 
 
-def scan_s(desk: Desk) -> tuple[ScanResult, ...]:
+def scan_s(runner: TrialRunner) -> tuple[ScanResult, ...]:
     """The scans of S, each from its record where there is one; the weight gradient first."""
-    names = tuple(dict.fromkeys((SCAN, *desk.plan.settings.scans)))
-    desk.costs += run_scans(scan_bench(desk), names, desk.folder)
-    found = (read_record(desk.folder, "scan", name, ScanResult) for name in names)
+    names = tuple(dict.fromkeys((SCAN, *runner.plan.settings.scans)))
+    runner.costs += run_scans(scan_context(runner), names, runner.folder)
+    found = (read_record(runner.folder, "scan", name, ScanResult) for name in names)
     return tuple(one for one in found if one is not None)
 
 
-def space_of(desk: Desk, scans: Sequence[ScanResult]) -> Space:
+def space_of(runner: TrialRunner, scans: Sequence[ScanResult]) -> Space:
     """What the strategy may try: the grid, what the user named, and the depth rule's location."""
-    plan, settings = desk.plan, desk.plan.settings
+    plan, settings = runner.plan, runner.plan.settings
     rule, to_learn = depth_rule(plan.loaded.info), plan.to_learn
     found = candidates(
         plan.loaded.info,
         scans[0],
         settings.grid,
         (*settings.locations, rule),
-        lambda place: l1_norm(scan_bench(desk), Location.parse(place)),
+        lambda location: l1_norm(scan_context(runner), Location.parse(location)),
         plan.first_step,
     )
     return Space(
         candidates=found,
         scans=tuple(scans),
-        aim=desk.aim.strict,
+        objective=runner.objective.strict,
         edits=len(plan.chosen),
         epochs=settings.epochs,
         seed=settings.seed,
@@ -76,14 +76,14 @@ def space_of(desk: Desk, scans: Sequence[ScanResult]) -> Space:
 
 
 def choose(
-    desk: Desk, space: Space, name: str, earlier: Sequence[TrialRecord] = ()
+    runner: TrialRunner, space: Space, name: str, earlier: Sequence[TrialRecord] = ()
 ) -> tuple[TrialRecord, ...]:
     """All trials of the strategy of that name, in the order in which it asked for them, after those
     that it ran `earlier` under other bounds."""
-    ask, records = strategy(name), [judged(record, desk.aim) for record in earlier]
+    ask, records = strategy(name), [judged(record, runner.objective) for record in earlier]
     while wanted := ask(space, records):
         seen = {record.trial.id for record in records}
-        found = desk.asked(wanted)
+        found = runner.asked(wanted)
         assert any(record.trial.id not in seen for record in found), "asked for what is there"
         records += [record for record in found if record.trial.id not in seen]
     return tuple(records)
@@ -91,36 +91,38 @@ def choose(
 
 def ranking(space: Space, chosen: Sequence[TrialRecord]) -> tuple[Best, ...]:
     """The locations that the strategy ran in full, best first: what it recommends is the first."""
-    return best_per_location(at_rung(chosen, FULL), space.aim)
+    return best_per_location(at_rung(chosen, FULL), space.objective)
 
 
-def controls_of(desk: Desk, space: Space, chosen: Sequence[TrialRecord]) -> dict[str, Best]:
+def controls_of(
+    runner: TrialRunner, space: Space, chosen: Sequence[TrialRecord]
+) -> dict[str, Best]:
     """What a choice has to beat, each at its own best rate in full: the depth rule's location and
     random ones, by role. Trials that the strategy did not run are counted apart from choosing.
 
     A control gets no more rates than the finalist that got most, and a few at most.
     """
-    places = {DEPTH_RULE: space.depth_rule}
-    randoms = space.drawn[: desk.plan.settings.controls]
-    places |= {f"random-{n}": place for n, place in enumerate(randoms, start=1)}
-    known = [r for r in at_rung(chosen, FULL) if r.trial.location in places.values()]
+    locations = {DEPTH_RULE: space.depth_rule}
+    randoms = space.drawn[: runner.plan.settings.controls]
+    locations |= {f"random-{n}": location for n, location in enumerate(randoms, start=1)}
+    known = [r for r in at_rung(chosen, FULL) if r.trial.location in locations.values()]
     finalists = ranking(space, chosen)[: space.finalists]
     most = min(CONTROL_RATES, max((len(best.tried) for best in finalists), default=1))
     there = {record.trial.location for record in known}
     wanted = [
-        Ask(place, space.of(place).lr, space.full)
-        for place in dict.fromkeys(places.values())
-        if place not in there
+        TrialRequest(location, space.of(location).lr, space.full)
+        for location in dict.fromkeys(locations.values())
+        if location not in there
     ]
     while True:
         if wanted:
-            known += desk.trials("controls", [desk.trial(ask) for ask in wanted])
-        best = best_per_location(known, space.aim)
+            known += runner.trials("controls", [runner.trial(ask) for ask in wanted])
+        best = best_per_location(known, space.objective)
         wanted = [ask for one in best if len(one.tried) < most for ask in wanted_rates(space, one)]
         if not wanted:
             break
     found = {one.location: one for one in best}
-    return {role: found[place] for role, place in places.items()}
+    return {role: found[location] for role, location in locations.items()}
 
 
 def ran_in_full(

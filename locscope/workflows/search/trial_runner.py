@@ -11,9 +11,9 @@ from locscope.recommendation.looser_bounds import judged
 from locscope.records import Recipe, StageCost, Trial, TrialRecord, default_batch
 from locscope.runs.store import iterate, write_record
 from locscope.selection.candidates import rounded
-from locscope.selection.space import Ask, Fidelity
+from locscope.selection.space import Fidelity, TrialRequest
 from locscope.tuning.rates import starting_rate
-from locscope.tuning.trial import Bench
+from locscope.tuning.trial import TrialContext
 from locscope.workflows.search.plan import Plan
 
 Listener = Callable[[TrialRecord], None]
@@ -22,7 +22,7 @@ Answer = Callable[[str, Sequence[Trial]], tuple[TrialRecord, ...]]
 
 
 SHARES = {
-    **{"look": 15.0, "second look": 8.0, "full": 16.0, "controls": 6.0, "validating on V": 6.0},
+    **{"rung 1": 15.0, "rung 2": 8.0, "full": 16.0, "controls": 6.0, "validating on V": 6.0},
     **{"fitting to the edits": 16.0, "deployed": 3.0, "reporting on T": 12.0},
     **{"edit counts": 7.0, "audit": 4.0},
 }
@@ -32,13 +32,13 @@ IN_ROUNDS = ("full", "controls", "fitting to the edits")
 
 
 @final
-class Desk:
+class TrialRunner:
     """Runs the trials of one plan; `costs` are the stages so far, `known` all its records.
 
-    Trials are chosen by `aim`, which may be looser than the one that was asked for and that they
-    are written down by. With an `answer` nothing is run: it makes up the records, as a rehearsal
-    does. A run that was killed left records but no costs: with `uncounted` theirs are added where
-    they are asked for.
+    Trials are chosen by `objective`, which may be looser than the one that was asked for and that
+    they are written down by. With an `answer` nothing is run: it makes up the records, as a
+    rehearsal does. A run that was killed left records but no costs: with `uncounted` theirs are
+    added where they are asked for.
     """
 
     def __init__(
@@ -57,13 +57,15 @@ class Desk:
         self.known = {
             record.trial.id: record for record in iterate(folder, "trial", TrialRecord, progress)
         }
-        self.aim = plan.aim
+        self.objective = plan.objective
         self._left = dict(SHARES)
         self._uncounted = set(self.known) if uncounted else set[str]()
-        session = plan.session
+        workspace = plan.workspace
         self.worker = Worker(
-            bench=Bench(plan.loaded, session.exam, session.trunk, plan.aim),
-            before=session.before,
+            context=TrialContext(
+                plan.loaded, workspace.suite, workspace.prefix_cache, plan.objective
+            ),
+            before=workspace.before,
             known=self.known.get,
             keep=self._keep,
             progress=progress,
@@ -74,11 +76,11 @@ class Desk:
     ) -> tuple[TrialRecord, ...]:
         """The records of the trials, in their order; what they cost is noted as a stage.
 
-        Another `worker` than the desk's own has another exam.
+        Another `worker` than the trial runner's own has another evaluation suite.
         """
         if self.answer is not None:
             return self.answer(stage, trials)
-        return tuple(judged(one, self.aim) for one in self._run(stage, trials, worker))
+        return tuple(judged(one, self.objective) for one in self._run(stage, trials, worker))
 
     def _run(
         self, stage: str, trials: Sequence[Trial], worker: Worker | None
@@ -100,12 +102,12 @@ class Desk:
         self._left[stage] = left - now
         return now
 
-    def asked(self, asks: Sequence[Ask]) -> tuple[TrialRecord, ...]:
+    def asked(self, asks: Sequence[TrialRequest]) -> tuple[TrialRecord, ...]:
         """The records of what a strategy asked for."""
         stage = " and ".join(dict.fromkeys(ask.fidelity.rung for ask in asks))
         return self.trials(stage, [self.trial(ask) for ask in asks])
 
-    def trial(self, ask: Ask) -> Trial:
+    def trial(self, ask: TrialRequest) -> Trial:
         """A trial on S."""
         plan, fidelity = self.plan, ask.fidelity
         return Trial(
@@ -117,7 +119,7 @@ class Desk:
             seed=plan.settings.seed,
             model=plan.loaded.info.hash,
             edit_set=plan.edit_set.fingerprint,
-            glance=fidelity.glance,
+            quick=fidelity.quick,
             choosing=True,
         )
 
@@ -125,7 +127,7 @@ class Desk:
         """Where the trial's rates start, by the gradient; on paper as they are in the trial."""
         if self.answer is not None:
             return trial.recipe.lr
-        return rounded(starting_rate(self.worker.bench, trial, self.plan.first_step))
+        return rounded(starting_rate(self.worker.context, trial, self.plan.first_step))
 
     def _recipe(self, lr: float, fidelity: Fidelity) -> Recipe:
         settings = self.plan.settings

@@ -7,23 +7,23 @@ from locscope.recommendation.finalists import Choice, Finalist, chosen_of
 from locscope.records import Trial
 from locscope.selection.choice import Best
 from locscope.workflows.search.plan import Plan
-from locscope.workflows.search.trial_runner import Desk
+from locscope.workflows.search.trial_runner import TrialRunner
 
 STAGE = "validating on V"
 
 
-def validate(desk: Desk, places: Sequence[Best]) -> Choice:
+def validate(runner: TrialRunner, locations: Sequence[Best]) -> Choice:
     """The finalists in the order of S and V together, the chosen one first."""
-    settings = desk.plan.settings
-    some = places[: settings.finalists]
-    trials = [on_v(desk.plan, best, i) for best in some for i in range(len(desk.plan.on_v))]
-    records = dict(zip((t.id for t in trials), desk.trials(STAGE, trials), strict=True))
-    count = len(desk.plan.on_v)
+    settings = runner.plan.settings
+    some = locations[: settings.finalists]
+    trials = [on_v(runner.plan, best, i) for best in some for i in range(len(runner.plan.on_v))]
+    records = dict(zip((t.id for t in trials), runner.trials(STAGE, trials), strict=True))
+    count = len(runner.plan.on_v)
     finalists = [
         Finalist(best, tuple(records[t.id] for t in trials[n * count : (n + 1) * count]))
         for n, best in enumerate(some)
     ]
-    return chosen_of(finalists, desk.aim.strict, settings.non_inferiority)
+    return chosen_of(finalists, runner.objective.strict, settings.non_inferiority)
 
 
 def on_v(plan: Plan, best: Best, subset: int) -> Trial:

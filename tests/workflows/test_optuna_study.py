@@ -49,8 +49,8 @@ def test_every_trial_is_there_with_its_values(tmp_path: Path) -> None:
         assert found.user_attrs["reliability"] == 0.5
         assert "locality" not in found.user_attrs
         assert found.value == (None if isnan(wanted.score) else wanted.score)
-    places = [(t.params["layer"], t.params["part"]) for t in study.trials]
-    assert places == [
+    locations = [(t.params["layer"], t.params["part"]) for t in study.trials]
+    assert locations == [
         (2, "mlp.down"),
         (2, "mlp.down"),
         (0, "attn.h3"),

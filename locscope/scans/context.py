@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.evaluation.suite import Exam
+from locscope.evaluation.suite import EvalSuite
 from locscope.forward.batching import in_stage
-from locscope.forward.prefix_cache import Trunk
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.interp.facts import Fact, Facts, facts_of
-from locscope.interp.hooked_model import Lens, lens_of
-from locscope.interp.self_test import check_lens
+from locscope.interp.hooked_model import HookedModel, hooked_model_of
+from locscope.interp.self_test import check_hooked_model
 from locscope.models.load import Loaded
 from locscope.progress import Progress
 from locscope.records import ScanOptions, ScanScore, ScanTotal, TokenMap
@@ -42,29 +42,30 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class ScanBench:
-    """The untouched model, the exam, a trunk over it, and the ids of the edits to scan for.
+class ScanContext:
+    """The untouched model, the evaluation suite, a prefix cache over it, and the ids of the edits
+    to scan for.
 
     `groups` hold ids of edits that rise and fall together; intervals go by them. What several
-    scans need (the twin, the facts) is made when the first asks for it. `whole` is the bench that
-    this one was drawn from.
+    scans need (the hooked model, the facts) is made when the first asks for it. `whole` is the
+    context that this one was drawn from.
     """
 
     loaded: Loaded
-    exam: Exam
-    trunk: Trunk
+    suite: EvalSuite
+    prefix_cache: PrefixCache
     edits: tuple[str, ...]
     seed: int
     progress: Progress
     options: ScanOptions = field(default_factory=ScanOptions)
     groups: tuple[tuple[str, ...], ...] = ()
-    whole: "ScanBench | None" = None
+    whole: "ScanContext | None" = None
 
     @cached_property
-    def narrowed(self) -> "ScanBench":
+    def narrowed(self) -> "ScanContext":
         """With no more edits than the options allow, drawn by the seed, in their order.
 
-        Made once and with the same twin, so that costly scans share what they need.
+        Made once and with the same hooked model, so that costly scans share what they need.
         """
         most = self.options.requests
         if not most or len(self.edits) <= most:
@@ -73,37 +74,39 @@ class ScanBench:
         return replace(self, edits=tuple(self.edits[i] for i in sorted(drawn)), whole=self)
 
     @cached_property
-    def lens(self) -> Lens:
-        """The hooked twin, once it has passed its self-test."""
+    def hooked(self) -> HookedModel:
+        """The hooked model, once it has passed its self-test."""
         if self.whole is not None:
-            return self.whole.lens
-        lens = lens_of(self.loaded.model)
-        row = self.exam.of(self.edits)[0].target.row
-        check_lens(lens, self.loaded.model, row.ids)
-        self.progress.say("the hooked twin of the model passed its self-test")
-        return lens
+            return self.whole.hooked
+        hooked = hooked_model_of(self.loaded.model)
+        row = self.suite.of(self.edits)[0].target.row
+        check_hooked_model(hooked, self.loaded.model, row.ids)
+        self.progress.say("the hooked model passed its self-test")
+        return hooked
 
     @cached_property
     def facts(self) -> Facts:
         """What the model answers to the edits' prompts, and where their subjects stand."""
-        edits = [questions.edit for questions in self.exam.of(self.edits)]
+        edits = [questions.edit for questions in self.suite.of(self.edits)]
         return facts_of(
-            self.exam.speaker,
+            self.suite.text_generator,
             edits,
-            self.exam.prompt_format,
+            self.suite.prompt_format,
             tokens_at_once=self.tokens_at_once,
         )
 
     @cached_property
     def subjects(self) -> tuple[tuple[int, ...], ...]:
         """The subjects of all edits given, tokenised alone: also of those that are not scanned."""
-        named = [one.edit.subject for one in self.exam.edits if one.edit.subject]
-        return tuple(tuple(self.exam.speaker.tokenizer(name)["input_ids"]) for name in named)
+        named = [one.edit.subject for one in self.suite.edits if one.edit.subject]
+        return tuple(
+            tuple(self.suite.text_generator.tokenizer(name)["input_ids"]) for name in named
+        )
 
     @property
     def tokens_at_once(self) -> int:
         """Tokens of one batch, with padding."""
-        return self.trunk.tokens_at_once
+        return self.prefix_cache.tokens_at_once
 
     def batched(
         self,
@@ -140,9 +143,9 @@ class ScanBench:
         `values` are those of the edits `used`, NaN where one has none; the interval is a bootstrap
         over groups of edits.
         """
-        place = {edit: i for i, edit in enumerate(self.edits)}
+        location = {edit: i for i, edit in enumerate(self.edits)}
         table = np.full((len(self.edits), *values.shape[1:]), nan)
-        table[[place[edit] for edit in used]] = values.double().cpu().numpy()
+        table[[location[edit] for edit in used]] = values.double().cpu().numpy()
         columns = table.reshape(len(self.edits), -1)
         intervals = mean_intervals(columns, self._group_indices, seed=self.seed)
         heads = values.shape[2] if values.dim() == 3 else 0
@@ -186,5 +189,5 @@ class ScanBench:
 
     @cached_property
     def _group_indices(self) -> tuple[tuple[int, ...], ...]:
-        place = {edit: i for i, edit in enumerate(self.edits)}
-        return tuple(tuple(place[e] for e in group if e in place) for group in self.groups)
+        location = {edit: i for i, edit in enumerate(self.edits)}
+        return tuple(tuple(location[e] for e in group if e in location) for group in self.groups)
