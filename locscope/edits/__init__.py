@@ -28,7 +28,8 @@ __all__ = ["FORMATS", "EditSet", "Format", "narrowed", "read_edits", "recognise"
 class EditSet:
     """Edits as used: `total` rows were in the file, `fingerprint` is a hash of the edits kept.
 
-    `notes` say in sentences what a reader of the results should know of the file.
+    `source` is what they can be read from again: `demo`, or the path of the file. `notes` say in
+    sentences what a reader of the results should know of the file.
     """
 
     name: str
@@ -37,6 +38,7 @@ class EditSet:
     fingerprint: str
     total: int
     notes: tuple[str, ...] = ()
+    source: str = ""
 
 
 def read_edits(source: str, *, limit: int | None = None, seed: int = 0) -> EditSet:
@@ -52,9 +54,9 @@ def read_edits(source: str, *, limit: int | None = None, seed: int = 0) -> EditS
         if not packaged.is_file():
             raise UsageError("the bundled edits are missing from this installation: reinstall")
         with as_file(packaged) as path:
-            return _read("demo", path, limit, seed)
+            return replace(_read("demo", path, limit, seed), source="demo")
     path = Path(source).expanduser()
-    return _read(path.stem, path, limit, seed)
+    return replace(_read(path.stem, path, limit, seed), source=source)
 
 
 def narrowed(edit_set: EditSet, edits: Iterable[Edit], *notes: str) -> EditSet:

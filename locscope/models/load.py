@@ -3,10 +3,12 @@
 Plain Hugging Face throughout: the object loaded here is the one that is tuned and saved.
 """
 
+import hashlib
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,13 @@ from transformers.utils import logging as hf_logging
 from locscope.errors import OutOfMemory, UsageError, unknown
 from locscope.models.aliases import resolve
 from locscope.models.checkpoint import Checkpoint, digest, read_checkpoint, stored_dtype
+from locscope.models.families import FAMILIES
 from locscope.models.hub import locate
 from locscope.models.parts import grid
 from locscope.records import ModelInfo
 
+IN_MEMORY = "in memory"
+"""The name of a model that was not loaded by one."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -65,6 +70,30 @@ def load(
     model.config.pad_token_id = None
     info = _info(name, str(source), checkpoint, model, dtype=chosen, device=str(model.device))
     return Loaded(model.eval(), tokenizer, info, checkpoint.directory)
+
+
+def in_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Loaded:
+    """A model that is in memory already, as it is: its dtype is the one it is tuned and saved in.
+
+    A UsageError where its family is not supported. It is put into eval mode, and nothing of it
+    requires a gradient afterwards.
+    """
+    config = model.config.to_dict()
+    if model.config.model_type not in FAMILIES:
+        supported = ", ".join(sorted(FAMILIES))
+        raise UsageError(
+            f"model type '{model.config.model_type}' is not supported: {supported} are"
+        )
+    total = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    for name, parameter in sorted(model.named_parameters()):
+        total.update(name.encode())
+        total.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    model.requires_grad_(False)
+    dtype = str(model.dtype).removeprefix("torch.")
+    info = _described(
+        IN_MEMORY, IN_MEMORY, model, dtype=dtype, stored=dtype, digest=total.hexdigest()[:16]
+    )
+    return Loaded(model.eval(), tokenizer, info, None)
 
 
 def peek(
@@ -172,6 +201,13 @@ def _info(
     dtype: str,
     device: str,
 ) -> ModelInfo:
+    known = {"stored": stored_dtype(checkpoint), "digest": digest(checkpoint)}
+    return replace(_described(name, source, model, dtype=dtype, **known), device=device)
+
+
+def _described(
+    name: str, source: str, model: PreTrainedModel, *, dtype: str, stored: str, digest: str
+) -> ModelInfo:
     config: Any = model.config.get_text_config()
     heads = config.num_attention_heads
     return ModelInfo(
@@ -185,9 +221,9 @@ def _info(
         vocabulary=config.vocab_size,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=dtype,
-        stored=stored_dtype(checkpoint),
-        device=device,
-        hash=digest(checkpoint),
+        stored=stored,
+        device=str(model.device),
+        hash=digest,
         grid=grid(model),
     )
 

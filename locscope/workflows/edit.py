@@ -6,6 +6,7 @@ from pathlib import Path
 from locscope.edits import EditSet, narrowed
 from locscope.edits.splits import first_edits
 from locscope.errors import UsageError
+from locscope.evaluation.suite import Evaluation
 from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
@@ -20,7 +21,7 @@ from locscope.settings import EditSettings, settings_of
 from locscope.tuning.rates import starting_rate
 from locscope.tuning.recipes import NO_RATE_HINT, recipe_named
 from locscope.tuning.recipes.lofit import unbiased
-from locscope.tuning.trial import TrialContext, run_keeping
+from locscope.tuning.trial import TrialContext, Tuned, run_keeping
 from locscope.workflows.saving import check_output, save_tuned
 from locscope.workflows.workspace import load_edits, open_model, open_workspace
 
@@ -45,13 +46,22 @@ class EditPlan:
     location: Location
     recipe: Recipe
     find_rate: bool
-    output: Path
+    output: Path | None
     objective: Objective
 
 
-def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> EditPlan:
-    """Reads and checks everything; nothing is written and nothing tuned."""
-    check_output(output)
+def plan_edit(
+    settings: EditSettings,
+    config: Path | None,
+    output: Path | None,
+    loaded: Loaded | None = None,
+) -> EditPlan:
+    """Reads and checks everything; nothing is written and nothing tuned.
+
+    Without an `output` nothing will be saved. A model that is `loaded` is not read again.
+    """
+    if output is not None:
+        check_output(output)
     wanted = _from_config(settings, config) if config else _from_settings(settings)
     recipe, find_rate = wanted.recipe, config is None and settings.lr is None
     if find_rate and recipe.kind in NO_RATE_HINT:
@@ -67,9 +77,10 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
     edit_set = _deployed(given, wanted, settings)
     if recipe.batch == 0:
         recipe = replace(recipe, batch=default_batch(len(edit_set.edits)))
-    location, loaded = Location.parse(wanted.location), open_model(settings)
+    location, loaded = Location.parse(wanted.location), open_model(settings, loaded)
     slices(loaded.model, location)
-    _check_savable(loaded, location, recipe)
+    if output is not None:
+        _check_savable(loaded, location, recipe)
     return EditPlan(
         settings=settings,
         loaded=loaded,
@@ -83,8 +94,18 @@ def plan_edit(settings: EditSettings, config: Path | None, output: Path) -> Edit
     )
 
 
-def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
-    """Tunes, measures, saves the edited model; returns the trial's record."""
+@dataclass(frozen=True)
+class Prepared:
+    """The trial that an edit is, what it is run on, and the untouched model's answers."""
+
+    context: TrialContext
+    trial: Trial
+    before: Evaluation
+
+
+def prepare_edit(plan: EditPlan, progress: Progress) -> Prepared:
+    """Writes the evaluation suite, asks the untouched model, and finds the rate where none is
+    given."""
     for line in plan.edit_set.notes:
         progress.say(line)
     # As in the search: which texts are neutral hangs on the subjects of all edits.
@@ -109,8 +130,20 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
         rate = rounded(starting_rate(context, trial, first_step))
         trial = replace(trial, recipe=replace(recipe, lr=rate))
         progress.say(f"learning rate {rate:g}, where trials of a search start")
+    return Prepared(context, trial, workspace.before.of(trial.measured))
+
+
+def tune(plan: EditPlan, progress: Progress) -> Tuned:
+    """Tunes, measures and hands out the tuned weights; the model has its own back afterwards."""
+    prepared = prepare_edit(plan, progress)
     with stage(progress, f"tuning {plan.location}", 1):
-        tuned = run_keeping(context, trial, workspace.before.of(trial.measured), keep=True)
+        return run_keeping(prepared.context, prepared.trial, prepared.before, keep=True)
+
+
+def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
+    """Tunes, measures, saves the edited model; returns the trial's record."""
+    assert plan.output is not None, "plan an edit that is to be saved with its output"
+    tuned = tune(plan, progress)
     save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)
     return tuned.record
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from os import PathLike
 
-import locscope
 from locscope.edits import EditSet
 from locscope.evaluation.suite import EvalTexts
 from locscope.models.load import Loaded
@@ -82,7 +81,7 @@ def versions() -> dict[str, str]:
     """Versions of what decides the numbers."""
     names = ("torch", "transformers", "transformer-lens", "numpy")
     return {
-        "locscope": locscope.__version__,
+        "locscope": version("locscope"),
         "python": platform.python_version(),
         **{name: version(name) for name in names},
     }

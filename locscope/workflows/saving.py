@@ -1,8 +1,8 @@
 """Saving a tuned model: its weights, the note that `evaluate` reads, and the card for people."""
 
+from importlib.metadata import version
 from pathlib import Path
 
-import locscope
 from locscope.errors import UsageError
 from locscope.models.aliases import resolve
 from locscope.models.load import Loaded
@@ -25,14 +25,18 @@ def save_tuned(
     loaded: Loaded, tuned: Tuned, settings: SharedSettings, objective: Objective, output: Path
 ) -> None:
     """Writes the tuned model into `output`; the settings say which model and edits it is of."""
-    home, source = loaded.directory, resolve(settings.model)
-    assert home is not None, "a model that was loaded has a directory"
+    home = loaded.directory
+    if home is None:
+        raise UsageError(
+            "a model in memory has no files to copy: take `.model` and call its save_pretrained"
+        )
+    source = resolve(settings.model)
     save_edited(home, output, tuned.changes)
     note = EditNote(
         schema_number=1,
         base=str(source.path) if source.kind == "directory" else settings.model,
         base_hash=loaded.info.hash,
-        version=locscope.__version__,
+        version=version("locscope"),
         edits=absolute(settings.edits),
         record=tuned.record,
         data=_data(settings),

@@ -56,9 +56,15 @@ class Scanned:
         return any(scan.usable for scan in mine)
 
 
-def plan_scan(settings: ScanSettings, output: Path | None, progress: Progress) -> ScanPlan:
-    """Reads and checks everything; nothing is scanned or written."""
-    edit_set, loaded = load_edits(settings), open_model(settings)
+def plan_scan(
+    settings: ScanSettings,
+    output: Path | None,
+    progress: Progress,
+    loaded: Loaded | None = None,
+) -> ScanPlan:
+    """Reads and checks everything; nothing is scanned or written. A model that is `loaded` already
+    is not read again."""
+    edit_set, loaded = load_edits(settings), open_model(settings, loaded)
     progress.say(f"writing the evaluation suite for {len(edit_set.edits)} edits")
     opened = write_suite(settings, loaded, edit_set)
     if settings.strict:

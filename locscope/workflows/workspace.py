@@ -87,9 +87,9 @@ def parted(edit_set: EditSet, share: float, seed: int) -> tuple[EditSet, Split]:
     return narrowed(edit_set, edits, *notes), parts
 
 
-def open_model(settings: SharedSettings) -> Loaded:
-    """The model of the settings."""
-    return load(
+def open_model(settings: SharedSettings, loaded: Loaded | None = None) -> Loaded:
+    """The model of the settings, unless it is `loaded` already."""
+    return loaded or load(
         settings.model,
         device=settings.device,
         dtype=settings.dtype,

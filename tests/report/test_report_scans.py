@@ -214,7 +214,7 @@ def test_a_section_says_how_to_read_it_and_how_it_was_made():
     assert section.facts[-1] == "settings: same-length subject swap; logit difference"
     assert [table.name for table in section.variants[0].tables] == ["places-0-0"]
     empty = scan_sections(factory.inputs(scans=(scans.nothing(),)))[0]
-    assert (empty.quick, empty.variants) == ("no scores", ())
+    assert (empty.summary, empty.variants) == ("no scores", ())
 
 
 def test_views_carry_their_variant_so_that_tables_can_follow():

@@ -28,7 +28,7 @@ def test_a_scan_that_is_right_speaks_for_the_best_within_each_part() -> None:
     found = says(space, line_of(space))
     for part in PAPER_PARTS:
         locations = [f"L{layer}.{part}" for layer in range(10)]
-        by_utility = sorted(locations, key=WORLD.location)
+        by_utility = sorted(locations, key=WORLD.value_at)
         assert [found[location] for location in by_utility] == sorted(found[p] for p in locations)
         assert found[by_utility[-1]] == pytest.approx(1.0)
         assert found[by_utility[0]] == pytest.approx(-1.0)

@@ -130,12 +130,12 @@ def test_for_choosing_bounds_leave_room_else_they_are_those_asked_for():
     tuned = replace(TRIAL, choosing=True, recipe=replace(TRIAL.recipe, lr=0.01))
     drift = run_trial(one.context, tuned, one.before).measure("kl").value
     assert drift > 0
-    objective = replace(BALANCED, bounds=(bound_of(f"kl<={1.1 * drift}"),), room=0.4)
+    objective = replace(BALANCED, bounds=(bound_of(f"kl<={1.1 * drift}"),), bound_margin=0.4)
     context = replace(one.context, objective=objective)
     for choosing in (True, False):
         record = run_trial(context, replace(tuned, choosing=choosing), one.before)
         assert bool(record.violated) == choosing
-    roomless = replace(context, objective=replace(objective, room=0.0))
+    roomless = replace(context, objective=replace(objective, bound_margin=0.0))
     assert not run_trial(roomless, tuned, one.before).violated
 
 

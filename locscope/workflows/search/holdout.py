@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 
-import locscope
 from locscope.recommendation.finalists import Choice, Finalist
 from locscope.recommendation.margins import Context, OnT
 from locscope.records import Trial, TrialRecord
@@ -80,7 +80,7 @@ def context(plan: Plan) -> Context:
         edits=plan.settings.edits,
         edits_hash=plan.edit_set.fingerprint,
         seed=plan.settings.seed,
-        version=locscope.__version__,
+        version=version("locscope"),
         groups=plan.groups_of(plan.parts.report),
         all_groups=plan.groups_of(every),
         non_inferiority=plan.settings.non_inferiority,

@@ -162,10 +162,16 @@ def check_parts(settings: SearchSettings, info: ModelInfo) -> None:
 
 
 def plan_search(
-    settings: SearchSettings, output: Path | None, progress: Progress | None = None
+    settings: SearchSettings,
+    output: Path | None,
+    progress: Progress | None = None,
+    loaded: Loaded | None = None,
 ) -> Plan:
-    """Reads and checks everything and asks the untouched model; nothing is tuned or written."""
-    split, loaded = split_edits(settings), open_model(settings)
+    """Reads and checks everything and asks the untouched model; nothing is tuned or written.
+
+    A model that is `loaded` already is not read again.
+    """
+    split, loaded = split_edits(settings), open_model(settings, loaded)
     check_parts(settings, loaded.info)
     for location in settings.locations:
         slices(loaded.model, Location.parse(location))

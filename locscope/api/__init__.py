@@ -1,0 +1,1 @@
+"""What `import locscope` gives: models and edits in, workflows, and their results as objects."""

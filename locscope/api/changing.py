@@ -1,0 +1,197 @@
+"""Change a model and measure it: edit, tuned and evaluate as functions.
+
+Models, edits and `settings` are as in `finding.py`.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from locscope.api.bars import progress_of
+from locscope.api.edited import EditedModel, Evaluated, edited_model
+from locscope.api.loading import Edits, Model, as_loaded, load_edits, load_model, names_of
+from locscope.api.run import Run
+from locscope.errors import UsageError
+from locscope.models.load import Loaded
+from locscope.records import Measure
+from locscope.settings import EditSettings, EvaluateSettings, settings_of
+from locscope.tuning.trial import as_tuned
+from locscope.workflows.edit import EditPlan, plan_edit, prepare_edit, tune
+from locscope.workflows.evaluate import EvaluatePlan, plan_evaluate
+from locscope.workflows.evaluate import evaluate as run_evaluate
+from locscope.workflows.recorded_edits import Asked
+from locscope.workflows.workspace import load_edits as settle_edits
+
+
+def edit(
+    model: Model = "demo",
+    edits: Edits = "demo",
+    *,
+    location: str | None = None,
+    lr: float | None = None,
+    config: "str | PathLike[str] | Run | None" = None,
+    inplace: bool = False,
+    progress: bool = False,
+    **settings: Any,
+) -> EditedModel:
+    """Tunes one location on all edits and gives the tuned model; nothing is written.
+
+    Args:
+        model: a name, or what `load_model` gives; it stays untouched unless `inplace`.
+        edits: what `load_edits` takes.
+        location: as `L22.mlp.down`; or give `config`.
+        lr: learning rate of Adam; without it, the one at which trials of a search start.
+        config: a run, its folder or a recommendation.yaml: location and recipe are its own.
+        inplace: put the tuned weights into the given model and make no copy.
+        progress: show a bar.
+        settings: of `locscope edit`, as `batch_size`, `epochs`, `recipe`, `limit`.
+
+    Returns:
+        The tuned model with what was measured of it, `save` and `delta`.
+
+    Raises:
+        UsageError: the model lacks the location, or location and config are both given.
+
+    Example:
+        >>> import locscope
+        >>> edited = locscope.edit("demo", "demo", location="L6.mlp.down", lr=1e-3, limit=8)
+        >>> edited.measures["reliability"] >= 0
+        True
+    """
+    loaded, shown = as_loaded(model, settings), progress_of(progress)
+    plan = _edit_plan(loaded, edits, location, lr, config, settings)
+    tuned_weights = tune(plan, shown)
+    target = loaded.model if inplace else copy.deepcopy(loaded.model)
+    return edited_model(plan, tuned_weights, target)
+
+
+@contextmanager
+def tuned(
+    model: Model,
+    edits: Edits = "demo",
+    *,
+    location: str | None = None,
+    lr: float | None = None,
+    config: "str | PathLike[str] | Run | None" = None,
+    **settings: Any,
+) -> Iterator[Loaded]:
+    """The model tuned within the block; afterwards its weights are back, bit for bit.
+
+    Args:
+        model: a name, or what `load_model` gives.
+        edits: what `load_edits` takes.
+        location: as `L22.mlp.down`; or give `config`.
+        lr: learning rate; without it, the one at which trials of a search start.
+        config: a run, its folder or a recommendation.yaml.
+        settings: of `locscope edit`.
+
+    Yields:
+        The model, tuned.
+
+    Raises:
+        UsageError: as `edit`.
+
+    Example:
+        >>> import locscope
+        >>> model = locscope.load_model("demo", device="cpu")
+        >>> with locscope.tuned(model, location="L6.mlp.down", lr=1e-3, limit=8) as changed:
+        ...     changed.model is model.model
+        True
+    """
+    loaded, shown = as_loaded(model, settings), progress_of(False)
+    plan = _edit_plan(loaded, edits, location, lr, config, settings)
+    prepared = prepare_edit(plan, shown)
+    with as_tuned(prepared.context, prepared.trial):
+        yield loaded
+
+
+def evaluate(
+    model: "Model | EditedModel",
+    edits: Edits = None,
+    *,
+    base: Model | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> Evaluated:
+    """Measures an edited model: what it says to the edits, and how far it is from its base.
+
+    Args:
+        model: a directory that `edit` wrote, a name, what `load_model` or `edit` gives.
+        edits: what `load_edits` takes; without any, those that a saved model was tuned on, else
+            `demo`.
+        base: the untouched model; known of what `edit` gave.
+        progress: show a bar.
+        settings: of `locscope evaluate`.
+
+    Returns:
+        The measures by name; those that need a base are NaN without one.
+
+    Raises:
+        UsageError: the edits cannot be used, or a recorded base has changed.
+
+    Example:
+        >>> import locscope
+        >>> locscope.evaluate("demo", "demo", limit=4)["reliability"]
+        0.0
+    """
+    shown = progress_of(progress)
+    if isinstance(model, str | PathLike):
+        given = {} if edits is None else {"edits": load_edits(edits).source}
+        named = (
+            {}
+            if base is None
+            else {"base": (base.info.name if isinstance(base, Loaded) else str(base))}
+        )
+        plan = plan_evaluate(
+            settings_of(EvaluateSettings, {**settings, "model": str(model), **given, **named})
+        )
+        return _evaluated(run_evaluate(plan, shown))
+    loaded, untouched = _sides(model, base, settings)
+    read = load_edits("demo" if edits is None else edits)
+    made = settings_of(EvaluateSettings, {**settings, **names_of(loaded.info.name, read)})
+    found = settle_edits(made)
+    return _evaluated(
+        run_evaluate(EvaluatePlan(loaded, untouched, Asked(made, found, found)), shown)
+    )
+
+
+def _sides(
+    model: "Loaded | EditedModel", base: Model | None, settings: dict[str, Any]
+) -> tuple[Loaded, Loaded | None]:
+    """The model that is measured, and its base where there is one."""
+    if isinstance(model, EditedModel):
+        base = model.base if base is None and model.model is not model.base.model else base
+        model = load_model(model.model, model.base.tokenizer)
+    return model, None if base is None else as_loaded(base, settings)
+
+
+def _name(model: Model) -> str:
+    return model.info.name if isinstance(model, Loaded) else str(model)
+
+
+def _evaluated(measures: Sequence[Measure]) -> Evaluated:
+    return Evaluated({one.name: one for one in measures})
+
+
+def _edit_plan(
+    loaded: Loaded,
+    edits: Edits,
+    location: str | None,
+    lr: float | None,
+    config: "str | PathLike[str] | Run | None",
+    settings: dict[str, Any],
+) -> EditPlan:
+    if config is not None and (location is not None or lr is not None):
+        raise UsageError("config decides location and lr too: give either config or location")
+    path = config.folder if isinstance(config, Run) else config
+    own = {"location": location, "lr": lr}
+    given = {
+        **settings,
+        **{name: value for name, value in own.items() if value is not None},
+        **names_of(loaded.info.name, load_edits(edits)),
+    }
+    made = settings_of(EditSettings, given)
+    return plan_edit(made, None if path is None else Path(path), None, loaded)

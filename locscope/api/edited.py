@@ -1,0 +1,117 @@
+"""A tuned model in memory, and what was measured of a model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from locscope.models.load import Loaded
+from locscope.models.parts import put, take
+from locscope.records import Measure, TrialRecord
+from locscope.tuning.trial import Tuned
+from locscope.workflows.edit import EditPlan
+from locscope.workflows.saving import check_output, save_tuned
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@final
+@dataclass(frozen=True)
+class Evaluated:
+    """Measures of a model by name."""
+
+    measures: Mapping[str, Measure]
+
+    def __getitem__(self, name: str) -> float:
+        """The value of a measure; NaN where it was not measured."""
+        return self.measures[name].value
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A measure a row: value, 95 % interval, value before tuning, count, protocol."""
+        import pandas as pd
+
+        columns = ["value", "low", "high", "before", "count", "protocol"]
+        rows = {name: [getattr(one, c) for c in columns] for name, one in self.measures.items()}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+    def __repr__(self) -> str:
+        shown = (f"{name} {one.value:.3f}" for name, one in self.measures.items() if one.count)
+        return f"Evaluated({', '.join(shown)})"
+
+
+@final
+@dataclass(frozen=True)
+class EditedModel:
+    """A tuned model: `model` and `tokenizer` as Hugging Face's, `record` what was done and seen."""
+
+    model: PreTrainedModel
+    base: Loaded
+    record: TrialRecord
+    _tuned: Tuned
+    _plan: EditPlan
+
+    @property
+    def tokenizer(self) -> object:
+        """The tokenizer of the untouched model."""
+        return self.base.tokenizer
+
+    @property
+    def measures(self) -> Evaluated:
+        """What was measured of the tuned model."""
+        return Evaluated({one.name: one for one in self.record.measures})
+
+    @property
+    def delta(self) -> dict[str, Tensor]:
+        """By slice of a parameter, tuned minus untouched weights (float32, on the host).
+
+        Untouched weights are read from the base: with `inplace` there is none left, a ValueError.
+        """
+        if self.model is self.base.model:
+            raise ValueError("the base was tuned in place: its weights before are gone")
+        named = dict(self.base.model.named_parameters())
+        return {
+            change.slice.name: change.values.float()
+            - take(named[change.slice.name], change.slice).cpu()
+            for change in self._tuned.changes
+        }
+
+    def save(self, output: str | PathLike[str]) -> Path:
+        """Writes the model as `locscope edit` does: the base's files with the tuned weights.
+
+        A model that came from memory is written by Hugging Face's own `save_pretrained`.
+
+        Args:
+            output: a directory that is not there or is empty.
+
+        Returns:
+            Its path.
+
+        Raises:
+            UsageError: something is there already.
+        """
+        path = Path(output)
+        check_output(path)
+        if self.base.directory is None:
+            self.model.save_pretrained(path)
+            self.base.tokenizer.save_pretrained(path)
+        else:
+            plan = self._plan
+            save_tuned(self.base, self._tuned, plan.settings, plan.objective, path)
+        return path
+
+    def __repr__(self) -> str:
+        trial = self.record.trial
+        return f"EditedModel({trial.location}, lr {trial.recipe.lr:.3g}: {self.measures!r})"
+
+
+def edited_model(plan: EditPlan, tuned: Tuned, model: PreTrainedModel) -> EditedModel:
+    """The model with the tuned weights put into it."""
+    named = dict(model.named_parameters())
+    for change in tuned.changes:
+        put(named[change.slice.name], change.slice, change.values)
+    return EditedModel(model, plan.loaded, tuned.record, tuned, plan)

@@ -1,0 +1,148 @@
+"""Find where to tune: check, scan and search as functions.
+
+Models are names or what `load_model` gives, edits are what `load_edits` takes or gives. `settings`
+are those of the command line, with underscores: `limit=60, parts=("mlp", "attn"), objective=...`.
+"""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from locscope.api.bars import progress_of
+from locscope.api.loading import Edits, Model, as_loaded, load_edits, names_of
+from locscope.api.run import Run
+from locscope.api.scanned import ScanRun
+from locscope.models.load import Loaded
+from locscope.records import StageCost
+from locscope.report.data.inputs import ReportInputs
+from locscope.settings import ScanSettings, SearchSettings, settings_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def check(model: Model = "demo", edits: Edits = "demo", **settings: Any) -> "pd.DataFrame":
+    """Says what was read, whether it can be used, and what a search needs and takes.
+
+    Args:
+        model: a name; its weights are not read.
+        edits: what `load_edits` takes.
+        settings: of a search.
+
+    Returns:
+        A frame with what was found, a line a row.
+
+    Raises:
+        UsageError: the edits or the settings cannot be used.
+
+    Example:
+        >>> import locscope
+        >>> "edits" in locscope.check(limit=60).index
+        True
+    """
+    import pandas as pd
+
+    from locscope.workflows.check import check as run
+
+    name = model.info.name if isinstance(model, Loaded) else str(model)
+    found = run(settings_of(SearchSettings, {**settings, **names_of(name, load_edits(edits))}))
+    rows = [(line.name, line.value) for line in found.lines]
+    return pd.DataFrame(rows, columns=["name", "value"]).set_index("name")
+
+
+def scan(
+    model: Model = "demo",
+    edits: Edits = "demo",
+    *,
+    scans: Sequence[str] = ("weight-gradient",),
+    progress: bool = False,
+    **settings: Any,
+) -> ScanRun:
+    """Runs localisation methods on the untouched model; nothing is tuned or written.
+
+    Args:
+        model: a name, or what `load_model` gives.
+        edits: what `load_edits` takes.
+        scans: names, `cheap` or `all`.
+        progress: show a bar.
+        settings: of `locscope scan`, as `limit`, `corruption`, `requests`.
+
+    Returns:
+        The results, with `top`, `plot` and `to_pandas`.
+
+    Raises:
+        UsageError: a scan cannot see this model, or the edits cannot be used.
+
+    Example:
+        >>> import locscope
+        >>> found = locscope.scan("demo", "demo", scans=["logit-lens"], limit=4)
+        >>> list(found.top(2)["scan"])
+        ['logit-lens', 'logit-lens']
+    """
+    from locscope.scans.run import run_scan
+    from locscope.workflows.provenance import run_info
+    from locscope.workflows.scan import context_of, plan_scan
+
+    loaded, read, shown = as_loaded(model, settings), load_edits(edits), progress_of(progress)
+    given = {**settings, "scans": tuple(scans), **names_of(loaded.info.name, read)}
+    plan = plan_scan(settings_of(ScanSettings, given), None, shown, loaded)
+    context = context_of(plan, shown)
+    results = tuple(run_scan(name, context) for name in plan.settings.scans)
+    costs = [StageCost(f"scan {one.descriptor.name}", one.seconds, 1, 0) for one in results]
+    info = run_info(
+        "scan", plan.frozen, plan.settings.seed, loaded, plan.edit_set, plan.opened.notes, costs
+    )
+    inputs = ReportInputs(
+        run=info,
+        recommendation=None,
+        scans=results,
+        trials=(),
+        scorecard=None,
+        edits=plan.edit_set.edits,
+    )
+    return ScanRun(results, inputs)
+
+
+def search(
+    model: Model = "demo",
+    edits: Edits = "demo",
+    *,
+    output: str | PathLike[str] | None = None,
+    fresh: bool = False,
+    progress: bool = True,
+    **settings: Any,
+) -> Run:
+    """Searches the location to tune, or goes on with the search in that folder.
+
+    Args:
+        model: a name, or what `load_model` gives.
+        edits: what `load_edits` takes.
+        output: the run folder (`runs/<name>`).
+        fresh: move a run that is there aside.
+        progress: show a bar.
+        settings: of `locscope search`, as `seed`, `limit`, `strategy`, `budget`, `objective`,
+            `bounds`, `parts`, `epochs`.
+
+    Returns:
+        The run: `recommendation`, `trials()`, `plot()`, `report()`.
+
+    Raises:
+        UsageError: too few edits, unknown settings, or a folder of another search.
+
+    Example:
+        >>> import locscope
+        >>> run = locscope.search(output="my-run", progress=False, **example.SMALL)
+        >>> run.recommendation.location in set(run.trials()["location"])
+        True
+    """
+    from locscope.progress import WHOLE, stage
+    from locscope.workflows.search.plan import plan_search
+    from locscope.workflows.search.run import search as run
+
+    loaded, read, shown = as_loaded(model, settings), load_edits(edits), progress_of(progress)
+    made = settings_of(SearchSettings, {**settings, **names_of(loaded.info.name, read)})
+    with stage(shown, "searching", WHOLE):
+        plan = plan_search(made, Path(output) if output else None, shown, loaded)
+        found = run(plan, shown, fresh=fresh)
+    return Run(found.folder, found.inputs)

@@ -1,0 +1,83 @@
+"""What scans found, as an object."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, final
+
+from locscope.errors import unknown
+from locscope.records import ScanResult
+from locscope.report.data.inputs import ReportInputs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+COLUMNS = ("variant", "layer", "part", "head", "role", "score", "low", "high", "count")
+
+
+@final
+@dataclass(frozen=True)
+class ScanRun:
+    """The results of one or several scans of a model, not written anywhere."""
+
+    results: tuple[ScanResult, ...]
+    inputs: ReportInputs
+
+    @cached_property
+    def figures(self) -> "dict[str, go.Figure]":
+        """Heatmaps and curves by name."""
+        from locscope.report.draw.gallery import figures
+
+        return figures(self.inputs)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Every score: scan, variant, layer, part, head (-1: none), token role, interval, count."""
+        import pandas as pd
+
+        rows = [
+            {"scan": one.descriptor.name, **{name: getattr(score, name) for name in COLUMNS}}
+            for one in self.results
+            for score in one.scores
+        ]
+        return pd.DataFrame(rows, columns=["scan", *COLUMNS])
+
+    def top(self, count: int = 5, scan: str | None = None) -> "pd.DataFrame":
+        """The first locations of a scan (None: of the first one) by its first variant.
+
+        Args:
+            count: how many.
+            scan: name of the scan.
+
+        Returns:
+            The rows of `to_pandas`, best first: by the scan's sign, where a low score is better.
+
+        Raises:
+            UsageError: the scan is not among the results.
+        """
+        names = [one.descriptor.name for one in self.results]
+        name = scan or names[0]
+        if name not in names:
+            raise unknown("scan", name, names)
+        result = self.results[names.index(name)]
+        frame, sign = self.to_pandas(), result.descriptor.sign
+        asked = (frame["scan"] == name) & (frame["role"] == "")
+        first = frame.loc[asked & (frame["variant"] == result.variants[0])]
+        order = first.assign(_order=first["score"] * sign).sort_values("_order", ascending=False)
+        return order.drop(columns="_order").head(count).reset_index(drop=True)
+
+    def plot(self, name: str | None = None) -> "go.Figure":
+        """A heatmap by name, or the first one; `names` are those of `figures`.
+
+        Raises:
+            UsageError: there is no figure of that name.
+        """
+        chosen = name or next(iter(self.figures), "")
+        if chosen not in self.figures:
+            raise unknown("figure", chosen, self.figures)
+        return self.figures[chosen]
+
+    def __repr__(self) -> str:
+        found = ", ".join(
+            f"{one.descriptor.name} ({one.usable} of {one.requests} edits)" for one in self.results
+        )
+        return f"ScanRun({found})"
