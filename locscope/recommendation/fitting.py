@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from locscope.recommendation.finalists import asked_for
-from locscope.recommendation.looser_bounds import judged
+from locscope.recommendation.looser_bounds import is_useful, judged
 from locscope.records import Recipe, TrialRecord
 from locscope.scoring.bounds import shortfall
 from locscope.scoring.objectives import Objective
@@ -86,15 +86,21 @@ def together(first: Fitted, again: Fitted, objective: Objective) -> Fitted:
 
 
 def best_of(tried: Sequence[TrialRecord], objective: Objective) -> TrialRecord:
-    """The best of one location's trials."""
-    return best_per_location(tried, objective)[0].record
+    """The best of one location's trials; of those that are useful, where any is.
+
+    A harmonic mean can put a few edits and most neighbours above nearly all edits and few
+    neighbours. Who asks for edits wants them made.
+    """
+    useful = [record for record in tried if is_useful(record, objective)]
+    return best_per_location(useful or tried, objective)[0].record
 
 
 def first_of(fitted: Sequence[Fitted], objective: Objective) -> Fitted:
     """Which of the finalists to use, the chosen one given first.
 
-    It gives way to one that keeps bounds which it breaks, or breaks them by less, and to one that
-    keeps them too and is better by more than `BETTER` (of a knee no single trial tells that).
+    It gives way to one that keeps bounds which it breaks, or breaks them by less, to a useful one
+    where it is not, and to one that is no worse in both and is better by more than `BETTER` (of a
+    knee no single trial tells that).
     """
     chosen = fitted[0]
     for other in fitted[1:]:
@@ -108,6 +114,7 @@ def first_of(fitted: Sequence[Fitted], objective: Objective) -> Fitted:
     return chosen
 
 
-def _missed(record: TrialRecord, objective: Objective) -> tuple[bool, float]:
+def _missed(record: TrialRecord, objective: Objective) -> tuple[bool, float, bool]:
     bounds = asked_for(objective)
-    return not keeps(record), shortfall(record.measures, bounds)
+    missed = not keeps(record), shortfall(record.measures, bounds)
+    return (*missed, not is_useful(record, objective))

@@ -43,7 +43,7 @@ def relaxed(full: Sequence[TrialRecord], objective: Objective) -> Relaxed | None
     `full` are trials in full, all on the same edits.
     """
     limit, best = ratio_limit(objective.bounds), ranked(full, objective.strict)[:1]
-    if isnan(limit) or not best or _useful(best[0], objective.strict):
+    if isnan(limit) or not best or is_useful(best[0], objective.strict):
         return None
     if _within(full, objective, limit).reliability >= USEFUL:
         return Relaxed(replace(objective, bound_margin=0.0), "", ())
@@ -82,7 +82,7 @@ def at_count(
     with the edits, so that it may be too tight here, or no longer needed where more was tried.
     """
     found = [judged(record, objective) for record in tried]
-    if any(_useful(record, objective.strict) for record in found):
+    if any(is_useful(record, objective.strict) for record in found):
         return None
     return relaxed(found, objective) or known
 
@@ -94,7 +94,7 @@ def judged(record: TrialRecord, objective: Objective) -> TrialRecord:
     return replace(record, violated=violations(record.measures, objective.strict.bounds))
 
 
-def _useful(record: TrialRecord, objective: Objective) -> bool:
+def is_useful(record: TrialRecord, objective: Objective) -> bool:
     """Whether it keeps the bounds and learned; what has no reliability cannot be told useless."""
     reliability = record.measure("reliability").value
     if isnan(reliability):

@@ -12,6 +12,7 @@ from locscope.recommendation.fitting import (
     MOST_MENDS,
     SMALLEST_BATCH,
     Fitted,
+    best_of,
     first_of,
     fit,
 )
@@ -141,6 +142,17 @@ def test_bounds_first_then_better_by_more_than_luck(
 ) -> None:
     first, second = fitted("L0.mlp", *chosen), fitted("L1.mlp", *other)
     assert first_of([first, second], BALANCED) is (second if wins else first)
+
+
+def test_what_makes_the_edits_goes_before_a_better_score_that_makes_few() -> None:
+    """SmolLM2 on zsRE: reliability 0.33 scored 0.22, reliability 0.95 at another location 0.13."""
+    few = tuned("L0.mlp", BALANCED, lr=1.0, **shares(0.33, 0.26, 0.14, 1.0))
+    made = tuned("L0.mlp", BALANCED, lr=2.0, **shares(0.95, 0.5, 0.05, 1.0))
+    assert few.score > made.score
+    assert best_of([few, made], BALANCED) is made
+    assert best_of([few], BALANCED) is few
+    other = Fitted("L1.mlp", made, (made,))
+    assert first_of([Fitted("L0.mlp", few, (few,)), other], BALANCED) is other
 
 
 def test_the_chosen_stays_where_nothing_else_was_fitted() -> None:

@@ -130,7 +130,10 @@ def _better(used: TrialRecord, first: TrialRecord) -> str:
     """In what one is better than the other, by the bounds as they are left to fitting."""
     if used.violated:
         return "breaks bounds by less"
-    return "keeps the bounds with the room below them" if first.violated else "is better"
+    if first.violated:
+        return "keeps the bounds with the margin below them"
+    more = used.measure("reliability").value - first.measure("reliability").value
+    return "is better" if used.score >= first.score else f"makes {more:.0%} more of the edits"
 
 
 def worker_for(runner: TrialRunner) -> Worker:
