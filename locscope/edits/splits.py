@@ -192,7 +192,8 @@ def _useful_groups(edits: Sequence[Edit]) -> tuple[Groups, str]:
     loose = groups(edits, neighbours=False)
     most = max(map(len, loose), default=0)
     note = f"{largest} of {len(edits)} edits are linked by shared subjects, prompts or neighbours"
-    if most < largest:
+    # Also where the largest stays as it is, but without its neighbours there are enough of them.
+    if most < largest or len(strict) < PARTS <= len(loose):
         strict = loose
         note += "; they were split by subject and prompt only, neighbours may be on both sides"
     if most > DOMINATES * len(edits):

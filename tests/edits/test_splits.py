@@ -2,7 +2,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from locscope.edits import read_edits
@@ -69,6 +69,7 @@ def parts_of(done):
 
 
 @given(EDIT_SETS, st.floats(0.1, 0.9), st.integers(0, 5))
+@example([edit(0), *(edit(i, "a") for i in range(1, 5)), edit(5, "", "P0")], 0.5, 0)
 def test_a_split_keeps_groups_whole_and_loses_nothing(edits, share, seed):
     try:
         done = split(edits, share, seed)

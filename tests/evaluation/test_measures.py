@@ -19,6 +19,7 @@ from locscope.evaluation.suite import (
     EditQuestions,
     Evaluation,
     observe,
+    quick_eval,
 )
 from locscope.forward.packed import TokenRow
 from locscope.records import Edit, Probe, Recipe
