@@ -189,5 +189,5 @@ class ScanContext:
 
     @cached_property
     def _group_indices(self) -> tuple[tuple[int, ...], ...]:
-        location = {edit: i for i, edit in enumerate(self.edits)}
-        return tuple(tuple(location[e] for e in group if e in location) for group in self.groups)
+        index = {edit: i for i, edit in enumerate(self.edits)}
+        return tuple(tuple(index[e] for e in group if e in index) for group in self.groups)

@@ -172,9 +172,8 @@ def _along(
 ) -> Float[Tensor, "rows locations"]:
     """s . g of every row's mean loss at every location: the sum of those of the location's
     modules."""
-    inside = [
-        units_of(context.loaded.model, Location.parse(location.location)) for location in locations
-    ]
+    parts = [Location.parse(part.location) for part in locations]
+    inside = [units_of(context.loaded.model, part) for part in parts]
     units = list(dict.fromkeys(unit for some in inside for unit in some))
     holds = torch.tensor([[unit in some for some in inside] for unit in units]).double()
 

@@ -54,7 +54,7 @@ class _Sums:
 
 @dataclass(frozen=True)
 class _AtLocation:
-    """A place of the grid with its sums and, per edit, the squared norm of its own gradient."""
+    """A part of a layer with its sums and, per edit, the squared norm of its own gradient."""
 
     at: LayerPart
     sums: _Sums
@@ -107,7 +107,7 @@ def _of_layers(context: ScanContext, layers: Sequence[int]) -> list[_AtLocation]
     """The places of a group of layers; the prefix cache spares what lies below the lowest."""
     model, prefix_cache = context.loaded.model, context.prefix_cache
     texts, weights = context.suite.neutral.texts, weights_of(model, layers)
-    locations = [location for location in context.loaded.info.grid if location.layer in layers]
+    locations = [part for part in context.loaded.info.grid if part.layer in layers]
     prefix_cache.enter(layers[0])
     edits = empty_sums(weights)
     squares = _per_edit(context, locations, edits)

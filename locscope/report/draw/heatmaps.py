@@ -130,14 +130,14 @@ def _label_trace(heatmap: Heatmap) -> list[go.Scatter]:
     """The numbers in the cells, black or white, whichever can be read on the cell's colour."""
     if not _labelled(heatmap):
         return []
-    locations = [(r, c) for r in range(len(heatmap.rows)) for c in range(len(heatmap.columns))]
-    locations = [(r, c) for r, c in locations if not isnan(heatmap.values[r][c])]
-    colours = [_ink(heatmap, heatmap.values[r][c]) for r, c in locations]
+    filled = [(r, c) for r in range(len(heatmap.rows)) for c in range(len(heatmap.columns))]
+    filled = [(r, c) for r, c in filled if not isnan(heatmap.values[r][c])]
+    colours = [_ink(heatmap, heatmap.values[r][c]) for r, c in filled]
     return [
         go.Scatter(
-            x=[text(heatmap.columns[c]) for _, c in locations],
-            y=[heatmap.rows[r] for r, _ in locations],
-            text=[text(heatmap.cells[r][c]) for r, c in locations],
+            x=[text(heatmap.columns[c]) for _, c in filled],
+            y=[heatmap.rows[r] for r, _ in filled],
+            text=[text(heatmap.cells[r][c]) for r, c in filled],
             mode="text",
             textfont={"color": colours, "size": 12},
             hoverinfo="skip",
