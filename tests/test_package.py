@@ -61,9 +61,17 @@ def test_the_wheel_holds_all_data(wheel: Path) -> None:
     assert missing == []
 
 
-def test_a_search_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+def test_a_scan_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     where = _run(installed, tmp_path, "-c", "import locscope; print(locscope.__file__)")
     assert Path(where.stdout.strip()) == installed / "locscope" / "__init__.py"
+    scans = ("--scans", "weight-gradient", "--limit", "8", "--output", "out")
+    done = _run(installed, tmp_path, "-m", "locscope", "scan", *scans)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_search_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     done = _run(installed, tmp_path, "-m", "locscope", *SEARCH, "out")
     assert done.returncode in DONE, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     assert (tmp_path / "out" / "recommendation.yaml").is_file()
