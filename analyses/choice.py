@@ -1,6 +1,6 @@
 """Does the choice on S and V take the finalist that is better on fresh edits?
 
-    python -m analyses.choice [--model demo] [--seeds 20] [--places A,B,...]
+    python -m analyses.choice [--model demo] [--seeds 20] [--locations A,B,...]
 
 Every seed draws its own S, V and T. The locations are tuned on S at three rates each, the best
 three are finalists, validated on V and chosen among as a search does. Then each finalist is tuned
@@ -59,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="demo")
     parser.add_argument("--edits", default="demo")
-    parser.add_argument("--places", default=LOCATIONS)
+    parser.add_argument("--locations", default=LOCATIONS)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--work", type=Path, default=Path("runs/choice"))
     args = parser.parse_args()

@@ -7,7 +7,7 @@ Every seed draws its own split. Each strategy chooses on S; its location and rat
 on parts of T and measured there. `gpt2` and `neox` are models of our own, trained first for half an
 hour; `demo+3` is the bundled one with three blind blocks on top (`race_parts/models.py`). Random
 gets as many operations as the race took. `--ranges` adds quarters of the layers and pairs of them
-to the candidates, as a search does by itself; `--bound_margin 0` chooses up to the bounds. Finished
+to the candidates, as a search does by itself; `--bound-margin 0` chooses up to the bounds. Finished
 trials lie in --work, so that a run that was cut off goes on; rows are added to reports/race.json,
 from which reports/race.md is written; a seed that has its rows there is not run again (--again
 does).
@@ -72,7 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="also seeds that have their rows")
     parser.add_argument("--ranges", action="store_true", help="ranges of layers are candidates too")
     parser.add_argument(
-        "--room", type=float, default=BOUND_MARGIN, help="left free below bounds on S"
+        "--bound-margin", type=float, default=BOUND_MARGIN, help="left free below bounds on S"
     )
     parser.add_argument("--parts", type=int, default=2, help="parts of T that choices are tuned on")
     parser.add_argument("--work", type=Path, default=Path("runs/race"))
@@ -81,8 +81,9 @@ def _arguments() -> argparse.Namespace:
 
 def _title(name: str, args: argparse.Namespace) -> str:
     ranges = " with ranges" if args.ranges else ""
-    bound_margin = "" if args.bound_margin == BOUND_MARGIN else f" with room {args.bound_margin:g}"
-    return f"{Path(name).name}{ranges}{bound_margin}"
+    # As the rows of race.json have it, which are gone on with.
+    margin = "" if args.bound_margin == BOUND_MARGIN else f" with room {args.bound_margin:g}"
+    return f"{Path(name).name}{ranges}{margin}"
 
 
 def _key(entry: Entry) -> tuple[str, int, str]:

@@ -84,7 +84,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=60)
     parser.add_argument("--abilities", type=Path, default=None)
     parser.add_argument("--parts", default="mlp,mlp.down")
-    parser.add_argument("--places", type=lambda text: text.split(","), default=())
+    parser.add_argument("--locations", type=lambda text: text.split(","), default=())
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--share", type=_share, default=slice(None))

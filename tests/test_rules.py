@@ -120,6 +120,25 @@ def test_every_file_has_an_entry_in_its_table(folder: str) -> None:
     assert {name: entry.name for name, entry in table.items()} == {name: name for name in table}
 
 
+@pytest.mark.parametrize("name", [one for one in SOURCES if one.startswith("analyses/")])
+def test_a_script_reads_the_options_that_it_takes(name: str) -> None:
+    """A typo is seen when the script runs, which may be once a year."""
+    calls = [call for called, call in _calls(name) if called.endswith("add_argument")]
+    given = [argument for call in calls for argument in call.args]
+    if any(not isinstance(argument, ast.Constant) for argument in given):
+        pytest.skip("its options are made in a loop")
+    taken = {
+        str(a.value).lstrip("-").replace("-", "_") for a in given if isinstance(a, ast.Constant)
+    }
+    read = {
+        node.attr
+        for node in ast.walk(_tree(name))
+        if isinstance(node, ast.Attribute)
+        if isinstance(node.value, ast.Name) and node.value.id in ("args", "options")
+    }
+    assert not taken or read <= taken
+
+
 def test_the_root_is_tidy() -> None:
     tracked = [Path(name) for name in _tracked()]
     assert {path.parts[0] for path in tracked if len(path.parts) > 1} <= FOLDERS
