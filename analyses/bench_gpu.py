@@ -9,14 +9,15 @@
 - tracing: all cells of one fact on that model, against one whole forward for each.
 - search: `locscope search` of --model with 60 edits of --edits; left out where none is given.
 
-Without a GPU `--small` runs all of it on a model of two blocks. Writes reports/bench_gpu.md.
+Without a GPU `--small` runs all of it on a model of four blocks. Writes reports/bench_gpu.md.
 On a machine that has torch and transformers alone, these travel as wheels (42 MB): transformers
 5.23, transformer-lens, datasets, dill, multiprocess, xxhash, fancy-einsum, plotly, pandas,
-pydantic, pydantic-core, annotated-types, jaxtyping, beartype, typeguard, captum, pexpect,
-ptyprocess, pyte, wcwidth.
+pydantic, pydantic-core, annotated-types, typing-inspection, jaxtyping, beartype, typeguard, captum,
+pexpect, ptyprocess, pyte, wcwidth.
 """
 
 import argparse
+import copy
 import subprocess
 import sys
 import tempfile
@@ -131,7 +132,7 @@ def tuning(model: PreTrainedModel) -> str:
     rows = _rows(EDITS)
     timed = [_on_prefix_cache(model, location, rows[:batch]), _plain(model, location, rows[:batch])]
     whole, started = _whole(model, location, rows)
-    timed.append(_plain(_in_float32(model), location, rows[:batch]))
+    timed.append(_plain(copy.deepcopy(model).float(), location, rows[:batch]))
     steps = EPOCHS * -(-EDITS // batch)
     lines = [
         f"{location}, batches of {batch} rows of {TOKENS[0]} to {TOKENS[1]} tokens, medians of "
@@ -219,12 +220,6 @@ def _whole(
     return (took, started) if len(epochs) == EPOCHS else (nan, nan)
 
 
-def _in_float32(model: PreTrainedModel) -> PreTrainedModel:
-    with torch.device(DEVICE):
-        wide = LlamaForCausalLM(LlamaConfig(**model.config.to_dict() | {"dtype": "float32"}))
-    return wide.float().eval().requires_grad_(False)
-
-
 def _median(step: Callable[[], object]) -> float:
     """Seconds of a step, the first two left out."""
     times: list[float] = []
@@ -269,21 +264,11 @@ def search(model: Path | None, edits: Path | None) -> str:
     if model is None or edits is None:
         return "Left out: no --model and --edits."
     with tempfile.TemporaryDirectory() as folder:
-        given = ["--model", str(model), "--edits", str(edits), "--conflicts", "last"]
-        given += ["--limit", "60"]
+        given = ["--model", str(model), "--edits", str(edits), "--limit", "60"]
+        given += ["--conflicts", "last", "--output", f"{folder}/run"]
         began = time.perf_counter()
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "locscope",
-                "search",
-                *given,
-                "--limit",
-                "60",
-                "--output",
-                f"{folder}/run",
-            ],
+            [sys.executable, "-m", "locscope", "search", *given],
             capture_output=True,
             text=True,
             check=False,

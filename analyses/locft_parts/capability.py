@@ -9,8 +9,8 @@ from math import nan
 from transformers import PreTrainedModel
 
 from locscope.models.load import Loaded
-from locscope.models.parts import put, take
-from locscope.models.save import Change
+from locscope.models.parts import take
+from locscope.models.save import Change, put_changes
 from locscope.records.codec import Number
 
 METRICS = {"mmlu": "acc,none", "sst2": "acc,none", "wmt16-de-en": "bleu,none"}
@@ -58,14 +58,12 @@ def measured(
 def edited(model: PreTrainedModel, changes: Sequence[Change]) -> Iterator[None]:
     """The model with the changes, for as long as the block lasts."""
     named = dict(model.named_parameters())
-    old = [take(named[change.slice.name], change.slice) for change in changes]
+    old = [Change(one.slice, take(named[one.slice.name], one.slice)) for one in changes]
     try:
-        for change in changes:
-            put(named[change.slice.name], change.slice, change.values)
+        put_changes(model, changes)
         yield
     finally:
-        for change, values in zip(changes, old, strict=True):
-            put(named[change.slice.name], change.slice, values)
+        put_changes(model, old)
 
 
 def _evaluate() -> Callable[[Loaded, Sequence[str], int | None], Mapping[str, Mapping]]:

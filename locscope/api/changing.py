@@ -4,26 +4,35 @@ Models, edits and `settings` are as in `finding.py`.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from locscope.api.bars import progress_of
-from locscope.api.edited import EditedModel, Evaluated, edited_model
-from locscope.api.loading import Edits, Model, as_loaded, load_edits, load_model, names_of
+from locscope.api.edited import EditedModel, Evaluated, edited_model, evaluated
+from locscope.api.loading import (
+    Edits,
+    Model,
+    as_loaded,
+    load_model,
+    name_of,
+    names_of,
+    source_of,
+)
 from locscope.api.run import Run
 from locscope.errors import UsageError
 from locscope.models.load import Loaded
-from locscope.records import Measure
+from locscope.progress import Silent
 from locscope.settings import EditSettings, EvaluateSettings, settings_of
 from locscope.tuning.trial import as_tuned
 from locscope.workflows.edit import EditPlan, plan_edit, prepare_edit, tune
 from locscope.workflows.evaluate import EvaluatePlan, plan_evaluate
 from locscope.workflows.evaluate import evaluate as run_evaluate
 from locscope.workflows.recorded_edits import Asked
-from locscope.workflows.workspace import load_edits as settle_edits
+from locscope.workflows.workspace import load_edits
 
 
 def edit(
@@ -63,9 +72,8 @@ def edit(
     """
     loaded, shown = as_loaded(model, settings), progress_of(progress)
     plan = _edit_plan(loaded, edits, location, lr, config, settings)
-    tuned_weights = tune(plan, shown)
-    target = loaded.model if inplace else copy.deepcopy(loaded.model)
-    return edited_model(plan, tuned_weights, target)
+    found = tune(plan, shown)
+    return edited_model(plan, found, loaded.model if inplace else copy.deepcopy(loaded.model))
 
 
 @contextmanager
@@ -101,9 +109,9 @@ def tuned(
         ...     changed.model is model.model
         True
     """
-    loaded, shown = as_loaded(model, settings), progress_of(False)
+    loaded = as_loaded(model, settings)
     plan = _edit_plan(loaded, edits, location, lr, config, settings)
-    prepared = prepare_edit(plan, shown)
+    prepared = prepare_edit(plan, Silent())
     with as_tuned(prepared.context, prepared.trial):
         yield loaded
 
@@ -139,23 +147,15 @@ def evaluate(
     """
     shown = progress_of(progress)
     if isinstance(model, str | PathLike):
-        given = {} if edits is None else {"edits": load_edits(edits).source}
-        named = (
-            {}
-            if base is None
-            else {"base": (base.info.name if isinstance(base, Loaded) else str(base))}
-        )
-        plan = plan_evaluate(
-            settings_of(EvaluateSettings, {**settings, "model": str(model), **given, **named})
-        )
-        return _evaluated(run_evaluate(plan, shown))
+        named = {} if edits is None else {"edits": source_of(edits)}
+        named |= {} if base is None else {"base": name_of(base)}
+        given = {**settings, "model": os.fspath(model), **named}
+        return evaluated(run_evaluate(plan_evaluate(settings_of(EvaluateSettings, given)), shown))
     loaded, untouched = _sides(model, base, settings)
-    read = load_edits("demo" if edits is None else edits)
-    made = settings_of(EvaluateSettings, {**settings, **names_of(loaded.info.name, read)})
-    found = settle_edits(made)
-    return _evaluated(
-        run_evaluate(EvaluatePlan(loaded, untouched, Asked(made, found, found)), shown)
-    )
+    asked = "demo" if edits is None else edits
+    made = settings_of(EvaluateSettings, {**settings, **names_of(loaded, asked)})
+    read = load_edits(made)
+    return evaluated(run_evaluate(EvaluatePlan(loaded, untouched, Asked(made, read, read)), shown))
 
 
 def _sides(
@@ -166,14 +166,6 @@ def _sides(
         base = model.base if base is None and model.model is not model.base.model else base
         model = load_model(model.model, model.base.tokenizer)
     return model, None if base is None else as_loaded(base, settings)
-
-
-def _name(model: Model) -> str:
-    return model.info.name if isinstance(model, Loaded) else str(model)
-
-
-def _evaluated(measures: Sequence[Measure]) -> Evaluated:
-    return Evaluated({one.name: one for one in measures})
 
 
 def _edit_plan(
@@ -191,7 +183,7 @@ def _edit_plan(
     given = {
         **settings,
         **{name: value for name, value in own.items() if value is not None},
-        **names_of(loaded.info.name, load_edits(edits)),
+        **names_of(loaded, edits),
     }
     made = settings_of(EditSettings, given)
     return plan_edit(made, None if path is None else Path(path), None, loaded)

@@ -1,6 +1,6 @@
 """A tuned model in memory, and what was measured of a model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -10,7 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from locscope.models.load import Loaded
-from locscope.models.parts import put, take
+from locscope.models.parts import take
+from locscope.models.save import put_changes
 from locscope.records import Measure, TrialRecord
 from locscope.tuning.trial import Tuned
 from locscope.workflows.edit import EditPlan
@@ -44,16 +45,29 @@ class Evaluated:
         return f"Evaluated({', '.join(shown)})"
 
 
+def evaluated(measures: Sequence[Measure]) -> Evaluated:
+    """Measures by their names."""
+    return Evaluated({measure.name: measure for measure in measures})
+
+
 @final
 @dataclass(frozen=True)
 class EditedModel:
     """A tuned model: `model` and `tokenizer` as Hugging Face's, `record` what was done and seen."""
 
     model: PreTrainedModel
-    base: Loaded
-    record: TrialRecord
     _tuned: Tuned
     _plan: EditPlan
+
+    @property
+    def base(self) -> Loaded:
+        """The model that was tuned: untouched, unless it was tuned in place."""
+        return self._plan.loaded
+
+    @property
+    def record(self) -> TrialRecord:
+        """The trial, as a search records it."""
+        return self._tuned.record
 
     @property
     def tokenizer(self) -> object:
@@ -63,7 +77,7 @@ class EditedModel:
     @property
     def measures(self) -> Evaluated:
         """What was measured of the tuned model."""
-        return Evaluated({one.name: one for one in self.record.measures})
+        return evaluated(self.record.measures)
 
     @property
     def delta(self) -> dict[str, Tensor]:
@@ -111,7 +125,5 @@ class EditedModel:
 
 def edited_model(plan: EditPlan, tuned: Tuned, model: PreTrainedModel) -> EditedModel:
     """The model with the tuned weights put into it."""
-    named = dict(model.named_parameters())
-    for change in tuned.changes:
-        put(named[change.slice.name], change.slice, change.values)
-    return EditedModel(model, plan.loaded, tuned.record, tuned, plan)
+    put_changes(model, tuned.changes)
+    return EditedModel(model, tuned, plan)

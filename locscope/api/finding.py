@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locscope.api.bars import progress_of
-from locscope.api.loading import Edits, Model, as_loaded, load_edits, names_of
+from locscope.api.loading import Edits, Model, as_loaded, names_of
 from locscope.api.run import Run
 from locscope.api.scanned import ScanRun
-from locscope.models.load import Loaded
+from locscope.progress import WHOLE, stage
 from locscope.records import StageCost
-from locscope.report.data.inputs import ReportInputs
+from locscope.scans.run import run_scan
 from locscope.settings import ScanSettings, SearchSettings, settings_of
+from locscope.workflows.check import check as run_check
+from locscope.workflows.scan import context_of, inputs_of, plan_scan
+from locscope.workflows.search.plan import plan_search
+from locscope.workflows.search.run import search as run_search
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,10 +47,7 @@ def check(model: Model = "demo", edits: Edits = "demo", **settings: Any) -> "pd.
     """
     import pandas as pd
 
-    from locscope.workflows.check import check as run
-
-    name = model.info.name if isinstance(model, Loaded) else str(model)
-    found = run(settings_of(SearchSettings, {**settings, **names_of(name, load_edits(edits))}))
+    found = run_check(settings_of(SearchSettings, {**settings, **names_of(model, edits)}))
     rows = [(line.name, line.value) for line in found.lines]
     return pd.DataFrame(rows, columns=["name", "value"]).set_index("name")
 
@@ -80,28 +81,13 @@ def scan(
         >>> list(found.top(2)["scan"])
         ['logit-lens', 'logit-lens']
     """
-    from locscope.scans.run import run_scan
-    from locscope.workflows.provenance import run_info
-    from locscope.workflows.scan import context_of, plan_scan
-
-    loaded, read, shown = as_loaded(model, settings), load_edits(edits), progress_of(progress)
-    given = {**settings, "scans": tuple(scans), **names_of(loaded.info.name, read)}
+    loaded, shown = as_loaded(model, settings), progress_of(progress)
+    given = {**settings, "scans": tuple(scans), **names_of(loaded, edits)}
     plan = plan_scan(settings_of(ScanSettings, given), None, shown, loaded)
     context = context_of(plan, shown)
-    results = tuple(run_scan(name, context) for name in plan.settings.scans)
+    results = [run_scan(name, context) for name in plan.settings.scans]
     costs = [StageCost(f"scan {one.descriptor.name}", one.seconds, 1, 0) for one in results]
-    info = run_info(
-        "scan", plan.frozen, plan.settings.seed, loaded, plan.edit_set, plan.opened.notes, costs
-    )
-    inputs = ReportInputs(
-        run=info,
-        recommendation=None,
-        scans=results,
-        trials=(),
-        scorecard=None,
-        edits=plan.edit_set.edits,
-    )
-    return ScanRun(results, inputs)
+    return ScanRun(inputs_of(plan, results, costs))
 
 
 def search(
@@ -136,13 +122,9 @@ def search(
         >>> run.recommendation.location in set(run.trials()["location"])
         True
     """
-    from locscope.progress import WHOLE, stage
-    from locscope.workflows.search.plan import plan_search
-    from locscope.workflows.search.run import search as run
-
-    loaded, read, shown = as_loaded(model, settings), load_edits(edits), progress_of(progress)
-    made = settings_of(SearchSettings, {**settings, **names_of(loaded.info.name, read)})
+    loaded, shown = as_loaded(model, settings), progress_of(progress)
+    made = settings_of(SearchSettings, {**settings, **names_of(loaded, edits)})
     with stage(shown, "searching", WHOLE):
         plan = plan_search(made, Path(output) if output else None, shown, loaded)
-        found = run(plan, shown, fresh=fresh)
+        found = run_search(plan, shown, fresh=fresh)
     return Run(found.folder, found.inputs)

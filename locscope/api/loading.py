@@ -84,11 +84,16 @@ def load_edits(edits: "str | os.PathLike[str] | Iterable[Mapping[str, Any]] | An
         >>> locscope.load_edits(rows).edits[0].target
         'Rome'
     """
+    return edits if isinstance(edits, EditSet) else read_edits(source_of(edits))
+
+
+def source_of(edits: Edits) -> str:
+    """What the edits can be read from, as the settings take it; rows are put into a file first."""
     if isinstance(edits, EditSet):
-        return edits
+        return edits.source
     if isinstance(edits, str | os.PathLike):
-        return read_edits(os.fspath(edits))
-    return read_edits(str(_stored(_rows(edits))))
+        return os.fspath(edits)
+    return str(_stored(_rows(edits)))
 
 
 def _rows(edits: Any) -> list[dict[str, Any]]:
@@ -124,6 +129,11 @@ def as_loaded(model: Model, settings: Mapping[str, Any]) -> Loaded:
     return load_model(model, **{name: settings[name] for name in names if name in settings})
 
 
-def names_of(model: str, edits: EditSet) -> dict[str, str]:
+def names_of(model: Model, edits: Edits) -> dict[str, str]:
     """The settings that name a model and edits."""
-    return {"model": model, "edits": edits.source}
+    return {"model": name_of(model), "edits": source_of(edits)}
+
+
+def name_of(model: Model) -> str:
+    """The name that a model was loaded by."""
+    return model.info.name if isinstance(model, Loaded) else os.fspath(model)

@@ -20,8 +20,12 @@ COLUMNS = ("variant", "layer", "part", "head", "role", "score", "low", "high", "
 class ScanRun:
     """The results of one or several scans of a model, not written anywhere."""
 
-    results: tuple[ScanResult, ...]
     inputs: ReportInputs
+
+    @property
+    def results(self) -> tuple[ScanResult, ...]:
+        """One result a scan, in the order in which they were asked for."""
+        return self.inputs.scans
 
     @cached_property
     def figures(self) -> "dict[str, go.Figure]":

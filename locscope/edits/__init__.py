@@ -54,9 +54,9 @@ def read_edits(source: str, *, limit: int | None = None, seed: int = 0) -> EditS
         if not packaged.is_file():
             raise UsageError("the bundled edits are missing from this installation: reinstall")
         with as_file(packaged) as path:
-            return replace(_read("demo", path, limit, seed), source="demo")
+            return _read("demo", source, path, limit, seed)
     path = Path(source).expanduser()
-    return replace(_read(path.stem, path, limit, seed), source=source)
+    return _read(path.stem, source, path, limit, seed)
 
 
 def narrowed(edit_set: EditSet, edits: Iterable[Edit], *notes: str) -> EditSet:
@@ -67,7 +67,7 @@ def narrowed(edit_set: EditSet, edits: Iterable[Edit], *notes: str) -> EditSet:
     )
 
 
-def _read(name: str, path: Path, limit: int | None, seed: int) -> EditSet:
+def _read(name: str, source: str, path: Path, limit: int | None, seed: int) -> EditSet:
     rows = read_rows(path)
     entry = recognise(rows)
     passed = unread(entry, rows)
@@ -79,7 +79,7 @@ def _read(name: str, path: Path, limit: int | None, seed: int) -> EditSet:
     notes = (*_file_notes(entry, passed, count), *_notes(kept))
     if len(kept) < len(edits):
         notes = (f"{len(kept)} of {len(edits)} rows, chosen at random with seed {seed}", *notes)
-    return EditSet(name, entry.name, kept, fingerprint(kept), len(rows), notes)
+    return EditSet(name, entry.name, kept, fingerprint(kept), len(rows), notes, source)
 
 
 def _file_notes(entry: Format, passed: Sequence[str], templates: int) -> tuple[str, ...]:

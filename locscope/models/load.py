@@ -8,7 +8,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,8 @@ from transformers.utils import logging as hf_logging
 from locscope.errors import OutOfMemory, UsageError, unknown
 from locscope.models.aliases import resolve
 from locscope.models.checkpoint import Checkpoint, digest, read_checkpoint, stored_dtype
-from locscope.models.families import FAMILIES
 from locscope.models.hub import locate
-from locscope.models.parts import grid
+from locscope.models.parts import family_of, grid
 from locscope.records import ModelInfo
 
 IN_MEMORY = "in memory"
@@ -68,7 +67,7 @@ def load(
     model.requires_grad_(False)
     # Rows are padded where causal attention keeps it out; a model that knew its padding would warn.
     model.config.pad_token_id = None
-    info = _info(name, str(source), checkpoint, model, dtype=chosen, device=str(model.device))
+    info = _info(name, str(source), checkpoint, model, chosen)
     return Loaded(model.eval(), tokenizer, info, checkpoint.directory)
 
 
@@ -78,12 +77,8 @@ def in_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Loa
     A UsageError where its family is not supported. It is put into eval mode, and nothing of it
     requires a gradient afterwards.
     """
+    family_of(model)
     config = model.config.to_dict()
-    if model.config.model_type not in FAMILIES:
-        supported = ", ".join(sorted(FAMILIES))
-        raise UsageError(
-            f"model type '{model.config.model_type}' is not supported: {supported} are"
-        )
     total = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
     for name, parameter in sorted(model.named_parameters()):
         total.update(name.encode())
@@ -108,7 +103,7 @@ def peek(
             checkpoint.directory, local_files_only=True, trust_remote_code=trust_remote_code
         )
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    return _info(name, str(source), checkpoint, model, dtype=chosen, device="meta")
+    return _info(name, str(source), checkpoint, model, chosen)
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -193,16 +188,10 @@ def _model(directory: Path, dtype: torch.dtype, trust_remote_code: bool) -> PreT
 
 
 def _info(
-    name: str,
-    source: str,
-    checkpoint: Checkpoint,
-    model: PreTrainedModel,
-    *,
-    dtype: str,
-    device: str,
+    name: str, source: str, checkpoint: Checkpoint, model: PreTrainedModel, dtype: str
 ) -> ModelInfo:
     known = {"stored": stored_dtype(checkpoint), "digest": digest(checkpoint)}
-    return replace(_described(name, source, model, dtype=dtype, **known), device=device)
+    return _described(name, source, model, dtype=dtype, **known)
 
 
 def _described(

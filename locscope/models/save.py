@@ -10,6 +10,7 @@ from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from locscope.errors import LocscopeError, UsageError
 from locscope.models.parts import Slice, put
@@ -24,6 +25,13 @@ class Change:
 
     slice: Slice
     values: Float[Tensor, " weights"]
+
+
+def put_changes(model: PreTrainedModel, changes: Sequence[Change]) -> None:
+    """Puts the changed weights into a model in memory."""
+    named = dict(model.named_parameters())
+    for change in changes:
+        put(named[change.slice.name], change.slice, change.values)
 
 
 def save_edited(base: Path, out: Path, changes: Sequence[Change]) -> None:

@@ -39,16 +39,16 @@ RUNGS = {"look": "rung 1", "second look": "rung 2"}
 """The same for the rungs of a race."""
 
 
-def _with_new_names(_: str, value: Any) -> Any:
+def _with_new_names(value: Any) -> Any:
     if isinstance(value, dict):
-        named = {RENAMED.get(key, key): _with_new_names("", its) for key, its in value.items()}
-        return named | (
-            {"rung": RUNGS.get(named["rung"], named["rung"])} if "rung" in named else {}
-        )
-    return [_with_new_names("", its) for its in value] if isinstance(value, list) else value
+        named = {RENAMED.get(key, key): _with_new_names(its) for key, its in value.items()}
+        if "rung" in named:
+            named["rung"] = RUNGS.get(named["rung"], named["rung"])
+        return named
+    return [_with_new_names(its) for its in value] if isinstance(value, list) else value
 
 
-UPGRADES: dict[int, Upgrade] = {1: _with_new_names}
+UPGRADES: dict[int, Upgrade] = {1: lambda _, payload: _with_new_names(payload)}
 """By schema: what turns (kind, payload) of that schema into the payload of the next."""
 RECORDS, DAMAGED = "records", "damaged"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")

@@ -84,29 +84,43 @@ def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: st
         for note in (*folder.notes, *plan.opened.notes):
             progress.say(note)
         costs = run_scans(context_of(plan, progress), plan.settings.scans, folder)
-        found = tuple(iterate(folder, "scan", ScanResult, progress))
-        info = run_info(
-            "scan",
-            plan.frozen,
-            plan.settings.seed,
-            plan.loaded,
-            plan.edit_set,
-            plan.opened.notes,
-            (*earlier_costs(folder), *costs),
-            command,
-            started,
-        )
-        inputs = ReportInputs(
-            run=info,
-            recommendation=None,
-            scans=tuple(sorted(found, key=lambda one: list(SCANS).index(one.descriptor.name))),
-            trials=(),
-            scorecard=None,
-            edits=plan.edit_set.edits,
-        )
-        write_info(folder, info)
+        found = iterate(folder, "scan", ScanResult, progress)
+        ordered = sorted(found, key=lambda one: list(SCANS).index(one.descriptor.name))
+        costs = (*earlier_costs(folder), *costs)
+        inputs = inputs_of(plan, ordered, costs, command=command, started=started)
+        write_info(folder, inputs.run)
         publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
     return Scanned(plan.folder, inputs, plan.settings.scans)
+
+
+def inputs_of(
+    plan: ScanPlan,
+    found: Sequence[ScanResult],
+    costs: Sequence[StageCost],
+    *,
+    command: str = "",
+    started: str = "",
+) -> ReportInputs:
+    """What a report of these scans is drawn from."""
+    info = run_info(
+        "scan",
+        plan.frozen,
+        plan.settings.seed,
+        plan.loaded,
+        plan.edit_set,
+        plan.opened.notes,
+        costs,
+        command,
+        started,
+    )
+    return ReportInputs(
+        run=info,
+        recommendation=None,
+        scans=tuple(found),
+        trials=(),
+        scorecard=None,
+        edits=plan.edit_set.edits,
+    )
 
 
 def context_of(plan: ScanPlan, progress: Progress) -> ScanContext:
