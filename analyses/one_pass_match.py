@@ -87,7 +87,7 @@ def _case(workspace: Workspace, dtype: str, name: str, lr: float) -> Row:
     pairs = list(zip(answers, truth, strict=True))
     return Row(
         dtype=dtype,
-        location=location,
+        location=name,
         edits=len(pairs),
         exact=sum(truth),
         decoded=sum(answer.decoded for answer, _ in pairs),

@@ -145,7 +145,7 @@ def _run(
 
 
 def _starting_rates(plan: Plan, gradient: ScanResult, edits: int) -> dict[str, float]:
-    """Every place of the grid and the rate at which it starts on so many edits."""
+    """Every location of the grid and the rate at which it starts on so many edits."""
     steps = plan.settings.epochs * ceil(edits / default_batch(edits))
     first_step = first_step_for(plan.to_learn, steps)
     found = candidates(plan.loaded.info, gradient, plan.settings.grid, first_step=first_step)
