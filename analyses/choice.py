@@ -23,10 +23,11 @@ from locscope.scoring.bounds import shortfall
 from locscope.selection.choice import Best, best_per_location
 from locscope.selection.space import TrialRequest
 from locscope.settings import SearchSettings, settings_of
+from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.select import scan_s, space_of
-from locscope.workflows.search.trial_runner import TrialRunner
-from locscope.workflows.search.validate import validate
+from locscope.workflows.search.stages import trials_of
+from locscope.workflows.search.validate import choice_among
 
 PAGE = Path(__file__).parents[1] / "reports" / "choice.md"
 LOCATIONS = "L5-9.mlp,L8-9.block,L8.mlp,L9.mlp,L5-9.block,L5-7.mlp,L2-7.mlp,L8.block"
@@ -78,13 +79,13 @@ def chosen(settings: SearchSettings, locations: Sequence[str], work: Path) -> Ch
     """One seed."""
     plan = plan_search(settings, work)
     with open_run(plan.folder, plan.frozen) as folder:
-        runner = TrialRunner(plan, folder, Silent())
+        runner = LocalTrialRunner(plan, folder, Silent())
         space = space_of(runner, scan_s(runner))
         wanted = [
             TrialRequest(p, rate, space.full) for p in locations for rate in space.of(p).rates
         ]
-        on_s = best_per_location(runner.asked(wanted), space.objective)
-        choice = validate(runner, on_s)
+        on_s = best_per_location(runner.trials("on S", trials_of(plan, wanted)), space.objective)
+        choice = choice_among(runner, on_s)
         groups, seed = plan.parts.groups, plan.settings.seed
         subsets = resample(plan.parts.report, groups, SHARE, SUBSETS, seed)
         ids = [edit.id for edit in plan.edit_set.edits]
@@ -96,7 +97,7 @@ def chosen(settings: SearchSettings, locations: Sequence[str], work: Path) -> Ch
     return Chosen(settings.seed, tuple(order), tuple(fresh), order.index(on_s[0].location))
 
 
-def _fresh(runner: TrialRunner, best: Best, subsets: Sequence[tuple[str, ...]]) -> float:
+def _fresh(runner: LocalTrialRunner, best: Best, subsets: Sequence[tuple[str, ...]]) -> float:
     """The mean score on fresh subsets, where the bounds are kept on their mean; else 0."""
     trials: list[Trial] = [
         replace(best.record.trial, edits=some, split="T", rung=f"fresh-{i}", choosing=False)

@@ -22,9 +22,10 @@ from locscope.selection.choice import best_per_location
 from locscope.selection.forecast import forecasts
 from locscope.selection.space import Fidelity, Space, TrialRequest, spent
 from locscope.settings import SearchSettings
+from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.select import scan_s, space_of
-from locscope.workflows.search.trial_runner import TrialRunner
+from locscope.workflows.search.stages import trials_of
 
 PAGE = Path(__file__).parents[1] / "reports" / "look_fidelity.md"
 LOOKS = ((10, 5), (20, 5), (20, 10), (30, 8))
@@ -40,7 +41,7 @@ def main() -> None:
     settings = SearchSettings(seed=args.seed, quarters=False, scans=(), audit=0)
     plan = plan_search(settings, args.work / str(args.seed))
     with open_run(plan.folder, plan.frozen) as folder:
-        runner = TrialRunner(plan, folder, Silent())
+        runner = LocalTrialRunner(plan, folder, Silent())
         space = space_of(runner, scan_s(runner))
         full = _run(runner, space, space.full)
         rows = [_row(space, _run(runner, space, _quick(*look)), full) for look in LOOKS]
@@ -53,14 +54,13 @@ def _quick(edits: int, epochs: int) -> Fidelity:
     return Fidelity(f"{edits} x {epochs}", edits, epochs, quick=True)
 
 
-def _run(runner: TrialRunner, space: Space, fidelity: Fidelity) -> tuple[TrialRecord, ...]:
-    return runner.asked(
-        [
-            TrialRequest(one.location, rate, fidelity)
-            for one in space.candidates
-            for rate in one.rates
-        ]
-    )
+def _run(runner: LocalTrialRunner, space: Space, fidelity: Fidelity) -> tuple[TrialRecord, ...]:
+    requests = [
+        TrialRequest(candidate.location, rate, fidelity)
+        for candidate in space.candidates
+        for rate in candidate.rates
+    ]
+    return runner.trials(fidelity.rung, trials_of(runner.plan, requests))
 
 
 def _row(space: Space, looks: Sequence[TrialRecord], full: Sequence[TrialRecord]) -> str:

@@ -23,9 +23,9 @@ from locscope.records import Measure, Recipe, Trial, TrialRecord, default_batch
 from locscope.scoring.bounds import SHARES
 from locscope.scoring.objectives import merit, quick_score, score
 from locscope.settings import SearchSettings, settings_of
+from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.select import scan_s, space_of
-from locscope.workflows.search.trial_runner import TrialRunner
 
 PAGE = Path(__file__).parents[1] / "reports" / "ranking_scores.md"
 
@@ -81,7 +81,7 @@ def measured(
         plan = plan_search(
             settings_of(SearchSettings, given | {"conflicts": "last"}), Path(folder) / "run"
         )
-        runner = TrialRunner(plan, Path(folder), Silent())
+        runner = LocalTrialRunner(plan, Path(folder), Silent())
         groups = plan.parts.groups
         ids = [edit.id for edit in plan.given.edits]
         order = [ids[i] for i in drawn_order(range(len(ids)), groups, 0)]

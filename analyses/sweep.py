@@ -38,9 +38,9 @@ from locscope.scoring.objectives import BALANCED, merit, score
 from locscope.selection.candidates import candidates, first_step_for, rounded
 from locscope.selection.choice import utility
 from locscope.settings import SearchSettings, settings_of
+from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import Plan, plan_search
 from locscope.workflows.search.select import scan_s
-from locscope.workflows.search.trial_runner import TrialRunner
 
 REPORTS = Path(__file__).parents[1] / "reports"
 BEST = 10
@@ -115,7 +115,7 @@ def swept(
     trials was run and the folder lacks those of others.
     """
     with open_run(plan.folder, plan.frozen) as folder:
-        runner = TrialRunner(plan, folder, Silent())
+        runner = LocalTrialRunner(plan, folder, Silent())
         some, edits = plan.chosen, [edit.id for edit in plan.given.edits]
         gradient = scan_s(runner)[0]
         starts = _starting_rates(plan, gradient, len(some))
@@ -136,7 +136,7 @@ def swept(
 
 
 def _run(
-    runner: TrialRunner, stage: str, asked: Sequence[Trial], share: slice
+    runner: LocalTrialRunner, stage: str, asked: Sequence[Trial], share: slice
 ) -> tuple[TrialRecord, ...] | None:
     """Runs a share of the trials; the records of all of them, once all are there."""
     runner.trials(stage, asked[share])

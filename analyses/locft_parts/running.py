@@ -51,24 +51,21 @@ def run(job: Job, loaded: Loaded, folder: Path, progress: Progress) -> tuple[Out
     with open_run(folder, frozen) as opened:
         for note in workspace.notes:
             progress.say(note)
-        worker = _worker(workspace, opened, progress)
-        records = run_trials(
-            worker, job.what, [_trial(job, workspace, one) for one in job.locations]
-        )
+        known = {r.trial.id: r for r in iterate(opened, "trial", TrialRecord, progress)}
+
+        def keep(record: TrialRecord) -> None:
+            write_record(opened, "trial", record.trial.id, record)
+            known[record.trial.id] = record
+
+        trials = [_trial(job, workspace, location) for location in job.locations]
+        missing = [trial for trial in trials if trial.id not in known]
+        context = TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache)
+        run_trials(Worker(context, workspace.before), job.what, missing, keep, progress)
+        records = [known[trial.id] for trial in trials]
         return tuple(
             Outcome(record, _capability(job, workspace, opened, record, progress))
             for record in records
         )
-
-
-def _worker(workspace: Workspace, folder: PathLike[str], progress: Progress) -> Worker:
-    known = {one.trial.id: one for one in iterate(folder, "trial", TrialRecord, progress)}
-
-    def keep(record: TrialRecord) -> None:
-        write_record(folder, "trial", record.trial.id, record)
-
-    context = TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache)
-    return Worker(context, workspace.before, known.get, keep, progress)
 
 
 def _trial(job: Job, workspace: Workspace, location: str) -> Trial:

@@ -14,9 +14,9 @@ from locscope.selection.choice import ranked
 from locscope.selection.space import FULL, Budget, Space, at_rung, spent
 from locscope.settings import SearchSettings
 from locscope.workflows.search.holdout import on_t
+from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.select import choose, scan_s, space_of
-from locscope.workflows.search.trial_runner import TrialRunner
 
 REVERSED = "race, scans reversed"
 SCANNED = ("race", "reversed")
@@ -59,7 +59,7 @@ def contest(
     """The race and the strategies it is compared with, on the same split and the same trials."""
     plan = plan_search(settings, folder)
     with open_run(plan.folder, plan.frozen) as opened:
-        runner = TrialRunner(plan, opened, progress)
+        runner = LocalTrialRunner(plan, opened, progress)
         space = space_of(runner, scan_s(runner))
         race = choose(runner, space, "race")
         chosen = {"race": race}
@@ -72,7 +72,7 @@ def contest(
 
 
 def _choice(
-    runner: TrialRunner, space: Space, name: str, race: Sequence[TrialRecord]
+    runner: LocalTrialRunner, space: Space, name: str, race: Sequence[TrialRecord]
 ) -> tuple[TrialRecord, ...]:
     if name == "reversed":
         mirrored = tuple(_mirrored(scan) for scan in space.scans)
@@ -88,7 +88,7 @@ def _mirrored(scan: ScanResult) -> ScanResult:
 
 
 def _entry(
-    runner: TrialRunner, model: str, name: str, records: Sequence[TrialRecord], scans: float
+    runner: LocalTrialRunner, model: str, name: str, records: Sequence[TrialRecord], scans: float
 ) -> Entry:
     plan = runner.plan
     best = ranked(at_rung(records, FULL), plan.objective.strict)[0]

@@ -18,54 +18,52 @@ SMALLEST_BATCH = 256
 
 @dataclass(frozen=True)
 class Worker:
-    """What a run of trials needs: the context, the untouched model's answers, and who listens.
-
-    `known` gives the record of a finished trial or None, `keep` stores a new one.
-    """
+    """What runs trials: their context and the untouched model's answers."""
 
     context: TrialContext
     before: Evaluation
-    known: Callable[[str], TrialRecord | None]
-    keep: Callable[[TrialRecord], None]
-    progress: Progress
 
 
 def run_trials(
-    worker: Worker, name: str, trials: Sequence[Trial], share: float = 0.0
-) -> tuple[TrialRecord, ...]:
-    """The records of the trials, in their order; those already known are not run again.
+    worker: Worker,
+    name: str,
+    trials: Sequence[Trial],
+    keep: Callable[[TrialRecord], None],
+    progress: Progress,
+    share: float = 0.0,
+) -> None:
+    """Runs the trials and hands each record to `keep` as soon as it is there.
 
-    `share` is what part of the whole job they are, for progress.
+    `share` is what part of the whole job they are (per cent), for progress. Where memory ends, a
+    trial runs again with half as many tokens at once; raises OutOfMemory where few do not fit.
     """
-    once = {trial.id: trial for trial in trials}
-    known = {key: worker.known(key) for key in once}
-    found = {key: record for key, record in known.items() if record is not None}
-    missing = [trial for key, trial in once.items() if key not in found]
-    with stage(worker.progress, name, len(missing), share):
-        for trial in sorted(missing, key=lambda one: Location.parse(one.location).lowest):
-            found[trial.id] = _run_within_memory(worker, trial)
-            worker.keep(found[trial.id])
-            worker.progress.advance(_note(found[trial.id]))
-    return tuple(found[trial.id] for trial in trials)
+    context = worker.context
+    with stage(progress, name, len(trials), share):
+        # Rising layers: the prefix cache then moves up block by block and never starts again.
+        waiting = sorted(trials, key=lambda trial: Location.parse(trial.location).lowest)
+        while waiting:
+            trial = waiting[0]
+            try:
+                record = run_trial(context, trial, worker.before.of(trial.measured))
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                _halve(context, trial, progress)
+                continue
+            keep(record)
+            progress.advance(_note(record))
+            del waiting[0]
 
 
-def _run_within_memory(worker: Worker, trial: Trial) -> TrialRecord:
-    """Runs a trial; where memory ends, again with half as many tokens at once."""
-    prefix_cache = worker.context.prefix_cache
-    while True:
-        try:
-            return run_trial(worker.context, trial, worker.before.of(trial.measured))
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            prefix_cache.tokens_at_once //= 2
-            worker.progress.say(
-                f"out of memory: {prefix_cache.tokens_at_once} tokens at once from here"
-            )
-        if prefix_cache.tokens_at_once < SMALLEST_BATCH:
-            raise OutOfMemory(
-                f"{trial.location} does not fit on {worker.context.loaded.info.device}: tried down "
-                f"to {SMALLEST_BATCH} tokens at once; take a smaller part, or --dtype bfloat16"
-            )
+def _halve(context: TrialContext, trial: Trial, progress: Progress) -> None:
+    """Half as many tokens at once from here on, for all trials that follow too."""
+    cache = context.prefix_cache
+    cache.tokens_at_once //= 2
+    progress.say(f"out of memory: {cache.tokens_at_once} tokens at once from here")
+    if cache.tokens_at_once < SMALLEST_BATCH:
+        raise OutOfMemory(
+            f"{trial.location} does not fit on {context.loaded.info.device}: tried down "
+            f"to {SMALLEST_BATCH} tokens at once; take a smaller part, or --dtype bfloat16"
+        )
 
 
 def _note(record: TrialRecord) -> str:

@@ -3,7 +3,7 @@
 from made_up import World
 
 from locscope.selection.space import FULL, TrialRequest
-from locscope.workflows.search.audit import audit_asks, swept
+from locscope.workflows.search.audit import audit_requests, is_swept, swept
 
 WORLD = World()
 
@@ -11,19 +11,20 @@ WORLD = World()
 def test_after_a_race_the_sample_is_drawn_and_at_its_starting_rates() -> None:
     space = WORLD.space()
     chosen = WORLD.records(WORLD.search("race", space))
-    asks = audit_asks(space, chosen, 5)
-    assert not asks.swept
-    assert [ask.location for ask in asks.looks] == [one.location for one in space.candidates]
-    assert [ask.location for ask in asks.full] == list(space.drawn[:5])
-    assert all(ask.lr == space.of(ask.location).lr for ask in asks.full)
+    looks, full = audit_requests(space, chosen, 5)
+    assert not is_swept(space, chosen)
+    assert [ask.location for ask in looks] == [one.location for one in space.candidates]
+    assert [ask.location for ask in full] == list(space.drawn[:5])
+    assert all(ask.lr == space.of(ask.location).lr for ask in full)
 
 
 def test_after_a_sweep_every_location_counts_at_its_best_rate() -> None:
     space = WORLD.space()
-    asks = audit_asks(space, WORLD.records(WORLD.search("sweep", space)), 5)
-    assert asks.swept
-    assert asks.looks == ()
-    assert {ask.location for ask in asks.full} == {one.location for one in space.candidates}
+    chosen = WORLD.records(WORLD.search("sweep", space))
+    looks, full = audit_requests(space, chosen, 5)
+    assert is_swept(space, chosen)
+    assert looks == ()
+    assert {ask.location for ask in full} == {one.location for one in space.candidates}
 
 
 def test_rates_that_only_some_locations_got_are_no_part_of_a_sweep() -> None:
@@ -43,8 +44,8 @@ def test_more_rates_at_some_locations_are_no_sweep() -> None:
     ]
     best = space.of("L3.mlp.down")
     more = [WORLD.record(TrialRequest(best.location, rate, space.full)) for rate in best.rates]
-    asks = audit_asks(space, [*start, *more], 5)
-    assert not asks.swept
-    assert asks.looks == ()
-    assert len(asks.full) == len(space.candidates)
-    assert {ask.fidelity.rung for ask in asks.full} == {FULL}
+    looks, full = audit_requests(space, [*start, *more], 5)
+    assert not is_swept(space, [*start, *more])
+    assert looks == ()
+    assert len(full) == len(space.candidates)
+    assert {ask.fidelity.rung for ask in full} == {FULL}

@@ -22,10 +22,10 @@ from locscope.workflows.dry_run.memory import memory_of
 from locscope.workflows.dry_run.run import dry_run
 from locscope.workflows.dry_run.simulated import Cost, SimulatedRunner, simulate
 from locscope.workflows.dry_run.timing import work_on_paper
+from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import Plan, plan_search
 from locscope.workflows.search.run import Found
 from locscope.workflows.search.select import choose, controls_of, ran_in_full, ranking, space_of
-from locscope.workflows.search.trial_runner import TrialRunner
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_it_asks_for_the_trials_of_the_search(plan: Plan, found: Found) -> None:
 
 def test_its_numbers_are_numbers(plan: Plan, found: Found) -> None:
     said = dry_run(plan, Silent(), opening=1.0)
-    runner = TrialRunner(plan, plan.folder / "none", Silent())
+    runner = LocalTrialRunner(plan, plan.folder / "none", Silent())
     gradient = read_record(found.folder, "scan", "weight-gradient", ScanResult)
     assert gradient is not None
     assert sum(said.kinds.values()) == len(space_of(runner, (gradient,)).candidates)
@@ -79,10 +79,11 @@ def test_every_strategy_can_be_played_on_paper(
 ) -> None:
     changed = plan.settings.model_copy(update={"strategy": name, "budget": budget})
     made = replace(plan, settings=changed)
-    runner = TrialRunner(made, made.folder / "none", Silent())
+    runner = LocalTrialRunner(made, made.folder / "none", Silent())
     gradient = read_record(found.folder, "scan", "weight-gradient", ScanResult)
     assert gradient is not None
-    asked = simulate(runner, space_of(runner, (gradient,)), lambda trial: Cost(1.0, 1.0))
+    space = space_of(runner, (gradient,))
+    asked = simulate(made, space, (gradient,), lambda trial: Cost(1.0, 1.0))
     trials = [trial for some in asked.values() for trial in some]
     assert len({trial.id for trial in trials}) == len(trials)
     assert {trial.split for trial in trials} == {"S", "V", "T", "all"}
@@ -93,12 +94,11 @@ def test_every_strategy_can_be_played_on_paper(
 def test_a_control_recommends_what_it_ran_itself(name: str, plan: Plan, found: Found) -> None:
     gradient = read_record(found.folder, "scan", "weight-gradient", ScanResult)
     assert gradient is not None
-    runner = TrialRunner(plan, plan.folder / "none", Silent())
+    runner = LocalTrialRunner(plan, plan.folder / "none", Silent())
     space = space_of(runner, (gradient,))
-    paper = SimulatedRunner(space, lambda trial: Cost(1.0, 1.0))
-    runner = TrialRunner(plan, plan.folder / "none", Silent(), answer=paper.trials)
-    chosen = choose(runner, space, name)
-    controls = controls_of(runner, space, chosen)
+    paper = SimulatedRunner(plan, space, lambda trial: Cost(1.0, 1.0))
+    chosen = choose(paper, space, name)
+    controls = controls_of(paper, space, chosen)
     ran = {record.trial.location for record in chosen}
     assert {best.location for best in ranking(space, chosen)} == ran
     named = {best.location for best in controls.values()}
@@ -127,7 +127,7 @@ def test_work_is_counted_from_the_texts(plan: Plan) -> None:
 
 @pytest.mark.parametrize("kind", ["full", "budget", "all"])
 def test_recipes_that_tune_everywhere_are_counted_so(plan: Plan, found: Found, kind: str) -> None:
-    runner = TrialRunner(plan, plan.folder / "none", Silent())
+    runner = LocalTrialRunner(plan, plan.folder / "none", Silent())
     space = space_of(runner, [read_record(found.folder, "scan", "weight-gradient", ScanResult)])
     recipe = Recipe(1e-4, 3, kind=kind, epochs=2, skip_below=0.0, stop_below=0.0)
     trial = Trial("L2.mlp.down", recipe, plan.chosen, "T", "full", 0, "m", "e")

@@ -34,9 +34,10 @@ from locscope.selection.strategies.race import LEARNS
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
 from locscope.workflows.report import load_run
+from locscope.workflows.search.local_runner import Listener
 from locscope.workflows.search.plan import plan_search, split_edits
-from locscope.workflows.search.run import Found, on_controls, on_rates, search
-from locscope.workflows.search.trial_runner import Listener, TrialRunner
+from locscope.workflows.search.run import ADDING, Found, on_controls, on_rates, search
+from locscope.workflows.search.stages import trial_of
 
 
 def trials_in(folder: Path) -> dict[str, TrialRecord]:
@@ -272,9 +273,8 @@ def test_recipes_are_compared_at_the_recommended_location_at_their_own_best_rate
 
 def test_a_batch_that_is_set_is_the_batch(settings: SearchSettings, tmp_path: Path) -> None:
     plan = plan_search(settings.model_copy(update={"batch_size": 9}), tmp_path / "run")
-    runner = TrialRunner(plan, tmp_path, Silent())
     for fidelity in (Fidelity(FULL, 10, 12), Fidelity("rung 1", 4, 2, quick=True)):
-        assert runner.trial(TrialRequest("L1.attn", 1e-3, fidelity)).recipe.batch == 9
+        assert trial_of(plan, TrialRequest("L1.attn", 1e-3, fidelity)).recipe.batch == 9
 
 
 @pytest.mark.parametrize("measure", ["forms", "multihop", "mean_perplexity_ratio"])
@@ -391,7 +391,7 @@ def test_what_is_added_may_fail_and_the_recommendation_stands(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("locscope.workflows.search.run.compare_recipes", _fails)
+        patch.setattr("locscope.workflows.search.run.ADDING", (*ADDING[:2], _fails))
         with pytest.raises(MemoryError, match="too large"):
             search(plan_search(settings, copied), Silent())
     assert read_recommendation(copied) == read_recommendation(found.folder)

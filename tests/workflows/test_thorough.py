@@ -20,11 +20,12 @@ from locscope.selection.space import Fidelity, TrialRequest
 from locscope.settings import SearchSettings
 from locscope.tuning.protocols import PROTOCOLS
 from locscope.workflows.report import load_run
-from locscope.workflows.search import protocols as paneling
+from locscope.workflows.search import local_runner
 from locscope.workflows.search.edit_counts import count_curve, counts, edit_count_schedule
+from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import Plan, plan_search
 from locscope.workflows.search.run import Found, search
-from locscope.workflows.search.trial_runner import TrialRunner
+from locscope.workflows.search.stages import trial_of
 
 
 def counted(folder: Path) -> list[TrialRecord]:
@@ -84,7 +85,7 @@ def copied(found: Found, tmp_path: Path) -> Path:
 def test_what_is_stored_is_not_run_again(
     found: Found, copied: Path, settings: SearchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paneling, "run_panel", lambda *_: pytest.fail("a panel was run again"))
+    monkeypatch.setattr(local_runner, "run_panel", lambda *_: pytest.fail("a panel was run again"))
     monkeypatch.setattr(local, "run_trial", lambda *_: pytest.fail("a trial was run again"))
     again = search(plan_search(settings, copied), Silent())
     assert repr(again.inputs.panels) == repr(found.inputs.panels)
@@ -123,9 +124,9 @@ def curve(settings: SearchSettings, folder: Path) -> tuple[Plan, list[TrialRecor
     """The curve of one place, as after a search."""
     plan = plan_search(settings, folder)
     with open_run(plan.folder, plan.frozen) as opened:
-        runner = TrialRunner(plan, opened, Silent())
+        runner = LocalTrialRunner(plan, opened, Silent())
         full = Fidelity("full", len(plan.chosen), 4)
-        (record,) = runner.asked([TrialRequest("L1.mlp.down", 1e-3, full)])
+        (record,) = runner.trials("full", [trial_of(plan, TrialRequest("L1.mlp.down", 1e-3, full))])
         best = Best("L1.mlp.down", record, (record,))
         count_curve(runner, [best])
         assert {one.trial.id for one in runner.known.values()} > {record.trial.id}
@@ -139,7 +140,7 @@ def test_a_limited_search_is_taken_beyond_its_sample(
     plan, found = curve(limited, tmp_path / "run")
     rungs = edit_count_schedule(plan)
     assert rungs.counts == (3, 6, 12, 20)
-    assert rungs.own_suite
+    assert rungs.edits != plan.edit_set.edits
     assert set(rungs.first(12)) == {edit.id for edit in plan.edit_set.edits}
     assert set(rungs.first(20)) == {edit.id for edit in read_edits(settings.edits).edits}
     assert sorted(len(record.trial.edits) for record in found) == [3, 6, 12, 20]
@@ -156,8 +157,8 @@ def test_the_suite_of_its_own_measures_as_that_of_the_search(
     other, beyond = curve(limited, tmp_path / "limited")
     whole = max(found, key=lambda record: len(record.trial.edits))
     same = max(beyond, key=lambda record: len(record.trial.edits))
-    assert not edit_count_schedule(plan).own_suite
-    assert edit_count_schedule(other).own_suite
+    assert edit_count_schedule(plan).edits == plan.edit_set.edits
+    assert edit_count_schedule(other).edits != other.edit_set.edits
     assert set(whole.trial.edits) == set(same.trial.edits)
     before = [m.before for m in whole.measures if m.name in ("reliability", "generalization")]
     again = [m.before for m in same.measures if m.name in ("reliability", "generalization")]

@@ -33,9 +33,9 @@ from locscope.workflows.dry_run.simulated import simulate
 from locscope.workflows.dry_run.timing import Timing, calibrate, work_on_paper
 from locscope.workflows.search import edit_counts as counting
 from locscope.workflows.search import protocols as paneling
+from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import Plan
 from locscope.workflows.search.select import SCAN, scan_context, space_of
-from locscope.workflows.search.trial_runner import TrialRunner
 
 GIB, MIB = 1 << 30, 1 << 20
 SCANNED = 8
@@ -95,7 +95,7 @@ class DryRun:
 
 def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
     """Plays a search through on paper and times a few short trials; `opening` is passed on."""
-    runner = TrialRunner(plan, plan.folder / "none", progress)
+    runner = LocalTrialRunner(plan, plan.folder / "none", progress)
     host, device = _host_peak(), _device_peak(plan.loaded)
     with stage(progress, "calibrating", 2):
         began = time.perf_counter()
@@ -107,7 +107,7 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
         progress.advance("trials")
         took = time.perf_counter() - began
     context, asking = runner.worker.context, plan.settings
-    asked = simulate(runner, space, lambda trial: timing.cost(context, space, trial))
+    asked = simulate(plan, space, (found,), lambda trial: timing.cost(context, space, trial))
     stages = (*scans, *_stages(runner, space, timing, asked))
     filled = scan_batches(context, asking.scans)
     on_host = filled.bytes if isnan(device) else 0
@@ -126,7 +126,7 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
     )
 
 
-def _scans(runner: TrialRunner, found: ScanResult) -> list[StageForecast]:
+def _scans(runner: LocalTrialRunner, found: ScanResult) -> list[StageForecast]:
     """A stage a scan: the weight gradient's from the one just run, others from their passes."""
     context = scan_context(runner)
     a_pass, sizes = seconds_of_a_pass(context), sizes_of(context)
@@ -149,7 +149,7 @@ def _tokens(context: ScanContext) -> int:
 
 
 def _stages(
-    runner: TrialRunner, space: Space, timing: Timing, asked: Mapping[str, Sequence[Trial]]
+    runner: LocalTrialRunner, space: Space, timing: Timing, asked: Mapping[str, Sequence[Trial]]
 ) -> list[StageForecast]:
     layer, stages = 0, []
     for name, trials in asked.items():
@@ -163,7 +163,7 @@ def _stages(
 
 
 def _suites(
-    runner: TrialRunner, space: Space, timing: Timing, name: str, trials: Sequence[Trial]
+    runner: LocalTrialRunner, space: Space, timing: Timing, name: str, trials: Sequence[Trial]
 ) -> float:
     """Seconds of the evaluation suites that a stage writes and asks besides the search's."""
     context = runner.worker.context
@@ -171,7 +171,8 @@ def _suites(
     if name == paneling.STAGE:
         # Each is asked of the untouched model, when it is written and after, and of each location.
         return len(PROTOCOLS) * (2 + len(sat)) * max(map(timing.asking, sat))
-    if name == counting.STAGE and counting.edit_count_schedule(runner.plan).own_suite:
+    schedule = counting.edit_count_schedule(runner.plan) if name == counting.STAGE else None
+    if schedule is not None and schedule.edits != runner.plan.edit_set.edits:
         return 2 * max(map(timing.asking, sat))
     return 0.0
 

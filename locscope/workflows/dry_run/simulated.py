@@ -7,24 +7,21 @@ perplexity cut it off a little below, and lower on more edits than S has; other 
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import inf, log
+from typing import final
 
 from locscope.locations import Location
-from locscope.records import Epoch, Measure, Trial, TrialRecord
+from locscope.recommendation.margins import OnT
+from locscope.records import Edit, Epoch, Measure, ScanResult, Trial, TrialRecord
+from locscope.records.panel import ProtocolResults
 from locscope.scoring.bounds import COLLAPSE, ratio_limit, violations
-from locscope.scoring.objectives import QUICK
+from locscope.scoring.objectives import QUICK, Objective
 from locscope.selection.candidates import STEP
 from locscope.selection.space import Space
-from locscope.workflows.search import edit_counts as counting
-from locscope.workflows.search import protocols as panel
-from locscope.workflows.search.audit import audit_asks
-from locscope.workflows.search.fit import deploy
-from locscope.workflows.search.holdout import report_on_t
-from locscope.workflows.search.recipes import compare_recipes
-from locscope.workflows.search.select import choose, controls_of, ranking
-from locscope.workflows.search.trial_runner import TrialRunner
-from locscope.workflows.search.validate import validate
+from locscope.workflows.search.plan import Plan
+from locscope.workflows.search.run import ADDING, RECOMMENDING
+from locscope.workflows.search.stages import Evidence
 
 SHARES = (*QUICK, *QUICK.values())
 RATIO, DRIFT = 1.001, 0.001
@@ -41,42 +38,55 @@ class Cost:
     flops: float
 
 
-@dataclass
+@final
 class SimulatedRunner:
     """Answers trials by `cost`, each once; `asked` are the trials that would run, by stage.
 
-    They lie in the order in which they would run: by layer, for the prefix cache's sake. `started`
-    are the rates first tried, by location and recipe.
+    They lie in the order in which they would run: by layer, for the prefix cache's sake.
     """
 
-    space: Space
-    cost: Callable[[Trial], Cost]
-    asked: dict[str, list[Trial]] = field(default_factory=dict)
-    known: dict[str, TrialRecord] = field(default_factory=dict)
-    started: dict[tuple[str, str], float] = field(default_factory=dict)
+    def __init__(self, plan: Plan, space: Space, cost: Callable[[Trial], Cost]) -> None:
+        self.plan, self.space, self.cost = plan, space, cost
+        self.objective: Objective = plan.objective
+        self.asked: dict[str, list[Trial]] = {}
+        self._known: dict[str, TrialRecord] = {}
+        self._first_rates: dict[tuple[str, str], float] = {}
 
-    def trials(self, stage: str, trials: Sequence[Trial]) -> tuple[TrialRecord, ...]:
+    def trials(
+        self, stage: str, trials: Sequence[Trial], edits: Sequence[Edit] | None = None
+    ) -> tuple[TrialRecord, ...]:
         """Made-up records of the trials, in their order."""
-        once = {trial.id: trial for trial in trials if trial.id not in self.known}
-        self.known |= {key: self._record(trial) for key, trial in once.items()}
-        ordered = sorted(once.values(), key=lambda one: Location.parse(one.location).lowest)
+        del edits  # Made-up answers are the same for every evaluation suite.
+        once = {trial.id: trial for trial in trials if trial.id not in self._known}
+        self._known |= {key: self._record(trial) for key, trial in once.items()}
+        ordered = sorted(once.values(), key=lambda trial: Location.parse(trial.location).lowest)
         self.asked.setdefault(stage, []).extend(ordered)
-        return tuple(self.known[trial.id] for trial in trials)
+        return tuple(self._known[trial.id] for trial in trials)
+
+    def protocols(self, stage: str, wanted: Sequence[OnT]) -> tuple[ProtocolResults, ...]:
+        """No results; each is tuned once more as in its first trial on T."""
+        first = [contender.records[0].trial for contender in wanted]
+        self.trials(stage, [replace(trial, rung="panel") for trial in first])
+        return ()
+
+    def starting_rate(self, trial: Trial) -> float:
+        """The rate that the trial has: no gradient is taken."""
+        return trial.recipe.lr
 
     def _record(self, trial: Trial) -> TrialRecord:
         kind = (trial.location, trial.recipe.kind)
-        cost, first = self.cost(trial), self.started.setdefault(kind, trial.recipe.lr)
+        cost, first = self.cost(trial), self._first_rates.setdefault(kind, trial.recipe.lr)
         utility = _utility(trial, first)
-        found = [Measure(name, utility, 1, "made up") for name in SHARES]
-        found += [Measure("perplexity_ratio", self._ratio(trial, first), 1, "made up")]
-        found += [Measure("kl", DRIFT, 1, "made up"), Measure("retention", 1.0, 1, "made up")]
-        bounds = [one for one in self.space.objective.bounds if one.measure in COLLAPSE]
+        measures = [Measure(name, utility, 1, "made up") for name in SHARES]
+        measures += [Measure("perplexity_ratio", self._ratio(trial, first), 1, "made up")]
+        measures += [Measure("kl", DRIFT, 1, "made up"), Measure("retention", 1.0, 1, "made up")]
+        bounds = [b for b in self.space.objective.bounds if b.measure in COLLAPSE]
         return TrialRecord(
             trial=trial,
             status="done",
             score=utility,
             score_name="made up",
-            measures=tuple(found),
+            measures=tuple(measures),
             outcomes=(),
             epochs=(Epoch(0.0, 1, 0),) * trial.recipe.epochs,
             parameters=(),
@@ -85,7 +95,7 @@ class SimulatedRunner:
             decoded=0,
             seconds=cost.seconds,
             flops=cost.flops,
-            violated=() if trial.quick else violations(found, bounds),
+            violated=() if trial.quick else violations(measures, bounds),
         )
 
     def _ratio(self, trial: Trial, first: float) -> float:
@@ -99,27 +109,13 @@ class SimulatedRunner:
 
 
 def simulate(
-    runner: TrialRunner, space: Space, cost: Callable[[Trial], Cost]
+    plan: Plan, space: Space, scans: Sequence[ScanResult], cost: Callable[[Trial], Cost]
 ) -> dict[str, list[Trial]]:
     """The trials of a search by stage, in the order in which they would run; nothing is run."""
-    paper = SimulatedRunner(space, cost)
-    runner = TrialRunner(runner.plan, runner.folder, runner.progress, answer=paper.trials)
-    selected = choose(runner, space, runner.plan.settings.strategy)
-    locations = ranking(space, selected)
-    controls = controls_of(runner, space, selected)
-    choice = deploy(runner, validate(runner, locations)).choice
-    evidence = report_on_t(runner, choice, controls)
-    if runner.plan.settings.thorough:
-        first = [one.records[0].trial for one in evidence.held_out if one.role in panel.ROLES]
-        runner.trials(panel.STAGE, [replace(trial, rung="panel") for trial in first])
-        found = counting.edit_count_schedule(runner.plan)
-        shown = counting.on_curve(choice, controls)
-        runner.trials(counting.STAGE, counting.curve_trials(runner.plan, found, shown))
-    compare_recipes(runner, space, evidence.held_out[0])
-    if runner.plan.settings.audit:
-        wanted = audit_asks(space, selected, runner.plan.settings.audit)
-        runner.trials("audit", [runner.trial(ask) for ask in (*wanted.looks, *wanted.full)])
-    return paper.asked
+    runner, evidence = SimulatedRunner(plan, space, cost), Evidence(space, tuple(scans))
+    for stage in (*RECOMMENDING, *ADDING):
+        evidence = stage(runner, evidence)
+    return runner.asked
 
 
 def _utility(trial: Trial, first: float) -> float:

@@ -23,7 +23,8 @@ from locscope.tuning.recipes import TUNES_ALL_BLOCKS
 from locscope.tuning.trial import TrialContext
 from locscope.tuning.trial_cost import TrainableExtent, TrialCost, blocks_of, trial_cost_of
 from locscope.workflows.dry_run.simulated import Cost
-from locscope.workflows.search.trial_runner import TrialRunner
+from locscope.workflows.search.local_runner import LocalTrialRunner
+from locscope.workflows.search.stages import trial_of
 
 EPOCHS = (1, 5)
 """Of the trials that are run: two, so that measuring can be told from tuning."""
@@ -74,7 +75,7 @@ def work_on_paper(context: TrialContext, space: Space, trial: Trial) -> TrialCos
     return trial_cost_of(context.suite, info, trial, TrainableExtent(lowest, parameters))
 
 
-def calibrate(runner: TrialRunner, space: Space) -> Timing:
+def calibrate(runner: LocalTrialRunner, space: Space) -> Timing:
     """Runs short trials at the ends of the model, and takes the seconds apart."""
     began, context = time.perf_counter(), runner.worker.context
     trials = _tried(runner, space)
@@ -95,7 +96,7 @@ def calibrate(runner: TrialRunner, space: Space) -> Timing:
     )
 
 
-def _tried(runner: TrialRunner, space: Space) -> list[Trial]:
+def _tried(runner: LocalTrialRunner, space: Space) -> list[Trial]:
     """Quick evaluations and full trials with few epochs: low at the smallest and largest location,
     and high."""
     low = min(map(_lowest, space.candidates))
@@ -105,21 +106,18 @@ def _tried(runner: TrialRunner, space: Space) -> list[Trial]:
     locations = dict.fromkeys((below[0], below[-1], above[0]))
     fidelities = (first_look(space)[0].fidelity, space.full)
     return [
-        runner.trial(TrialRequest(location.location, location.lr, replace(fidelity, epochs=epochs)))
-        for location in locations
+        trial_of(runner.plan, TrialRequest(at.location, at.lr, replace(fidelity, epochs=epochs)))
+        for at in locations
         for fidelity in fidelities
         for epochs in EPOCHS
     ]
 
 
-def _run(runner: TrialRunner, trial: Trial) -> TrialRecord:
+def _run(runner: LocalTrialRunner, trial: Trial) -> TrialRecord:
     """As a search runs it, within memory; nothing is kept."""
-    worker = replace(runner.worker, keep=_forget, progress=Silent())
-    return run_trials(worker, "", [trial])[0]
-
-
-def _forget(record: TrialRecord) -> None:
-    """Keeps nothing."""
+    records: list[TrialRecord] = []
+    run_trials(runner.worker, "", [trial], records.append, Silent())
+    return records[0]
 
 
 def _fitted(context: TrialContext, space: Space, records: Sequence[TrialRecord]) -> TrialCost:

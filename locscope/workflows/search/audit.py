@@ -5,66 +5,60 @@ What a strategy has run of it is not run again, the rest is counted apart from c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from locscope.records import ScanResult, Scorecard, TrialRecord
+from locscope.records import TrialRecord
 from locscope.scorecard.audit import Audit
-from locscope.scorecard.scorecard import scorecard
 from locscope.selection.space import FULL, Space, TrialRequest, at_rung
 from locscope.selection.strategies.race import first_look
-from locscope.workflows.search.trial_runner import TrialRunner
+from locscope.workflows.search.stages import Evidence, TrialRunner, trials_of
 
 
-def audit(
-    runner: TrialRunner, space: Space, chosen: Sequence[TrialRecord], scans: Sequence[ScanResult]
-) -> Scorecard | None:
-    """The scorecard of the scans; None where no audit is wanted."""
-    size = runner.plan.settings.audit
-    if not size:
-        return None
-    wanted = audit_asks(space, chosen, size)
-    looks = [runner.trial(ask) for ask in wanted.looks]
-    records = runner.trials("audit", [*looks, *(runner.trial(ask) for ask in wanted.full)])
-    found = Audit(
+def audit(runner: TrialRunner, evidence: Evidence) -> Evidence:
+    """The stage of the trials that scans are judged by; not asked for, nothing is run."""
+    plan, space, selected = runner.plan, evidence.space, evidence.selected
+    if not plan.settings.audit:
+        return evidence
+    looks, full = audit_requests(space, selected, plan.settings.audit)
+    records = runner.trials("audit", trials_of(plan, (*looks, *full)))
+    held = Audit(
         looks=records[: len(looks)],
-        full=swept(space, chosen) if wanted.swept else records[len(looks) :],
-        groups=runner.plan.groups_of(runner.plan.parts.select),
+        full=swept(space, selected) if is_swept(space, selected) else records[len(looks) :],
+        groups=plan.groups_of(plan.parts.select),
         rule=space.depth_rule,
     )
-    return scorecard(scans, found, space.seed)
+    return replace(evidence, audit=held)
 
 
-@dataclass(frozen=True)
-class AuditAsks:
-    """The trials that an audit rests on; `swept` where the strategy ran every location at its
-    rates.
+def audit_requests(
+    space: Space, selected: Sequence[TrialRecord], size: int
+) -> tuple[tuple[TrialRequest, ...], tuple[TrialRequest, ...]]:
+    """A quick evaluation of every candidate, and so many trials in full; where the strategy ran
+    all candidates in full at their starting rates, these trials alone."""
+    tried = _tried(selected)
+    started = all((c.location, c.lr) in tried for c in space.candidates)
+    locations = tuple(c.location for c in space.candidates) if started else space.drawn[:size]
+    full = tuple(TrialRequest(name, space.of(name).lr, space.full) for name in locations)
+    return (() if started else first_look(space)), full
+
+
+def is_swept(space: Space, selected: Sequence[TrialRecord]) -> bool:
+    """Whether the strategy ran every location at all its rates.
 
     Only then do locations count at the best of them: had some been tried at more than others, what
     a strategy thinks of a location would show in what it is worth.
     """
-
-    looks: tuple[TrialRequest, ...]
-    full: tuple[TrialRequest, ...]
-    swept: bool
+    tried = _tried(selected)
+    return all((c.location, rate) in tried for c in space.candidates for rate in c.rates)
 
 
-def audit_asks(space: Space, chosen: Sequence[TrialRecord], size: int) -> AuditAsks:
-    """A look at every candidate and so many in full; where all were run in full, these alone."""
-    full = at_rung(chosen, FULL)
-    tried = {(record.trial.location, record.trial.recipe.lr) for record in full}
-    started = all((one.location, one.lr) in tried for one in space.candidates)
-    locations = tuple(one.location for one in space.candidates) if started else space.drawn[:size]
-    return AuditAsks(
-        looks=() if started else first_look(space),
-        full=tuple(
-            TrialRequest(location, space.of(location).lr, space.full) for location in locations
-        ),
-        swept=all((one.location, rate) in tried for one in space.candidates for rate in one.rates),
-    )
+def _tried(selected: Sequence[TrialRecord]) -> set[tuple[str, float]]:
+    full = at_rung(selected, FULL)
+    return {(record.trial.location, record.trial.recipe.lr) for record in full}
 
 
-def swept(space: Space, chosen: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
+def swept(space: Space, selected: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
     """What a sweep ran at every location alike: not the rates that the best of them got besides."""
     alike = {(one.location, rate) for one in space.candidates for rate in one.rates}
-    full = at_rung(chosen, FULL)
+    full = at_rung(selected, FULL)
     return tuple(one for one in full if (one.trial.location, one.trial.recipe.lr) in alike)

@@ -17,10 +17,10 @@ from locscope.records import Edit, Trial
 from locscope.records.codec import fingerprint
 from locscope.records.panel import COUNT_RUNG
 from locscope.selection.choice import Best
-from locscope.workflows.search.fit import ALL, suite_of
+from locscope.workflows.search.fit import ALL
 from locscope.workflows.search.plan import Plan
 from locscope.workflows.search.select import DEPTH_RULE
-from locscope.workflows.search.trial_runner import TrialRunner
+from locscope.workflows.search.stages import Evidence, TrialRunner
 
 MOST = 3000
 """Edits that a curve goes up to: as many as the paper tunes at once."""
@@ -31,14 +31,13 @@ STAGE = "edit counts"
 class EditCountSchedule:
     """Counts of edits, rising, and the edits; of their ids in drawn `order` each takes the first.
 
-    `own_suite` tells that the search's evaluation suite does not serve: it lacks some of the edits,
-    or judges them by neighbours that are tuned here.
+    These are not always the edits of the search: some may be added from its file, and prompts that
+    are tuned here no longer serve as neighbours.
     """
 
     edits: tuple[Edit, ...]
     order: tuple[str, ...]
     counts: tuple[int, ...]
-    own_suite: bool
 
     def first(self, count: int) -> tuple[str, ...]:
         """Ids of the first so many edits, in the order of the edits."""
@@ -46,32 +45,32 @@ class EditCountSchedule:
         return tuple(edit.id for edit in self.edits if edit.id in wanted)
 
 
-def count_curve(runner: TrialRunner, locations: Sequence[Best]) -> None:
-    """Tunes locations on more and more edits, each as it did best on S.
+def edit_counts(runner: TrialRunner, evidence: Evidence) -> Evidence:
+    """The stage of the curve; not asked for, nothing is run.
 
-    The records are ordinary trials of split `all`; those that are there are not run again.
+    Its records are ordinary trials of split `all`; those that are there are not run again.
     """
-    found = edit_count_schedule(runner.plan)
-    trials = curve_trials(runner.plan, found, locations)
-    known = all(trial.id in runner.known for trial in trials)
-    worker = None if known or not found.own_suite else suite_of(runner, found.edits)
-    runner.trials(STAGE, trials, worker)
+    if runner.plan.settings.thorough:
+        count_curve(runner, on_curve(evidence.choice, evidence.controls))
+    return evidence
+
+
+def count_curve(runner: TrialRunner, locations: Sequence[Best]) -> None:
+    """Tunes locations on more and more edits, each as it did best on S."""
+    schedule = edit_count_schedule(runner.plan)
+    trials = [
+        _trial(runner.plan, schedule, best.record.trial, count)
+        for count in schedule.counts
+        for best in locations
+    ]
+    runner.trials(STAGE, trials, schedule.edits)
 
 
 def on_curve(choice: Choice, controls: Mapping[str, Best]) -> tuple[Best, ...]:
-    """Who is on the curve: recommended, runner-up and the depth rule's location."""
-    first = tuple(one.best for one in choice.finalists[:2])
+    """Whose curves are drawn: recommended, runner-up and the depth rule's location."""
+    first = tuple(finalist.best for finalist in choice.finalists[:2])
     rule = controls[DEPTH_RULE]
-    return (*first, *(() if rule.location in {one.location for one in first} else (rule,)))
-
-
-def curve_trials(
-    plan: Plan, found: EditCountSchedule, locations: Sequence[Best]
-) -> tuple[Trial, ...]:
-    """The trials of the curve."""
-    return tuple(
-        _trial(plan, found, one.record.trial, n) for n in found.counts for one in locations
-    )
+    return (*first, *(() if rule.location in {best.location for best in first} else (rule,)))
 
 
 def edit_count_schedule(plan: Plan) -> EditCountSchedule:
@@ -87,7 +86,6 @@ def edit_count_schedule(plan: Plan) -> EditCountSchedule:
         edits=edits,
         order=(*(mine[i].id for i in first), *(edit.id for edit in others)),
         counts=counts(len(mine), len(edits)),
-        own_suite=edits != mine,
     )
 
 
@@ -119,14 +117,14 @@ def _others(plan: Plan) -> tuple[Edit, ...]:
     return tuple(rest[i] for i in order[: MOST - len(mine)])
 
 
-def _trial(plan: Plan, found: EditCountSchedule, trial: Trial, count: int) -> Trial:
+def _trial(plan: Plan, schedule: EditCountSchedule, trial: Trial, count: int) -> Trial:
     """The trial at its own recipe on the first so many edits."""
-    edit_set = fingerprint(found.edits) if found.own_suite else plan.edit_set.fingerprint
+    same = schedule.edits == plan.edit_set.edits
     return replace(
         trial,
-        edits=found.first(count),
+        edits=schedule.first(count),
         split=ALL,
         rung=f"{COUNT_RUNG}{count}",
         choosing=False,
-        edit_set=edit_set,
+        edit_set=plan.edit_set.fingerprint if same else fingerprint(schedule.edits),
     )

@@ -3,73 +3,58 @@
 `edit --config` repeats that trial, so what a search says is what happens when it is followed.
 """
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from locscope.evaluation.build_suite import prepare
-from locscope.evaluation.suite import observe
-from locscope.execution.local import Worker
-from locscope.forward.prefix_cache import PrefixCache
-from locscope.progress import stage
 from locscope.recommendation.finalists import Choice, Finalist
 from locscope.recommendation.fitting import BOUND_MARGIN, CLOSE, Fitted, first_of, fit, together
-from locscope.recommendation.looser_bounds import Relaxed, at_count, cost_of_bound, judged
+from locscope.recommendation.looser_bounds import at_count, cost_of_bound, judged
 from locscope.recommendation.recommend import Deployed
-from locscope.records import Edit, Recipe, StageCost, Trial, TrialRecord, default_batch
+from locscope.records import Recipe, Trial, TrialRecord, default_batch
 from locscope.scoring.objectives import Objective, merit
 from locscope.workflows.search.plan import deployed_edits
-from locscope.workflows.search.trial_runner import TrialRunner
+from locscope.workflows.search.stages import Evidence, TrialRunner
 
-FIT, DEPLOYED, SUITE = "fitting to the edits", "deployed", "evaluation suite"
+FIT, DEPLOYED = "fitting to the edits", "deployed"
 ALL = "all"
 """The split of trials that tune edits of S, V and T together."""
 
 
-@dataclass(frozen=True)
-class Deploying:
-    """The choice as it is after fitting, and the trial on the edits that will be made.
-
-    `reason` says why another than the first of S and V is used, or repeats why it is the first;
-    `looser` is the bound that recipes were fitted within where the one asked for leaves nothing
-    useful.
-    """
-
-    choice: Choice
-    deployed: Deployed
-    looser: Relaxed | None
-
-
-def deploy(runner: TrialRunner, choice: Choice, looser: Relaxed | None = None) -> Deploying:
-    """Fits the recipes of the finalists that are left, and tunes what is used as it will be.
+def deploy(runner: TrialRunner, evidence: Evidence) -> Evidence:
+    """The stage on all edits: fits the recipes of the finalists that are left, and tunes what is
+    used as it will be.
 
     `looser` is the bound that S led to. Where it is not the one to go by at this number of edits,
     recipes are fitted again within that one.
     """
-    plan = runner.plan
+    plan, choice, looser = runner.plan, evidence.choice, evidence.looser
     edits = deployed_edits(plan.given, plan.settings)
-    worker = worker_for(runner)
-    left = [
-        one
-        for one in choice.finalists
-        if _is_left(one, choice.finalists[0], runner.objective.strict)
-    ]
+    first, strict = choice.finalists[0], runner.objective.strict
+    left = [finalist for finalist in choice.finalists if _is_left(finalist, first, strict)]
     asked = replace(plan.objective, bound_margin=plan.objective.bound_margin * BOUND_MARGIN)
     objective = looser.objective if looser else asked
-    fitted = [_fit(runner, worker, one, edits, objective) for one in left]
-    tried = [record for one in fitted for record in one.tried]
-    found = at_count(tried, asked, looser)
-    if found != looser:
-        objective = found.objective if found else asked
-        again = [_fit(runner, worker, one, edits, objective) for one in left]
+    fitted = [_fit(runner, finalist, edits, objective) for finalist in left]
+    at_this_count = at_count(_all_tried(fitted), asked, looser)
+    if at_this_count != looser:
+        objective = at_this_count.objective if at_this_count else asked
+        again = [_fit(runner, finalist, edits, objective) for finalist in left]
         fitted = [together(*both, objective.strict) for both in zip(fitted, again, strict=True)]
     used = first_of(fitted, objective.strict)
-    record = runner.trials(DEPLOYED, [deployed_trial(used.record, edits)], worker)[0]
-    ordered = _reordered(choice, used, fitted[0])
-    tried = [one for some in fitted for one in some.tried]
-    points = cost_of_bound(tried, plan.objective)
-    made = Deployed(record, tuple(fitted), len(plan.given.edits), points)
-    return Deploying(ordered, made, found)
+    trial = deployed_trial(used.record, edits)
+    # Neighbours that were lent are edits themselves, and tuned here: the suite is about the edits
+    # as they were given, which have nothing to keep.
+    (record,) = runner.trials(DEPLOYED, [trial], plan.given.edits)
+    points = cost_of_bound(_all_tried(fitted), plan.objective)
+    return replace(
+        evidence,
+        choice=_reordered(choice, used, fitted[0]),
+        deployed=Deployed(record, tuple(fitted), len(plan.given.edits), points),
+        looser=at_this_count,
+    )
+
+
+def _all_tried(fitted: Sequence[Fitted]) -> list[TrialRecord]:
+    return [record for one in fitted for record in one.tried]
 
 
 def deployed_trial(fitted: TrialRecord, edits: Sequence[str]) -> Trial:
@@ -79,17 +64,17 @@ def deployed_trial(fitted: TrialRecord, edits: Sequence[str]) -> Trial:
     )
 
 
-def _is_left(one: Finalist, first: Finalist, objective: Objective) -> bool:
+def _is_left(finalist: Finalist, first: Finalist, objective: Objective) -> bool:
     """The chosen, and the runner-up where it is close on S and V: others would not be used."""
-    return (
-        one is first or merit(one.measures, objective) >= merit(first.measures, objective) - CLOSE
-    )
+    if finalist is first:
+        return True
+    return merit(finalist.measures, objective) >= merit(first.measures, objective) - CLOSE
 
 
 def _fit(
-    runner: TrialRunner, worker: Worker, one: Finalist, edits: Sequence[str], objective: Objective
+    runner: TrialRunner, finalist: Finalist, edits: Sequence[str], objective: Objective
 ) -> Fitted:
-    plan, trial = runner.plan, one.best.record.trial
+    plan, trial = runner.plan, finalist.best.record.trial
     choosing = set(plan.choosing)
     on_s_and_v = tuple(edit for edit in edits if edit in choosing)
     batch = plan.settings.batch_size or default_batch(len(edits))
@@ -107,7 +92,8 @@ def _fit(
             )
             for recipe in recipes
         ]
-        return [judged(record, objective) for record in runner.trials(FIT, trials, worker)]
+        records = runner.trials(FIT, trials, plan.given.edits)
+        return [judged(record, objective) for record in records]
 
     first = replace(trial.recipe, batch=batch)
     return fit(first, run, objective.strict, batches=plan.settings.batch_size is None)
@@ -134,37 +120,3 @@ def _better(used: TrialRecord, first: TrialRecord) -> str:
         return "keeps the bounds with the margin below them"
     more = used.measure("reliability").value - first.measure("reliability").value
     return "is better" if used.score >= first.score else f"makes {more:.0%} more of the edits"
-
-
-def worker_for(runner: TrialRunner) -> Worker:
-    """The trial runner's own, or one with an evaluation suite of the edits as they were given.
-
-    Neighbours that were lent are edits themselves, and tuned here: they have nothing to keep.
-    """
-    plan, own = runner.plan, runner.worker
-    if runner.answer is not None or plan.given.edits == plan.edit_set.edits:
-        return own
-    return suite_of(runner, plan.given.edits)
-
-
-def suite_of(runner: TrialRunner, edits: Sequence[Edit]) -> Worker:
-    """A worker whose evaluation suite is about these edits, on the texts of the search."""
-    workspace, worker = runner.plan.workspace, runner.worker
-    suite, prefix_cache = workspace.suite, workspace.prefix_cache
-    began = time.perf_counter()
-    prefix_cache.release()  # Two streams would not fit the budget.
-    with stage(runner.progress, SUITE, 1):
-        suite = prepare(
-            suite.text_generator,
-            edits,
-            workspace.eval_texts,
-            suite.prompt_format,
-            prefix_cache.budget,
-        )
-        prefix_cache = PrefixCache(
-            runner.plan.loaded.model, suite.packed, prefix_cache.budget, prefix_cache.tokens_at_once
-        )
-        before = observe(suite, prefix_cache, [edit.id for edit in edits])
-    runner.costs.append(StageCost(SUITE, time.perf_counter() - began, 1, 0))
-    context = replace(worker.context, suite=suite, prefix_cache=prefix_cache)
-    return replace(worker, context=context, before=before)

@@ -1,59 +1,53 @@
 """Reporting on T: the untouched model is tuned afresh on edits that nothing was chosen on."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
-from locscope.recommendation.finalists import Choice, Finalist
+from locscope.recommendation.finalists import Finalist
 from locscope.recommendation.margins import Context, OnT
 from locscope.records import Trial, TrialRecord
-from locscope.selection.choice import Best
 from locscope.workflows.search.plan import Plan
 from locscope.workflows.search.select import DEPTH_RULE
-from locscope.workflows.search.trial_runner import TrialRunner
+from locscope.workflows.search.stages import Evidence, TrialRunner
 
 STAGE = "reporting on T"
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What was measured on T: the chosen location and what it is compared with, and the random
-    locations, one trial each."""
-
-    held_out: tuple[OnT, ...]
-    randoms: tuple[OnT, ...]
-
-
-def report_on_t(runner: TrialRunner, choice: Choice, controls: Mapping[str, Best]) -> Evidence:
+def report_on_t(runner: TrialRunner, evidence: Evidence) -> Evidence:
     """Recommended, runner-up and the depth rule's location on every subset of T; each random
     location on one of them, in turn."""
-    roles = dict(zip(("recommended", "runner-up"), choice.finalists, strict=False))
-    known = {finalist.location: finalist for finalist in roles.values()}
+    controls, finalists = evidence.controls, evidence.choice.finalists
+    roles = dict(zip(("recommended", "runner-up"), finalists, strict=False))
+    validated = {finalist.location: finalist for finalist in roles.values()}
     # A control at a location that was validated is that one, at the rate that was chosen.
     rule = controls[DEPTH_RULE]
-    wanted = [*roles.items(), (DEPTH_RULE, known.get(rule.location, Finalist(rule, ())))]
+    reported = [*roles.items(), (DEPTH_RULE, validated.get(rule.location, Finalist(rule, ())))]
     randoms = [best for role, best in controls.items() if role != DEPTH_RULE]
     count = len(runner.plan.on_t)
     trials = {
-        (role, i): on_t(runner.plan, one.best.record, i, thorough=one.location in known)
-        for role, one in wanted
+        (role, i): on_t(
+            runner.plan, finalist.best.record, i, thorough=finalist.location in validated
+        )
+        for role, finalist in reported
         for i in range(count)
     }
     trials |= {
         (best.location, 0): on_t(
-            runner.plan, best.record, n % count, thorough=best.location in known
+            runner.plan, best.record, n % count, thorough=best.location in validated
         )
         for n, best in enumerate(randoms)
     }
     once = {trial.id: trial for trial in trials.values()}
-    found = dict(zip(once, runner.trials(STAGE, list(once.values())), strict=True))
+    records = dict(zip(once, runner.trials(STAGE, list(once.values())), strict=True))
 
     def of(role: str, times: int) -> tuple[TrialRecord, ...]:
-        return tuple(found[trials[role, i].id] for i in range(times))
+        return tuple(records[trials[role, i].id] for i in range(times))
 
-    return Evidence(
-        tuple(OnT(role, one.best, of(role, count), one.on_v) for role, one in wanted),
-        tuple(OnT("random", best, of(best.location, 1)) for best in randoms),
+    return replace(
+        evidence,
+        held_out=tuple(OnT(role, one.best, of(role, count), one.on_v) for role, one in reported),
+        randoms=tuple(OnT("random", best, of(best.location, 1)) for best in randoms),
     )
 
 

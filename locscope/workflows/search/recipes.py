@@ -7,21 +7,22 @@ measured on the same parts of T.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from locscope.recommendation.margins import OnT
 from locscope.records import Trial, TrialRecord
 from locscope.selection.choice import best_per_location
 from locscope.selection.grids import climbed
 from locscope.selection.space import Space
 from locscope.workflows.search.holdout import on_t
-from locscope.workflows.search.trial_runner import TrialRunner
+from locscope.workflows.search.stages import Evidence, TrialRunner
 
 
-def compare_recipes(runner: TrialRunner, space: Space, best: OnT) -> None:
-    """Runs the trials of the recipes that the settings name; they are in the folder's records."""
-    for kind in runner.plan.settings.recipes:
-        chosen = _best_rate(runner, space, best.best.record.trial, kind)
-        count = len(runner.plan.on_t)
-        runner.trials(f"recipe {kind} on T", [on_t(runner.plan, chosen, i) for i in range(count)])
+def compare_recipes(runner: TrialRunner, evidence: Evidence) -> Evidence:
+    """The stage of the recipes that the settings name; their trials are in the folder's records."""
+    best, plan = evidence.held_out[0].best.record.trial, runner.plan
+    for kind in plan.settings.recipes:
+        record = _best_rate(runner, evidence.space, best, kind)
+        trials = [on_t(plan, record, i) for i in range(len(plan.on_t))]
+        runner.trials(f"recipe {kind} on T", trials)
+    return evidence
 
 
 def _best_rate(runner: TrialRunner, space: Space, trial: Trial, kind: str) -> TrialRecord:
@@ -32,5 +33,5 @@ def _best_rate(runner: TrialRunner, space: Space, trial: Trial, kind: str) -> Tr
         trials = [replace(first, recipe=replace(first.recipe, lr=lr)) for lr in rates]
         return runner.trials(f"recipe {kind}", trials)
 
-    found = climbed(runner.starting_rate(first), run, space.objective)
-    return best_per_location(found, space.objective)[0].record
+    records = climbed(runner.starting_rate(first), run, space.objective)
+    return best_per_location(records, space.objective)[0].record

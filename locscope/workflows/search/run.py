@@ -13,37 +13,34 @@ from functools import partial
 from pathlib import Path
 
 from locscope.progress import Progress, stage
-from locscope.recommendation.looser_bounds import relaxed
 from locscope.recommendation.recommend import recommend
-from locscope.records import RunInfo, Scorecard, StageCost, TrialRecord
+from locscope.records import Recommendation, RunInfo, Scorecard, StageCost, TrialRecord
 from locscope.report.data.inputs import ReportInputs
-from locscope.runs.folder import RunFolder, open_run, write_info
+from locscope.runs.folder import open_run, write_info
 from locscope.runs.store import read_record, write_record
+from locscope.scorecard.scorecard import scorecard
 from locscope.selection.choice import Best, ranked
 from locscope.selection.grids import on_edge
 from locscope.selection.space import FULL, Space, at_rung
-from locscope.tuning.trial import run_keeping
 from locscope.workflows.provenance import earlier_costs, run_info
 from locscope.workflows.publish import publish
 from locscope.workflows.saving import save_tuned
 from locscope.workflows.search.audit import audit
-from locscope.workflows.search.edit_counts import count_curve, on_curve
-from locscope.workflows.search.fit import deploy, worker_for
+from locscope.workflows.search.edit_counts import edit_counts
+from locscope.workflows.search.fit import deploy
 from locscope.workflows.search.holdout import context, report_on_t
+from locscope.workflows.search.local_runner import Listener, LocalTrialRunner
 from locscope.workflows.search.plan import Plan
-from locscope.workflows.search.protocols import known_panels, panels
+from locscope.workflows.search.protocols import ROLES, other_protocols
 from locscope.workflows.search.recipes import compare_recipes
-from locscope.workflows.search.select import (
-    choose,
-    controls_of,
-    ran_in_full,
-    ranking,
-    scan_s,
-    space_of,
-)
-from locscope.workflows.search.trial_runner import Listener, TrialRunner
+from locscope.workflows.search.select import control, ran_in_full, ranking, scan_s, select, space_of
+from locscope.workflows.search.stages import Evidence, Stage
 from locscope.workflows.search.validate import validate
 
+RECOMMENDING: tuple[Stage, ...] = (select, control, validate, deploy, report_on_t)
+"""The stages that a recommendation rests on, in order; the dry run goes through the same."""
+ADDING: tuple[Stage, ...] = (other_protocols, edit_counts, compare_recipes, audit)
+"""Those that add to it, once it is written: they may fail or be cut off."""
 UNFINISHED = "unfinished"
 """Status of a run that has its recommendation, and may have been cut off after it."""
 MORE = "not finished: what is added to the recommendation; the same command goes on"
@@ -82,29 +79,87 @@ def search(
         for note in (*folder.notes, *plan.workspace.notes):
             progress.say(note)
         earlier = earlier_costs(folder)
-        runner = TrialRunner(plan, folder, progress, heard, uncounted=not earlier)
+        runner = LocalTrialRunner(plan, folder, progress, heard, uncounted=not earlier)
         info = partial(info_of, plan, earlier, runner.costs, command, started)
-        inputs = None
-        # Written as soon as there is a recommendation: what is added to it may fail or be cut off.
-        for inputs in _stages(runner, folder, info):
-            write_info(folder, inputs.run)
-            publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
+        scans = scan_s(runner)
+        evidence = Evidence(space_of(runner, scans), scans)
+        for run_stage in RECOMMENDING:
+            evidence = run_stage(runner, evidence)
+        recommendation = _recommend(plan, evidence)
+        write_record(folder, "recommendation", "final", recommendation)
+        # Before the other stages: whoever cuts them off keeps the recommendation.
+        _publish(runner, _so_far(runner, evidence, recommendation, info))
+        for run_stage in ADDING:
+            evidence = run_stage(runner, evidence)
+        inputs = _finished(runner, evidence, recommendation, info)
+        _publish(runner, inputs)
         # Last: the same command goes on with a search that was cut off, and writes no model twice.
-        assert inputs is not None, "a search has stages"
         if save is not None:
-            _save(runner, inputs, save)
+            _save(runner, recommendation, save)
     return Found(plan.folder, inputs)
 
 
-def _save(runner: TrialRunner, inputs: ReportInputs, output: Path) -> None:
+def _recommend(plan: Plan, evidence: Evidence) -> Recommendation:
+    assert evidence.deployed is not None, "the stages tune on the edits to be made"
+    return recommend(
+        context(plan),
+        evidence.held_out,
+        evidence.randoms,
+        evidence.deployed,
+        evidence.choice.reason,
+        ran_in_full(evidence.selected, evidence.controls),
+        evidence.looser,
+    )
+
+
+def _so_far(
+    runner: LocalTrialRunner, evidence: Evidence, recommendation: Recommendation, info: Info
+) -> ReportInputs:
+    """The recommendation with what an earlier run added to it, which is there from the first."""
+    panels = (runner.known_panel(one) for one in evidence.held_out if one.role in ROLES)
+    return ReportInputs(
+        run=info(UNFINISHED, (*_notes(evidence), MORE)),
+        recommendation=recommendation,
+        scans=evidence.scans,
+        trials=tuple(runner.known.values()),
+        scorecard=read_record(runner.folder, "scorecard", "final", Scorecard),
+        edits=runner.plan.edit_set.edits,
+        panels=tuple(panel for panel in panels if panel is not None),
+    )
+
+
+def _finished(
+    runner: LocalTrialRunner, evidence: Evidence, recommendation: Recommendation, info: Info
+) -> ReportInputs:
+    """The same with what was added; what an earlier run added and this one did not ask for stays"""
+    inputs = _so_far(runner, evidence, recommendation, info)
+    if evidence.audit is not None:
+        card = scorecard(evidence.scans, evidence.audit, evidence.space.seed)
+        write_record(runner.folder, "scorecard", "final", card)
+        inputs = replace(inputs, scorecard=card)
+    return replace(inputs, run=info("done", _notes(evidence)))
+
+
+def _publish(runner: LocalTrialRunner, inputs: ReportInputs) -> None:
+    write_info(runner.folder, inputs.run)
+    publish(runner.plan.folder, inputs, runner.plan.loaded.info, runner.plan.settings.edits)
+
+
+def _notes(evidence: Evidence) -> tuple[str, ...]:
+    """What the reader of the recommendation should know of rates and controls."""
+    space, best = evidence.space, evidence.choice.finalists[0].best
+    locations = ranking(space, evidence.selected)[: space.finalists]
+    controls = _only_compared(evidence.controls, evidence.selected)
+    return (*on_rates(locations, space), *on_controls(best, controls, space))
+
+
+def _save(runner: LocalTrialRunner, recommendation: Recommendation, output: Path) -> None:
     """Tunes once more as the deployed trial did and writes that model."""
-    found = inputs.recommendation
-    if found is None or found.deployment is None:
+    if recommendation.deployment is None:
         return
-    plan, trial = runner.plan, runner.known[found.deployment.trial].trial
+    plan, trial = runner.plan, runner.known[recommendation.deployment.trial].trial
     with stage(runner.progress, "saving the model", 1):
-        worker = worker_for(runner)
-        tuned = run_keeping(worker.context, trial, worker.before.of(trial.measured), keep=True)
+        tuned = runner.tuned(trial, plan.given.edits)
         save_tuned(plan.loaded, tuned, plan.settings, plan.objective, output)
 
 
@@ -132,64 +187,13 @@ def info_of(
     )
 
 
-def _stages(runner: TrialRunner, folder: RunFolder, info: Info) -> Iterator[ReportInputs]:
-    """The recommendation, and then the same with what is added to it; all from records and into
-    records. What an earlier run added is there from the first, and stays."""
-    plan = runner.plan
-    scans = scan_s(runner)
-    space = space_of(runner, scans)
-    selected = choose(runner, space, plan.settings.strategy)
-    looser = relaxed(at_rung(selected, FULL), plan.objective)
-    if looser is not None:
-        runner.objective = looser.objective
-        space = replace(space, objective=looser.objective.strict)
-        selected = choose(runner, space, plan.settings.strategy, selected)
-    locations = ranking(space, selected)
-    controls = controls_of(runner, space, selected)
-    made = deploy(runner, validate(runner, locations), looser)
-    evidence = report_on_t(runner, made.choice, controls)
-    found = recommend(
-        context(plan),
-        evidence.held_out,
-        evidence.randoms,
-        made.deployed,
-        made.choice.reason,
-        ran_in_full(selected, controls),
-        made.looser,
-    )
-    write_record(folder, "recommendation", "final", found)
-    notes = (
-        *on_rates(locations[: space.finalists], space),
-        *on_controls(made.choice.finalists[0].best, _only_compared(controls, selected), space),
-    )
-    inputs = ReportInputs(
-        run=info(UNFINISHED, (*notes, MORE)),
-        recommendation=found,
-        scans=scans,
-        trials=tuple(runner.known.values()),
-        scorecard=read_record(folder, "scorecard", "final", Scorecard),
-        edits=plan.edit_set.edits,
-        panels=known_panels(runner, evidence.held_out),
-    )
-    yield inputs
-    if plan.settings.thorough:
-        inputs = replace(inputs, panels=panels(runner, evidence.held_out))
-        count_curve(runner, on_curve(made.choice, controls))
-    compare_recipes(runner, space, evidence.held_out[0])
-    card = audit(runner, space, selected, scans)
-    if card is not None:
-        write_record(folder, "scorecard", "final", card)
-        inputs = replace(inputs, scorecard=card)
-    yield replace(inputs, run=info("done", notes), trials=tuple(runner.known.values()))
-
-
 def _only_compared(
     controls: Mapping[str, Best], selected: Sequence[TrialRecord]
 ) -> dict[str, Best]:
     """The controls that the strategy did not run in full itself: a race has locations that always
     run among them."""
     there = {record.trial.location for record in at_rung(selected, FULL)}
-    return {role: one for role, one in controls.items() if one.location not in there}
+    return {role: best for role, best in controls.items() if best.location not in there}
 
 
 def on_rates(finalists: Sequence[Best], space: Space) -> Iterator[str]:
@@ -206,11 +210,11 @@ def on_rates(finalists: Sequence[Best], space: Space) -> Iterator[str]:
 
 def on_controls(best: Best, controls: Mapping[str, Best], space: Space) -> Iterator[str]:
     """What was run for comparison alone does not choose; what it showed is not kept back."""
-    for role, control in controls.items():
-        first = ranked((best.record, control.record), space.objective)[0]
+    for role, rival in controls.items():
+        first = ranked((best.record, rival.record), space.objective)[0]
         if first.trial.id != best.record.trial.id:
             yield (
-                f"{control.location} ({role}) at {control.record.trial.recipe.lr:g} did better on "
+                f"{rival.location} ({role}) at {rival.record.trial.recipe.lr:g} did better on "
                 f"S than {best.location}: it was run for comparison, outside what {best.location} "
                 "was chosen from"
             )

@@ -1,9 +1,10 @@
 """Choosing on S: scans, candidates, and the strategy's trials until it wants no more."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from locscope.locations import Location
-from locscope.recommendation.looser_bounds import judged
+from locscope.recommendation.looser_bounds import judged, relaxed
 from locscope.records import ScanResult, TrialRecord
 from locscope.runs.store import read_record
 from locscope.scans.context import ScanContext
@@ -14,7 +15,8 @@ from locscope.selection.rates import wanted_rates
 from locscope.selection.space import FULL, Space, TrialRequest, at_rung
 from locscope.selection.strategies import strategy
 from locscope.workflows.scan import run_scans
-from locscope.workflows.search.trial_runner import TrialRunner
+from locscope.workflows.search.local_runner import LocalTrialRunner
+from locscope.workflows.search.stages import Evidence, TrialRunner, rungs_of, trials_of
 
 SCAN = "weight-gradient"
 """Starting rates come from it."""
@@ -24,7 +26,7 @@ DEPTH_RULE = "depth-rule"
 """Role of the location that the paper's rule of depth names."""
 
 
-def scan_context(runner: TrialRunner) -> ScanContext:
+def scan_context(runner: LocalTrialRunner) -> ScanContext:
     """What the scans of S are given."""
     plan = runner.plan
     ids = [edit.id for edit in plan.edit_set.edits]
@@ -40,7 +42,7 @@ def scan_context(runner: TrialRunner) -> ScanContext:
     )
 
 
-def scan_s(runner: TrialRunner) -> tuple[ScanResult, ...]:
+def scan_s(runner: LocalTrialRunner) -> tuple[ScanResult, ...]:
     """The scans of S, each from its record where there is one; the weight gradient first."""
     names = tuple(dict.fromkeys((SCAN, *runner.plan.settings.scans)))
     runner.costs += run_scans(scan_context(runner), names, runner.folder)
@@ -48,7 +50,7 @@ def scan_s(runner: TrialRunner) -> tuple[ScanResult, ...]:
     return tuple(one for one in found if one is not None)
 
 
-def space_of(runner: TrialRunner, scans: Sequence[ScanResult]) -> Space:
+def space_of(runner: LocalTrialRunner, scans: Sequence[ScanResult]) -> Space:
     """What the strategy may try: the grid, what the user named, and the depth rule's location."""
     plan, settings = runner.plan, runner.plan.settings
     rule, to_learn = depth_rule(plan.loaded.info), plan.to_learn
@@ -75,17 +77,31 @@ def space_of(runner: TrialRunner, scans: Sequence[ScanResult]) -> Space:
     )
 
 
+def select(runner: TrialRunner, evidence: Evidence) -> Evidence:
+    """The stage on S: the strategy's trials, under looser bounds too where those asked for leave
+    nothing useful."""
+    name, space = runner.plan.settings.strategy, evidence.space
+    selected = choose(runner, space, name)
+    looser = relaxed(at_rung(selected, FULL), runner.plan.objective)
+    if looser is not None:
+        runner.objective = looser.objective
+        space = replace(space, objective=looser.objective.strict)
+        selected = choose(runner, space, name, selected)
+    return replace(evidence, space=space, selected=selected, looser=looser)
+
+
 def choose(
     runner: TrialRunner, space: Space, name: str, earlier: Sequence[TrialRecord] = ()
 ) -> tuple[TrialRecord, ...]:
     """All trials of the strategy of that name, in the order in which it asked for them, after those
     that it ran `earlier` under other bounds."""
     ask, records = strategy(name), [judged(record, runner.objective) for record in earlier]
-    while wanted := ask(space, records):
+    while requests := ask(space, records):
         seen = {record.trial.id for record in records}
-        found = runner.asked(wanted)
-        assert any(record.trial.id not in seen for record in found), "asked for what is there"
-        records += [record for record in found if record.trial.id not in seen]
+        answers = runner.trials(rungs_of(requests), trials_of(runner.plan, requests))
+        fresh = [record for record in answers if record.trial.id not in seen]
+        assert fresh, "the strategy asks for what is there"
+        records += fresh
     return tuple(records)
 
 
@@ -94,8 +110,14 @@ def ranking(space: Space, chosen: Sequence[TrialRecord]) -> tuple[Best, ...]:
     return best_per_location(at_rung(chosen, FULL), space.objective)
 
 
+def control(runner: TrialRunner, evidence: Evidence) -> Evidence:
+    """The stage of the controls."""
+    controls = controls_of(runner, evidence.space, evidence.selected)
+    return replace(evidence, controls=controls)
+
+
 def controls_of(
-    runner: TrialRunner, space: Space, chosen: Sequence[TrialRecord]
+    runner: TrialRunner, space: Space, selected: Sequence[TrialRecord]
 ) -> dict[str, Best]:
     """What a choice has to beat, each at its own best rate in full: the depth rule's location and
     random ones, by role. Trials that the strategy did not run are counted apart from choosing.
@@ -105,24 +127,29 @@ def controls_of(
     locations = {DEPTH_RULE: space.depth_rule}
     randoms = space.drawn[: runner.plan.settings.controls]
     locations |= {f"random-{n}": location for n, location in enumerate(randoms, start=1)}
-    known = [r for r in at_rung(chosen, FULL) if r.trial.location in locations.values()]
-    finalists = ranking(space, chosen)[: space.finalists]
+    records = [r for r in at_rung(selected, FULL) if r.trial.location in locations.values()]
+    finalists = ranking(space, selected)[: space.finalists]
     most = min(CONTROL_RATES, max((len(best.tried) for best in finalists), default=1))
-    there = {record.trial.location for record in known}
-    wanted = [
+    there = {record.trial.location for record in records}
+    requests = [
         TrialRequest(location, space.of(location).lr, space.full)
         for location in dict.fromkeys(locations.values())
         if location not in there
     ]
     while True:
-        if wanted:
-            known += runner.trials("controls", [runner.trial(ask) for ask in wanted])
-        best = best_per_location(known, space.objective)
-        wanted = [ask for one in best if len(one.tried) < most for ask in wanted_rates(space, one)]
-        if not wanted:
+        if requests:
+            records += runner.trials("controls", trials_of(runner.plan, requests))
+        controls = best_per_location(records, space.objective)
+        requests = [
+            request
+            for best in controls
+            if len(best.tried) < most
+            for request in wanted_rates(space, best)
+        ]
+        if not requests:
             break
-    found = {one.location: one for one in best}
-    return {role: found[location] for role, location in locations.items()}
+    by_location = {best.location: best for best in controls}
+    return {role: by_location[location] for role, location in locations.items()}
 
 
 def ran_in_full(

@@ -7,21 +7,27 @@ from locscope.recommendation.finalists import Choice, Finalist, chosen_of
 from locscope.records import Trial
 from locscope.selection.choice import Best
 from locscope.workflows.search.plan import Plan
-from locscope.workflows.search.trial_runner import TrialRunner
+from locscope.workflows.search.select import ranking
+from locscope.workflows.search.stages import Evidence, TrialRunner
 
 STAGE = "validating on V"
 
 
-def validate(runner: TrialRunner, locations: Sequence[Best]) -> Choice:
+def validate(runner: TrialRunner, evidence: Evidence) -> Evidence:
+    """The stage on V: a choice among the first of S."""
+    locations = ranking(evidence.space, evidence.selected)
+    return replace(evidence, choice=choice_among(runner, locations))
+
+
+def choice_among(runner: TrialRunner, locations: Sequence[Best]) -> Choice:
     """The finalists in the order of S and V together, the chosen one first."""
-    settings = runner.plan.settings
-    some = locations[: settings.finalists]
-    trials = [on_v(runner.plan, best, i) for best in some for i in range(len(runner.plan.on_v))]
+    settings, count = runner.plan.settings, len(runner.plan.on_v)
+    first = locations[: settings.finalists]
+    trials = [on_v(runner.plan, best, i) for best in first for i in range(count)]
     records = dict(zip((t.id for t in trials), runner.trials(STAGE, trials), strict=True))
-    count = len(runner.plan.on_v)
     finalists = [
         Finalist(best, tuple(records[t.id] for t in trials[n * count : (n + 1) * count]))
-        for n, best in enumerate(some)
+        for n, best in enumerate(first)
     ]
     return chosen_of(finalists, runner.objective.strict, settings.non_inferiority)
 

@@ -1,0 +1,178 @@
+"""Runs the trials of a search on this machine: known ones from its folder, new ones kept there."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from os import PathLike
+from typing import final
+
+from locscope.evaluation.build_suite import prepare
+from locscope.evaluation.suite import observe
+from locscope.execution.local import Worker, run_trials
+from locscope.forward.prefix_cache import PrefixCache
+from locscope.progress import Progress, stage
+from locscope.recommendation.looser_bounds import judged
+from locscope.recommendation.margins import OnT
+from locscope.records import Edit, StageCost, Trial, TrialRecord
+from locscope.records.panel import ProtocolResults
+from locscope.runs.store import iterate, read_record, write_record
+from locscope.selection.candidates import rounded
+from locscope.tuning.protocols import run_panel, sittings
+from locscope.tuning.rates import starting_rate
+from locscope.tuning.trial import TrialContext, Tuned, run_keeping
+from locscope.workflows.search.plan import Plan
+
+Listener = Callable[[TrialRecord], None]
+SUITE = "evaluation suite"
+"""The stage in which a suite about other edits than the plan's is written."""
+SHARES = {
+    **{"rung 1": 15.0, "rung 2": 8.0, "full": 16.0, "controls": 6.0, "validating on V": 6.0},
+    **{"fitting to the edits": 16.0, "deployed": 3.0, "reporting on T": 12.0},
+    **{"edit counts": 7.0, "audit": 4.0},
+}
+"""Per cent of a search's time that a stage takes, about, as seen on the bundled model."""
+IN_ROUNDS = ("full", "controls", "fitting to the edits")
+"""Stages whose trials are asked for round after round."""
+
+
+@final
+class LocalTrialRunner:
+    """Tunes and measures; `costs` are the stages so far, `known` all records of the folder.
+
+    A run that was killed left records but no costs: with `uncounted` theirs are added where their
+    trials are asked for.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: PathLike[str],
+        progress: Progress,
+        heard: Listener | None = None,
+        *,
+        uncounted: bool = False,
+    ) -> None:
+        self.plan, self.folder, self.progress, self.heard = plan, folder, progress, heard
+        self.objective = plan.objective
+        self.costs: list[StageCost] = []
+        self.known = {
+            record.trial.id: record for record in iterate(folder, "trial", TrialRecord, progress)
+        }
+        self._left = dict(SHARES)
+        self._uncounted = set(self.known) if uncounted else set[str]()
+        workspace = plan.workspace
+        context = TrialContext(plan.loaded, workspace.suite, workspace.prefix_cache, plan.objective)
+        self.worker = Worker(context, workspace.before)
+        self._other: tuple[tuple[Edit, ...], Worker] | None = None
+
+    def trials(
+        self, stage: str, trials: Sequence[Trial], edits: Sequence[Edit] | None = None
+    ) -> tuple[TrialRecord, ...]:
+        """The records of the trials; what they cost is noted as a stage."""
+        once = {trial.id: trial for trial in trials}
+        missing = [trial for key, trial in once.items() if key not in self.known]
+        resumed = sum(trial.id in self.known for trial in trials)
+        # Before the clock starts: writing another suite is a stage of its own.
+        worker = self._worker(edits) if missing else self.worker
+        began, earlier = time.perf_counter(), self._uncounted_seconds(once)
+        run_trials(worker, stage, missing, self._keep, self.progress, self._share(stage))
+        seconds = time.perf_counter() - began + earlier
+        self.costs.append(StageCost(stage, seconds, len(trials), resumed))
+        return tuple(judged(self.known[trial.id], self.objective) for trial in trials)
+
+    def protocols(self, stage: str, wanted: Sequence[OnT]) -> tuple[ProtocolResults, ...]:
+        """Results under other protocols, from records where they are.
+
+        Each is tuned as in its first trial on T, so the weights are those that were measured there.
+        """
+        began, panels = time.perf_counter(), {one.role: self.known_panel(one) for one in wanted}
+        missing = [one for one in wanted if panels[one.role] is None]
+        if missing:
+            panels |= {panel.role: panel for panel in self._run_panels(stage, missing)}
+        seconds, resumed = time.perf_counter() - began, len(wanted) - len(missing)
+        self.costs.append(StageCost(stage, seconds, len(wanted), resumed))
+        return tuple(panel for panel in panels.values() if panel is not None)
+
+    def known_panel(self, wanted: OnT) -> ProtocolResults | None:
+        """The stored panel; one of another trial (the roles were swapped, say) does not count."""
+        panel = read_record(self.folder, "panel", wanted.role, ProtocolResults, self.progress)
+        return panel if panel is not None and panel.trial == wanted.records[0].trial.id else None
+
+    def starting_rate(self, trial: Trial) -> float:
+        """Where the trial's rates start, by the gradient."""
+        return rounded(starting_rate(self.worker.context, trial, self.plan.first_step))
+
+    def tuned(self, trial: Trial, edits: Sequence[Edit]) -> Tuned:
+        """A trial once more, with the weights that it ends with."""
+        worker = self._worker(edits)
+        return run_keeping(worker.context, trial, worker.before.of(trial.measured), keep=True)
+
+    def _worker(self, edits: Sequence[Edit] | None) -> Worker:
+        """One whose evaluation suite is about these edits, on the texts of the search."""
+        if edits is None or tuple(edits) == self.plan.edit_set.edits:
+            # The hidden states of two suites would not fit the budget.
+            self._other = None
+            return self.worker
+        if self._other is None or self._other[0] != tuple(edits):
+            self._other = (tuple(edits), self._about(edits))
+        return self._other[1]
+
+    def _about(self, edits: Sequence[Edit]) -> Worker:
+        workspace, context, began = self.plan.workspace, self.worker.context, time.perf_counter()
+        cache = workspace.prefix_cache
+        cache.release()
+        with stage(self.progress, SUITE, 1):
+            suite = prepare(
+                workspace.suite.text_generator,
+                edits,
+                workspace.eval_texts,
+                workspace.suite.prompt_format,
+                cache.budget,
+            )
+            cache = PrefixCache(
+                self.plan.loaded.model, suite.packed, cache.budget, cache.tokens_at_once
+            )
+            before = observe(suite, cache, [edit.id for edit in edits])
+        self.costs.append(StageCost(SUITE, time.perf_counter() - began, 1, 0))
+        return Worker(replace(context, suite=suite, prefix_cache=cache), before)
+
+    def _run_panels(self, name: str, missing: Sequence[OnT]) -> list[ProtocolResults]:
+        context, panels = self.worker.context, list[ProtocolResults]()
+        with stage(self.progress, name, len(missing) + 1, share=3):
+            # All of them are tuned on the same first subset of T.
+            suites = sittings(context, missing[0].records[0].trial.edits)
+            self.progress.advance("the evaluation suites are written")
+            for wanted in missing:
+                record = wanted.records[0]
+                panel = ProtocolResults(
+                    role=wanted.role,
+                    location=wanted.best.location,
+                    recipe=record.trial.recipe,
+                    trial=record.trial.id,
+                    edits=len(record.trial.edits),
+                    score=record.score,
+                    rows=run_panel(context, record.trial, suites),
+                )
+                write_record(self.folder, "panel", wanted.role, panel)
+                panels.append(panel)
+                self.progress.advance(f"{wanted.role} {wanted.best.location}")
+        return panels
+
+    def _uncounted_seconds(self, trials: dict[str, Trial]) -> float:
+        lost = self._uncounted & trials.keys()
+        self._uncounted -= lost
+        return sum(self.known[key].seconds for key in lost)
+
+    def _share(self, name: str) -> float:
+        """What part of the whole job the trials of a stage are taken to be: of a stage that comes
+        in several rounds each is half of what is left of it."""
+        left = self._left.get(name, 0.0)
+        now = left / 2 if name in IN_ROUNDS else left
+        self._left[name] = left - now
+        return now
+
+    def _keep(self, record: TrialRecord) -> None:
+        write_record(self.folder, "trial", record.trial.id, record)
+        self.known[record.trial.id] = record
+        if self.heard is not None:
+            self.heard(record)
