@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from locscope.api.changing import tuned as tuned
     from locscope.api.edited import EditedModel as EditedModel
     from locscope.api.edited import Evaluated as Evaluated
+    from locscope.api.experiment import Experiment as Experiment
+    from locscope.api.experiment import open_experiment as open_experiment
+    from locscope.api.extending import register_format as register_format
+    from locscope.api.extending import register_measure as register_measure
+    from locscope.api.extending import register_scan as register_scan
+    from locscope.api.extending import register_strategy as register_strategy
     from locscope.api.finding import check as check
     from locscope.api.finding import scan as scan
     from locscope.api.finding import search as search
@@ -39,6 +45,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "locscope.api.edited": ("EditedModel", "Evaluated"),
+    "locscope.api.experiment": ("Experiment", "open_experiment"),
+    "locscope.api.extending": (
+        *("register_format", "register_measure", "register_scan", "register_strategy"),
+    ),
     "locscope.api.loading": ("load_edits", "load_model"),
     "locscope.api.run": ("Run", "open_run"),
     "locscope.api.scanned": ("ScanRun",),

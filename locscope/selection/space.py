@@ -74,6 +74,10 @@ class Space:
         """The candidate of that location."""
         return next(one for one in self.candidates if one.location == location)
 
+    def request(self, location: str, lr: float | None = None) -> TrialRequest:
+        """A full trial there, at its starting rate where none is given."""
+        return TrialRequest(location, self.of(location).lr if lr is None else lr, self.full)
+
     @property
     def drawn(self) -> tuple[str, ...]:
         """All locations in an order drawn by the seed before anything was seen of them."""

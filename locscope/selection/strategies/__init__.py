@@ -6,33 +6,21 @@ the same trials go the same way.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib import import_module
 
 from locscope.errors import unknown
-from locscope.records import TrialRecord
+from locscope.plugins import function_of
+from locscope.records import Descriptor, TrialRecord
 from locscope.selection.space import Space, TrialRequest
 
 Strategy = Callable[[Space, Sequence[TrialRecord]], tuple[TrialRequest, ...]]
 
 
-@dataclass(frozen=True)
-class StrategyEntry:
-    """An entry of the table; `function` is `module:name`, imported only when it runs."""
-
-    name: str
-    title: str
-    note: str
-    source: str
-    function: str
-
-
-def _entry(name: str, title: str, note: str, source: str = "locscope") -> StrategyEntry:
+def _entry(name: str, title: str, note: str, source: str = "locscope") -> Descriptor:
     module = name.replace("-", "_")
-    return StrategyEntry(name, title, note, source, f"locscope.selection.strategies.{module}:ask")
+    return Descriptor(name, title, note, source, f"locscope.selection.strategies.{module}:ask")
 
 
-STRATEGIES: dict[str, StrategyEntry] = {
+STRATEGIES: dict[str, Descriptor] = {
     entry.name: entry
     for entry in (
         _entry(
@@ -74,5 +62,4 @@ def strategy(name: str) -> Strategy:
     """The function of that entry, imported now."""
     if name not in STRATEGIES:
         raise unknown("strategy", name, STRATEGIES)
-    module, function = STRATEGIES[name].function.split(":")
-    return getattr(import_module(module), function)
+    return function_of(STRATEGIES[name].function)

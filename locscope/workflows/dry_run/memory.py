@@ -1,7 +1,6 @@
 """What a search holds in memory, counted from shapes and from the texts of its evaluation suite."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from locscope.forward.batching import KEPT, Holds
 from locscope.forward.head import POSITIONS
@@ -20,20 +19,14 @@ LOGITS = 3
 """Copies of the logits at once: as they are, as log-probabilities, and their gradient."""
 
 
-@dataclass(frozen=True)
-class Share:
-    """What takes memory, and how much (bytes)."""
-
-    name: str
-    bytes: int
-
-
 def memory_of(
     context: TrialContext, space: Space, recipes: Sequence[str] = (), batch: int | None = None
-) -> tuple[Share, ...]:
-    """The parts that a search's memory is made of; tuning's are those of the largest location, or
-    of all blocks where the recipe `all` is among those compared. Without a `batch`, the usual
-    one."""
+) -> dict[str, int]:
+    """The parts that a search's memory is made of, in bytes.
+
+    Tuning's are those of the largest location, or of all blocks where the recipe `all` is among
+    those compared. Without a `batch`, the usual one.
+    """
     info, packed = context.loaded.info, context.suite.packed
     itemsize = context.loaded.model.dtype.itemsize
     width = info.width * itemsize
@@ -41,27 +34,22 @@ def memory_of(
     everywhere = blocks_of(info) if "all" in recipes else 0
     most = max(everywhere, *(one.parameters for one in space.candidates))
     low = 0 if set(recipes) & set(TUNES_ALL_BLOCKS) else _lowest(space)
-    return (
-        Share("weights", info.parameters * itemsize),
-        Share("prefix_cache", packed.ids.numel() * width),
-        Share("untouched answers to neutral texts", neutral * width),
-        Share("float32 master weights", 2 * most * MASTER),
-        Share("optimiser and gradients", most * (OPTIMISER + GRADIENT + 2 * itemsize)),
-        Share(
-            "activations of a batch",
-            _activations(context, low, batch or default_batch(space.edits)),
-        ),
-        Share("logits", LOGITS * FLOAT32 * info.vocabulary * _positions(context)),
-    )
+    return {
+        "weights": info.parameters * itemsize,
+        "prefix cache": packed.ids.numel() * width,
+        "untouched answers to neutral texts": neutral * width,
+        "float32 master weights": 2 * most * MASTER,
+        "optimiser and gradients": most * (OPTIMISER + GRADIENT + 2 * itemsize),
+        "activations of a batch": _activations(context, low, batch or default_batch(space.edits)),
+        "logits": LOGITS * FLOAT32 * info.vocabulary * _positions(context),
+    }
 
 
-def scan_batches(context: TrialContext, scans: Iterable[str]) -> Share:
-    """What scans may fill with the states of a batch: their budget of tokens."""
+def scan_batches(context: TrialContext, scans: Iterable[str]) -> int:
+    """Bytes that scans may fill with the states of a batch: their budget of tokens."""
     info, prefix_cache = context.loaded.info, context.prefix_cache
     a_token = KEPT * info.layers * info.width * context.loaded.model.dtype.itemsize
-    return Share(
-        "batches of scans", prefix_cache.tokens_at_once * a_token if set(scans) - PLAIN else 0
-    )
+    return prefix_cache.tokens_at_once * a_token if set(scans) - PLAIN else 0
 
 
 def _activations(context: TrialContext, lowest: int, batch: int) -> int:

@@ -28,7 +28,7 @@ from locscope.scans.run import run_scan
 from locscope.selection.space import Space
 from locscope.tuning.protocols import PROTOCOLS
 from locscope.workflows.check import Line
-from locscope.workflows.dry_run.memory import Share, memory_of, scan_batches
+from locscope.workflows.dry_run.memory import memory_of, scan_batches
 from locscope.workflows.dry_run.simulated import simulate
 from locscope.workflows.dry_run.timing import Timing, calibrate, work_on_paper
 from locscope.workflows.search import edit_counts as counting
@@ -67,16 +67,16 @@ class StageForecast:
 class DryRun:
     """What a search will take. `kinds` counts candidates by part and number of layers.
 
-    `memory` says what it is made of, counted from shapes. `host_peak` and `device_peak` are the
-    most that is held (bytes; the device's NaN where it is the host): what this process had while
-    it calibrated, or had before and scans may add. `opening` and `calibration` are seconds that
-    were spent here; `seconds`, `flops` and `trials` are those of all stages together, without the
-    operations of scans.
+    `memory` says what it is made of (bytes), counted from shapes. `host_peak` and `device_peak` are
+    the most that is held (bytes; the device's NaN where it is the host): what this process had
+    while it calibrated, or had before and scans may add. `opening` and `calibration` are seconds
+    that were spent here; `seconds`, `flops` and `trials` are those of all stages together, without
+    the operations of scans.
     """
 
     kinds: dict[str, int]
     stages: tuple[StageForecast, ...]
-    memory: tuple[Share, ...]
+    memory: dict[str, int]
     host_peak: int
     device_peak: Number
     disk: int
@@ -110,13 +110,16 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
     asked = simulate(plan, space, (found,), lambda trial: timing.cost(context, space, trial))
     stages = (*scans, *_stages(runner, space, timing, asked))
     filled = scan_batches(context, asking.scans)
-    on_host = filled.bytes if isnan(device) else 0
+    on_host = filled if isnan(device) else 0
     return DryRun(
         kinds=_kinds(space),
         stages=stages,
-        memory=(*memory_of(context, space, asking.recipes, asking.batch_size), filled),
+        memory={
+            **memory_of(context, space, asking.recipes, asking.batch_size),
+            "batches of scans": filled,
+        },
         host_peak=max(_host_peak(), host + on_host),
-        device_peak=max(_device_peak(plan.loaded), device + filled.bytes),
+        device_peak=max(_device_peak(plan.loaded), device + filled),
         disk=_disk(plan, found, timing, asked),
         opening=opening,
         calibration=took,
@@ -214,7 +217,7 @@ def _disk(
 
 def _lines(found: DryRun) -> list[Line]:
     counts = ", ".join(f"{kind} {count}" for kind, count in found.kinds.items())
-    shares = ", ".join(f"{one.name} {_size(one.bytes)}" for one in found.memory)
+    shares = ", ".join(f"{name} {_size(count)}" for name, count in found.memory.items())
     device = "" if isnan(found.device_peak) else f", device {_size(found.device_peak)}"
     return [
         Line("candidates", f"{sum(found.kinds.values())}: {counts}"),

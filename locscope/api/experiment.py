@@ -1,0 +1,223 @@
+"""Trials of one's own: an open run folder in which any location is tuned by any recipe.
+
+For questions that `search` does not ask. Trials are records in the folder: what is there is not
+run again, and an experiment that was cut off goes on.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from locscope.api.bars import progress_of
+from locscope.api.loading import Edits, Model, as_loaded, names_of
+from locscope.edits import EditSet
+from locscope.models.load import Loaded
+from locscope.records import Recipe, ScanResult, Trial, TrialRecord, default_batch
+from locscope.runs.folder import open_run as open_folder
+from locscope.scans.context import ScanContext
+from locscope.selection.space import FULL, Space
+from locscope.settings import SearchSettings, settings_of
+from locscope.workflows.search.local_runner import LocalTrialRunner
+from locscope.workflows.search.plan import plan_search
+from locscope.workflows.search.select import choose, scan_context, scan_s, space_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@final
+class Experiment:
+    """What `open_experiment` gives.
+
+    `select`, `validate` and `report` are the ids of the edits in S, V and T.
+    """
+
+    def __init__(self, runner: LocalTrialRunner) -> None:
+        self._runner, self._plan = runner, runner.plan
+        ids, parts = [edit.id for edit in self.edits.edits], self._plan.parts
+        self.select = tuple(ids[i] for i in parts.select)
+        self.validate = tuple(ids[i] for i in parts.validate)
+        self.report = tuple(ids[i] for i in parts.report)
+
+    @property
+    def model(self) -> Loaded:
+        """The model, untouched between trials."""
+        return self._plan.loaded
+
+    @property
+    def edits(self) -> EditSet:
+        """All edits, as they are used."""
+        return self._plan.edit_set
+
+    @cached_property
+    def scans(self) -> tuple[ScanResult, ...]:
+        """The scans that the settings name, on S; the weight gradient first."""
+        return scan_s(self._runner)
+
+    @cached_property
+    def space(self) -> Space:
+        """The candidates, each with the rate at which its trials start."""
+        return space_of(self._runner, self.scans)
+
+    def scan_context(self) -> ScanContext:
+        """What a function that scans is given, about the edits of S."""
+        return scan_context(self._runner)
+
+    def trial(
+        self,
+        location: str,
+        lr: float | None = None,
+        *,
+        edits: Sequence[str] | None = None,
+        name: str = FULL,
+        seed: int | None = None,
+        quick: bool = False,
+        thorough: bool = False,
+        choosing: bool = False,
+        **recipe: Any,
+    ) -> Trial:
+        """A trial to run: a location, a recipe and the edits that are tuned and measured.
+
+        Args:
+            location: as `L22.mlp.down`.
+            lr: learning rate; without it, the location's starting rate (a candidate's alone).
+            edits: their ids; S without any.
+            name: what the trial is for; it stands in its record as `rung`.
+            seed: of batches and masks; that of the settings without one.
+            quick: read probabilities alone, in one pass.
+            thorough: ask other forms and multi-hop questions too.
+            choosing: something is chosen by it, so drift is read on the texts for choosing.
+            recipe: fields of a recipe, as `epochs=5`, `kind="lora"`, `order="depth-first"`.
+
+        Returns:
+            The trial, for `run`.
+        """
+        settings, plan = self._plan.settings, self._plan
+        tuned = self.select if edits is None else tuple(edits)
+        rate = self.space.of(location).lr if lr is None else lr
+        usual = {
+            "batch": settings.batch_size or default_batch(len(tuned)),
+            "epochs": settings.epochs,
+            "prefixes": settings.prefixes,
+            "prompt_format": settings.prompt_format,
+        }
+        return Trial(
+            location=location,
+            recipe=Recipe(lr=rate, **{**usual, **recipe}),
+            edits=tuned,
+            split=self._split_of(tuned),
+            rung=name,
+            seed=settings.seed if seed is None else seed,
+            model=plan.loaded.info.hash,
+            edit_set=plan.edit_set.fingerprint,
+            thorough=thorough,
+            quick=quick,
+            choosing=choosing,
+        )
+
+    def run(self, trials: Sequence[Trial], stage: str = "trials") -> tuple[TrialRecord, ...]:
+        """The records of the trials, in their order; known ones are read, the others run.
+
+        Args:
+            trials: what `trial` gives.
+            stage: what progress calls them.
+
+        Returns:
+            A record for each, with measures, outcomes of single edits, and epochs.
+
+        Raises:
+            UsageError: the model lacks a location.
+            OutOfMemory: a trial does not fit, even with few tokens at once.
+        """
+        return self._runner.trials(stage, trials)
+
+    def choose(self, strategy: str, space: Space | None = None) -> tuple[TrialRecord, ...]:
+        """All trials that a strategy asks for, in its order.
+
+        Args:
+            strategy: a name of `list_strategies`, or a registered one.
+            space: another than the experiment's, as with other scans or another budget.
+
+        Returns:
+            Their records.
+
+        Raises:
+            UsageError: there is no such strategy.
+        """
+        return choose(self._runner, space or self.space, strategy)
+
+    def to_pandas(self, records: Sequence[TrialRecord]) -> "pd.DataFrame":
+        """Records as a frame: a row for each, a column for each measure.
+
+        Args:
+            records: what `run` gives.
+
+        Returns:
+            The frame, in the order of the records.
+        """
+        import pandas as pd
+
+        rows = [
+            {
+                "location": record.trial.location,
+                "lr": record.trial.recipe.lr,
+                "rung": record.trial.rung,
+                "split": record.trial.split,
+                "seed": record.trial.seed,
+                "edits": len(record.trial.edits),
+                "score": record.score,
+                "violated": "; ".join(record.violated),
+                **{measure.name: measure.value for measure in record.measures},
+            }
+            for record in records
+        ]
+        return pd.DataFrame(rows)
+
+    def _split_of(self, edits: Sequence[str]) -> str:
+        parts = {"S": self.select, "V": self.validate, "T": self.report}
+        within = [name for name, ids in parts.items() if set(edits) <= set(ids)]
+        return within[0] if within else "all"
+
+
+@contextmanager
+def open_experiment(
+    model: Model = "demo",
+    edits: Edits = "demo",
+    *,
+    output: str | PathLike[str],
+    fresh: bool = False,
+    progress: bool = False,
+    **settings: Any,
+) -> Iterator[Experiment]:
+    """Opens a run folder for trials of one's own; it is locked within the block.
+
+    Args:
+        model: a name, or what `load_model` gives.
+        edits: what `load_edits` takes.
+        output: the run folder.
+        fresh: move one that is there aside.
+        progress: show a bar.
+        settings: of `locscope search`, as `limit`, `seed`, `parts`, `epochs`, `scans`.
+
+    Yields:
+        The experiment: `trial`, `run`, `choose`, `space`, `scans`.
+
+    Raises:
+        UsageError: too few edits, unknown settings, or a folder of other settings.
+
+    Example:
+        >>> import locscope
+        >>> with locscope.open_experiment(output="mine", **example.SMALL) as experiment:
+        ...     rates = experiment.space.of("L6.mlp.down").rates
+        ...     trials = [experiment.trial("L6.mlp.down", rate) for rate in rates]
+        ...     [record.trial.recipe.lr for record in experiment.run(trials)] == list(rates)
+        True
+    """
+    loaded, shown = as_loaded(model, settings), progress_of(progress)
+    made = settings_of(SearchSettings, {**settings, **names_of(loaded, edits)})
+    plan = plan_search(made, Path(output), shown, loaded)
+    with open_folder(plan.folder, plan.frozen, fresh=fresh) as folder:
+        yield Experiment(LocalTrialRunner(plan, folder, shown))

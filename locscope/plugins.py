@@ -1,0 +1,53 @@
+"""Functions named in tables as `module:name`, and what other packages add to the tables.
+
+A package adds scans, measures, strategies or formats by an entry point of the group
+`locscope.plugins`: a function without arguments, which calls `locscope.register_scan` and its like.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from locscope.errors import UsageError
+
+GROUP = "locscope.plugins"
+_REGISTERED: dict[str, Callable[..., Any]] = {}
+
+
+def function_of(path: str) -> Callable[..., Any]:
+    """The function that an entry of a table names, imported now."""
+    if path in _REGISTERED:
+        return _REGISTERED[path]
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+def path_of(function: Callable[..., Any]) -> str:
+    """The `module:name` under which `function_of` finds a function from now on, wherever it was
+    written: those of a notebook cannot be imported."""
+    path = f"{function.__module__}:{function.__qualname__}"
+    _REGISTERED[path] = function
+    return path
+
+
+@cache
+def load_plugins() -> None:
+    """Lets every installed package register what it has; does so once.
+
+    Raises UsageError where one of them fails: a scan that is silently missing would be taken for
+    one that was not asked for.
+    """
+    for point in entry_points(group=GROUP):
+        try:
+            point.load()()
+        except Exception as error:
+            raise UsageError(
+                f"plugin {point.name} of {_package(point)} cannot be loaded "
+                f"({type(error).__name__}: {error}): mend it, or uninstall it"
+            ) from error
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
