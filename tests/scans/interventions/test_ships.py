@@ -13,8 +13,8 @@ from locscope.forward.prompts import prompts_of
 from locscope.interp.ablation import attending_evenly, visits
 from locscope.interp.facts import Facts
 from locscope.interp.hooked_model import hook_name, recording, with_hooks
-from locscope.scans import sahara, ships
-from locscope.scans.sahara import GROUP, leading, turned
+from locscope.scans.interventions import sahara, ships
+from locscope.scans.interventions.sahara import GROUP, leading, turned
 
 BOTH = pytest.mark.parametrize("scan", [ships.scan, sahara.scan])
 HEADS = range(4)

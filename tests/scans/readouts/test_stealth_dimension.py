@@ -7,7 +7,7 @@ from reference.neurons import plain_mlp_input, prompt_of
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context
 from worlds import same, snapshot
 
-import locscope.scans.stealth_dimension as stealth
+import locscope.scans.readouts.stealth_dimension as stealth
 from locscope.interp.states import last_states
 from locscope.progress import Silent
 from locscope.scans.run import run_scan

@@ -32,8 +32,8 @@ from locscope.interp.facts import ROLES, Fact
 from locscope.interp.metrics import METRICS, metric_named, rivalries
 from locscope.interp.slopes import effect_of, ends_of
 from locscope.records import ScanScore, ScanTotal
-from locscope.scans.completeness import completeness_gap, told
 from locscope.scans.context import Findings, ScanContext
+from locscope.scans.gradients.completeness import completeness_gap, told
 
 TOKENWISE = ("block", "attn", "mlp")
 HOLDS = Holds(states=49, patterns=9, backward=True)

@@ -17,7 +17,7 @@ from locscope.interp.facts import ROLES, Fact
 from locscope.interp.hooked_model import hooked_model_of
 from locscope.interp.slopes import ends_of
 from locscope.records import ScanOptions
-from locscope.scans import attribution_patching
+from locscope.scans.gradients import attribution_patching
 from locscope.scans.run import run_scan
 
 LONG = ((7, 40, 51, 62, 73, 84, 95), (7, 41, 55, 62, 73, 84, 95))

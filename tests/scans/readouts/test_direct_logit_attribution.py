@@ -12,7 +12,7 @@ from worlds import same, snapshot
 
 from locscope.interp.hooked_model import hooked_model_of
 from locscope.interp.metrics import rivalries
-from locscope.scans.direct_logit_attribution import written
+from locscope.scans.readouts.direct_logit_attribution import written
 from locscope.scans.run import run_scan
 
 PADDING = ({}, {"side": "left", "padding": 2}, {"side": "right", "padding": 2})

@@ -12,8 +12,8 @@ from transformer_lens import patching
 from locscope.interp.patching import Kind, cells_of
 from locscope.models.parts import blocks
 from locscope.records import ScanOptions
-from locscope.scans import causal_tracing
-from locscope.scans.causal_tracing import kinds_of, trace
+from locscope.scans.interventions import causal_tracing
+from locscope.scans.interventions.causal_tracing import kinds_of, trace
 from locscope.scans.run import run_scan
 
 OPTIONS = ScanOptions(samples=2, window=3)

@@ -9,11 +9,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from worlds import same, snapshot
 
-import locscope.scans.probe as probe
+import locscope.scans.readouts.probe as probe
 from locscope.interp.states import last_states
 from locscope.progress import Silent
 from locscope.records import Edit, Probe
-from locscope.scans.probe import Example, examples, gains, of_classes
+from locscope.scans.readouts.probe import Example, examples, gains, of_classes
 from locscope.scans.run import run_scan
 
 SUBJECTS = ("France", "Japan", "gold", "Norway", "Rome", "Brazil")

@@ -8,7 +8,7 @@ from worlds import same, snapshot
 
 from locscope.evaluation.drift import NeutralRows
 from locscope.forward.prefix_cache import PrefixCache
-from locscope.scans.dropout_kl import RATE, kept
+from locscope.scans.gradients.dropout_kl import RATE, kept
 from locscope.scans.run import run_scan
 
 FEW = SCAN_EDITS[:1]

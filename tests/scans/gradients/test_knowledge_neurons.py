@@ -14,7 +14,11 @@ from worlds import same, snapshot
 
 from locscope.interp.facts import Facts
 from locscope.records import ScanOptions
-from locscope.scans.knowledge_neurons import integrated_gradients, knowledge_neurons, run_untouched
+from locscope.scans.gradients.knowledge_neurons import (
+    integrated_gradients,
+    knowledge_neurons,
+    run_untouched,
+)
 from locscope.scans.run import run_scan
 
 STEPS = 3

@@ -16,7 +16,7 @@ from locscope.interp.facts import Fact, Facts
 from locscope.interp.metrics import METRICS
 from locscope.interp.silencing import ablation_of
 from locscope.records import ScanOptions
-from locscope.scans.head_ablation import scan
+from locscope.scans.interventions.head_ablation import scan
 
 HOWS = ("zero", "mean", "resample")
 SIDES = ("left", "right", "none")

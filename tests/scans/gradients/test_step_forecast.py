@@ -10,8 +10,8 @@ from worlds import same, snapshot
 from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.locations import Location
 from locscope.models.parts import slices
+from locscope.scans.gradients.step_forecast import halves, prepared
 from locscope.scans.run import run_scan
-from locscope.scans.step_forecast import halves, prepared
 
 FEW = SCAN_EDITS[:5]
 

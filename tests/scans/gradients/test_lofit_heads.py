@@ -7,7 +7,7 @@ from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context
 from worlds import same, snapshot
 
 from locscope.records import Edit
-from locscope.scans.lofit_heads import learned_scales
+from locscope.scans.gradients.lofit_heads import learned_scales
 from locscope.scans.run import run_scan
 
 MORE = tuple(
@@ -77,7 +77,7 @@ def test_the_seed_draws_start_and_order():
 
 def test_a_batch_that_does_not_fit_is_halved(monkeypatch):
     """Nothing of the batch that failed counts."""
-    import locscope.scans.lofit_heads as scan
+    import locscope.scans.gradients.lofit_heads as scan
 
     whole = run_scan("lofit-heads", scan_context("llama", EDITS))
     own = scan.answer_losses

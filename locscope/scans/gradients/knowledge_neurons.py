@@ -28,8 +28,8 @@ from locscope.interp.facts import Fact
 from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, with_hooks
 from locscope.interp.metrics import log_probability
 from locscope.models.parts import blocks
-from locscope.scans.completeness import completeness_gap, told
 from locscope.scans.context import Findings, ScanContext
+from locscope.scans.gradients.completeness import completeness_gap, told
 
 STEPS = 20
 THRESHOLD = 0.2

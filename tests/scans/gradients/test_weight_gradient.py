@@ -15,8 +15,8 @@ from locscope.locations import Location
 from locscope.models.parts import blocks, slices
 from locscope.progress import Silent
 from locscope.scans.context import ScanContext
+from locscope.scans.gradients.weight_gradient import l1_norm
 from locscope.scans.run import run_scan
-from locscope.scans.weight_gradient import l1_norm
 
 FEW = SCAN_EDITS[:4]
 

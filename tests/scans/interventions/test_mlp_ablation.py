@@ -11,7 +11,7 @@ from locscope.interp.facts import Facts
 from locscope.interp.metrics import METRICS
 from locscope.interp.silencing import ablation_of
 from locscope.records import ScanOptions
-from locscope.scans.mlp_ablation import scan
+from locscope.scans.interventions.mlp_ablation import scan
 
 HOWS = ("zero", "mean", "resample")
 SIDES = ("left", "right", "none")
