@@ -1,20 +1,19 @@
-"""Which units general ability leans on: how two passes with dropout would come to agree.
+"""Dropout KL: the units on which the agreement of two passes with dropout depends.
 
-A text is read twice, each time with its own dropout on what every block's attention and MLP add to
+A text is run twice, each time with its own dropout on what every block's attention and MLP add to
 the residual stream; L = 0.1 KL(first || second), summed over the text's tokens. Every unit has a
-gate g = 1, the same in both passes and at all tokens, and its importance is |dL/dg| of a text per
+gate g = 1, the same in both passes and at all tokens. Its importance is |dL/dg| of a text per
 token, in nats. No labels are needed.
 
-Units are the outputs of mlp.up and of mlp.down, and the attention heads. A location scores the mean
-importance of its units, so that a part of many units is not ahead by their number.
+Units are the outputs of mlp.up and of mlp.down, and the attention heads. A location's score is the
+mean importance of its units, so that a part of many units is not ahead by their number.
 
-Other than CoFiTune's code: absolute values are taken text by text (there signed sums cancel between
-batches), and means are reported as they are: its z-score within a layer and |tanh|, meant for a
-mask on the gradients of training, would make all layers alike.
+Deviations from CoFiTune's code: absolute values are taken text by text (there signed sums cancel
+between batches), and means are reported as they are. Its z-score within a layer and |tanh|, meant
+for a mask on the gradients of training, would make all layers alike.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -37,7 +36,7 @@ WEIGHT = 0.1
 """CoFiTune: dropout of the two passes, and the weight of their divergence."""
 
 HOLDS = Holds(states=12, backward=True, logits=3)
-"""Two masks of dropout, what they and the gates are multiplied by, and per token of either pass the
+"""Two dropout masks and their products, the products of the gates, and per token of either pass the
 log-probabilities, their terms and gradients (half as many of both)."""
 
 _DROPPED = ("attn_out", "mlp_out")
@@ -47,37 +46,30 @@ _UNGATED_UP = "blocks.{}.mlp.hook_pre"
 Text = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class _Importance:
-    """Of one text, in nats per token: means over the units of a layer, and every head's own."""
-
-    up: Float[Tensor, " layers"]
-    down: Float[Tensor, " layers"]
-    heads: Float[Tensor, "layers heads"]
-
-
 def scan(context: ScanContext) -> Findings:
     """Scores of mlp.up, mlp.down, every head, and attn, which is the mean of its heads.
 
-    Means over neutral texts, as are their intervals and `count`; edits play no part, so that there
-    are no values of single requests.
+    Means, intervals and `count` are over neutral texts. Edits play no part, so there are no values
+    of single requests.
     """
     packed, rows = context.suite.packed, context.suite.neutral.texts
     if not rows:
         return Findings((), 0, notes=("no neutral texts: there is nothing to read twice",))
     spans = [(int(packed.offsets[row]), int(packed.offsets[row + 1])) for row in rows]
     texts = [tuple(packed.ids[first:stop].tolist()) for first, stop in spans]
-    found = context.batched(
-        "dropout KL",
-        texts,
-        lambda some: _importances(context, some),
-        lambda text: HOLDS.tokens(context.loaded.model, len(text), rows=2),
+    importances = torch.stack(
+        context.batched(
+            "dropout KL",
+            texts,
+            lambda batch: _importances(context, batch),
+            lambda text: HOLDS.tokens(context.loaded.model, len(text), rows=2),
+        )
     )
-    heads = torch.stack([one.heads for one in found])
+    up, down, heads = importances[..., 0], importances[..., 1], importances[..., 2:]
     return Findings(
         scores=(
-            *_scores(context, "mlp.up", torch.stack([one.up for one in found])),
-            *_scores(context, "mlp.down", torch.stack([one.down for one in found])),
+            *_scores(context, "mlp.up", up),
+            *_scores(context, "mlp.down", down),
             *_scores(context, "attn", heads.mean(2)),
             *_scores(context, "attn", heads),
         ),
@@ -86,21 +78,24 @@ def scan(context: ScanContext) -> Findings:
     )
 
 
-def kept(
+def dropout_mask(
     text: Text, which: int, kind: str, layer: int, width: int, seed: int
 ) -> Float[np.ndarray, "tokens width"]:
-    """What dropout multiplies one activation of one text by in the first or second pass (0, 1).
-
-    Drawn by text, so that the batch does not matter, and when it is needed, so that only one
-    activation's numbers are ever held.
-    """
+    """The dropout factors of one activation of one text in the first or second pass (0, 1)."""
+    # Drawn by text, so that the batch decides nothing, and when needed, so that the numbers of one
+    # activation alone are held.
     key = [seed, which, _DROPPED.index(kind), layer, *text]
     stays = np.random.default_rng(key).random((len(text), width), dtype=np.float32) >= RATE
     return stays.astype(np.float32) / np.float32(1 - RATE)
 
 
-def _importances(context: ScanContext, texts: Sequence[Text]) -> list[_Importance]:
-    """One run over both passes of all texts, and one backward pass to the gates of every text."""
+def _importances(
+    context: ScanContext, texts: Sequence[Text]
+) -> list[Float[Tensor, "layers columns"]]:
+    """Of every text, in nats per token: the means over mlp.up and over mlp.down, then each head.
+
+    One run over both passes of all texts, and one backward pass to the gates of every text.
+    """
     hooked, count = context.hooked, len(texts)
     rows = pack([TokenRow(text, 1) for text in (*texts, *texts)])
     both = pad(rows, range(2 * count), context.loaded.model.device)
@@ -114,29 +109,29 @@ def _importances(context: ScanContext, texts: Sequence[Text]) -> list[_Importanc
         torch.stack([named[name].abs().cpu() for name in names], 1) / tokens[:, None, None]
         for names in _gated(context)
     )
-    return [_Importance(up[i].mean(1), down[i].mean(1), heads[i]) for i in range(count)]
+    columns = [up.mean(2, keepdim=True), down.mean(2, keepdim=True), heads]
+    return list(torch.cat(columns, dim=2))
 
 
 def _gated(context: ScanContext) -> tuple[list[str], list[str], list[str]]:
-    """Hooks of the units, layer by layer: of mlp.up, of mlp.down and of the heads.
-
-    Where a gate is multiplied by up's output, their product scales as that does; without a gate
-    there is a nonlinearity in between.
-    """
+    """Hooks of the units, layer by layer: of mlp.up, of mlp.down and of the heads."""
     layers = range(context.hooked.layers)
+    # Where up's output is multiplied by a gate, their product scales as it does; without a gate a
+    # nonlinearity follows, so the units must be scaled before it.
     gated = "mlp.gate" in parts(context.loaded.model)
     up = [hook_name("neurons", n) if gated else _UNGATED_UP.format(n) for n in layers]
     return up, [_DOWN.format(n) for n in layers], [hook_name("z", n) for n in layers]
 
 
 def _gating(context: ScanContext, gates: dict[str, Tensor]) -> dict[str, HookFn]:
-    """Multiplies every unit by a gate, which is left in `gates`: (texts, units), all 1."""
+    """Multiplies every unit by a gate of 1, left in `gates` as (texts, units)."""
 
     def gating(name: str) -> HookFn:
         def edit(value: Tensor) -> Tensor:
             count, units = value.shape[0] // 2, value.shape[2]
             gate = torch.ones(count, units, device=value.device, requires_grad=True)
             gates[name] = gate
+            # The same gate in both passes of a text and at all tokens.
             wide = gate.repeat(2, 1).view(2 * count, 1, units, *[1] * (value.dim() - 3))
             return (value * wide).to(value.dtype)
 
@@ -146,13 +141,13 @@ def _gating(context: ScanContext, gates: dict[str, Tensor]) -> dict[str, HookFn]
 
 
 def _dropping(context: ScanContext, texts: Sequence[Text]) -> dict[str, HookFn]:
-    """Dropout where blocks add to the residual stream, other in each of the two passes."""
+    """Dropout on what blocks add to the residual stream, different in each of the two passes."""
 
     def dropping(kind: str, layer: int) -> HookFn:
         def edit(value: Tensor) -> Tensor:
             noise = torch.zeros(value.shape)
             for i, (which, text) in enumerate((w, t) for w in (0, 1) for t in texts):
-                drawn = kept(text, which, kind, layer, value.shape[2], context.seed)
+                drawn = dropout_mask(text, which, kind, layer, value.shape[2], context.seed)
                 noise[i, : len(text)] = torch.from_numpy(drawn)
             return value * noise.to(value)
 
@@ -187,11 +182,11 @@ def _scores(
             "importance",
             i // heads if heads else i,
             part,
-            one.value,
+            interval.value,
             head=i % heads if heads else -1,
-            low=one.low,
-            high=one.high,
-            count=one.count,
+            low=interval.low,
+            high=interval.high,
+            count=interval.count,
         )
-        for i, one in enumerate(intervals)
+        for i, interval in enumerate(intervals)
     ]

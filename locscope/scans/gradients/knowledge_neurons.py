@@ -1,4 +1,4 @@
-"""Knowledge neurons: which neurons of the MLPs the answer's probability is owed to.
+"""Knowledge neurons: the MLP neurons to which the answer's probability is attributed.
 
 Integrated gradients (Dai et al., arXiv 2104.08696, section 3.1): the activations w of a layer's
 neurons at the prompt's last token are scaled by k / m, k = 1 .. m, and
@@ -6,15 +6,15 @@ neurons at the prompt's last token are scaled by k / m, k = 1 .. m, and
     attribution of neuron i = w_i / m * sum over k of dP(answer | k / m * w) / dw_i.
 
 The neurons of a fact are those above 0.2 of the largest attribution of all layers (section 3.2).
-Variants: `share` is the part of a fact's neurons that lies in the layer, `attribution` the sum of
-theirs there (in probability). The paper's second filter, neurons that several prompts of a fact
-have in common, is left out. Where a norm follows the MLP (Gemma 2 and 3) it undoes the scaling, so
-that a layer's attributions sum to nothing: they then tell neurons apart, not layers.
+Variants: `share` is the share of a fact's neurons that lie in the layer, `attribution` the sum of
+their attributions (in probability). The paper's second filter, to neurons that several prompts of a
+fact have in common, is left out. Where a norm follows the MLP (Gemma 2 and 3) it undoes the
+scaling, and a layer's attributions sum to nothing: they then tell neurons apart, not layers.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -29,12 +29,13 @@ from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, with_ho
 from locscope.interp.metrics import log_probability
 from locscope.models.parts import blocks
 from locscope.scans.context import Findings, ScanContext
-from locscope.scans.gradients.completeness import completeness_gap, told
+from locscope.scans.gradients.completeness import completeness_gap, gap_note
 
 STEPS = 20
 THRESHOLD = 0.2
+"""The paper's m, and its share of the largest attribution."""
 NAMED = 5
-"""So many of the commonest neurons are named in the notes."""
+"""Neurons that the notes name: the commonest ones."""
 
 NORMALISED = (
     "this model normalises what its MLPs write, which undoes the scaling of their neurons: take "
@@ -46,29 +47,20 @@ NORMALISED = (
 class Neurons:
     """The knowledge neurons of one fact: layer, number and attribution (probability) of each.
 
-    `sums` are the attributions of all neurons of every layer, kept or not, `effects` what they
-    should sum up to: the answer's probability with the layer's neurons less that without.
+    `sums` are over all neurons of every layer, also those below the threshold; `effects` are what
+    they should be: the answer's probability with the layer's neurons less that without.
     """
 
-    layers: Int[Tensor, " kept"]
-    numbers: Int[Tensor, " kept"]
-    attributions: Float[Tensor, " kept"]
+    layers: Int[Tensor, " neurons"]
+    numbers: Int[Tensor, " neurons"]
+    attributions: Float[Tensor, " neurons"]
     sums: Float[Tensor, " all_layers"]
     effects: Float[Tensor, " all_layers"]
 
 
 @dataclass(frozen=True)
-class Integrated:
-    """What every neuron of a layer adds to the probability of the facts' answers, and what all of
-    them add together, as measured."""
-
-    attributions: Float[Tensor, "facts count"]
-    effects: Float[Tensor, " facts"]
-
-
-@dataclass(frozen=True)
-class Untouched:
-    """Facts of one length, and what stands at their last token while the model answers them.
+class UntouchedRun:
+    """Facts of one length, and the activations at their last token in the untouched run.
 
     `entering[l]` is the residual stream that enters block l, `neurons[l]` are those of its MLP;
     `answers` holds the first token of every answer, `cache` all keys and values.
@@ -82,47 +74,44 @@ class Untouched:
 
 
 def scan(context: ScanContext) -> Findings:
-    """Scores of the MLPs; a fact without a neuron that speaks for its answer cannot be used."""
+    """Scores of the MLPs; a fact without a neuron of positive attribution cannot be used."""
     steps = context.options.steps or STEPS
     facts = context.facts.all
 
-    def run(some: Sequence[Fact]) -> list[Neurons]:
-        return knowledge_neurons(context.hooked, some, steps)
-
-    found = context.batched(
+    by_fact = context.batched(
         "knowledge neurons",
         facts,
-        run,
+        lambda batch: knowledge_neurons(context.hooked, batch, steps),
         size=lambda fact: steps * len(fact.ids),
+        # Only the last token runs, against keys and values of equally many tokens before it.
         alike=lambda fact: len(fact.ids),
     )
-    used = {
-        fact.edit: some for fact, some in zip(facts, found, strict=True) if len(some.attributions)
-    }
+    used = [fact.edit for fact, own in zip(facts, by_fact, strict=True) if len(own.attributions)]
     if not used:
         none = f"no neuron speaks for the answer of any of {len(facts)} facts"
         return Findings((), 0, notes=(*context.facts.notes, none))
-    sums = torch.stack([_per_layer(some, context.hooked.layers) for some in used.values()])
-    counts = torch.stack([_per_layer(_ones(some), context.hooked.layers) for some in used.values()])
-    shares = counts / counts.sum(1, keepdim=True)
+    neurons = [own for own in by_fact if len(own.attributions)]
+    layers = context.hooked.layers
+    sums = torch.stack([_per_layer(own, layers) for own in neurons])
+    counts = torch.stack([own.layers.bincount(minlength=layers) for own in neurons]).float()
     gap = completeness_gap(
         context,
-        list(used),
-        torch.stack([some.sums for some in used.values()]),
-        torch.stack([some.effects for some in used.values()]),
+        used,
+        torch.stack([own.sums for own in neurons]),
+        torch.stack([own.effects for own in neurons]),
     )
     return Findings(
         scores=(
-            *context.scores("share", "mlp", list(used), shares),
-            *context.scores("attribution", "mlp", list(used), sums),
+            *context.scores("share", "mlp", used, counts / counts.sum(1, keepdim=True)),
+            *context.scores("attribution", "mlp", used, sums),
         ),
         usable=len(used),
         settings=f"probability of the answer's first token, {steps} steps of integrated gradients, "
         f"neurons above {THRESHOLD} of the largest attribution, no filter by rephrases",
         notes=(
             *context.facts.notes,
-            *_notes(list(used.values()), len(facts)),
-            told(gap, steps, "the neurons of single layers"),
+            *_notes(neurons, len(facts)),
+            gap_note(gap, steps, "the neurons of single layers"),
             *([NORMALISED] if _normalises(context) else []),
         ),
         totals=(gap,),
@@ -130,40 +119,40 @@ def scan(context: ScanContext) -> Findings:
 
 
 def knowledge_neurons(hooked: HookedModel, facts: Sequence[Fact], steps: int) -> list[Neurons]:
-    """The neurons above the threshold of every one of some facts of one length."""
+    """The neurons above the threshold for each of some facts of one length."""
     run = run_untouched(hooked, facts)
     rows, layers, numbers, values = [], [], [], []
     sums, effects = torch.zeros(2, len(facts), hooked.layers)
     largest = torch.zeros(len(facts), device=hooked.bridged.device)
     for layer in range(hooked.layers):
-        one = integrated_gradients(hooked, run, layer, steps)
-        attributions = one.attributions
-        sums[:, layer], effects[:, layer] = attributions.sum(1).cpu(), one.effects.cpu()
+        attributions, effect = integrated_gradients(hooked, run, layer, steps)
+        sums[:, layer], effects[:, layer] = attributions.sum(1).cpu(), effect.cpu()
         largest = torch.maximum(largest, attributions.amax(1))
-        # The largest so far only grows: what is below its threshold now will be in the end.
+        # The largest so far only grows: a neuron below its threshold now stays below it.
         row, number = (attributions > THRESHOLD * largest[:, None]).nonzero().unbind(1)
         rows.append(row.cpu())
         numbers.append(number.cpu())
         layers.append(torch.full_like(rows[-1], layer))
         values.append(attributions[row, number].cpu())
     row, value, limit = torch.cat(rows), torch.cat(values), THRESHOLD * largest.cpu()
-    layer, number, kept = torch.cat(layers), torch.cat(numbers), value > limit[row]
-    mine = [kept & (row == i) for i in range(len(facts))]
+    layer, number, above = torch.cat(layers), torch.cat(numbers), value > limit[row]
+    masks = [above & (row == i) for i in range(len(facts))]
     return [
-        Neurons(layer[some], number[some], value[some], sums[i], effects[i])
-        for i, some in enumerate(mine)
+        Neurons(layer[mask], number[mask], value[mask], sums[i], effects[i])
+        for i, mask in enumerate(masks)
     ]
 
 
 @torch.no_grad()
-def run_untouched(hooked: HookedModel, facts: Sequence[Fact]) -> Untouched:
-    """Runs some facts of one length."""
+def run_untouched(hooked: HookedModel, facts: Sequence[Fact]) -> UntouchedRun:
+    """Runs facts of one length."""
     ids = torch.tensor([fact.ids for fact in facts], device=hooked.bridged.device)
     answers = torch.tensor([fact.answer[0] for fact in facts], device=hooked.bridged.device)
     seen: dict[str, Tensor] = {}
 
     def keep(name: str) -> HookFn:
         def edit(value: Tensor) -> None:
+            # Only the last token is needed: whole activations of all layers would not fit.
             seen[name] = value[:, -1:].clone()
 
         return edit
@@ -175,7 +164,7 @@ def run_untouched(hooked: HookedModel, facts: Sequence[Fact]) -> Untouched:
     cache = DynamicCache()
     with with_hooks(hooked, {name: keep(name) for name in (*entering, *neurons)}):
         run_blocks(hooked.bridged, ids, cache=cache)
-    return Untouched(
+    return UntouchedRun(
         ids,
         answers,
         tuple(seen[name] for name in entering),
@@ -184,13 +173,15 @@ def run_untouched(hooked: HookedModel, facts: Sequence[Fact]) -> Untouched:
     )
 
 
-def integrated_gradients(hooked: HookedModel, run: Untouched, layer: int, steps: int) -> Integrated:
-    """What every neuron adds to the probability of the answer on the way from zero, by right sums.
+def integrated_gradients(
+    hooked: HookedModel, run: UntouchedRun, layer: int, steps: int
+) -> tuple[Float[Tensor, "facts count"], Float[Tensor, " facts"]]:
+    """What every neuron of a layer adds to the answer's probability, and the effect of all of them.
 
-    All steps and the start of the way run as rows of one batch, from the layer on, and of the last
-    token alone: the tokens before it do not see it, so that their keys and values are those of the
-    untouched run.
+    Attributions are integrated from neurons at zero by right sums; the effect is measured.
     """
+    # All steps and the start at zero are rows of one batch. It runs from the layer on and has the
+    # last token alone: earlier tokens do not see it, so their keys and values are the untouched.
     neurons, rows = run.neurons[layer], steps + 1
     scales = torch.arange(rows, device=neurons.device).to(neurons) / steps
     points = (neurons[:, None] * scales[:, None]).flatten(0, 1).requires_grad_(True)
@@ -207,15 +198,11 @@ def integrated_gradients(hooked: HookedModel, run: Untouched, layer: int, steps:
     (gradient,) = torch.autograd.grad(wanted.sum(), points)
     mean = gradient.float().view(-1, rows, neurons.shape[1])[:, 1:].mean(1)
     along = wanted.detach().view(-1, rows)
-    return Integrated(neurons.float() * mean, along[:, -1] - along[:, 0])
+    return neurons.float() * mean, along[:, -1] - along[:, 0]
 
 
 def _repeated(values: Tensor, steps: int) -> Tensor:
     return values.repeat_interleave(steps, 0)
-
-
-def _ones(neurons: Neurons) -> Neurons:
-    return replace(neurons, attributions=torch.ones_like(neurons.attributions))
 
 
 def _per_layer(neurons: Neurons, layers: int) -> Float[Tensor, " layers"]:
@@ -228,12 +215,12 @@ def _normalises(context: ScanContext) -> bool:
     return hasattr(blocks(context.loaded.model)[0], "post_feedforward_layernorm")
 
 
-def _notes(found: Sequence[Neurons], asked: int) -> tuple[str, ...]:
-    pairs = [zip(one.layers.tolist(), one.numbers.tolist(), strict=True) for one in found]
-    times = Counter(pair for some in pairs for pair in some)
+def _notes(by_fact: Sequence[Neurons], facts: int) -> tuple[str, ...]:
+    pairs = [zip(own.layers.tolist(), own.numbers.tolist(), strict=True) for own in by_fact]
+    times = Counter(pair for of_fact in pairs for pair in of_fact)
     commonest = sorted(times, key=lambda pair: (-times[pair], pair))[:NAMED]
     named = ", ".join(f"L{i}.mlp neuron {n} (in {times[i, n]})" for i, n in commonest)
-    mean = sum(times.values()) / len(found)
-    notes = (f"{mean:.1f} neurons a fact; the commonest in {len(found)} facts: {named}",)
-    without = asked - len(found)
+    mean = sum(times.values()) / len(by_fact)
+    notes = (f"{mean:.1f} neurons a fact; the commonest in {len(by_fact)} facts: {named}",)
+    without = facts - len(by_fact)
     return (*notes, f"{without} facts have no neuron that speaks for them") if without else notes

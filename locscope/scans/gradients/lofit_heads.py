@@ -1,11 +1,11 @@
-"""LoFiT's choice of heads: which heads the edits would change if they could change nothing else.
+"""LoFiT heads: which heads the edits would rescale if they could change nothing else.
 
-Step A of LoFiT (arXiv 2406.01563, section 3.1): all weights stay as they are, and the output z of
-every head is scaled by one learned vector, z <- (1 + A) * z, before the attention's output matrix.
-The loss is the edits' mean cross-entropy plus `PENALTY` times the L1 norm of all A; Adam, with the
-constants that its code takes for MQuAKE on Llama-2-7B. Variant `norm`: the Euclidean norm of a
-head's A; of a layer's heads together at head -1. Learned on all edits at once, so that no request
-has a value of its own and there are no intervals.
+Step A of LoFiT (arXiv 2406.01563, section 3.1): all weights are frozen, and the output z of every
+head is scaled by one learned vector, z <- (1 + A) * z, before the attention's output matrix. The
+loss is the edits' mean cross-entropy plus `PENALTY` times the L1 norm of all A; the optimiser is
+Adam, with the constants of LoFiT's code for MQuAKE on Llama-2-7B. Variant `norm`: the Euclidean
+norm of a head's A, at head -1 that of a layer's heads together. A is learned on all edits at once,
+so there are no values of single requests and no intervals.
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ PENALTY = 1e-3
 BATCH = 8
 EPOCHS = 5
 HOLDS = Holds(states=4, backward=True, logits=3)
-"""z in float32 and scaled; logits of the answer, log-probabilities and gradients."""
+"""z in float32 and its product; logits of the answer, log-probabilities and gradients."""
 
 
 def scan(context: ScanContext) -> Findings:
-    """Scores of heads and layers after five epochs."""
+    """Scores of heads and layers after all epochs."""
     rows = [questions.target.index for questions in context.suite.of(context.edits)]
     scales = learned_scales(context, rows).double()
     heads, layers = scales.norm(dim=2), scales.flatten(1).norm(dim=1)
@@ -61,12 +61,12 @@ def scan(context: ScanContext) -> Findings:
 def learned_scales(
     context: ScanContext, rows: Sequence[int]
 ) -> Float[Tensor, "layers heads head_width"]:
-    """A of every head after all epochs, on the CPU; the order of the rows comes from the seed."""
+    """A of every head after all epochs, on the CPU; the seed decides the order of the rows."""
     hooked = context.hooked
     prefix_cache = PrefixCache(
         hooked.bridged, context.suite.packed, tokens_at_once=context.tokens_at_once
     )
-    # Drawn on the CPU, so that every device sees the same.
+    # Drawn on the CPU, so that all devices see the same.
     generator = torch.Generator().manual_seed(context.seed)
     start = SPREAD * torch.randn(
         hooked.layers, *_head_shape(hooked, rows, prefix_cache), generator=generator
@@ -76,10 +76,10 @@ def learned_scales(
     with stage(context.progress, "LoFiT heads", EPOCHS * len(rows)):
         for _ in range(EPOCHS):
             for picked in torch.randperm(len(rows), generator=generator).split(BATCH):
-                some = [rows[i] for i in picked.tolist()]
-                scales.grad = _gradient(hooked, prefix_cache, some, scales)
+                batch = [rows[i] for i in picked.tolist()]
+                scales.grad = _gradient(hooked, prefix_cache, batch, scales)
                 adam.step()
-                for _ in some:
+                for _ in batch:
                     context.progress.advance()
     return scales.detach().cpu()
 
@@ -90,15 +90,15 @@ def _gradient(
     rows: Sequence[int],
     scales: Float[Tensor, "layers heads head_width"],
 ) -> Float[Tensor, "layers heads head_width"]:
-    """The gradient of the rows' mean loss and the penalty, gathered over batches that fit."""
+    """The gradient of the rows' mean loss and the penalty, summed over batches that fit memory."""
     parts: list[Tensor] = []
 
-    def run(some: Sequence[int]) -> list[None]:
+    def run(batch: Sequence[int]) -> list[None]:
         with with_hooks(hooked, _scaling(hooked, scales)):
-            loss = answer_losses(prefix_cache, prefix_cache.batch(some)).sum() / len(rows)
-        # Only what came through counts: a batch that does not fit is halved and run again.
+            loss = answer_losses(prefix_cache, prefix_cache.batch(batch)).sum() / len(rows)
+        # Added once it is complete: a batch that does not fit is halved and run again.
         parts.append(torch.autograd.grad(loss, scales)[0])
-        return [None for _ in some]
+        return [None for _ in batch]
 
     def size(row: int) -> int:
         return HOLDS.tokens(hooked.model, int(prefix_cache.packed.lengths[row]))

@@ -1,10 +1,10 @@
-"""Causal tracing: which single clean state brings the answer back in a corrupted run?
+"""Causal tracing: which single clean state brings the answer back in a corrupted run.
 
-The subject is corrupted (noise on its embeddings, or another subject in its place). Total effect is
-what that costs the answer; the indirect effect of a state is what restoring it alone gives back.
-Restored are the state behind a block (`block`), and what `mlp` and `attn` add over a window of
-layers. A location's score is that at the last subject token, for attention at the last token: where
-ROME (arXiv 2202.05262, section 2) found each to act; token roles are scored beside it.
+The subject is corrupted, by noise on its embeddings or by another subject instead. The total effect
+is what the answer loses by that; the indirect effect of a state is what restoring it alone gives
+back. Restored are the state behind a block (`block`), and what `mlp` and `attn` add over a window
+of layers. A location is scored at the last subject token, attention at the last token of the
+prompt: where ROME (arXiv 2202.05262, section 2) found each to act. Token roles are scored besides.
 """
 
 from collections.abc import Sequence
@@ -15,35 +15,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.interp.corruption import (
-    CorruptedPair,
-    corrupting,
-    corruption_named,
-    left_out,
-    noised,
-    swapped,
-)
+from locscope.interp.corruption import CorruptedPair, corrupting, corruption_named, left_out
 from locscope.interp.facts import ROLES, Fact
-from locscope.interp.metrics import (
-    METRICS,
-    TokenPair,
-    metric_named,
-    rivalries,
-    token_pair_of,
-    value_of,
-)
-from locscope.interp.patching import Kind, Measure, restored, run_clean, run_corrupted
+from locscope.interp.metrics import METRICS, TokenPair, metric_named, token_pair_of, value_of
+from locscope.interp.patching import Kind, MetricFn, restored, run_both
 from locscope.records import ScanScore, ScanTotal
 from locscope.scans.context import Findings, ScanContext
 
 VARIANT = "indirect effect"
 PAPER_WINDOW, PAPER_LAYERS = 10, 32
+"""ROME's window of restored outputs, and the depth below which it shrinks in proportion."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """One fact's answer: clean, corrupted, and with each token's state restored at each layer, per
-    kind; means over samples."""
+    """The metric of one fact's answer: clean, corrupted, and with each single state restored.
+
+    All are means over samples.
+    """
 
     fact: Fact
     clean: float
@@ -52,31 +41,35 @@ class Trace:
 
     @property
     def effect(self) -> Float[Tensor, "kinds seq layers"]:
-        """The indirect effects."""
+        """The indirect effect of every state."""
         return self.restored - self.corrupted
 
 
 def scan(context: ScanContext) -> Findings:
     """Average indirect effects with intervals; `count` is in facts."""
-    subjects = _subjects(context)
-    if not subjects:
+    pairs = context.corrupted_pairs(_corruption(context))
+    if not pairs:
         return Findings((), 0, notes=("no edit's subject could be corrupted", *context.facts.notes))
     kinds = kinds_of(context)
     traces = context.batched(
         "causal tracing",
-        subjects,
-        lambda some: trace(context, some, kinds),
-        size=lambda one: one.samples * len(one.ids),
-        alike=lambda one: (len(one.ids), one.fact.span[0]),
+        pairs,
+        lambda batch: trace(context, batch, kinds),
+        size=lambda pair: pair.samples * len(pair.ids),
+        # The tokens before the subject are skipped for a whole batch, so it starts at one token.
+        alike=lambda pair: (len(pair.ids), pair.fact.span[0]),
     )
-    used, lost = [one.fact.edit for one in traces], [one.clean - one.corrupted for one in traces]
-    total = context.total("total effect", used, lost)
+    total = context.total(
+        "total effect",
+        [traced.fact.edit for traced in traces],
+        [traced.clean - traced.corrupted for traced in traces],
+    )
     scores = [score for i, kind in enumerate(kinds) for score in _scores(context, traces, kind, i)]
     return Findings(
         tuple(scores),
         len(traces),
         settings=_settings(context, kinds),
-        notes=(_told(total), *left_out(context.facts.with_subject, subjects), *context.facts.notes),
+        notes=(_note(total), *left_out(context.facts.with_subject, pairs), *context.facts.notes),
         maps=tuple(
             context.token_map(traces[0].fact, VARIANT, kind.part, traces[0].effect[i].T)
             for i, kind in enumerate(kinds)
@@ -86,8 +79,11 @@ def scan(context: ScanContext) -> Findings:
 
 
 def kinds_of(context: ScanContext) -> tuple[Kind, ...]:
-    """States, and windows of MLP and attention outputs: 10 of 32 layers or more, in proportion
-    below; with ROME's random stream, which is there to give its numbers, 10 at any depth."""
+    """States at single layers, and windows of MLP and attention outputs.
+
+    Windows have 10 layers of 32 or more, and fewer in proportion below.
+    """
+    # ROME's random stream is there to reproduce its numbers: then 10 layers at any depth.
     depth = 1.0 if context.options.stream == "rome" else context.loaded.info.layers / PAPER_LAYERS
     window = context.options.window or max(1, round(PAPER_WINDOW * min(1.0, depth)))
     return (
@@ -98,39 +94,23 @@ def kinds_of(context: ScanContext) -> tuple[Kind, ...]:
 
 
 def trace(
-    context: ScanContext, subjects: Sequence[CorruptedPair], kinds: Sequence[Kind]
+    context: ScanContext, pairs: Sequence[CorruptedPair], kinds: Sequence[Kind]
 ) -> tuple[Trace, ...]:
     """Traces facts of one length whose subjects begin at the same token."""
-    hooked, samples, first = context.hooked, subjects[0].samples, subjects[0].fact.span[0]
-    device = hooked.bridged.device
-    clean = run_clean(
-        hooked, torch.tensor([one.fact.ids for one in subjects], device=device), kinds
-    )
-    ids = torch.tensor([one.ids for one in subjects], device=device)
-    corrupted = run_corrupted(hooked, ids.repeat_interleave(samples, 0), corrupting(subjects))
-    measure = _measure(context, subjects)
-    cells = torch.stack(
-        [
-            restored(hooked, clean, corrupted, kind, first, measure, context.tokens_at_once)
-            for kind in kinds
-        ]
-    )
-    means = cells.view(len(kinds), len(subjects), samples, *cells.shape[2:]).mean(2).cpu()
-    top, floor = measure(clean.logits), measure(corrupted.logits).view(-1, samples).mean(1)
+    hooked, samples, first = context.hooked, pairs[0].samples, pairs[0].fact.span[0]
+    device, most = hooked.bridged.device, context.tokens_at_once
+    clean_ids = torch.tensor([pair.fact.ids for pair in pairs], device=device)
+    ids = torch.tensor([pair.ids for pair in pairs], device=device).repeat_interleave(samples, 0)
+    runs = run_both(hooked, clean_ids, ids, corrupting(pairs), kinds)
+    metric = _metric_of(context, pairs)
+    values = torch.stack([restored(hooked, runs, kind, first, metric, most) for kind in kinds])
+    means = values.view(len(kinds), len(pairs), samples, *values.shape[2:]).mean(2).cpu()
+    top = metric(runs.clean_logits)
+    floor = metric(runs.corrupted_logits).view(-1, samples).mean(1)
     return tuple(
-        Trace(one.fact, float(top[i]), float(floor[i]), means[:, i])
-        for i, one in enumerate(subjects)
+        Trace(pair.fact, float(top[i]), float(floor[i]), means[:, i])
+        for i, pair in enumerate(pairs)
     )
-
-
-def _subjects(context: ScanContext) -> tuple[CorruptedPair, ...]:
-    """The facts with their corruption. Where noise corrupts, the distractor is the runner-up."""
-    hooked, facts, seed = context.hooked, context.facts.with_subject, context.seed
-    if _corruption(context) == "swap":
-        return swapped(hooked, facts, seed, context.tokens_at_once)
-    token_pair = rivalries(hooked, facts, context.tokens_at_once)
-    distractors = {one.fact.edit: one.distractor for one in token_pair}
-    return noised(hooked, facts, distractors, context.options, seed, context.subjects)
 
 
 def _corruption(context: ScanContext) -> str:
@@ -141,35 +121,38 @@ def _metric(context: ScanContext) -> str:
     return metric_named(context.options.metric, "probability")
 
 
-def _measure(context: ScanContext, subjects: Sequence[CorruptedPair]) -> Measure:
-    """The metric of rows that are facts (clean), or samples of facts, all again for every cell."""
-    metric, samples = _metric(context), subjects[0].samples
+def _metric_of(context: ScanContext, pairs: Sequence[CorruptedPair]) -> MetricFn:
+    """The metric of rows that are facts (clean), or samples of facts, repeated for every patch."""
+    metric = _metric(context)
 
     def token_pair(copies: int) -> TokenPair:
-        each = [one for one in subjects for _ in range(copies)]
-        device = context.hooked.bridged.device
-        return token_pair_of([one.fact for one in each], [one.distractor for one in each], device)
+        rows = [pair for pair in pairs for _ in range(copies)]
+        facts, distractors = [pair.fact for pair in rows], [pair.distractor for pair in rows]
+        return token_pair_of(facts, distractors, context.hooked.bridged.device)
 
-    once, sampled = token_pair(1), token_pair(samples)
+    clean, sampled = token_pair(1), token_pair(pairs[0].samples)
 
-    def measure(logits: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, " rows"]:
-        mine = once if len(logits) == len(subjects) else sampled
-        return value_of(metric, logits.unflatten(0, (-1, len(mine.answer))), mine).flatten()
+    def values(logits: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, " rows"]:
+        tokens = clean if len(logits) == len(pairs) else sampled
+        return value_of(metric, logits.unflatten(0, (-1, len(tokens.answer))), tokens).flatten()
 
-    return measure
+    return values
 
 
 def _scores(
     context: ScanContext, traces: Sequence[Trace], kind: Kind, index: int
 ) -> tuple[ScanScore, ...]:
-    used = [one.fact.edit for one in traces]
+    facts = [traced.fact for traced in traces]
+    effects = [traced.effect[index] for traced in traces]
+    used = [fact.edit for fact in facts]
 
     def of(role: str, tokens: Sequence[Sequence[int]]) -> tuple[ScanScore, ...]:
-        rows = [_mean(one.effect[index], some) for one, some in zip(traces, tokens, strict=True)]
+        rows = [_mean(effect, chosen) for effect, chosen in zip(effects, tokens, strict=True)]
         return context.scores(VARIANT, kind.part, used, torch.stack(rows), role)
 
-    ends = [one.fact.last if kind.part == "attn" else one.fact.span[1] - 1 for one in traces]
-    by_role = {role: [_tokens(one.fact, role) for one in traces] for role in ROLES}
+    # Where ROME found each kind to act: attention late, states and MLPs at the subject's end.
+    ends = [fact.last if kind.part == "attn" else fact.span[1] - 1 for fact in facts]
+    by_role = {role: [_tokens(fact, role) for fact in facts] for role in ROLES}
     roles = [score for role, tokens in by_role.items() if any(tokens) for score in of(role, tokens)]
     return (*of("", [[end] for end in ends]), *roles)
 
@@ -182,14 +165,14 @@ def _mean(effect: Float[Tensor, "seq layers"], tokens: Sequence[int]) -> Float[T
     return effect[list(tokens)].mean(0) if tokens else torch.full(effect.shape[1:], nan)
 
 
-def _told(total: ScanTotal) -> str:
+def _note(total: ScanTotal) -> str:
     bounds = "" if isnan(total.low) else f" ({total.low:.3f} to {total.high:.3f})"
-    said = (
+    note = (
         f"average {total.name} {total.value:.3f}{bounds}: what corrupting the subject takes from "
         f"the answer, over {total.count} facts"
     )
     nothing = not isnan(total.low) and total.low <= 0
-    return f"{said}; not told from zero, so that nothing can be restored" if nothing else said
+    return f"{note}; not told from zero, so that nothing can be restored" if nothing else note
 
 
 def _settings(context: ScanContext, kinds: Sequence[Kind]) -> str:

@@ -1,8 +1,8 @@
-"""Head ablation: what does the answer lose when one attention head is silenced?
+"""Head ablation: what the answer loses when one attention head is silenced.
 
 A head's output z is replaced at all tokens: by zero, by its mean over all tokens of all requests,
 or by that of the same head on another request (resample, after the causal scrubbing of Chan et al.
-2022). The result is exact: everything above the head is computed again.
+2022). The effect is exact: everything above the head is computed again.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,11 @@ from locscope.scans.context import Findings, ScanContext
 
 
 def scan(context: ScanContext) -> Findings:
-    """Mean drops per head: of the probability of the answer's first token, and of its logit less
-    that of the token which the untouched model likes best beside it; above zero, the head is
-    needed. An attention's score (head -1) is the mean of the sum over its heads of absolute drops.
+    """Mean drops per head: of the answer's probability, and of its logit less the runner-up's.
+
+    Of the answer the first token counts; the runner-up is the untouched model's next best token.
+    Above zero, the head is needed. An attention's score (head -1) is the mean over requests of the
+    sum of its heads' absolute drops.
     """
     model, hooked, most = context.loaded.model, context.hooked, context.tokens_at_once
     silent = ablation_of(
@@ -32,9 +34,10 @@ def scan(context: ScanContext) -> Findings:
         return Findings((), 0, settings, (NOTHING, *context.facts.notes))
 
     def run(facts: Sequence[Fact]) -> Sequence[Tensor]:
-        ways = ((here, [z]) for here, z in silent.over(hooked, facts, HEAD_KINDS))
-        return head_effects(model, hooked, facts, ways, drops, most).unbind()
+        replacements = ((here, [z]) for here, z in silent.over(hooked, facts, HEAD_KINDS))
+        return head_effects(model, hooked, replacements, drops(model, facts), most).unbind()
 
+    # Every head of a layer has rows of its own.
     heads = context.loaded.info.heads
     size = lambda fact: heads * silent.tokens(fact)  # noqa: E731
     values = torch.stack(context.batched("head ablation", silent.facts, run, size))
@@ -42,7 +45,8 @@ def scan(context: ScanContext) -> Findings:
     scores = [
         score
         for i, variant in enumerate(METRICS)
-        for one in (values[..., i], values[..., i].abs().sum(-1))
-        for score in context.scores(variant, "attn", used, one)
+        # Absolute: heads that need each other's opposite would cancel in a sum.
+        for effects in (values[..., i], values[..., i].abs().sum(-1))
+        for score in context.scores(variant, "attn", used, effects)
     ]
     return Findings(tuple(scores), len(used), settings, context.facts.notes)

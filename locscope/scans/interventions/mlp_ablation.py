@@ -1,8 +1,8 @@
-"""MLP ablation: what does the answer lose when the MLP of one layer is silenced?
+"""MLP ablation: what the answer loses when the MLP of one layer is silenced.
 
 What the MLP adds to the residual stream is replaced at all tokens: by zero, by its mean over all
 tokens of all requests, or by what it adds on another request (resample, after the causal scrubbing
-of Chan et al. 2022). The result is exact: everything above the MLP is computed again.
+of Chan et al. 2022). The effect is exact: everything above the MLP is computed again.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,10 @@ from locscope.scans.context import Findings, ScanContext
 
 
 def scan(context: ScanContext) -> Findings:
-    """Mean drops per MLP: of the probability of the answer's first token, and of its logit less
-    that of the token which the untouched model likes best beside it; above zero, the MLP is needed.
+    """Mean drops per MLP: of the answer's probability, and of its logit less the runner-up's.
+
+    Of the answer the first token counts; the runner-up is the untouched model's next best token.
+    Above zero, the MLP is needed.
     """
     model, hooked, most = context.loaded.model, context.hooked, context.tokens_at_once
     silent = ablation_of(
@@ -33,8 +35,8 @@ def scan(context: ScanContext) -> Findings:
         return Findings((), 0, settings, (NOTHING, *context.facts.notes))
 
     def run(facts: Sequence[Fact]) -> Sequence[Tensor]:
-        ways = silent.over(hooked, facts, ("mlp_out",))
-        return mlp_effects(model, hooked, facts, ways, drops).unbind()
+        replacements = silent.over(hooked, facts, ("mlp_out",))
+        return mlp_effects(model, hooked, replacements, drops(model, facts)).unbind()
 
     values = torch.stack(context.batched("MLP ablation", silent.facts, run, silent.tokens))
     used = [fact.edit for fact in silent.facts]

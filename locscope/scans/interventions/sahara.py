@@ -1,19 +1,18 @@
-"""Sahara: which few heads, attending evenly, turn the representations of all requests the most?
+"""Sahara: the few heads whose ablation turns the representations of all requests the most.
 
-Zhou et al. (arXiv 2410.13708): the states of the last tokens behind the last block, requests x
-width, untouched and with a head ablated, each have a leading left singular vector; a head's
-importance is the angle between the two. A group grows greedily: given the heads it has, all
-ablated together, the head that makes the angle largest joins.
+Zhou et al. (arXiv 2410.13708): the final states of the last tokens, requests x width, untouched and
+with a head ablated (it attends evenly), each have a leading left singular vector; a head's
+importance is the angle between the two. A group grows greedily: given the heads it has, all ablated
+together, the head that makes the angle largest joins.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from locscope.forward.prompts import Prompts, final_states, prompts_of
+from locscope.forward.prompts import final_states, prompts_of
 from locscope.interp.ablation import HEAD_KINDS, attending_evenly, visit, without_each_head
 from locscope.interp.facts import Fact
 from locscope.interp.hooked_model import HookFn, hook_name
@@ -22,149 +21,128 @@ from locscope.records import ScanScore
 from locscope.scans.context import Findings, ScanContext
 
 GROUP = 3
-"""Heads of the group: the paper's curve is at its top there."""
+"""Heads of the group: the paper's curve peaks there."""
 SETTINGS = f"queries zero at all tokens; rank 1; greedy group of up to {GROUP} heads"
 
-
-@dataclass(frozen=True)
-class Head:
-    """A head of a layer."""
-
-    layer: int
-    index: int
-
-
-@dataclass(frozen=True)
-class _Request:
-    """A prompt, and its residual stream entering the present layer, on the host."""
-
-    ids: tuple[int, ...]
-    stream: Float[Tensor, "seq width"] | None = None
-
-
-@dataclass(frozen=True)
-class _Passed:
-    """A request behind a layer, and its final state with each head of the layer ablated."""
-
-    after: _Request
-    states: Float[Tensor, "heads width"]
+Group = Bool[Tensor, "layers heads"]
+"""True for the heads of the group."""
 
 
 def scan(context: ScanContext) -> Findings:
-    """Angles in degrees of every head on its own (`angle`), and the group (`group`: 1 / rank of
-    its heads in the order in which they joined, 0 for others).
+    """Angles in degrees of every head on its own (`angle`), and the group (`group`).
 
-    These belong to all requests together: there are no values of single ones and no intervals. An
-    attention's score (head -1) is the mean angle of its heads, and the sum of their group scores.
-    The host keeps all prompts' residual streams, and of one layer at a time heads x requests x
-    width final states.
+    In `group` a head has 1 / its rank in the order of joining, 0 outside the group. Both belong to
+    all requests together: there are no values of single requests and no intervals. An attention's
+    score (head -1) is the mean angle of its heads, and the sum of their group scores. The host
+    keeps all prompts' residual streams, and of one layer at a time the final states of
+    heads x requests.
     """
-    facts = context.facts.all
+    facts, info = context.facts.all, context.loaded.info
     if len(facts) < 2:
         notes = ("a direction shared by requests needs two of them", *context.facts.notes)
         return Findings((), 0, SETTINGS, notes)
     untouched = leading(_final_states(context, facts))
-    group: list[Head] = []
-    found: list[Float[Tensor, "layers heads"]] = []
-    for _ in range(min(GROUP, context.loaded.info.layers * context.loaded.info.heads)):
-        found.append(_angles(context, facts, group, untouched))
-        open_to = found[-1].clone()
-        for head in group:
-            open_to[head.layer, head.index] = -torch.inf
-        group.append(Head(*divmod(int(open_to.argmax()), open_to.shape[1])))
-    ranks = torch.zeros_like(found[0])
-    for rank, head in enumerate(group, 1):
-        ranks[head.layer, head.index] = 1 / rank
+    ranks = torch.zeros(info.layers, info.heads, dtype=torch.float64)
+    alone, steps = ranks, list[str]()
+    for rank in range(1, 1 + min(GROUP, ranks.numel())):
+        angles = _angles(context, facts, ranks > 0, untouched)
+        alone = angles if rank == 1 else alone
+        layer, head = divmod(int(angles.masked_fill(ranks > 0, -torch.inf).argmax()), info.heads)
+        ranks[layer, head] = 1 / rank
+        steps.append(f"L{layer} head {head} ({float(angles[layer, head]):.3g} degrees)")
     scores = [
-        *_scores("angle", found[0], found[0].mean(1), len(facts)),
+        *_scores("angle", alone, alone.mean(1), len(facts)),
         *_scores("group", ranks, ranks.sum(1), len(facts)),
     ]
-    note = _told(group, [float(a[h.layer, h.index]) for a, h in zip(found, group, strict=True)])
+    note = f"greedy group, with the angle that it makes as it grows: {', '.join(steps)}"
     return Findings(tuple(scores), len(facts), SETTINGS, (note, *context.facts.notes))
 
 
 def leading(states: Float[Tensor, "*heads requests width"]) -> Float[Tensor, "*heads requests"]:
-    """The leading left singular vector, in float64: that of the requests' products."""
+    """The leading left singular vector, in float64."""
     exact = states.double()
+    # That of the Gram matrix, requests x requests, which is small: `eigh` sorts ascending.
     return torch.linalg.eigh(exact @ exact.mT).eigenvectors[..., -1]
 
 
 def turned(
-    one: Float[Tensor, " requests"], other: Float[Tensor, "*heads requests"]
+    first: Float[Tensor, " requests"], other: Float[Tensor, "*heads requests"]
 ) -> Float[Tensor, "*heads"]:
-    """The angle between the lines of unit vectors, in degrees; small ones keep their digits."""
-    along = other @ one
-    across = (other - along[..., None] * one).norm(dim=-1)
+    """The angle between the lines through unit vectors, in degrees."""
+    along = other @ first
+    across = (other - along[..., None] * first).norm(dim=-1)
+    # The arc cosine would lose the digits of small angles; the sign of a line has no meaning.
     return torch.rad2deg(torch.atan2(across, along.abs()))
 
 
 def _angles(
-    context: ScanContext,
-    facts: Sequence[Fact],
-    group: Sequence[Head],
-    untouched: Float[Tensor, " requests"],
+    context: ScanContext, facts: Sequence[Fact], group: Group, untouched: Float[Tensor, " requests"]
 ) -> Float[Tensor, "layers heads"]:
     """The angle that each head makes together with the group."""
-    requests = [_Request(fact.ids) for fact in facts]
+    streams: list[Tensor] | None = None
     angles: list[Tensor] = []
-    name = f"sahara, head {len(group) + 1}"
-    for layer in track(context.progress, name, range(context.loaded.info.layers)):
-        passed = _through(context, requests, layer, group)
-        requests = [one.after for one in passed]
-        states = torch.stack([one.states for one in passed], dim=1)
+    name = f"sahara, head {int(group.sum()) + 1}"
+    for layer in track(context.progress, name, range(len(group))):
+        streams, states = _through(context, facts, streams, layer, group)
         angles.append(torch.stack([turned(untouched, leading(matrix)) for matrix in states]))
     return torch.stack(angles)
 
 
 def _through(
-    context: ScanContext, requests: Sequence[_Request], layer: int, group: Sequence[Head]
-) -> list[_Passed]:
-    """All requests through one layer, where each of its heads is ablated on top of the group."""
-    model, hooked, heads = context.loaded.model, context.hooked, context.loaded.info.heads
+    context: ScanContext,
+    facts: Sequence[Fact],
+    streams: Sequence[Float[Tensor, "_ width"]] | None,
+    layer: int,
+    group: Group,
+) -> tuple[list[Float[Tensor, "_ width"]], Float[Tensor, "heads requests width"]]:
+    """Runs one layer, from every request's residual stream (None at layer 0), on the host.
+
+    Gives the streams behind it, and the final states with each of its heads ablated in addition to
+    the group.
+    """
+    model, hooked = context.loaded.model, context.hooked
     edits = _evenly(group)
 
-    def run(some: Sequence[_Request]) -> list[_Passed]:
-        prompts = prompts_of(hooked.bridged, [one.ids for one in some])
-        here = visit(hooked, prompts, layer, _streams(prompts, some), HEAD_KINDS, edits)
+    def run(batch: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        prompts = prompts_of(hooked.bridged, [facts[i].ids for i in batch])
+        before = None
+        if streams is not None:
+            rows = [streams[i] for i in batch]
+            before = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(prompts.ids.device)
+        here = visit(hooked, prompts, layer, before, HEAD_KINDS, edits)
         even = attending_evenly(hooked, here)
         states = without_each_head(model, hooked, here, even, context.tokens_at_once, edits).cpu()
         after = here.after.cpu()
+        # Copies, so that no request keeps its whole batch alive.
         return [
-            # Copies, so that no request keeps its whole batch alive.
-            _Passed(_Request(one.ids, after[i, : len(one.ids)].clone()), states[:, i].clone())
-            for i, one in enumerate(some)
+            (after[row, : len(facts[i].ids)].clone(), states[:, row].clone())
+            for row, i in enumerate(batch)
         ]
 
-    return context.batched("", requests, run, size=lambda one: heads * len(one.ids))
+    size = lambda i: group.shape[1] * len(facts[i].ids)  # noqa: E731
+    passed = context.batched("", range(len(facts)), run, size)
+    after, states = zip(*passed, strict=True)
+    return list(after), torch.stack(states, dim=1)
 
 
-def _evenly(group: Sequence[Head]) -> dict[str, HookFn]:
+def _evenly(group: Group) -> dict[str, HookFn]:
     """The edits that make the group's heads attend evenly."""
 
-    def zeroing(layer: int) -> HookFn:
-        heads = [head.index for head in group if head.layer == layer]
-
+    def zeroing(heads: Bool[Tensor, " heads"]) -> HookFn:
         def edit(query: Tensor) -> Tensor:
             query = query.clone()
-            query[:, :, heads] = 0.0
+            query[:, :, heads.to(query.device)] = 0.0
             return query
 
         return edit
 
-    return {hook_name("q", layer): zeroing(layer) for layer in {head.layer for head in group}}
-
-
-def _streams(prompts: Prompts, some: Sequence[_Request]) -> Float[Tensor, "batch seq width"] | None:
-    rows = [one.stream for one in some if one.stream is not None]
-    if not rows:
-        return None
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(prompts.ids.device)
+    return {hook_name("q", n): zeroing(heads) for n, heads in enumerate(group) if heads.any()}
 
 
 def _final_states(context: ScanContext, facts: Sequence[Fact]) -> Float[Tensor, "requests width"]:
-    def run(some: Sequence[Fact]) -> list[Tensor]:
+    def run(batch: Sequence[Fact]) -> list[Tensor]:
         model = context.loaded.model
-        return list(final_states(model, prompts_of(model, [fact.ids for fact in some])).cpu())
+        return list(final_states(model, prompts_of(model, [fact.ids for fact in batch])).cpu())
 
     size = lambda fact: len(fact.ids)  # noqa: E731
     return torch.stack(context.batched("", facts, run, size))
@@ -182,11 +160,3 @@ def _scores(
         for layer, row in enumerate(table)
         for column, score in enumerate(row)
     ]
-
-
-def _told(group: Sequence[Head], angles: Sequence[float]) -> str:
-    steps = [
-        f"L{head.layer} head {head.index} ({angle:.3g} degrees)"
-        for head, angle in zip(group, angles, strict=True)
-    ]
-    return f"greedy group, with the angle that it makes as it grows: {', '.join(steps)}"

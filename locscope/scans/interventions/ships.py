@@ -1,8 +1,8 @@
-"""Ships: how far does the distribution of the answer move when one head is disturbed?
+"""Ships: how far the distribution of the answer moves when one head is ablated.
 
 Zhou et al. (arXiv 2410.13708): a head's importance for a query is KL(untouched ||
-disturbed) at the prompt's last token. `undifferentiated`: the head attends evenly to its whole
-causal past, as its query is set to zero. `scaling`: the head's output is all but removed.
+ablated) at the prompt's last token. `undifferentiated`: the head attends evenly to its whole causal
+past, as its query is set to zero. `scaling`: the head's output is scaled down to almost nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,24 +25,24 @@ from locscope.scans.context import Findings, ScanContext
 
 VARIANTS = ("undifferentiated", "scaling")
 SCALE = 1e-5
-"""What is left of a head's output: the paper's epsilon."""
+"""The paper's epsilon, by which a head's output is multiplied."""
 
 
 def scan(context: ScanContext) -> Findings:
-    """Mean shifts over requests, in nats; an attention's score (head -1) is the mean of its heads'.
+    """Mean KL over requests, in nats; an attention's score (head -1) is the mean of its heads'.
 
-    In each of them all other heads are as they were.
+    One head is ablated at a time.
     """
     model, hooked, facts = context.loaded.model, context.hooked, context.facts.all
     settings = f"queries zero; outputs times {SCALE:g}; at all tokens"
     if not facts:
         return Findings((), 0, settings, ("no request has an answer", *context.facts.notes))
 
-    def run(some: Sequence[Fact]) -> Sequence[Tensor]:
-        ways = _ways(hooked, some)
-        most = context.tokens_at_once
-        return head_effects(model, hooked, some, ways, divergence, most).unbind()
+    def run(batch: Sequence[Fact]) -> Sequence[Tensor]:
+        effects, most = divergence(model, batch), context.tokens_at_once
+        return head_effects(model, hooked, _ablations(hooked, batch), effects, most).unbind()
 
+    # Every head of a layer has rows of its own.
     heads = context.loaded.info.heads
     size = lambda fact: heads * len(fact.ids)  # noqa: E731
     values = torch.stack(context.batched("ships", facts, run, size))
@@ -50,15 +50,16 @@ def scan(context: ScanContext) -> Findings:
     scores = [
         score
         for i, variant in enumerate(VARIANTS)
-        for one in (values[..., i], values[..., i].mean(-1))
-        for score in context.scores(variant, "attn", used, one)
+        for shifts in (values[..., i], values[..., i].mean(-1))
+        for score in context.scores(variant, "attn", used, shifts)
     ]
     return Findings(tuple(scores), len(used), settings, context.facts.notes)
 
 
-def _ways(
+def _ablations(
     hooked: HookedModel, facts: Sequence[Fact]
 ) -> Iterator[tuple[LayerActivations, list[Tensor]]]:
+    """For every layer: the visit of the prompts, and z of its heads in the order of `VARIANTS`."""
     prompts = prompts_of(hooked.bridged, [fact.ids for fact in facts])
     for here in visits(hooked, prompts, HEAD_KINDS):
         yield here, [attending_evenly(hooked, here), SCALE * here.seen["z"]]

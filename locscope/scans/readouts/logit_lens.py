@@ -17,8 +17,8 @@ from locscope.forward.head import logits
 from locscope.forward.prompts import at_last, prompts_of
 from locscope.interp.facts import Fact
 from locscope.interp.hooked_model import hook_name, recording
+from locscope.interp.linear import final_norm
 from locscope.interp.metrics import log_probability
-from locscope.interp.norms import final_norm
 from locscope.scans.context import Findings, ScanContext
 
 
@@ -28,11 +28,11 @@ def scan(context: ScanContext) -> Findings:
     if not facts:
         return Findings((), 0, notes=("the model answers no edit's prompt", *context.facts.notes))
 
-    def run(some: Sequence[Fact]) -> list[Tensor]:
-        return list(levels(context, some))
+    def run(batch: Sequence[Fact]) -> list[Tensor]:
+        return list(logprobs_by_layer(context, batch))
 
-    found = context.batched("logit lens", facts, run, size=lambda fact: len(fact.ids))
-    values, used = torch.stack(found), [fact.edit for fact in facts]
+    logprobs = context.batched("logit lens", facts, run, size=lambda fact: len(fact.ids))
+    values, used = torch.stack(logprobs), [fact.edit for fact in facts]
     return Findings(
         (
             *context.scores("gain", "block", used, values.diff(dim=1)),
@@ -45,17 +45,17 @@ def scan(context: ScanContext) -> Findings:
 
 
 @torch.no_grad()
-def levels(context: ScanContext, facts: Sequence[Fact]) -> Float[Tensor, "facts states"]:
-    """Log-probability of the answer of the embedding, then behind every block."""
+def logprobs_by_layer(context: ScanContext, facts: Sequence[Fact]) -> Float[Tensor, "facts states"]:
+    """The answer's log-probability read off the embedding, then off the state behind each block."""
     hooked = context.hooked
     names = [hook_name("resid_pre", 0), *(hook_name("resid_post", n) for n in range(hooked.layers))]
     prompts = prompts_of(hooked.bridged, [fact.ids for fact in facts])
     answer = torch.tensor([fact.answer[0] for fact in facts], device=prompts.ids.device)
     with recording(hooked, *names) as seen:
         run_blocks(hooked.bridged, prompts.ids)
-    norm, found = final_norm(hooked.bridged), []
+    norm, values = final_norm(hooked.bridged), []
     # State after state: logits of all of them at once would not fit.
     for name in names:
         scored = logits(hooked.bridged, norm(at_last(seen[name], prompts.last)))
-        found.append(log_probability(scored, answer))
-    return torch.stack(found, dim=1).cpu()
+        values.append(log_probability(scored, answer))
+    return torch.stack(values, dim=1).cpu()

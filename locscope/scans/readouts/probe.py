@@ -1,14 +1,14 @@
-"""Probe: from which layer on can the old answer be read off the state at the prompt's last token?
+"""Probe: how well the old answer can be read off the state at the prompt's last token.
 
 Linear probes (Alain and Bengio, arXiv 1610.01644), one per layer: logistic regression from the
-residual stream behind the layer (standardised) to the answer as a class. Examples are the edits'
-prompts and rephrases, with the answer that the model gives to the prompt, and their neighbours
-with their stated answers; classes are answers of at least three subjects. Cross-validated so that
-no subject is on both sides: a neighbour belongs to the subject of an edit that it names, else
-stands for itself.
+standardised residual stream behind the layer to the answer as a class. Examples are the edits'
+prompts and rephrases, with the answer that the model gives to the prompt, and their neighbours with
+their stated answers; classes are answers of at least three subjects. Folds of cross-validation do
+not share subjects: a neighbour belongs to the subject of an edit that it names, otherwise it is a
+subject of its own.
 
-Variant `accuracy`: accuracy on an edit's prompt and rephrases, less that of always saying the
-commonest answer of the training side; neighbours only train.
+Variant `accuracy`: accuracy on an edit's prompt and rephrases, less that of always predicting the
+commonest answer of the training examples; neighbours only train.
 """
 
 import warnings
@@ -25,10 +25,10 @@ from locscope.scans.context import Findings, ScanContext
 from locscope.scoring.text import cut_answer, normalise
 
 SUBJECTS = 3
-"""An answer of fewer subjects is no class: it could not be learned on some and tried on others."""
+"""An answer of fewer subjects is no class: a probe could not learn some and be tested on others."""
 FOLDS = 5
 COMPONENTS = 128
-"""Wider states are reduced to so many principal components of the training side."""
+"""Wider states are reduced to so many principal components of the training examples."""
 ITERATIONS = 2000
 
 
@@ -45,28 +45,30 @@ class Example:
 def scan(context: ScanContext) -> Findings:
     """Scores of the blocks; edits whose answer is no class cannot be used."""
     every = examples(context)
-    kept = of_classes(every)
-    used = list(dict.fromkeys(one.edit for one in kept if one.edit))
-    classes = len({one.answer for one in kept})
+    classed = of_classes(every)
+    used = list(dict.fromkeys(example.edit for example in classed if example.edit))
+    classes = len({example.answer for example in classed})
     note = (
-        f"{len(kept)} of {len(every)} examples have one of {classes} answers of at least "
+        f"{len(classed)} of {len(every)} examples have one of {classes} answers of at least "
         f"{SUBJECTS} subjects; {len(used)} edits are among them"
     )
     if classes < 2 or not used:
         return Findings((), 0, notes=(*context.facts.notes, f"{note}: too few for a probe"))
-    texts = [one.ids for one in kept]
+    texts = [example.ids for example in classed]
     states = last_states(
         context.hooked, "resid_post", texts, context.progress, context.tokens_at_once
     )
-    fits = [gains(layer.double().numpy(), kept) for layer in states]
-    values = np.stack([_per_edit(one.values, kept, used) for one in fits], axis=1)
-    rough = sum(one.unfinished for one in fits)
+    values, unfinished = zip(
+        *(gains(layer.double().numpy(), classed) for layer in states), strict=True
+    )
+    table = np.stack([_per_edit(layer, classed, used) for layer in values], axis=1)
+    rough = sum(unfinished)
     stopped = (f"{rough} fits stopped at {ITERATIONS} iterations",) if rough else ()
     return Findings(
-        scores=context.scores("accuracy", "block", used, torch.from_numpy(values)),
+        scores=context.scores("accuracy", "block", used, torch.from_numpy(table)),
         usable=len(used),
-        settings=f"logistic regression, C 1, {_folds(kept)} folds by subject, {classes} answers, "
-        "last token",
+        settings=f"logistic regression, C 1, {_folds(classed)} folds by subject, "
+        f"{classes} answers, last token",
         notes=(*context.facts.notes, note, *stopped),
     )
 
@@ -74,105 +76,92 @@ def scan(context: ScanContext) -> Findings:
 def examples(context: ScanContext) -> tuple[Example, ...]:
     """All examples of the edits; a neighbour of several edits is one example."""
     facts = {fact.edit: fact for fact in context.facts.all}
-    asked = [one for one in context.suite.of(context.edits) if one.edit.id in facts]
-    subjects = {one.edit.subject.casefold() for one in context.suite.edits} - {""}
+    subjects = {questions.edit.subject.casefold() for questions in context.suite.edits} - {""}
     tokenizer = context.suite.text_generator.tokenizer
     own: list[Example] = []
     others: dict[tuple[int, ...], Example] = {}
-    for one in asked:
-        edit, fact = one.edit, facts[one.edit.id]
-        answer = _class(str(tokenizer.decode(list(fact.answer))))
+    for questions in context.suite.of(context.edits):
+        edit = questions.edit
+        if edit.id not in facts:
+            continue
+        answer = _class(str(tokenizer.decode(list(facts[edit.id].answer))))
         subject = edit.subject.casefold() or f"edit {edit.id}"
-        prompts = [fact.ids, *(question.prompt for question in one.rephrases)]
+        prompts = [facts[edit.id].ids, *(question.prompt for question in questions.rephrases)]
         own += [Example(prompt, answer, subject, edit.id) for prompt in prompts]
-        for probe, question in zip(edit.neighbours, one.neighbours, strict=True):
+        for probe, question in zip(edit.neighbours, questions.neighbours, strict=True):
             named = _named(probe.prompt, subjects) or f"prompt {probe.prompt}"
             others[question.prompt] = Example(question.prompt, _class(probe.answer), named)
-    taken = {one.ids for one in own}
-    return (*own, *(one for one in others.values() if one.ids not in taken))
+    # A neighbour that is an edit's own prompt must not be on both sides of a fold.
+    taken = {example.ids for example in own}
+    return (*own, *(example for example in others.values() if example.ids not in taken))
 
 
 def of_classes(every: Sequence[Example]) -> tuple[Example, ...]:
     """The examples whose answer at least `SUBJECTS` subjects have."""
     subjects: dict[str, set[str]] = defaultdict(set)
-    for one in every:
-        subjects[one.answer].add(one.subject)
-    return tuple(one for one in every if one.answer and len(subjects[one.answer]) >= SUBJECTS)
+    for example in every:
+        subjects[example.answer].add(example.subject)
+    return tuple(
+        example for example in every if example.answer and len(subjects[example.answer]) >= SUBJECTS
+    )
 
 
-@dataclass(frozen=True)
-class Gains:
-    """Per example 1, 0 or -1: right less right by the commonest answer.
+def gains(
+    states: Float[np.ndarray, "examples width"], examples: Sequence[Example]
+) -> tuple[Float[np.ndarray, " examples"], int]:
+    """How much better a probe on these states does than the commonest answer.
 
-    `unfinished` counts fits that ran out of iterations.
+    Per example 1, 0 or -1, right less right by the commonest answer; and how many fits ran out of
+    iterations.
     """
-
-    values: Float[np.ndarray, " examples"]
-    unfinished: int
-
-
-def gains(states: Float[np.ndarray, "examples width"], kept: Sequence[Example]) -> Gains:
-    """How much better than the commonest answer a probe on these states does."""
     from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import GroupKFold
 
-    # Numbers in the order of the alphabet: of answers as common as each other the first is taken.
-    answers = np.unique([one.answer for one in kept], return_inverse=True)[1]
-    values, unfinished = np.zeros(len(kept)), 0
-    for side in _sides(kept):
-        train, test = side.train, side.test
+    # `unique` sorts: of equally common answers the first in the alphabet is the commonest.
+    answers = np.unique([example.answer for example in examples], return_inverse=True)[1]
+    subjects = [example.subject for example in examples]
+    values, unfinished = np.zeros(len(examples)), 0
+    for train, test in GroupKFold(_folds(examples)).split(subjects, groups=subjects):
         commonest = np.bincount(answers[train]).argmax()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
-            said = _said(states[train], answers[train], states[test])
-        unfinished += any(issubclass(one.category, ConvergenceWarning) for one in caught)
-        right, guessed = said == answers[test], commonest == answers[test]
+            predicted = _predicted(states[train], answers[train], states[test])
+        unfinished += any(issubclass(w.category, ConvergenceWarning) for w in caught)
+        right, guessed = predicted == answers[test], commonest == answers[test]
         values[test] = right.astype(float) - guessed
-    return Gains(values, unfinished)
+    return values, unfinished
 
 
-@dataclass(frozen=True)
-class _Side:
-    """Examples that a probe is trained on, and those that it is asked."""
-
-    train: Int[np.ndarray, " trained"]
-    test: Int[np.ndarray, " asked"]
+def _folds(examples: Sequence[Example]) -> int:
+    return min(FOLDS, len({example.subject for example in examples}))
 
 
-def _sides(kept: Sequence[Example]) -> list[_Side]:
-    from sklearn.model_selection import GroupKFold
-
-    subjects = [one.subject for one in kept]
-    return [_Side(*pair) for pair in GroupKFold(_folds(kept)).split(subjects, groups=subjects)]
-
-
-def _folds(kept: Sequence[Example]) -> int:
-    return min(FOLDS, len({one.subject for one in kept}))
-
-
-def _said(
+def _predicted(
     states: Float[np.ndarray, "trained width"],
     answers: Int[np.ndarray, " trained"],
-    asked: Float[np.ndarray, "asked width"],
-) -> Int[np.ndarray, " asked"]:
-    """What a probe trained on some states says to others."""
+    others: Float[np.ndarray, "tested width"],
+) -> Int[np.ndarray, " tested"]:
+    """The answers that a probe trained on some states predicts from others."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    # Logistic regression refuses a single class.
     if len(np.unique(answers)) == 1:
-        return np.repeat(answers[:1], len(asked))
+        return np.repeat(answers[:1], len(others))
     steps: list[object] = [StandardScaler()]
     if states.shape[1] > COMPONENTS:
+        # The full solver is deterministic; for large data scikit-learn would take a randomised one.
         steps.append(PCA(min(COMPONENTS, len(states) - 1), svd_solver="full"))
     probe = make_pipeline(*steps, LogisticRegression(max_iter=ITERATIONS))
-    return probe.fit(states, answers).predict(asked)
+    return probe.fit(states, answers).predict(others)
 
 
 def _per_edit(
-    values: Float[np.ndarray, " examples"], kept: Sequence[Example], used: Sequence[str]
+    values: Float[np.ndarray, " examples"], examples: Sequence[Example], used: Sequence[str]
 ) -> Float[np.ndarray, " used"]:
-    edits = np.array([one.edit for one in kept])
+    edits = np.array([example.edit for example in examples])
     return np.array([values[edits == edit].mean() for edit in used])
 
 
@@ -181,6 +170,8 @@ def _class(answer: str) -> str:
 
 
 def _named(prompt: str, subjects: set[str]) -> str:
-    """The longest subject that stands in the prompt; empty where there is none."""
+    """The longest subject that the prompt names; empty where there is none."""
     folded = prompt.casefold()
-    return max((one for one in subjects if one in folded), key=lambda s: (len(s), s), default="")
+    named = (subject for subject in subjects if subject in folded)
+    # The name breaks ties: a set has no order of its own.
+    return max(named, key=lambda subject: (len(subject), subject), default="")

@@ -1,4 +1,4 @@
-"""Stealth dimension: could one prompt's answer be changed at this layer with few others noticing?
+"""Stealth dimension: how selectively one prompt's answer could be changed at a layer.
 
 Sutton et al., "Stealth edits to large language models" (arXiv 2406.12670, sections 3 and 4): the
 MLP's input at a text's last token, normalised without the norm's gain and bias and divided by the
@@ -8,19 +8,18 @@ intrinsic dimension of such points,
     n(delta) = -1 - log2 P[(x - y) . y >= delta],   delta = 2 (1 - theta)^2 - 2,   theta = 0.005,
 
 is high where two different texts are hardly ever near each other, so that a single one can be
-picked out there; the rate at which others would be hit is bounded by sqrt(P). Variants: `prompts`
-takes P over all ordered pairs of the edits' prompts, `neutral` over those of the neutral texts.
-Where most of these end in the same full stop they are near each other for that alone, so that
+singled out there; the rate at which others would be changed too is bounded by sqrt(P). Variants:
+`prompts` takes P over all ordered pairs of the edits' prompts, `neutral` over those of the neutral
+texts. Most neutral texts may end in the same full stop and be near each other for that alone, so
 `neutral-drawn` cuts each at a token drawn from those behind the first, at most the hundredth, as
-the paper's code does. A text that stands there twice counts once.
+the paper's code does. A text that occurs twice counts once.
 
-With N texts P cannot be told below 1 / (N (N - 1)): where no pair is near, the score is the n of
-that, and the note says `at least`. The interval is a jackknife (each text left out once, normal at
-95 %); NaN where that leaves no near pair.
+With N texts P cannot be told from less than 1 / (N (N - 1)): where no pair is near, the score is
+the n of that, and the note says `at least`. The interval is a jackknife (each text left out once,
+normal at 95 %); NaN where that leaves no near pair.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import log2, nan, sqrt
 
 import numpy as np
@@ -31,24 +30,15 @@ from torch import Tensor
 from locscope.interp.states import last_states
 from locscope.records import ScanScore
 from locscope.scans.context import Findings, ScanContext
+from locscope.scoring.statistics import Interval
 
 THETA = 0.005
 DELTA = 2 * (1 - THETA) ** 2 - 2
 AT_ONCE = 1024
-"""Texts whose products with all others are held at a time."""
+"""Texts whose products with all other texts are held at a time."""
 LONGEST = 100
 """Tokens of a neutral text among which one is drawn."""
 NORMAL_95 = 1.96
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """The intrinsic dimension of points with its interval; `capped`: no two are near."""
-
-    value: float
-    low: float
-    high: float
-    capped: bool
 
 
 def scan(context: ScanContext) -> Findings:
@@ -66,14 +56,9 @@ def scan(context: ScanContext) -> Findings:
         if len(texts) < 2:
             notes.append(f"{variant}: {len(texts)} texts, at least 2 are needed")
             continue
-        found = list(_dimensions(context, texts))
-        scores += [
-            ScanScore(
-                variant, layer, "mlp", one.value, low=one.low, high=one.high, count=len(texts)
-            )
-            for layer, one in enumerate(found)
-        ]
-        notes.append(_note(variant, found, len(texts)))
+        near = list(_near_by_layer(context, texts))
+        scores += _scores(variant, [dimension(layer) for layer in near])
+        notes.append(_note(variant, near, len(texts)))
     sizes = ", ".join(f"{len(texts)} {variant}" for variant, texts in samples.items())
     return Findings(
         scores=tuple(scores),
@@ -83,38 +68,43 @@ def scan(context: ScanContext) -> Findings:
     )
 
 
-def _dimensions(context: ScanContext, texts: Sequence[tuple[int, ...]]) -> Iterator[Dimension]:
+def _near_by_layer(
+    context: ScanContext, texts: Sequence[tuple[int, ...]]
+) -> Iterator[Int[Tensor, " texts"]]:
     states = last_states(context.hooked, "mlp_in", texts, context.progress, context.tokens_at_once)
     for inputs in states:
         # float64: whether a pair is near must not depend on the order of sums.
-        points = inputs.double() / sqrt(inputs.shape[1])
-        yield dimension(near_pairs(points))
+        yield near_pairs(inputs.double() / sqrt(inputs.shape[1]))
 
 
 def near_pairs(points: Float[Tensor, "points width"]) -> Int[Tensor, " points"]:
-    """For every point, in how many near ordered pairs of two points it is; each counts for both."""
+    """The number of near ordered pairs of which each point is a member; a pair counts for both."""
     squares = points.square().sum(1)
-    found = torch.zeros(len(points), dtype=torch.long)
+    counts = torch.zeros(len(points), dtype=torch.long)
     for first in range(0, len(points), AT_ONCE):
-        some = points[first : first + AT_ONCE]
-        near = some @ points.T - squares >= DELTA
-        near[torch.arange(len(some)), torch.arange(first, first + len(some))] = False
-        found[first : first + len(some)] += near.sum(1)
-        found += near.sum(0)
-    return found
+        chunk = points[first : first + AT_ONCE]
+        near = chunk @ points.T - squares >= DELTA
+        # A point is no pair with itself.
+        near[torch.arange(len(chunk)), torch.arange(first, first + len(chunk))] = False
+        counts[first : first + len(chunk)] += near.sum(1)
+        counts += near.sum(0)
+    return counts
 
 
-def dimension(near: Int[Tensor, " points"]) -> Dimension:
-    """n of the share of near pairs, from the pairs that each point is in."""
+def dimension(near: Int[Tensor, " points"]) -> Interval:
+    """n of the share of near pairs with its interval, from the near pairs of each point.
+
+    Where no two points are near it is the n of one pair.
+    """
     size, total = len(near), int(near.sum()) // 2
     if total == 0:
-        return Dimension(_n(1, size), nan, nan, capped=True)
+        return Interval(_n(1, size), nan, nan, size)
     value, left = _n(total, size), [total - pairs for pairs in near.tolist()]
     if size < 3 or min(left) == 0:
-        return Dimension(value, nan, nan, capped=False)
+        return Interval(value, nan, nan, size)
     without = torch.tensor([_n(pairs, size - 1) for pairs in left], dtype=torch.float64)
     error = sqrt((size - 1) * float(without.var(correction=0)))
-    return Dimension(value, value - NORMAL_95 * error, value + NORMAL_95 * error, capped=False)
+    return Interval(value, value - NORMAL_95 * error, value + NORMAL_95 * error, size)
 
 
 def _n(pairs: int, size: int) -> float:
@@ -137,8 +127,14 @@ def _cut(texts: Sequence[tuple[int, ...]], seed: int) -> list[tuple[int, ...]]:
     return [text[: drawn.integers(2, min(len(text), LONGEST), endpoint=True)] for text in texts]
 
 
-def _note(variant: str, found: Sequence[Dimension], size: int) -> str:
-    capped = [f"L{layer}" for layer, one in enumerate(found) if one.capped]
-    most = _n(1, size)
-    told = f"{variant}: {size} texts tell dimensions up to {most:.1f}"
-    return f"{told}; at least that in {', '.join(capped)}" if capped else told
+def _scores(variant: str, dimensions: Sequence[Interval]) -> list[ScanScore]:
+    return [
+        ScanScore(variant, layer, "mlp", n.value, low=n.low, high=n.high, count=n.count)
+        for layer, n in enumerate(dimensions)
+    ]
+
+
+def _note(variant: str, near: Sequence[Int[Tensor, " texts"]], size: int) -> str:
+    capped = [f"L{layer}" for layer, pairs in enumerate(near) if not pairs.any()]
+    note = f"{variant}: {size} texts tell dimensions up to {_n(1, size):.1f}"
+    return f"{note}; at least that in {', '.join(capped)}" if capped else note

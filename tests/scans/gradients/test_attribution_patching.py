@@ -12,7 +12,7 @@ from worlds import frozen, same, snapshot
 
 from locscope.errors import UsageError
 from locscope.interp.attribution import COMPONENTS, estimated
-from locscope.interp.corruption import CorruptedPair, Noise
+from locscope.interp.corruption import CorruptedPair
 from locscope.interp.facts import ROLES, Fact
 from locscope.interp.hooked_model import hooked_model_of
 from locscope.interp.slopes import ends_of
@@ -22,22 +22,22 @@ from locscope.scans.run import run_scan
 
 LONG = ((7, 40, 51, 62, 73, 84, 95), (7, 41, 55, 62, 73, 84, 95))
 SHORT = ((9, 110, 121, 13, 17), (9, 140, 151, 13, 17))
-NOISE = Noise(samples=2, scale=0.3, seed=3)
+NOISE = {"samples": 2, "scale": 0.3, "seed": 3}
 
 
-def corrupted_pairs(noise=None):
+def corrupted_pairs(**noise):
     """Two facts of other lengths, their subjects at the tokens 1 and 2 swapped or noised."""
     found = []
     for name, (clean, corrupted), answer, distractor in (("a", LONG, 33, 44), ("b", SHORT, 50, 60)):
         fact = Fact(name, clean, (1, 3), (answer,), True, "")
-        ids = corrupted if noise is None else clean
-        found.append(CorruptedPair(fact, ids, distractor, noise))
+        ids = clean if noise else corrupted
+        found.append(CorruptedPair(fact, ids, distractor, **noise))
     return found
 
 
 def case_of(one: CorruptedPair, metric="logit-diff", sample=0, **padded) -> slow.Case:
     noise = torch.zeros(len(one.ids), 32)
-    noise[1:3] = one.drawn(32)[sample]
+    noise[1:3] = one.noise(32)[sample]
     corrupted = slow.Prompt(one.ids, noise, **padded)
     clean = slow.Prompt(one.fact.ids, 0.0, **padded)
     return slow.Case(clean, corrupted, one.fact.answer[0], one.distractor, metric)
@@ -95,7 +95,7 @@ def test_atp_star_equals_single_queries_and_keys_and_a_backward_pass_per_dropped
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
 def test_noise_is_averaged_over_its_samples_and_probability_is_a_metric(family):
     model = frozen(family)
-    hooked, pairs = hooked_model_of(model), corrupted_pairs(NOISE)
+    hooked, pairs = hooked_model_of(model), corrupted_pairs(**NOISE)
     fast = estimated(hooked, ends_of(hooked, pairs), "probability")["attribution"]
     for row, one in enumerate(pairs):
         for sample in range(2):
@@ -199,7 +199,7 @@ def test_the_completeness_gap_is_that_of_plain_hooks_and_autograd(family, corrup
         total = effect = 0.0
         for sample in range(one.samples):
             noise = torch.zeros(len(one.ids), 32)
-            noise[slice(*one.fact.span)] = one.drawn(32)[sample]
+            noise[slice(*one.fact.span)] = one.noise(32)[sample]
             clean, corrupted = slow.Prompt(one.fact.ids), slow.Prompt(one.ids, noise)
             case = slow.Case(clean, corrupted, one.fact.answer[0], one.distractor)
             way = embed(torch.tensor(one.fact.ids)) - embed(torch.tensor(one.ids)) - noise

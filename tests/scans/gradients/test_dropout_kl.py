@@ -8,7 +8,7 @@ from worlds import same, snapshot
 
 from locscope.evaluation.drift import NeutralRows
 from locscope.forward.prefix_cache import PrefixCache
-from locscope.scans.gradients.dropout_kl import RATE, kept
+from locscope.scans.gradients.dropout_kl import RATE, dropout_mask
 from locscope.scans.run import run_scan
 
 FEW = SCAN_EDITS[:1]
@@ -26,7 +26,7 @@ def noise_of(context, text):
     width = context.loaded.info.width
 
     def noise(which, kind, layer):
-        return torch.from_numpy(kept(text, which, kind, layer, width, context.seed))
+        return torch.from_numpy(dropout_mask(text, which, kind, layer, width, context.seed))
 
     return noise
 
@@ -98,7 +98,7 @@ def test_batches_change_nothing_and_the_model_stays_as_it_was():
 def test_dropout_is_rare_unbiased_and_of_its_own_everywhere():
     text = tuple(range(40))
     drawn = [
-        kept(text, which, kind, layer, 500, seed)
+        dropout_mask(text, which, kind, layer, 500, seed)
         for which in (0, 1)
         for kind in ("attn_out", "mlp_out")
         for layer in (0, 1)

@@ -76,9 +76,7 @@ def test_the_result_does_not_depend_on_the_batch(family):
 def test_a_prompt_of_one_token_has_neurons_too(family):
     context = scan_context(family)
     fact = replace(context.facts.all[0], ids=(280,), subject=None)
-    (ours,) = integrated_gradients(
-        context.hooked, run_untouched(context.hooked, [fact]), 1, 3
-    ).attributions
+    (ours,), _ = integrated_gradients(context.hooked, run_untouched(context.hooked, [fact]), 1, 3)
     model, answer = context.loaded.model, fact.answer[0]
     wanted = plain_attributions(model, prompt_of(fact.ids), 1, answer, 3)
     torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-6)
@@ -98,9 +96,7 @@ def test_integrated_gradients_are_those_of_captum():
     theirs = IntegratedGradients(forward).attribute(
         neurons[None], baselines=0.0, n_steps=7, method="riemann_right"
     )
-    (ours,) = integrated_gradients(
-        context.hooked, run_untouched(context.hooked, [fact]), 1, 7
-    ).attributions
+    (ours,), _ = integrated_gradients(context.hooked, run_untouched(context.hooked, [fact]), 1, 7)
     torch.testing.assert_close(ours, theirs[0].float(), rtol=0, atol=1e-6)
     assert float(ours.abs().max()) > 1e-4
 
@@ -112,7 +108,7 @@ def test_attributions_of_a_layer_sum_to_what_its_neurons_change(family):
     model, layer, sums = context.loaded.model, 2, []
     for fact in context.facts.all:
         prompt, run = prompt_of(fact.ids), run_untouched(context.hooked, [fact])
-        total = float(integrated_gradients(context.hooked, run, layer, 400).attributions.sum())
+        total = float(integrated_gradients(context.hooked, run, layer, 400)[0].sum())
         neurons = plain_neurons(model, prompt, layer)
         with torch.no_grad():
             whole = chance(model, prompt, layer, neurons, fact.answer[0])
@@ -145,7 +141,7 @@ def test_the_note_says_where_a_norm_behind_the_mlp_hides_its_scale():
     context = scan_context("gemma2", options=ScanOptions(steps=STEPS))
     assert any("normalises" in note for note in run_scan("knowledge-neurons", context).notes)
     run = run_untouched(context.hooked, context.facts.all[:1])
-    (ours,) = integrated_gradients(context.hooked, run, 2, 5).attributions
+    (ours,), _ = integrated_gradients(context.hooked, run, 2, 5)
     assert abs(float(ours.sum())) < 0.01 * float(ours.abs().sum())
     other = scan_context("llama", options=ScanOptions(steps=STEPS))
     assert not any("normalises" in note for note in run_scan("knowledge-neurons", other).notes)

@@ -9,7 +9,7 @@ from reference.causal_tracing import embedding_deviation, trace_cell, window_of
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context
 from transformer_lens import patching
 
-from locscope.interp.patching import Kind, cells_of
+from locscope.interp.patching import Kind, windows_of
 from locscope.models.parts import blocks
 from locscope.records import ScanOptions
 from locscope.scans.interventions import causal_tracing
@@ -19,8 +19,12 @@ from locscope.scans.run import run_scan
 OPTIONS = ScanOptions(samples=2, window=3)
 
 
+def corrupted_pairs(context):
+    return context.corrupted_pairs(causal_tracing._corruption(context))
+
+
 def traces_of(context):
-    subjects = causal_tracing._subjects(context)
+    subjects = corrupted_pairs(context)
     return [(one, trace(context, [one], kinds_of(context))[0]) for one in subjects]
 
 
@@ -29,7 +33,7 @@ def cell(context, one, states, **settings):
         context.loaded.model,
         one.fact.ids,
         one.ids,
-        one.drawn(32),
+        one.noise(32),
         one.fact.span[0],
         states,
         one.fact.answer[0],
@@ -101,19 +105,19 @@ def test_equals_transformerlens_patching(family):
 
 def test_romes_random_stream():
     context = scan_context("gpt2", options=replace(OPTIONS, stream="rome", samples=3))
-    for one in causal_tracing._subjects(context):
+    for one in corrupted_pairs(context):
         first, stop = one.fact.span
         drawn = np.random.RandomState(1).randn(3, stop - first, 32)
-        scale = float(one.drawn(32)[0, 0, 0]) / drawn[0, 0, 0]
-        assert np.allclose(one.drawn(32).numpy(), scale * drawn, atol=1e-6)
+        scale = float(one.noise(32)[0, 0, 0]) / drawn[0, 0, 0]
+        assert np.allclose(one.noise(32).numpy(), scale * drawn, atol=1e-6)
 
 
 def test_noise_is_three_standard_deviations_of_the_subjects_embeddings():
     context = scan_context("llama", options=replace(OPTIONS, samples=4000))
-    one = causal_tracing._subjects(context)[0]
+    one = corrupted_pairs(context)[0]
     tokens = [t for f in context.facts.with_subject for t in f.ids[slice(*f.span)]]
     embedded = context.loaded.model.get_input_embeddings().weight[tokens]
-    assert float(one.drawn(32).std()) == pytest.approx(3 * float(embedded.std()), rel=0.02)
+    assert float(one.noise(32).std()) == pytest.approx(3 * float(embedded.std()), rel=0.02)
 
 
 @pytest.mark.parametrize("layers", [4, 12])
@@ -147,7 +151,7 @@ def test_block_calls_follow_a_formula(layers):
     """Twice all blocks; then, for each token from the subject on, all but the lowest block for
     states, and all blocks for the outputs of MLPs and of attention."""
     context = scan_context("llama", options=OPTIONS, num_hidden_layers=layers)
-    one = causal_tracing._subjects(context)[0]
+    one = corrupted_pairs(context)[0]
     calls = [0]
 
     def count(module, args, out):
@@ -163,10 +167,10 @@ def test_block_calls_follow_a_formula(layers):
 
 
 def test_windows_lie_as_in_the_paper():
-    ten = cells_of(Kind("mlp", "mlp_out", 10), 48)
-    assert [(c.first, c.stop) for c in (ten[0], ten[20], ten[47])] == [(0, 5), (15, 25), (42, 48)]
-    for cell_ in cells_of(Kind("mlp", "mlp_out", 3), 6):
-        assert range(cell_.first, cell_.stop) == window_of(cell_.layer, 3, 6)
+    ten = windows_of(Kind("mlp", "mlp_out", 10), 48)
+    assert (ten[0], ten[20], ten[47]) == (range(0, 5), range(15, 25), range(42, 48))
+    for layer, window in enumerate(windows_of(Kind("mlp", "mlp_out", 3), 6)):
+        assert window == window_of(layer, 3, 6)
 
 
 @pytest.mark.parametrize("layers", [(4, 1), (32, 10), (48, 10), (8, 2), (10, 3)])

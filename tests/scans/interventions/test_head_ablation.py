@@ -125,7 +125,8 @@ def test_putting_back_a_heads_own_output_changes_nothing():
     facts = context.facts.all
     prompts = prompts_of(context.hooked.bridged, [fact.ids for fact in facts])
     ways = ((v, [v.seen["z"]]) for v in visits(context.hooked, prompts, HEAD_KINDS))
-    lost = head_effects(context.loaded.model, context.hooked, facts, ways, fast_drops, 16384)
+    model = context.loaded.model
+    lost = head_effects(model, context.hooked, ways, fast_drops(model, facts), 16384)
     assert lost.shape == (len(facts), 3, 4, 2)
     assert float(lost.abs().max()) < 1e-5
 

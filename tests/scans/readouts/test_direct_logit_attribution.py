@@ -11,25 +11,27 @@ from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context, shared_context
 from worlds import same, snapshot
 
 from locscope.interp.hooked_model import hooked_model_of
-from locscope.interp.metrics import rivalries
-from locscope.scans.readouts.direct_logit_attribution import written
+from locscope.interp.metrics import runners_up
+from locscope.scans.readouts.direct_logit_attribution import shares_of
 from locscope.scans.run import run_scan
 
 PADDING = ({}, {"side": "left", "padding": 2}, {"side": "right", "padding": 2})
 
 
 def apart(context):
-    items = rivalries(context.hooked, context.facts.all)
-    return items, written(context, items)
+    facts = context.facts.all
+    distractors = runners_up(context.hooked, facts)
+    items = [(fact, distractors[fact.edit]) for fact in facts]
+    return items, shares_of(context, facts, distractors)
 
 
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
 def test_everything_sums_to_the_models_own_logit_difference(family):
     context = shared_context(family)
-    for item, one in zip(*apart(context), strict=True):
+    for (fact, distractor), one in zip(*apart(context), strict=True):
         total = one.embedding + float(one.attn.sum() + one.mlp.sum()) + one.biases
         expected = slow.difference(
-            context.loaded.model, Prompt(item.fact.ids), item.fact.answer[0], item.distractor
+            context.loaded.model, Prompt(fact.ids), fact.answer[0], distractor
         )
         assert total == pytest.approx(expected, abs=1e-5)
         assert one.whole == pytest.approx(expected, abs=1e-5)
@@ -40,10 +42,10 @@ def test_everything_sums_to_the_models_own_logit_difference(family):
 def test_equals_norms_written_out_component_by_component(family):
     context = shared_context(family)
     model = context.loaded.model
-    for number, (item, one) in enumerate(zip(*apart(context), strict=True)):
-        prompt = Prompt(item.fact.ids, **PADDING[number % 3])
+    for number, ((fact, distractor), one) in enumerate(zip(*apart(context), strict=True)):
+        prompt = Prompt(fact.ids, **PADDING[number % 3])
         last = slow.states(model, prompt)[-1]
-        pair = item.fact.answer[0], item.distractor
+        pair = fact.answer[0], distractor
 
         def share(part, last=last, pair=pair):
             return pytest.approx(slow.share(model, part, last, *pair), abs=1e-5)
@@ -66,14 +68,14 @@ def test_equals_transformer_hooked_in_compatibility_mode(family):
         warnings.simplefilter("ignore")
         other = hooked_model_of(copy.deepcopy(context.loaded.model)).bridge
         other.enable_compatibility_mode()
-    for item, one in zip(*apart(context), strict=True):
+    for (fact, distractor), one in zip(*apart(context), strict=True):
 
-        def theirs(unit, item=item):
+        def theirs(unit, fact=fact, distractor=distractor):
             found = direct_logit_attribution(
                 other,
-                torch.tensor([item.fact.ids]),
-                torch.tensor([item.fact.answer[0]]),
-                torch.tensor([item.distractor]),
+                torch.tensor([fact.ids]),
+                torch.tensor([fact.answer[0]]),
+                torch.tensor([distractor]),
                 unit=unit,
             )
             return dict(zip(found.labels, found.attribution.flatten().tolist(), strict=True))
