@@ -50,7 +50,7 @@ def visit(
     kinds: Sequence[str],
     edits: Mapping[str, HookFn] | None = None,
 ) -> LayerActivations:
-    """Runs one block, with its activations edited, and records those of some kinds."""
+    """Runs one block, with its activations edited, and records those of the given kinds."""
     names = {kind: hook_name(kind, layer) for kind in (*kinds, "resid_post")}
     stop = layer + 1 if layer + 1 < hooked.layers else None
     with with_hooks(hooked, edits or {}), recording(hooked, *names.values()) as seen:

@@ -1,4 +1,4 @@
-"""How much a scan asks for, counted before it runs: its table entry has a formula."""
+"""The cost of a scan in forward passes, computed from the formula of its table entry."""
 
 import ast
 import operator
@@ -16,8 +16,11 @@ _OPERATIONS: dict[type, Callable[[float, float], float]] = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a formula may name: of the model, of a request (mean `tokens` of a prompt, and `asked`,
-    the rows about one edit), and the options `samples` and `steps`."""
+    """The sizes that a formula may name.
+
+    `layers` and `heads` are the model's; `tokens` is the mean length of a prompt, `asked` the mean
+    number of rows about one edit; `samples` and `steps` are options.
+    """
 
     layers: float
     heads: float
@@ -28,8 +31,12 @@ class Sizes:
 
 
 def passes(formula: str, sizes: Sizes) -> float:
-    """Forward passes over one request (a backward pass counts as two); a ValueError for a formula
-    that is not made of the names of `Sizes`, numbers and the four operations."""
+    """Forward passes over one request; a backward pass counts as two.
+
+    Raises ValueError where a formula has more than the names of `Sizes`, numbers and the four
+    operations.
+    """
+    # Parsed rather than evaluated: a name that is no size is an error, never code.
     return _value(ast.parse(formula, mode="eval").body, asdict(sizes))
 
 

@@ -159,6 +159,7 @@ def _scores(context: ScanContext, facts: Sequence[FactEstimates], variant: str) 
             measured = not bool(values.isnan().all())
             scores += context.scores(variant, part, used, values, role) if measured else ()
     scores += context.scores(variant, "attn", used, stacked("head"))
+    # A projection has no node of its own: its score is the sum over its heads.
     for part in ("attn.q", "attn.k", "attn.v"):
         scores += context.scores(variant, part, used, stacked(part).sum(2))
         scores += context.scores(variant, part, used, stacked(part))

@@ -77,7 +77,6 @@ def scan(context: ScanContext) -> Findings:
     """Scores of the MLPs; a fact without a neuron of positive attribution cannot be used."""
     steps = context.options.steps or STEPS
     facts = context.facts.all
-
     by_fact = context.batched(
         "knowledge neurons",
         facts,
@@ -119,7 +118,7 @@ def scan(context: ScanContext) -> Findings:
 
 
 def knowledge_neurons(hooked: HookedModel, facts: Sequence[Fact], steps: int) -> list[Neurons]:
-    """The neurons above the threshold for each of some facts of one length."""
+    """The neurons above the threshold for each of several facts of one length."""
     run = run_untouched(hooked, facts)
     rows, layers, numbers, values = [], [], [], []
     sums, effects = torch.zeros(2, len(facts), hooked.layers)
@@ -212,6 +211,7 @@ def _per_layer(neurons: Neurons, layers: int) -> Float[Tensor, " layers"]:
 
 def _normalises(context: ScanContext) -> bool:
     """Whether a norm follows the MLP before its output is added to the stream."""
+    # Gemma 2 and 3 name it so; other families have no such norm.
     return hasattr(blocks(context.loaded.model)[0], "post_feedforward_layernorm")
 
 

@@ -77,6 +77,7 @@ def learned_scales(
         for _ in range(EPOCHS):
             for picked in torch.randperm(len(rows), generator=generator).split(BATCH):
                 batch = [rows[i] for i in picked.tolist()]
+                # Set, not accumulated: a batch may be run in pieces, and penalised only once.
                 scales.grad = _gradient(hooked, prefix_cache, batch, scales)
                 adam.step()
                 for _ in batch:

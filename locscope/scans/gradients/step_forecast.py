@@ -59,6 +59,7 @@ def scan(context: ScanContext) -> Findings:
         return Findings((), 0, notes=("one group of edits alone: none is left to be scored",))
     prefix_cache, cases = prepared(context)
     model, layers = context.loaded.model, range(context.loaded.info.layers)
+    # A gradient in the model's precision, its sum, and one byte for the sign.
     per_weight = model.dtype.itemsize + _FLOAT32 + _SIGN
     groups = layer_groups(model, layers, prefix_cache.budget, per_weight)
     gain, damage = torch.cat(
@@ -83,6 +84,7 @@ def halves(context: ScanContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
     units = [group for group in grouped if group] + [[e] for e in context.edits if e not in inside]
     Random(f"folds {context.seed}").shuffle(units)
     folds: tuple[list[str], list[str]] = ([], [])
+    # Largest first, each to the smaller fold: the folds end up of like size.
     for unit in sorted(units, key=len, reverse=True):
         min(folds, key=len).extend(unit)
     return tuple(folds[0]), tuple(folds[1])

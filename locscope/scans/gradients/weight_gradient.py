@@ -185,6 +185,7 @@ def _variants(sums: _Sums) -> dict[str, float]:
 
 
 def _over(value: float, by: float) -> float:
+    # No ratio, rather than an infinite one that would rank first.
     return value / by if by else nan
 
 

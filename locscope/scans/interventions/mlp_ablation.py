@@ -38,6 +38,7 @@ def scan(context: ScanContext) -> Findings:
         replacements = silent.over(hooked, facts, ("mlp_out",))
         return mlp_effects(model, hooked, replacements, drops(model, facts)).unbind()
 
+    # Sized by the longest prompt that runs: a resampled one may be longer than the fact's own.
     values = torch.stack(context.batched("MLP ablation", silent.facts, run, silent.tokens))
     used = [fact.edit for fact in silent.facts]
     scores = [

@@ -25,7 +25,7 @@ from locscope.scans.context import Findings, ScanContext
 from locscope.scoring.text import cut_answer, normalise
 
 SUBJECTS = 3
-"""An answer of fewer subjects is no class: a probe could not learn some and be tested on others."""
+"""An answer of fewer subjects is no class: it could not be both learned and tested."""
 FOLDS = 5
 COMPONENTS = 128
 """Wider states are reduced to so many principal components of the training examples."""
@@ -141,7 +141,7 @@ def _predicted(
     answers: Int[np.ndarray, " trained"],
     others: Float[np.ndarray, "tested width"],
 ) -> Int[np.ndarray, " tested"]:
-    """The answers that a probe trained on some states predicts from others."""
+    """The answers that a probe trained on states predicts from other states."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

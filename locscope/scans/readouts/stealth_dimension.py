@@ -124,6 +124,7 @@ def _neutral(context: ScanContext) -> list[tuple[int, ...]]:
 def _cut(texts: Sequence[tuple[int, ...]], seed: int) -> list[tuple[int, ...]]:
     """Every text up to a drawn token behind its first."""
     drawn = np.random.default_rng(seed)
+    # At least two tokens: the first may be a beginning-of-text token, the same in all texts.
     return [text[: drawn.integers(2, min(len(text), LONGEST), endpoint=True)] for text in texts]
 
 

@@ -17,7 +17,6 @@ from locscope.interp.facts import ROLES, Fact
 from locscope.interp.hooked_model import hooked_model_of
 from locscope.interp.slopes import ends_of
 from locscope.records import ScanOptions
-from locscope.scans.gradients import attribution_patching
 from locscope.scans.run import run_scan
 
 LONG = ((7, 40, 51, 62, 73, 84, 95), (7, 41, 55, 62, 73, 84, 95))
@@ -195,7 +194,7 @@ def test_the_completeness_gap_is_that_of_plain_hooks_and_autograd(family, corrup
     context = scan_context(family, options=options)
     model, result = context.loaded.model, run_scan("attribution-patching", context)
     embed, each, missed, whole = model.get_input_embeddings(), [], 0.0, 0.0
-    for one in attribution_patching._contrasts(context, corruption):
+    for one in context.corrupted_pairs(corruption):
         total = effect = 0.0
         for sample in range(one.samples):
             noise = torch.zeros(len(one.ids), 32)
