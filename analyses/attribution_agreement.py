@@ -36,7 +36,7 @@ from locscope.interp.hooked_model import (
     with_hooks,
 )
 from locscope.interp.metrics import value_of
-from locscope.interp.patching import Corrupted, Kind, restored, run_clean, run_corrupted
+from locscope.interp.patching import Kind, PatchRuns, restored, run_both
 from locscope.interp.slopes import at_all_layers, ends_of
 from locscope.progress import Silent
 from locscope.scans.context import ScanContext
@@ -175,30 +175,30 @@ def exact(hooked: HookedModel, one: CorruptedPair) -> dict[str, Tensor]:
     """By component, what each patch adds to the metric: (layers, tokens) or (layers, heads)."""
     token_pair = ends_of(hooked, [one]).token_pair
     kinds = [Kind("block", "resid_post"), Kind("mlp", "mlp_out"), Kind("attn", "attn_out")]
-    clean = run_clean(hooked, torch.tensor([one.fact.ids]), kinds)
-    corrupted = run_corrupted(hooked, torch.tensor([one.ids]), {})
+    clean_ids = torch.tensor([one.fact.ids])
+    runs = run_both(hooked, clean_ids, torch.tensor([one.ids]), {}, kinds)
 
-    def measure(scored: Tensor) -> Tensor:
+    def metric(scored: Tensor) -> Tensor:
         return value_of("logit-diff", scored[:, None], token_pair)[:, 0]
 
     found = {}
     for kind in kinds:
-        cells = restored(hooked, clean, corrupted, kind, one.fact.span[0], measure, 16384)
-        found[kind.part] = cells[0].T - measure(corrupted.logits)
+        cells = restored(hooked, runs, kind, one.fact.span[0], metric, 16384)
+        found[kind.part] = cells[0].T - metric(runs.corrupted_logits)
     names = at_all_layers(hooked, *(COMPONENTS[part] for part in HEADWISE))
     with recording(hooked, *names) as seen:
-        run_blocks(hooked.bridged, torch.tensor([one.fact.ids]))
+        run_blocks(hooked.bridged, clean_ids)
     for part in HEADWISE:
         each = [
-            measure(_with_heads(hooked, corrupted, layer, hook_name(COMPONENTS[part], layer), seen))
+            metric(_with_heads(hooked, runs, layer, hook_name(COMPONENTS[part], layer), seen))
             for layer in range(hooked.layers)
         ]
-        found[part] = torch.stack(each) - measure(corrupted.logits)
+        found[part] = torch.stack(each) - metric(runs.corrupted_logits)
     return found
 
 
 def _with_heads(
-    hooked: HookedModel, corrupted: Corrupted, layer: int, name: str, clean: dict[str, Tensor]
+    hooked: HookedModel, runs: PatchRuns, layer: int, name: str, clean: dict[str, Tensor]
 ) -> Tensor:
     """The logits (heads, vocabulary), resumed at a layer, with each head patched at all tokens."""
     copies = clean[name].shape[2]
@@ -209,7 +209,7 @@ def _with_heads(
             value[head, :, head] = clean[name][0, :, head]
         return value
 
-    ids, entering = corrupted.ids, corrupted.entering[layer]
+    ids, entering = runs.ids, runs.entering[layer]
     with with_hooks(hooked, {name: put}):
         final = run_blocks(
             hooked.bridged, ids.expand(copies, -1), layer, entering.expand(copies, -1, -1)

@@ -135,8 +135,8 @@ def _each(
 
 def _locscope(model: PreTrainedModel, hooked: HookedModel, facts: Sequence[Fact]) -> Tensor:
     silent = ablation_of(hooked, facts, "z", "zero", 0, 16384)
-    ways = ((here, [z]) for here, z in silent.over(hooked, facts, HEAD_KINDS))
-    return head_effects(model, hooked, facts, ways, drops, 16384)
+    replacements = ((here, [z]) for here, z in silent.over(hooked, facts, HEAD_KINDS))
+    return head_effects(model, hooked, replacements, drops(model, facts), 16384)
 
 
 def _ablated(

@@ -18,10 +18,10 @@ from statistics import median
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from locscope.interp.corruption import CorruptedPair, Noise, corrupting
+from locscope.interp.corruption import CorruptedPair, corrupting
 from locscope.interp.facts import Fact
 from locscope.interp.hooked_model import HookedModel, hooked_model_of
-from locscope.interp.patching import Kind, restored, run_clean, run_corrupted
+from locscope.interp.patching import Kind, restored, run_both
 from locscope.models.parts import blocks
 
 TOKENS, SAMPLES, VOCABULARY = 12, 10, 32000
@@ -63,9 +63,9 @@ def model_of(layers: int, width: int) -> PreTrainedModel:
 def subject_of(model: PreTrainedModel, span: tuple[int, int]) -> CorruptedPair:
     generator = torch.Generator().manual_seed(1)
     ids = tuple(torch.randint(3, VOCABULARY, (TOKENS,), generator=generator).tolist())
-    noise = Noise(SAMPLES, scale=0.2, seed=1)
     answer = int(model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1].argmax())
-    return CorruptedPair(Fact("one", ids, span, (answer,), False, ""), ids, -1, noise)
+    fact = Fact("one", ids, span, (answer,), False, "")
+    return CorruptedPair(fact, ids, -1, SAMPLES, scale=0.2, seed=1)
 
 
 def window_of(layers: int) -> int:
@@ -78,16 +78,14 @@ def fast(hooked: HookedModel, subject: CorruptedPair, window: int) -> torch.Tens
     kinds = (Kind("block", "resid_post"), Kind("mlp", "mlp_out", window))
     kinds = (*kinds, Kind("attn", "attn_out", window))
 
-    def measure(logits: torch.Tensor) -> torch.Tensor:
+    def metric(logits: torch.Tensor) -> torch.Tensor:
         return (logits[:, subject.fact.answer[0]] - logits.logsumexp(-1)).exp()
 
-    clean = run_clean(hooked, ids, kinds)
-    corrupted = run_corrupted(hooked, ids.repeat(SAMPLES, 1), corrupting([subject]))
-    found = [
-        restored(hooked, clean, corrupted, kind, subject.fact.span[0], measure, 16384).mean(0)
-        for kind in kinds
-    ]
-    return torch.stack(found)
+    runs = run_both(hooked, ids, ids.repeat(SAMPLES, 1), corrupting([subject]), kinds)
+    first = subject.fact.span[0]
+    return torch.stack(
+        [restored(hooked, runs, kind, first, metric, 16384).mean(0) for kind in kinds]
+    )
 
 
 @torch.no_grad()
@@ -107,7 +105,7 @@ def _forward(
     model: PreTrainedModel, subject: CorruptedPair, kind: str, layers: list[int], token: int
 ) -> float:
     def corrupt(_: object, __: object, out: torch.Tensor) -> torch.Tensor:
-        out[1:, slice(*subject.fact.span)] += subject.drawn(out.shape[2]).to(out)
+        out[1:, slice(*subject.fact.span)] += subject.noise(out.shape[2]).to(out)
         return out
 
     def restore(_: object, __: object, out: object) -> object:

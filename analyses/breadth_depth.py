@@ -20,7 +20,7 @@ from locscope.locations import Location
 from locscope.progress import Silent
 from locscope.records import Recipe, Trial, TrialRecord
 from locscope.scans.context import ScanContext
-from locscope.scans.weight_gradient import l1_norm
+from locscope.scans.gradients.weight_gradient import l1_norm
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import TrialContext, run_trial
 from locscope.workflows.workspace import Workspace, load_edits, open_model, open_workspace

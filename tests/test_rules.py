@@ -28,10 +28,11 @@ FILES = {
 TABLES: dict[str, tuple[Mapping[str, Any], str]] = {
     "locscope/edits": (FORMATS, "read"),
     "locscope/evaluation/measures": (MEASURES, "measure"),
-    "locscope/scans": (SCANS, "scan"),
+    "locscope/scans": (SCANS, "Findings"),
     "locscope/tuning/recipes": (RECIPES, "plan"),
 }
-"""Folder of a table, the table, and the function that a file of its entry has."""
+"""Folder of a table, the table, and what tells the functions of its entries from others: their
+name, or the type that they return."""
 # Written so that this file does not match.
 MACHINE_PATH = re.compile(r"(?<![\w./-])/(?:work|root|home|Users)/\w")
 PIN = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.]+")
@@ -109,14 +110,16 @@ def test_the_package_does_not_print() -> None:
 
 @pytest.mark.parametrize("folder", TABLES)
 def test_every_file_has_an_entry_in_its_table(folder: str) -> None:
-    table, function = TABLES[folder]
-    files = {
-        f"{name.removesuffix('.py').replace('/', '.')}:{function}"
+    table, kind = TABLES[folder]
+    functions = {
+        f"{name.removesuffix('.py').replace('/', '.')}:{node.name}"
         for name in PACKAGE
-        if Path(name).parent.as_posix() == folder
-        if any(isinstance(n, ast.FunctionDef) and n.name == function for n in _tree(name).body)
+        if name.startswith(f"{folder}/")
+        for node in _tree(name).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+        if kind in (node.name, ast.unparse(node.returns or ast.Constant(None)))
     }
-    assert {entry.function for entry in table.values()} == files
+    assert {entry.function for entry in table.values()} == functions
     assert {name: entry.name for name, entry in table.items()} == {name: name for name in table}
 
 

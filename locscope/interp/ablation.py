@@ -1,9 +1,9 @@
-"""Ablation, exact: the model's final states when one head, or one MLP, is silenced at all tokens.
+"""Exact ablation: the model's final states when one head, or one MLP, is silenced at all tokens.
 
 The heads of a layer differ only in what they write, so a layer's attention runs once for all of
-them. Then one copy of the prompts per head goes on from there, with the sum of the heads changed by
-what the silenced one wrote; the copies are the rows of one batch, and what lies below the layer is
-never computed again. Nothing is kept but the residual stream entering the present layer.
+them. From there one copy of the prompts per head goes on, with the sum of the heads changed by what
+the silenced one wrote. The copies are the rows of one batch, and nothing below the layer is
+computed again. Only the residual stream that enters the present layer is kept.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,19 +18,21 @@ from locscope.forward.batching import in_batches
 from locscope.forward.blocks import run_blocks
 from locscope.forward.prompts import Prompts, at_last
 from locscope.forward.resume import resumed
-from locscope.interp.effects import Measure, base_of, judged
-from locscope.interp.facts import Fact
-from locscope.interp.heads import head_matrices
+from locscope.interp.effects import EffectFn, effects_of
 from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, recording, with_hooks
+from locscope.interp.linear import head_matrices
 
 HEAD_KINDS = ("z", "heads_out")
-"""What a visit must have seen for heads to be silenced."""
+"""Activations that a visit must record for heads to be silenced."""
 
 
 @dataclass(frozen=True)
 class LayerActivations:
-    """A block as prompts pass it: the stream entering it (None at layer 0: ids are embedded), that
-    leaving it, and activations within by kind, as `hooked.ACTIVATIONS` names them."""
+    """The residual stream before and after a block, and activations within it, for some prompts.
+
+    `before` is None at layer 0, where ids are embedded; `seen` goes by the names of
+    `hooked_model.ACTIVATIONS`.
+    """
 
     prompts: Prompts
     layer: int
@@ -48,19 +50,19 @@ def visit(
     kinds: Sequence[str],
     edits: Mapping[str, HookFn] | None = None,
 ) -> LayerActivations:
-    """Runs one block, with its activations edited, and keeps those of some kinds."""
+    """Runs one block, with its activations edited, and records those of the given kinds."""
     names = {kind: hook_name(kind, layer) for kind in (*kinds, "resid_post")}
     stop = layer + 1 if layer + 1 < hooked.layers else None
     with with_hooks(hooked, edits or {}), recording(hooked, *names.values()) as seen:
         run_blocks(hooked.bridged, prompts.ids, layer, before, stop)
-    found = {kind: seen[name] for kind, name in names.items()}
-    return LayerActivations(prompts, layer, before, found.pop("resid_post"), found)
+    recorded = {kind: seen[name] for kind, name in names.items()}
+    return LayerActivations(prompts, layer, before, recorded.pop("resid_post"), recorded)
 
 
 def visits(
     hooked: HookedModel, prompts: Prompts, kinds: Sequence[str]
 ) -> Iterator[LayerActivations]:
-    """The untouched blocks, one after another."""
+    """Visits the untouched blocks, one after another."""
     before = None
     for layer in range(hooked.layers):
         here = visit(hooked, prompts, layer, before, kinds)
@@ -77,21 +79,21 @@ def without_each_head(
     tokens_at_once: int,
     edits: Mapping[str, HookFn] | None = None,
 ) -> Float[Tensor, "heads prompts width"]:
-    """Final states of the last tokens when `instead` is in the place of each head's z in turn.
+    """Final states of the last tokens when `instead` replaces each head's z in turn.
 
-    `here` has seen `HEAD_KINDS`. `edits` are in force in the layers above, too: then the
-    hooked model runs them, else the plain model, which is faster.
+    `here` has recorded `HEAD_KINDS`. `edits` hold in the layers above too: then the hooked model
+    runs them, otherwise the plain model, which is faster.
     """
     change = instead - here.seen["z"]
     heads, tokens = change.shape[2], here.prompts.ids.numel()
     matrices = head_matrices(model, here.layer, heads)
 
-    def run(some: Sequence[int]) -> list[Float[Tensor, "prompts width"]]:
-        # The output matrix is linear: only what the silenced head writes has to be written anew.
-        written = torch.einsum("bshd,hdw->hbsw", change[:, :, some], matrices[some])
+    def run(silenced: Sequence[int]) -> list[Float[Tensor, "prompts width"]]:
+        # The output matrix is linear: only what the silenced head writes is computed anew.
+        written = torch.einsum("bshd,hdw->hbsw", change[:, :, silenced], matrices[silenced])
         out = (here.seen["heads_out"] + written).flatten(0, 1)
         final = _onwards(model, hooked, here, out, edits)
-        return list(final.unflatten(0, (len(some), -1)))
+        return list(final.unflatten(0, (len(silenced), -1)))
 
     return torch.stack(
         in_batches(range(heads), run, size=lambda _: tokens, tokens_at_once=tokens_at_once)
@@ -105,7 +107,7 @@ def _onwards(
     out: Float[Tensor, "rows seq width"],
     edits: Mapping[str, HookFn] | None,
 ) -> Float[Tensor, "rows width"]:
-    """From copies of the stream entering a block and the sums of its heads to the final states."""
+    """Final states of copies of the prompts, from the sum of a block's heads on."""
     copies = len(out) // len(here.prompts.ids)
     ids, last = here.prompts.ids.repeat(copies, 1), here.prompts.last.repeat(copies)
     before = None if here.before is None else here.before.repeat(copies, 1, 1)
@@ -129,11 +131,9 @@ def without_mlp(
 def attending_evenly(
     hooked: HookedModel, here: LayerActivations
 ) -> Float[Tensor, "prompts seq heads head_width"]:
-    """z of every head if it attended evenly to all that its mask allows.
-
-    Its query is set to zero, so that all its scores are equal. No small factor would do: the
-    norms of queries in Qwen 3 and Gemma 3 undo it, but leave zero as it is.
-    """
+    """z of every head if it attended evenly to all tokens that its mask allows."""
+    # A query of zero makes all scores equal. A small factor would not do: the norms of queries in
+    # Qwen 3 and Gemma 3 undo it, but leave zero as it is.
     even: dict[str, HookFn] = {hook_name("q", here.layer): torch.zeros_like}
     return visit(hooked, here.prompts, here.layer, here.before, ("z",), even).seen["z"]
 
@@ -142,39 +142,35 @@ def attending_evenly(
 def head_effects(
     model: PreTrainedModel,
     hooked: HookedModel,
-    facts: Sequence[Fact],
-    ways: Iterable[tuple[LayerActivations, Sequence[Tensor]]],
-    measure: Measure,
+    replacements: Iterable[tuple[LayerActivations, Sequence[Tensor]]],
+    effects: EffectFn,
     tokens_at_once: int,
-) -> Float[Tensor, "facts layers heads measures"]:
+) -> Float[Tensor, "facts layers heads effects"]:
     """What silencing each head does to each fact, on the CPU.
 
-    `ways` has every layer's visit with the z that take the place of its heads'; the measures of
-    the first way come first.
+    `replacements` has every layer's visit with the z that replace those of its heads, one after
+    another; the effects of the first replacement come first.
     """
-    base = base_of(model, facts)
-    found: list[Tensor] = []
-    for here, alternatives in ways:
+    layers: list[Tensor] = []
+    for here, alternatives in replacements:
         values = [
-            judged(model, without_each_head(model, hooked, here, z, tokens_at_once), base, measure)
+            effects_of(model, without_each_head(model, hooked, here, z, tokens_at_once), effects)
             for z in alternatives
         ]
-        found.append(torch.cat(values, dim=-1))
-    return torch.stack(found, dim=1)
+        layers.append(torch.cat(values, dim=-1))
+    return torch.stack(layers, dim=1)
 
 
 @torch.no_grad()
 def mlp_effects(
     model: PreTrainedModel,
     hooked: HookedModel,
-    facts: Sequence[Fact],
-    ways: Iterable[tuple[LayerActivations, Tensor]],
-    measure: Measure,
-) -> Float[Tensor, "facts layers measures"]:
+    replacements: Iterable[tuple[LayerActivations, Tensor]],
+    effects: EffectFn,
+) -> Float[Tensor, "facts layers effects"]:
     """What silencing each MLP does to each fact, on the CPU."""
-    base = base_of(model, facts)
-    found = [
-        judged(model, without_mlp(hooked, here, instead)[None], base, measure)
-        for here, instead in ways
+    layers = [
+        effects_of(model, without_mlp(hooked, here, instead)[None], effects)
+        for here, instead in replacements
     ]
-    return torch.cat(found, dim=1)
+    return torch.cat(layers, dim=1)

@@ -1,7 +1,6 @@
-"""What an ablation does to what the model says: measures of logits against those untouched."""
+"""What an ablation does to what the model says: its logits compared with the untouched ones."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -14,59 +13,59 @@ from locscope.interp.facts import Fact
 from locscope.interp.metrics import METRICS, TokenPair, runner_up, value_of
 
 _ROWS = 256
-"""Rows of logits held at a time: of a large vocabulary they weigh more than all else."""
+"""Rows of logits held at a time: with a large vocabulary they outweigh all else."""
+
+EffectFn = Callable[[Float[Tensor, "locations prompts vocabulary"]], Tensor]
+"""From logits of ablated runs to (locations, prompts, effects); untouched logits are inside."""
 
 
-@dataclass(frozen=True)
-class Base:
-    """What the untouched model says after prompts: the log-probability of every token.
-
-    The rival of an answer is its runner-up.
-    """
-
-    logs: Float[Tensor, "prompts vocabulary"]
-    token_pair: TokenPair
-
-
-Measure = Callable[[Base, Float[Tensor, "places prompts vocabulary"]], Tensor]
-"""From logits of ablated runs to (places, prompts, measures)."""
-
-
-def drops(
-    base: Base, scored: Float[Tensor, "places prompts vocabulary"]
-) -> Float[Tensor, "places prompts 2"]:
-    """How much the answer loses in every one of `METRICS`."""
-    lost = [
-        value_of(metric, base.logs, base.token_pair) - value_of(metric, scored, base.token_pair)
-        for metric in METRICS
-    ]
-    return torch.stack(lost, dim=-1)
-
-
-def divergence(
-    base: Base, scored: Float[Tensor, "places prompts vocabulary"]
-) -> Float[Tensor, "places prompts 1"]:
-    """KL(untouched || ablated) in nats; of logarithms, so that nothing has to be smoothed."""
-    shift = base.logs - scored.log_softmax(-1)
-    return (base.logs.exp() * shift).sum(-1, keepdim=True)
-
-
-@torch.no_grad()
-def base_of(model: PreTrainedModel, facts: Sequence[Fact]) -> Base:
-    """One forward pass of the untouched model."""
-    logs = next_logits(model, prompts_of(model, [fact.ids for fact in facts])).log_softmax(-1)
+def drops(model: PreTrainedModel, facts: Sequence[Fact]) -> EffectFn:
+    """How much every fact's answer loses in each of `METRICS`; the distractor is the runner-up."""
+    untouched = _log_probabilities(model, facts)
     answer = torch.tensor([fact.answer[0] for fact in facts], device=model.device)
-    return Base(logs, TokenPair(answer, runner_up(logs, answer)))
+    token_pair = TokenPair(answer, runner_up(untouched, answer))
+
+    def effects(
+        ablated: Float[Tensor, "locations prompts vocabulary"],
+    ) -> Float[Tensor, "locations prompts 2"]:
+        losses = [
+            value_of(metric, untouched, token_pair) - value_of(metric, ablated, token_pair)
+            for metric in METRICS
+        ]
+        return torch.stack(losses, dim=-1)
+
+    return effects
+
+
+def divergence(model: PreTrainedModel, facts: Sequence[Fact]) -> EffectFn:
+    """KL(untouched || ablated) at the last token of every fact's prompt, in nats."""
+    untouched = _log_probabilities(model, facts)
+
+    def effects(
+        ablated: Float[Tensor, "locations prompts vocabulary"],
+    ) -> Float[Tensor, "locations prompts 1"]:
+        # Of logarithms: a probability that underflows to zero needs no smoothing then.
+        shift = untouched - ablated.log_softmax(-1)
+        return (untouched.exp() * shift).sum(-1, keepdim=True)
+
+    return effects
 
 
 @torch.no_grad()
-def judged(
+def effects_of(
     model: PreTrainedModel,
-    states: Float[Tensor, "places prompts width"],
-    base: Base,
-    measure: Measure,
-) -> Float[Tensor, "prompts places measures"]:
-    """The measures of final states, on the CPU."""
+    states: Float[Tensor, "locations prompts width"],
+    effects: EffectFn,
+) -> Float[Tensor, "prompts locations effects"]:
+    """The effects that final states show, on the CPU."""
     together = max(1, _ROWS // states.shape[1])
-    found = [measure(base, logits(model, some)).cpu() for some in states.split(together)]
-    return torch.cat(found).transpose(0, 1)
+    values = [effects(logits(model, batch)).cpu() for batch in states.split(together)]
+    return torch.cat(values).transpose(0, 1)
+
+
+@torch.no_grad()
+def _log_probabilities(
+    model: PreTrainedModel, facts: Sequence[Fact]
+) -> Float[Tensor, "prompts vocabulary"]:
+    """The untouched model's log-probability of every next token, by one forward pass."""
+    return next_logits(model, prompts_of(model, [fact.ids for fact in facts])).log_softmax(-1)

@@ -1,12 +1,12 @@
-"""Facts: prompts with the answer that the untouched model gives, and where their subject stands.
+"""Facts: prompts with the untouched model's answer, and the tokens of their subject.
 
-Scans that patch or trace follow the model's own greedy answer. Where that is the edit's old answer
-the fact is `known`; else it is what the model says instead.
+Scans that patch or trace follow the model's own greedy answer. Where that is the edit's old answer,
+the fact is `known`.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from locscope.errors import UsageError
 from locscope.forward.decoding import SPAN_TOKENS, Output, Request, TextGenerator, decode
@@ -22,8 +22,8 @@ ROLES = (
     "further",
     "last",
 )
-"""What a token is to its fact. The last token of the prompt is `last`, whatever else it is; a
-subject of one token is its last. Tokens before the subject have no role."""
+"""Roles of a fact's tokens. The last token of the prompt is `last`, whatever else it is; a subject
+of one token is its last. Tokens before the subject have no role."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Fact:
     """A prompt as token ids, and the answer to it that scans follow.
 
     `subject` is half-open in tokens, None where the edit's subject is not in the prompt; `answer`
-    are the answer's tokens, at least one. `relation` is the prompt with the subject blanked;
-    `spaced` says whether a space stands before it.
+    has the answer's tokens, at least one once the model was asked. `relation` is the prompt with
+    the subject blanked; `spaced` tells whether a space precedes the subject.
     """
 
     edit: str
     ids: tuple[int, ...]
     subject: tuple[int, int] | None
-    answer: tuple[int, ...]
-    known: bool
-    relation: str
+    answer: tuple[int, ...] = ()
+    known: bool = False
+    relation: str = ""
     spaced: bool = False
 
     @property
@@ -50,12 +50,12 @@ class Fact:
 
     @property
     def span(self) -> tuple[int, int]:
-        """The subject's tokens; only for facts that have a subject."""
+        """The subject's tokens, half-open; only for facts that have a subject."""
         assert self.subject is not None, f"{self.edit} has no subject"
         return self.subject
 
     def role(self, token: int) -> str:
-        """What the token is to the fact; empty before the subject."""
+        """The token's role, one of `ROLES`; empty before the subject."""
         first, stop = self.span
         if token == self.last:
             return "last"
@@ -69,7 +69,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts of some edits, in their order; `notes` say which were left out and why."""
+    """The facts of edits, in their order; `notes` say which edits were left out and why."""
 
     all: tuple[Fact, ...]
     notes: tuple[str, ...]
@@ -78,17 +78,6 @@ class Facts:
     def with_subject(self) -> tuple[Fact, ...]:
         """Those whose subject was found in the prompt."""
         return tuple(fact for fact in self.all if fact.subject is not None)
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """A prompt's tokens and those of them that hold the subject; `problem` where there are none."""
-
-    ids: tuple[int, ...]
-    subject: tuple[int, int] | None
-    relation: str
-    problem: str = ""
-    spaced: bool = False
 
 
 def facts_of(
@@ -101,18 +90,24 @@ def facts_of(
 ) -> Facts:
     """Finds every edit's subject in its prompt and asks the model for its answer.
 
-    With `strict` a UsageError names the first edit whose subject is not in its prompt.
+    Raises UsageError, with `strict`, for the first edit whose subject is not in its prompt.
     """
-    placed = [_place(text_generator, edit, prompt_format) for edit in edits]
-    for edit, one in zip(edits, placed, strict=True):
-        if strict and one.problem:
-            raise UsageError(f"edit {edit.id}: {one.problem}; correct it or run without --strict")
-    said = decode(text_generator, [Request(one.ids, SPAN_TOKENS) for one in placed], tokens_at_once)
-    found = [_fact(*triple) for triple in zip(edits, placed, said, strict=True)]
-    return Facts(tuple(fact for fact in found if fact), _notes(edits, placed, found))
+    unanswered = [_unanswered(text_generator, edit, prompt_format) for edit in edits]
+    problems = {fact.edit: problem for fact, problem in unanswered if problem}
+    if strict and problems:
+        edit, problem = next(iter(problems.items()))
+        raise UsageError(f"edit {edit}: {problem}; correct it or run without --strict")
+    requests = [Request(fact.ids, SPAN_TOKENS) for fact, _ in unanswered]
+    outputs = decode(text_generator, requests, tokens_at_once)
+    facts = tuple(
+        _answered(fact, edit, output)
+        for edit, (fact, _), output in zip(edits, unanswered, outputs, strict=True)
+    )
+    return Facts(tuple(fact for fact in facts if fact.answer), _notes(facts, problems))
 
 
-def _place(text_generator: TextGenerator, edit: Edit, prompt_format: str) -> _Placed:
+def _unanswered(text_generator: TextGenerator, edit: Edit, prompt_format: str) -> tuple[Fact, str]:
+    """An edit's prompt and the subject in it, and the problem where no tokens hold the subject."""
     framed = frame(text_generator.tokenizer, edit.prompt, prompt_format)
     coded = text_generator.tokenizer(
         framed.prompt, add_special_tokens=framed.specials, return_offsets_mapping=True
@@ -122,84 +117,78 @@ def _place(text_generator: TextGenerator, edit: Edit, prompt_format: str) -> _Pl
     while len(ids) > 1 and ids[-1] in text_generator.stops and offsets[-1][0] == offsets[-1][1]:
         ids.pop()
         offsets.pop()
-    inside = _find(framed.prompt, edit)
-    if inside is None:
+    fact = Fact(edit.id, tuple(ids), None)
+    characters = _find(framed.prompt, edit)
+    if characters is None:
         problem = f"its subject '{edit.subject}' is not in its prompt '{edit.prompt}'"
-        return _Placed(tuple(ids), None, "", problem if edit.subject else "it has no subject")
-    first, stop = inside
-    relation = f"{framed.prompt[:first]}{{}}{framed.prompt[stop:]}"
-    spaced = framed.prompt[:first][-1:].isspace()
-    held = [i for i, (a, b) in enumerate(offsets) if a < stop and b > first and b > a]
-    if held and _holds(text_generator, ids[held[0] : held[-1] + 1], framed.prompt[first:stop]):
-        return _Placed(tuple(ids), (held[0], held[-1] + 1), relation, spaced=spaced)
-    problem = f"the tokens of its subject '{edit.subject}' cannot be told from their offsets"
-    return _Placed(tuple(ids), None, relation, problem)
+        return fact, problem if edit.subject else "it has no subject"
+    first, stop = characters
+    fact = replace(fact, relation=f"{framed.prompt[:first]}{{}}{framed.prompt[stop:]}")
+    inside = [i for i, (a, b) in enumerate(offsets) if a < stop and b > first and b > a]
+    if inside and _holds(
+        text_generator, ids[inside[0] : inside[-1] + 1], framed.prompt[first:stop]
+    ):
+        spaced = framed.prompt[:first][-1:].isspace()
+        return replace(fact, subject=(inside[0], inside[-1] + 1), spaced=spaced), ""
+    return fact, f"the tokens of its subject '{edit.subject}' cannot be told from their offsets"
 
 
 def _find(text: str, edit: Edit) -> tuple[int, int] | None:
-    """Where the subject stands in the prompt within its frame: as a word of its own and as it is
-    written, if that can be found; else without regard to case, else within a word."""
+    """The characters of the subject in the framed prompt.
+
+    Taken is the subject as a word of its own and as written; else in another case; else within a
+    word.
+    """
     if not edit.subject:
         return None
+    # The frame (a chat template) may mention the subject, too.
     start = max(0, text.rfind(edit.prompt))
     plain = re.escape(edit.subject)
     for pattern in (rf"(?<!\w){plain}(?!\w)", plain):
         for flags in (re.NOFLAG, re.IGNORECASE):
-            found = re.compile(pattern, flags).search(text, start)
-            if found:
-                return found.span()
+            match = re.compile(pattern, flags).search(text, start)
+            if match:
+                return match.span()
     return None
 
 
 def _holds(text_generator: TextGenerator, ids: Sequence[int], subject: str) -> bool:
-    """Whether the tokens, decoded, hold the subject, and would not without the first or last of
-    them: some tokenizers give wrong offsets."""
+    """Whether the tokens, decoded, hold the subject, and would not without their first or last."""
 
-    def text(some: Sequence[int]) -> str:
-        return str(text_generator.tokenizer.decode(list(some), clean_up_tokenization_spaces=False))
+    def text(tokens: Sequence[int]) -> str:
+        return str(
+            text_generator.tokenizer.decode(list(tokens), clean_up_tokenization_spaces=False)
+        )
 
-    fewer = (ids[1:], ids[:-1])
-    return subject in text(ids) and not any(subject in text(some) for some in fewer)
+    # Decoded, because some tokenizers give wrong offsets.
+    shorter = (ids[1:], ids[:-1])
+    return subject in text(ids) and not any(subject in text(tokens) for tokens in shorter)
 
 
-def _fact(edit: Edit, placed: _Placed, said: Output) -> Fact | None:
-    if not said.span:
-        return None
-    known = bool(edit.old) and normalised_match(said.text, edit.old)
-    answer = said.ids[: said.span]
-    return Fact(
-        edit.id,
-        placed.ids,
-        placed.subject,
-        answer,
-        known,
-        placed.relation,
-        placed.spaced,
+def _answered(fact: Fact, edit: Edit, output: Output) -> Fact:
+    """The fact with the model's answer; without tokens where it answers with nothing."""
+    known = bool(edit.old) and normalised_match(output.text, edit.old)
+    return replace(fact, answer=output.ids[: output.span], known=bool(output.span) and known)
+
+
+def _notes(facts: Sequence[Fact], problems: Mapping[str, str]) -> tuple[str, ...]:
+    lost = [f"{edit} ({problem})" for edit, problem in problems.items()]
+    silent = [fact.edit for fact in facts if not fact.answer]
+    early = [fact.edit for fact in facts if fact.answer and fact.subject and fact.subject[0] == 0]
+    counted = (
+        (lost, "not used by scans that need the subject"),
+        (silent, "not used, as the model answers them with nothing"),
+        (early, "with the subject at the very first token"),
     )
+    notes = [_counted(edits, what) for edits, what in counted if edits]
+    return (_answers(sum(fact.known for fact in facts), len(facts) - len(silent)), *notes)
 
 
-def _notes(
-    edits: Sequence[Edit], placed: Sequence[_Placed], found: Sequence[Fact | None]
-) -> tuple[str, ...]:
-    silent = [e.id for e, fact in zip(edits, found, strict=True) if fact is None]
-    lost = [f"{e.id} ({one.problem})" for e, one in zip(edits, placed, strict=True) if one.problem]
-    early = [f.edit for f in found if f is not None and f.subject is not None and f.subject[0] == 0]
-    there = [fact for fact in found if fact is not None]
-    known = sum(fact.known for fact in there)
-    notes = [_known(known, len(there))]
-    notes += [_counted(lost, "not used by scans that need the subject")] if lost else []
-    notes += (
-        [_counted(silent, "not used, as the model answers them with nothing")] if silent else []
-    )
-    notes += [_counted(early, "with the subject at the very first token")] if early else []
-    return tuple(notes)
-
-
-def _known(known: int, count: int) -> str:
+def _answers(known: int, count: int) -> str:
     if known == count:
         return f"all {count} facts are answered with the old answer"
-    many = f"{known} of {count} facts are answered with the edit's old answer"
-    return f"{many}; for the other {count - known}, what the model says instead is followed"
+    note = f"{known} of {count} facts are answered with the edit's old answer"
+    return f"{note}; for the other {count - known}, what the model says instead is followed"
 
 
 def _counted(names: Sequence[str], what: str) -> str:

@@ -1,9 +1,9 @@
 """The hooked model: activations read and patched through TransformerLens.
 
-The hooked model shares the model's weights (all but GPT-NeoX's fused query-key-value matrices,
-which are copied), so it costs little, and the model that is tuned and saved is never touched. It is
-a Hugging Face model too: `run_blocks` and `logits` run it, from any block on, and hooks fire in the
-blocks that are run.
+The hooked model shares the model's weights (except GPT-NeoX's fused query-key-value matrices, which
+are copied), so it costs little, and the model that is tuned and saved is never changed. It is a
+Hugging Face model too: `run_blocks` and `logits` run it from any block on, and hooks fire in the
+blocks that run.
 """
 
 import copy
@@ -36,25 +36,27 @@ ACTIVATIONS = {
     "pattern": "blocks.{}.attn.hook_pattern",
     "heads_out": "blocks.{}.attn.hook_out",
 }
-"""What can be read and patched. Shapes: (batch, seq, width) for what is in the residual stream,
-(batch, seq, heads, head_width) for z and q, key-value heads for k and v, (batch, heads, seq, seq)
-for patterns and for the masked scores they are the softmax of, (batch, seq, hidden) for neurons.
-`heads_out` is the sum of the heads and the bias; `attn_out` what is added to the stream, which some
-families normalise first. There is no `resid_mid`: writing to it reaches the MLP alone
-(TransformerLens 4.3)."""
+"""Activations that can be read and patched, with their hooks.
+
+Shapes: (batch, seq, width) for those of the residual stream, (batch, seq, heads, head_width) for z
+and q, key-value heads for k and v, (batch, heads, seq, seq) for patterns and for the masked scores
+of which they are the softmax, (batch, seq, hidden) for neurons. `heads_out` is the sum of the heads
+and the bias; `attn_out` is what is added to the stream, which some families normalise first. There
+is no `resid_mid`: writing to it reaches the MLP alone (TransformerLens 4.3).
+"""
 
 READ_ONLY = ("mlp_in",)
-"""Writing to it makes TransformerLens compute the norm in another way, and warn."""
+"""Writing to these makes TransformerLens compute the norm in another way, and warn."""
 
 HookFn = Callable[[Tensor], Tensor | None]
-"""What a hook does: gives the activation's replacement (a new tensor), or None to leave it."""
+"""From an activation to its replacement (a new tensor), or None to leave it."""
 
 
 @dataclass(frozen=True)
 class HookedModel:
-    """A model and its hooked copy, to be run as the model is. `layers` counts their blocks.
+    """A model and its hooked copy, which runs as the model does. `layers` counts their blocks.
 
-    `points` are its hooks by name: looking them up in the bridge costs milliseconds each time.
+    `points` are the hooks by name: looking them up in the bridge costs milliseconds each time.
     """
 
     model: PreTrainedModel
@@ -65,10 +67,13 @@ class HookedModel:
 
 
 def hooked_model_of(model: PreTrainedModel) -> HookedModel:
-    """Builds the hooked model; a UsageError where TransformerLens does not know the
-    architecture."""
+    """Builds the hooked model.
+
+    Raises UsageError where TransformerLens does not know the architecture.
+    """
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
+    # deepcopy takes what its memo has as copied already: modules are new, parameters shared.
     shared: Any = {id(parameter): parameter for parameter in model.parameters()}
     bridged = copy.deepcopy(model, memo=shared)
     name = type(model).__name__
@@ -91,15 +96,16 @@ def hook_name(kind: str, layer: int = 0) -> str:
 
 @contextmanager
 def with_hooks(hooked: HookedModel, edits: Mapping[str, HookFn]) -> Iterator[None]:
-    """The hooked model with its activations edited wherever it is run; all hooks are gone
-    afterwards.
+    """Edits activations of the hooked model wherever it runs; afterwards all hooks are gone.
 
-    A UsageError names a hook that the model does not have.
+    Raises UsageError where the model has no hook of that name.
     """
     missing = [name for name in edits if name not in hooked.points]
     if missing:
-        known = hooked.bridge.cfg.architecture
-        raise UsageError(f"{known} has no hook {missing[0]}: this scan cannot see this model")
+        architecture = hooked.bridge.cfg.architecture
+        raise UsageError(
+            f"{architecture} has no hook {missing[0]}: this scan cannot see this model"
+        )
     handles: list[tuple[Any, Any]] = []
     try:
         for name, edit in edits.items():
@@ -108,12 +114,13 @@ def with_hooks(hooked: HookedModel, edits: Mapping[str, HookFn]) -> Iterator[Non
     finally:
         for point, handle in handles:
             handle.hook.remove()
-            point.fwd_hooks[:] = [one for one in point.fwd_hooks if one is not handle]
+            # TransformerLens keeps its own list, which removing the torch hook leaves as it is.
+            point.fwd_hooks[:] = [other for other in point.fwd_hooks if other is not handle]
 
 
 @contextmanager
 def recording(hooked: HookedModel, *names: str) -> Iterator[dict[str, Tensor]]:
-    """Keeps detached copies of the named activations of the last run within the block."""
+    """Records detached copies of the named activations of the last run within the context."""
     seen: dict[str, Tensor] = {}
 
     def keep(name: str) -> HookFn:
@@ -129,11 +136,10 @@ def recording(hooked: HookedModel, *names: str) -> Iterator[dict[str, Tensor]]:
 
 @contextmanager
 def probing(hooked: HookedModel, *names: str) -> Iterator[dict[str, Tensor]]:
-    """Adds a zero that asks for a gradient to the named activations.
+    """Adds a zero that requires a gradient to the named activations.
 
-    After a run the zeros are in the dictionary: the gradient of anything with respect to one is
-    that with respect to the activation, whatever the hooked model does with it before and after the
-    hook.
+    After a run the zeros are in the dictionary: a gradient with respect to one is the gradient with
+    respect to the activation, whatever the hooked model does with it before and after the hook.
     """
     zeros: dict[str, Tensor] = {}
 

@@ -1,4 +1,4 @@
-"""What an answer is judged by: its probability, or its logit over that of another token."""
+"""Metrics of an answer: its probability, or its logit less that of a distractor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,16 +21,8 @@ METRICS = {
 
 
 @dataclass(frozen=True)
-class Rivalry:
-    """A fact, and the token that its answer is held against."""
-
-    fact: Fact
-    distractor: int
-
-
-@dataclass(frozen=True)
 class TokenPair:
-    """The first token of every row's answer, and the distractor that this is held against."""
+    """The first token of every row's answer, and the distractor that it is compared with."""
 
     answer: Int[Tensor, " rows"]
     distractor: Int[Tensor, " rows"]
@@ -39,13 +31,16 @@ class TokenPair:
 def token_pair_of(
     facts: Sequence[Fact], distractors: Sequence[int], device: torch.device
 ) -> TokenPair:
-    """The token pairs of a row for every fact."""
+    """The token pairs of rows that are facts."""
     answers = [fact.answer[0] for fact in facts]
     return TokenPair(torch.tensor(answers, device=device), torch.tensor(distractors, device=device))
 
 
 def metric_named(name: str, default: str) -> str:
-    """The metric that an option names, or a scan's own; a UsageError for one that is not known."""
+    """The metric that an option names, or a scan's own.
+
+    Raises UsageError where there is no metric of that name.
+    """
     chosen = default if name == "default" else name
     if chosen not in METRICS:
         raise unknown("metric", chosen, METRICS)
@@ -71,30 +66,28 @@ def log_probability(
 def runner_up(
     scored: Float[Tensor, "rows vocabulary"], answer: Int[Tensor, " rows"]
 ) -> Int[Tensor, " rows"]:
-    """The best token beside the answer."""
+    """The best token other than the answer."""
     return scored.scatter(1, answer[:, None], -torch.inf).argmax(-1)
 
 
-def rivalries(
+def runners_up(
     hooked: HookedModel, facts: Sequence[Fact], tokens_at_once: int = 16384
-) -> tuple[Rivalry, ...]:
-    """The facts, each with the untouched model's runner-up."""
+) -> dict[str, int]:
+    """By edit, the untouched model's best token other than the fact's answer: its distractor."""
 
-    def run(some: Sequence[Fact]) -> list[Rivalry]:
-        scored = next_logits(
-            hooked.bridged, prompts_of(hooked.bridged, [fact.ids for fact in some])
-        )
-        answer = torch.tensor([fact.answer[0] for fact in some], device=scored.device)
-        distractors = runner_up(scored, answer).tolist()
-        return [
-            Rivalry(fact, distractor) for fact, distractor in zip(some, distractors, strict=True)
-        ]
+    def run(batch: Sequence[Fact]) -> list[int]:
+        prompts = prompts_of(hooked.bridged, [fact.ids for fact in batch])
+        scored = next_logits(hooked.bridged, prompts)
+        answer = torch.tensor([fact.answer[0] for fact in batch], device=scored.device)
+        return runner_up(scored, answer).tolist()
 
     size = lambda fact: len(fact.ids)  # noqa: E731
-    return tuple(in_batches(facts, run, size=size, tokens_at_once=tokens_at_once))
+    tokens = in_batches(facts, run, size=size, tokens_at_once=tokens_at_once)
+    return {fact.edit: token for fact, token in zip(facts, tokens, strict=True)}
 
 
 def _of_tokens(
     scored: Float[Tensor, "*runs rows vocabulary"], tokens: Int[Tensor, " rows"]
 ) -> Float[Tensor, "*runs rows"]:
+    # Indexed rather than gathered: the token of a row is the same in all runs.
     return scored[..., torch.arange(len(tokens), device=scored.device), tokens]

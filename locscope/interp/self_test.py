@@ -1,4 +1,4 @@
-"""Before any scan trusts the hooked model: does it see and change what it says it does?"""
+"""Self-test of the hooked model, before any scan trusts its activations."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,6 @@ from transformers import PreTrainedModel
 from locscope.errors import UsageError
 from locscope.forward.blocks import run_blocks
 from locscope.forward.head import logits
-from locscope.interp.heads import head_outputs, output_bias
 from locscope.interp.hooked_model import (
     ACTIVATIONS,
     READ_ONLY,
@@ -20,20 +19,21 @@ from locscope.interp.hooked_model import (
     recording,
     with_hooks,
 )
+from locscope.interp.linear import head_outputs, output_bias
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Relative to the largest logit: the hooked model computes attention itself, in another order."""
 LEAST = 6
-"""Tokens: a single one attends to itself whatever its query is."""
+"""Least tokens of the prompt: a single token attends to itself whatever its query is."""
 
 
 @torch.no_grad()
 def check_hooked_model(hooked: HookedModel, model: PreTrainedModel, prompt: Sequence[int]) -> None:
-    """A UsageError says what is wrong with the hooked model: then its numbers would be, too.
+    """Checks that the hooked model sees and changes what its hooks say.
 
-    The hooked model answers as the model; every hook fires once in a pass; putting every activation
-    back as it is changes nothing, and zero in its place does, in the first block and the last;
-    heads and bias sum to the attention's output.
+    It answers as the model does; every hook fires once in a pass; putting every activation back
+    changes nothing, while zero instead does, in the first block and the last; heads and bias sum to
+    the attention's output. Raises UsageError where one of these does not hold.
     """
     ids = torch.tensor([(list(prompt) * LEAST)[: max(LEAST, len(prompt))]], device=model.device)
     plain = logits(model, run_blocks(model, ids))
@@ -50,12 +50,8 @@ def check_hooked_model(hooked: HookedModel, model: PreTrainedModel, prompt: Sequ
 
 
 def _check_writes(hooked: HookedModel, ids: Int[Tensor, "1 seq"]) -> None:
-    """What is written must be read: zero in the place of an activation changes the hooked model's
-    logits.
-
-    Compared with the hooked model's own, which are the same to the last bit where nothing was
-    written.
-    """
+    """Zero instead of an activation must change the hooked model's logits."""
+    # Compared bit by bit with its own logits: those of the plain model differ by rounding.
     own = logits(hooked.bridged, run_blocks(hooked.bridged, ids))
     ends = {0, hooked.layers - 1}
     written = {hook_name(kind, layer) for kind in ACTIVATIONS for layer in ends}
@@ -71,7 +67,7 @@ def _read_only(hooked: HookedModel) -> set[str]:
 
 
 def _identity(hooked: HookedModel, ids: Int[Tensor, "1 seq"]) -> tuple[list[str], Tensor]:
-    """The hooks that fired, in order, and the logits when each put back a copy."""
+    """The hooks that fired, in order, and the logits when each put back a copy of its value."""
     seen: list[str] = []
     untouched = _read_only(hooked)
 
@@ -107,9 +103,10 @@ def _check_heads(hooked: HookedModel, model: PreTrainedModel, ids: Int[Tensor, "
         _equal(hooked, total, seen[hook_name("heads_out", layer)], problem)
 
 
-def _equal(hooked: HookedModel, found: Tensor, wanted: Tensor, problem: str) -> None:
+def _equal(hooked: HookedModel, values: Tensor, wanted: Tensor, problem: str) -> None:
     scale = max(float(wanted.abs().max()), 1e-6)
-    far = float((found.float() - wanted.float()).abs().max()) / scale
+    far = float((values.float() - wanted.float()).abs().max()) / scale
+    # Not `far > ...`: NaN must fail, too.
     if not far <= TOLERANCE[hooked.bridged.dtype]:
         _fail(hooked, f"{problem} (by {far:.1e} of the largest)")
 

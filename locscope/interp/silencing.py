@@ -1,4 +1,4 @@
-"""What a silenced activation becomes: zero, its mean, or that of another prompt."""
+"""What replaces a silenced activation: zero, its mean, or that of another prompt."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,17 +20,15 @@ HOW = {
     "mean": "set to its mean over all tokens of all prompts",
     "resample": "taken from another prompt, of the same length where there is one",
 }
-
-
 NOTHING = "no request has an answer (or, resampled, all prompts are the same)"
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """What a silenced activation becomes, as in `HOW`, for the facts that it is there for.
+    """What replaces a silenced activation, as in `HOW`, and the facts for which there is one.
 
-    `means` has one per layer where that is the mean; `partners` gives every edit the prompt of
-    another where that is resampled.
+    `means` has one per layer where the mean replaces it; `partners` gives every edit the prompt of
+    another where it is resampled.
     """
 
     how: str
@@ -45,10 +43,10 @@ class Ablation:
     def over(
         self, hooked: HookedModel, facts: Sequence[Fact], kinds: Sequence[str]
     ) -> Iterator[tuple[LayerActivations, Tensor]]:
-        """For every layer: how the facts' prompts pass it, and what the first of the kinds becomes.
+        """For every layer: the visit of the facts' prompts, and what replaces the first kind.
 
         Resampled, a token takes the activation of the other prompt's token at the same position;
-        beyond the other's end, that of its last token.
+        beyond the end of that prompt, the activation of its last token.
         """
         own = prompts_of(hooked.bridged, [fact.ids for fact in facts])
         if self.how == "resample":
@@ -66,9 +64,10 @@ class Ablation:
 def ablation_of(
     hooked: HookedModel, facts: Sequence[Fact], kind: str, how: str, seed: int, tokens_at_once: int
 ) -> Ablation:
-    """Prepares an ablation, zero by default; a UsageError for one that is not known.
+    """Prepares an ablation, by default to zero.
 
-    Resampled, facts are left out where no prompt differs from theirs.
+    Resampled, facts are left out where no prompt differs from theirs. Raises UsageError where
+    there is no ablation of that name.
     """
     how = "zero" if how == "default" else how
     if how not in HOW:
@@ -89,20 +88,18 @@ def _aligned(there: LayerActivations, kind: str, length: int) -> Tensor:
 
 
 def _partners(facts: Sequence[Fact], seed: int) -> dict[str, tuple[int, ...]]:
-    """For every fact another's prompt, of the same length if there is one, else of the nearest.
-
-    Drawn from the seed and the fact's own tokens, so that no batch decides it.
-    """
+    """For every fact the prompt of another: of the same length, or else of the nearest."""
     by_length: dict[int, list[tuple[int, ...]]] = {}
     for ids in dict.fromkeys(fact.ids for fact in facts):
         by_length.setdefault(len(ids), []).append(ids)
-    found: dict[str, tuple[int, ...]] = {}
+    partners: dict[str, tuple[int, ...]] = {}
     for fact in facts:
         nearest = _nearest(fact.ids, by_length)
         if nearest:
+            # From the fact's own tokens: neither its batch nor its number decides what is drawn.
             drawn = np.random.default_rng([seed, *fact.ids]).integers(len(nearest))
-            found[fact.edit] = nearest[drawn]
-    return found
+            partners[fact.edit] = nearest[drawn]
+    return partners
 
 
 def _nearest(
@@ -122,10 +119,11 @@ def _means(
     """For every layer the mean of an activation over all tokens of all facts, in float64."""
     total: dict[str, Tensor] = {}
 
-    def run(some: Sequence[Fact]) -> list[None]:
-        for name, value in _sums(hooked, some, kind).items():
+    def run(batch: Sequence[Fact]) -> list[None]:
+        # Added only when the batch is through: one that does not fit is halved and run again.
+        for name, value in _sums(hooked, batch, kind).items():
             total[name] = total.get(name, 0.0) + value
-        return [None] * len(some)
+        return [None] * len(batch)
 
     in_batches(facts, run, size=lambda fact: len(fact.ids), tokens_at_once=tokens_at_once)
     count = sum(len(fact.ids) for fact in facts)

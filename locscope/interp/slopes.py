@@ -1,4 +1,4 @@
-"""Activations, and a metric's gradients at them, on the way from a corrupted run to a clean one."""
+"""Activations and a metric's gradients at points between corrupted and clean embeddings."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -29,8 +29,10 @@ Activations = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Both ends of the way from corrupted to clean: the embeddings of every row (all samples of
-    the first fact, then of the next). `prompts` are the corrupted ones."""
+    """The corrupted and the clean embeddings of every row, between which gradients are taken.
+
+    Rows are all samples of the first fact, then of the next. `prompts` are the corrupted ones.
+    """
 
     prompts: Prompts
     token_pair: TokenPair
@@ -38,21 +40,21 @@ class Endpoints:
     clean: Float[Tensor, "rows seq width"]
 
     def at(self, share: float) -> Float[Tensor, "rows seq width"]:
-        """The embeddings a share of the way from corrupted (0) to clean (1)."""
-        # Exact at both ends, in half precision too, as start + share * (end - start) is not.
+        """The embeddings at a share of the way from corrupted (0) to clean (1)."""
+        # Exact at both ends in half precision too, which start + share * (end - start) is not.
         return torch.lerp(self.corrupted, self.clean, share)
 
 
 def ends_of(hooked: HookedModel, corrupted_pairs: Sequence[CorruptedPair]) -> Endpoints:
-    """Both ends of facts with equally many samples."""
+    """The endpoints of facts with equally many samples."""
     samples = corrupted_pairs[0].samples
-    each = [one for one in corrupted_pairs for _ in range(samples)]
-    facts = [one.fact for one in each]
-    prompts = prompts_of(hooked.bridged, [one.ids for one in each])
+    rows = [pair for pair in corrupted_pairs for _ in range(samples)]
+    facts = [pair.fact for pair in rows]
+    prompts = prompts_of(hooked.bridged, [pair.ids for pair in rows])
     clean = prompts_of(hooked.bridged, [fact.ids for fact in facts])
     return Endpoints(
         prompts,
-        token_pair_of(facts, [one.distractor for one in each], hooked.bridged.device),
+        token_pair_of(facts, [pair.distractor for pair in rows], hooked.bridged.device),
         corrupted=with_noise(_embedded(hooked, prompts), corrupted_pairs),
         clean=_embedded(hooked, clean),
     )
@@ -73,7 +75,7 @@ def _embedded(hooked: HookedModel, prompts: Prompts) -> Float[Tensor, "rows seq 
 def _entered(
     hooked: HookedModel, embeddings: Float[Tensor, "rows seq width"]
 ) -> AbstractContextManager[None]:
-    """The hooked model with these embeddings in the place of its own."""
+    """The hooked model with these embeddings instead of its own."""
     return with_hooks(hooked, {hook_name("embed"): embeddings.to})
 
 
@@ -81,7 +83,7 @@ def _entered(
 def activations(
     hooked: HookedModel, ends: Endpoints, share: float, hooks: Sequence[str]
 ) -> Activations:
-    """What the hooks see a share of the way from corrupted (0) to clean (1)."""
+    """The hooks' activations at a share of the way from corrupted (0) to clean (1)."""
     with _entered(hooked, ends.at(share)), recording(hooked, *hooks) as seen:
         run_blocks(hooked.bridged, ends.prompts.ids)
     return dict(seen)
@@ -99,27 +101,20 @@ def effect_of(hooked: HookedModel, ends: Endpoints, metric: str) -> Float[Tensor
     return at(1.0) - at(0.0)
 
 
-@dataclass
-class _Valves:
-    """The layer whose attention and MLP let no gradient through; none is -1."""
-
-    shut: int = -1
-
-
 @final
-class _Valve(torch.autograd.Function):
-    """Lets a value through, and its gradient unless the valves of its layer are shut by then."""
+class _GradientMask(torch.autograd.Function):
+    """The identity, whose gradient is zero if its layer is masked when the backward pass runs."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, valves: _Valves, layer: int) -> Tensor:
-        ctx.valves, ctx.layer = valves, layer
+    def forward(ctx: Any, value: Tensor, masked: set[int], layer: int) -> Tensor:
+        ctx.masked, ctx.layer = masked, layer
+        # A view: autograd refuses a function that returns its input itself unmarked.
         return value.view_as(value)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = grad_outputs
-        shut = ctx.valves.shut == ctx.layer
-        return torch.zeros_like(gradient) if shut else gradient, None, None
+        return torch.zeros_like(gradient) if ctx.layer in ctx.masked else gradient, None, None
 
 
 def gradients(
@@ -130,30 +125,33 @@ def gradients(
     metric: str,
     drop: bool = False,
 ) -> Iterator[Activations]:
-    """The metric's gradients a share of the way; with `drop` then also those with every layer in
-    turn shut, from the same forward pass."""
-    valves = _Valves()
-    shutting = _shutting(hooked, valves) if drop else {}
+    """The metric's gradients at a share of the way.
+
+    With `drop` (GradDrop) they are followed by those in which each layer's attention and MLP in
+    turn pass no gradient on, from the same forward pass.
+    """
+    # Read by the backward passes, so that one graph serves all of them.
+    masked: set[int] = set()
     with (
         torch.enable_grad(),
         _entered(hooked, ends.at(share)),
         probing(hooked, *hooks) as zeros,
-        with_hooks(hooked, shutting),
+        with_hooks(hooked, _masking(hooked, masked) if drop else {}),
     ):
         states = at_last(run_blocks(hooked.bridged, ends.prompts.ids), ends.prompts.last)
         value = value_of(metric, logits(hooked.bridged, states), ends.token_pair).sum()
     wanted = [zeros[name] for name in hooks]
+    # Layer -1 is none: the plain gradients come first.
     for layer in range(-1, hooked.layers if drop else 0):
-        valves.shut = layer
-        found = torch.autograd.grad(value, wanted, retain_graph=drop)
-        yield {name: one.float() for name, one in zip(hooks, found, strict=True)}
+        masked.clear()
+        masked.add(layer)
+        slopes = torch.autograd.grad(value, wanted, retain_graph=drop)
+        yield {name: slope.float() for name, slope in zip(hooks, slopes, strict=True)}
 
 
-def _shutting(hooked: HookedModel, valves: _Valves) -> dict[str, HookFn]:
-    def valve(layer: int) -> HookFn:
-        return lambda value: _Valve.apply(value, valves, layer)  # type: ignore[no-any-return]
+def _masking(hooked: HookedModel, masked: set[int]) -> dict[str, HookFn]:
+    def mask(layer: int) -> HookFn:
+        return lambda value: _GradientMask.apply(value, masked, layer)  # type: ignore[no-any-return]
 
     kinds = ("attn_out", "mlp_out")
-    return {
-        hook_name(kind, layer): valve(layer) for kind in kinds for layer in range(hooked.layers)
-    }
+    return {hook_name(kind, layer): mask(layer) for kind in kinds for layer in range(hooked.layers)}

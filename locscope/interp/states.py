@@ -1,4 +1,4 @@
-"""What the model holds at the last token of many texts, one layer after the other."""
+"""An activation at the last token of many texts, one layer after the other."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,7 @@ from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, with_ho
 from locscope.progress import Progress
 
 HELD = 1 << 26
-"""Numbers held on the CPU at a time (256 MB): where all layers are more, the model runs again."""
+"""Numbers held on the CPU at a time (256 MB); for more, the model runs several times."""
 
 
 def last_states(
@@ -24,9 +24,9 @@ def last_states(
     tokens_at_once: int = 16384,
     held: int = HELD,
 ) -> Iterator[Float[Tensor, "texts width"]]:
-    """An activation (a name of `ACTIVATIONS`) at every text's last token: layer after layer.
+    """An activation (a name of `ACTIVATIONS`) at every text's last token, layer after layer.
 
-    Float32, on the CPU. Layers that fit `held` numbers together come from one run, which ends
+    In float32 on the CPU. Layers that fit `held` numbers together come from one run, which ends
     behind the last of them.
     """
     width = hooked.bridged.config.get_text_config().hidden_size
@@ -44,8 +44,8 @@ def _of_layers(
     progress: Progress,
     tokens_at_once: int,
 ) -> Float[Tensor, "texts layers width"]:
-    def run(some: Sequence[tuple[int, ...]]) -> list[Tensor]:
-        return list(_one_batch(hooked, kind, prompts_of(hooked.bridged, some), layers))
+    def run(batch: Sequence[tuple[int, ...]]) -> list[Tensor]:
+        return list(_one_batch(hooked, kind, prompts_of(hooked.bridged, batch), layers))
 
     name = f"states of layers {layers[0]} to {layers[-1]}"
     return torch.stack(
@@ -61,6 +61,7 @@ def _one_batch(
 
     def keep(layer: int) -> HookFn:
         def edit(value: Tensor) -> None:
+            # Reduced to the last token here: whole activations of all layers would not fit.
             seen[layer] = at_last(value, prompts.last).float().cpu()
 
         return edit

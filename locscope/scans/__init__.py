@@ -1,19 +1,29 @@
-"""Localisation scans: a table, one file each.
+"""Localisation scans: the table of all of them.
 
-A scan is a function from a `ScanContext` to `Findings`. A new one is one file here and one entry in
-`SCANS`; results carry the entry, so a report needs nothing of this package. The table is plain
-data: nothing of torch is imported with it.
+A scan is a function from a `ScanContext` to `Findings`. A new one is one file in the folder of its
+kind (`gradients`, `interventions`, `readouts`) and one entry in `SCANS`; results carry the entry,
+so a report needs nothing of this package. The table is plain data: nothing of torch is imported
+with it.
 """
 
 from locscope.records import Descriptor
-from locscope.scans.passes import Sizes, passes
+from locscope.scans.cost import Sizes, passes
 
 
 def _entry(
-    name: str, title: str, *, note: str, source: str, cost: str, passes: str, sign: int = 1
+    name: str,
+    function: str,
+    title: str,
+    *,
+    note: str,
+    source: str,
+    cost: str,
+    passes: str,
+    sign: int = 1,
 ) -> Descriptor:
-    function = f"locscope.scans.{name.replace('-', '_')}:scan"
-    return Descriptor(name, title, note, source, function, sign, cost, passes)
+    return Descriptor(
+        name, title, note, source, f"locscope.scans.{function}", sign=sign, cost=cost, passes=passes
+    )
 
 
 SCANS: dict[str, Descriptor] = {
@@ -21,6 +31,7 @@ SCANS: dict[str, Descriptor] = {
     for entry in (
         _entry(
             "causal-tracing",
+            "interventions.causal_tracing:scan",
             "Causal tracing",
             note="how much of the answer comes back when one clean state is restored in a run "
             "whose subject is corrupted; high: this state carries the fact; a location is scored "
@@ -31,6 +42,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "attribution-patching",
+            "gradients.attribution_patching:scan",
             "Attribution patching",
             note="first-order estimate of what patching the clean state into the corrupted run "
             "does; above zero: the state speaks for the answer, below: against it",
@@ -40,6 +52,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "weight-gradient",
+            "gradients.weight_gradient:scan",
             "Weight gradient",
             note="how strongly the loss of the edits pulls at each location's weights before any "
             "tuning; high: a small step there changes the edits most; neutral-ratio: as "
@@ -50,6 +63,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "head-ablation",
+            "interventions.head_ablation:scan",
             "Head ablation",
             note="what the answer loses when a head is silenced; above zero: the head is needed; "
             "attn sums up its heads, without sign",
@@ -59,6 +73,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "head-gradient",
+            "gradients.head_gradient:scan",
             "Head gradient",
             note="first-order estimate of head ablation; above zero: the head is needed; attn sums "
             "up its heads, without sign",
@@ -68,6 +83,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "mlp-ablation",
+            "interventions.mlp_ablation:scan",
             "MLP ablation",
             note="what the answer loses when an MLP is silenced; above zero: the MLP is needed",
             source="exact ablation; resample after Chan et al. 2022 (causal scrubbing)",
@@ -76,6 +92,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "knowledge-neurons",
+            "gradients.knowledge_neurons:scan",
             "Knowledge neurons",
             note="share of the neurons with the highest integrated gradient that lie in each MLP; "
             "high: many of the fact's neurons are here",
@@ -86,6 +103,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "ships",
+            "interventions.ships:scan",
             "Ships: shift of the answer's distribution",
             note="KL(untouched || head attends evenly) at the last token; high: the head decides; "
             "attn is the mean of its heads",
@@ -95,6 +113,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "sahara",
+            "interventions.sahara:scan",
             "Sahara: shift of the representations",
             note="angle (degrees) by which the subspace of final states turns when a head attends "
             "evenly, and the group found greedily; high: the head shapes the answers",
@@ -104,6 +123,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "lofit-heads",
+            "gradients.lofit_heads:scan",
             "LoFiT heads",
             note="norm of a scale learned on each head's output under an L1 penalty, while all "
             "weights are frozen; high: the edits want this head changed",
@@ -113,6 +133,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "stealth-dimension",
+            "readouts.stealth_dimension:scan",
             "Stealth dimension",
             note="intrinsic dimension of the MLP's inputs: high means that one prompt can be "
             "changed there with few others noticing; capped by the number of texts",
@@ -122,6 +143,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "probe",
+            "readouts.probe:scan",
             "Probe",
             note="how much better than the commonest answer a linear probe reads the old answer "
             "from the state after each layer (cross-validated); above zero: it can be read",
@@ -132,6 +154,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "logit-lens",
+            "readouts.logit_lens:scan",
             "Logit lens",
             note="log-probability of the answer if the model stopped after this layer, as gained "
             "over the layer before; above zero: the answer appears here",
@@ -141,6 +164,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "direct-logit-attribution",
+            "readouts.direct_logit_attribution:scan",
             "Direct logit attribution",
             note="what each component writes itself in the direction of the answer against its "
             "rival, in logits; above zero: it writes the answer",
@@ -150,6 +174,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "dropout-kl",
+            "gradients.dropout_kl:scan",
             "Dropout KL",
             note="how strongly the agreement of two passes with dropout depends on each unit; "
             "high: general ability leans on this location, so that tuning it costs more",
@@ -160,6 +185,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "step-forecast",
+            "gradients.step_forecast:scan",
             "Step forecast",
             note="gain on rephrases over damage to neighbours of Adam's first step here, to first "
             "order; high: the edits go in with little else moved; a hypothesis",
@@ -169,6 +195,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "depth-rule",
+            "controls:depth_rule",
             "Depth rule",
             note="nearness of the layer to the depth that LocFT-BF took for other models",
             source="LocFT-BF (arXiv 2509.22072), proportional transfer",
@@ -177,6 +204,7 @@ SCANS: dict[str, Descriptor] = {
         ),
         _entry(
             "random",
+            "controls:random",
             "Random",
             note="a random number: what a scan must beat",
             source="the null",
@@ -188,10 +216,11 @@ SCANS: dict[str, Descriptor] = {
 
 
 CHEAP_PASSES = 10
-"""A cheap scan takes no more forward passes over a request, whatever the size of the model."""
+"""A cheap scan takes at most so many forward passes over a request, whatever the model's size."""
 
 
 def is_cheap(name: str) -> bool:
-    """Whether the cost of a scan neither grows with the model's depth or prompts nor is high."""
+    """Whether a scan's cost is low and grows neither with the model's size nor with its prompts."""
+    # So large that a formula which names one of the four sizes lies above the bound.
     large = Sizes(layers=1e6, heads=1e6, tokens=1e6, asked=1e6, samples=1.0, steps=1.0)
     return passes(SCANS[name].passes, large) <= CHEAP_PASSES

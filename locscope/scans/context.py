@@ -1,4 +1,4 @@
-"""What every scan is given, what it gives back, and how scores are made of single requests."""
+"""Input and output of every scan, and how scores are made of the values of single requests."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,8 +13,10 @@ from torch import Tensor
 from locscope.evaluation.suite import EvalSuite
 from locscope.forward.batching import in_stage
 from locscope.forward.prefix_cache import PrefixCache
+from locscope.interp.corruption import CorruptedPair, noised, swapped
 from locscope.interp.facts import Fact, Facts, facts_of
 from locscope.interp.hooked_model import HookedModel, hooked_model_of
+from locscope.interp.metrics import runners_up
 from locscope.interp.self_test import check_hooked_model
 from locscope.models.load import Loaded
 from locscope.progress import Progress
@@ -29,8 +31,8 @@ Result = TypeVar("Result")
 class Findings:
     """What a scan found.
 
-    `usable` counts the requests it could use, `settings` names the options that decided the
-    numbers (corruption, metric, steps), `notes` what a reader should know.
+    `usable` counts the requests that it could use, `settings` names the options that decided the
+    numbers (corruption, metric, steps), `notes` say what a reader should know.
     """
 
     scores: tuple[ScanScore, ...]
@@ -43,12 +45,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class ScanContext:
-    """The untouched model, the evaluation suite, a prefix cache over it, and the ids of the edits
-    to scan for.
+    """The untouched model, the evaluation suite, a prefix cache over it, and ids of scanned edits.
 
-    `groups` hold ids of edits that rise and fall together; intervals go by them. What several
-    scans need (the hooked model, the facts) is made when the first asks for it. `whole` is the
-    context that this one was drawn from.
+    `groups` hold ids of edits whose values depend on each other: intervals resample groups. What
+    several scans need (the hooked model, the facts) is made when the first needs it. `whole` is the
+    context from which this one was drawn.
     """
 
     loaded: Loaded
@@ -63,10 +64,8 @@ class ScanContext:
 
     @cached_property
     def narrowed(self) -> "ScanContext":
-        """With no more edits than the options allow, drawn by the seed, in their order.
-
-        Made once and with the same hooked model, so that costly scans share what they need.
-        """
+        """The context with at most as many edits as the options allow, drawn by the seed."""
+        # Cached, and with the hooked model of the whole: costly scans share one draw and its facts.
         most = self.options.requests
         if not most or len(self.edits) <= most:
             return self
@@ -75,7 +74,7 @@ class ScanContext:
 
     @cached_property
     def hooked(self) -> HookedModel:
-        """The hooked model, once it has passed its self-test."""
+        """The hooked model, after its self-test."""
         if self.whole is not None:
             return self.whole.hooked
         hooked = hooked_model_of(self.loaded.model)
@@ -86,7 +85,7 @@ class ScanContext:
 
     @cached_property
     def facts(self) -> Facts:
-        """What the model answers to the edits' prompts, and where their subjects stand."""
+        """The model's answers to the edits' prompts, and the tokens of their subjects."""
         edits = [questions.edit for questions in self.suite.of(self.edits)]
         return facts_of(
             self.suite.text_generator,
@@ -97,11 +96,22 @@ class ScanContext:
 
     @cached_property
     def subjects(self) -> tuple[tuple[int, ...], ...]:
-        """The subjects of all edits given, tokenised alone: also of those that are not scanned."""
-        named = [one.edit.subject for one in self.suite.edits if one.edit.subject]
-        return tuple(
-            tuple(self.suite.text_generator.tokenizer(name)["input_ids"]) for name in named
-        )
+        """The subjects of all edits, scanned or not, each tokenised alone."""
+        tokenizer = self.suite.text_generator.tokenizer
+        subjects = [questions.edit.subject for questions in self.suite.edits]
+        return tuple(tuple(tokenizer(name)["input_ids"]) for name in subjects if name)
+
+    def corrupted_pairs(self, corruption: str) -> tuple[CorruptedPair, ...]:
+        """The facts that can be corrupted in this way, with their corruption.
+
+        The distractor of an answer is what the model says to the swapped subject; with noise it is
+        the untouched model's second choice.
+        """
+        hooked, facts, most = self.hooked, self.facts.with_subject, self.tokens_at_once
+        if corruption == "swap":
+            return swapped(hooked, facts, self.seed, most)
+        distractors = runners_up(hooked, facts, most)
+        return noised(hooked, facts, distractors, self.options, self.seed, self.subjects)
 
     @property
     def tokens_at_once(self) -> int:
@@ -116,9 +126,9 @@ class ScanContext:
         size: Callable[[Item], int],
         alike: Callable[[Item], Hashable] = lambda _: None,
     ) -> list[Result]:
-        """`run` over batches of the items that fit memory; in their order.
+        """The results of `run` over batches that fit memory, in the order of the items.
 
-        Shown as a stage of that name; without one, it is part of another stage.
+        Progress shows a stage of that name; without a name the run is part of another stage.
         """
         return in_stage(
             self.progress,
@@ -140,12 +150,13 @@ class ScanContext:
     ) -> tuple[ScanScore, ...]:
         """Means over requests with intervals, for every layer (and head) of a part.
 
-        `values` are those of the edits `used`, NaN where one has none; the interval is a bootstrap
-        over groups of edits.
+        `values` are those of the edits `used`, NaN where an edit has none; the interval is a
+        bootstrap over groups of edits.
         """
-        location = {edit: i for i, edit in enumerate(self.edits)}
+        row = {edit: i for i, edit in enumerate(self.edits)}
+        # A row for every scanned edit, also those not used: single values are stored beside ids.
         table = np.full((len(self.edits), *values.shape[1:]), nan)
-        table[[location[edit] for edit in used]] = values.double().cpu().numpy()
+        table[[row[edit] for edit in used]] = values.double().cpu().numpy()
         columns = table.reshape(len(self.edits), -1)
         intervals = mean_intervals(columns, self._group_indices, seed=self.seed)
         heads = values.shape[2] if values.dim() == 3 else 0
@@ -154,15 +165,15 @@ class ScanContext:
                 variant=variant,
                 layer=i // heads if heads else i,
                 part=part,
-                score=one.value,
+                score=interval.value,
                 head=i % heads if heads else -1,
                 role=role,
-                low=one.low,
-                high=one.high,
-                count=one.count,
+                low=interval.low,
+                high=interval.high,
+                count=interval.count,
                 values=tuple(columns[:, i].tolist()),
             )
-            for i, one in enumerate(intervals)
+            for i, interval in enumerate(intervals)
         )
 
     def token_map(
@@ -181,11 +192,11 @@ class ScanContext:
         )
 
     def total(self, name: str, used: Sequence[str], values: Sequence[float]) -> ScanTotal:
-        """The mean of a number about each of the edits `used`, with an interval over groups."""
-        found = dict(zip(used, values, strict=True))
-        column = [found.get(edit, nan) for edit in self.edits]
-        one = mean_interval(column, self._group_indices, seed=self.seed)
-        return ScanTotal(name, one.value, one.low, one.high, one.count, tuple(column))
+        """The mean of one value of each of the edits `used`, with an interval over groups."""
+        by_edit = dict(zip(used, values, strict=True))
+        column = [by_edit.get(edit, nan) for edit in self.edits]
+        mean = mean_interval(column, self._group_indices, seed=self.seed)
+        return ScanTotal(name, mean.value, mean.low, mean.high, mean.count, tuple(column))
 
     @cached_property
     def _group_indices(self) -> tuple[tuple[int, ...], ...]:

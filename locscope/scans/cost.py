@@ -1,37 +1,51 @@
-"""What a scan will cost on this machine, before it runs."""
+"""The cost of a scan in forward passes, computed from the formula of its table entry."""
 
-import time
-from statistics import mean
+import ast
+import operator
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import torch
-
-from locscope.forward.blocks import run_blocks
-from locscope.scans.context import ScanContext
-from locscope.scans.passes import Sizes
-
-TIMED = 16
-"""Rows of the pass that is timed."""
-
-
-def sizes_of(context: ScanContext) -> Sizes:
-    """The sizes that the costs of scans depend on."""
-    asked = context.suite.of(context.edits)
-    return Sizes(
-        layers=float(context.loaded.info.layers),
-        heads=float(context.loaded.info.heads),
-        tokens=float(mean(len(one.target.prompt) for one in asked)),
-        asked=float(mean(1 + len(one.rephrases) + len(one.neighbours) for one in asked)),
-        samples=1.0 if context.options.corruption == "swap" else float(context.options.samples),
-        steps=float(max(1, context.options.steps)),
-    )
+_OPERATIONS: dict[type, Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
 
 
-@torch.no_grad()
-def seconds_of_a_pass(context: ScanContext) -> float:
-    """How long a forward pass over one edit's row takes in a batch, measured now."""
-    rows = [one.target.index for one in context.suite.of(context.edits)][:TIMED]
-    batch = context.prefix_cache.batch(rows)
-    run_blocks(context.loaded.model, batch.ids)
-    began = time.perf_counter()
-    float(run_blocks(context.loaded.model, batch.ids).sum())
-    return (time.perf_counter() - began) / len(rows)
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes that a formula may name.
+
+    `layers` and `heads` are the model's; `tokens` is the mean length of a prompt, `asked` the mean
+    number of rows about one edit; `samples` and `steps` are options.
+    """
+
+    layers: float
+    heads: float
+    tokens: float
+    asked: float
+    samples: float
+    steps: float
+
+
+def passes(formula: str, sizes: Sizes) -> float:
+    """Forward passes over one request; a backward pass counts as two.
+
+    Raises ValueError where a formula has more than the names of `Sizes`, numbers and the four
+    operations.
+    """
+    # Parsed rather than evaluated: a name that is no size is an error, never code.
+    return _value(ast.parse(formula, mode="eval").body, asdict(sizes))
+
+
+def _value(node: Any, names: dict[str, float]) -> float:
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        return float(node.value)
+    if isinstance(node, ast.Name) and node.id in names:
+        return names[node.id]
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATIONS:
+        left, right = _value(node.left, names), _value(node.right, names)
+        return _OPERATIONS[type(node.op)](left, right)
+    raise ValueError(f"cannot compute '{ast.unparse(node)}' of a cost formula")

@@ -1,40 +1,75 @@
-"""Runs a scan of the table."""
+"""Runs a scan of the table, and measures beforehand what it will cost on this machine."""
 
 import time
 from collections.abc import Callable
 from importlib import import_module
+from statistics import mean
+
+import torch
 
 from locscope.errors import unknown
+from locscope.forward.blocks import run_blocks
 from locscope.records import ScanResult
 from locscope.scans import SCANS, is_cheap
 from locscope.scans.context import Findings, ScanContext
+from locscope.scans.cost import Sizes
 
-ScanFunction = Callable[[ScanContext], Findings]
+TIMED = 16
+"""Rows of the pass that is timed."""
 
 
 def run_scan(name: str, context: ScanContext) -> ScanResult:
-    """Runs the scan of that name, imported now; on some of the edits where it is not cheap."""
+    """Imports and runs the scan of that name, on a draw of the edits where it is not cheap.
+
+    Raises UsageError where the table has no such scan.
+    """
     if name not in SCANS:
         raise unknown("scan", name, SCANS)
     module, function = SCANS[name].function.split(":")
-    scan: ScanFunction = getattr(import_module(module), function)
-    began, everything = time.perf_counter(), len(context.edits)
+    scan: Callable[[ScanContext], Findings] = getattr(import_module(module), function)
+    began, total = time.perf_counter(), len(context.edits)
     if not is_cheap(name):
         context = context.narrowed
-    found = scan(context)
-    drawn = (
-        f"{len(context.edits)} of {everything} edits, drawn with seed {context.seed} (--requests)"
-    )
+    findings = scan(context)
+    drawn = f"{len(context.edits)} of {total} edits, drawn with seed {context.seed} (--requests)"
     return ScanResult(
         descriptor=SCANS[name],
-        scores=found.scores,
+        scores=findings.scores,
         requests=len(context.edits),
-        usable=found.usable,
+        usable=findings.usable,
         seed=context.seed,
         seconds=time.perf_counter() - began,
-        settings=found.settings,
+        settings=findings.settings,
         edits=context.edits,
-        notes=found.notes if len(context.edits) == everything else (drawn, *found.notes),
-        maps=found.maps,
-        totals=found.totals,
+        notes=findings.notes if len(context.edits) == total else (drawn, *findings.notes),
+        maps=findings.maps,
+        totals=findings.totals,
     )
+
+
+def sizes_of(context: ScanContext) -> Sizes:
+    """The sizes on which the costs of scans depend."""
+    questions = context.suite.of(context.edits)
+    options = context.options
+    return Sizes(
+        layers=float(context.loaded.info.layers),
+        heads=float(context.loaded.info.heads),
+        tokens=float(mean(len(edit.target.prompt) for edit in questions)),
+        asked=float(mean(1 + len(edit.rephrases) + len(edit.neighbours) for edit in questions)),
+        # A swap corrupts a prompt in one way; only noise is sampled.
+        samples=1.0 if options.corruption == "swap" else float(options.samples),
+        steps=float(max(1, options.steps)),
+    )
+
+
+@torch.no_grad()
+def seconds_of_a_pass(context: ScanContext) -> float:
+    """The seconds that a forward pass over one edit's row takes in a batch, measured now."""
+    rows = [edit.target.index for edit in context.suite.of(context.edits)][:TIMED]
+    batch = context.prefix_cache.batch(rows)
+    # Once untimed: the first pass allocates memory and, on a GPU, compiles kernels.
+    run_blocks(context.loaded.model, batch.ids)
+    began = time.perf_counter()
+    # A number read on the host waits for the device, which works asynchronously.
+    float(run_blocks(context.loaded.model, batch.ids).sum())
+    return (time.perf_counter() - began) / len(rows)

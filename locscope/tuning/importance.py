@@ -22,7 +22,7 @@ from locscope.forward.blocks import replaced_modules, run_blocks
 from locscope.forward.head import logits
 from locscope.forward.packed import PackedTokens
 from locscope.forward.prefix_cache import Budget
-from locscope.interp.gradients import asking, layer_groups, weights_of
+from locscope.interp.gradients import layer_groups, requiring_grad, weights_of
 from locscope.models.parts import blocks, family_of, take
 from locscope.tuning.matrices import Matrix, as_matrix, blocks_path, leaves_of, row_count
 
@@ -97,7 +97,7 @@ def unit_slopes(
     """
     inside = weights_of(model, sorted({leaf.layer for leaf in leaves}))
     weights = {piece.name: inside[piece.name] for leaf in leaves for piece in leaf.slices}
-    with asking(weights):
+    with requiring_grad(weights):
         found = torch.autograd.grad(divergence(model, text), list(weights.values()))
     slopes = {
         name: weight.detach().float() * gradient.float()

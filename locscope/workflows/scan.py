@@ -20,9 +20,8 @@ from locscope.runs.folder import default_name, open_run, write_info
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.scans import SCANS, is_cheap
 from locscope.scans.context import ScanContext
-from locscope.scans.cost import seconds_of_a_pass, sizes_of
-from locscope.scans.passes import passes
-from locscope.scans.run import run_scan
+from locscope.scans.cost import passes
+from locscope.scans.run import run_scan, seconds_of_a_pass, sizes_of
 from locscope.settings import ScanSettings
 from locscope.workflows.provenance import earlier_costs, frozen_settings, run_info
 from locscope.workflows.publish import publish

@@ -73,10 +73,10 @@ def test_noise_is_drawn_anew_and_the_same_and_never_kept():
     for one in some:
         first, stop = one.fact.span
         drawn = np.random.RandomState([5, *one.fact.ids]).randn(3, stop - first, 32)
-        found = one.drawn(32)
-        assert np.allclose(found, one.noise.scale * drawn, atol=1e-6)
-        assert torch.equal(found, one.drawn(32))
-        assert not any(isinstance(value, torch.Tensor) for value in vars(one.noise).values())
+        found = one.noise(32)
+        assert np.allclose(found, one.scale * drawn, atol=1e-6)
+        assert torch.equal(found, one.noise(32))
+        assert not any(isinstance(value, torch.Tensor) for value in vars(one).values())
 
 
 def test_top_tokens_do_not_see_the_padding():

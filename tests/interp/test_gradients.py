@@ -4,7 +4,7 @@ from reference.plain_loop import plain_gradients
 from worlds import frozen, prefix_cache_of, rows_of
 
 from locscope.forward.prefix_cache import Budget
-from locscope.interp.gradients import asking, layer_groups, slopes, units_of, weights_of
+from locscope.interp.gradients import layer_groups, requiring_grad, slopes, units_of, weights_of
 from locscope.locations import Location
 from locscope.models.parts import blocks, take
 
@@ -29,7 +29,7 @@ def test_weights_ask_for_gradients_only_within_the_block():
     model = frozen("llama")
     weights = weights_of(model, [1])
     first = next(iter(weights.values())).requires_grad_(True)
-    with asking(weights):
+    with requiring_grad(weights):
         inside = {id(p) for p in model.parameters() if p.requires_grad}
         assert inside == {id(p) for p in blocks(model)[1].parameters()}
     assert [p for p in model.parameters() if p.requires_grad] == [first]
@@ -53,7 +53,7 @@ def test_slopes_are_products_of_signs_and_single_gradients(family, place):
         gradients = plain_gradients(model, list(weights), [row])
         for j, unit in enumerate(units):
             expected = 0.0
-            for piece in unit.slices:
+            for piece in unit:
                 product = gradients[piece.name] * signs[piece.name]
                 expected += float(take(product, piece).sum())
             assert float(found[i, j]) == pytest.approx(expected, rel=1e-4, abs=1e-3), unit

@@ -9,8 +9,8 @@ from families import FAMILIES, tiny
 from locscope.errors import UsageError
 from locscope.forward.blocks import run_blocks
 from locscope.forward.head import logits
-from locscope.interp import heads
 from locscope.interp import hooked_model as hooked_module
+from locscope.interp import linear
 from locscope.interp.hooked_model import (
     ACTIVATIONS,
     hook_name,
@@ -163,4 +163,4 @@ def test_the_self_test_finds_heads_that_do_not_sum_up(monkeypatch):
     monkeypatch.setattr("locscope.interp.self_test.output_bias", lambda *_: None)
     with pytest.raises(UsageError, match="the heads of layer 0 do not sum to their output"):
         check_hooked_model(hooked, model, IDS)
-    assert heads.output_bias(model, 0) is not None
+    assert linear.output_bias(model, 0) is not None

@@ -8,7 +8,7 @@ from worlds import frozen, prefix_cache_of, world
 from locscope.forward.prefix_cache import Budget
 from locscope.progress import Silent
 from locscope.scans.context import ScanContext
-from locscope.scans.dropout_kl import scan
+from locscope.scans.gradients.dropout_kl import scan
 from locscope.tuning.importance import Importances, divergence, unit_slopes
 from locscope.tuning.matrices import leaves_of
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from locscope.interp.heads import head_matrices, output_bias
+from locscope.interp.linear import head_matrices, output_bias
 from locscope.locations import Location
 from locscope.models.parts import Slice, family_of, slices
 from locscope.tuning.master_weights import Parametrization

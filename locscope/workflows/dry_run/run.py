@@ -22,9 +22,8 @@ from locscope.records.codec import Number
 from locscope.report.data.words import duration
 from locscope.scans import SCANS, is_cheap
 from locscope.scans.context import ScanContext
-from locscope.scans.cost import seconds_of_a_pass, sizes_of
-from locscope.scans.passes import passes
-from locscope.scans.run import run_scan
+from locscope.scans.cost import passes
+from locscope.scans.run import run_scan, seconds_of_a_pass, sizes_of
 from locscope.selection.space import Space
 from locscope.tuning.protocols import PROTOCOLS
 from locscope.workflows.check import Line

@@ -8,7 +8,7 @@ from locscope.recommendation.looser_bounds import judged, relaxed
 from locscope.records import ScanResult, TrialRecord
 from locscope.runs.store import read_record
 from locscope.scans.context import ScanContext
-from locscope.scans.weight_gradient import l1_norm
+from locscope.scans.gradients.weight_gradient import l1_norm
 from locscope.selection.candidates import candidates, depth_rule
 from locscope.selection.choice import Best, best_per_location
 from locscope.selection.rates import wanted_rates

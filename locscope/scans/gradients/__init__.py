@@ -1,0 +1,1 @@
+"""Scans by gradients: what a small change of weights or activations would do, to first order."""

@@ -1,0 +1,205 @@
+"""Weight gradient: the gradient of the edits' loss at every part of every layer, untuned.
+
+Variants of the gradient of the edits' mean loss: `norm` (Euclidean), `l1` (times a learning rate it
+is the change of loss that Adam's first step predicts), `relative-norm` (over the norm of the
+weights), `taylor` (sum of |w g|). `fisher` is the trace of the diagonal empirical Fisher
+information: the mean over edits of the squared norm of the single edit's gradient, so edits with
+opposite gradients add up here and cancel in `norm`. `neutral-ratio` is the norm over that of the
+gradient of neutral texts: how strongly the edits depend on the location, compared with other text.
+`neutral-cosine` is the cosine between the two: near zero where a step for the edits leaves neutral
+text as it is, above zero where it lowers the loss of both.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from math import nan, sqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from locscope.interp.gradients import (
+    empty_sums,
+    layer_groups,
+    mean_gradient,
+    requiring_grad,
+    summed_gradient,
+    weights_of,
+)
+from locscope.locations import Location
+from locscope.models.parts import Slice, slices, take
+from locscope.progress import track
+from locscope.records import LayerPart, ScanScore
+from locscope.scans.context import Findings, ScanContext
+
+_FLOAT32 = 4
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over weights w, with g the gradient of the edits and n that of neutral text.
+
+    Those of a location are the sums over its slices of parameters.
+    """
+
+    gg: float
+    g: float
+    ww: float
+    wg: float
+    nn: float
+    gn: float
+
+
+def scan(context: ScanContext) -> Findings:
+    """Scores of all parts; `count` is in edits.
+
+    Neutral variants are NaN where there is no neutral text.
+    """
+    model, prefix_cache = context.loaded.model, context.prefix_cache
+    # A gradient in the model's precision, and the sums of the edits' and the neutral one.
+    per_weight = model.dtype.itemsize + 2 * _FLOAT32
+    groups = layer_groups(model, range(context.loaded.info.layers), prefix_cache.budget, per_weight)
+    sums: dict[LayerPart, _Sums] = {}
+    squares: dict[LayerPart, Tensor] = {}
+    for layers in groups:
+        sums_of, squares_of = _of_layers(context, layers)
+        sums.update(sums_of)
+        squares.update(squares_of)
+    notes = () if context.suite.neutral.texts else ("no neutral texts: nothing to compare with",)
+    return Findings(
+        scores=(*_of_means(sums, len(context.edits)), *_fisher(context, squares)),
+        usable=len(context.edits),
+        settings=f"untouched model, {len(context.suite.neutral.texts)} neutral texts",
+        notes=notes,
+    )
+
+
+def l1_norm(context: ScanContext, location: Location) -> float:
+    """The L1 norm of the gradient of the edits' mean loss at a location, each weight once."""
+    model, prefix_cache = context.loaded.model, context.prefix_cache
+    location_slices = slices(model, location)
+    layers = sorted({n for site in location.sites for n in range(site.first, site.last + 1)})
+    per_weight, total = model.dtype.itemsize + _FLOAT32, 0.0
+    for group in layer_groups(model, layers, prefix_cache.budget, per_weight):
+        inside = weights_of(model, group)
+        own = [piece for piece in location_slices if piece.name in inside]
+        weights = {piece.name: inside[piece.name] for piece in own}
+        prefix_cache.enter(group[0])
+        gradient = mean_gradient(
+            prefix_cache, _targets(context), weights, context.progress, "weight gradient"
+        )
+        total += sum(float(take(gradient[piece.name], piece).double().abs().sum()) for piece in own)
+    return total
+
+
+def _targets(context: ScanContext) -> list[int]:
+    return [questions.target.index for questions in context.suite.of(context.edits)]
+
+
+def _of_layers(
+    context: ScanContext, layers: Sequence[int]
+) -> tuple[dict[LayerPart, _Sums], dict[LayerPart, Float[Tensor, " edits"]]]:
+    """For every part of the layers its sums, and per edit the squared norm of its own gradient."""
+    model, prefix_cache = context.loaded.model, context.prefix_cache
+    texts, weights = context.suite.neutral.texts, weights_of(model, layers)
+    locations = [part for part in context.loaded.info.grid if part.layer in layers]
+    # What lies below the lowest layer is cached and not run again.
+    prefix_cache.enter(layers[0])
+    edits = empty_sums(weights)
+    squares = _per_edit(context, locations, edits)
+    neutral = mean_gradient(prefix_cache, texts, weights, context.progress, "neutral gradient")
+    if not texts:
+        neutral = {name: gradient.fill_(torch.nan) for name, gradient in neutral.items()}
+    # Locations overlap (a block holds its attention): every slice is summed once.
+    sums = {piece: _sums(model, piece, edits, neutral) for piece in _pieces(model, locations)}
+    pieces = {location: _pieces(model, [location]) for location in locations}
+    return (
+        {at: _added(sums[piece] for piece in own) for at, own in pieces.items()},
+        {at: torch.stack([squares[p] for p in own]).sum(0) for at, own in pieces.items()},
+    )
+
+
+def _per_edit(
+    context: ScanContext, locations: Sequence[LayerPart], mean: dict[str, Tensor]
+) -> dict[Slice, Float[Tensor, " edits"]]:
+    """Squared norms of every edit's own gradient; the mean gradient is added to `mean`."""
+    model, rows = context.loaded.model, _targets(context)
+    weights = {name: model.get_parameter(name) for name in mean}
+    pieces = _pieces(model, locations)
+    squares: list[Tensor] = []
+    with requiring_grad(weights):
+        for row in track(context.progress, "weight gradient", rows):
+            gradients = summed_gradient(context.prefix_cache, [row], weights)
+            for name, total in mean.items():
+                total.add_(gradients[name], alpha=1 / len(rows))
+            own = [take(gradients[piece.name], piece).double().square().sum() for piece in pieces]
+            squares.append(torch.stack(own).cpu())
+    return dict(zip(pieces, torch.stack(squares, dim=1), strict=True))
+
+
+def _pieces(model: PreTrainedModel, locations: Iterable[LayerPart]) -> list[Slice]:
+    """The slices of the locations, each once."""
+    every = [piece for at in locations for piece in slices(model, Location.parse(at.location))]
+    return list(dict.fromkeys(every))
+
+
+def _sums(
+    model: PreTrainedModel, piece: Slice, edits: dict[str, Tensor], neutral: dict[str, Tensor]
+) -> _Sums:
+    # float64: products of many small gradients underflow in half precision.
+    w = take(model.get_parameter(piece.name), piece).double()
+    g, n = (take(gradient[piece.name], piece).double() for gradient in (edits, neutral))
+    return _Sums(
+        gg=float(g @ g),
+        g=float(g.abs().sum()),
+        ww=float(w @ w),
+        wg=float((w * g).abs().sum()),
+        nn=float(n @ n),
+        gn=float(g @ n),
+    )
+
+
+def _added(sums: Iterable[_Sums]) -> _Sums:
+    return _Sums(*map(sum, zip(*map(astuple, sums), strict=True)))
+
+
+def _of_means(sums: Mapping[LayerPart, _Sums], count: int) -> tuple[ScanScore, ...]:
+    """The scores of the mean gradient."""
+    return tuple(
+        ScanScore(variant, at.layer, at.part, value, count=count)
+        for at, location_sums in sums.items()
+        for variant, value in _variants(location_sums).items()
+    )
+
+
+def _variants(sums: _Sums) -> dict[str, float]:
+    return {
+        "norm": sqrt(sums.gg),
+        "l1": sums.g,
+        "relative-norm": _over(sqrt(sums.gg), sqrt(sums.ww)),
+        "taylor": sums.wg,
+        "neutral-ratio": _over(sqrt(sums.gg), sqrt(sums.nn)),
+        "neutral-cosine": _over(sums.gn, sqrt(sums.gg) * sqrt(sums.nn)),
+    }
+
+
+def _over(value: float, by: float) -> float:
+    # No ratio, rather than an infinite one that would rank first.
+    return value / by if by else nan
+
+
+def _fisher(
+    context: ScanContext, squares: Mapping[LayerPart, Float[Tensor, " edits"]]
+) -> tuple[ScanScore, ...]:
+    """Means over edits with their intervals, part by part."""
+    used = [questions.edit.id for questions in context.suite.of(context.edits)]
+    tables = {
+        part: torch.stack([values for at, values in squares.items() if at.part == part], dim=1)
+        for part in dict.fromkeys(at.part for at in squares)
+    }
+    return tuple(
+        score
+        for part, table in tables.items()
+        for score in context.scores("fisher", part, used, table)
+    )
