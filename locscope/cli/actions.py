@@ -1,11 +1,10 @@
-"""What the commands do once they are read. Imported by a command only when it runs."""
+"""What the commands do with their settings. Imported by a command only when it runs."""
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,26 +14,14 @@ from rich.text import Text
 from locscope.cli.listener import listener
 from locscope.progress import WHOLE, stage
 from locscope.records import Measure, dumps
-from locscope.settings import (
-    EditSettings,
-    EvaluateSettings,
-    ScanSettings,
-    SearchSettings,
-    read_settings_file,
-    settings_of,
-)
+from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, SearchSettings
 
 
-def search_settings(
-    file: Path | None, wanted: Mapping[str, Any], tracker: str | None = None
-) -> SearchSettings:
-    """Settings of a search; what was written on the command line wins over the file. A tracker must
-    be one that there is."""
-    if tracker is not None:
-        from locscope.integrations.trackers import check_tracker
+def check_tracker(name: str) -> None:
+    """Raises UsageError, with near names, where there is no such tracker."""
+    from locscope.integrations.trackers import check_tracker
 
-        check_tracker(tracker)
-    return settings_of(SearchSettings, {**read_settings_file(file), **wanted})
+    check_tracker(name)
 
 
 def search(
@@ -46,8 +33,11 @@ def search(
     tracker: str | None = None,
     save: Path | None = None,
 ) -> bool:
-    """Searches and prints the result; whether the bounds were met. A tracker is told of trials, the
-    recommended model is written to `save`."""
+    """Searches and prints the result; whether the bounds were met.
+
+    A tracker is told of every trial, and the recommended model is written to `save`. Raises
+    UsageError where the search cannot start.
+    """
     from locscope.integrations.trackers import open_tracker
     from locscope.report.output.terminal import search_json, terminal_summary
     from locscope.workflows.saving import check_output
@@ -74,12 +64,7 @@ def search(
 
 
 def scan(
-    file: Path | None,
-    wanted: Mapping[str, Any],
-    output: Path | None,
-    fresh: bool,
-    format: str,
-    command: str,
+    settings: ScanSettings, output: Path | None, fresh: bool, format: str, command: str
 ) -> bool:
     """Scans and prints the results; whether any scan could use any edit."""
     from locscope.report.output.terminal import scan_json, scan_summary
@@ -87,7 +72,6 @@ def scan(
     from locscope.workflows.scan import scan as run
 
     progress = listener()
-    settings = settings_of(ScanSettings, {**read_settings_file(file), **wanted})
     found = run(plan_scan(settings, output, progress), progress, fresh=fresh, command=command)
     if format == "json":
         _say(scan_json(found.inputs.scans))
@@ -99,16 +83,13 @@ def scan(
     return found.usable
 
 
-def edit(
-    file: Path | None, wanted: Mapping[str, Any], config: Path | None, output: Path, format: str
-) -> bool:
+def edit(settings: EditSettings, config: Path | None, output: Path, format: str) -> bool:
     """Edits and prints the measures; whether the edited model has learned and keeps the bounds."""
     from locscope.models.parts import summary
     from locscope.scoring.objectives import nothing_learned
     from locscope.workflows.edit import edit as run
     from locscope.workflows.edit import plan_edit
 
-    settings = settings_of(EditSettings, {**read_settings_file(file), **wanted})
     progress = listener()
     plan = plan_edit(settings, config, output)
     progress.say(f"tuning {summary(plan.loaded.model, plan.location)}")
@@ -125,12 +106,11 @@ def edit(
     return not missed
 
 
-def evaluate(file: Path | None, wanted: Mapping[str, Any], format: str) -> None:
+def evaluate(settings: EvaluateSettings, format: str) -> None:
     """Evaluates and prints the measures."""
     from locscope.workflows.evaluate import evaluate as run
     from locscope.workflows.evaluate import evaluate_json, plan_evaluate
 
-    settings = settings_of(EvaluateSettings, {**read_settings_file(file), **wanted})
     measures = run(plan_evaluate(settings), listener())
     if format == "json":
         _say(evaluate_json(measures))
@@ -191,9 +171,9 @@ def _print_measures(measures: Sequence[Measure], title: str) -> None:
     for name in ("measure", "value", "95 %", "before", "count"):
         left = name == "measure"
         table.add_column(name, justify="left" if left else "right", no_wrap=left)
-    for one in listed(measures):
-        interval = "" if isnan(one.low) else f"{one.low:.3f} to {one.high:.3f}"
-        table.add_row(one.name, _number(one.value), interval, _number(one.before), str(one.count))
+    for row in listed(measures):
+        interval = "" if isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
+        table.add_row(row.name, _number(row.value), interval, _number(row.before), str(row.count))
     Console().print(table)
 
 
