@@ -44,23 +44,25 @@ def search(
     from locscope.workflows.search.plan import plan_search
     from locscope.workflows.search.run import search as run
 
+    # Refused now rather than after hours of searching.
     if save is not None:
         check_output(save)
+    # One stage around all, so that its bar shows how much of the whole search is left.
     progress = listener()
     with stage(progress, "searching", WHOLE):
         plan = plan_search(settings, output, progress)
         folder, told = plan.folder, None
         if tracker is not None:
             told = open_tracker(tracker, folder.name, plan.frozen, folder.parent, progress)
-        found = run(plan, progress, fresh=fresh, command=command, tracker=told, save=save)
+        outcome = run(plan, progress, fresh=fresh, command=command, tracker=told, save=save)
     if save is not None:
         progress.say(f"saved to {save}")
     if format == "json":
-        _say(search_json(found.inputs))
+        _say(search_json(outcome.inputs))
     else:
-        Console().print(terminal_summary(found.inputs))
-    progress.say(f"report: {found.folder / 'report.html'}")
-    return found.inputs.recommendation is not None and found.inputs.recommendation.met
+        Console().print(terminal_summary(outcome.inputs))
+    progress.say(f"report: {outcome.folder / 'report.html'}")
+    return outcome.inputs.recommendation is not None and outcome.inputs.recommendation.met
 
 
 def scan(
@@ -72,15 +74,15 @@ def scan(
     from locscope.workflows.scan import scan as run
 
     progress = listener()
-    found = run(plan_scan(settings, output, progress), progress, fresh=fresh, command=command)
+    outcome = run(plan_scan(settings, output, progress), progress, fresh=fresh, command=command)
     if format == "json":
-        _say(scan_json(found.inputs.scans))
+        _say(scan_json(outcome.inputs.scans))
     else:
-        Console().print(scan_summary(found.inputs.scans))
-    if not found.usable:
+        Console().print(scan_summary(outcome.inputs.scans))
+    if not outcome.usable:
         progress.say("no scan could use any of the edits")
-    progress.say(f"report: {found.folder / 'report.html'}")
-    return found.usable
+    progress.say(f"report: {outcome.folder / 'report.html'}")
+    return outcome.usable
 
 
 def edit(settings: EditSettings, config: Path | None, output: Path, format: str) -> bool:
@@ -119,15 +121,15 @@ def evaluate(settings: EvaluateSettings, format: str) -> None:
 
 
 def check(settings: SearchSettings, format: str) -> bool:
-    """Checks and prints what was found; whether `edit` can use the edits."""
+    """Checks and prints the result; whether `edit` can use the edits."""
     from locscope.workflows.check import check as run
 
-    found = run(settings)
+    result = run(settings)
     if format == "json":
-        _say(dumps(found, indent=2))
+        _say(dumps(result, indent=2))
     else:
-        _print_rows([(line.name, line.value) for line in found.lines])
-    return found.usable
+        _print_rows([(line.name, line.value) for line in result.lines])
+    return result.usable
 
 
 def dry_run(settings: SearchSettings, output: Path | None, format: str) -> None:
@@ -137,13 +139,14 @@ def dry_run(settings: SearchSettings, output: Path | None, format: str) -> None:
 
     progress = listener()
     progress.say("dry run: the model is loaded and tried, nothing is written")
+    # Loading the model is a part of what a search takes, so the clock starts before it.
     began = time.perf_counter()
     plan = plan_search(settings, output, progress)
-    found = run(plan, progress, time.perf_counter() - began)
+    forecast = run(plan, progress, time.perf_counter() - began)
     if format == "json":
-        _say(dumps(found, indent=2))
+        _say(dumps(forecast, indent=2))
     else:
-        _print_rows([(line.name, line.value) for line in found.lines])
+        _print_rows([(line.name, line.value) for line in forecast.lines])
 
 
 def report(folders: Sequence[Path], output: Path | None, study: Path | None = None) -> None:
@@ -157,11 +160,11 @@ def listing(kind: str, format: str) -> None:
     """Prints a table of what there is."""
     from locscope.workflows.listing import listing as rows
 
-    found = rows(kind)
+    table = rows(kind)
     if format == "json":
-        _say(json.dumps(dict(found), indent=2))
+        _say(json.dumps(dict(table), indent=2))
     else:
-        _print_rows(found)
+        _print_rows(table)
 
 
 def _print_measures(measures: Sequence[Measure], title: str) -> None:
@@ -184,6 +187,7 @@ def _number(value: float) -> str:
 def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in rows:
+        # As Text: a bracket in a value would be read as markup.
         table.add_row(Text(name), Text(value))
     Console().print(table)
 

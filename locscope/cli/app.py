@@ -57,6 +57,7 @@ class _Commands(TyperGroup):
             return name, stub, rest
         module = import_module(COMMANDS[name][0])
         command = typer.main.get_group(module.commands).commands[name]
+        # From the table: that of the module is its function's docstring, for developers.
         command.help = stub.help
         return name, command, rest
 
@@ -67,6 +68,7 @@ app = typer.Typer(
     help="Where should a language model be fine-tuned, so that these facts change and nothing "
     "else does?",
     no_args_is_help=True,
+    # A report of a defect needs Python's whole traceback, without colours and frames cut out.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -78,6 +78,7 @@ def with_settings(
         own = [parameter.replace(kind=_KEYWORD) for parameter in own]
         ordered = sorted([*derived, file, *own], key=_panel)
         # Typer reads this signature, and the annotations in it, for the command's options.
+        # `wraps` alone would show the one of the command, with its settings as one parameter.
         run.__signature__ = inspect.Signature(ordered)  # pyright: ignore[reportAttributeAccessIssue]
         return run
 
@@ -118,6 +119,7 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
         annotation, more = str, {"autocompletion": _completion(choices)}
     elif annotation is bool and not field.default:
         flags = [f"--{name.replace('_', '-')}"]
+    # No default for typer: only None tells an option that was left out from one that was written.
     option = typer.Option(*flags, help=text, rich_help_panel=shown["panel"], **more)
     return inspect.Parameter(
         name, _KEYWORD, default=None, annotation=Annotated[annotation | None, option]

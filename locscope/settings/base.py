@@ -53,6 +53,8 @@ PREFIXES = setting(0, "random-prefix copies of every edit", TUNING, ge=0)
 class SharedSettings(BaseModel):
     """Which model, which edits, and how both are read. Abstract: verbs add their own fields."""
 
+    # Unknown keys are an error: a misspelt one would silently be its default. No infinity or NaN:
+    # comparisons with a limit let NaN through.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = setting("demo", "demo, a directory, an alias or a hub id", DATA)
@@ -90,6 +92,7 @@ def settings_of(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     try:
         return kind(**values)
     except ValidationError as error:
+        # Only the first: errors of the command line are one line.
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise UsageError(f"setting '{key}' is {first['input']!r}: {first['msg'].lower()}") from None

@@ -17,6 +17,8 @@ SCAN_NAMES = "names of scans with commas between, cheap, or all"
 class ScanChoices(BaseModel):
     """How scans measure. Abstract: a base of the settings of verbs that scan."""
 
+    # "default" and 0 leave the choice to each scan: sources differ in it.
+
     corruption: Literal["default", "swap", "noise"] = setting(
         "default",
         "of patching scans: swap (another subject) or noise (on its embeddings)",
@@ -65,6 +67,7 @@ def scan_names(value: tuple[str, ...]) -> tuple[str, ...]:
             raise unknown("scan", name, (*SCAN_TABLE, ALL, CHEAP))
         several = {ALL: list(SCAN_TABLE), CHEAP: [scan for scan in SCAN_TABLE if is_cheap(scan)]}
         names += several.get(name, [name])
+    # Each once, as `cheap` beside a name may hold that name.
     return tuple(dict.fromkeys(names))
 
 

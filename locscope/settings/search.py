@@ -129,6 +129,7 @@ class SearchSettings(SharedSettings, ScanChoices):
     @field_validator("locations")
     @classmethod
     def _readable_locations(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # In their one way of writing, so that two names of the same weights are tried once.
         return tuple(dict.fromkeys(str(Location.parse(text).tidy) for text in value))
 
     @field_validator("recipes")

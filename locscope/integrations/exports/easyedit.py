@@ -46,6 +46,7 @@ def export(recommendation: Recommendation, about: About) -> Export | Unsupported
         "batch_size": best.recipe.batch,
         "max_length": MAX_LENGTH,
         "lr": best.recipe.lr,
+        # Its penalties and its bound on the change are off: trials are tuned without them.
         "weight_decay": 0,
         "kl_factor": 0,
         "norm_constraint": False,

@@ -35,6 +35,7 @@ def export(recommendation: Recommendation, about: About) -> Export | Unsupported
         "freeze_trainable_modules": _modules(by_layer[location.lowest], about.names),
         "output_dir": "edited-model",
         "learning_rate": best.recipe.lr,
+        # Its default is linear decay; trials are tuned at one rate.
         "lr_scheduler_type": "constant",
         "num_train_epochs": float(best.recipe.epochs),
         "per_device_train_batch_size": best.recipe.batch,
