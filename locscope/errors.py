@@ -1,6 +1,6 @@
-"""The errors that people are meant to see: one line that names the thing and what to do.
+"""The errors that users are meant to see: one line that names the thing and what to do.
 
-The command line turns them into exit codes; everything else is a defect and keeps its traceback.
+The command line turns them into exit codes; any other error is a defect and keeps its traceback.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ class LocscopeError(Exception):
 
 
 class UsageError(LocscopeError):
-    """What the user asked for or gave cannot be used (exit code 2)."""
+    """A request or an input of the user cannot be used (exit code 2)."""
 
     exit_code = 2
 
@@ -25,17 +25,19 @@ class OutOfMemory(LocscopeError):
     exit_code = 4
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """An error for a name that is not in a table, with near names or all of them."""
-    names = sorted(known)
+def unknown(kind: str, name: str, table: Iterable[str]) -> UsageError:
+    """An error for a name that is not in a table, with the near names there, or all of them."""
+    names = sorted(table)
     near = get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
     return UsageError(f"unknown {kind} '{name}': {hint}")
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on the host or on a device; torch's error is known by its name."""
+    """Whether memory ran out, on the host or on a device."""
     words = str(error)
+    # torch's class is told by its name, as nothing here imports torch; on a CPU torch raises a bare
+    # RuntimeError, which only its message tells from others.
     return (
         isinstance(error, (MemoryError, OutOfMemory))
         or type(error).__name__ == "OutOfMemoryError"

@@ -1,4 +1,4 @@
-"""The one name for a place in a model, in code, command line, files and plots alike.
+"""Locations in a model, with one name each in code, command line, files and plots.
 
 ``L22.mlp.down``, ``L6.attn``, ``L23.block``, ``L8-15.mlp.up``, ``L4.attn.h3``; ``+`` joins.
 Layers count from 0, ranges are inclusive.
@@ -29,7 +29,7 @@ class Site:
     head: int | None = None
 
     def within(self, other: "Site") -> bool:
-        """Whether all its weights are among those of another site."""
+        """Whether it is another site and all its weights are among those of the other."""
         inside = other.first <= self.first and self.last <= other.last
         part = other.part in ("block", self.part) or self.part.startswith(f"{other.part}.")
         return self != other and inside and part and other.head is None
@@ -60,29 +60,32 @@ class Location:
 
     @property
     def tidy(self) -> "Location":
-        """The same weights in one way of writing: sites in order, none that lies within another."""
-        sites = sorted(set(self.sites), key=lambda one: (one.first, one.last, one.part, str(one)))
+        """The same weights in one way of writing: sites in order, none within another."""
+        # By text at the end: a head is None or a number, which do not compare.
+        sites = sorted(
+            set(self.sites), key=lambda site: (site.first, site.last, site.part, str(site))
+        )
         return Location(
-            tuple(one for one in sites if not any(one.within(other) for other in sites))
+            tuple(site for site in sites if not any(site.within(other) for other in sites))
         )
 
     def moved(self, by: int) -> "Location":
         """The same parts so many layers higher, whether or not a model has them."""
         return Location(
-            tuple(replace(one, first=one.first + by, last=one.last + by) for one in self.sites)
+            tuple(replace(site, first=site.first + by, last=site.last + by) for site in self.sites)
         )
 
     @property
     def wider(self) -> "Location | None":
-        """The same layers with the part that holds this one; None for a block."""
+        """The same layers with the part that contains this one; None for a block."""
         if any(site.part == "block" for site in self.sites):
             return None
-        held = (replace(site, part=_holder(site), head=None) for site in self.sites)
-        return Location(tuple(held)).tidy
+        parents = (replace(site, part=_parent(site), head=None) for site in self.sites)
+        return Location(tuple(parents)).tidy
 
     @property
     def cells(self) -> tuple[tuple[int, str], ...]:
-        """Layer and part of all that it is made of, each once; none where it names a head."""
+        """Layer and part of all its sites, each once; none where it names a head."""
         if any(site.head is not None for site in self.sites):
             return ()
         spans = ((site.part, range(site.first, site.last + 1)) for site in self.sites)
@@ -95,7 +98,7 @@ class Location:
 
     @staticmethod
     def parse(text: str) -> "Location":
-        """Reads a location; a UsageError says what is wrong with it and how to write one."""
+        """Reads a location; raises UsageError, which says how to write one, where it cannot."""
         return Location(tuple(_parse_site(piece, text) for piece in text.split("+")))
 
 
@@ -105,6 +108,7 @@ def paper_location(family: str, layers: int) -> Location:
     Of LLaMA-3-8B L22.mlp.down, of Mistral-7B L23.block (both of 32 layers), of Qwen2.5-7B
     L6.mlp.down (of 28); other families go by LLaMA's.
     """
+    # Layers are carried over as a share of the depth: models have other numbers of them.
     layer, of, part = 22, 32, "mlp.down"
     if family.startswith("mistral"):
         layer, of, part = 23, 32, "block"
@@ -113,7 +117,7 @@ def paper_location(family: str, layers: int) -> Location:
     return Location.at(min(layers - 1, round(layer / of * layers)), part)
 
 
-def _holder(site: Site) -> str:
+def _parent(site: Site) -> str:
     if site.head is not None:
         return "attn"
     return site.part.rpartition(".")[0] or "block"

@@ -1,4 +1,4 @@
-"""What a long job says of itself. Stages call; listeners (terminal, notebook, tests) draw."""
+"""Progress of long jobs: stages report it, listeners (terminal, notebook, tests) show it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from typing import TypeVar, final
 
 Item = TypeVar("Item")
 WHOLE = 100
-"""Steps of a whole job: stages within it say what part of it they are."""
+"""Steps of a whole job; the stages within it state their share of them."""
 
 
 class Progress(ABC):
@@ -19,20 +19,20 @@ class Progress(ABC):
 
     @abstractmethod
     def advance(self, note: str = "") -> None:
-        """One step of the innermost stage is done; `note` says what it was."""
+        """One step of the innermost stage is done; `note` says which."""
 
     @abstractmethod
     def finish(self, *, failed: bool = False) -> None:
-        """The innermost stage ends; `failed` where it was left before its end."""
+        """The innermost stage ends; `failed` where an error ended it."""
 
     @abstractmethod
     def say(self, line: str) -> None:
-        """A line for people, outside any bar."""
+        """A line of text, outside any bar."""
 
 
 @final
 class Silent(Progress):
-    """Says nothing."""
+    """A listener that shows nothing."""
 
     def start(self, stage: str, total: int, share: float = 0.0) -> None:
         """Ignored."""
@@ -56,6 +56,7 @@ def stage(progress: Progress, name: str, total: int, share: float = 0.0) -> Iter
     progress.start(name, total, share)
     try:
         yield
+    # Also for Ctrl-C: a live bar that is not ended leaves the terminal without its cursor.
     except BaseException:
         progress.finish(failed=True)
         raise
@@ -63,7 +64,7 @@ def stage(progress: Progress, name: str, total: int, share: float = 0.0) -> Iter
 
 
 def track(progress: Progress, name: str, items: Iterable[Item]) -> Iterator[Item]:
-    """Yields the items as one stage, a step for each; the stage ends also when the loop breaks."""
+    """Yields the items as one stage, a step for each; the stage also ends when the loop breaks."""
     items = list(items)
     with stage(progress, name, len(items)):
         for item in items:

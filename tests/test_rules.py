@@ -26,13 +26,12 @@ FILES = {
     *("constraints.txt", "pyproject.toml"),
 }
 TABLES: dict[str, tuple[Mapping[str, Any], str]] = {
-    "locscope/edits": (FORMATS, "read"),
-    "locscope/evaluation/measures": (MEASURES, "measure"),
-    "locscope/scans": (SCANS, "Findings"),
-    "locscope/tuning/recipes": (RECIPES, "plan"),
+    "locscope/edits": (FORMATS, "(row) -> Edit"),
+    "locscope/evaluation/measures": (MEASURES, "(now, before) -> Measure"),
+    "locscope/scans": (SCANS, "(context) -> Findings"),
+    "locscope/tuning/recipes": (RECIPES, "(recipe_input) -> TrainableSet"),
 }
-"""Folder of a table, the table, and what tells the functions of its entries from others: their
-name, or the type that they return."""
+"""Folder of a table, the table, and the signature that functions of its entries alone have."""
 # Written so that this file does not match.
 MACHINE_PATH = re.compile(r"(?<![\w./-])/(?:work|root|home|Users)/\w")
 PIN = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.]+")
@@ -108,16 +107,21 @@ def test_the_package_does_not_print() -> None:
     assert prints == []
 
 
+def _signature(function: ast.FunctionDef) -> str:
+    names = ", ".join(argument.arg for argument in function.args.args)
+    return f"({names}) -> {ast.unparse(function.returns or ast.Constant(None))}"
+
+
 @pytest.mark.parametrize("folder", TABLES)
-def test_every_file_has_an_entry_in_its_table(folder: str) -> None:
-    table, kind = TABLES[folder]
+def test_every_function_of_a_kind_has_an_entry_in_its_table(folder: str) -> None:
+    table, signature = TABLES[folder]
     functions = {
         f"{name.removesuffix('.py').replace('/', '.')}:{node.name}"
         for name in PACKAGE
         if name.startswith(f"{folder}/")
         for node in _tree(name).body
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
-        if kind in (node.name, ast.unparse(node.returns or ast.Constant(None)))
+        if _signature(node) == signature
     }
     assert {entry.function for entry in table.values()} == functions
     assert {name: entry.name for name, entry in table.items()} == {name: name for name in table}

@@ -1,11 +1,10 @@
-"""What the commands do once they are read. Imported by a command only when it runs."""
+"""What the commands do with their settings. Imported by a command only when it runs."""
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,26 +14,14 @@ from rich.text import Text
 from locscope.cli.listener import listener
 from locscope.progress import WHOLE, stage
 from locscope.records import Measure, dumps
-from locscope.settings import (
-    EditSettings,
-    EvaluateSettings,
-    ScanSettings,
-    SearchSettings,
-    read_settings_file,
-    settings_of,
-)
+from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, SearchSettings
 
 
-def search_settings(
-    file: Path | None, wanted: Mapping[str, Any], tracker: str | None = None
-) -> SearchSettings:
-    """Settings of a search; what was written on the command line wins over the file. A tracker must
-    be one that there is."""
-    if tracker is not None:
-        from locscope.integrations.trackers import check_tracker
+def check_tracker(name: str) -> None:
+    """Raises UsageError, with near names, where there is no such tracker."""
+    from locscope.integrations.trackers import check_tracker
 
-        check_tracker(tracker)
-    return settings_of(SearchSettings, {**read_settings_file(file), **wanted})
+    check_tracker(name)
 
 
 def search(
@@ -46,40 +33,40 @@ def search(
     tracker: str | None = None,
     save: Path | None = None,
 ) -> bool:
-    """Searches and prints the result; whether the bounds were met. A tracker is told of trials, the
-    recommended model is written to `save`."""
+    """Searches and prints the result; whether the bounds were met.
+
+    A tracker is told of every trial, and the recommended model is written to `save`. Raises
+    UsageError where the search cannot start.
+    """
     from locscope.integrations.trackers import open_tracker
     from locscope.report.output.terminal import search_json, terminal_summary
     from locscope.workflows.saving import check_output
     from locscope.workflows.search.plan import plan_search
     from locscope.workflows.search.run import search as run
 
+    # Refused now rather than after hours of searching.
     if save is not None:
         check_output(save)
+    # One stage around all, so that its bar shows how much of the whole search is left.
     progress = listener()
     with stage(progress, "searching", WHOLE):
         plan = plan_search(settings, output, progress)
         folder, told = plan.folder, None
         if tracker is not None:
             told = open_tracker(tracker, folder.name, plan.frozen, folder.parent, progress)
-        found = run(plan, progress, fresh=fresh, command=command, tracker=told, save=save)
+        outcome = run(plan, progress, fresh=fresh, command=command, tracker=told, save=save)
     if save is not None:
         progress.say(f"saved to {save}")
     if format == "json":
-        _say(search_json(found.inputs))
+        _say(search_json(outcome.inputs))
     else:
-        Console().print(terminal_summary(found.inputs))
-    progress.say(f"report: {found.folder / 'report.html'}")
-    return found.inputs.recommendation is not None and found.inputs.recommendation.met
+        Console().print(terminal_summary(outcome.inputs))
+    progress.say(f"report: {outcome.folder / 'report.html'}")
+    return outcome.inputs.recommendation is not None and outcome.inputs.recommendation.met
 
 
 def scan(
-    file: Path | None,
-    wanted: Mapping[str, Any],
-    output: Path | None,
-    fresh: bool,
-    format: str,
-    command: str,
+    settings: ScanSettings, output: Path | None, fresh: bool, format: str, command: str
 ) -> bool:
     """Scans and prints the results; whether any scan could use any edit."""
     from locscope.report.output.terminal import scan_json, scan_summary
@@ -87,28 +74,24 @@ def scan(
     from locscope.workflows.scan import scan as run
 
     progress = listener()
-    settings = settings_of(ScanSettings, {**read_settings_file(file), **wanted})
-    found = run(plan_scan(settings, output, progress), progress, fresh=fresh, command=command)
+    outcome = run(plan_scan(settings, output, progress), progress, fresh=fresh, command=command)
     if format == "json":
-        _say(scan_json(found.inputs.scans))
+        _say(scan_json(outcome.inputs.scans))
     else:
-        Console().print(scan_summary(found.inputs.scans))
-    if not found.usable:
+        Console().print(scan_summary(outcome.inputs.scans))
+    if not outcome.usable:
         progress.say("no scan could use any of the edits")
-    progress.say(f"report: {found.folder / 'report.html'}")
-    return found.usable
+    progress.say(f"report: {outcome.folder / 'report.html'}")
+    return outcome.usable
 
 
-def edit(
-    file: Path | None, wanted: Mapping[str, Any], config: Path | None, output: Path, format: str
-) -> bool:
+def edit(settings: EditSettings, config: Path | None, output: Path, format: str) -> bool:
     """Edits and prints the measures; whether the edited model has learned and keeps the bounds."""
     from locscope.models.parts import summary
     from locscope.scoring.objectives import nothing_learned
     from locscope.workflows.edit import edit as run
     from locscope.workflows.edit import plan_edit
 
-    settings = settings_of(EditSettings, {**read_settings_file(file), **wanted})
     progress = listener()
     plan = plan_edit(settings, config, output)
     progress.say(f"tuning {summary(plan.loaded.model, plan.location)}")
@@ -125,12 +108,11 @@ def edit(
     return not missed
 
 
-def evaluate(file: Path | None, wanted: Mapping[str, Any], format: str) -> None:
+def evaluate(settings: EvaluateSettings, format: str) -> None:
     """Evaluates and prints the measures."""
     from locscope.workflows.evaluate import evaluate as run
     from locscope.workflows.evaluate import evaluate_json, plan_evaluate
 
-    settings = settings_of(EvaluateSettings, {**read_settings_file(file), **wanted})
     measures = run(plan_evaluate(settings), listener())
     if format == "json":
         _say(evaluate_json(measures))
@@ -139,15 +121,15 @@ def evaluate(file: Path | None, wanted: Mapping[str, Any], format: str) -> None:
 
 
 def check(settings: SearchSettings, format: str) -> bool:
-    """Checks and prints what was found; whether `edit` can use the edits."""
+    """Checks and prints the result; whether `edit` can use the edits."""
     from locscope.workflows.check import check as run
 
-    found = run(settings)
+    result = run(settings)
     if format == "json":
-        _say(dumps(found, indent=2))
+        _say(dumps(result, indent=2))
     else:
-        _print_rows([(line.name, line.value) for line in found.lines])
-    return found.usable
+        _print_rows([(line.name, line.value) for line in result.lines])
+    return result.usable
 
 
 def dry_run(settings: SearchSettings, output: Path | None, format: str) -> None:
@@ -157,13 +139,14 @@ def dry_run(settings: SearchSettings, output: Path | None, format: str) -> None:
 
     progress = listener()
     progress.say("dry run: the model is loaded and tried, nothing is written")
+    # Loading the model is a part of what a search takes, so the clock starts before it.
     began = time.perf_counter()
     plan = plan_search(settings, output, progress)
-    found = run(plan, progress, time.perf_counter() - began)
+    forecast = run(plan, progress, time.perf_counter() - began)
     if format == "json":
-        _say(dumps(found, indent=2))
+        _say(dumps(forecast, indent=2))
     else:
-        _print_rows([(line.name, line.value) for line in found.lines])
+        _print_rows([(line.name, line.value) for line in forecast.lines])
 
 
 def report(folders: Sequence[Path], output: Path | None, study: Path | None = None) -> None:
@@ -177,11 +160,11 @@ def listing(kind: str, format: str) -> None:
     """Prints a table of what there is."""
     from locscope.workflows.listing import listing as rows
 
-    found = rows(kind)
+    table = rows(kind)
     if format == "json":
-        _say(json.dumps(dict(found), indent=2))
+        _say(json.dumps(dict(table), indent=2))
     else:
-        _print_rows(found)
+        _print_rows(table)
 
 
 def _print_measures(measures: Sequence[Measure], title: str) -> None:
@@ -191,9 +174,9 @@ def _print_measures(measures: Sequence[Measure], title: str) -> None:
     for name in ("measure", "value", "95 %", "before", "count"):
         left = name == "measure"
         table.add_column(name, justify="left" if left else "right", no_wrap=left)
-    for one in listed(measures):
-        interval = "" if isnan(one.low) else f"{one.low:.3f} to {one.high:.3f}"
-        table.add_row(one.name, _number(one.value), interval, _number(one.before), str(one.count))
+    for row in listed(measures):
+        interval = "" if isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
+        table.add_row(row.name, _number(row.value), interval, _number(row.before), str(row.count))
     Console().print(table)
 
 
@@ -204,6 +187,7 @@ def _number(value: float) -> str:
 def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in rows:
+        # As Text: a bracket in a value would be read as markup.
         table.add_row(Text(name), Text(value))
     Console().print(table)
 

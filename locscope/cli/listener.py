@@ -1,4 +1,4 @@
-"""Progress for people, on stderr: live bars in a terminal, a line now and then elsewhere."""
+"""Progress on stderr: live bars in a terminal, a line every few seconds elsewhere."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from locscope.report.data.words import duration
 
 EVERY = 10.0
 """Seconds between lines where there is no terminal."""
-TELLING = 0.02
+ESTIMATED_FROM = 0.02
 """Share of the whole that has to be done before the time left is estimated."""
 NAME_WIDTH, COUNT_WIDTH = 28, 22
 """Columns of text on the left and on the right of a bar; the bar takes the rest of the line."""
@@ -23,32 +23,32 @@ NAME_WIDTH, COUNT_WIDTH = 28, 22
 
 @final
 class _Stage:
-    """A stage that is open; it stands for `share` steps of the stage around it.
+    """An open stage; it stands for `share` steps of the stage around it.
 
-    `given` are steps that took no time: those of stages with nothing left to do.
+    `skipped` are steps that took no time: those of stages with nothing left to do.
     """
 
     def __init__(self, name: str, total: int, share: float) -> None:
-        self.name, self.total, self.share, self.done, self.given = name, total, share, 0.0, 0.0
-        self.began = self.said = time.monotonic()
+        self.name, self.total, self.share, self.done, self.skipped = name, total, share, 0.0, 0.0
+        self.began = self.reported = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since it began."""
         return time.monotonic() - self.began
 
     @property
     def count(self) -> str:
-        """How far it is, in words."""
+        """Steps done and all steps, in words."""
         return f"{self.done:.0f} of {self.total}"
 
 
 @final
 class Terminal(Progress):
-    """A bar for the whole job with the time left, one for the stage at work, and its last step.
+    """A bar for the whole job with the time left, one for the innermost stage, and its last step.
 
-    A stage that is a part of the whole leaves a line above the bars when it ends; when the job
-    ends, or is interrupted, the bars are gone.
+    A stage with a share of the whole leaves a line above the bars when it ends. The bars are gone
+    when the job ends or is interrupted.
     """
 
     def __init__(self, console: Console) -> None:
@@ -100,8 +100,9 @@ class Terminal(Progress):
 
     def _left(self, whole: float) -> str:
         job = self._open[0]
-        worked = whole - (job.given / job.total if job.total else 0.0)
-        if worked < TELLING:
+        # Steps from an earlier run took no time now, so they say nothing about the time left.
+        worked = whole - (job.skipped / job.total if job.total else 0.0)
+        if worked < ESTIMATED_FROM:
             return f"{whole:.0%}"
         return f"{whole:.0%}, {duration(job.seconds * (1 - whole) / worked)} left"
 
@@ -115,23 +116,23 @@ class Lines(Progress):
         self._open: list[_Stage] = []
 
     def start(self, stage: str, total: int, share: float = 0.0) -> None:
-        """Says which stage begins."""
+        """Prints which stage begins."""
         self._open.append(_Stage(stage, total, share))
         counted = total > 1 and total != WHOLE
         self.say(f"{stage}: {total} to do" if counted else stage)
 
     def advance(self, note: str = "") -> None:
-        """Says how far it is, if it has not for a while."""
+        """Prints how far it is, at most every `EVERY` seconds."""
         stage = self._open[-1]
         stage.done += 1
         now = time.monotonic()
-        if now - stage.said >= EVERY:
-            stage.said = now
+        if now - stage.reported >= EVERY:
+            stage.reported = now
             left = stage.seconds / stage.done * max(0.0, stage.total - stage.done)
             self.say(f"{stage.name}: {stage.count}, {duration(left)} left. {note}".rstrip(". "))
 
     def finish(self, *, failed: bool = False) -> None:
-        """Says how long it took."""
+        """Prints how long it took."""
         ended = close(self._open)
         end = f"stopped at {ended.count} after" if failed else "done in"
         self.say(f"{ended.name}: {end} {duration(ended.seconds)}")
@@ -142,16 +143,17 @@ class Lines(Progress):
 
 
 def close(stages: list[_Stage]) -> _Stage:
-    """Takes the innermost stage off; what it stood for in the stage around it is done."""
+    """Takes the innermost stage off; its share of the stage around it is done."""
     ended = stages.pop()
+    # All of its share, however few steps it reported: a search may end a stage early.
     if stages:
         stages[-1].done += ended.share
-        stages[-1].given += 0.0 if ended.total else ended.share
+        stages[-1].skipped += 0.0 if ended.total else ended.share
     return ended
 
 
 def share_done(stages: Sequence[_Stage]) -> float:
-    """How much of the outermost stage is done, from 0 to 1, with what is done within it."""
+    """How much of the outermost stage is done, from 0 to 1, with the steps of stages within it."""
     done, share = 0.0, 0.0
     for stage in reversed(stages):
         inner = stage.done + share * done

@@ -1,152 +1,167 @@
-"""Options that several commands share. An option left out is left to the settings' defaults."""
+"""The options of commands: those of settings are derived from the settings' fields.
 
-from collections.abc import Mapping
+`with_settings` makes a command of a function whose first parameter is a settings model. Options
+that are no settings are written here, or at the command that alone has them.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import typer
+from pydantic.fields import FieldInfo
 
+from locscope.cli.app import guarded
 from locscope.errors import UsageError
+from locscope.settings.base import (
+    DATA,
+    OUTPUT,
+    PANELS,
+    Settings,
+    read_settings_file,
+    settings_of,
+)
 
-Model = Annotated[
-    str | None, typer.Option(help="demo (default), a directory, an alias, or a hub id")
-]
-Edits = Annotated[str | None, typer.Option(help="demo (default), or a file of edits")]
-Limit = Annotated[int | None, typer.Option(help="use so many edits, chosen by --seed")]
-Seed = Annotated[int | None, typer.Option(help="of every random choice (0)")]
-Conflicts = Annotated[
-    str | None, typer.Option(help="prompts with several targets: last or drop; refused else")
-]
-PromptFormat = Annotated[str | None, typer.Option(help="raw (default), chat or qa")]
-Neutral = Annotated[Path | None, typer.Option(help="file of neutral texts, one a line")]
-Abilities = Annotated[Path | None, typer.Option(help="JSON file of abilities to retain")]
-Device = Annotated[str | None, typer.Option(help="auto (default), cpu, cuda, cuda:1, ...")]
-Dtype = Annotated[
-    str | None, typer.Option(help="auto (default), float32, bfloat16 or float16, to compute in")
-]
-DeviceMemory = Annotated[
-    float | None, typer.Option(help="GiB of cached activations on the device (8)")
-]
-HostMemory = Annotated[
-    float | None, typer.Option(help="GiB of cached activations on the host (8); beyond: a file")
-]
-RemoteCode = Annotated[
-    bool | None, typer.Option("--trust-remote-code", help="run code that a model brings along")
-]
 SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", help="YAML file of settings; options here win")
+    Path | None,
+    typer.Option(
+        "--settings", help="YAML file of settings; options here win", rich_help_panel=DATA
+    ),
 ]
-Format = Annotated[Literal["table", "json"], typer.Option(help="what is printed to stdout")]
-BatchSize = Annotated[
-    int | None, typer.Option(help="edits a batch (a quarter of the edits, within 8 and 100)")
+Output = Annotated[
+    Path | None, typer.Option(help="run folder (default: runs/<name>)", rich_help_panel=OUTPUT)
 ]
-Epochs = Annotated[int | None, typer.Option(help="passes over the edits at most (25)")]
-Prefixes = Annotated[int | None, typer.Option(help="random-prefix copies of every edit (0)")]
-Thorough = Annotated[
-    bool | None, typer.Option(help="try other protocols and numbers of edits too (yes)")
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh/--resume",
+        help="move an existing run aside / go on with it (default: --resume)",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
 ]
-
-Corruption = Annotated[
-    str | None, typer.Option(help="of patching scans: swap or noise (each scan's own)")
-]
-Metric = Annotated[
-    str | None, typer.Option(help="what is followed: probability or logit-diff (each scan's own)")
-]
-Noise = Annotated[
-    float | None, typer.Option(help="standard deviations of the subjects' embeddings (3)")
-]
-Samples = Annotated[int | None, typer.Option(help="draws of noise (10)")]
-Stream = Annotated[str | None, typer.Option(help="random numbers of the noise: own or rome")]
-Window = Annotated[int | None, typer.Option(help="layers restored together (10 of 32)")]
-Steps = Annotated[int | None, typer.Option(help="of integrated gradients (each scan's own)")]
-Ablation = Annotated[
-    str | None, typer.Option(help="heads and MLPs are replaced by: zero, mean or resample")
+Format = Annotated[
+    Literal["table", "json"],
+    typer.Option(
+        help="what is printed to stdout (default: table)",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
-Requests = Annotated[
-    int | None, typer.Option(help="edits that scans look at if they are not cheap (100; 0: all)")
-]
+
+def with_settings(
+    *, only: Iterable[str] = (), without: Iterable[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator for commands whose first parameter is a settings model.
+
+    The command gets an option for every field of the model (`only` these, or all `without` these),
+    and --settings; when it runs, it is given the settings that they make. An option that is left
+    out is left to the settings file, and then to the field's default.
+    """
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        model, *own = inspect.signature(command).parameters.values()
+        kind = model.annotation
+        names = [n for n in only or kind.model_fields if n not in set(without)]
+        derived = [_option(name, kind.model_fields[name]) for name in names]
+        file = inspect.Parameter("file", _KEYWORD, default=None, annotation=SettingsFile)
+
+        @wraps(command)
+        def run(**values: Any) -> None:
+            with guarded():
+                written = {name: values.pop(name) for name in names}
+                command(read_settings(kind, values.pop("file"), written), **values)
+
+        own = [parameter.replace(kind=_KEYWORD) for parameter in own]
+        ordered = sorted([*derived, file, *own], key=_panel)
+        # Typer reads this signature, and the annotations in it, for the command's options.
+        # `wraps` alone would show the one of the command, with its settings as one parameter.
+        run.__signature__ = inspect.Signature(ordered)  # pyright: ignore[reportAttributeAccessIssue]
+        return run
+
+    return decorated
+
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def read_settings(kind: type[Settings], file: Path | None, written: Mapping[str, Any]) -> Settings:
+    """The settings of a file and of the options that were written, which win over the file.
+
+    Raises UsageError where a key is unknown or a value cannot be used.
+    """
+    # Typer gives an empty list for a repeated option that was left out, None for any other.
+    options = {name: value for name, value in written.items() if value not in (None, [])}
+    for name, value in options.items():
+        if get_origin(kind.model_fields[name].annotation) is dict:
+            options[name] = dict(map(_pair, value))
+    return settings_of(kind, {**read_settings_file(file), **options})
+
+
+def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+    """The parameter of a command that is the option of a field; None where it is left out."""
+    shown = cast(dict[str, Any], field.json_schema_extra)
+    annotation: Any = field.annotation
+    flags: list[str] = []
+    more: dict[str, Any] = {}
+    text = _help(field, shown["unset"])
+    choices = _values(annotation) or shown["choices"]
+    if shown["repeated"]:
+        annotation, flags = list[str], [shown["repeated"]]
+        text += "; may be repeated"
+    elif get_origin(annotation) is tuple:
+        annotation, more = tuple, {"parser": split, "metavar": "A,B"}
+    elif choices:
+        # Plain text, not typer's choice: the settings refuse it in the words they have for files.
+        annotation, more = str, {"autocompletion": _completion(choices)}
+    elif annotation is bool and not field.default:
+        flags = [f"--{name.replace('_', '-')}"]
+    # No default for typer: only None tells an option that was left out from one that was written.
+    option = typer.Option(*flags, help=text, rich_help_panel=shown["panel"], **more)
+    return inspect.Parameter(
+        name, _KEYWORD, default=None, annotation=Annotated[annotation | None, option]
+    )
+
+
+def _help(field: FieldInfo, unset: str) -> str:
+    default = unset or _in_words(field.default)
+    return f"{field.description} (default: {default})" if default else f"{field.description}"
+
+
+def _in_words(default: object) -> str:
+    """A default as help shows it; nothing for False, None, and what is empty."""
+    if isinstance(default, bool):
+        return "yes" if default else ""
+    if isinstance(default, int | float):
+        return f"{default:g}"
+    return ",".join(default) if isinstance(default, tuple) else str(default or "")
+
+
+def _values(annotation: Any) -> tuple[str, ...]:
+    """The values of a Literal, also of one beside None; nothing of other types."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return tuple(value for inner in get_args(annotation) for value in _values(inner))
+
+
+def _completion(choices: Sequence[str]) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
+
+    return complete
+
+
+def _panel(parameter: inspect.Parameter) -> int:
+    """The place of a parameter's panel in the help."""
+    return PANELS.index(get_args(parameter.annotation)[1].rich_help_panel)
 
 
 def split(names: str) -> tuple[str, ...]:
     """Names that were written with commas between them."""
     return tuple(name.strip() for name in names.split(","))
-
-
-Scans = Annotated[
-    tuple | None,
-    typer.Option(parser=split, metavar="A,B", help="names with commas between, cheap, or all"),
-]
-Parts = Annotated[
-    tuple | None, typer.Option(parser=split, metavar="A,B", help="parts of every layer to try")
-]
-Locations = Annotated[
-    tuple | None, typer.Option(parser=split, metavar="A,B", help="locations to try besides")
-]
-Recipes = Annotated[
-    tuple | None,
-    typer.Option(
-        parser=split, metavar="A,B", help="recipes to compare at the end, or every (none)"
-    ),
-]
-Output = Annotated[Path | None, typer.Option(help="run folder (runs/<name>)")]
-Fresh = Annotated[
-    bool, typer.Option("--fresh/--resume", help="move an existing run aside / go on with it")
-]
-Strategy = Annotated[str | None, typer.Option(help="race (default), or see list strategies")]
-Budget = Annotated[
-    str | None, typer.Option(help="for choosing: 0.15 of a sweep's work, or 90s, 5m, 2h")
-]
-Objective = Annotated[str | None, typer.Option(help="balanced (default), or see list objectives")]
-Weights = Annotated[
-    list[str] | None, typer.Option("--weight", help="of a term, as locality=2; may be repeated")
-]
-Bounds = Annotated[
-    list[str] | None,
-    typer.Option("--bound", help="as 'perplexity_ratio<=1.1'; may be repeated"),
-]
-BoundMargin = Annotated[
-    float | None,
-    typer.Option(help="share of what bounds on drift allow to leave free (0.4)"),
-]
-Quarters = Annotated[
-    bool | None, typer.Option(help="try quarters of the layers and pairs of them too (yes)")
-]
-Consecutive = Annotated[int | None, typer.Option(help="try so many layers in a row too (1)")]
-Finalists = Annotated[int | None, typer.Option(help="locations whose rate is searched (3)")]
-Audit = Annotated[
-    int | None, typer.Option(help="locations run in full to judge the scans by (8; 0: none)")
-]
-Repetitions = Annotated[int | None, typer.Option(help="subsets of T that is reported on (3)")]
-Validations = Annotated[
-    int | None, typer.Option(help="subsets of V that the finalists are validated on (2)")
-]
-NonInferiority = Annotated[
-    float | None, typer.Option(help="score that a smaller location may lack to be chosen (0.01)")
-]
-Deploy = Annotated[
-    int | None, typer.Option(help="edits that will be made; the recipe is fitted to them (all)")
-]
-Save = Annotated[
-    Path | None, typer.Option(help="also write the model tuned as recommended to this directory")
-]
-Controls = Annotated[int | None, typer.Option(help="random locations to compare with (5)")]
-Share = Annotated[float | None, typer.Option(help="share of the edits in S, which selects (0.3)")]
-Tracker = Annotated[str | None, typer.Option(help="who is told of every trial: wandb")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="say what would be done, and what it takes")
-]
-Strict = Annotated[
-    bool | None, typer.Option("--strict", help="refuse edits whose subject is not there")
-]
-
-
-def given(written: Mapping[str, Any], *aside: str) -> dict[str, Any]:
-    """The options that were written and are settings: all but those named aside."""
-    wanted = {name: value for name, value in written.items() if name not in aside}
-    if wanted.get("weights"):
-        wanted["weights"] = dict(map(_pair, wanted["weights"]))
-    return {name: value for name, value in wanted.items() if value not in (None, [])}
 
 
 def _pair(text: str) -> tuple[str, str]:

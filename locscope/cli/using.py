@@ -7,76 +7,48 @@ from typing import Annotated
 import typer
 
 from locscope.cli import options
-from locscope.cli.guard import NOTHING_MET, guarded
-from locscope.cli.options import given
-from locscope.cli.root import app
+from locscope.cli.app import NOTHING_MET, guarded
+from locscope.cli.options import with_settings
+from locscope.settings import EditSettings, EvaluateSettings
+from locscope.settings.base import OUTPUT, TUNING
+
+commands = typer.Typer()
+IN_SEARCHES = ("device_memory", "host_memory")
+"""Settings of every verb that only searches and scans have use for: they cache activations."""
 
 
-@app.command()
+@commands.command()
+@with_settings(without=IN_SEARCHES)
 def edit(
-    output: Annotated[Path, typer.Option(help="directory for the edited model")],
-    model: options.Model = None,
-    edits: options.Edits = None,
+    settings: EditSettings,
+    output: Annotated[
+        Path, typer.Option(help="directory for the edited model", rich_help_panel=OUTPUT)
+    ],
     config: Annotated[
-        Path | None, typer.Option(help="recommendation.yaml, or the run folder it is in")
+        Path | None,
+        typer.Option(
+            help="recommendation.yaml, or the run folder it is in", rich_help_panel=TUNING
+        ),
     ] = None,
-    location: Annotated[str | None, typer.Option(help="as L22.mlp.down")] = None,
-    recipe: Annotated[str | None, typer.Option(help="full (default); see list recipes")] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="learning rate of Adam; else where a search starts")
-    ] = None,
-    seed: options.Seed = None,
-    limit: options.Limit = None,
-    batch_size: options.BatchSize = None,
-    epochs: options.Epochs = None,
-    prefixes: options.Prefixes = None,
-    prompt_format: options.PromptFormat = None,
-    conflicts: options.Conflicts = None,
-    neutral: options.Neutral = None,
-    abilities: options.Abilities = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    trust_remote_code: options.RemoteCode = None,
-    settings: options.SettingsFile = None,
     format: options.Format = "table",
 ) -> None:
-    """Tune one location on all edits and save the edited model."""
-    wanted = given(locals(), "output", "config", "settings", "format")
-    with guarded():
-        from locscope.cli import actions
+    """Edits; exits with 3 where the model has not learned or is out of bounds."""
+    from locscope.cli import actions
 
-        ok = actions.edit(settings, wanted, config, output, format)
+    ok = actions.edit(settings, config, output, format)
     raise typer.Exit(0 if ok else NOTHING_MET)
 
 
-@app.command()
-def evaluate(
-    model: options.Model = None,
-    edits: options.Edits = None,
-    base: Annotated[
-        str | None, typer.Option(help="the untouched model; default: recorded at saving")
-    ] = None,
-    seed: options.Seed = None,
-    limit: options.Limit = None,
-    prompt_format: options.PromptFormat = None,
-    conflicts: options.Conflicts = None,
-    neutral: options.Neutral = None,
-    abilities: options.Abilities = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    trust_remote_code: options.RemoteCode = None,
-    settings: options.SettingsFile = None,
-    format: options.Format = "table",
-) -> None:
-    """Measure an edited model on its edits and against its base."""
-    wanted = given(locals(), "settings", "format")
-    with guarded():
-        from locscope.cli import actions
+@commands.command()
+@with_settings(without=IN_SEARCHES)
+def evaluate(settings: EvaluateSettings, format: options.Format = "table") -> None:
+    """Evaluates."""
+    from locscope.cli import actions
 
-        actions.evaluate(settings, wanted, format)
+    actions.evaluate(settings, format)
 
 
-@app.command()
+@commands.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(help="run folders; several are compared")],
     output: Annotated[Path | None, typer.Option(help="file for the page")] = None,
@@ -84,11 +56,11 @@ def report(
         Path | None, typer.Option(help="write the trials of a run there as an Optuna study")
     ] = None,
 ) -> None:
-    """Draw the report of a run again from its records, or compare several runs."""
+    """Draws the report of one run, or of several beside each other."""
     _with_actions(lambda actions: actions.report(folders, output, optuna))
 
 
-@app.command("list")
+@commands.command("list")
 def list_(
     kind: Annotated[
         str,
@@ -96,7 +68,7 @@ def list_(
     ],
     format: options.Format = "table",
 ) -> None:
-    """List what there is."""
+    """Prints one of the tables of what there is."""
     _with_actions(lambda actions: actions.listing(kind, format))
 
 

@@ -1,8 +1,7 @@
 """Edit sets: read from a file whose format is recognised, checked, and split without leaks.
 
-A format is a file here with a function `read(row) -> Edit` and an entry in `FORMATS`
-(`formats.py`). What holds for files of all formats is done here: fields that no
-reader uses, places for the subject, ids.
+A format is a function `(row) -> Edit` in a file here and an entry in `FORMATS` (`formats.py`). What
+is the same for all formats is done here: fields that no reader uses, templates with {}, ids.
 """
 
 import random
@@ -12,24 +11,23 @@ from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from locscope.edits.formats import FORMATS, Format, recognise
-from locscope.edits.rows import Row, read_rows
-from locscope.edits.templates import filled
-from locscope.edits.texts import key
+from locscope.edits.formats import FORMATS, EditFormat, recognise
+from locscope.edits.rows import Row, rows_of
+from locscope.edits.texts import filled, key
 from locscope.edits.unread import unread
 from locscope.errors import UsageError
 from locscope.records import Edit
 from locscope.records.codec import fingerprint
 
-__all__ = ["FORMATS", "EditSet", "Format", "narrowed", "read_edits", "recognise"]
+__all__ = ["FORMATS", "EditFormat", "EditSet", "narrowed", "read_edits", "recognise"]
 
 
 @dataclass(frozen=True)
 class EditSet:
-    """Edits as used: `total` rows were in the file, `fingerprint` is a hash of the edits kept.
+    """The edits of a run: `total` rows were in the file, `fingerprint` is a hash of these edits.
 
-    `source` is what they can be read from again: `demo`, or the path of the file. `notes` say in
-    sentences what a reader of the results should know of the file.
+    `source` is what they can be read from again: `demo`, or the path of the file. `notes` are
+    sentences on the file for those who read the results.
     """
 
     name: str
@@ -44,8 +42,8 @@ class EditSet:
 def read_edits(source: str, *, limit: int | None = None, seed: int = 0) -> EditSet:
     """The edits in a file, or the bundled ones for `demo`, `limit` of them chosen by `seed`.
 
-    A UsageError names file, row and field of what cannot be used. Every row is checked, also
-    those that the limit leaves out.
+    Every row is checked, also those that the limit leaves out. Raises UsageError, which names
+    file, row and field, where something cannot be used, and where the limit is below 1.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit} leaves no edits: give at least 1")
@@ -61,32 +59,32 @@ def read_edits(source: str, *, limit: int | None = None, seed: int = 0) -> EditS
 
 def narrowed(edit_set: EditSet, edits: Iterable[Edit], *notes: str) -> EditSet:
     """The set with other edits (after checks, lent neighbours, ...), hashed anew, notes added."""
-    kept = tuple(edits)
+    edits = tuple(edits)
     return replace(
-        edit_set, edits=kept, fingerprint=fingerprint(kept), notes=(*edit_set.notes, *notes)
+        edit_set, edits=edits, fingerprint=fingerprint(edits), notes=(*edit_set.notes, *notes)
     )
 
 
 def _read(name: str, source: str, path: Path, limit: int | None, seed: int) -> EditSet:
-    rows = read_rows(path)
+    rows = rows_of(path)
     entry = recognise(rows)
-    passed = unread(entry, rows)
-    found = [entry.read(row) for row in rows]
-    made = [filled(row.where, edit) for row, edit in zip(rows, found, strict=True)]
+    unused = unread(entry, rows)
+    raw = [entry.read(row) for row in rows]
+    made = [filled(row.where, edit) for row, edit in zip(rows, raw, strict=True)]
     edits = _with_ids(entry.name, rows, made)
-    kept = _chosen(edits, limit, seed)
-    count = sum(one is not other for one, other in zip(found, made, strict=True))
-    notes = (*_file_notes(entry, passed, count), *_notes(kept))
-    if len(kept) < len(edits):
-        notes = (f"{len(kept)} of {len(edits)} rows, chosen at random with seed {seed}", *notes)
-    return EditSet(name, entry.name, kept, fingerprint(kept), len(rows), notes, source)
+    chosen = _chosen(edits, limit, seed)
+    templates = sum(edit is not before for edit, before in zip(made, raw, strict=True))
+    notes = (*_file_notes(entry, unused, templates), *_notes(chosen))
+    if len(chosen) < len(edits):
+        notes = (f"{len(chosen)} of {len(edits)} rows, chosen at random with seed {seed}", *notes)
+    return EditSet(name, entry.name, chosen, fingerprint(chosen), len(rows), notes, source)
 
 
-def _file_notes(entry: Format, passed: Sequence[str], templates: int) -> tuple[str, ...]:
-    """What is said of the file as a whole: the format's own note, fields passed by, templates."""
+def _file_notes(entry: EditFormat, unused: Sequence[str], templates: int) -> tuple[str, ...]:
+    """Notes on the file as a whole: the format's own, fields that are not used, templates."""
     notes = [entry.note] if entry.note else []
-    if passed:
-        notes.append(f"fields of the file that are not used: {', '.join(passed)}")
+    if unused:
+        notes.append(f"fields of the file that are not used: {', '.join(unused)}")
     if templates:
         notes.append(f"edits with {{}} in a prompt, filled with their subject: {templates}")
     return tuple(notes)
@@ -95,14 +93,15 @@ def _file_notes(entry: Format, passed: Sequence[str], templates: int) -> tuple[s
 def _chosen(edits: tuple[Edit, ...], limit: int | None, seed: int) -> tuple[Edit, ...]:
     if limit is None or limit >= len(edits):
         return edits
+    # Sorted, as the last of conflicting edits counts: that is said of the order of the file.
     return tuple(edits[i] for i in sorted(random.Random(seed).sample(range(len(edits)), limit)))
 
 
 def _with_ids(name: str, rows: Sequence[Row], edits: Sequence[Edit]) -> tuple[Edit, ...]:
-    """Every edit with an id, each once: the file's own, else `<format>-<row>`.
+    """Every edit with its own id: that of the file, else `<format>-<row>`.
 
-    Two equal ids are an error in one's own format, where they were meant to name one edit; a
-    published file is taken as it is and the later one numbered.
+    Two equal ids are an error in the format `own`, where each is meant to name one edit. In a
+    published file the later one gets a number.
     """
     first: dict[str, Row] = {}
     for row, edit in zip(rows, edits, strict=True):
@@ -116,13 +115,13 @@ def _with_ids(name: str, rows: Sequence[Row], edits: Sequence[Edit]) -> tuple[Ed
     named = []
     for row, edit in zip(rows, edits, strict=True):
         wanted, number = edit.id or f"{name}-{row.number}", 1
-        fresh = wanted
+        unused = wanted
         # An id that the file gives to some row goes to that row, not to one without an id.
-        while fresh in taken or (not edit.id and fresh in first):
+        while unused in taken or (not edit.id and unused in first):
             number += 1
-            fresh = f"{wanted}.{number}"
-        taken.add(fresh)
-        named.append(replace(edit, id=fresh))
+            unused = f"{wanted}.{number}"
+        taken.add(unused)
+        named.append(replace(edit, id=unused))
     return tuple(named)
 
 

@@ -1,6 +1,6 @@
-"""What a set of edits needs before it can be tuned and judged: no conflicts, honest neighbours.
+"""What a set of edits needs before tuning: one target per prompt, neighbours that are not edited.
 
-Nothing is changed in place: every function gives new edits and says what it left out.
+Nothing is changed in place: every function returns new edits and says what it left out.
 """
 
 import random
@@ -19,99 +19,63 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Conflict:
-    """A prompt that occurs with several targets, in file order, and the ids of those edits."""
-
-    prompt: str
-    targets: tuple[str, ...]
-    edits: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """Edits with one target per prompt; `dropped` are ids left out, `merged` repeats joined."""
+class Checked:
+    """Edits that passed a check, and sentences on what it left out (none where it was nothing)."""
 
     edits: tuple[Edit, ...]
-    conflicts: tuple[Conflict, ...]
-    dropped: tuple[str, ...]
-    merged: int
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was done, in sentences; empty where nothing was."""
-        lines = []
-        if self.dropped:
-            count, prompts = len(self.dropped), len(self.conflicts)
-            lines.append(f"edits left out for conflicting targets: {count} (prompts: {prompts})")
-        if self.merged:
-            lines.append(f"edits merged with one of equal prompt and target: {self.merged}")
-        return tuple(lines)
+    notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Trimmed:
-    """Edits without the neighbours that are themselves edited; `prompts` are those left out."""
+def find_conflicts(edits: Sequence[Edit]) -> tuple[tuple[Edit, ...], ...]:
+    """The edits of each prompt that occurs with different targets, in file order.
 
-    edits: tuple[Edit, ...]
-    prompts: tuple[str, ...]
-
-    @property
-    def left_out(self) -> int:
-        """How many neighbours were left out, each counted at every edit that had it."""
-        return len(self.prompts)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was done, in a sentence; empty where nothing was."""
-        return (f"neighbours left out, edited themselves: {self.left_out}",) if self.prompts else ()
+    Prompts and targets are compared without case and spacing.
+    """
+    same_prompt = _by_prompt(edits).values()
+    return tuple(tuple(same) for same in same_prompt if len({key(e.target) for e in same}) > 1)
 
 
-def find_conflicts(edits: Sequence[Edit]) -> tuple[Conflict, ...]:
-    """The prompts that occur with different targets, both compared without case and spacing."""
-    conflicts = []
-    for same in _by_prompt(edits).values():
-        targets: dict[str, str] = {}
-        for edit in same:
-            targets.setdefault(key(edit.target), edit.target)
-        if len(targets) > 1:
-            ids = tuple(edit.id for edit in same)
-            conflicts.append(Conflict(same[0].prompt, tuple(targets.values()), ids))
-    return tuple(conflicts)
-
-
-def resolve_conflicts(edits: Sequence[Edit], policy: Policy | None) -> Resolved:
+def resolve_conflicts(edits: Sequence[Edit], policy: Policy | None) -> Checked:
     """Edits with one target per prompt, in file order; equal edits are merged into the first.
 
-    Of conflicting edits `last` keeps the last, `drop` none; without a policy they are a
-    UsageError that lists up to three.
+    Of conflicting edits `last` keeps the last and `drop` none. Raises UsageError for conflicts
+    without a policy, of which it lists three, for an unknown policy, and where no edit is left.
     """
     if policy not in (None, "last", "drop"):
         raise UsageError(f"unknown policy for conflicts '{policy}': there are last, drop")
     conflicts = find_conflicts(edits)
     if conflicts and policy is None:
         raise UsageError(_refusal(conflicts))
-    keep = {conflict.edits[-1] for conflict in conflicts if policy == "last"}
-    involved = {edit for conflict in conflicts for edit in conflict.edits}
-    kept = [edit for edit in edits if edit.id not in involved or edit.id in keep]
-    merged = [_merged(same) for same in _by_prompt(kept).values()]
+    last = {same[-1].id for same in conflicts if policy == "last"}
+    dropped = {edit.id for same in conflicts for edit in same} - last
+    settled = [edit for edit in edits if edit.id not in dropped]
+    merged = tuple(_merged(same) for same in _by_prompt(settled).values())
     if not merged:
         raise UsageError("no edits are left when those with conflicting targets are dropped")
-    dropped = tuple(edit.id for edit in edits if edit.id in involved - keep)
-    return Resolved(tuple(merged), conflicts, dropped, len(kept) - len(merged))
+    notes = []
+    if dropped:
+        left_out = f"{len(dropped)} (prompts: {len(conflicts)})"
+        notes.append(f"edits left out for conflicting targets: {left_out}")
+    if repeats := len(settled) - len(merged):
+        notes.append(f"edits merged with one of equal prompt and target: {repeats}")
+    return Checked(merged, tuple(notes))
 
 
-def drop_edited_neighbours(edits: Sequence[Edit]) -> Trimmed:
+def drop_edited_neighbours(edits: Sequence[Edit]) -> Checked:
     """Leaves out neighbours whose prompt is a prompt or rephrase edited in the same run.
 
-    Their answer is meant to change, or may, so they cannot show what must not.
+    Their answer is meant to change, or may, so they cannot show what must not change.
     """
     edited = _edited(edits)
     trimmed = tuple(
         replace(e, neighbours=tuple(n for n in e.neighbours if key(n.prompt) not in edited))
         for e in edits
     )
-    out = tuple(n.prompt for e in edits for n in e.neighbours if key(n.prompt) in edited)
-    return Trimmed(trimmed, out)
+    # A neighbour counts once for every edit that has it.
+    left_out = sum(len(e.neighbours) for e in edits) - sum(len(e.neighbours) for e in trimmed)
+    return Checked(
+        trimmed, (f"neighbours left out, edited themselves: {left_out}",) if left_out else ()
+    )
 
 
 def lend_neighbours(
@@ -119,10 +83,10 @@ def lend_neighbours(
 ) -> tuple[Edit, ...]:
     """The tuned edits with prompts of `others`, which are not tuned, as neighbours.
 
-    Where any tuned edit has neighbours of its own, or nobody can lend, they come back as they
-    are. Every edit gets `per_edit` different ones (fewer where fewer exist), lent about equally
-    often, with the old answer as the stated one. Two edits have all of theirs in common or none:
-    overlaps would make one group of all edits, whose measures had no interval.
+    Where any tuned edit has neighbours of its own, or no other edit can lend one, they are returned
+    as they are. Every edit gets `per_edit` different ones (fewer where fewer exist), each lent
+    about equally often, with the old answer as its answer. Two edits have all of theirs in common
+    or none: overlaps would make one group of all edits, whose measures would have no interval.
     """
     if any(edit.neighbours for edit in tuned):
         return tuple(tuned)
@@ -133,8 +97,9 @@ def lend_neighbours(
     count = min(per_edit, len(lent))
     if not count:
         return tuple(tuned)
-    whole = range(0, len(lent) - count + 1, count)
-    blocks = [tuple(lent[start : start + count]) for start in whole]
+    # Only whole blocks: the last prompts, fewer than a block, are not lent.
+    starts = range(0, len(lent) - count + 1, count)
+    blocks = [tuple(lent[start : start + count]) for start in starts]
     return tuple(replace(edit, neighbours=blocks[i % len(blocks)]) for i, edit in enumerate(tuned))
 
 
@@ -165,13 +130,19 @@ def _merged(same: Sequence[Edit]) -> Edit:
     )
 
 
-def _refusal(conflicts: Sequence[Conflict]) -> str:
-    shown = "; ".join(
-        f"'{c.prompt}' -> {' or '.join(c.targets)} (edits {', '.join(c.edits)})"
-        for c in conflicts[:SHOWN]
-    )
+def _refusal(conflicts: Sequence[Sequence[Edit]]) -> str:
+    shown = "; ".join(map(_in_words, conflicts[:SHOWN]))
     more = f"; and {len(conflicts) - SHOWN} more" if len(conflicts) > SHOWN else ""
     return (
         f"conflicting targets (prompts: {len(conflicts)}): {shown}{more}; correct the file, or "
         "choose --conflicts last (keep the last) or --conflicts drop (keep none)"
     )
+
+
+def _in_words(conflict: Sequence[Edit]) -> str:
+    """A prompt, its targets as they are first written, and the ids of the edits."""
+    targets: dict[str, str] = {}
+    for edit in conflict:
+        targets.setdefault(key(edit.target), edit.target)
+    ids = ", ".join(edit.id for edit in conflict)
+    return f"'{conflict[0].prompt}' -> {' or '.join(targets.values())} (edits {ids})"

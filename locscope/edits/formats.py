@@ -1,6 +1,6 @@
-"""The edit formats: what tells each, which fields its reader uses, and where the reader is.
+"""The edit formats: the fields that identify each, those that its reader uses, and the reader.
 
-A format is a file in this folder with a function `read(row) -> Edit` and an entry in `FORMATS`.
+A format is a function `(row) -> Edit` in a file of this folder and an entry in `FORMATS`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from locscope.records import Edit
 
 
 @dataclass(frozen=True)
-class Format:
+class EditFormat:
     """An edit format.
 
-    It is told by `fields`, which every edit needs, and by one or more of `some`, where there are
-    any; `a.b` is the key `b` of an object in field `a`. `reads` are all the fields that the reader
-    uses, `aside` those of the layout that say nothing of an edit. `note` is what somebody should
-    know who reads results on such a file. `function` is `module:name`, imported when it is used;
-    it takes a Row and gives an Edit, whose id is empty where the file gives none.
+    A file has it whose rows have all of `fields`, which every edit needs, and at least one of
+    `any_of`, if there are such; `a.b` is the key `b` of an object in field `a`. `reads` are all
+    fields that the reader uses, `aside` those of the layout that say nothing of an edit. `note` is
+    for those who read results on such a file. `function` is `module:name`, imported when it is
+    used; it takes a Row and gives an Edit, whose id is empty where the file has none.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Format:
     fields: tuple[str, ...]
     reads: tuple[str, ...]
     function: str
-    some: tuple[str, ...] = ()
+    any_of: tuple[str, ...] = ()
     aside: tuple[str, ...] = ()
     note: str = ""
 
@@ -42,8 +42,8 @@ class Format:
 _FLAT = ("prompt", "target_new", "subject")
 _FLAT += ("rephrase_prompt", "locality_prompt", "locality_ground_truth")
 
-FORMATS: dict[str, Format] = {
-    "zsre": Format(
+FORMATS: dict[str, EditFormat] = {
+    "zsre": EditFormat(
         "zsre",
         "zsRE, flat (src, alt, ...)",
         fields=("src", "alt"),
@@ -51,10 +51,10 @@ FORMATS: dict[str, Format] = {
             *("src", "alt", "subject", "answers", "rephrase", "loc", "loc_ans"),
             *("portability.New Question", "portability.New Answer"),
         ),
-        function="locscope.edits.zsre:read",
+        function="locscope.edits.questions:read_zsre",
         aside=("pred", "cond", "portability.Recalled Relation"),
     ),
-    "counterfact-nested": Format(
+    "counterfact-nested": EditFormat(
         "counterfact-nested",
         "CounterFact as published (requested_rewrite, paraphrase_prompts, ...)",
         fields=("requested_rewrite.prompt", "requested_rewrite.target_new"),
@@ -63,14 +63,14 @@ FORMATS: dict[str, Format] = {
             *("requested_rewrite.target_new", "requested_rewrite.target_true"),
             *("paraphrase_prompts", "neighborhood_prompts", "case_id"),
         ),
-        function="locscope.edits.counterfact_nested:read",
+        function="locscope.edits.counterfact:read_published",
         aside=("attribute_prompts", "generation_prompts"),
     ),
-    "knowedit": Format(
+    "knowedit": EditFormat(
         "knowedit",
         "KnowEdit (prompt, target_new, locality or portability, ...)",
         fields=("prompt", "target_new"),
-        some=("locality", "portability"),
+        any_of=("locality", "portability"),
         reads=(
             *("prompt", "target_new", "subject", "ground_truth", "case_id"),
             *("rephrase", "rephrase_prompt", "locality", "portability"),
@@ -80,36 +80,36 @@ FORMATS: dict[str, Format] = {
         note="portability is asked as multi-hop questions (those without an answer are left out); "
         "of several accepted answers the first counts",
     ),
-    "requests": Format(
+    "requests": EditFormat(
         "requests",
         "requests of ROME, MEMIT, AlphaEdit (prompt, subject, target_new: {str})",
         fields=("prompt", "target_new.str"),
         reads=("prompt", "subject", "target_new.str", "target_true.str", "case_id"),
-        function="locscope.edits.requests:read",
+        function="locscope.edits.counterfact:read_request",
     ),
-    "counterfact": Format(
+    "counterfact": EditFormat(
         "counterfact",
         "CounterFact, flat (prompt, target_new, ground_truth, ...)",
         fields=("prompt", "target_new", "ground_truth"),
         reads=(*_FLAT, "ground_truth", "case_id"),
-        function="locscope.edits.counterfact:read",
+        function="locscope.edits.counterfact:read_flat",
     ),
-    "wikibigedit": Format(
+    "wikibigedit": EditFormat(
         "wikibigedit",
         "WikiBigEdit, flat (prompt, target_new, ...)",
         fields=("prompt", "target_new"),
         reads=_FLAT,
-        function="locscope.edits.wikibigedit:read",
+        function="locscope.edits.questions:read_wikibigedit",
     ),
-    "wikibigedit-hub": Format(
+    "wikibigedit-hub": EditFormat(
         "wikibigedit-hub",
         "WikiBigEdit as published (update, ans, ...)",
         fields=("update", "ans"),
         reads=("update", "ans", "subject", "rephrase", "loc", "loc_ans", "mhop", "mhop_ans"),
-        function="locscope.edits.wikibigedit_hub:read",
+        function="locscope.edits.questions:read_wikibigedit_hub",
         aside=("object", "personas"),
     ),
-    "own": Format(
+    "own": EditFormat(
         "own",
         "your own JSON, JSONL or CSV (prompt, target, ...)",
         fields=("prompt", "target"),
@@ -120,37 +120,40 @@ FORMATS: dict[str, Format] = {
         function="locscope.edits.own:read",
     ),
 }
-"""The formats, in the order they are tried: the first that fits is taken."""
+"""The formats, in the order in which they are tried: the first that fits is taken.
+
+The order matters: a KnowEdit or flat CounterFact file has all fields of flat WikiBigEdit too.
+"""
 
 
-def recognise(rows: Sequence[Row]) -> Format:
-    """The format of a file with these rows; a UsageError where none fits.
+def recognise(rows: Sequence[Row]) -> EditFormat:
+    """The format of a file with these rows.
 
-    Half of the rows must have its fields: neither a first row without an old answer decides, nor a
-    slip in one of many.
+    Half of the rows must have its fields: a first row without an old answer does not decide, nor
+    does a slip in one of many. Raises UsageError where no format fits.
     """
     for entry in FORMATS.values():
-        whole = sum(not missing(entry, row.cells) for row in rows)
-        if 2 * whole >= len(rows) and _some(rows, entry.some):
+        complete = sum(not missing(entry, row.cells) for row in rows)
+        if 2 * complete >= len(rows) and _any_there(rows, entry.any_of):
             return entry
-    # Half a row is told apart from an unknown format, so that the missing field gets named.
+    # Rows with some of a format's fields count as that format, so that the missing one is named.
     for entry in reversed(FORMATS.values()):
-        if _some(rows, entry.fields):
+        if _any_there(rows, entry.fields):
             return entry
-    found = ", ".join(rows[0].cells) or "no fields"
-    known = "; ".join(entry.title for entry in FORMATS.values())
+    fields = ", ".join(rows[0].cells) or "no fields"
+    titles = "; ".join(entry.title for entry in FORMATS.values())
     raise UsageError(
-        f"{rows[0].where}: no known edit format has these fields ({found}): there are {known}"
+        f"{rows[0].where}: no known edit format has these fields ({fields}): there are {titles}"
     )
 
 
-def missing(entry: Format, cells: Mapping[str, Any]) -> tuple[str, ...]:
+def missing(entry: EditFormat, cells: Mapping[str, Any]) -> tuple[str, ...]:
     """The fields that every edit of the format needs and that are not there."""
     return tuple(field for field in entry.fields if not _there(cells, field))
 
 
-def _some(rows: Sequence[Row], fields: Sequence[str]) -> bool:
-    """Whether any row has any of the fields, or none is asked for."""
+def _any_there(rows: Sequence[Row], fields: Sequence[str]) -> bool:
+    """Whether any row has any of the fields, or there are no fields to look for."""
     return not fields or any(_there(row.cells, field) for row in rows for field in fields)
 
 

@@ -1,8 +1,8 @@
-"""One's own edits. Only `prompt` and `target` are required.
+"""The user's own edits. Only `prompt` and `target` are required.
 
 ==============  ==================================================================================
 prompt          what the model is asked, without the space before its answer
-target          the answer it shall give
+target          the answer that it should give
 id              a name for the edit, unique in the file (else ``own-<row>``)
 subject         what the edit is about; edits that share one are kept together when splitting
 old             the answer before the edit
@@ -25,7 +25,10 @@ from locscope.records import Edit, Probe
 
 
 def read(row: Row) -> Edit:
-    """The edit in a row; a UsageError names the row and the field that cannot be used."""
+    """The edit in a row.
+
+    Raises UsageError, which names the row and the field, where something cannot be used.
+    """
     return Edit(
         id=identifier(row, "id"),
         prompt=required(row, "prompt"),
@@ -67,11 +70,12 @@ def _probes(
 
 
 def _cells(row: Row, field: str, keys: tuple[str, ...], entry: Any) -> Mapping[str, Any]:
-    """An entry of a list as key to value, from an object or from text."""
+    """An entry of a list as a mapping, from an object or from text."""
     if isinstance(entry, dict):
         return entry
     if isinstance(entry, str):
         pieces = entry.split("=>") if row.from_csv else [entry]
+        # A text alone is a prompt, also in `forms`, whose texts begin with a kind.
         names = keys if keys[0] == "prompt" or len(pieces) > 1 else ("prompt",)
         if len(pieces) <= len(names):
             return dict(zip(names, pieces, strict=False))

@@ -1,7 +1,7 @@
-"""A file to rows, before anyone asks what they mean: JSON list, JSONL or CSV.
+"""A file of edits as rows, whatever their format: JSON list, JSONL or CSV.
 
-The container is told by the name: ``.jsonl`` and ``.ndjson`` have one object per line, ``.csv`` a
-header line, anything else is one JSON list of objects. All are UTF-8; a byte order mark is fine.
+The suffix decides: ``.jsonl`` and ``.ndjson`` have one object per line, ``.csv`` a header line,
+anything else is one JSON list of objects. All are UTF-8; a byte order mark is accepted.
 """
 
 import csv
@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from locscope.errors import UsageError
+from locscope.records import Probe
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its 1-based number (line in JSONL and CSV), where it is in words, its cells."""
+    """One row: its number from 1 (the line in JSONL and CSV), where it is in words, its cells."""
 
     number: int
     where: str
@@ -25,8 +26,11 @@ class Row:
     from_csv: bool = False
 
 
-def read_rows(path: Path) -> tuple[Row, ...]:
-    """All rows of the file, at least one; a UsageError names the file and what is wrong."""
+def rows_of(path: Path) -> tuple[Row, ...]:
+    """All rows of the file, at least one.
+
+    Raises UsageError, which names the file and the line, where it cannot be read.
+    """
     text = _text(path)
     if not text.strip():
         raise UsageError(f"{path} is empty: it must hold at least one edit")
@@ -55,8 +59,9 @@ def _decoded(text: str, where: str, hint: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise UsageError(f"{where}: not JSON ({error.msg} at {place}); {hint}") from error
+        position = f"line {error.lineno}, column {error.colno}"
+        raise UsageError(f"{where}: not JSON ({error.msg} at {position}); {hint}") from error
+    # Lists nested too deeply, and integers of more digits than Python converts.
     except (RecursionError, ValueError) as error:
         raise UsageError(f"{where}: not JSON that can be read; {hint}") from error
 
@@ -78,7 +83,7 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
 
 
 def _jsonl_rows(path: Path, text: str) -> Iterator[Row]:
-    # Not splitlines: it also breaks at separators that JSON allows inside strings.
+    # Not splitlines: it also breaks at separators (U+2028) that JSON allows inside strings.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             where = f"{path}, line {number}"
@@ -132,10 +137,14 @@ def kind_of(value: Any) -> str:
 
 
 def checked_text(row: Row, field: str, value: Any) -> str:
-    """The value as text without outer spaces; a UsageError where it is anything else."""
+    """The value as text without outer spaces.
+
+    Raises UsageError where it is not a text, or not one that can be encoded.
+    """
     if not isinstance(value, str):
         hint = "put it in quotes" if isinstance(value, int | float) else "write a text"
         raise UsageError(f"{row.where}: field '{field}' is {kind_of(value)}, not a text; {hint}")
+    # JSON may hold half of a surrogate pair, which a tokenizer refuses later without a row number.
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -144,7 +153,10 @@ def checked_text(row: Row, field: str, value: Any) -> str:
 
 
 def required(row: Row, field: str) -> str:
-    """The text of a field that must be there and not empty."""
+    """The text of a field that must be there and not empty.
+
+    Raises UsageError where it is missing, empty or not a text.
+    """
     if field not in row.cells:
         raise UsageError(f"{row.where}: field '{field}' is missing; every edit needs it")
     text = checked_text(row, field, row.cells[field])
@@ -166,23 +178,38 @@ def identifier(row: Row, field: str) -> str:
 
 
 def first_text(row: Row, field: str, value: Any) -> str:
-    """The first of the texts in a list of accepted answers, also in lists of lists, or the text
-    itself; empty where there is none."""
+    """The first text of a list of accepted answers, also of lists of lists, or the text itself;
+    empty where there is none."""
     if isinstance(value, list):
-        return next(filter(None, (first_text(row, field, one) for one in value)), "")
+        return next(filter(None, (first_text(row, field, answer) for answer in value)), "")
     return "" if value is None else checked_text(row, field, value)
 
 
 def texts(row: Row, field: str) -> tuple[str, ...]:
-    """The texts of a field that holds one or a list of them; those that are empty are left out."""
+    """The texts of a field that holds one or a list of them; empty ones are left out."""
     value = row.cells.get(field)
     listed = value if isinstance(value, list) else [value]
-    found = (checked_text(row, field, one) for one in listed if one is not None)
-    return tuple(text for text in found if text)
+    checked = (checked_text(row, field, entry) for entry in listed if entry is not None)
+    return tuple(text for text in checked if text)
+
+
+def single(row: Row, field: str) -> tuple[str, ...]:
+    """The text of a field that holds one; nothing where it is absent, null or empty."""
+    text = optional(row, field)
+    return (text,) if text else ()
+
+
+def probe(row: Row, prompt: str, answer: str) -> tuple[Probe, ...]:
+    """The probe in two fields, its prompt and its answer; nothing where there is no prompt."""
+    text, expected = optional(row, prompt), optional(row, answer)
+    return (Probe(text, expected),) if text else ()
 
 
 def inner(row: Row, field: str) -> Row:
-    """The object in a field as a row of its own; without keys where the field is absent."""
+    """The object in a field as a row of its own; without keys where the field is absent.
+
+    Raises UsageError where the field holds anything else.
+    """
     value = row.cells.get(field)
     if value is not None and not isinstance(value, dict):
         raise UsageError(f"{row.where}: field '{field}' is {kind_of(value)}, not an object")

@@ -27,9 +27,9 @@ EXACT = 2048
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of the edits of S, V and T, each in file order, and the groups it went by.
+    """Indices of the edits of S, V and T, each in file order, and the groups that were kept whole.
 
-    `note` says what a reader should know of the split; mostly it is empty.
+    `note` is for readers of the results; mostly it is empty.
     """
 
     select: tuple[int, ...]
@@ -40,7 +40,7 @@ class Split:
 
     @property
     def choosing(self) -> tuple[int, ...]:
-        """S and V together: all that a choice may rest on, in file order."""
+        """S and V together, in file order: all edits that a choice may depend on."""
         return tuple(sorted((*self.select, *self.validate)))
 
 
@@ -50,7 +50,7 @@ def shares_of(share: float) -> tuple[float, float, float]:
 
 
 def groups(edits: Sequence[Edit], *, neighbours: bool = True) -> Groups:
-    """Indices of edits by group, in file order; `neighbours` says whether sharing those joins."""
+    """Indices of edits by group, in file order; `neighbours`: sharing a neighbour joins two edits."""
     parent = list(range(len(edits)))
     first: dict[tuple[str, str], int] = {}
     for index, edit in enumerate(edits):
@@ -65,28 +65,28 @@ def groups(edits: Sequence[Edit], *, neighbours: bool = True) -> Groups:
 def split(edits: Sequence[Edit], share: float, seed: int) -> Split:
     """Draws S, V and T of whole groups: S has about that share, V has 4 of 7 parts of the rest.
 
-    Sizes are as near to that as whole groups allow. Where one group has most of the edits (a few
-    neighbours given to all, say), shared neighbours are ignored and the note says so. A UsageError
-    where fewer than three groups are left.
+    Sizes are as near to that as whole groups allow. Where one group has most of the edits (all have
+    the same few neighbours, say), shared neighbours are ignored and the note says so. Raises
+    UsageError where the share is not between 0 and 1, or there are fewer than three groups.
     """
     _check_share(share)
-    found, note = _useful_groups(edits)
-    if len(found) < PARTS:
+    whole, note = _useful_groups(edits)
+    if len(whole) < PARTS:
         raise UsageError(
             f"cannot split {len(edits)} edits in three (to select on, to validate on, to report "
-            f"on): they form {len(found)} group{'s' * (len(found) != 1)} of shared subjects or "
+            f"on): they form {len(whole)} group{'s' * (len(whole) != 1)} of shared subjects or "
             "prompts; add edits on other subjects, or correct the 'subject' fields"
         )
     rng = random.Random(seed)
-    selected = _fitting(found, share * len(edits), rng, spare=PARTS - 1)
-    rest = [g for g in range(len(found)) if g not in selected]
-    left = sum(len(found[g]) for g in rest)
-    validated = {rest[p] for p in _fitting([found[g] for g in rest], VALIDATED * left, rng)}
+    selected = _fitting(whole, share * len(edits), rng, spare=PARTS - 1)
+    rest = [g for g in range(len(whole)) if g not in selected]
+    left = sum(len(whole[g]) for g in rest)
+    validated = {rest[p] for p in _fitting([whole[g] for g in rest], VALIDATED * left, rng)}
     return Split(
-        select=_members(found, selected),
-        validate=_members(found, validated),
-        report=_members(found, set(rest) - validated),
-        groups=found,
+        select=_members(whole, selected),
+        validate=_members(whole, validated),
+        report=_members(whole, set(rest) - validated),
+        groups=whole,
         note=note,
     )
 
@@ -94,13 +94,16 @@ def split(edits: Sequence[Edit], share: float, seed: int) -> Split:
 def halves(
     indices: Iterable[int], groups: Groups, count: int, seed: int
 ) -> tuple[tuple[int, ...], ...]:
-    """The indices in `count` disjoint subsets of whole groups, about equally large; fewer subsets
-    where there are fewer groups."""
+    """The indices in `count` disjoint subsets of whole groups, about equally large.
+
+    There are fewer subsets where there are fewer groups.
+    """
     wanted = set(indices)
     inside = [tuple(i for i in group if i in wanted) for group in groups]
     inside = [group for group in inside if group]
     random.Random(f"subsets {seed}").shuffle(inside)
     subsets: list[list[int]] = [[] for _ in range(min(count, len(inside)))]
+    # Largest first, each to the smallest subset: that keeps the sizes close.
     for group in sorted(inside, key=len, reverse=True):
         min(subsets, key=len).extend(group)
     return tuple(tuple(sorted(subset)) for subset in subsets)
@@ -115,32 +118,33 @@ def resample(
 ) -> tuple[tuple[int, ...], ...]:
     """`count` different subsets of the indices, of whole groups, each of about that share.
 
-    A UsageError where the groups do not allow so many different ones.
+    Raises UsageError where the share is not between 0 and 1, or where the groups do not allow so
+    many different subsets.
     """
     _check_share(share)
     wanted = set(indices)
     inside = [tuple(i for i in group if i in wanted) for group in groups]
     inside = [group for group in inside if group]
-    rng, found = random.Random(seed), dict[tuple[int, ...], None]()
+    rng, subsets = random.Random(seed), dict[tuple[int, ...], None]()
     tries = 20 * count
     # Few groups allow few subsets of exactly that size; then sizes one and two off are tried.
     for attempt in range(3 * tries if len(inside) > 1 else 0):
-        if len(found) == count:
+        if len(subsets) == count:
             break
         slack = attempt // tries
         target = share * len(wanted) + rng.randint(-slack, slack)
         taken = _fitting(inside, target, rng)
-        found[tuple(sorted(i for g in taken for i in inside[g]))] = None
-    if len(found) < count:
+        subsets[tuple(sorted(i for g in taken for i in inside[g]))] = None
+    if len(subsets) < count:
         raise UsageError(
-            f"{len(wanted)} edits in {len(inside)} groups give only {len(found)} different "
+            f"{len(wanted)} edits in {len(inside)} groups give only {len(subsets)} different "
             f"subsets, not {count}: use more edits on different subjects, or fewer repetitions"
         )
-    return tuple(found)
+    return tuple(subsets)
 
 
 def drawn_order(indices: Iterable[int], groups: Groups, seed: int) -> tuple[int, ...]:
-    """The indices in a drawn order in which those of a group stand together."""
+    """The indices in a drawn order that keeps those of a group together."""
     wanted = set(indices)
     inside = [[i for i in group if i in wanted] for group in groups]
     random.Random(f"order of edits {seed}").shuffle(inside)
@@ -148,8 +152,8 @@ def drawn_order(indices: Iterable[int], groups: Groups, seed: int) -> tuple[int,
 
 
 def first_edits(edits: Sequence[Edit], count: int, seed: int) -> tuple[str, ...]:
-    """Ids of so many edits, the first in a drawn order of groups, in file order; of all, if there
-    are no more."""
+    """Ids, in file order, of the first `count` edits in a drawn order of groups; of all edits, if
+    there are no more."""
     order: Sequence[int] = range(len(edits))
     if count < len(edits):
         order = drawn_order(order, groups(edits), seed)[:count]
@@ -173,9 +177,10 @@ def _root(parent: list[int], index: int) -> int:
     return index
 
 
-def _join(parent: list[int], one: int, other: int) -> None:
-    one, other = _root(parent, one), _root(parent, other)
-    parent[max(one, other)] = min(one, other)
+def _join(parent: list[int], a: int, b: int) -> None:
+    a, b = _root(parent, a), _root(parent, b)
+    # The lower index is the root: groups are then in file order.
+    parent[max(a, b)] = min(a, b)
 
 
 def _check_share(share: float) -> None:
@@ -218,11 +223,11 @@ def _fitting(
             taken.add(g)
             total += len(groups[g])
     picked = _nearest([len(groups[g]) for g in tail], target - total, proper=not head)
-    found = taken | {tail[p] for p in picked}
+    fitting = taken | {tail[p] for p in picked}
     # Few large groups may fit the target best with too few left over: the last taken stay behind.
-    while len(found) > 1 and len(groups) - len(found) < spare:
-        found.remove(min(found, key=lambda g: len(groups[g])))
-    return found
+    while len(fitting) > 1 and len(groups) - len(fitting) < spare:
+        fitting.remove(min(fitting, key=lambda g: len(groups[g])))
+    return fitting
 
 
 def _nearest(sizes: Sequence[int], target: float, proper: bool) -> list[int]:

@@ -1,7 +1,7 @@
 """Fields of a file that its reader does not use: named in a note, or refused.
 
-What a reader passes over may be what the results should have been judged by. So only what cannot be
-(numbers, and by their names ids, relations, sources and the like) goes by with a note.
+A field that no reader uses may be what the results should be judged by. So only fields that cannot
+be (numbers, and by their names ids, relations, sources and the like) are left with a note.
 """
 
 import re
@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from math import isnan
 from typing import Any
 
-from locscope.edits.formats import Format, missing
+from locscope.edits.formats import EditFormat, missing
 from locscope.edits.rows import Row
 from locscope.errors import UsageError
 
@@ -20,7 +20,7 @@ _HARMLESS = re.compile(
     r"|rel(ation)?_\w+",
     re.IGNORECASE,
 )
-"""Names of fields that say where an edit comes from, not what it is or is judged by."""
+"""Names of fields that say where an edit comes from, not what it is or how it is judged."""
 _MEANT = {
     "rephrase": ("rephrases", "rephrase_prompt", "rephrase"),
     "paraphrase": ("rephrases", "rephrase_prompt", "rephrase"),
@@ -32,26 +32,27 @@ _MEANT = {
     "ground_truth": ("old",),
     "target_true": ("old", "ground_truth"),
 }
-"""Beginning of a field's name in other layouts, and how formats here name what it holds."""
+"""Beginning of a field's name in other layouts, and the names of its content in formats here."""
 ALIKE = 0.75
 """How alike two names must be (0..1, of difflib) for one to be taken as a slip for the other."""
 
 
-def unread(entry: Format, rows: Sequence[Row]) -> tuple[str, ...]:
+def unread(entry: EditFormat, rows: Sequence[Row]) -> tuple[str, ...]:
     """The harmless fields that the format's reader does not use, in the order of the file.
 
-    A UsageError names the row, and all its fields that hold what an edit may be judged by.
+    Raises UsageError, which names the row and the fields, where others are not used: an edit may
+    have to be judged by them.
     """
-    passed = dict[str, None]()
+    harmless = dict[str, None]()
     for row in rows:
         cells = _spread(row.cells, entry.reads)
         left = {name: value for name, value in cells.items() if name not in entry.reads}
         filled = [name for name, value in left.items() if not _empty(value)]
-        refused = [one for one in filled if not _is_harmless(one, left[one], entry, row.from_csv)]
+        refused = [n for n in filled if not _is_harmless(n, left[n], entry, row.from_csv)]
         if refused:
             raise UsageError(f"{row.where}: {_refusal(entry, refused, row.cells)}")
-        passed.update(dict.fromkeys(filled))
-    return tuple(passed)
+        harmless.update(dict.fromkeys(filled))
+    return tuple(harmless)
 
 
 def _spread(cells: Mapping[str, Any], reads: Sequence[str]) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def _spread(cells: Mapping[str, Any], reads: Sequence[str]) -> dict[str, Any]:
 
 
 def _empty(value: Any) -> bool:
-    """Whether there is nothing in it; NaN is how tables write that."""
+    """Whether the value holds nothing; tables write NaN for that."""
     if isinstance(value, str):
         return not value.strip()
     if isinstance(value, Mapping):
@@ -77,9 +78,10 @@ def _empty(value: Any) -> bool:
     return value is None or (isinstance(value, float) and isnan(value))
 
 
-def _is_harmless(name: str, value: Any, entry: Format, from_csv: bool) -> bool:
+def _is_harmless(name: str, value: Any, entry: EditFormat, from_csv: bool) -> bool:
     if name in entry.aside or isinstance(value, int | float):
         return True
+    # Cells of a CSV file are all texts: a number is recognised by its characters.
     if from_csv and isinstance(value, str) and _is_number(value):
         return True
     parts = value if isinstance(value, list) else [value]
@@ -95,14 +97,14 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _refusal(entry: Format, names: Sequence[str], cells: Mapping[str, Any]) -> str:
+def _refusal(entry: EditFormat, names: Sequence[str], cells: Mapping[str, Any]) -> str:
     near = {name: _near(name, entry) for name in names}
     lacking = missing(entry, cells)
     if len(names) == 1 and near[names[0]] and not lacking:
         return f"unknown field '{names[0]}': did you mean {near[names[0]]}?"
     shown = ", ".join(
-        f"'{name}' (did you mean {found}?)" if found else f"'{name}'"
-        for name, found in near.items()
+        f"'{name}' (did you mean {field}?)" if field else f"'{name}'"
+        for name, field in near.items()
     )
     fields = "field" if len(names) == 1 else "fields"
     needed = f", and {' and '.join(lacking)} is missing" if lacking else ""
@@ -112,11 +114,11 @@ def _refusal(entry: Format, names: Sequence[str], cells: Mapping[str, Any]) -> s
     )
 
 
-def _near(name: str, entry: Format) -> str:
-    """The field that was probably meant; empty where none is like it."""
+def _near(name: str, entry: EditFormat) -> str:
+    """The field that was probably meant; empty where none is similar."""
     for beginning, meant in _MEANT.items():
         if name.lower().startswith(beginning):
-            found = [field for field in meant if field in entry.reads and field != name]
-            if found:
-                return found[0]
+            fields = [field for field in meant if field in entry.reads and field != name]
+            if fields:
+                return fields[0]
     return next(iter(get_close_matches(name, entry.reads, n=1, cutoff=ALIKE)), "")

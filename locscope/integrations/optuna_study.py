@@ -1,6 +1,6 @@
 """The trials of a run as an Optuna study, for optuna-dashboard and Optuna's plots.
 
-A copy to look at: the records stay the only truth, and a search never reads a study.
+A study is a copy for viewing: a search reads its records, never a study.
 """
 
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ STUDY = "locscope"
 def write_study(
     records: Sequence[TrialRecord], path: Path, progress: Progress | None = None
 ) -> int:
-    """Writes a study with all trials as an SQLite file that is not there yet; their number.
+    """Writes a study with all trials into a new SQLite file; returns the number of trials.
 
     A trial has `location`, `layer` (-1 where it has more than one), `part` and `lr` as parameters,
     its score as value (to maximise), and the measures, rung, split, seed, recipe and costs as user
     attributes. Scores of different rungs or splits are measured on different edits: filter by
-    `rung` and `split` before comparing. A trial without a score is one that failed. A UsageError
-    where the file is there, or Optuna is not.
+    `rung` and `split` before comparing. A trial without a score has the state FAIL. Raises
+    UsageError where the file exists, or Optuna is not installed.
     """
     check_study(path)
     optuna = _optuna()
@@ -45,6 +45,7 @@ def write_study(
             for trial in track(progress or Silent(), "writing the study", trials):
                 made.add_trial(trial)
         finally:
+            # Else SQLite may keep the file open while it is moved into its place.
             storage.remove_session()
             storage.engine.dispose()
 
@@ -60,7 +61,7 @@ def write_study(
 
 
 def check_study(path: Path) -> None:
-    """A UsageError where a study could not be written there: a file is there, or no Optuna."""
+    """Raises UsageError where no study can be written: the file exists, or there is no Optuna."""
     if path.exists():
         raise UsageError(f"{path} is there already: choose another file for --optuna")
     _optuna()
@@ -77,7 +78,7 @@ def _optuna() -> Any:
 
 
 def _distributions(records: Sequence[TrialRecord]) -> "dict[str, BaseDistribution]":
-    """What each parameter ranged over: the same for all trials, as Optuna's plots want it."""
+    """The range of each parameter: one for all trials, as Optuna's plots need."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     sites = [layer_and_part(record.trial.location) for record in records] or [(0, "")]
@@ -112,9 +113,9 @@ def _trial(record: TrialRecord, kinds: "dict[str, BaseDistribution]") -> "Frozen
 
 
 def attributes(record: TrialRecord) -> dict[str, str | int | float]:
-    """What else a trial tells, flat: measures by name where they were measured."""
+    """The other values of a trial, flat: measures by name, those without a value left out."""
     trial, recipe = record.trial, record.trial.recipe
-    told = {
+    values = {
         "id": trial.id,
         "rung": trial.rung,
         "split": trial.split,
@@ -130,4 +131,4 @@ def attributes(record: TrialRecord) -> dict[str, str | int | float]:
     }
     numbers = {"change_norm": record.change_norm, "seconds": record.seconds, "flops": record.flops}
     numbers |= {measure.name: measure.value for measure in record.measures}
-    return told | {name: value for name, value in numbers.items() if not isnan(value)}
+    return values | {name: value for name, value in numbers.items() if not isnan(value)}

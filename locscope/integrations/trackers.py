@@ -1,13 +1,12 @@
-"""Trackers: services that are told of every finished trial. They listen and own nothing.
+"""Trackers: services that log every finished trial.
 
-What they are told is in the records too, and a search neither reads from them nor ends because of
-them. A new one is one function here and one entry in `TRACKERS`.
+All that they log is in the records too; a search neither reads from them nor ends because of them.
+A new one is one function here and one entry in `TRACKERS`.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 
@@ -18,21 +17,17 @@ from locscope.records import TrialRecord
 
 Value = str | int | float
 Log = Callable[[Mapping[str, Value]], None]
+Opener = Callable[[str, Mapping[str, str], Path | None], AbstractContextManager[Log]]
+"""Takes a run's name, its settings, and the folder for the tracker's own files."""
 PROJECT = "locscope"
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a tracker opens: a run's name, its settings, and the folder for the tracker's files."""
-
-    name: str
-    config: Mapping[str, str]
-    folder: Path | None
-
-
 @contextlib.contextmanager
-def wandb(run: Run) -> Iterator[Log]:
-    """Weights & Biases; WANDB_MODE=offline keeps everything here, `wandb sync` sends it later."""
+def wandb(name: str, config: Mapping[str, str], folder: Path | None) -> Iterator[Log]:
+    """Weights & Biases; WANDB_MODE=offline keeps everything here, `wandb sync` sends it later.
+
+    Raises UsageError where wandb is not installed or cannot open the run.
+    """
     try:
         import wandb as service
     except ImportError:
@@ -42,9 +37,10 @@ def wandb(run: Run) -> Iterator[Log]:
     try:
         opened = service.init(
             project=PROJECT,
-            name=run.name,
-            config=dict(run.config),
-            dir=str(run.folder) if run.folder else None,
+            name=name,
+            config=dict(config),
+            dir=str(folder) if folder else None,
+            # Else it writes to the terminal and captures what is printed there.
             settings=service.Settings(silent=True, console="off"),
         )
     except service.Error as error:
@@ -60,12 +56,12 @@ def wandb(run: Run) -> Iterator[Log]:
             opened.finish()
 
 
-TRACKERS: dict[str, Callable[[Run], AbstractContextManager[Log]]] = {"wandb": wandb}
+TRACKERS: dict[str, Opener] = {"wandb": wandb}
 """By name, what opens a tracker: inside the block it takes rows of names and values."""
 
 
 def check_tracker(name: str) -> None:
-    """A UsageError with near names where there is no such tracker."""
+    """Raises UsageError, with near names, where there is no such tracker."""
     if name not in TRACKERS:
         raise unknown("tracker", name, TRACKERS)
 
@@ -80,19 +76,19 @@ def open_tracker(
 ) -> Iterator[Callable[[TrialRecord], None]]:
     """A listener for finished trials, as long as the block lasts.
 
-    `config` are the run's settings, `folder` is where the tracker keeps its own files. A tracker
-    that fails later is left behind, which `progress` is told once. A UsageError where the name is
-    unknown or the tracker cannot be opened.
+    `config` are the run's settings, `folder` is where the tracker keeps its own files. After a
+    tracker fails it is no longer called; `progress` is told once. Raises UsageError where the name
+    is unknown or the tracker cannot be opened.
     """
     check_tracker(name)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    with TRACKERS[name](Run(run_name, config, folder)) as log:
+    with TRACKERS[name](run_name, config, folder) as log:
         yield _listener(name, log, progress or Silent())
 
 
 def row_of(record: TrialRecord) -> dict[str, Value]:
-    """What a tracker is told of a trial: where, how, score and measures, what was measured only."""
+    """What a tracker logs of a trial: location, recipe, score, measures that have a value."""
     row: dict[str, Value] = {
         "location": record.trial.location,
         "lr": record.trial.recipe.lr,
@@ -102,17 +98,17 @@ def row_of(record: TrialRecord) -> dict[str, Value]:
 
 
 def _listener(name: str, log: Log, progress: Progress) -> Callable[[TrialRecord], None]:
-    lost = False
+    failed = False
 
     def tell(record: TrialRecord) -> None:
-        nonlocal lost
-        if lost:
+        nonlocal failed
+        if failed:
             return
         try:
             log(row_of(record))
         # Whatever a service raises: it only listens, and a search goes on without it.
         except Exception as error:
-            lost = True
+            failed = True
             progress.say(f"tracker {name} is left behind: {_first_line(error)}")
 
     return tell

@@ -1,6 +1,6 @@
-"""What settings of all verbs have in common, and how they are read and refused."""
+"""What settings of all verbs have in common, and how they are declared, read and refused."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -9,50 +9,100 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from locscope.errors import UsageError, unknown
 from locscope.runs.reading import read_yaml
 
+DATA, SEARCH, BOUNDS, SCANS = "Data", "Search", "Objective and bounds", "Scans"
+TUNING, COMPUTE, OUTPUT = "Tuning", "Compute", "Output"
+PANELS = (DATA, SEARCH, BOUNDS, SCANS, TUNING, COMPUTE, OUTPUT)
+"""Groups of options, in the order in which the help of a command shows them."""
 MOST_SEED = 1 << 32
 """Seeds are below it, as every library's generators want them."""
 
 
-class SharedSettings(BaseModel):
-    """Which model, which edits, and how both are read. Abstract: verbs add what is theirs."""
+def setting(
+    default: Any,
+    help: str,
+    panel: str,
+    *,
+    unset: str = "",
+    repeated: str = "",
+    choices: Iterable[str] = (),
+    **limits: Any,
+) -> Any:
+    """A field of settings, declared once: the command line derives its option from it.
 
+    Args:
+        default: the value where neither an option nor a settings file has one.
+        help: what it is, in words, without its default.
+        panel: the group of options that it is shown in.
+        unset: the default in words, where its value does not say what happens.
+        repeated: the flag of an option that is written once for each entry.
+        choices: names to complete, of a field whose type does not list them.
+        limits: of its values, as pydantic's `Field` takes them.
+    """
+    option: dict[str, Any] = {"panel": panel, "unset": unset, "repeated": repeated}
+    option["choices"] = list(choices)
+    return Field(default, description=help, json_schema_extra=option, **limits)
+
+
+BATCH_SIZE = setting(
+    None, "edits a batch", TUNING, unset="a quarter of the edits, within 8 and 100", ge=1
+)
+EPOCHS = setting(25, "passes over the edits at most", TUNING, ge=1)
+PREFIXES = setting(0, "random-prefix copies of every edit", TUNING, ge=0)
+
+
+class SharedSettings(BaseModel):
+    """Which model, which edits, and how both are read. Abstract: verbs add their own fields."""
+
+    # Unknown keys are an error: a misspelt one would silently be its default. No infinity or NaN:
+    # comparisons with a limit let NaN through.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    model: str = Field("demo", description="demo, a directory, an alias or a hub id")
-    edits: str = Field("demo", description="demo, or a file of edits")
-    limit: int | None = Field(None, ge=1, description="use so many edits, chosen by the seed")
-    seed: int = Field(0, ge=0, lt=MOST_SEED, description="of every random choice")
-    conflicts: Literal["last", "drop"] | None = Field(
-        None, description="what to do with prompts that have several targets"
+    model: str = setting("demo", "demo, a directory, an alias or a hub id", DATA)
+    edits: str = setting("demo", "demo, or a file of edits", DATA)
+    limit: int | None = setting(None, "use so many edits, chosen by the seed", DATA, ge=1)
+    seed: int = setting(0, "seed of every random choice", DATA, ge=0, lt=MOST_SEED)
+    conflicts: Literal["last", "drop"] | None = setting(
+        None, "prompts with several targets: last or drop", DATA, unset="refused"
     )
-    prompt_format: Literal["raw", "chat", "qa"] = Field("raw", description="how prompts are put")
-    neutral: Path | None = Field(None, description="file of neutral texts, one a line")
-    abilities: Path | None = Field(None, description="JSON file of abilities to retain")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
-    dtype: str = Field("auto", description="auto, float32, bfloat16 or float16")
-    trust_remote_code: bool = Field(False, description="run code that a model brings along")
-    device_memory: float = Field(8.0, gt=0, description="GiB of cached activations on the device")
-    host_memory: float = Field(8.0, gt=0, description="GiB of cached activations on the host")
+    prompt_format: Literal["raw", "chat", "qa"] = setting(
+        "raw", "how prompts are put to the model: raw, chat or qa", DATA
+    )
+    neutral: Path | None = setting(None, "file of neutral texts, one a line", DATA)
+    abilities: Path | None = setting(None, "JSON file of abilities to retain", DATA)
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, ...", COMPUTE)
+    dtype: str = setting("auto", "auto, float32, bfloat16 or float16, to compute in", COMPUTE)
+    trust_remote_code: bool = setting(False, "run code that a model brings along", COMPUTE)
+    device_memory: float = setting(8.0, "GiB of cached activations on the device", COMPUTE, gt=0)
+    host_memory: float = setting(
+        8.0, "GiB of cached activations on the host; the rest goes to a file", COMPUTE, gt=0
+    )
 
 
 Settings = TypeVar("Settings", bound=SharedSettings)
 
 
-def settings_of(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
-    """The settings; a UsageError names the first key that is unknown or has a bad value."""
-    for name in given:
+def settings_of(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """The settings with these values, and the defaults of the others.
+
+    Raises UsageError, which names the first key that is unknown or has a bad value.
+    """
+    for name in values:
         if name not in kind.model_fields:
             raise unknown("setting", name, kind.model_fields)
     try:
-        return kind(**given)
+        return kind(**values)
     except ValidationError as error:
+        # Only the first: errors of the command line are one line.
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise UsageError(f"setting '{key}' is {first['input']!r}: {first['msg'].lower()}") from None
 
 
 def read_settings_file(path: Path | None) -> dict[str, Any]:
-    """The keys of a YAML settings file (none without a file); dashes and underscores are alike."""
+    """The keys of a YAML settings file (none without a file); dashes and underscores are alike.
+
+    Raises UsageError where the file cannot be read or holds no keys.
+    """
     if path is None:
         return {}
     content = read_yaml(path, "settings")

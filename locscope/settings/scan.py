@@ -2,34 +2,53 @@
 
 from typing import Literal, final
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, field_validator
 
 from locscope.errors import unknown
 from locscope.records import ScanOptions
-from locscope.scans import SCANS, is_cheap
-from locscope.settings.base import SharedSettings
+from locscope.scans import SCANS as SCAN_TABLE
+from locscope.scans import is_cheap
+from locscope.settings.base import SCANS, SharedSettings, setting
 
 ALL, CHEAP = "all", "cheap"
+SCAN_NAMES = "names of scans with commas between, cheap, or all"
 
 
 class ScanChoices(BaseModel):
-    """How scans look. Abstract: the settings of verbs that scan take it in."""
+    """How scans measure. Abstract: a base of the settings of verbs that scan."""
 
-    corruption: Literal["default", "swap", "noise"] = Field(
-        "default", description="another subject in its place, or noise on its embeddings"
+    # "default" and 0 leave the choice to each scan: sources differ in it.
+
+    corruption: Literal["default", "swap", "noise"] = setting(
+        "default",
+        "of patching scans: swap (another subject) or noise (on its embeddings)",
+        SCANS,
+        unset="each scan's own",
     )
-    metric: Literal["default", "probability", "logit-diff"] = Field(
-        "default", description="what of the answer is followed"
+    metric: Literal["default", "probability", "logit-diff"] = setting(
+        "default",
+        "what of the answer is followed: probability or logit-diff",
+        SCANS,
+        unset="each scan's own",
     )
-    noise: float = Field(3.0, gt=0, description="standard deviations of the subjects' embeddings")
-    samples: int = Field(10, ge=1, description="draws of noise")
-    stream: Literal["own", "rome"] = Field("own", description="random numbers: ours or ROME's")
-    window: int = Field(0, ge=0, description="layers restored together; 0: 10 of 32, of ROME's 10")
-    steps: int = Field(0, ge=0, description="of integrated gradients; 0: each scan's own")
-    ablation: Literal["default", "zero", "mean", "resample"] = Field(
-        "default", description="what a head or MLP is replaced by"
+    noise: float = setting(
+        3.0, "noise, in standard deviations of the subjects' embeddings", SCANS, gt=0
     )
-    requests: int = Field(100, ge=0, description="edits that scans look at if not cheap; 0: all")
+    samples: int = setting(10, "draws of noise", SCANS, ge=1)
+    stream: Literal["own", "rome"] = setting(
+        "own", "random numbers of the noise: own or rome", SCANS
+    )
+    window: int = setting(
+        0, "layers restored together", SCANS, unset="10 of 32; 10 with stream rome", ge=0
+    )
+    steps: int = setting(0, "steps of integrated gradients", SCANS, unset="each scan's own", ge=0)
+    ablation: Literal["default", "zero", "mean", "resample"] = setting(
+        "default",
+        "heads and MLPs are replaced by: zero, mean or resample",
+        SCANS,
+        unset="each scan's own",
+    )
+    requests: int = setting(100, "edits that a scan reads if it is not cheap; 0: all", SCANS, ge=0)
 
     @property
     def scan_options(self) -> ScanOptions:
@@ -38,13 +57,17 @@ class ScanChoices(BaseModel):
 
 
 def scan_names(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of scans, with `all` and `cheap` spelt out; a UsageError for one that is unknown."""
+    """Names of scans, with those that `all` and `cheap` stand for.
+
+    Raises UsageError, with near names, where there is no such scan.
+    """
     names: list[str] = []
     for name in value:
-        if name not in (*SCANS, ALL, CHEAP):
-            raise unknown("scan", name, (*SCANS, ALL, CHEAP))
-        several = {ALL: list(SCANS), CHEAP: [one for one in SCANS if is_cheap(one)]}
+        if name not in (*SCAN_TABLE, ALL, CHEAP):
+            raise unknown("scan", name, (*SCAN_TABLE, ALL, CHEAP))
+        several = {ALL: list(SCAN_TABLE), CHEAP: [scan for scan in SCAN_TABLE if is_cheap(scan)]}
         names += several.get(name, [name])
+    # Each once, as `cheap` beside a name may hold that name.
     return tuple(dict.fromkeys(names))
 
 
@@ -52,10 +75,8 @@ def scan_names(value: tuple[str, ...]) -> tuple[str, ...]:
 class ScanSettings(SharedSettings, ScanChoices):
     """What is scanned, and how."""
 
-    scans: tuple[str, ...] = Field(
-        (ALL,), validate_default=True, description="names of scans, cheap, or all"
-    )
-    strict: bool = Field(False, description="refuse edits whose subject is not in the prompt")
+    scans: tuple[str, ...] = setting((ALL,), SCAN_NAMES, SCANS, validate_default=True)
+    strict: bool = setting(False, "refuse edits whose subject is not in the prompt", SCANS)
 
     @field_validator("scans")
     @classmethod

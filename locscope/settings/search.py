@@ -4,22 +4,30 @@ from dataclasses import replace
 from math import inf, nan
 from typing import final
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from locscope.errors import UsageError, unknown
 from locscope.locations import PAPER_PARTS, PARTS, Location
-from locscope.scoring.objectives import Objective, objective_of
+from locscope.scoring.objectives import OBJECTIVES, Objective, objective_of
 from locscope.selection.candidates import Grid
 from locscope.selection.space import Budget
 from locscope.selection.strategies import STRATEGIES
-from locscope.settings.base import SharedSettings
-from locscope.settings.scan import CHEAP, ScanChoices, scan_names
+from locscope.settings.base import (
+    BATCH_SIZE,
+    BOUNDS,
+    EPOCHS,
+    PREFIXES,
+    SEARCH,
+    SharedSettings,
+    setting,
+)
+from locscope.settings.scan import CHEAP, SCAN_NAMES, ScanChoices, scan_names
 from locscope.tuning.recipes import RECIPES, recipe_named
 
 EVERY = "every"
 """All recipes; `all` is one of them, full fine-tuning."""
 DRAWS = 3
-"""Fewest draws of the recipe whose weights are arbitrary; each repetition has its own."""
+"""Fewest repetitions with the recipe `budget`: each draws its weights anew."""
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -27,53 +35,63 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 class SearchSettings(SharedSettings, ScanChoices):
     """What is searched, and how much is spent on it."""
 
-    strategy: str = Field("race", description="how candidates are gone through")
-    budget: str | None = Field(
-        None, description="what choosing may take: 0.15 of a sweep's operations, or 90s, 5m, 2h"
+    strategy: str = setting(
+        "race", "how candidates are gone through; see list strategies", SEARCH, choices=STRATEGIES
     )
-    scans: tuple[str, ...] = Field(
-        (CHEAP,), validate_default=True, description="names of scans, cheap, or all"
+    budget: str | None = setting(
+        None, "what choosing may take: 0.15 of a sweep's operations, or 90s, 5m, 2h", SEARCH
     )
-    objective: str = Field("balanced", description="what makes a location good")
-    weights: dict[str, float] = Field({}, description="weights of the objective's terms")
-    bounds: tuple[str, ...] = Field((), description="own bounds, as perplexity_ratio<=1.1")
-    bound_margin: float = Field(
-        0.4, ge=0, lt=1, description="share of what bounds on drift allow that a choice leaves free"
+    scans: tuple[str, ...] = setting((CHEAP,), SCAN_NAMES, SEARCH, validate_default=True)
+    objective: str = setting(
+        "balanced", "what makes a location good; see list objectives", BOUNDS, choices=OBJECTIVES
     )
-    parts: tuple[str, ...] = Field(PAPER_PARTS, description="parts of every layer to try")
-    quarters: bool = Field(True, description="try quarters of the layers and pairs of them too")
-    consecutive: int = Field(1, ge=1, description="try so many layers in a row too")
-    locations: tuple[str, ...] = Field((), description="locations to try besides")
-    finalists: int = Field(3, ge=1, description="locations whose learning rate is searched")
-    audit: int = Field(
-        8, ge=0, description="locations drawn and run in full to judge the scans by; 0: no verdict"
+    weights: dict[str, float] = setting(
+        {}, "weight of a term of the objective, as locality=2", BOUNDS, repeated="--weight"
     )
-    validations: int = Field(2, ge=1, description="subsets of V that the finalists are tuned on")
-    non_inferiority: float = Field(
-        0.01, ge=0, lt=1, description="score that a smaller location may lack to be chosen"
+    bounds: tuple[str, ...] = setting(
+        (), "bound of your own, as 'perplexity_ratio<=1.1'", BOUNDS, repeated="--bound"
     )
-    deploy: int | None = Field(
-        None, ge=1, description="edits that will be made: the recipe is fitted to so many (all)"
+    bound_margin: float = setting(
+        0.4, "share of what bounds on drift allow that a choice leaves free", BOUNDS, ge=0, lt=1
     )
-    repetitions: int = Field(3, ge=1, description="subsets of T that is reported on")
-    controls: int = Field(5, ge=1, description="random locations that it is compared with")
-    recipes: tuple[str, ...] = Field(
-        (), description="recipes to compare at the recommended place (every: all that there are)"
+    parts: tuple[str, ...] = setting(PAPER_PARTS, "parts of every layer to try", SEARCH)
+    quarters: bool = setting(True, "try quarters of the layers and pairs of them too", SEARCH)
+    consecutive: int = setting(1, "try so many layers in a row too", SEARCH, ge=1)
+    locations: tuple[str, ...] = setting((), "more locations to try", SEARCH)
+    finalists: int = setting(3, "locations whose learning rate is searched", SEARCH, ge=1)
+    audit: int = setting(
+        8, "locations drawn and run in full to judge the scans by; 0: none", SEARCH, ge=0
     )
-    share: float = Field(0.3, gt=0, lt=1, description="share of the edits that choose (S)")
-    first_step: float | None = Field(
-        None, gt=0, description="loss change (nats) of Adam's first step; by what there is to learn"
+    validations: int = setting(2, "subsets of V that the finalists are validated on", SEARCH, ge=1)
+    non_inferiority: float = setting(
+        0.01, "score that a smaller location may lack to be chosen", BOUNDS, ge=0, lt=1
     )
-    batch_size: int | None = Field(None, ge=1, description="edits a batch; N/4 within 8..100")
-    epochs: int = Field(25, ge=1, description="passes over the edits at most")
-    prefixes: int = Field(0, ge=0, description="random-prefix copies of every edit")
-    thorough: bool = Field(
-        True, description="measure the recommendation under other protocols and edit counts too"
+    deploy: int | None = setting(
+        None, "edits that will be made; the recipe is fitted to them", SEARCH, unset="all", ge=1
+    )
+    repetitions: int = setting(3, "subsets of T that is reported on", SEARCH, ge=1)
+    controls: int = setting(5, "random locations to compare with", SEARCH, ge=1)
+    recipes: tuple[str, ...] = setting(
+        (), "recipes to compare at the recommended location, or every", SEARCH, unset="none"
+    )
+    share: float = setting(0.3, "share of the edits in S, which selects", SEARCH, gt=0, lt=1)
+    first_step: float | None = setting(
+        None,
+        "loss change (nats) of Adam's first step",
+        SEARCH,
+        unset="by what there is to learn",
+        gt=0,
+    )
+    batch_size: int | None = BATCH_SIZE
+    epochs: int = EPOCHS
+    prefixes: int = PREFIXES
+    thorough: bool = setting(
+        True, "measure the recommendation under other protocols and edit counts too", SEARCH
     )
 
     @property
     def grid(self) -> Grid:
-        """Which places are tried besides those named."""
+        """Which locations are tried besides those that are named."""
         return Grid(self.parts, self.quarters, self.consecutive)
 
     @property
@@ -98,7 +116,7 @@ class SearchSettings(SharedSettings, ScanChoices):
     @field_validator("budget", mode="before")
     @classmethod
     def _written_budget(cls, value: object) -> object:
-        """A settings file has 0.15 as a number."""
+        """The budget as text, also where a settings file has the number 0.15."""
         return str(value) if isinstance(value, int | float) else value
 
     @field_validator("budget")
@@ -111,14 +129,14 @@ class SearchSettings(SharedSettings, ScanChoices):
     @field_validator("locations")
     @classmethod
     def _readable_locations(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # In their one way of writing, so that two names of the same weights are tried once.
         return tuple(dict.fromkeys(str(Location.parse(text).tidy) for text in value))
 
     @field_validator("recipes")
     @classmethod
     def _known_recipes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        names = tuple(
-            dict.fromkeys(n for one in value for n in (RECIPES if one == EVERY else [one]))
-        )
+        names = dict.fromkeys(n for name in value for n in (RECIPES if name == EVERY else [name]))
+        # Trials of a search have the recipe `full`, so that one is measured anyway.
         return tuple(recipe_named(name).name for name in names if name != "full")
 
     @field_validator("scans")
@@ -145,11 +163,13 @@ class SearchSettings(SharedSettings, ScanChoices):
 
     @model_validator(mode="after")
     def _known_objective(self) -> "SearchSettings":
+        # Making it refuses unknown terms and bounds now, not after minutes of scans.
         _ = self.full_objective
         return self
 
 
 def _allowance(text: str) -> Budget:
+    """A share of a sweep's operations, from 0 to 1, or seconds where there is a unit of time."""
     number, unit = text[:-1], text[-1:]
     seconds = UNITS.get(unit)
     try:

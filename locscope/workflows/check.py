@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from locscope.edits import EditSet, read_edits
 from locscope.edits.checks import find_conflicts
-from locscope.edits.enough import enough
+from locscope.edits.enough import resolution_note, why_too_few
 from locscope.edits.splits import groups, shares_of
 from locscope.errors import UsageError
 from locscope.evaluation.measures import THOROUGH
@@ -113,7 +113,7 @@ def _edit_line(info: ModelInfo, blocked: bool) -> Line:
 
 def _search_line(lacking: str, count: int, share: float) -> Line:
     """Whether a search would start, and what it could conclude."""
-    note = enough(count, shares_of(share)).note
+    note = resolution_note(count, shares_of(share))
     return Line("search", lacking or (f"would start; {note}" if note else "would start"))
 
 
@@ -122,8 +122,7 @@ def _lacking(edits: Sequence[Edit], settings: SearchSettings) -> str:
 
     A UsageError where a bound, or all that the objective goes by, cannot be measured with them.
     """
-    few = enough(len(edits))
-    lacking = few.note if few.refused else ""
+    lacking = why_too_few(len(edits))
     try:
         sides = _sides(split_edits(settings))
     except UsageError as error:

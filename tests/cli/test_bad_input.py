@@ -8,9 +8,10 @@ import torch
 from families import save_tiny
 from typer.testing import CliRunner
 
-from locscope.cli.actions import search_settings
 from locscope.cli.app import app
+from locscope.cli.options import read_settings
 from locscope.selection.space import Budget
+from locscope.settings import SearchSettings
 from locscope.tuning.recipes import RECIPES
 
 GOOD = [{"prompt": f"a{i} is", "target": "b", "subject": f"s{i}"} for i in range(12)]
@@ -205,11 +206,11 @@ def test_a_settings_file_says_all_that_options_say(
 ) -> None:
     file = tmp_path / "s.yaml"
     file.write_text("budget: 0.15\nlocations: [L1.mlp+L0.attn, L0.attn + L1.mlp]\nrecipes: [all]\n")
-    read = search_settings(file, {"model": str(model), "edits": str(edits)})
+    read = read_settings(SearchSettings, file, {"model": str(model), "edits": str(edits)})
     assert read.allowance == Budget(0.15, "share")
     assert read.locations == ("L0.attn+L1.mlp",)
     assert read.recipes == ("all",)
-    every = search_settings(file, {"recipes": ("every",)})
+    every = read_settings(SearchSettings, file, {"recipes": ("every",)})
     assert set(every.recipes) == set(RECIPES) - {"full"}
 
 

@@ -1,6 +1,4 @@
-import importlib
 import json
-import pkgutil
 from pathlib import Path
 
 import pytest
@@ -119,15 +117,6 @@ def test_every_format_names_row_and_field_of_a_bad_target(tmp_path, name, value)
     field = path.rpartition(".")[2]
     with pytest.raises(UsageError, match=rf"row 2.*: field '({field}|str)' is"):
         read_edits(write(tmp_path, [MINIMAL[name], bad]))
-
-
-def test_every_reader_file_has_an_entry():
-    modules = [
-        importlib.import_module(f"locscope.edits.{module.name}")
-        for module in pkgutil.iter_modules(locscope.edits.__path__)
-    ]
-    readers = {f"{module.__name__}:read" for module in modules if hasattr(module, "read")}
-    assert readers == {entry.function for entry in FORMATS.values()}
 
 
 def test_own_format_in_full(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from locscope.errors import UsageError
 from locscope.integrations import trackers
-from locscope.integrations.trackers import Log, Run, open_tracker, row_of
+from locscope.integrations.trackers import Log, open_tracker, row_of
 from locscope.progress import Progress
 from locscope.records import Measure, Recipe, Trial, TrialRecord
 
@@ -39,12 +39,12 @@ class Heard(Progress):
         self.lines.append(line)
 
 
-def use(monkeypatch: pytest.MonkeyPatch, log: Log) -> list[Run]:
+def use(monkeypatch: pytest.MonkeyPatch, log: Log) -> list[tuple]:
     """Puts a tracker of the test into the table; the runs that it opens."""
-    opened: list[Run] = []
+    opened: list[tuple] = []
 
     @contextmanager
-    def fake(run: Run) -> Iterator[Log]:
+    def fake(*run: object) -> Iterator[Log]:
         opened.append(run)
         yield log
 
@@ -68,7 +68,7 @@ def test_every_trial_is_told_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
         for i in range(3):
             tell(record(f"L{i}.mlp", 0.5))
     assert [row["location"] for row in rows] == ["L0.mlp", "L1.mlp", "L2.mlp"]
-    assert opened == [Run("run", {"seed": "3"}, None)]
+    assert opened == [("run", {"seed": "3"}, None)]
 
 
 def test_a_tracker_that_fails_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:

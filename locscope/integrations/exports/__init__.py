@@ -1,7 +1,7 @@
-"""A recommendation in the words of other tools: a table, one file each.
+"""A recommendation as configuration of other tools: a table, one file each.
 
-An export is a function from a recommendation, and what is about it, to a file's text or to the
-reason why the tool cannot say this location. A new one is one file here and one entry in `EXPORTS`.
+An export is a function from a recommendation and its context to a file's text, or to the reason why
+the tool cannot express this location. A new one is one file here and one entry in `EXPORTS`.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ __all__ = [
     "EXPORTS",
     "About",
     "Export",
-    "Format",
+    "ExportFormat",
     "Names",
     "Unsupported",
     "exported",
@@ -29,10 +29,9 @@ README = "README.txt"
 
 
 @dataclass(frozen=True)
-class Format:
-    """The tool that an export is for: `file` is where it goes, `source` tells of the tool's keys.
-
-    `function` is `module:name`, imported when it is used.
+class ExportFormat:
+    """The tool that an export is for: `file` is its path in the folder, `source` documents the
+    tool's keys, `function` is `module:name`, imported when it is used.
     """
 
     name: str
@@ -42,22 +41,22 @@ class Format:
     function: str
 
 
-EXPORTS: dict[str, Format] = {
-    "peft": Format(
+EXPORTS: dict[str, ExportFormat] = {
+    "peft": ExportFormat(
         "peft",
         "PEFT, a LoRA configuration",
         "peft/adapter_config.json",
         "peft.LoraConfig",
         "locscope.integrations.exports.peft:export",
     ),
-    "easyedit": Format(
+    "easyedit": ExportFormat(
         "easyedit",
         "EasyEdit, hyperparameters of FT",
         "easyedit.yaml",
         "zjunlp/EasyEdit, easyeditor/models/ft/ft_hparams.py and hparams/FT",
         "locscope.integrations.exports.easyedit:export",
     ),
-    "llama_factory": Format(
+    "llama_factory": ExportFormat(
         "llama_factory",
         "LLaMA-Factory, freeze tuning",
         "llama_factory.yaml",
@@ -68,7 +67,7 @@ EXPORTS: dict[str, Format] = {
 
 
 def exported(name: str, recommendation: Recommendation, about: About) -> Export | Unsupported:
-    """The recommendation for one tool; a UsageError lists the tools where `name` is none."""
+    """The recommendation for one tool; raises UsageError where there is no such export."""
     if name not in EXPORTS:
         raise unknown("export", name, EXPORTS)
     module, _, function = EXPORTS[name].function.partition(":")
@@ -78,22 +77,23 @@ def exported(name: str, recommendation: Recommendation, about: About) -> Export 
 def write_exports(
     folder: Path, recommendation: Recommendation, about: About, *, first: str = ""
 ) -> tuple[Path, ...]:
-    """Writes what can be said into ``exports/`` of a run folder, and a README of all; their paths.
+    """Writes all supported exports into ``exports/`` of a run folder, and a README on all of them;
+    returns the paths.
 
-    What an earlier recommendation left there and this one cannot say is removed. `first` is a line
-    to begin the README with.
+    `first` is the first line of the README.
     """
     home = folder / FOLDER
     made = {name: exported(name, recommendation, about) for name in EXPORTS}
     written = []
     with explained(f"write {home}"):
-        for name, one in made.items():
+        for name, export in made.items():
             path = home / EXPORTS[name].file
             path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(one, Export):
-                write_atomic(path, one.text)
+            if isinstance(export, Export):
+                write_atomic(path, export.text)
                 written.append(path)
             else:
+                # A search that goes on may recommend another location than the file there is for.
                 path.unlink(missing_ok=True)
         write_atomic(home / README, _readme(recommendation, made, first))
     return (*written, home / README)
@@ -101,10 +101,10 @@ def write_exports(
 
 def _readme(rec: Recommendation, made: dict[str, Export | Unsupported], first: str) -> str:
     lines = [f"{rec.best.location} for other tools.", *([first] if first else [])]
-    for name, one in made.items():
+    for name, export in made.items():
         entry = EXPORTS[name]
-        if isinstance(one, Export):
-            lines.append(f"{entry.file}: {entry.title}. {one.note}")
+        if isinstance(export, Export):
+            lines.append(f"{entry.file}: {entry.title}. {export.note}")
         else:
-            lines.append(f"{entry.title}: not written, as {one.reason}.")
+            lines.append(f"{entry.title}: not written, as {export.reason}.")
     return "\n\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""What an export is made from and what comes of it, and what several of them ask of a location."""
+"""The input and result of an export, and questions on a location that several exports ask."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,9 +27,9 @@ class Names:
 
 @dataclass(frozen=True)
 class About:
-    """What a recommendation does not say itself: `model` as other tools can load it, its number of
-    layers, its names, and a trial with LoRA at the location, where one ran: the first on T, of
-    which no choice was made, else the best on S."""
+    """The context of a recommendation: `model` as other tools can load it, its number of layers,
+    its names, and a trial with LoRA at the location, where one ran: the first on T, on which
+    nothing is selected, else the best on S."""
 
     model: str
     depth: int
@@ -39,7 +39,7 @@ class About:
 
 @dataclass(frozen=True)
 class Export:
-    """A file for another tool; `note` is what to know of it."""
+    """The text of a file for another tool; `note` is for those who use it."""
 
     text: str
     note: str
@@ -47,25 +47,26 @@ class Export:
 
 @dataclass(frozen=True)
 class Unsupported:
-    """Why a tool has no words for this location or this recipe."""
+    """Why a tool cannot express this location or this recipe."""
 
     reason: str
 
 
 def parts_by_layer(location: Location) -> dict[int, tuple[str, ...]]:
-    """Of every layer of a location its parts, sorted; a part that another one holds left out."""
-    found: dict[int, set[str]] = {}
+    """The parts of every layer of a location, sorted, without those inside another one."""
+    parts: dict[int, set[str]] = {}
     for site in location.sites:
         for layer in range(site.first, site.last + 1):
-            found.setdefault(layer, set()).add(site.part)
-    return {layer: tuple(sorted(_outermost(found[layer]))) for layer in sorted(found)}
+            parts.setdefault(layer, set()).add(site.part)
+    return {layer: tuple(sorted(_outermost(parts[layer]))) for layer in sorted(parts)}
 
 
 def leaves_of(part: str, names: Names) -> tuple[str, ...]:
     """The modules under a layer that hold a part, each once."""
     inside = {"mlp": MLP_PARTS, "attn": ATTENTION_PARTS, "block": (*MLP_PARTS, *ATTENTION_PARTS)}
     wanted = inside.get(part, (part,))
-    return tuple(dict.fromkeys(names.leaves[one] for one in wanted if one in names.leaves))
+    # Each once: in some models q, k and v are one module.
+    return tuple(dict.fromkeys(names.leaves[leaf] for leaf in wanted if leaf in names.leaves))
 
 
 def why_not_whole(location: Location, names: Names) -> str:

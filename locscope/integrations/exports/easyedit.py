@@ -1,13 +1,19 @@
 """Hyperparameters of EasyEdit's FT at the recommended location.
 
 Its FT tunes every parameter whose name contains `rewrite_module_tmp` with one of `layers` filled
-in; patterns end in a dot here, so that layer 1 does not pick layers 10 to 19.
+in. Patterns end in a dot here, so that layer 1 does not match layers 10 to 19.
 """
 
 import yaml
 
-from locscope.integrations.exports.about import About, Export, Names, Unsupported, parts_by_layer
-from locscope.integrations.exports.about import why_not_whole as why_not_location
+from locscope.integrations.exports.about import (
+    About,
+    Export,
+    Names,
+    Unsupported,
+    parts_by_layer,
+    why_not_whole,
+)
 from locscope.locations import Location
 from locscope.records import Recommendation
 from locscope.runs.recommendation import why_not_recipe
@@ -24,7 +30,7 @@ def export(recommendation: Recommendation, about: About) -> Export | Unsupported
     """The hyperparameters, or why FT cannot do this."""
     best = recommendation.deployment or recommendation.best
     location = Location.parse(best.location)
-    reason = why_not_recipe(best.recipe) or why_not_location(location, about.names)
+    reason = why_not_recipe(best.recipe) or why_not_whole(location, about.names)
     if reason:
         return Unsupported(reason)
     by_layer = parts_by_layer(location)
@@ -40,6 +46,7 @@ def export(recommendation: Recommendation, about: About) -> Export | Unsupported
         "batch_size": best.recipe.batch,
         "max_length": MAX_LENGTH,
         "lr": best.recipe.lr,
+        # Its penalties and its bound on the change are off: trials are tuned without them.
         "weight_decay": 0,
         "kl_factor": 0,
         "norm_constraint": False,

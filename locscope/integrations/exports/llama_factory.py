@@ -1,8 +1,8 @@
 """Arguments of LLaMA-Factory's freeze tuning at the recommended location.
 
 It tunes modules that lie directly under a layer (`freeze_trainable_modules`), in the last or the
-first layers (`freeze_trainable_layers`, above or below 0): locations in between, and single
-matrices, cannot be said.
+first layers (`freeze_trainable_layers`, above or below 0): locations in between and single
+matrices are unsupported.
 """
 
 import yaml
@@ -35,19 +35,20 @@ def export(recommendation: Recommendation, about: About) -> Export | Unsupported
         "freeze_trainable_modules": _modules(by_layer[location.lowest], about.names),
         "output_dir": "edited-model",
         "learning_rate": best.recipe.lr,
+        # Its default is linear decay; trials are tuned at one rate.
         "lr_scheduler_type": "constant",
         "num_train_epochs": float(best.recipe.epochs),
         "per_device_train_batch_size": best.recipe.batch,
         "gradient_accumulation_steps": 1,
         "weight_decay": 0.0,
-        # Clips nothing.
+        # 0 turns its clipping off: trials are not clipped either.
         "max_grad_norm": 0.0,
     }
     return Export(_HEADER + yaml.safe_dump(content, sort_keys=False), _NOTE)
 
 
 def _count(by_layer: dict[int, tuple[str, ...]], depth: int) -> int:
-    """Layers counted from the end, or below 0 from the beginning."""
+    """The number of layers, positive for the last ones and negative for the first ones."""
     return len(by_layer) if max(by_layer) == depth - 1 else -len(by_layer)
 
 
@@ -79,5 +80,6 @@ def _why_not_recipe(recipe: Recipe) -> str:
         return f"it does not tune {recipe.order}"
     if recipe.prefixes:
         return "it adds no random prefixes"
-    asked = recipe.prompt_format != "raw"
-    return f"its templates are not the prompt format '{recipe.prompt_format}'" if asked else ""
+    if recipe.prompt_format != "raw":
+        return f"its templates are not the prompt format '{recipe.prompt_format}'"
+    return ""

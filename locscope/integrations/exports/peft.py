@@ -1,7 +1,8 @@
 """A PEFT configuration of LoRA at the recommended location: what `peft.PeftConfig` reads.
 
-Where every layer has the same modules it says so in `layers_to_transform`; else, and where a model
-has other towers with layers of their own, `target_modules` has the full name of every module.
+Where all layers have the same modules they are in `layers_to_transform`. Otherwise, and in a model
+with more than one list of layers (a vision tower), `target_modules` has the full name of every
+module.
 """
 
 import json
@@ -21,7 +22,7 @@ from locscope.records.trials import RANK
 
 
 def export(recommendation: Recommendation, about: About) -> Export | Unsupported:
-    """The configuration; it says nothing of a rate, and its note says whether LoRA was measured."""
+    """The configuration; it has no learning rate, and its note says whether LoRA was measured."""
     location = Location.parse(recommendation.best.location)
     reason = why_not_whole(location, about.names)
     if reason:
@@ -33,6 +34,7 @@ def export(recommendation: Recommendation, about: About) -> Export | Unsupported
         "base_model_name_or_path": about.model,
         "inference_mode": False,
         "r": rank,
+        # Equal to the rank, as in trials: a scale of 1.
         "lora_alpha": rank,
         "lora_dropout": 0.0,
         "bias": "none",

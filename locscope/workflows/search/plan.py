@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from locscope.edits import EditSet, narrowed
-from locscope.edits.enough import enough
+from locscope.edits.enough import resolution_note, why_too_few
 from locscope.edits.splits import Split, drawn_order, first_edits, halves, resample, shares_of
 from locscope.errors import UsageError
 from locscope.evaluation.measures import THOROUGH, measure_all
@@ -113,10 +113,10 @@ class Parted:
 def split_edits(settings: SearchSettings) -> Parted:
     """Reads the edits and splits them; a UsageError where they do not allow it."""
     given = load_edits(settings)
-    if (verdict := enough(len(given.edits), shares_of(settings.share))).refused:
-        raise UsageError(verdict.note)
-    if verdict.note:
-        given = narrowed(given, given.edits, verdict.note)
+    if reason := why_too_few(len(given.edits)):
+        raise UsageError(reason)
+    if note := resolution_note(len(given.edits), shares_of(settings.share)):
+        given = narrowed(given, given.edits, note)
     edit_set, parts = parted(given, settings.share, settings.seed)
     _check_deployed(settings, given, parts)
     ids = [edit.id for edit in edit_set.edits]
