@@ -13,8 +13,7 @@ from typing import final
 
 from locscope.locations import Location
 from locscope.recommendation.margins import OnT
-from locscope.records import Edit, Epoch, Measure, ScanResult, Trial, TrialRecord
-from locscope.records.panel import ProtocolResults
+from locscope.records import Edit, Epoch, Measure, ProtocolResults, ScanResult, Trial, TrialRecord
 from locscope.scoring.bounds import COLLAPSE, ratio_limit, violations
 from locscope.scoring.objectives import QUICK, Objective
 from locscope.selection.candidates import STEP

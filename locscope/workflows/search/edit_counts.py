@@ -13,9 +13,8 @@ from locscope.edits.checks import drop_edited_neighbours, resolve_conflicts
 from locscope.edits.splits import drawn_order, groups
 from locscope.edits.texts import key
 from locscope.recommendation.finalists import Choice
-from locscope.records import Edit, Trial
+from locscope.records import COUNT_RUNG, Edit, Trial
 from locscope.records.codec import fingerprint
-from locscope.records.panel import COUNT_RUNG
 from locscope.selection.choice import Best
 from locscope.workflows.search.fit import ALL
 from locscope.workflows.search.plan import Plan

@@ -13,8 +13,7 @@ from locscope.forward.prefix_cache import PrefixCache
 from locscope.progress import Progress, stage
 from locscope.recommendation.looser_bounds import judged
 from locscope.recommendation.margins import OnT
-from locscope.records import Edit, StageCost, Trial, TrialRecord
-from locscope.records.panel import ProtocolResults
+from locscope.records import Edit, ProtocolResults, StageCost, Trial, TrialRecord
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.selection.candidates import rounded
 from locscope.tuning.protocols import run_panel, sittings

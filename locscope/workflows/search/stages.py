@@ -12,8 +12,15 @@ from locscope.recommendation.finalists import Choice
 from locscope.recommendation.looser_bounds import Relaxed
 from locscope.recommendation.margins import OnT
 from locscope.recommendation.recommend import Deployed
-from locscope.records import Edit, Recipe, ScanResult, Trial, TrialRecord, default_batch
-from locscope.records.panel import ProtocolResults
+from locscope.records import (
+    Edit,
+    ProtocolResults,
+    Recipe,
+    ScanResult,
+    Trial,
+    TrialRecord,
+    default_batch,
+)
 from locscope.scorecard.audit import Audit
 from locscope.scoring.objectives import Objective
 from locscope.selection.choice import Best
