@@ -63,12 +63,12 @@ def in_order(
 def reason_for(finalists: Sequence[Finalist], objective: Objective, non_inferiority: float) -> str:
     """Why the first of the finalists is chosen, given as `in_order` has them."""
     first, best = finalists[0], _by_standing(finalists, objective)[0]
-    trials, value = 1 + len(first.on_v), score(first.measures, objective).value
+    trials, value = 1 + len(first.on_v), score(first.measures, objective)
     if first is best:
         return f"best of the finalists on S and V ({value:.3f} over {trials} trials)"
     return (
         f"on S and V within {non_inferiority:g} of {best.location} ({value:.3f} and "
-        f"{score(best.measures, objective).value:.3f} over {trials} trials), and smaller"
+        f"{score(best.measures, objective):.3f} over {trials} trials), and smaller"
     )
 
 

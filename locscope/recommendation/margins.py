@@ -1,6 +1,6 @@
 """How contenders compare on T: pooled measures, scores and paired margins with their intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 
@@ -57,12 +57,11 @@ def margin(context: Context, first: Finalist, other: Finalist) -> Margin:
     """
     objective = context.objective
     if not objective.kept:
-        terms = [term.measure for term in objective.terms]
         found = paired_margin(
-            _per_edit(context.groups, first.on_t, terms),
-            _per_edit(context.groups, other.on_t, terms),
+            _per_edit(context.groups, first.on_t, objective.weights),
+            _per_edit(context.groups, other.on_t, objective.weights),
             _rows(context.groups),
-            [term.weight for term in objective.terms],
+            tuple(objective.weights.values()),
             seed=context.seed,
         )
         return _as_margin(other.role, other.location, found, OVER_EDITS)
@@ -81,12 +80,11 @@ def margin_over_randoms(context: Context, first: Finalist, randoms: Sequence[Fin
         apart = [mine[record.trial.edits] - record.score for record in drawn]
         found = repeated(apart, _shared(first))
         return _as_margin(RANDOM, words, found, OVER_TRIALS.format(shared=_shared(first)))
-    terms = [term.measure for term in objective.terms]
     found = margin_over_mean(
-        _per_edit(context.groups, first.on_t, terms),
-        [_per_edit(context.groups, one.on_t, terms) for one in randoms],
+        _per_edit(context.groups, first.on_t, objective.weights),
+        [_per_edit(context.groups, location.on_t, objective.weights) for location in randoms],
         _rows(context.groups),
-        [term.weight for term in objective.terms],
+        tuple(objective.weights.values()),
         seed=context.seed,
     )
     return _as_margin(RANDOM, words, found, OVER_LOCATIONS)
@@ -106,8 +104,7 @@ def score_of(
         found = repeated([record.score for record in records], shared)
         low, high = (min(1.0, max(0.0, end)) for end in (found.low, found.high))
         return found if isnan(found.low) else replace(found, low=low, high=high)
-    values = _per_edit(groups, records, [term.measure for term in objective.terms])
-    weights = [term.weight for term in objective.terms]
+    values, weights = _per_edit(groups, records, objective.weights), [*objective.weights.values()]
     # Against nothing at all, a paired margin is the score itself.
     return paired_margin(values, np.zeros_like(values), _rows(groups), weights, seed=seed)
 
@@ -116,7 +113,7 @@ def _shared(finalist: Finalist) -> float:
     return shared_edits([record.trial.edits for record in finalist.on_t])
 
 
-def _per_edit(groups: Groups, records: Sequence[TrialRecord], terms: Sequence[str]) -> np.ndarray:
+def _per_edit(groups: Groups, records: Sequence[TrialRecord], terms: Collection[str]) -> np.ndarray:
     """Means over the repetitions, shape (edits, terms); NaN for edits and terms not measured."""
     row = {edit: i for i, edit in enumerate(edit for group in groups for edit in group)}
     sums, counts = np.zeros((len(row), len(terms))), np.zeros((len(row), len(terms)))

@@ -29,7 +29,7 @@ from locscope.records import (
     TrialRecord,
 )
 from locscope.scoring.bounds import violations
-from locscope.scoring.objectives import nothing_learned, score
+from locscope.scoring.objectives import nothing_learned, score, score_name
 from locscope.scoring.repetitions import repeated
 from locscope.scoring.tradeoffs import front_points
 
@@ -77,7 +77,7 @@ def recommend(
     return Recommendation(
         # On the texts that report, the bound asked for may be kept after all.
         sentence=sentence(deployment, contenders, runner_up, missed, relaxed if missed else ""),
-        score_name=score(deployment.measures, objective).name,
+        score_name=score_name(deployment.measures, objective),
         objective=objective.name,
         contenders=contenders,
         margins=margins,
@@ -90,7 +90,7 @@ def recommend(
         edits_hash=context.edits_hash,
         seed=context.seed,
         version=context.version,
-        weights={term.measure: term.weight for term in objective.terms},
+        weights=dict(objective.weights),
         bounds=tuple(map(str, objective.bounds)),
         bound_margin=objective.bound_margin,
         front=front_points(tried, objective),
@@ -131,7 +131,7 @@ def _contender(context: Context, finalist: Finalist) -> Contender:
         repetitions=tuple(record.score for record in on_t),
         measures=measures,
         violated=violations(measures, objective.bounds),
-        score_v=score(gathered(on_v), objective).value if on_v else nan,
+        score_v=score(gathered(on_v), objective) if on_v else nan,
         edits=len(on_t[0].trial.edits),
     )
 

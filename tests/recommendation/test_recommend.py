@@ -25,7 +25,7 @@ from locscope.records import (
     loads,
 )
 from locscope.scoring.bounds import violations
-from locscope.scoring.objectives import Objective, objective_of, score
+from locscope.scoring.objectives import Objective, objective_of, score, score_name
 from locscope.selection.choice import Best
 
 EDITS = tuple(f"e{i}" for i in range(12))
@@ -68,9 +68,10 @@ def made(
         *(Measure(name, mean, len(edits), "p", before=0.0) for name, mean in means.items()),
         Measure("perplexity_ratio", ratio, 4, "p"),
     )
-    utility, broken = score(measures, objective), violations(measures, objective.bounds)
+    utility, name = score(measures, objective), score_name(measures, objective)
+    broken = violations(measures, objective.bounds)
     return TrialRecord(
-        trial, "done", utility.value, utility.name, measures, outcomes, (), (), count, 0, 0, 0.0,
+        trial, "done", utility, name, measures, outcomes, (), (), count, 0, 0, 0.0,
         0.0, broken,
     )  # fmt: skip
 
@@ -299,7 +300,7 @@ def test_own_weights_are_in_score_and_margin_and_recorded() -> None:
     assert found.weights == {"reliability": 1.0, "generalization": 2.0, "locality": 1.0}
     assert "locality>=0.1" in found.bounds
     assert "x 2" in found.score_name
-    assert objective_of(found.objective, found.weights, found.bounds).terms == objective.terms
+    assert objective_of(found.objective, found.weights, found.bounds).weights == objective.weights
 
 
 def randoms(*shares: dict[str, float], objective: Objective = BALANCED) -> list[Finalist]:
