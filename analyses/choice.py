@@ -85,15 +85,15 @@ def chosen(settings: SearchSettings, locations: Sequence[str], work: Path) -> Ch
             TrialRequest(p, rate, space.full) for p in locations for rate in space.of(p).rates
         ]
         on_s = best_per_location(runner.trials("on S", trials_of(plan, wanted)), space.objective)
-        choice = choice_among(runner, on_s)
+        finalists = choice_among(runner, on_s)
         groups, seed = plan.parts.groups, plan.settings.seed
         subsets = resample(plan.parts.report, groups, SHARE, SUBSETS, seed)
         ids = [edit.id for edit in plan.edit_set.edits]
         fresh = [
             _fresh(runner, one.best, [tuple(ids[i] for i in some) for some in subsets])
-            for one in choice.finalists
+            for one in finalists
         ]
-    order = [one.location for one in choice.finalists]
+    order = [one.location for one in finalists]
     return Chosen(settings.seed, tuple(order), tuple(fresh), order.index(on_s[0].location))
 
 

@@ -22,7 +22,7 @@ from locscope.locations import Location
 from locscope.models.parts import slices
 from locscope.progress import Progress
 from locscope.records import Recipe, Trial, TrialRecord, default_batch, dumps, loads
-from locscope.runs.atomic import write_atomic
+from locscope.runs.files import write_atomic
 from locscope.scoring.objectives import BALANCED
 from locscope.selection.candidates import FIRST_STEP, rounded
 from locscope.selection.choice import ranked

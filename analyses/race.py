@@ -24,7 +24,7 @@ from analyses.race_parts.contest import REVERSED, Entry, contest
 from analyses.race_parts.models import made
 from analyses.race_parts.report import page
 from locscope.progress import Silent
-from locscope.runs.atomic import write_atomic
+from locscope.runs.files import write_atomic
 from locscope.settings import SearchSettings
 
 BOUND_MARGIN = SearchSettings().bound_margin

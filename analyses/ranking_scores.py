@@ -40,7 +40,7 @@ class Pair:
 
 def jeffreys(measures: Sequence[Measure]) -> float:
     """The score with (n x + 1/2) / (n + 1) for every share x of n items."""
-    return score([_lifted(one) for one in measures]).value
+    return score([_lifted(one) for one in measures])
 
 
 def _lifted(one: Measure) -> Measure:
@@ -50,10 +50,10 @@ def _lifted(one: Measure) -> Measure:
 
 
 SCORES: dict[str, Callable[[Sequence[Measure]], float]] = {
-    "exact": lambda measures: score(measures).value,
+    "exact": score,
     "none of n is half an item (merit)": merit,
     "Jeffreys' estimate of every share": jeffreys,
-    "probabilities": lambda measures: quick_score(measures).value,
+    "probabilities": quick_score,
 }
 
 
@@ -119,7 +119,7 @@ def page(pairs: Sequence[Pair], small: int, fresh: int) -> str:
 
 
 def _rank(pairs: Sequence[Pair], of: Callable[[Sequence[Measure]], float]) -> float:
-    both = [(of(one.few.measures), score(one.fresh.measures).value) for one in pairs]
+    both = [(of(one.few.measures), score(one.fresh.measures)) for one in pairs]
     both = [(x, y) for x, y in both if not (isnan(x) or isnan(y))]
     return (
         float(stats.spearmanr(*zip(*both, strict=True)).statistic)

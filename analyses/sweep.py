@@ -262,7 +262,7 @@ def _table(records: Sequence[TrialRecord]) -> str:
 
 def _cells(one: TrialRecord) -> str:
     trial = one.trial
-    exact = score(one.measures, BALANCED).value
+    exact = score(one.measures, BALANCED)
     return f"{trial.location} | {trial.recipe.lr:.3g} | {exact:.3f} | {_shown(one.measures)}"
 
 

@@ -43,9 +43,7 @@ def tuned(
     found = tuple(Measure(name, v, 0 if isnan(v) else 1000, "p") for name, v in values.items())
     utility = (quick_score if quick else score)(found, objective)
     broken = violations(found, objective.bounds)
-    return record(
-        location, lr, utility.value, violated=broken, count=count, measures=found, quick=quick
-    )
+    return record(location, lr, utility, violated=broken, count=count, measures=found, quick=quick)
 
 
 def shares(reliability, generalization, locality, ratio, **more):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from locscope.edits import EditSet, read_edits
 from locscope.errors import UsageError
 from locscope.models.load import Loaded, in_memory, load
-from locscope.runs.atomic import explained, write_atomic
+from locscope.runs.files import explained, write_atomic
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

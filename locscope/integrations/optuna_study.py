@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from locscope.errors import UsageError
 from locscope.progress import Progress, Silent, track
 from locscope.records import TrialRecord
-from locscope.runs.atomic import explained, write_atomic_with
+from locscope.runs.files import explained, write_atomic_with
 from locscope.runs.tables import layer_and_part
 
 if TYPE_CHECKING:

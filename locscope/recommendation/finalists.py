@@ -1,8 +1,8 @@
 """Choosing among the finalists: by their trials on S and on V together.
 
-One trial has the better of two locations first less often than the mean of several on different
-edits, and the best of many on S owes some of its lead to luck. So the best few of S are tuned
-afresh on subsets of V, and the choice rests on all of these trials.
+A single trial puts the better of two locations first less often than the mean of several trials on
+different edits does, and the best of many locations on S owes some of its lead to luck. So the best
+few of S are tuned afresh on subsets of V, and the choice rests on all of these trials.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,17 +16,26 @@ from locscope.scoring.objectives import Objective, collapse, efficacy, merit, sc
 from locscope.scoring.tradeoffs import is_known
 from locscope.selection.choice import Best, levelled
 
+RANDOM = "random"
+"""The role of random locations, which are shown as one contender."""
+
 
 @dataclass(frozen=True)
 class Finalist:
-    """A location with its best trial on S, all rates tried there, and its trials on V."""
+    """A location at its best rate on S, with its trials on V.
+
+    Where it was measured on T too, `role` is its role there and `on_t` are those trials in their
+    order. Controls (the depth rule's location, random ones) may have no trials on V.
+    """
 
     best: Best
-    on_v: tuple[TrialRecord, ...]
+    on_v: tuple[TrialRecord, ...] = ()
+    role: str = ""
+    on_t: tuple[TrialRecord, ...] = ()
 
     @property
     def location(self) -> str:
-        """Its name."""
+        """The name of the location."""
         return self.best.location
 
     @property
@@ -35,48 +44,56 @@ class Finalist:
         return gathered((self.best.record, *self.on_v))
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The finalists, the chosen first and then the others from the best on, and why it is first."""
-
-    finalists: tuple[Finalist, ...]
-    reason: str
-
-
-def chosen_of(
+def in_order(
     finalists: Sequence[Finalist], objective: Objective, non_inferiority: float
-) -> Choice:
-    """The best on S and V together, or a smaller one that is not inferior to it.
+) -> tuple[Finalist, ...]:
+    """The chosen finalist first, then the others from the best on.
 
-    What keeps the bounds asked for goes before what does not, the nearest to them first, then by
-    merit. A location with fewer weights is not inferior where it breaks no bound that the best
-    keeps and lacks at most `non_inferiority` of its score.
+    The best on S and V together is chosen, or a smaller one that is not inferior to it. What keeps
+    the bounds asked for goes before what does not, the nearest to them first, then by merit. A
+    location with fewer weights is not inferior where it breaks no bound that the best keeps and
+    lacks at most `non_inferiority` of its score.
     """
+    best, *others = ordered = _by_standing(finalists, objective)
+    near = [one for one in others if _not_inferior(one, best, objective, non_inferiority)]
+    first = min((best, *near), key=lambda finalist: finalist.best.record.parameter_count)
+    return (first, *(finalist for finalist in ordered if finalist is not first))
+
+
+def reason_for(finalists: Sequence[Finalist], objective: Objective, non_inferiority: float) -> str:
+    """Why the first of the finalists is chosen, given as `in_order` has them."""
+    first, best = finalists[0], _by_standing(finalists, objective)[0]
+    trials, value = 1 + len(first.on_v), score(first.measures, objective)
+    if first is best:
+        return f"best of the finalists on S and V ({value:.3f} over {trials} trials)"
+    return (
+        f"on S and V within {non_inferiority:g} of {best.location} ({value:.3f} and "
+        f"{score(best.measures, objective):.3f} over {trials} trials), and smaller"
+    )
+
+
+def _by_standing(finalists: Sequence[Finalist], objective: Objective) -> list[Finalist]:
     rising = _bends(finalists, objective)
-    ordered = sorted(finalists, key=lambda one: _standing(one, objective, rising))
-    best = ordered[0]
-    near = [one for one in ordered[1:] if _not_inferior(one, best, objective, non_inferiority)]
-    first = min((best, *near), key=lambda one: one.best.record.parameter_count)
-    others = tuple(one for one in ordered if one is not first)
-    return Choice((first, *others), _reason(first, best, objective, non_inferiority))
+    return sorted(finalists, key=lambda finalist: _standing(finalist, objective, rising))
 
 
 def gathered(records: Sequence[TrialRecord]) -> tuple[Measure, ...]:
     """Every measure over all trials together, and its interval: means weighed by what each judged;
-    NaN where none has it. A mean of intervals is as wide as one trial's: on the safe side."""
-    names = dict.fromkeys(one.name for record in records for one in record.measures)
+    NaN where none has it."""
+    names = dict.fromkeys(measure.name for record in records for measure in record.measures)
     return tuple(_gathered([record.measure(name) for record in records]) for name in names)
 
 
-def _gathered(found: Sequence[Measure]) -> Measure:
-    judged = [one for one in found if one.count]
+def _gathered(measures: Sequence[Measure]) -> Measure:
+    judged = [measure for measure in measures if measure.count]
     if not judged:
-        return replace(found[0], value=nan, low=nan, high=nan)
-    count = sum(one.count for one in judged)
+        return replace(measures[0], value=nan, low=nan, high=nan)
+    count = sum(measure.count for measure in judged)
 
     def average(field: str) -> float:
-        return sum(getattr(one, field) * one.count for one in judged) / count
+        return sum(getattr(measure, field) * measure.count for measure in judged) / count
 
+    # A mean of intervals is as wide as that of one trial: too wide rather than too narrow.
     return replace(
         judged[0], value=average("value"), low=average("low"), high=average("high"), count=count
     )
@@ -92,55 +109,51 @@ def _bends(finalists: Sequence[Finalist], objective: Objective) -> dict[str, tup
     of it; nothing of what breaks bounds or was not measured, and of other objectives."""
     if not objective.knee:
         return {}
-    kept = [one for one in finalists if not violations(one.measures, asked_for(objective))]
-    points = [Point(efficacy(one.measures, objective), collapse(one.measures)) for one in kept]
-    known = [(one, point) for one, point in zip(kept, points, strict=True) if is_known(point)]
-    heights = bends([point for _, point in known])
-    return {one.location: height for (one, _), height in zip(known, heights, strict=True)}
+    points = {
+        finalist.location: Point(
+            efficacy(finalist.measures, objective), collapse(finalist.measures)
+        )
+        for finalist in finalists
+        if not violations(finalist.measures, asked_for(objective))
+    }
+    measured = {location: point for location, point in points.items() if is_known(point)}
+    return dict(zip(measured, bends(list(measured.values())), strict=True))
 
 
 def _standing(
-    one: Finalist, objective: Objective, rising: Mapping[str, tuple[float, ...]]
+    finalist: Finalist, objective: Objective, rising: Mapping[str, tuple[float, ...]]
 ) -> tuple:
-    measures, bounds = one.measures, asked_for(objective)
+    """Sorts the best first."""
+    measures, bounds = finalist.measures, asked_for(objective)
     value = merit(measures, objective)
-    tie = gathered_value(one, objective.tie)
+    tie = gathered_value(finalist, objective.tie)
     return (
         isnan(value),
         bool(violations(measures, bounds)),
         shortfall(measures, bounds),
-        tuple(-height for height in rising.get(one.location, ())),
+        tuple(-height for height in rising.get(finalist.location, ())),
         -levelled(0.0 if isnan(value) else value, objective),
         0.0 if isnan(tie) else -tie,
-        one.best.record.parameter_count,
-        one.location,
+        finalist.best.record.parameter_count,
+        # Last, so that the order of arrival decides nothing.
+        finalist.location,
     )
 
 
-def _not_inferior(one: Finalist, best: Finalist, objective: Objective, margin: float) -> bool:
+def _not_inferior(smaller: Finalist, best: Finalist, objective: Objective, margin: float) -> bool:
     bounds = asked_for(objective)
-    if one.best.record.parameter_count >= best.best.record.parameter_count:
+    if smaller.best.record.parameter_count >= best.best.record.parameter_count:
         return False
-    if shortfall(one.measures, bounds) > shortfall(best.measures, bounds):
+    if shortfall(smaller.measures, bounds) > shortfall(best.measures, bounds):
         return False
     if objective.tie:
-        decides = [gathered_value(finalist, objective.tie) for finalist in (one, best)]
+        # What breaks ties may not be given up either: scores are levelled to few digits there.
+        decides = [gathered_value(finalist, objective.tie) for finalist in (smaller, best)]
         if decides[0] < decides[1] - margin:
             return False
-    return merit(one.measures, objective) >= merit(best.measures, objective) - margin
+    return merit(smaller.measures, objective) >= merit(best.measures, objective) - margin
 
 
-def gathered_value(one: Finalist, name: str) -> float:
+def gathered_value(finalist: Finalist, name: str) -> float:
     """A measure on S and V together; NaN where it was not measured."""
-    return next((measure.value for measure in one.measures if measure.name == name), nan)
-
-
-def _reason(first: Finalist, best: Finalist, objective: Objective, margin: float) -> str:
-    trials = 1 + len(first.on_v)
-    value = score(first.measures, objective).value
-    if first is best:
-        return f"best of the finalists on S and V ({value:.3f} over {trials} trials)"
-    return (
-        f"on S and V within {margin:g} of {best.location} ({value:.3f} and "
-        f"{score(best.measures, objective).value:.3f} over {trials} trials), and smaller"
-    )
+    return next((measure.value for measure in finalist.measures if measure.name == name), nan)

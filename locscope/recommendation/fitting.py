@@ -1,19 +1,19 @@
 """Fitting the recipe to the number of edits that will be made.
 
-What a location can hold, and what tuning loses, depends on how many edits go in at once: a rate
-that keeps the bounds on 79 edits breaks them on 264. So the finalists' rate and batch are searched
-again on all edits to be made, from where they did best on S.
+What a location can hold, and what tuning loses, depends on how many edits are tuned at once: a
+rate that keeps the bounds on 79 edits breaks them on 264. So rate and batch of the finalists are
+searched again on all edits to be made, starting from where they did best on S.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from locscope.recommendation.finalists import asked_for
 from locscope.recommendation.looser_bounds import is_useful, judged
 from locscope.records import Recipe, TrialRecord
 from locscope.scoring.bounds import shortfall
 from locscope.scoring.objectives import Objective
-from locscope.selection.choice import best_per_location, utility
+from locscope.selection.choice import Best, best_per_location, utility
 from locscope.selection.grids import keeps, next_rates
 
 CLOSE = 0.05
@@ -32,21 +32,12 @@ BETTER = 0.02
 Run = Callable[[Sequence[Recipe]], Sequence[TrialRecord]]
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A finalist with its trials on all edits to be made, and the best of them."""
-
-    location: str
-    record: TrialRecord
-    tried: tuple[TrialRecord, ...]
-
-
-def fit(first: Recipe, run: Run, objective: Objective, *, batches: bool) -> Fitted:
+def fit(first: Recipe, run: Run, objective: Objective, *, batches: bool) -> Best:
     """The best rate and, with `batches`, the best batch of one location on all edits to be made.
 
-    Rates go on from that of `first` as those on S do. Then the batch is halved for as long as that
-    gains: smaller batches are more steps, which learn more of many edits and lose more. Where that
-    breaks a bound, a lower rate may still gain.
+    The grid of rates starts at that of `first` and grows as grids on S do. Then the batch is halved
+    for as long as that gains: smaller batches are more steps, which learn more of many edits and
+    lose more. Where that breaks a bound, a lower rate may still gain.
     """
     tried = _rates(first, run, objective, MOST_RATES)
     best = best_of(tried, objective)
@@ -56,7 +47,7 @@ def fit(first: Recipe, run: Run, objective: Objective, *, batches: bool) -> Fitt
         last, best = best, best_of(tried, objective)
         if best is last:
             break
-    return Fitted(best.trial.location, best, tuple(tried))
+    return Best(best.trial.location, best, tuple(tried))
 
 
 def _smaller(batch: int) -> int:
@@ -78,11 +69,12 @@ def _rates(
     return tried
 
 
-def together(first: Fitted, again: Fitted, objective: Objective) -> Fitted:
+def together(first: Best, again: Best, objective: Objective) -> Best:
     """One location that was fitted twice, within other bounds: the best of all its trials."""
-    once = {one.trial.id: judged(one, objective) for one in (*first.tried, *again.tried)}
-    tried = tuple(once.values())
-    return Fitted(first.location, best_of(tried, objective), tried)
+    # Both fits may have run the same trial: by id it counts once.
+    trials = {record.trial.id: judged(record, objective) for record in (*first.tried, *again.tried)}
+    tried = tuple(trials.values())
+    return Best(first.location, best_of(tried, objective), tried)
 
 
 def best_of(tried: Sequence[TrialRecord], objective: Objective) -> TrialRecord:
@@ -95,7 +87,7 @@ def best_of(tried: Sequence[TrialRecord], objective: Objective) -> TrialRecord:
     return best_per_location(useful or tried, objective)[0].record
 
 
-def first_of(fitted: Sequence[Fitted], objective: Objective) -> Fitted:
+def first_of(fitted: Sequence[Best], objective: Objective) -> Best:
     """Which of the finalists to use, the chosen one given first.
 
     It gives way to one that keeps bounds which it breaks, or breaks them by less, to a useful one
@@ -104,7 +96,7 @@ def first_of(fitted: Sequence[Fitted], objective: Objective) -> Fitted:
     """
     chosen = fitted[0]
     for other in fitted[1:]:
-        mine, its = (_missed(one.record, objective) for one in (chosen, other))
+        mine, its = (_missed(best.record, objective) for best in (chosen, other))
         better = (
             not objective.knee
             and utility(other.record, objective) > utility(chosen.record, objective) + BETTER

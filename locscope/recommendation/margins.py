@@ -1,17 +1,17 @@
 """How contenders compare on T: pooled measures, scores and paired margins with their intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 
 import numpy as np
 
+from locscope.recommendation.finalists import RANDOM, Finalist
 from locscope.records import Margin, Measure, TrialRecord
 from locscope.scoring.chance import margin_over_mean
 from locscope.scoring.objectives import Objective
 from locscope.scoring.repetitions import repeated, shared_edits
 from locscope.scoring.statistics import Interval, overlaps_zero, paired_margin
-from locscope.selection.choice import Best
 
 OVER_EDITS = "paired by edit, bootstrap over groups of edits"
 OVER_REPETITIONS = (
@@ -25,16 +25,6 @@ OVER_TRIALS = (
 )
 
 Groups = tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class OnT:
-    """A location at its best rate on S, with its trials on V and its trials on T in their order."""
-
-    role: str
-    best: Best
-    records: tuple[TrialRecord, ...]
-    on_v: tuple[TrialRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +49,7 @@ def is_tie(found: Margin) -> bool:
     return overlaps_zero(Interval(found.value, found.low, found.high, 0))
 
 
-def margin(context: Context, first: OnT, other: OnT) -> Margin:
+def margin(context: Context, first: Finalist, other: Finalist) -> Margin:
     """How much more the first scores on T than the other, paired.
 
     By edit where the score is a mean over edits; else by repetition, of which there are few, so
@@ -67,39 +57,37 @@ def margin(context: Context, first: OnT, other: OnT) -> Margin:
     """
     objective = context.objective
     if not objective.kept:
-        terms = [term.measure for term in objective.terms]
         found = paired_margin(
-            _per_edit(context.groups, first.records, terms),
-            _per_edit(context.groups, other.records, terms),
+            _per_edit(context.groups, first.on_t, objective.weights),
+            _per_edit(context.groups, other.on_t, objective.weights),
             _rows(context.groups),
-            [term.weight for term in objective.terms],
+            tuple(objective.weights.values()),
             seed=context.seed,
         )
-        return _as_margin(other.role, other.best.location, found, OVER_EDITS)
-    pairs = zip(first.records, other.records, strict=True)
+        return _as_margin(other.role, other.location, found, OVER_EDITS)
+    pairs = zip(first.on_t, other.on_t, strict=True)
     found = repeated([one.score - two.score for one, two in pairs], _shared(first))
-    words = OVER_REPETITIONS.format(shared=_shared(first), count=len(first.records))
-    return _as_margin(other.role, other.best.location, found, words)
+    words = OVER_REPETITIONS.format(shared=_shared(first), count=len(first.on_t))
+    return _as_margin(other.role, other.location, found, words)
 
 
-def margin_over_randoms(context: Context, first: OnT, randoms: Sequence[OnT]) -> Margin:
+def margin_over_randoms(context: Context, first: Finalist, randoms: Sequence[Finalist]) -> Margin:
     """How much more the first scores on T than random locations do on average."""
     objective, words = context.objective, f"mean of {len(randoms)} random locations"
     if objective.kept:
-        mine = {record.trial.edits: record.score for record in first.records}
-        drawn = [record for one in randoms for record in one.records]
+        mine = {record.trial.edits: record.score for record in first.on_t}
+        drawn = [record for one in randoms for record in one.on_t]
         apart = [mine[record.trial.edits] - record.score for record in drawn]
         found = repeated(apart, _shared(first))
-        return _as_margin("random", words, found, OVER_TRIALS.format(shared=_shared(first)))
-    terms = [term.measure for term in objective.terms]
+        return _as_margin(RANDOM, words, found, OVER_TRIALS.format(shared=_shared(first)))
     found = margin_over_mean(
-        _per_edit(context.groups, first.records, terms),
-        [_per_edit(context.groups, one.records, terms) for one in randoms],
+        _per_edit(context.groups, first.on_t, objective.weights),
+        [_per_edit(context.groups, location.on_t, objective.weights) for location in randoms],
         _rows(context.groups),
-        [term.weight for term in objective.terms],
+        tuple(objective.weights.values()),
         seed=context.seed,
     )
-    return _as_margin("random", words, found, OVER_LOCATIONS)
+    return _as_margin(RANDOM, words, found, OVER_LOCATIONS)
 
 
 def _as_margin(role: str, location: str, found: Interval, protocol: str) -> Margin:
@@ -116,17 +104,16 @@ def score_of(
         found = repeated([record.score for record in records], shared)
         low, high = (min(1.0, max(0.0, end)) for end in (found.low, found.high))
         return found if isnan(found.low) else replace(found, low=low, high=high)
-    values = _per_edit(groups, records, [term.measure for term in objective.terms])
-    weights = [term.weight for term in objective.terms]
+    values, weights = _per_edit(groups, records, objective.weights), [*objective.weights.values()]
     # Against nothing at all, a paired margin is the score itself.
     return paired_margin(values, np.zeros_like(values), _rows(groups), weights, seed=seed)
 
 
-def _shared(one: OnT) -> float:
-    return shared_edits([record.trial.edits for record in one.records])
+def _shared(finalist: Finalist) -> float:
+    return shared_edits([record.trial.edits for record in finalist.on_t])
 
 
-def _per_edit(groups: Groups, records: Sequence[TrialRecord], terms: Sequence[str]) -> np.ndarray:
+def _per_edit(groups: Groups, records: Sequence[TrialRecord], terms: Collection[str]) -> np.ndarray:
     """Means over the repetitions, shape (edits, terms); NaN for edits and terms not measured."""
     row = {edit: i for i, edit in enumerate(edit for group in groups for edit in group)}
     sums, counts = np.zeros((len(row), len(terms))), np.zeros((len(row), len(terms)))

@@ -7,12 +7,10 @@ from math import isnan, nan
 
 import numpy as np
 
-from locscope.recommendation.finalists import gathered
-from locscope.recommendation.fitting import Fitted
+from locscope.recommendation.finalists import RANDOM, Finalist, gathered
 from locscope.recommendation.looser_bounds import Relaxed
 from locscope.recommendation.margins import (
     Context,
-    OnT,
     is_tie,
     margin,
     margin_over_randoms,
@@ -26,61 +24,63 @@ from locscope.records import (
     Contender,
     Deployment,
     FitPoint,
+    Margin,
     Recommendation,
     TrialRecord,
 )
 from locscope.scoring.bounds import violations
-from locscope.scoring.objectives import nothing_learned, score
+from locscope.scoring.objectives import nothing_learned, score, score_name
 from locscope.scoring.repetitions import repeated
 from locscope.scoring.tradeoffs import front_points
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """The chosen location's trial on all edits to be made, out of `given` ones, the trials by which
-    recipes were fitted to them, of all finalists, and what other bounds would have given there,
-    where that one costs much."""
+    """The trial of the location to use on the edits to be made, which are some of `given` ones.
+
+    `fitted` are the trials, of all finalists, by which recipes were fitted to these edits. `reason`
+    says why this location is used; `points` what other bounds would have given, where the bound on
+    perplexity costs much.
+    """
 
     record: TrialRecord
-    fitted: tuple[Fitted, ...]
+    fitted: tuple[TrialRecord, ...]
     given: int
+    reason: str
     points: tuple[BoundPoint, ...] = ()
 
 
 def recommend(
     context: Context,
-    held_out: Sequence[OnT],
-    randoms: Sequence[OnT],
+    held_out: Sequence[Finalist],
     deployed: Deployed,
-    reason: str,
     tried: Sequence[TrialRecord] = (),
     looser: Relaxed | None = None,
 ) -> Recommendation:
     """What to recommend, and how it compares on T with the others.
 
-    The first of `held_out` is what was chosen; nothing that T shows moves it. `tried` are the
-    trials on S that the front of efficacy against collapse is drawn of: of one rung, in full.
-    `looser` is the bound that it was chosen within where the one asked for leaves nothing useful.
+    The first that is `held_out`, measured on T, is what was chosen; nothing that T shows moves it.
+    `tried` are the trials on S that the front of efficacy against collapse is drawn of: of one
+    rung, in full. `looser` is the bound that recipes were fitted within where the one asked for
+    leaves nothing useful.
     """
     objective = context.objective
-    shown = [*held_out, *randoms]
-    singles = tuple(_contender(context, one) for one in shown)
-    contenders = (*singles[: len(held_out)], *_mean_of(singles[len(held_out) :]))
-    margins = [margin(context, held_out[0], other) for other in held_out[1:]]
-    if randoms:
-        margins.append(margin_over_randoms(context, held_out[0], randoms))
+    contenders = tuple(_contender(context, finalist) for finalist in held_out)
+    randoms = tuple(contender for contender in contenders if contender.role == RANDOM)
+    contenders = (*(c for c in contenders if c.role != RANDOM), *_mean_of(randoms))
+    margins = _margins(context, held_out)
     deployment = _deployment(context, deployed)
     missed = (*deployment.violated, *nothing_learned(deployment.measures, objective))
-    runner_up = next((one for one in margins if one.over == "runner-up"), None)
+    runner_up = next((margin for margin in margins if margin.over == "runner-up"), None)
     relaxed = looser.bound if looser else ""
     points = looser.points if looser and looser.points else deployed.points
     return Recommendation(
         # On the texts that report, the bound asked for may be kept after all.
         sentence=sentence(deployment, contenders, runner_up, missed, relaxed if missed else ""),
-        score_name=score(deployment.measures, objective).name,
+        score_name=score_name(deployment.measures, objective),
         objective=objective.name,
         contenders=contenders,
-        margins=tuple(margins),
+        margins=margins,
         tie=runner_up is not None and is_tie(runner_up),
         met=not missed,
         missed=missed,
@@ -90,38 +90,49 @@ def recommend(
         edits_hash=context.edits_hash,
         seed=context.seed,
         version=context.version,
-        weights={term.measure: term.weight for term in objective.terms},
+        weights=dict(objective.weights),
         bounds=tuple(map(str, objective.bounds)),
         bound_margin=objective.bound_margin,
         front=front_points(tried, objective),
         deployment=deployment,
-        reason=reason,
+        reason=deployed.reason,
         non_inferiority=context.non_inferiority,
         notes=explanations(deployment, contenders, runner_up, looser, points),
-        randoms=singles[len(held_out) :],
+        randoms=randoms,
         relaxed=relaxed,
         looser=points,
     )
 
 
-def _contender(context: Context, one: OnT) -> Contender:
-    measures, objective = pooled(one.records), context.objective
-    found = score_of(context.groups, one.records, objective, context.seed)
+def _margins(context: Context, held_out: Sequence[Finalist]) -> tuple[Margin, ...]:
+    """Of the first over each of the others, and over all random locations at once."""
+    first, *others = held_out
+    randoms = [other for other in others if other.role == RANDOM]
+    margins = [margin(context, first, other) for other in others if other.role != RANDOM]
+    if randoms:
+        margins.append(margin_over_randoms(context, first, randoms))
+    return tuple(margins)
+
+
+def _contender(context: Context, finalist: Finalist) -> Contender:
+    record, on_t, on_v = finalist.best.record, finalist.on_t, finalist.on_v
+    measures, objective = pooled(on_t), context.objective
+    interval = score_of(context.groups, on_t, objective, context.seed)
     return Contender(
-        role=one.role,
-        location=one.best.location,
-        recipe=one.best.record.trial.recipe,
-        parameters=one.best.record.parameters,
-        parameter_count=one.best.record.parameter_count,
-        score_s=one.best.record.score,
-        score=found.value,
-        low=found.low,
-        high=found.high,
-        repetitions=tuple(record.score for record in one.records),
+        role=finalist.role,
+        location=finalist.location,
+        recipe=record.trial.recipe,
+        parameters=record.parameters,
+        parameter_count=record.parameter_count,
+        score_s=record.score,
+        score=interval.value,
+        low=interval.low,
+        high=interval.high,
+        repetitions=tuple(record.score for record in on_t),
         measures=measures,
         violated=violations(measures, objective.bounds),
-        score_v=score(gathered(one.on_v), objective).value if one.on_v else nan,
-        edits=len(one.records[0].trial.edits),
+        score_v=score(gathered(on_v), objective) if on_v else nan,
+        edits=len(on_t[0].trial.edits),
     )
 
 
@@ -174,7 +185,7 @@ def _deployment(context: Context, deployed: Deployed) -> Deployment:
         measures=record.measures,
         violated=record.violated,
         trial=record.trial.id,
-        fits=tuple(_fit_point(one) for fitted in deployed.fitted for one in fitted.tried),
+        fits=tuple(map(_fit_point, deployed.fitted)),
     )
 
 

@@ -151,7 +151,7 @@ def _edits(deployed: Deployment) -> str:
 
 
 def _result(measures: Sequence[Measure]) -> str:
-    names = [*(term.measure for term in EFFICACY), "retention"]
+    names = [*EFFICACY, "retention"]
     found = [(name, named(measures, name)) for name in names]
     shares = [f"{n} {m.value:.1%}" for n, m in found if m is not None and not isnan(m.value)]
     ratio = named(measures, "perplexity_ratio")

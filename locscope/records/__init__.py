@@ -4,8 +4,6 @@ A record goes to JSON and back with `dumps` and `loads`; not measured is NaN her
 """
 
 from locscope.records.codec import dumps, loads
-from locscope.records.edits import Edit, Probe
-from locscope.records.models import LayerPart, ModelInfo
 from locscope.records.outcome import (
     BoundPoint,
     Contender,
@@ -17,7 +15,7 @@ from locscope.records.outcome import (
     ScanVerdict,
     Scorecard,
 )
-from locscope.records.run import RunInfo, StageCost
+from locscope.records.run import Edit, LayerPart, ModelInfo, Probe, RunInfo, StageCost
 from locscope.records.scans import (
     Descriptor,
     ScanOptions,
@@ -27,9 +25,12 @@ from locscope.records.scans import (
     TokenMap,
 )
 from locscope.records.trials import (
+    COUNT_RUNG,
     EditOutcome,
     Epoch,
     Measure,
+    ProtocolResults,
+    ProtocolRow,
     Recipe,
     Trial,
     TrialRecord,
@@ -37,6 +38,7 @@ from locscope.records.trials import (
 )
 
 __all__ = [
+    "COUNT_RUNG",
     "BoundPoint",
     "Contender",
     "Deployment",
@@ -51,6 +53,8 @@ __all__ = [
     "Measure",
     "ModelInfo",
     "Probe",
+    "ProtocolResults",
+    "ProtocolRow",
     "Recipe",
     "Recommendation",
     "RunInfo",

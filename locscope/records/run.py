@@ -1,9 +1,78 @@
-"""What is written down of a run as a whole."""
+"""What a run is given (edits and a model), and what is written of the run as a whole."""
 
 from dataclasses import dataclass
 
 from locscope.records.codec import Number
-from locscope.records.models import ModelInfo
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A prompt with the answer that is stated for it (empty where none is).
+
+    `kind` tells forms apart: `question`, `choice`; empty for neighbours and multi-hop questions.
+    """
+
+    prompt: str
+    answer: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A prompt and its new target, with whatever the edit set has for judging it.
+
+    `old` is the answer that the data set states for the time before (empty where it states none).
+    The answers of `forms` and `multihop` are those after the edit, those of `neighbours` stay.
+    """
+
+    id: str
+    prompt: str
+    target: str
+    subject: str = ""
+    old: str = ""
+    rephrases: tuple[str, ...] = ()
+    neighbours: tuple[Probe, ...] = ()
+    forms: tuple[Probe, ...] = ()
+    multihop: tuple[Probe, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerPart:
+    """One part of one layer: its name (`L22.mlp.down`) and how many weights it has."""
+
+    location: str
+    layer: int
+    part: str
+    parameters: int
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A loaded model in plain words.
+
+    `name` is what the user wrote, `source` the directory name or hub id it led to, `hash` a digest
+    of configuration and weights, `stored` the dtype of the weights on disk.
+    """
+
+    name: str
+    source: str
+    family: str
+    layers: int
+    width: int
+    heads: int
+    key_value_heads: int
+    vocabulary: int
+    parameters: int
+    dtype: str
+    stored: str
+    device: str
+    hash: str
+    grid: tuple[LayerPart, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts that its layers have."""
+        return tuple(dict.fromkeys(one.part for one in self.grid))
 
 
 @dataclass(frozen=True)

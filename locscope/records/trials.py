@@ -6,6 +6,8 @@ from math import nan
 
 from locscope.records.codec import Number, fingerprint
 
+COUNT_RUNG = "count-"
+"""What the rungs of trials begin with of which the number of edits is the point."""
 RANK = 8
 """Of LoRA where none is named. PEFT's own, as its alpha is; which would be best was not sought."""
 
@@ -152,3 +154,44 @@ class TrialRecord:
     def steps(self) -> int:
         """Optimiser steps taken in all epochs."""
         return sum(epoch.steps for epoch in self.epochs)
+
+
+@dataclass(frozen=True)
+class ProtocolRow:
+    """What was measured under one protocol. `kind` is protocol, form or multihop.
+
+    `measures` hold what could be asked of reliability, generalization and locality, the latter
+    against the untouched model under the same protocol. `reason` says why there are none.
+    """
+
+    name: str
+    title: str
+    kind: str
+    measures: tuple[Measure, ...] = ()
+    reason: str = ""
+    searched: bool = False
+
+    def value(self, measure: str) -> float:
+        """The value of a measure; NaN where it was not measured."""
+        return next((one.value for one in self.measures if one.name == measure), float("nan"))
+
+
+@dataclass(frozen=True)
+class ProtocolResults:
+    """A contender of the recommendation under every protocol, tuned once on `edits` edits of T.
+
+    `trial` is the id of the trial on T that tuned the very same weights; `score` is that trial's.
+    """
+
+    role: str
+    location: str
+    recipe: Recipe
+    trial: str
+    edits: int
+    score: Number
+    rows: tuple[ProtocolRow, ...]
+
+    @property
+    def searched(self) -> ProtocolRow | None:
+        """The protocol of the search itself."""
+        return next((row for row in self.rows if row.searched), None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from locscope.runs.atomic import explained, write_atomic
+from locscope.runs.files import explained, write_atomic
 
 NAME = "README.md"
 LICENCE = ("license", "license_name", "license_link")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from locscope.errors import UsageError, unknown
 from locscope.locations import Location
 from locscope.records import Recipe, dumps, loads
-from locscope.runs.reading import read_yaml
+from locscope.runs.files import read_yaml
 from locscope.runs.recommendation import (
     DATA_KEYS,
     NAME,

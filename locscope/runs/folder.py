@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from locscope.errors import UsageError
 from locscope.records import RunInfo, dumps, loads
-from locscope.runs.atomic import SUFFIX, explained, write_atomic
+from locscope.runs.files import SUFFIX, explained, write_atomic
 
 SCHEMA = 1
 """Of run.json; readers open older ones and refuse newer ones."""

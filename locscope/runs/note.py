@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from locscope.errors import UsageError
 from locscope.records import TrialRecord, dumps, loads
-from locscope.runs.atomic import explained, write_atomic
+from locscope.runs.files import explained, write_atomic
 
 NAME = "locscope.json"
 BUNDLED = "demo"

@@ -16,7 +16,7 @@ import yaml
 
 from locscope.locations import Location
 from locscope.records import Contender, Deployment, Recipe, Recommendation
-from locscope.runs.atomic import explained, write_atomic
+from locscope.runs.files import explained, write_atomic
 from locscope.runs.note import DATA
 
 SCHEMA = 1

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from locscope.errors import UsageError
 from locscope.progress import Progress, Silent
 from locscope.records import dumps, loads
-from locscope.runs.atomic import explained, write_atomic
+from locscope.runs.files import explained, write_atomic
 
 Record = TypeVar("Record")
 Folder = str | os.PathLike[str]

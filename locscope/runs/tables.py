@@ -13,7 +13,7 @@ from typing import Any
 from locscope.locations import Location, Site
 from locscope.progress import Progress
 from locscope.records import ScanResult, TrialRecord
-from locscope.runs.atomic import explained, write_atomic_with
+from locscope.runs.files import explained, write_atomic_with
 from locscope.runs.store import iterate
 
 NUMBER, INTEGER, TEXT = "float64", "int64", "string"

@@ -1,15 +1,16 @@
 """How far the scans can be trusted: did they predict what tuning then showed?
 
-Single layers are compared within their part. Two things make doubt: which edits were asked (a
-bootstrap over their groups, scan and outcome made again in every draw) and which locations there
-are (shuffles of runs of whole layers, and random scores as smooth over depth as the scan's: parts
-of a layer and neighbours are no independent evidence). A scan predicts here, or points the wrong
-way, only if it passes all. Claims of all kinds about all scans are corrected together, by Holm's
-method: the chance that any of them is false is at most 5 %.
+Single layers are compared within their part. There are two sources of doubt. One is which edits
+were asked: a bootstrap over their groups makes scan and outcome again in every draw. The other is
+which locations there are: runs of whole layers are shuffled, and random scores are drawn that are
+as smooth over depth as the scan's, because parts of a layer and neighbours are not independent. A
+scan predicts here, or points the wrong way, only if it passes all of these tests. Claims of all
+kinds about all scans are corrected together by Holm's method: the chance that any of them is false
+is at most 5 %.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from math import nan
 
@@ -50,17 +51,6 @@ SHUFFLES = 9999
 _NONE = Interval(nan, nan, nan, 0)
 
 
-@dataclass(frozen=True)
-class _Finding:
-    """A row of the scorecard before its p-values are corrected, and what its verdict rests on."""
-
-    row: ScanVerdict
-    within: Interval = _NONE
-    added: Interval = _NONE
-    chance: float = nan
-    outcome_reliability: float = nan
-
-
 def scorecard(
     scans: Sequence[ScanResult],
     audit: Audit,
@@ -82,14 +72,15 @@ def scorecard(
     rankings = [*_scanned(scans, judged, drawn), *_depths(audit, scans, judged)]
     field = cache(lambda seen: field_of(judged, np.frombuffer(seen, dtype=bool), shuffles, seed))
     share = LEVEL / len(rankings)
-    found = [
-        _finding(one, judged, full, field(_seen(one, judged).tobytes()), share) for one in rankings
+    evidence = [
+        _evidence(ranking, judged, full, field(_seen(ranking, judged).tobytes()), share)
+        for ranking in rankings
     ]
     whole = field(np.isfinite(judged.standing[0]).tobytes())
     match = _paired(looks.standing, looks.locations, full) if looks is judged else _NONE
     return Scorecard(
         outcome=_outcome_words(judged, looks),
-        verdicts=(*_judged(found), _random(judged, whole, seed)),
+        verdicts=(*_judged(evidence), _random(judged, whole, seed)),
         locations=len(judged.locations),
         edits=len(judged.edits),
         groups=len({drawn.column[edit] for edit in judged.edits}),
@@ -99,7 +90,7 @@ def scorecard(
         looks_full_low=match.low,
         looks_full_high=match.high,
         full_count=len(full.locations),
-        notes=_notes(judged, found),
+        notes=_notes(judged, evidence),
     )
 
 
@@ -119,71 +110,59 @@ def _depths(audit: Audit, scans: Sequence[ScanResult], judged: Outcome) -> Itera
     yield Ranking("depth", "later is better", every * depth, False)
 
 
-def _seen(one: Ranking, judged: Outcome) -> NDArray[np.bool_]:
-    return np.isfinite(one.scores[0]) & np.isfinite(judged.standing[0])
+def _seen(ranking: Ranking, judged: Outcome) -> NDArray[np.bool_]:
+    return np.isfinite(ranking.scores[0]) & np.isfinite(judged.standing[0])
 
 
-def _finding(
-    one: Ranking, judged: Outcome, full: Outcome, field: Stratum | None, share: float
-) -> _Finding:
-    """What is found of one variant, whose share of the level is what chance may claim of it."""
-    seen, utility = _seen(one, judged), judged.utility
-    row = ScanVerdict(one.scan, one.variant, "", resampled=one.resampled)
+def _evidence(
+    ranking: Ranking, judged: Outcome, full: Outcome, field: Stratum | None, share: float
+) -> Evidence:
+    """What is known of one variant, whose share of the level is what chance may claim of it."""
+    seen, utility = _seen(ranking, judged), judged.utility
+    row = ScanVerdict(ranking.scan, ranking.variant, "", resampled=ranking.resampled)
     if seen.any():
         best = np.where(np.isnan(utility), 0.0, utility).max(1)
-        lacks = regrets(one.scores[:, seen], utility[:, seen], best, seed=0)
+        lacks = regrets(ranking.scores[:, seen], utility[:, seen], best, seed=0)
         spans = [_interval(column) for column in lacks.T]
         row = _filled(row, **dict(zip(_regret_names(), spans, strict=True)))
-        overall = _spearman(one.scores[:1, seen], judged.standing[:1, seen])
+        overall = _spearman(ranking.scores[:1, seen], judged.standing[:1, seen])
         row = replace(row, overall=float(overall[0]))
-    paired = _paired(one.scores, judged.locations, full)
+    paired = _paired(ranking.scores, judged.locations, full)
     row = replace(_filled(row, full=paired), full_count=paired.count)
-    return _Finding(row) if field is None else _tested(row, one, field, share)
+    return Evidence(row) if field is None else _tested(row, ranking, field, share)
 
 
-def _tested(row: ScanVerdict, one: Ranking, field: Stratum, share: float) -> _Finding:
-    x = ordered(one.scores[:, field.columns], field.design)
+def _tested(row: ScanVerdict, ranking: Ranking, field: Stratum, share: float) -> Evidence:
+    x, order = ordered(ranking.scores[:, field.columns], field.design), field.order[0]
     smooth = field.smooth(x[0])
-    by_chance = (chance(x[0], field.null), *(agreement(one, field.order[0]) for one in smooth))
+    by_chance = (chance(x[0], field.shuffled), *(agreement(scores, order) for scores in smooth))
     row = replace(
         row,
         count=len(field.columns),
-        p_within=p_within(x[0], field.order[0], field.null, smooth),
-        p_added=p_added(x[0], field.order[0], field.design, field.null),
+        p_within=p_within(x[0], order, field.shuffled, smooth),
+        p_added=p_added(x[0], order, field.design, field.residuals),
         score_only=float(agreement(x[0], field.score_only)),
     )
-    return _Finding(
-        row,
-        within=_interval(agreement(x, field.order)),
-        added=_interval(added_share(x, field.order, field.design)),
+    return Evidence(
+        _filled(
+            row,
+            within=_interval(agreement(x, field.order)),
+            added=_interval(added_share(x, field.order, field.design)),
+        ),
         chance=max(float(np.quantile(np.abs(draws), 1 - share)) for draws in by_chance),
         outcome_reliability=field.outcome_reliability,
     )
 
 
-def _judged(found: Sequence[_Finding]) -> Iterator[ScanVerdict]:
-    """The rows with corrected p-values and verdicts.
-
-    That a scan tells more than depth is claimed only after that it tells anything at all.
-    """
+def _judged(evidence: Sequence[Evidence]) -> Iterator[ScanVerdict]:
+    """The rows with corrected p-values and verdicts."""
+    # That a scan tells more than depth is claimed only after that it tells anything at all.
     corrected = holm_in_turn(
-        [one.row.p_within for one in found], [one.row.p_added for one in found]
+        [each.row.p_within for each in evidence], [each.row.p_added for each in evidence]
     )
-    for one, p_order, p_more in zip(found, *corrected, strict=True):
-        evidence = Evidence(
-            count=one.row.count,
-            within=one.within,
-            added=one.added,
-            p_within=p_order,
-            p_added=p_more,
-            chance=one.chance,
-            outcome_reliability=one.outcome_reliability,
-        )
-        said = judge(evidence)
-        row = _filled(one.row, within=one.within, added=one.added)
-        yield replace(
-            row, verdict=said.verdict, sentence=said.sentence, p_within=p_order, p_added=p_more
-        )
+    for each, p_order, p_more in zip(evidence, *corrected, strict=True):
+        row = replace(each.row, p_within=p_order, p_added=p_more)
+        yield judge(replace(each, row=row))
 
 
 def _random(judged: Outcome, field: Stratum | None, seed: int) -> ScanVerdict:
@@ -196,7 +175,7 @@ def _random(judged: Outcome, field: Stratum | None, seed: int) -> ScanVerdict:
         row = _filled(row, **dict(zip(_regret_names(), spans, strict=True)))
     if field is None:
         return row
-    orders, order = field.null.ranks, field.order[0]
+    orders, order = field.shuffled, field.order[0]
     row = _filled(
         row,
         within=_spread(agreement(orders, order)),
@@ -262,12 +241,12 @@ def _outcome_words(judged: Outcome, looks: Outcome) -> str:
     return f"harmonic mean of {terms}, {when}; a location that broke a bound ranks below all others"
 
 
-def _notes(judged: Outcome, found: Sequence[_Finding]) -> tuple[str, ...]:
+def _notes(judged: Outcome, evidence: Sequence[Evidence]) -> tuple[str, ...]:
     notes = []
     broke = int(judged.violated.sum())
     if broke:
         notes.append(f"{broke} of {len(judged.locations)} locations broke a bound: last, worth 0")
-    held = [one.row for one in found if not one.row.resampled]
+    held = [each.row for each in evidence if not each.row.resampled]
     names = dict.fromkeys(f"{row.scan} {row.variant}" for row in held)
     if names:
         notes.append(f"no means over requests, so held fixed in the bootstrap: {', '.join(names)}")

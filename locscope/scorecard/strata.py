@@ -9,12 +9,20 @@ from numpy.typing import NDArray
 from locscope.locations import Location
 from locscope.scorecard.audit import Outcome
 from locscope.scorecard.verdicts import FEWEST
-from locscope.scoring.ranks import Design, Null, agreement, design, null_of, ranks_within
+from locscope.scoring.ranks import (
+    Design,
+    agreement,
+    design,
+    ranks_within,
+    shuffled_ranks,
+    shuffled_residuals,
+    shuffles_of,
+)
 from locscope.scoring.smooth import smooth_ranks
 
 Values = NDArray[np.float64]
 STRATUM = 3
-"""Fewer places of a part have no order to speak of."""
+"""Fewer locations of a part have no order to speak of."""
 _MOST = 2_000_000
 """Shuffled ranks held at a time (16 MB)."""
 
@@ -24,28 +32,31 @@ class Stratum:
     """Locations compared: columns of the outcome, and how these came out.
 
     `order`, shape (1 + draws, columns), are the outcome's ranks within strata, `score_only` those
-    of the measured scores, broken bounds aside; `seed` is that of chance.
+    of the measured scores, broken bounds aside. `shuffled` and `residuals`, shape (shuffles,
+    columns), are what chance makes of the order; `seed` is that of chance.
     """
 
     columns: NDArray[np.int64]
     design: Design
     order: Values
     score_only: Values
-    null: Null
+    shuffled: Values
+    residuals: Values
     seed: int
 
     def smooth(self, ranks: Values) -> tuple[Values, ...]:
         """As many random orders as shuffles, as smooth over depth as these ranks are by one measure
         or another."""
+        # A stream of its own, so that it does not repeat the numbers of the shuffles.
         rng = np.random.default_rng([self.seed, 1])
-        return smooth_ranks(ranks, self.design, len(self.null.ranks), rng)
+        return smooth_ranks(ranks, self.design, len(self.shuffled), rng)
 
     @property
     def outcome_reliability(self) -> float:
         """How well the order agrees with those of other draws of edits; NaN without draws."""
-        found = agreement(self.order[1:], self.order[0])
-        found = found[~np.isnan(found)]
-        return float(found.mean()) if found.size else nan
+        by_draw = agreement(self.order[1:], self.order[0])
+        by_draw = by_draw[~np.isnan(by_draw)]
+        return float(by_draw.mean()) if by_draw.size else nan
 
 
 def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int) -> Stratum | None:
@@ -69,8 +80,16 @@ def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int)
     order = ordered(standing, within)
     only = ranks_within(judged.score[0, columns], within)
     count = min(shuffles, _MOST // len(kept))
-    null = null_of(order[0], within, count, np.random.default_rng(seed))
-    return Stratum(columns, within, order, only, null, seed)
+    shuffles_drawn = shuffles_of(within, count, np.random.default_rng(seed))
+    return Stratum(
+        columns=columns,
+        design=within,
+        order=order,
+        score_only=only,
+        shuffled=shuffled_ranks(order[0], shuffles_drawn),
+        residuals=shuffled_residuals(order[0], within, shuffles_drawn),
+        seed=seed,
+    )
 
 
 def ordered(values: Values, within: Design) -> Values:

@@ -1,10 +1,10 @@
 """The verdict on a scan in one sentence: predicts here, does not, cannot tell."""
 
-from dataclasses import dataclass
-from math import isnan
+from dataclasses import dataclass, replace
+from math import isnan, nan
 
+from locscope.records import ScanVerdict
 from locscope.records.outcome import AS_DEPTH, CANNOT_TELL, DOES_NOT, PREDICTS
-from locscope.scoring.statistics import Interval
 
 LEVEL = 0.05
 """P-values after Holm's correction must stay below."""
@@ -19,20 +19,16 @@ WRONG_WAY = "points the wrong way"
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a verdict rests on; p-values are corrected, intervals are over groups of edits.
+    """A row of the scorecard without its verdict, and what else the verdict rests on.
 
     `chance` is what random orders stay below, on either side of zero, in 95 % of families of as
-    many scans; `outcome_reliability` how well the outcome's order agrees with itself on other
-    edits.
+    many scans; `outcome_reliability` is how well the outcome's order agrees with itself on other
+    edits. Both are NaN where too few locations can be compared.
     """
 
-    count: int
-    within: Interval
-    added: Interval
-    p_within: float
-    p_added: float
-    chance: float
-    outcome_reliability: float
+    row: ScanVerdict
+    chance: float = nan
+    outcome_reliability: float = nan
 
     @property
     def ceiling(self) -> float:
@@ -41,37 +37,17 @@ class Evidence:
 
         NaN where there is no interval over edits.
         """
-        by_edits = (
-            self.within.high / self.outcome_reliability if self.outcome_reliability > 0 else 1.0
-        )
+        reliability = self.outcome_reliability
+        by_edits = self.row.within_high / reliability if reliability > 0 else 1.0
         if isnan(by_edits):
-            return float("nan")
-        return min(1.0, max(by_edits, self.within.value + self.chance))
+            return nan
+        return min(1.0, max(by_edits, self.row.within + self.chance))
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """A verdict, and why."""
-
-    verdict: str
-    sentence: str
-
-
-def judge(found: Evidence) -> Judgement:
-    """What the evidence allows to say."""
-    if found.count < FEWEST:
-        return _unknown(f"only {found.count} of its locations can be compared within their part")
-    if isnan(found.outcome_reliability):
-        return _unknown(
-            "too few groups of edits, or tuning showed no differences between locations"
-        )
-    if isnan(found.within.value):
-        return Judgement(DOES_NOT, f"{DOES_NOT}: within a part it scores all locations alike")
-    if found.p_within < LEVEL and found.within.low > 0:
-        return _positive(found)
-    if found.ceiling < USEFUL or _opposed(found):
-        return Judgement(DOES_NOT, f"{DOES_NOT}: {_negative(found)}")
-    return _unknown(_doubt(found))
+def judge(evidence: Evidence) -> ScanVerdict:
+    """The row with what the evidence allows to say; its p-values are corrected."""
+    verdict, why = _judgement(evidence)
+    return replace(evidence.row, verdict=verdict, sentence=f"{verdict}: {why}")
 
 
 def claims(verdict: str, sentence: str) -> bool:
@@ -79,44 +55,59 @@ def claims(verdict: str, sentence: str) -> bool:
     return verdict in (PREDICTS, AS_DEPTH) or WRONG_WAY in sentence
 
 
-def _positive(found: Evidence) -> Judgement:
-    order = f"{_within(found)} within a part"
-    if found.p_added < LEVEL and found.added.low > 0 and found.added.value >= ADDS:
-        beyond = f"{_share(found.added)} of that order is beyond depth"
-        return Judgement(PREDICTS, f"{PREDICTS}: {order}, and {beyond}")
-    if isnan(found.added.value):
-        return Judgement(AS_DEPTH, f"{AS_DEPTH}: {order}, and its order is that of depth itself")
-    beyond = f"beyond depth {_share(found.added)}, nothing to go by"
-    return Judgement(AS_DEPTH, f"{AS_DEPTH}: {order}, {beyond}")
+def _judgement(evidence: Evidence) -> tuple[str, str]:
+    """One of the verdicts, and why."""
+    row = evidence.row
+    if row.count < FEWEST:
+        why = f"only {row.count} of its locations can be compared within their part"
+        return CANNOT_TELL, why
+    if isnan(evidence.outcome_reliability):
+        why = "too few groups of edits, or tuning showed no differences between locations"
+        return CANNOT_TELL, why
+    if isnan(row.within):
+        return DOES_NOT, "within a part it scores all locations alike"
+    if row.p_within < LEVEL and row.within_low > 0:
+        return _positive(row)
+    if evidence.ceiling < USEFUL or _opposed(row):
+        return DOES_NOT, _negative(evidence)
+    return CANNOT_TELL, _doubt(evidence)
 
 
-def _opposed(found: Evidence) -> bool:
-    return found.p_within < LEVEL and found.within.high < 0
+def _positive(row: ScanVerdict) -> tuple[str, str]:
+    order = f"{_within(row)} within a part"
+    added = _share(row.added, row.added_low, row.added_high)
+    # A share may be surely above zero and still too small to choose a location by.
+    if row.p_added < LEVEL and row.added_low > 0 and row.added >= ADDS:
+        return PREDICTS, f"{order}, and {added} of that order is beyond depth"
+    if isnan(row.added):
+        return AS_DEPTH, f"{order}, and its order is that of depth itself"
+    return AS_DEPTH, f"{order}, beyond depth {added}, nothing to go by"
 
 
-def _negative(found: Evidence) -> str:
-    if _opposed(found):
-        return f"{_within(found)} within a part, it {WRONG_WAY}"
-    return f"{_within(found)} within a part, at most {found.ceiling:.2f} with all doubt in favour"
+def _opposed(row: ScanVerdict) -> bool:
+    return row.p_within < LEVEL and row.within_high < 0
 
 
-def _doubt(found: Evidence) -> str:
-    if found.outcome_reliability < USEFUL:
-        return f"the outcome agrees only {found.outcome_reliability:.2f} with itself on other edits"
-    if found.p_within < LEVEL:
-        return f"{_within(found)} within a part, which does not hold on other edits"
-    so_far = f"the best of so many random scans may reach {found.chance:.2f}"
-    return f"{_within(found)} within a part, and on {found.count} locations {so_far}"
+def _negative(evidence: Evidence) -> str:
+    if _opposed(evidence.row):
+        return f"{_within(evidence.row)} within a part, it {WRONG_WAY}"
+    most = f"at most {evidence.ceiling:.2f} with all doubt in favour"
+    return f"{_within(evidence.row)} within a part, {most}"
 
 
-def _unknown(why: str) -> Judgement:
-    return Judgement(CANNOT_TELL, f"{CANNOT_TELL}: {why}")
+def _doubt(evidence: Evidence) -> str:
+    row, reliability = evidence.row, evidence.outcome_reliability
+    if reliability < USEFUL:
+        return f"the outcome agrees only {reliability:.2f} with itself on other edits"
+    if row.p_within < LEVEL:
+        return f"{_within(row)} within a part, which does not hold on other edits"
+    so_far = f"the best of so many random scans may reach {evidence.chance:.2f}"
+    return f"{_within(row)} within a part, and on {row.count} locations {so_far}"
 
 
-def _within(found: Evidence) -> str:
-    return f"orders locations with {_share(found.within)}"
+def _within(row: ScanVerdict) -> str:
+    return f"orders locations with {_share(row.within, row.within_low, row.within_high)}"
 
 
-def _share(one: Interval) -> str:
-    bounds = "" if isnan(one.low) else f" [{one.low:.2f}, {one.high:.2f}]"
-    return f"{one.value:.2f}{bounds}"
+def _share(value: float, low: float, high: float) -> str:
+    return f"{value:.2f}" if isnan(low) else f"{value:.2f} [{low:.2f}, {high:.2f}]"

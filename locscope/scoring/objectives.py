@@ -1,7 +1,7 @@
 """What a trial is worth: one score, and the bounds that it must keep.
 
-A term that was not measured is left out and the score is named for what it holds. An objective is
-an entry of `OBJECTIVES`: what it weighs and asks for is data, and one way of scoring serves all.
+The score leaves out what was not measured, and its name says what it holds. An objective is an
+entry of `OBJECTIVES`: its weights and bounds are data, and one way of scoring serves all.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -14,39 +14,20 @@ from locscope.scoring.bounds import RATIO, SHARES, Bound, bound_of, named, tight
 
 
 @dataclass(frozen=True)
-class Score:
-    """A value from 0 to 1 and the name that says what it holds; NaN where nothing was measured."""
-
-    name: str
-    value: float
-
-
-@dataclass(frozen=True)
-class Term:
-    """A share of the edits' prompts that the score holds, and its weight in the harmonic mean."""
-
-    measure: str
-    weight: float = 1.0
-
-    def __str__(self) -> str:
-        """Its name, and its weight where that is not 1."""
-        return self.measure if self.weight == 1 else f"{self.measure} x {self.weight:g}"
-
-
-@dataclass(frozen=True)
 class Objective:
     """A table entry: what the score holds, and the bounds to keep.
 
-    The score is the weighted harmonic mean of those `terms` that were measured and of what is
-    `kept` (the first of these measures of collapse that was measured, as a share; see `kept`).
-    `tie` names the measure that decides between equal scores. With `knee` the trials are ranked by
-    efficacy against collapse and the knee of the front is the best. `bound_margin` is the share of
-    what bounds on drift allow that `strict` leaves free; its `asked` are the bounds without it.
+    The score is a weighted harmonic mean: of the measures named in `weights` that were measured,
+    shares of the edits' prompts, and of what is `kept` (the first of these measures of collapse
+    that was measured, as a share; see `kept`), which has weight 1. `tie` names the measure that
+    decides between equal scores. With `knee` the trials are ranked by efficacy against collapse and
+    the knee of the front is the best. `bound_margin` is the share of what bounds on drift allow
+    that `strict` leaves free; its `asked` are the bounds without it.
     """
 
     name: str
     title: str
-    terms: tuple[Term, ...]
+    weights: Mapping[str, float]
     bounds: tuple[Bound, ...] = ()
     kept: tuple[str, ...] = ()
     tie: str = ""
@@ -56,20 +37,21 @@ class Objective:
 
     @property
     def strict(self) -> "Objective":
-        """What one chooses by: bounds on drift with their margin. The best of many rates lies at
-        the limit, and half of what lies at a limit on S is beyond it on other edits."""
+        """The objective that choices go by: bounds on drift with their margin."""
+        # The best of many rates lies at the limit, and half of what lies at a limit on S is beyond
+        # it on other edits.
         bounds = tuple(tightened(bound, self.bound_margin) for bound in self.bounds)
         return replace(self, bounds=bounds, bound_margin=0.0, asked=self.asked or self.bounds)
 
 
-EFFICACY = (Term("reliability"), Term("generalization"), Term("locality"))
-"""What a good edit is: the fact is changed, also in other words, and nothing beside it is."""
+EFFICACY = {"reliability": 1.0, "generalization": 1.0, "locality": 1.0}
+"""Weights of what a good edit is: the fact is changed, also in other words, and nothing else is."""
 QUICK = {
     "reliability": "target_probability",
     "generalization": "rephrase_probability",
     "locality": "neighbour_kept",
 }
-"""What stands in for a share while few steps were taken: a probability, which is continuous."""
+"""The probability that stands in for a share after few steps, because it is continuous."""
 
 OBJECTIVES: dict[str, Objective] = {
     entry.name: entry
@@ -77,7 +59,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective(
             name="balanced",
             title="harmonic mean of reliability, generalization and locality, without collapse",
-            terms=EFFICACY,
+            weights=EFFICACY,
             bounds=(
                 Bound("perplexity_ratio", "at most", RATIO),
                 Bound("retention", "at least", 0.95, sure=True),
@@ -86,7 +68,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective(
             name="capability-first",
             title="the most that is kept of what the model could, once the edits are reliable",
-            terms=(),
+            weights={},
             bounds=(Bound("reliability", "at least", 0.95, needed=True),),
             kept=("retention", "perplexity_ratio"),
             tie="generalization",
@@ -94,7 +76,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective(
             name="pareto",
             title="the knee of efficacy against collapse",
-            terms=EFFICACY,
+            weights=EFFICACY,
             kept=("perplexity_ratio",),
             knee=True,
         ),
@@ -121,37 +103,37 @@ _REMEDIES = {
 def objective_of(
     name: str, weights: Mapping[str, float] | None = None, bounds: Sequence[str] = ()
 ) -> Objective:
-    """The objective of that name with one's own weights and bounds.
+    """The objective of that name with the user's own weights and bounds.
 
     A bound replaces the objective's own on the same measure; weights are above 0, 1 where none is
     given. A UsageError names what is unknown or cannot be read.
     """
     if name not in OBJECTIVES:
         raise unknown("objective", name, OBJECTIVES)
-    objective, given = OBJECTIVES[name], tuple(map(bound_of, bounds))
-    replaced = {bound.measure for bound in given}
+    objective, own = OBJECTIVES[name], tuple(map(bound_of, bounds))
+    replaced = {bound.measure for bound in own}
     rest = tuple(bound for bound in objective.bounds if bound.measure not in replaced)
-    return replace(objective, terms=_weighed(objective, weights or {}), bounds=(*rest, *given))
+    return replace(objective, weights=_weighed(objective, weights or {}), bounds=(*rest, *own))
 
 
-def _weighed(objective: Objective, weights: Mapping[str, float]) -> tuple[Term, ...]:
-    if weights and not objective.terms:
+def _weighed(objective: Objective, weights: Mapping[str, float]) -> dict[str, float]:
+    if weights and not objective.weights:
         raise UsageError(
             f"objective {objective.name} has no weights: it goes by {' or '.join(objective.kept)}"
         )
     for name, weight in weights.items():
-        if name not in (names := [term.measure for term in objective.terms]):
-            raise unknown(f"term of objective {objective.name}", name, names)
+        if name not in objective.weights:
+            raise unknown(f"term of objective {objective.name}", name, objective.weights)
         if not (isfinite(weight) and weight > 0):
             raise UsageError(f"weight {weight:g} of {name}: it must be a number above 0")
-    return tuple(Term(t.measure, float(weights.get(t.measure, t.weight))) for t in objective.terms)
+    return {name: float(weights.get(name, own)) for name, own in objective.weights.items()}
 
 
 def refuse_unmeasurable(objective: Objective, can: Container[str]) -> None:
-    """A UsageError where a needed bound, or all that the score holds, cannot be measured.
+    """Raises a UsageError where a needed bound, or all that the score holds, cannot be measured.
 
-    `can` has the names of what these edits and this material allow to be measured. Bounds that the
-    objective merely brings along are left out in silence.
+    `can` has the names of the measures that these edits and texts allow. Bounds that nobody asked
+    for are left out in silence.
     """
     for bound in objective.bounds:
         if bound.needed and bound.measure not in can:
@@ -161,7 +143,7 @@ def refuse_unmeasurable(objective: Objective, can: Container[str]) -> None:
                 f"measured with these edits (S and T each need some) and this material; {remedy}, "
                 "or leave the bound out"
             )
-    for part in (tuple(term.measure for term in objective.terms), objective.kept):
+    for part in (tuple(objective.weights), objective.kept):
         if part and not any(name in can for name in part):
             raise UsageError(
                 f"objective {objective.name} goes by {' or '.join(part)}, which cannot be measured "
@@ -183,22 +165,36 @@ def harmonic(values: Iterable[float], weights: Iterable[float] | None = None) ->
     return sum(by) / sum(weight / number for weight, number in zip(by, numbers, strict=True))
 
 
-def score(measures: Sequence[Measure], objective: Objective = BALANCED) -> Score:
-    """The harmonic mean of what the objective weighs and was measured, named for what it holds."""
-    return _score(measures, objective.terms, objective.kept)
+def score(measures: Sequence[Measure], objective: Objective = BALANCED) -> float:
+    """The harmonic mean, 0..1, of what the objective weighs; NaN where nothing was measured."""
+    shares = _shares(measures, objective.weights, objective.kept)
+    return harmonic(shares.values(), (objective.weights.get(name, 1.0) for name in shares))
+
+
+def score_name(measures: Sequence[Measure], objective: Objective = BALANCED) -> str:
+    """What the `score` of these measures holds: `harmonic(reliability, locality x 2)`."""
+    shares = _shares(measures, objective.weights, objective.kept)
+    names = (_term_name(name, objective) for name in shares)
+    return f"harmonic({', '.join(names)})" if shares else "nothing measured"
+
+
+def _term_name(name: str, objective: Objective) -> str:
+    weight = objective.weights.get(name, 1.0)
+    if name in objective.kept and name != "retention":
+        return f"1/{name}"
+    return name if weight == 1 else f"{name} x {weight:g}"
 
 
 def nothing_learned(
     measures: Sequence[Measure], objective: Objective = BALANCED
 ) -> tuple[str, ...]:
     """A sentence where the score is 0 or no number: that meets no objective, whatever is kept."""
-    found = score(measures, objective).value
-    if isnan(found):
+    value = score(measures, objective)
+    if isnan(value):
         return ("nothing could be measured",)
-    terms = [term.measure for term in objective.terms]
-    zero = [one.name for one in measures if one.name in terms and one.value <= 0]
+    zero = [m.name for m in measures if m.name in objective.weights and m.value <= 0]
     why = f", as {' and '.join(zero)} {'are' if len(zero) > 1 else 'is'}" if zero else ""
-    return (f"the score is 0{why}",) if found <= 0 else ()
+    return (f"the score is 0{why}",) if value <= 0 else ()
 
 
 def merit(measures: Sequence[Measure], objective: Objective = BALANCED) -> float:
@@ -207,7 +203,7 @@ def merit(measures: Sequence[Measure], objective: Objective = BALANCED) -> float
     A harmonic mean is 0 as soon as one share is, and then tells nothing of the others. So none of n
     items counts as half an item; what is shown stays exact.
     """
-    return _score(tuple(map(_above_zero, measures)), objective.terms, objective.kept).value
+    return score(tuple(map(_above_zero, measures)), objective)
 
 
 def _above_zero(measure: Measure) -> Measure:
@@ -216,20 +212,23 @@ def _above_zero(measure: Measure) -> Measure:
     return replace(measure, value=max(measure.value, 0.5 / measure.count))
 
 
-def quick_score(measures: Sequence[Measure], objective: Objective = BALANCED) -> Score:
-    """The score of a trial in which only probabilities were read.
+def quick_score(measures: Sequence[Measure], objective: Objective = BALANCED) -> float:
+    """The score of a trial in which only probabilities were read (`quick_objective`)."""
+    return score(measures, quick_objective(objective))
 
-    It is continuous, so that it tells places apart after few steps, when hardly an answer is right.
-    Terms are replaced by their probabilities (`QUICK`), the weights stay. `pareto` adds the
-    perplexity ratio as in full: the mean rises with either side, so its best is on the front.
-    `capability-first` has no terms, and by what is kept alone a place that learns nothing would
-    lead; so the probability of what its bound asks for joins in. After few steps that decides,
-    as little is lost yet; among places that all learn, what is kept does.
+
+def quick_objective(objective: Objective) -> Objective:
+    """The objective as quick trials are scored by it: by probabilities, with the same weights.
+
+    Probabilities are continuous, so that they tell locations apart after few steps, when hardly an
+    answer is right. `pareto` adds the perplexity ratio as in full: the mean rises with either side,
+    so its best is on the front. `capability-first` has no weights, and by what is kept alone a
+    location that learns nothing would lead; so the probability of what its bound asks for joins in.
+    After few steps that decides, as little is lost yet; among locations that all learn, what is
+    kept does.
     """
-    terms = objective.terms or tuple(
-        Term(b.measure) for b in objective.bounds if b.measure in QUICK
-    )
-    return _score(measures, _quick(terms), objective.kept)
+    asked = {b.measure: 1.0 for b in objective.bounds if b.measure in QUICK}
+    return replace(objective, weights=_quick(objective.weights or asked))
 
 
 def efficacy(measures: Sequence[Measure], objective: Objective = BALANCED) -> float:
@@ -240,9 +239,9 @@ def efficacy(measures: Sequence[Measure], objective: Objective = BALANCED) -> fl
     probabilities stand in after a quick evaluation. Only the target's answer is sure to be
     measured, so that there always is a number.
     """
-    terms = objective.terms or EFFICACY
-    full = _score(measures, terms, ()).value
-    return _score(measures, _quick(terms), ()).value if isnan(full) else full
+    full = replace(objective, weights=objective.weights or EFFICACY, kept=())
+    value = score(measures, full)
+    return score(measures, quick_objective(full)) if isnan(value) else value
 
 
 def collapse(measures: Sequence[Measure]) -> float:
@@ -258,8 +257,8 @@ def collapse(measures: Sequence[Measure]) -> float:
 def kept(measures: Sequence[Measure], name: str) -> float:
     """A measure of collapse as a share kept, 0..1, 1 as untouched: retention, or 1/perplexity.
 
-    Above 1 counts as 1: the aim is to lose nothing. No finite number although items were judged is
-    0, for such a model has collapsed; not measured is NaN.
+    Above 1 counts as 1: the aim is to lose nothing. Where items were judged and the value is no
+    finite number, the model has collapsed, and the share is 0; not measured is NaN.
     """
     measure = named(measures, name)
     if measure is None or isnan(measure.value):
@@ -269,31 +268,22 @@ def kept(measures: Sequence[Measure], name: str) -> float:
     return min(1.0, 1 / measure.value) if measure.value > 0 else nan
 
 
-def _quick(terms: Iterable[Term]) -> tuple[Term, ...]:
-    return tuple(Term(QUICK[term.measure], term.weight) for term in terms)
+def _quick(weights: Mapping[str, float]) -> dict[str, float]:
+    return {QUICK[name]: weight for name, weight in weights.items()}
 
 
-@dataclass(frozen=True)
-class _Part:
-    """What the score is a mean of."""
+def _shares(
+    measures: Sequence[Measure], wanted: Iterable[str], losses: Iterable[str]
+) -> dict[str, float]:
+    """What the score is the mean of, by measure.
 
-    name: str
-    value: float
-    weight: float = 1.0
-
-
-def _score(measures: Sequence[Measure], terms: Iterable[Term], losses: Sequence[str]) -> Score:
-    wanted = tuple(terms)
-    found = ((term, named(measures, term.measure)) for term in wanted)
-    shares = [_Part(str(t), m.value, t.weight) for t, m in found if m and not isnan(m.value)]
-    left = [_Part(_kept_name(name), kept(measures, name)) for name in losses]
-    left = [part for part in left if not isnan(part.value)][:1]
+    Empty also where there is nothing of what is wanted, or nothing of the losses: a score of one
+    side alone would be on another scale than those of other trials.
+    """
+    wanted, losses = tuple(wanted), tuple(losses)
+    measured = ((name, named(measures, name)) for name in wanted)
+    shares = {name: m.value for name, m in measured if m is not None and not isnan(m.value)}
+    left = {name: share for name in losses if not isnan(share := kept(measures, name))}
     if (wanted and not shares) or (losses and not left):
-        return Score("nothing measured", nan)
-    parts = [*shares, *left]
-    value = harmonic([part.value for part in parts], [part.weight for part in parts])
-    return Score(f"harmonic({', '.join(part.name for part in parts)})", value)
-
-
-def _kept_name(name: str) -> str:
-    return name if name == "retention" else f"1/{name}"
+        return {}
+    return shares | dict(list(left.items())[:1])

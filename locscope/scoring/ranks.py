@@ -1,6 +1,6 @@
 """Rank statistics within strata, for many resamples at once; numbers only.
 
-Rows are resamples, columns are places. Places are compared with places of their own stratum alone
+Rows are resamples, columns are locations. Locations are compared within their own stratum alone
 (the same part): ranks are taken there and centred, so that no part's level or scale counts.
 """
 
@@ -34,17 +34,6 @@ class Design:
     strata: tuple[Indices, ...]
     trend: Values
     blocks: Indices
-
-
-@dataclass(frozen=True)
-class Null:
-    """What chance makes of one order: shuffled ranks, and shuffled residuals beyond the trend.
-
-    Both have shape (shuffles, columns); rows have length 1, or are 0 where nothing is left.
-    """
-
-    ranks: Values
-    residuals: Values
 
 
 def design(labels: Sequence[str], depths: ArrayLike, blocks: Sequence[int]) -> Design:
@@ -93,7 +82,7 @@ def ranks_within(values: Values, within: Design) -> Values:
 def agreement(x: Values, y: Values) -> Values:
     """The correlation of centred rows: of ranks within strata, Spearman's within part.
 
-    Strata count by their number of places. NaN where one side does not vary.
+    Strata count by their number of locations. NaN where one side does not vary.
     """
     return _over((x * y).sum(-1), np.sqrt((x * x).sum(-1) * (y * y).sum(-1)))
 
@@ -116,39 +105,44 @@ def added_share(x: Values, y: Values, within: Design) -> Values:
     return _over(along * np.abs(along), squares * (y * y).sum(-1))
 
 
-def null_of(y: Values, within: Design, shuffles: int, rng: np.random.Generator) -> Null:
-    """Shuffles one row of ranks, and its residuals (Freedman and Lane 1983), within strata.
+def shuffled_ranks(y: Values, order: Indices) -> Values:
+    """One row of ranks in every shuffled order, (shuffles, columns); rows of length 1."""
+    return _unit(y[order])
 
-    Columns of one block, as all parts of a layer, go to one place together: what the parts of a
-    layer have in common is then no evidence that comes as often as there are parts.
+
+def shuffled_residuals(y: Values, within: Design, order: Indices) -> Values:
+    """What the trend leaves of one row, shuffled (Freedman and Lane 1983), (shuffles, columns).
+
+    Rows have length 1, or are 0 where nothing is left.
     """
-    index = _shuffled(within, shuffles, rng)
-    residuals = beyond(beyond(y, within)[index], within)
-    return Null(_unit(y[index]), _unit(residuals))
+    return _unit(beyond(beyond(y, within)[order], within))
 
 
-def chance(x: Values, null: Null) -> Values:
-    """Agreement of one row with every shuffle, shape (shuffles,)."""
-    return null.ranks @ _unit(x)
+def chance(x: Values, shuffled: Values) -> Values:
+    """Agreement of one row with every row of shuffled ranks, shape (shuffles,)."""
+    return shuffled @ _unit(x)
 
 
-def p_within(x: Values, y: Values, null: Null, smooth: Sequence[Values]) -> float:
+def p_within(x: Values, y: Values, shuffled: Values, smooth: Sequence[Values]) -> float:
     """Two-sided: how often chance agrees, or disagrees, as much as x and y do.
 
-    The largest of what shuffles of y say and what random scores as smooth as x do, each of shape
-    (draws, columns); 1 where nothing varies.
+    The larger of what shuffled ranks of y say and what random scores as smooth as x do, each of
+    shape (draws, columns); 1 where nothing varies.
     """
-    found = abs(float(agreement(x, y)))
-    by_chance = (chance(x, null), *(agreement(some, y) for some in smooth))
-    return max(_p(found, np.abs(some)) for some in by_chance)
+    measured = abs(float(agreement(x, y)))
+    by_chance = (chance(x, shuffled), *(agreement(scores, y) for scores in smooth))
+    return max(_p(measured, np.abs(draws)) for draws in by_chance)
 
 
-def p_added(x: Values, y: Values, within: Design, null: Null) -> float:
-    """One-sided: how often chance gives x such a slope beyond the trend; 1 where x is all trend."""
+def p_added(x: Values, y: Values, within: Design, residuals: Values) -> float:
+    """One-sided: how often chance gives x such a slope beyond the trend; 1 where x is all trend.
+
+    `residuals` are the shuffled ones of y.
+    """
     if isnan(float(added_share(x, y, within))):
         return 1.0
     rest = beyond(x, within)
-    return _p(float(agreement(rest, beyond(y, within))), null.residuals @ _unit(rest))
+    return _p(float(agreement(rest, beyond(y, within))), residuals @ _unit(rest))
 
 
 def holm(p: Sequence[float]) -> tuple[float, ...]:
@@ -174,7 +168,7 @@ def holm_in_turn(
     corrected: dict[int, list[float]] = {i: [] for i in range(len(first))}
     largest = 0.0
     while left:
-        i = min(left, key=lambda one: left[one][0])
+        i = min(left, key=lambda index: left[index][0])
         largest = max(largest, min(1.0, left[i].pop(0) * len(left)))
         corrected[i].append(largest)
         if not left[i]:
@@ -183,11 +177,12 @@ def holm_in_turn(
     return tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
 
 
-def _shuffled(within: Design, shuffles: int, rng: np.random.Generator) -> Indices:
+def shuffles_of(within: Design, shuffles: int, rng: np.random.Generator) -> Indices:
     """Columns in a shuffled order each, shape (shuffles, columns); strata are kept.
 
-    Runs of neighbouring blocks move together, each as it stands or turned around: what is alike
-    in neighbours is then no evidence that comes as often as there are neighbours.
+    Columns of one block, as all parts of a layer, move together: what the parts of a layer have in
+    common must not count as evidence once for every part. Runs of neighbouring blocks move
+    together too, as they stand or turned around, because neighbours are alike.
     """
     _, block = np.unique(within.blocks, return_inverse=True)
     count = int(block.max()) + 1
@@ -197,7 +192,7 @@ def _shuffled(within: Design, shuffles: int, rng: np.random.Generator) -> Indice
     put = np.take_along_axis(rng.random(run.shape), run, 1)
     among = np.empty((shuffles, len(block)))
     among[:, np.concatenate(within.strata)] = rng.random(among.shape)
-    # By where its run is put, in it by its place, and columns of one block as it falls.
+    # By where its run is put, then by position in the run; columns of one block in any order.
     keys = (among, (turned * np.arange(count))[:, block], put[:, block])
     index = np.empty(among.shape, dtype=np.int64)
     for columns in within.strata:

@@ -10,8 +10,6 @@ gives the share of the slowest wave. Both are taken of all parts and of their me
 smoother. Parts vary together as those of the scan do.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,15 +18,6 @@ from locscope.scoring.ranks import Design, ranks_within
 Values = NDArray[np.float64]
 _FALLS = np.linspace(0.0, 6.0, 241)
 """Values of a that are tried; at 6 all but the first wave is nothing."""
-
-
-@dataclass(frozen=True)
-class Waves:
-    """Cosine waves over layers, shape (layers, waves), and the squared step of each: what
-    (f[l + 1] - f[l]) ** 2 sums up to where f has length 1."""
-
-    shapes: Values
-    steps: Values
 
 
 def smooth_ranks(
@@ -42,17 +31,19 @@ def smooth_ranks(
     grid = _grid(x, layer, stratum)
     waves = _waves(len(grid))
     drawn = (_drawn(grid, waves, fall, count, rng) for fall in _falls(grid, waves))
-    return tuple(ranks_within(one[:, layer, stratum], within) for one in drawn)
+    return tuple(ranks_within(scores[:, layer, stratum], within) for scores in drawn)
 
 
-def _drawn(grid: Values, waves: Waves, fall: float, count: int, rng: np.random.Generator) -> Values:
+def _drawn(
+    grid: Values, waves: Values, fall: float, count: int, rng: np.random.Generator
+) -> Values:
     """Random values whose waves fall so and whose parts vary as the grid's, (count, *grid)."""
     powers = np.arange(1.0, len(grid)) ** -fall
     # A square root of the parts' covariance: what they have in common they have by chance, too.
     sizes, axes = np.linalg.eigh(grid.T @ grid)
     parts = axes * np.sqrt(np.maximum(sizes, 0.0)) @ axes.T
     drawn = rng.standard_normal((count, len(powers), len(parts))) @ parts
-    return (waves.shapes * powers) @ drawn
+    return (waves * powers) @ drawn
 
 
 def _cells(within: Design) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -77,29 +68,36 @@ def _grid(x: Values, layer: NDArray[np.int64], stratum: NDArray[np.int64]) -> Va
     return grid - grid.mean(0)
 
 
-def _waves(layers: int) -> Waves:
-    """All of them but the constant: they are the principal axes of squared steps."""
+def _waves(layers: int) -> Values:
+    """Cosine waves of length 1, shape (layers, waves): the principal axes of squared steps."""
+    # Without the constant wave: values are centred.
     number, middle = np.arange(1, layers), np.arange(layers) + 0.5
-    shapes = np.sqrt(2 / layers) * np.cos(np.pi * np.outer(middle, number) / layers)
-    return Waves(shapes, 2 - 2 * np.cos(np.pi * number / layers))
+    return np.sqrt(2 / layers) * np.cos(np.pi * np.outer(middle, number) / layers)
 
 
-def _falls(grid: Values, waves: Waves) -> list[float]:
+def _squared_steps(layers: int) -> Values:
+    """What (f[l + 1] - f[l]) ** 2 sums up to over a wave f, shape (waves,)."""
+    return 2 - 2 * np.cos(np.pi * np.arange(1, layers) / layers)
+
+
+def _falls(grid: Values, waves: Values) -> list[float]:
     """The a by squared steps, and that by the slowest wave where it is larger."""
-    own = [one for one in (grid, grid.mean(1, keepdims=True)) if one.any()]
+    steps = _squared_steps(len(grid))
+    own = [values for values in (grid, grid.mean(1, keepdims=True)) if values.any()]
     powers = np.arange(1.0, len(grid))[:, None] ** (-2 * _FALLS)
     share = powers / powers.sum(0)
-    found = [_shares(one, waves) for one in own]
-    by_steps = min((float(waves.steps @ each) for each in found), default=0.0)
-    by_slowest = max((float(each[0]) for each in found), default=1.0)
+    shares = [_shares(values, waves) for values in own]
+    by_steps = min((float(steps @ each) for each in shares), default=0.0)
+    by_slowest = max((float(each[0]) for each in shares), default=1.0)
     falls = (
-        float(np.interp(-by_steps, -(waves.steps @ share), _FALLS)),
+        # Both negated, as interpolation wants rising values and steps fall with a.
+        float(np.interp(-by_steps, -(steps @ share), _FALLS)),
         float(np.interp(by_slowest, share[0], _FALLS)),
     )
     return sorted({falls[0], max(falls)})
 
 
-def _shares(values: Values, waves: Waves) -> Values:
+def _shares(values: Values, waves: Values) -> Values:
     """The share of every wave in the squares of centred values, (layers, any)."""
-    squares = ((waves.shapes.T @ values) ** 2).sum(1)
+    squares = ((waves.T @ values) ** 2).sum(1)
     return squares / squares.sum()

@@ -162,7 +162,7 @@ def promise(best: Best, objective: Objective) -> float:
     if (found := cut(tried, objective)) is not None:
         return found.score
     room = headroom(record.measures, objective.bounds)
-    if isnan(room) or not objective.terms or (room > 1 and record is not max(tried, key=_rate)):
+    if isnan(room) or not objective.weights or (room > 1 and record is not max(tried, key=_rate)):
         return utility(record, objective)
     return grown(utility(record, objective), min(room, STEP))
 
@@ -187,7 +187,7 @@ def _in_play(best: Best, objective: Objective) -> bool:
     highest = record is max(best.tried, key=_rate)
     # Where nothing but bounds asks for edits that take, what learned nothing would lead.
     return (
-        highest and bool(objective.terms) and headroom(record.measures, objective.bounds) > ENOUGH
+        highest and bool(objective.weights) and headroom(record.measures, objective.bounds) > ENOUGH
     )
 
 

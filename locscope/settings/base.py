@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from locscope.errors import UsageError, unknown
-from locscope.runs.reading import read_yaml
+from locscope.runs.files import read_yaml
 
 DATA, SEARCH, BOUNDS, SCANS = "Data", "Search", "Objective and bounds", "Scans"
 TUNING, COMPUTE, OUTPUT = "Tuning", "Compute", "Output"

@@ -13,8 +13,7 @@ from locscope.evaluation.measures.outcomes import EditValue, edit_measure, gener
 from locscope.evaluation.suite import EditQuestions, EvalSuite, EvalTexts, Evaluation, observe
 from locscope.forward.decoding import TextGenerator
 from locscope.forward.prefix_cache import PrefixCache
-from locscope.records import Edit, Measure, Probe, Trial
-from locscope.records.panel import ProtocolRow
+from locscope.records import Edit, Measure, Probe, ProtocolRow, Trial
 from locscope.tuning.trial import TrialContext, as_tuned
 
 NOTHING = EvalTexts(neutral=())

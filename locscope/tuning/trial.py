@@ -20,7 +20,7 @@ from locscope.models.parts import Slice
 from locscope.models.save import Change
 from locscope.records import Epoch, Trial, TrialRecord
 from locscope.scoring.bounds import violations
-from locscope.scoring.objectives import BALANCED, Objective, quick_score, score
+from locscope.scoring.objectives import BALANCED, Objective, quick_objective, score, score_name
 from locscope.tuning.collapse import never, quick_loss, status_of, watch
 from locscope.tuning.importance import Importances
 from locscope.tuning.master_weights import MasterWeights, temporarily_trainable
@@ -150,12 +150,12 @@ def _record(
     before = before.at_a_quick if trial.quick else before
     measures = measure_all(now, before)
     objective = context.objective.strict if trial.choosing else context.objective
-    total = (quick_score if trial.quick else score)(measures, objective)
+    scored_by = quick_objective(objective) if trial.quick else objective
     return TrialRecord(
         trial=trial,
         status=status_of(trial.recipe, done.epochs),
-        score=total.value,
-        score_name=total.name,
+        score=score(measures, scored_by),
+        score_name=score_name(measures, scored_by),
         measures=measures,
         outcomes=outcomes_of(now, before),
         epochs=done.epochs,

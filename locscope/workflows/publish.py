@@ -12,7 +12,7 @@ from locscope.records import Deployment, ModelInfo, Recommendation, TrialRecord,
 from locscope.report.data.inputs import ReportInputs, standing
 from locscope.report.draw.gallery import write_figures
 from locscope.report.output.page import render_report
-from locscope.runs.atomic import write_atomic
+from locscope.runs.files import write_atomic
 from locscope.runs.note import absolute
 from locscope.runs.recommendation import (
     DATA_KEYS,

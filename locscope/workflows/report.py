@@ -7,12 +7,18 @@ from locscope.edits import read_edits
 from locscope.errors import LocscopeError, UsageError
 from locscope.integrations.optuna_study import check_study, write_study
 from locscope.progress import Progress
-from locscope.records import Edit, Recommendation, ScanResult, Scorecard, TrialRecord
-from locscope.records.panel import ProtocolResults
+from locscope.records import (
+    Edit,
+    ProtocolResults,
+    Recommendation,
+    ScanResult,
+    Scorecard,
+    TrialRecord,
+)
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.output.comparison import render_comparison
 from locscope.report.output.page import render_report
-from locscope.runs.atomic import explained, write_atomic
+from locscope.runs.files import explained, write_atomic
 from locscope.runs.folder import read_info
 from locscope.runs.store import iterate, read_record
 from locscope.workflows.publish import publish

@@ -8,7 +8,13 @@ from hand_made import BALANCED, OBJECTIVES, shares, tuned
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locscope.recommendation.finalists import Finalist, chosen_of, gathered, gathered_value
+from locscope.recommendation.finalists import (
+    Finalist,
+    gathered,
+    gathered_value,
+    in_order,
+    reason_for,
+)
 from locscope.records import Measure, TrialRecord
 from locscope.scoring.bounds import violations
 from locscope.scoring.objectives import Objective
@@ -44,7 +50,7 @@ def level(share: float, ratio: float = 1.0, **more: float) -> dict[str, float]:
 
 
 def order(*some: Finalist, objective: Objective = BALANCED, margin: float = 0.0) -> list[str]:
-    return [one.location for one in chosen_of(some, objective, margin).finalists]
+    return [one.location for one in in_order(some, objective, margin)]
 
 
 def test_measures_are_means_weighed_by_what_was_judged() -> None:
@@ -107,9 +113,12 @@ def test_the_best_on_s_and_v_together_is_first() -> None:
     lucky = finalist("L0.mlp", level(0.9), level(0.6), level(0.6))
     outcome_reliability = finalist("L1.mlp", level(0.8), level(0.8), level(0.8))
     third = finalist("L2.mlp", level(0.7), level(0.6), level(0.6))
-    found = chosen_of([lucky, outcome_reliability, third], BALANCED, 0.0)
-    assert [one.location for one in found.finalists] == ["L1.mlp", "L0.mlp", "L2.mlp"]
-    assert found.reason == "best of the finalists on S and V (0.800 over 3 trials)"
+    ordered = in_order([lucky, outcome_reliability, third], BALANCED, 0.0)
+    assert [one.location for one in ordered] == ["L1.mlp", "L0.mlp", "L2.mlp"]
+    assert (
+        reason_for(ordered, BALANCED, 0.0)
+        == "best of the finalists on S and V (0.800 over 3 trials)"
+    )
 
 
 def test_the_bounds_asked_for_go_first_then_the_nearest_to_them() -> None:
@@ -147,10 +156,10 @@ def test_a_smaller_one_that_lacks_little_is_chosen() -> None:
     some = (best, near, least, larger, poor)
     assert order(*some)[:2] == ["L0.mlp", "L3.mlp"]
     assert order(*some, margin=0.006) == ["L1.mlp", "L0.mlp", "L3.mlp", "L2.mlp", "L4.mlp"]
-    found = chosen_of(some, BALANCED, 0.01)
+    ordered = in_order(some, BALANCED, 0.01)
     # The others stay in their order: the best is the runner-up.
-    assert [one.location for one in found.finalists] == [f"L{n}.mlp" for n in (2, 0, 3, 1, 4)]
-    assert found.reason == (
+    assert [one.location for one in ordered] == [f"L{n}.mlp" for n in (2, 0, 3, 1, 4)]
+    assert reason_for(ordered, BALANCED, 0.01) == (
         "on S and V within 0.01 of L0.mlp (0.842 and 0.850 over 2 trials), and smaller"
     )
 

@@ -11,12 +11,12 @@ from locscope.recommendation.fitting import (
     BETTER,
     MOST_MENDS,
     SMALLEST_BATCH,
-    Fitted,
     best_of,
     first_of,
     fit,
 )
 from locscope.records import Recipe, TrialRecord
+from locscope.selection.choice import Best
 
 FIRST = Recipe(1.0, 64)
 
@@ -121,9 +121,9 @@ def test_a_batch_that_was_set_stays() -> None:
     assert {one.batch for one in shop.asked} == {64}
 
 
-def fitted(location: str, share: float, ratio: float = 1.0) -> Fitted:
+def fitted(location: str, share: float, ratio: float = 1.0) -> Best:
     record = tuned(location, BALANCED, **shares(share, share, share, ratio))
-    return Fitted(location, record, (record,))
+    return Best(location, record, (record,))
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_what_makes_the_edits_goes_before_a_better_score_that_makes_few() -> Non
     assert few.score > made.score
     assert best_of([few, made], BALANCED) is made
     assert best_of([few], BALANCED) is few
-    other = Fitted("L1.mlp", made, (made,))
-    assert first_of([Fitted("L0.mlp", few, (few,)), other], BALANCED) is other
+    other = Best("L1.mlp", made, (made,))
+    assert first_of([Best("L0.mlp", few, (few,)), other], BALANCED) is other
 
 
 def test_the_chosen_stays_where_nothing_else_was_fitted() -> None:

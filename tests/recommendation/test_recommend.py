@@ -9,9 +9,9 @@ import pytest
 from hand_made import BALANCED, OBJECTIVES
 from scipy import stats
 
-from locscope.recommendation.fitting import Fitted
+from locscope.recommendation.finalists import RANDOM, Finalist
 from locscope.recommendation.looser_bounds import Relaxed
-from locscope.recommendation.margins import Context, OnT, pooled
+from locscope.recommendation.margins import Context, pooled
 from locscope.recommendation.recommend import Deployed, recommend
 from locscope.records import (
     BoundPoint,
@@ -25,7 +25,7 @@ from locscope.records import (
     loads,
 )
 from locscope.scoring.bounds import violations
-from locscope.scoring.objectives import Objective, objective_of, score
+from locscope.scoring.objectives import Objective, objective_of, score, score_name
 from locscope.selection.choice import Best
 
 EDITS = tuple(f"e{i}" for i in range(12))
@@ -68,19 +68,20 @@ def made(
         *(Measure(name, mean, len(edits), "p", before=0.0) for name, mean in means.items()),
         Measure("perplexity_ratio", ratio, 4, "p"),
     )
-    utility, broken = score(measures, objective), violations(measures, objective.bounds)
+    utility, name = score(measures, objective), score_name(measures, objective)
+    broken = violations(measures, objective.bounds)
     return TrialRecord(
-        trial, "done", utility.value, utility.name, measures, outcomes, (), (), count, 0, 0, 0.0,
+        trial, "done", utility, name, measures, outcomes, (), (), count, 0, 0, 0.0,
         0.0, broken,
     )  # fmt: skip
 
 
-def on_t(role: str, *records: TrialRecord, on_v: tuple[TrialRecord, ...] = ()) -> OnT:
+def on_t(role: str, *records: TrialRecord, on_v: tuple[TrialRecord, ...] = ()) -> Finalist:
     twice = records if len(records) > 1 else records * 2
-    return OnT(role, Best(records[0].trial.location, records[0], records[:1]), twice, on_v)
+    return Finalist(Best(records[0].trial.location, records[0], records[:1]), on_v, role, twice)
 
 
-def pair(one: TrialRecord, other: TrialRecord) -> list[OnT]:
+def pair(one: TrialRecord, other: TrialRecord) -> list[Finalist]:
     return [on_t("recommended", one), on_t("runner-up", other)]
 
 
@@ -94,22 +95,20 @@ def deployed(
     """The trial on all edits; it and one that broke a bound were tried to fit the recipe."""
     record = made("L1.mlp", shares, ratio, edits=EVERY, **more)
     broken = made("L1.mlp", ALL, 1.2, edits=EVERY, recipe=Recipe(3e-3, 8))
-    return Deployed(record, (Fitted("L1.mlp", record, (broken, record)),), given)
+    return Deployed(record, (broken, record), given, "best of the finalists")
 
 
 def recommended(
-    held_out: Sequence[OnT],
+    held_out: Sequence[Finalist],
     made_of: Deployed | None = None,
     *,
     objective: Objective = BALANCED,
-    randoms: Sequence[OnT] = (),
+    randoms: Sequence[Finalist] = (),
     tried: Sequence[TrialRecord] = (),
     looser: Relaxed | None = None,
 ) -> Recommendation:
     at = made_of or deployed(objective=objective)
-    return recommend(
-        context(objective), held_out, randoms, at, "best of the finalists", tried, looser
-    )
+    return recommend(context(objective), [*held_out, *randoms], at, tried, looser)
 
 
 def test_score_is_the_harmonic_mean_on_t_and_margins_are_paired() -> None:
@@ -245,7 +244,7 @@ def test_a_choice_without_bound_margin_says_so() -> None:
 
 def test_a_recipe_that_kept_its_bounds_on_other_texts_is_said_to() -> None:
     kept = made("L1.mlp", ALL, 1.04, edits=EVERY)
-    beyond = replace(deployed(ALL, 1.06), fitted=(Fitted("L1.mlp", kept, (kept,)),))
+    beyond = replace(deployed(ALL, 1.06), fitted=(kept,))
     found = recommended([on_t("recommended", made("L1.mlp", ALL))], beyond)
     assert not found.met
     assert "kept its bounds on the texts that choose (perplexity x 1.040)" in found.notes[0]
@@ -301,14 +300,14 @@ def test_own_weights_are_in_score_and_margin_and_recorded() -> None:
     assert found.weights == {"reliability": 1.0, "generalization": 2.0, "locality": 1.0}
     assert "locality>=0.1" in found.bounds
     assert "x 2" in found.score_name
-    assert objective_of(found.objective, found.weights, found.bounds).terms == objective.terms
+    assert objective_of(found.objective, found.weights, found.bounds).weights == objective.weights
 
 
-def randoms(*shares: dict[str, float], objective: Objective = BALANCED) -> list[OnT]:
+def randoms(*shares: dict[str, float], objective: Objective = BALANCED) -> list[Finalist]:
     """Each with one trial on six edits of T, in turn, as a search has them."""
     parts = (EDITS[:6], EDITS[6:])
     return [
-        OnT("random", Best(name, one, (one,)), (one,))
+        Finalist(Best(name, one, (one,)), role=RANDOM, on_t=(one,))
         for n, share in enumerate(shares)
         for name in [f"L{n}.attn"]
         for one in [
@@ -355,7 +354,7 @@ def test_scores_that_hold_more_than_edits_have_a_margin_over_trials() -> None:
     found = recommended([on_t("recommended", *one)], objective=PARETO, randoms=some)
     (margin,) = found.margins
     mine = {r.trial.edits: r.score for r in one}
-    apart = [mine[o.records[0].trial.edits] - o.records[0].score for o in some]
+    apart = [mine[o.on_t[0].trial.edits] - o.on_t[0].score for o in some]
     assert margin.value == pytest.approx(np.mean(apart))
     # The two repetitions share no edit, so that nothing is widened.
     half = 4.302652730 * np.std(apart, ddof=1) / 3**0.5

@@ -8,8 +8,7 @@ from math import isnan, nan
 import report_factory as factory
 from rich.console import Console
 
-from locscope.records import Measure
-from locscope.records.panel import COUNT_RUNG, ProtocolResults, ProtocolRow
+from locscope.records import COUNT_RUNG, Measure, ProtocolResults, ProtocolRow
 from locscope.report.data.count_rows import count_charts, count_curves, count_line, counts_table
 from locscope.report.data.protocol_rows import panels_table, protocol_line
 from locscope.report.draw.gallery import panels

@@ -7,7 +7,7 @@ import pytest
 
 from locscope.errors import UsageError
 from locscope.records import ModelInfo, RunInfo
-from locscope.runs.atomic import write_atomic, write_atomic_with
+from locscope.runs.files import write_atomic, write_atomic_with
 from locscope.runs.folder import (
     LOCK,
     MARKER,

@@ -342,17 +342,13 @@ def test_the_order_in_which_locations_come_decides_nothing() -> None:
         assert other.verdict == one.verdict
 
 
-def evidence(**changes) -> Evidence:
-    given = {
-        "count": 50,
-        "within": Interval(0.5, 0.4, 0.6, 1),
-        "added": Interval(0.1, 0.05, 0.2, 1),
-        "p_within": 0.01,
-        "p_added": 0.01,
-        "chance": 0.2,
-        "outcome_reliability": 0.9,
-    }
-    return Evidence(**(given | changes))
+def evidence(*, chance: float = 0.2, outcome_reliability: float = 0.9, **changes) -> Evidence:
+    spans = {"within": Interval(0.5, 0.4, 0.6, 1), "added": Interval(0.1, 0.05, 0.2, 1)}
+    fields = {"count": 50, "p_within": 0.01, "p_added": 0.01} | changes
+    for name, usual in spans.items():
+        span = fields.pop(name, usual)
+        fields |= {name: span.value, f"{name}_low": span.low, f"{name}_high": span.high}
+    return Evidence(ScanVerdict("scan", "", "", **fields), chance, outcome_reliability)
 
 
 NO = Interval(0.0, -0.05, 0.05, 1)

@@ -15,10 +15,12 @@ from locscope.scoring.ranks import (
     holm,
     holm_in_turn,
     mean_ranks,
-    null_of,
     p_added,
     p_within,
     ranks_within,
+    shuffled_ranks,
+    shuffled_residuals,
+    shuffles_of,
 )
 from locscope.scoring.smooth import smooth_ranks
 
@@ -65,20 +67,23 @@ def test_an_order_that_is_depth_adds_nothing() -> None:
     depth = ranks_within(np.array(DEPTHS, dtype=float), WITHIN)
     one = design(("a",) * 6, range(6), range(6))
     assert isnan(float(added_share(depth[:6], y[:6], one)))
-    assert p_added(depth[:6], y[:6], one, null_of(y[:6], one, 99, np.random.default_rng(0))) == 1
+    order = shuffles_of(one, 99, np.random.default_rng(0))
+    assert p_added(depth[:6], y[:6], one, shuffled_residuals(y[:6], one, order)) == 1
 
 
 def test_shuffles_keep_strata_and_move_the_parts_of_a_layer_together() -> None:
     y = np.arange(15, dtype=float)
     ranks = ranks_within(y, WITHIN)
-    null = null_of(ranks + np.tile([0.2, -0.2, 0.0], 5), WITHIN, 200, np.random.default_rng(5))
-    assert null.ranks[:, :6] == pytest.approx(null.ranks[:, 6:12])
+    order, uneven = shuffles_of(WITHIN, 200, np.random.default_rng(5)), np.tile([0.2, -0.2, 0.0], 5)
+    null = shuffled_ranks(ranks + uneven, order)
+    residuals = shuffled_residuals(ranks + uneven, WITHIN, order)
+    assert null[:, :6] == pytest.approx(null[:, 6:12])
     for columns in WITHIN.strata:
-        mine = np.sort(null.ranks[:, columns], axis=1)
+        mine = np.sort(null[:, columns], axis=1)
         assert mine == pytest.approx(np.tile(mine[0], (200, 1)))
-    assert len(np.unique(null.ranks.round(6), axis=0)) > 100
-    assert (null.residuals**2).sum(1) == pytest.approx(np.ones(200))
-    assert null.residuals @ WITHIN.trend == pytest.approx(np.zeros((200, 2)), abs=1e-9)
+    assert len(np.unique(null.round(6), axis=0)) > 100
+    assert (residuals**2).sum(1) == pytest.approx(np.ones(200))
+    assert residuals @ WITHIN.trend == pytest.approx(np.zeros((200, 2)), abs=1e-9)
 
 
 def test_p_values_are_even_where_there_is_nothing_and_small_where_there_is() -> None:
@@ -87,25 +92,28 @@ def test_p_values_are_even_where_there_is_nothing_and_small_where_there_is() -> 
     found, x, y = [], np.empty(0), np.empty(0)
     for _ in range(300):
         x, y = (ranks_within(rng.random(24), within) for _ in range(2))
-        null = null_of(y, within, 199, rng)
-        found.append((p_within(x, y, null, [null.ranks]), p_added(x, y, within, null)))
+        order = shuffles_of(within, 199, rng)
+        null, residuals = shuffled_ranks(y, order), shuffled_residuals(y, within, order)
+        found.append((p_within(x, y, null, [null]), p_added(x, y, within, residuals)))
     for column in np.array(found).T:
         assert (column <= 0.05).mean() < 0.09
         assert (column <= 0.5).mean() == pytest.approx(0.5, abs=0.09)
-    null = null_of(y, within, 999, rng)
-    assert p_added(y, y, within, null) == p_within(y, y, null, ()) == pytest.approx(1e-3)
-    assert p_added(-y, y, within, null) == pytest.approx(1)
+    order = shuffles_of(within, 999, rng)
+    null, residuals = shuffled_ranks(y, order), shuffled_residuals(y, within, order)
+    assert p_added(y, y, within, residuals) == p_within(y, y, null, ()) == pytest.approx(1e-3)
+    assert p_added(-y, y, within, residuals) == pytest.approx(1)
     # Two-sided, and the larger of two kinds of chance.
-    assert p_within(-y, y, null, [null.ranks]) == pytest.approx(1e-3)
-    assert p_within(y, y, null, [null.ranks, np.stack([-y, x, x])]) == 0.5
+    assert p_within(-y, y, null, [null]) == pytest.approx(1e-3)
+    assert p_within(y, y, null, [null, np.stack([-y, x, x])]) == 0.5
     assert abs(chance(x, null).mean()) < 0.05
 
 
 def test_nothing_varies_nothing_is_claimed() -> None:
     flat, y = np.zeros(15), ranks_within(np.random.default_rng(7).random(15), WITHIN)
-    null = null_of(y, WITHIN, 99, np.random.default_rng(0))
+    order = shuffles_of(WITHIN, 99, np.random.default_rng(0))
+    null, residuals = shuffled_ranks(y, order), shuffled_residuals(y, WITHIN, order)
     assert isnan(float(agreement(flat, y)))
-    assert p_within(flat, y, null, [null.ranks]) == p_added(flat, y, WITHIN, null) == 1
+    assert p_within(flat, y, null, [null]) == p_added(flat, y, WITHIN, residuals) == 1
 
 
 def test_the_order_of_columns_decides_nothing() -> None:
@@ -120,9 +128,10 @@ def test_the_order_of_columns_decides_nothing() -> None:
 def _p_values(x: np.ndarray, y: np.ndarray, order: Sequence[int]) -> list[float]:
     within = design(*([names[i] for i in order] for names in (LABELS, DEPTHS, BLOCKS)))
     one, two = (ranks_within(values[list(order)], within) for values in (x, y))
-    null = null_of(two, within, 499, np.random.default_rng(0))
+    shuffles = shuffles_of(within, 499, np.random.default_rng(0))
+    null, residuals = shuffled_ranks(two, shuffles), shuffled_residuals(two, within, shuffles)
     smooth = smooth_ranks(one, within, 499, np.random.default_rng(1))
-    return [p_within(one, two, null, smooth), p_added(one, two, within, null)]
+    return [p_within(one, two, null, smooth), p_added(one, two, within, residuals)]
 
 
 def test_columns_in_any_order_are_shuffled_by_layer() -> None:
@@ -132,8 +141,8 @@ def test_columns_in_any_order_are_shuffled_by_layer() -> None:
     within = design(("a",) * 10 + ("b",) * 10, layers, layers)
     y = np.random.default_rng(9).random(10)
     ranks = ranks_within(np.concatenate([y, y[::-1]]), within)
-    null = null_of(ranks, within, 50, np.random.default_rng(0))
-    assert null.ranks[:, :10] == pytest.approx(null.ranks[:, :9:-1])
+    null = shuffled_ranks(ranks, shuffles_of(within, 50, np.random.default_rng(0)))
+    assert null[:, :10] == pytest.approx(null[:, :9:-1])
 
 
 def test_holm_by_hand() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from locscope.scoring.ranks import Design, design, ranks_within
-from locscope.scoring.smooth import _falls, _grid, _waves, smooth_ranks
+from locscope.scoring.smooth import _falls, _grid, _squared_steps, _waves, smooth_ranks
 
 PARTS, LAYERS = 4, 12
 
@@ -32,16 +32,16 @@ def test_waves_are_the_principal_axes_of_squared_steps() -> None:
     waves = _waves(9)
     steps = np.diff(np.eye(9), axis=0)
     wanted = np.sort(np.linalg.eigvalsh(steps.T @ steps))[1:]
-    assert waves.steps == pytest.approx(wanted)
-    assert waves.shapes.T @ waves.shapes == pytest.approx(np.eye(8), abs=1e-12)
-    assert waves.shapes.T @ steps.T @ steps @ waves.shapes == pytest.approx(np.diag(wanted))
+    assert _squared_steps(9) == pytest.approx(wanted)
+    assert waves.T @ waves == pytest.approx(np.eye(8), abs=1e-12)
+    assert waves.T @ steps.T @ steps @ waves == pytest.approx(np.diag(wanted))
 
 
 @pytest.mark.parametrize("fall", [0.0, 0.7, 1.0, 2.0])
 def test_the_fall_is_found_again_in_what_was_drawn_with_it(fall: float) -> None:
     rng, waves = np.random.default_rng(0), _waves(30)
     powers = np.arange(1.0, 30) ** -fall
-    drawn = (waves.shapes * powers) @ rng.normal(size=(29, 4000))
+    drawn = (waves * powers) @ rng.normal(size=(29, 4000))
     drawn -= drawn.mean(1, keepdims=True)  # so that the mean of parts tells nothing
     assert _falls(drawn, waves) == pytest.approx([fall] * len(_falls(drawn, waves)), abs=0.1)
 
@@ -53,9 +53,9 @@ def test_one_fall_is_by_steps_and_one_by_the_slowest_wave() -> None:
     grid -= grid.mean(0)
     by_steps, by_slowest = _falls(grid, waves)
     power = [np.arange(1.0, LAYERS) ** (-2 * fall) for fall in (by_steps, by_slowest)]
-    steps = (waves.steps * power[0]).sum() / power[0].sum()
+    steps = (_squared_steps(LAYERS) * power[0]).sum() / power[0].sum()
     assert steps == pytest.approx(steps_over_squares(grid.T.flatten()), rel=0.01)
-    slowest = (waves.shapes[:, 0] @ grid[:, 0]) ** 2 / (grid**2).sum()
+    slowest = (waves[:, 0] @ grid[:, 0]) ** 2 / (grid**2).sum()
     assert power[1][0] / power[1].sum() == pytest.approx(slowest, rel=0.01)
 
 

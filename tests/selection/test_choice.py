@@ -115,7 +115,7 @@ def slower(one: TrialRecord, other: TrialRecord, objective: Objective) -> int:
 
     def deserved(one: TrialRecord) -> float:
         """The harmonic mean, in which a share of none of n items is that of half an item."""
-        names = [term.measure for term in objective.terms]
+        names = list(objective.weights)
         shares = [one.measure(name) for name in names if not isnan(one.measure(name).value)]
         if not shares:
             return one.score

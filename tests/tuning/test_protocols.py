@@ -10,8 +10,7 @@ from worlds import EDITS, STOP, frozen, same, snapshot, text_generator_of, token
 
 from locscope.forward.packed import PROMPT_FORMATS, encode_prompt
 from locscope.models.parts import put
-from locscope.records import Recipe, Trial, dumps, loads
-from locscope.records.panel import ProtocolResults, ProtocolRow
+from locscope.records import ProtocolResults, ProtocolRow, Recipe, Trial, dumps, loads
 from locscope.scoring.text import cut_answer, normalised_match
 from locscope.tuning.protocols import PROTOCOLS, run_panel, sittings, why_not
 from locscope.tuning.trial import run_keeping, run_trial

@@ -88,7 +88,7 @@ def test_an_edit_as_recommended_keeps_the_objective_and_bounds_of_the_search(
 ) -> None:
     settings = EditSettings(model=found.inputs.run.settings["model"], edits=str(edits_file))
     objective = plan_edit(settings, found.folder, tmp_path / "edited").objective
-    assert (objective.name, objective.terms) == (BALANCED.name, BALANCED.terms)
+    assert (objective.name, objective.weights) == (BALANCED.name, BALANCED.weights)
     assert list(map(str, objective.bounds)) == list(map(str, BALANCED.bounds))
     file = tmp_path / "recommendation.yaml"
     own = yaml.safe_load((found.folder / "recommendation.yaml").read_text())
@@ -97,7 +97,7 @@ def test_an_edit_as_recommended_keeps_the_objective_and_bounds_of_the_search(
     file.write_text(yaml.safe_dump(own))
     objective = plan_edit(settings, file, tmp_path / "edited").objective
     assert list(map(str, objective.bounds)) == ["perplexity_ratio<=1.3", "kl<=2 surely"]
-    assert {term.measure: term.weight for term in objective.terms}["locality"] == 2.0
+    assert objective.weights["locality"] == 2.0
     for key, wrong in (("bounds", 3), ("bounds", ["kl"]), ("weights", {"locality": "much"})):
         file.write_text(yaml.safe_dump({**own, "locscope": {**own["locscope"], key: wrong}}))
         with pytest.raises(UsageError, match="bound" if key == "bounds" else "weights"):

@@ -11,8 +11,7 @@ from locscope.edits import read_edits
 from locscope.edits.texts import key
 from locscope.execution import local
 from locscope.progress import Silent
-from locscope.records import TrialRecord
-from locscope.records.panel import COUNT_RUNG, ProtocolResults
+from locscope.records import COUNT_RUNG, ProtocolResults, TrialRecord
 from locscope.runs.folder import open_run, read_info
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.selection.choice import Best

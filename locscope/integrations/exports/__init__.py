@@ -11,7 +11,7 @@ from pathlib import Path
 from locscope.errors import unknown
 from locscope.integrations.exports.about import About, Export, Names, Unsupported
 from locscope.records import Recommendation
-from locscope.runs.atomic import explained, write_atomic
+from locscope.runs.files import explained, write_atomic
 
 __all__ = [
     "EXPORTS",

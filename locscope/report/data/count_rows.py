@@ -3,8 +3,7 @@
 from collections import defaultdict
 from math import isnan
 
-from locscope.records import Recipe, TrialRecord
-from locscope.records.panel import COUNT_RUNG
+from locscope.records import COUNT_RUNG, Recipe, TrialRecord
 from locscope.report.data.curves import Chart, Series
 from locscope.report.data.inputs import ReportInputs, standing
 from locscope.report.data.rows import Table, TableCell, figure_cell

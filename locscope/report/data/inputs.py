@@ -9,13 +9,13 @@ from locscope.locations import Location
 from locscope.records import (
     Contender,
     Edit,
+    ProtocolResults,
     Recommendation,
     RunInfo,
     ScanResult,
     Scorecard,
     TrialRecord,
 )
-from locscope.records.panel import ProtocolResults
 
 SELECTION_SPLIT, REPORT_SPLIT = "S", "T"
 """The splits of trials that select and of those that are reported on; V validates the finalists."""

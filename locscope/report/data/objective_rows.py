@@ -18,8 +18,8 @@ def objective_table(inputs: ReportInputs) -> Table:
     best = found.deployment or best
     objective = searched_objective(inputs)
     terms = tuple(
-        _row(title_of(term.measure), f"in the score, weight {term.weight:g}", best, term.measure)
-        for term in objective.terms
+        _row(title_of(measure), f"in the score, weight {weight:g}", best, measure)
+        for measure, weight in objective.weights.items()
     )
     bounds = tuple(_bound_row(bound, best) for bound in objective.bounds)
     title = f"{objective.title[:1].upper()}{objective.title[1:]}"

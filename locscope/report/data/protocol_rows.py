@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from math import isnan
 
-from locscope.records import Measure
-from locscope.records.panel import ProtocolResults, ProtocolRow
+from locscope.records import Measure, ProtocolResults, ProtocolRow
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.rows import Table, TableCell, figure_cell
 from locscope.report.data.words import interval, number

@@ -12,9 +12,8 @@ from math import inf, log
 from typing import final
 
 from locscope.locations import Location
-from locscope.recommendation.margins import OnT
-from locscope.records import Edit, Epoch, Measure, ScanResult, Trial, TrialRecord
-from locscope.records.panel import ProtocolResults
+from locscope.recommendation.finalists import Finalist
+from locscope.records import Edit, Epoch, Measure, ProtocolResults, ScanResult, Trial, TrialRecord
 from locscope.scoring.bounds import COLLAPSE, ratio_limit, violations
 from locscope.scoring.objectives import QUICK, Objective
 from locscope.selection.candidates import STEP
@@ -63,9 +62,9 @@ class SimulatedRunner:
         self.asked.setdefault(stage, []).extend(ordered)
         return tuple(self._known[trial.id] for trial in trials)
 
-    def protocols(self, stage: str, wanted: Sequence[OnT]) -> tuple[ProtocolResults, ...]:
+    def protocols(self, stage: str, wanted: Sequence[Finalist]) -> tuple[ProtocolResults, ...]:
         """No results; each is tuned once more as in its first trial on T."""
-        first = [contender.records[0].trial for contender in wanted]
+        first = [contender.on_t[0].trial for contender in wanted]
         self.trials(stage, [replace(trial, rung="panel") for trial in first])
         return ()
 

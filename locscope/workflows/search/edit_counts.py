@@ -12,10 +12,9 @@ from locscope.edits import read_edits
 from locscope.edits.checks import drop_edited_neighbours, resolve_conflicts
 from locscope.edits.splits import drawn_order, groups
 from locscope.edits.texts import key
-from locscope.recommendation.finalists import Choice
-from locscope.records import Edit, Trial
+from locscope.recommendation.finalists import Finalist
+from locscope.records import COUNT_RUNG, Edit, Trial
 from locscope.records.codec import fingerprint
-from locscope.records.panel import COUNT_RUNG
 from locscope.selection.choice import Best
 from locscope.workflows.search.fit import ALL
 from locscope.workflows.search.plan import Plan
@@ -51,7 +50,7 @@ def edit_counts(runner: TrialRunner, evidence: Evidence) -> Evidence:
     Its records are ordinary trials of split `all`; those that are there are not run again.
     """
     if runner.plan.settings.thorough:
-        count_curve(runner, on_curve(evidence.choice, evidence.controls))
+        count_curve(runner, on_curve(evidence.finalists, evidence.controls))
     return evidence
 
 
@@ -66,9 +65,9 @@ def count_curve(runner: TrialRunner, locations: Sequence[Best]) -> None:
     runner.trials(STAGE, trials, schedule.edits)
 
 
-def on_curve(choice: Choice, controls: Mapping[str, Best]) -> tuple[Best, ...]:
+def on_curve(finalists: Sequence[Finalist], controls: Mapping[str, Best]) -> tuple[Best, ...]:
     """Whose curves are drawn: recommended, runner-up and the depth rule's location."""
-    first = tuple(finalist.best for finalist in choice.finalists[:2])
+    first = tuple(finalist.best for finalist in finalists[:2])
     rule = controls[DEPTH_RULE]
     return (*first, *(() if rule.location in {best.location for best in first} else (rule,)))
 

@@ -6,12 +6,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from locscope.recommendation.finalists import Choice, Finalist
-from locscope.recommendation.fitting import BOUND_MARGIN, CLOSE, Fitted, first_of, fit, together
+from locscope.recommendation.finalists import Finalist, reason_for
+from locscope.recommendation.fitting import BOUND_MARGIN, CLOSE, first_of, fit, together
 from locscope.recommendation.looser_bounds import at_count, cost_of_bound, judged
 from locscope.recommendation.recommend import Deployed
 from locscope.records import Recipe, Trial, TrialRecord, default_batch
 from locscope.scoring.objectives import Objective, merit
+from locscope.selection.choice import Best
 from locscope.workflows.search.plan import deployed_edits
 from locscope.workflows.search.stages import Evidence, TrialRunner
 
@@ -27,10 +28,10 @@ def deploy(runner: TrialRunner, evidence: Evidence) -> Evidence:
     `looser` is the bound that S led to. Where it is not the one to go by at this number of edits,
     recipes are fitted again within that one.
     """
-    plan, choice, looser = runner.plan, evidence.choice, evidence.looser
+    plan, finalists, looser = runner.plan, evidence.finalists, evidence.looser
     edits = deployed_edits(plan.given, plan.settings)
-    first, strict = choice.finalists[0], runner.objective.strict
-    left = [finalist for finalist in choice.finalists if _is_left(finalist, first, strict)]
+    strict = runner.objective.strict
+    left = [finalist for finalist in finalists if _is_left(finalist, finalists[0], strict)]
     asked = replace(plan.objective, bound_margin=plan.objective.bound_margin * BOUND_MARGIN)
     objective = looser.objective if looser else asked
     fitted = [_fit(runner, finalist, edits, objective) for finalist in left]
@@ -44,17 +45,24 @@ def deploy(runner: TrialRunner, evidence: Evidence) -> Evidence:
     # Neighbours that were lent are edits themselves, and tuned here: the suite is about the edits
     # as they were given, which have nothing to keep.
     (record,) = runner.trials(DEPLOYED, [trial], plan.given.edits)
-    points = cost_of_bound(_all_tried(fitted), plan.objective)
+    reason = (
+        reason_for(finalists, strict, plan.settings.non_inferiority)
+        if used is fitted[0]
+        else _reason(used, fitted[0])
+    )
+    tried = _all_tried(fitted)
+    points = cost_of_bound(tried, plan.objective)
     return replace(
         evidence,
-        choice=_reordered(choice, used, fitted[0]),
-        deployed=Deployed(record, tuple(fitted), len(plan.given.edits), points),
+        # Stable: the others stay in their order.
+        finalists=tuple(sorted(finalists, key=lambda one: one.location != used.location)),
+        deployed=Deployed(record, tried, len(plan.given.edits), reason, points),
         looser=at_this_count,
     )
 
 
-def _all_tried(fitted: Sequence[Fitted]) -> list[TrialRecord]:
-    return [record for one in fitted for record in one.tried]
+def _all_tried(fitted: Sequence[Best]) -> tuple[TrialRecord, ...]:
+    return tuple(record for best in fitted for record in best.tried)
 
 
 def deployed_trial(fitted: TrialRecord, edits: Sequence[str]) -> Trial:
@@ -73,7 +81,7 @@ def _is_left(finalist: Finalist, first: Finalist, objective: Objective) -> bool:
 
 def _fit(
     runner: TrialRunner, finalist: Finalist, edits: Sequence[str], objective: Objective
-) -> Fitted:
+) -> Best:
     plan, trial = runner.plan, finalist.best.record.trial
     choosing = set(plan.choosing)
     on_s_and_v = tuple(edit for edit in edits if edit in choosing)
@@ -99,17 +107,13 @@ def _fit(
     return fit(first, run, objective.strict, batches=plan.settings.batch_size is None)
 
 
-def _reordered(choice: Choice, used: Fitted, first: Fitted) -> Choice:
-    if used is first:
-        return choice
-    chosen = next(one for one in choice.finalists if one.location == used.location)
-    others = tuple(one for one in choice.finalists if one is not chosen)
-    reason = (
+def _reason(used: Best, first: Best) -> str:
+    """Why another than the first of S and V is used."""
+    return (
         f"{first.location} was first on S and V; on all edits to be made {used.location} "
         f"{_better(used.record, first.record)} (score {used.record.score:.3f} and "
         f"{first.record.score:.3f} on the edits of S and V)"
     )
-    return Choice((chosen, *others), reason)
 
 
 def _better(used: TrialRecord, first: TrialRecord) -> str:

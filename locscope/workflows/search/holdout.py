@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
-from locscope.recommendation.finalists import Finalist
-from locscope.recommendation.margins import Context, OnT
+from locscope.recommendation.finalists import RANDOM, Finalist
+from locscope.recommendation.margins import Context
 from locscope.records import Trial, TrialRecord
 from locscope.workflows.search.plan import Plan
 from locscope.workflows.search.select import DEPTH_RULE
@@ -17,12 +17,12 @@ STAGE = "reporting on T"
 def report_on_t(runner: TrialRunner, evidence: Evidence) -> Evidence:
     """Recommended, runner-up and the depth rule's location on every subset of T; each random
     location on one of them, in turn."""
-    controls, finalists = evidence.controls, evidence.choice.finalists
+    controls, finalists = evidence.controls, evidence.finalists
     roles = dict(zip(("recommended", "runner-up"), finalists, strict=False))
     validated = {finalist.location: finalist for finalist in roles.values()}
     # A control at a location that was validated is that one, at the rate that was chosen.
     rule = controls[DEPTH_RULE]
-    reported = [*roles.items(), (DEPTH_RULE, validated.get(rule.location, Finalist(rule, ())))]
+    reported = [*roles.items(), (DEPTH_RULE, validated.get(rule.location, Finalist(rule)))]
     randoms = [best for role, best in controls.items() if role != DEPTH_RULE]
     count = len(runner.plan.on_t)
     trials = {
@@ -46,8 +46,10 @@ def report_on_t(runner: TrialRunner, evidence: Evidence) -> Evidence:
 
     return replace(
         evidence,
-        held_out=tuple(OnT(role, one.best, of(role, count), one.on_v) for role, one in reported),
-        randoms=tuple(OnT("random", best, of(best.location, 1)) for best in randoms),
+        held_out=(
+            *(replace(one, role=role, on_t=of(role, count)) for role, one in reported),
+            *(Finalist(best, role=RANDOM, on_t=of(best.location, 1)) for best in randoms),
+        ),
     )
 
 

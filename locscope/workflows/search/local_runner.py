@@ -11,10 +11,9 @@ from locscope.evaluation.suite import observe
 from locscope.execution.local import Worker, run_trials
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.progress import Progress, stage
+from locscope.recommendation.finalists import Finalist
 from locscope.recommendation.looser_bounds import judged
-from locscope.recommendation.margins import OnT
-from locscope.records import Edit, StageCost, Trial, TrialRecord
-from locscope.records.panel import ProtocolResults
+from locscope.records import Edit, ProtocolResults, StageCost, Trial, TrialRecord
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.selection.candidates import rounded
 from locscope.tuning.protocols import run_panel, sittings
@@ -80,7 +79,7 @@ class LocalTrialRunner:
         self.costs.append(StageCost(stage, seconds, len(trials), resumed))
         return tuple(judged(self.known[trial.id], self.objective) for trial in trials)
 
-    def protocols(self, stage: str, wanted: Sequence[OnT]) -> tuple[ProtocolResults, ...]:
+    def protocols(self, stage: str, wanted: Sequence[Finalist]) -> tuple[ProtocolResults, ...]:
         """Results under other protocols, from records where they are.
 
         Each is tuned as in its first trial on T, so the weights are those that were measured there.
@@ -93,10 +92,10 @@ class LocalTrialRunner:
         self.costs.append(StageCost(stage, seconds, len(wanted), resumed))
         return tuple(panel for panel in panels.values() if panel is not None)
 
-    def known_panel(self, wanted: OnT) -> ProtocolResults | None:
+    def known_panel(self, wanted: Finalist) -> ProtocolResults | None:
         """The stored panel; one of another trial (the roles were swapped, say) does not count."""
         panel = read_record(self.folder, "panel", wanted.role, ProtocolResults, self.progress)
-        return panel if panel is not None and panel.trial == wanted.records[0].trial.id else None
+        return panel if panel is not None and panel.trial == wanted.on_t[0].trial.id else None
 
     def starting_rate(self, trial: Trial) -> float:
         """Where the trial's rates start, by the gradient."""
@@ -136,17 +135,17 @@ class LocalTrialRunner:
         self.costs.append(StageCost(SUITE, time.perf_counter() - began, 1, 0))
         return Worker(replace(context, suite=suite, prefix_cache=cache), before)
 
-    def _run_panels(self, name: str, missing: Sequence[OnT]) -> list[ProtocolResults]:
+    def _run_panels(self, name: str, missing: Sequence[Finalist]) -> list[ProtocolResults]:
         context, panels = self.worker.context, list[ProtocolResults]()
         with stage(self.progress, name, len(missing) + 1, share=3):
             # All of them are tuned on the same first subset of T.
-            suites = sittings(context, missing[0].records[0].trial.edits)
+            suites = sittings(context, missing[0].on_t[0].trial.edits)
             self.progress.advance("the evaluation suites are written")
             for wanted in missing:
-                record = wanted.records[0]
+                record = wanted.on_t[0]
                 panel = ProtocolResults(
                     role=wanted.role,
-                    location=wanted.best.location,
+                    location=wanted.location,
                     recipe=record.trial.recipe,
                     trial=record.trial.id,
                     edits=len(record.trial.edits),
@@ -155,7 +154,7 @@ class LocalTrialRunner:
                 )
                 write_record(self.folder, "panel", wanted.role, panel)
                 panels.append(panel)
-                self.progress.advance(f"{wanted.role} {wanted.best.location}")
+                self.progress.advance(f"{wanted.role} {wanted.location}")
         return panels
 
     def _uncounted_seconds(self, trials: dict[str, Trial]) -> float:

@@ -104,9 +104,7 @@ def _recommend(plan: Plan, evidence: Evidence) -> Recommendation:
     return recommend(
         context(plan),
         evidence.held_out,
-        evidence.randoms,
         evidence.deployed,
-        evidence.choice.reason,
         ran_in_full(evidence.selected, evidence.controls),
         evidence.looser,
     )
@@ -147,7 +145,7 @@ def _publish(runner: LocalTrialRunner, inputs: ReportInputs) -> None:
 
 def _notes(evidence: Evidence) -> tuple[str, ...]:
     """What the reader of the recommendation should know of rates and controls."""
-    space, best = evidence.space, evidence.choice.finalists[0].best
+    space, best = evidence.space, evidence.finalists[0].best
     locations = ranking(space, evidence.selected)[: space.finalists]
     controls = _only_compared(evidence.controls, evidence.selected)
     return (*on_rates(locations, space), *on_controls(best, controls, space))

@@ -8,20 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from locscope.recommendation.finalists import Choice
+from locscope.recommendation.finalists import Finalist
 from locscope.recommendation.looser_bounds import Relaxed
-from locscope.recommendation.margins import OnT
 from locscope.recommendation.recommend import Deployed
-from locscope.records import Edit, Recipe, ScanResult, Trial, TrialRecord, default_batch
-from locscope.records.panel import ProtocolResults
+from locscope.records import (
+    Edit,
+    ProtocolResults,
+    Recipe,
+    ScanResult,
+    Trial,
+    TrialRecord,
+    default_batch,
+)
 from locscope.scorecard.audit import Audit
 from locscope.scoring.objectives import Objective
 from locscope.selection.choice import Best
 from locscope.selection.space import Space, TrialRequest
 from locscope.workflows.search.plan import Plan
-
-NO_CHOICE = Choice((), "")
-"""Before anything is validated."""
 
 
 class TrialRunner(Protocol):
@@ -41,7 +44,7 @@ class TrialRunner(Protocol):
         is about, where they are not those of the plan."""
         ...
 
-    def protocols(self, stage: str, wanted: Sequence[OnT]) -> tuple[ProtocolResults, ...]:
+    def protocols(self, stage: str, wanted: Sequence[Finalist]) -> tuple[ProtocolResults, ...]:
         """What the model answers under every protocol, tuned as in the first trial of each."""
         ...
 
@@ -55,9 +58,10 @@ class Evidence:
     """What the stages have found; each returns it with its own part added.
 
     `selected` are the strategy's trials on S, `controls` the locations it has to beat by role,
-    `looser` the bounds chosen by where those asked for leave nothing useful. `choice` holds the
-    finalists on S and V, `deployed` the trial on all edits to be made. `held_out` and `randoms`
-    were measured on T. `panels` are results under other protocols, `audit` is for the scorecard.
+    `looser` the bounds chosen by where those asked for leave nothing useful. Of the `finalists` on
+    S and V the first is chosen, `deployed` is the trial on all edits to be made. `held_out` were
+    measured on T, each in its role. `panels` are results under other protocols, `audit` is for the
+    scorecard.
     """
 
     space: Space
@@ -65,10 +69,9 @@ class Evidence:
     selected: tuple[TrialRecord, ...] = ()
     looser: Relaxed | None = None
     controls: Mapping[str, Best] = field(default_factory=dict)
-    choice: Choice = NO_CHOICE
+    finalists: tuple[Finalist, ...] = ()
     deployed: Deployed | None = None
-    held_out: tuple[OnT, ...] = ()
-    randoms: tuple[OnT, ...] = ()
+    held_out: tuple[Finalist, ...] = ()
     panels: tuple[ProtocolResults, ...] = ()
     audit: Audit | None = None
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from locscope.recommendation.finalists import Choice, Finalist, chosen_of
+from locscope.recommendation.finalists import Finalist, in_order
 from locscope.records import Trial
 from locscope.selection.choice import Best
 from locscope.workflows.search.plan import Plan
@@ -16,10 +16,10 @@ STAGE = "validating on V"
 def validate(runner: TrialRunner, evidence: Evidence) -> Evidence:
     """The stage on V: a choice among the first of S."""
     locations = ranking(evidence.space, evidence.selected)
-    return replace(evidence, choice=choice_among(runner, locations))
+    return replace(evidence, finalists=choice_among(runner, locations))
 
 
-def choice_among(runner: TrialRunner, locations: Sequence[Best]) -> Choice:
+def choice_among(runner: TrialRunner, locations: Sequence[Best]) -> tuple[Finalist, ...]:
     """The finalists in the order of S and V together, the chosen one first."""
     settings, count = runner.plan.settings, len(runner.plan.on_v)
     first = locations[: settings.finalists]
@@ -29,7 +29,7 @@ def choice_among(runner: TrialRunner, locations: Sequence[Best]) -> Choice:
         Finalist(best, tuple(records[t.id] for t in trials[n * count : (n + 1) * count]))
         for n, best in enumerate(first)
     ]
-    return chosen_of(finalists, runner.objective.strict, settings.non_inferiority)
+    return in_order(finalists, runner.objective.strict, settings.non_inferiority)
 
 
 def on_v(plan: Plan, best: Best, subset: int) -> Trial:
