@@ -133,7 +133,7 @@ def _scored(
 ) -> TrialRecord:
     """The record as far as the evaluation goes; what tuning did is filled in afterwards."""
     before = before.on(context.suite.texts_for(choosing=trial.choosing))
-    before = before.at_a_quick if trial.quick else before
+    before = before.as_quick if trial.quick else before
     measures = measure_all(now, before)
     # The best of many rates lies at a bound, so what is chosen keeps a margin to it.
     objective = context.objective.strict if trial.choosing else context.objective

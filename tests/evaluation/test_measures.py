@@ -287,7 +287,7 @@ def test_halves_of_the_neutral_texts_together_are_all_of_them():
     assert found["kl"].count == found["mean_perplexity_ratio"].count == 2
     quick = quick_eval(one.suite, one.context.prefix_cache, ["a"], texts="report")
     assert quick.drift.losses == pytest.approx(second.drift.losses, rel=1e-3)
-    assert measure_all(quick, before.on("report").at_a_quick)
+    assert measure_all(quick, before.on("report").as_quick)
 
 
 def test_different_halves_are_never_compared():

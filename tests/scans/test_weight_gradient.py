@@ -8,7 +8,6 @@ from reference.weight_scans import answer_loss, at, gradients, mean_of
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context
 from worlds import world
 
-from locscope.evaluation.drift import NeutralRows
 from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.interp import gradients as engine
 from locscope.locations import Location
@@ -160,7 +159,7 @@ def test_weights_stop_asking_also_after_a_failure(monkeypatch):
 
 def test_without_neutral_texts_there_is_nothing_to_compare_with():
     context = scan_context("llama", FEW)
-    context = replace(context, suite=replace(context.suite, neutral=NeutralRows((), ())))
+    context = replace(context, suite=replace(context.suite, neutral=context.suite.neutral.first(0)))
     result = run_scan("weight-gradient", context)
     for score in result.scores:
         assert isnan(score.score) == score.variant.startswith("neutral-"), score

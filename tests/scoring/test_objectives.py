@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from locscope.errors import UsageError
-from locscope.evaluation.measures import AT_A_QUICK
+from locscope.evaluation.measures import QUICK_MEASURES
 from locscope.records import Measure
 from locscope.scoring.bounds import RATIO, Bound, bound_of
 from locscope.scoring.objectives import (
@@ -175,7 +175,7 @@ def test_a_quick_keeps_weights_and_stands_in_for_every_term():
     found = quick(0.5, 1.0, 1.0, 1.0)
     assert quick_score(found, objective).value == pytest.approx(5 / 8)
     assert quick_score(found, objective).name.startswith("harmonic(target_probability x 3, ")
-    assert tuple(QUICK[term.measure] for term in EFFICACY) == AT_A_QUICK
+    assert tuple(QUICK[term.measure] for term in EFFICACY) == QUICK_MEASURES
 
 
 def test_objectives_by_name():

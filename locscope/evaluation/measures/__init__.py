@@ -156,7 +156,8 @@ THOROUGH = frozenset({"forms", "multihop", "mean_perplexity_ratio", "locality_to
 UNLISTED = frozenset({"mean_perplexity_ratio"})
 """Measures that a table for people leaves out, because they are easily taken for another one that
 the table shows. Records, JSON and reports of protocols have them."""
-AT_A_QUICK = ("target_probability", "rephrase_probability", "neighbour_kept")
+QUICK_MEASURES = ("target_probability", "rephrase_probability", "neighbour_kept")
+"""Measures of the edits that a quick evaluation can tell."""
 COLLAPSE = ("perplexity_ratio", "kl")
 
 
@@ -175,7 +176,7 @@ def measure_all(now: Evaluation, before: Evaluation) -> tuple[Measure, ...]:
     """
     if now.texts != before.texts:
         raise ValueError(f"drift on texts '{now.texts}' beside that on '{before.texts}'")
-    names = (*AT_A_QUICK, *COLLAPSE) if now.quick else tuple(MEASURES)
+    names = (*QUICK_MEASURES, *COLLAPSE) if now.quick else tuple(MEASURES)
     return tuple(load_measure(name)(now, before) for name in names)
 
 
