@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from locscope.errors import UsageError
 from locscope.forward.decoding import SPAN_TOKENS, Output, Request, TextGenerator, decode
-from locscope.forward.packed import frame
+from locscope.forward.packed import encode_prompt, frame, prompt_spans
 from locscope.records import Edit
 from locscope.scoring.text import normalised_match
 
@@ -113,27 +113,22 @@ def facts_of(
 
 
 def _place(text_generator: TextGenerator, edit: Edit, prompt_format: str) -> _Placed:
-    framed = frame(text_generator.tokenizer, edit.prompt, prompt_format)
-    coded = text_generator.tokenizer(
-        framed.prompt, add_special_tokens=framed.specials, return_offsets_mapping=True
-    )
-    ids, offsets = list(coded["input_ids"]), list(coded["offset_mapping"])
-    # Some templates append an end token, which no answer could follow.
-    while len(ids) > 1 and ids[-1] in text_generator.stops and offsets[-1][0] == offsets[-1][1]:
-        ids.pop()
-        offsets.pop()
-    inside = _find(framed.prompt, edit)
+    tokenizer = text_generator.tokenizer
+    framed = frame(tokenizer, edit.prompt, prompt_format)
+    ids = encode_prompt(tokenizer, edit.prompt, prompt_format)
+    spans = prompt_spans(tokenizer, edit.prompt, prompt_format)
+    inside = _find(framed, edit)
     if inside is None:
         problem = f"its subject '{edit.subject}' is not in its prompt '{edit.prompt}'"
-        return _Placed(tuple(ids), None, "", problem if edit.subject else "it has no subject")
+        return _Placed(ids, None, "", problem if edit.subject else "it has no subject")
     first, stop = inside
-    relation = f"{framed.prompt[:first]}{{}}{framed.prompt[stop:]}"
-    spaced = framed.prompt[:first][-1:].isspace()
-    held = [i for i, (a, b) in enumerate(offsets) if a < stop and b > first and b > a]
-    if held and _holds(text_generator, ids[held[0] : held[-1] + 1], framed.prompt[first:stop]):
-        return _Placed(tuple(ids), (held[0], held[-1] + 1), relation, spaced=spaced)
+    relation = f"{framed[:first]}{{}}{framed[stop:]}"
+    spaced = framed[:first][-1:].isspace()
+    held = [i for i, (a, b) in enumerate(spans) if a < stop and b > first and b > a]
+    if held and _holds(text_generator, ids[held[0] : held[-1] + 1], framed[first:stop]):
+        return _Placed(ids, (held[0], held[-1] + 1), relation, spaced=spaced)
     problem = f"the tokens of its subject '{edit.subject}' cannot be told from their offsets"
-    return _Placed(tuple(ids), None, relation, problem)
+    return _Placed(ids, None, relation, problem)
 
 
 def _find(text: str, edit: Edit) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ def head_matrices(
 ) -> Float[Tensor, "heads head_width width"]:
     """The rows of the output matrix that each of a layer's `heads` writes through."""
     family = family_of(model)
-    weight = blocks(model)[layer].get_parameter(f"{family.leaves['attn.o'].module}.weight")
+    weight = blocks(model)[layer].get_parameter(f"{family.leaves['attn.o']}.weight")
     weight = weight if family.transposed else weight.T
     return weight.reshape(heads, -1, weight.shape[-1])
 
@@ -27,5 +27,5 @@ def head_outputs(
 
 def output_bias(model: PreTrainedModel, layer: int) -> Float[Tensor, " width"] | None:
     """What the attention's output has besides its heads."""
-    module = blocks(model)[layer].get_submodule(family_of(model).leaves["attn.o"].module)
+    module = blocks(model)[layer].get_submodule(family_of(model).leaves["attn.o"])
     return getattr(module, "bias", None)

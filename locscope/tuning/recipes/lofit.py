@@ -45,7 +45,7 @@ def _heads(model: PreTrainedModel, location: Location) -> dict[int, list[int]]:
 
 
 def _output(model: PreTrainedModel, layer: int) -> str:
-    return f"{blocks_path(model)}.{layer}.{family_of(model).leaves['attn.o'].module}"
+    return f"{blocks_path(model)}.{layer}.{family_of(model).leaves['attn.o']}"
 
 
 @torch.no_grad()
