@@ -11,17 +11,15 @@ returns to it; breadth-first makes at most 25 passes over all.
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
 import numpy as np
 
 from locscope.cli.listener import listener
-from locscope.locations import Location
-from locscope.progress import Silent
 from locscope.records import Recipe, Trial, TrialRecord
-from locscope.scans.context import ScanContext
-from locscope.scans.gradients.weight_gradient import l1_norm
 from locscope.settings import SearchSettings
+from locscope.tuning.rates import gradient_l1
 from locscope.tuning.trial import TrialContext, run_trial
 from locscope.workflows.workspace import Workspace, load_edits, open_model, open_workspace
 
@@ -77,15 +75,20 @@ def _parse() -> argparse.Namespace:
 
 def _rate(workspace: Workspace, location: str) -> float:
     """The rate at which Adam's first step predicts a loss change of one nat."""
-    ids = tuple(edit.id for edit in workspace.edit_set.edits)
-    context = ScanContext(
-        workspace.loaded, workspace.suite, workspace.prefix_cache, ids, 0, Silent()
-    )
-    return 1 / l1_norm(context, Location.parse(location))
+    return 1 / gradient_l1(_context(workspace), _trial(workspace, location, ARMS[0], nan, 0))
 
 
 def _run(workspace: Workspace, location: str, arm: Arm, lr: float, seed: int) -> TrialRecord:
-    trial = Trial(
+    trial = _trial(workspace, location, arm, lr, seed)
+    return run_trial(_context(workspace), trial, workspace.before)
+
+
+def _context(workspace: Workspace) -> TrialContext:
+    return TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache)
+
+
+def _trial(workspace: Workspace, location: str, arm: Arm, lr: float, seed: int) -> Trial:
+    return Trial(
         location=location,
         recipe=Recipe(lr=lr, batch=arm.batch, order=arm.order),
         edits=tuple(edit.id for edit in workspace.edit_set.edits),
@@ -94,11 +97,6 @@ def _run(workspace: Workspace, location: str, arm: Arm, lr: float, seed: int) ->
         seed=seed,
         model=workspace.loaded.info.hash,
         edit_set=workspace.edit_set.fingerprint,
-    )
-    return run_trial(
-        TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache),
-        trial,
-        workspace.before,
     )
 
 

@@ -29,7 +29,7 @@ TABLES: dict[str, tuple[Mapping[str, Any], str]] = {
     "locscope/edits": (FORMATS, "(row) -> Edit"),
     "locscope/evaluation/measures": (MEASURES, "(now, before) -> Measure"),
     "locscope/scans": (SCANS, "(context) -> Findings"),
-    "locscope/tuning/recipes": (RECIPES, "(recipe_input) -> TrainableSet"),
+    "locscope/tuning/recipes": (RECIPES, "(recipe_input) -> tuple[TunedPart, ...]"),
 }
 """Folder of a table, the table, and the signature that functions of its entries alone have."""
 # Written so that this file does not match.

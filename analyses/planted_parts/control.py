@@ -55,4 +55,5 @@ def _put(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
 
 
 def _logprob(soil: Soil) -> float:
-    return float(read(soil.prefix_cache, soil.taught).logprob.double().mean())
+    logprobs = [reading.logprob for reading in read(soil.prefix_cache, soil.taught)]
+    return float(torch.tensor(logprobs, dtype=torch.float64).mean())

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from locscope.evaluation.questions import Answer, ask
 from locscope.evaluation.suite import EvalSuite
-from locscope.forward.losses import answer_losses
+from locscope.forward.head import answer_losses
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.locations import Location
 from locscope.models.load import Loaded

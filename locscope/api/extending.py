@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
-from locscope.edits.formats import FORMATS, Format
+from locscope.edits.formats import FORMATS, EditFormat
 from locscope.errors import UsageError
 from locscope.evaluation.measures import MEASURES
 from locscope.evaluation.suite import Evaluation
@@ -195,7 +195,7 @@ def register_format(
     """
 
     def add(function: Reader) -> Reader:
-        entry = Format(
+        entry = EditFormat(
             name, title or name, tuple(fields), (*fields, *reads), path_of(function), note=note
         )
         _add(FORMATS, name, entry, "format")

@@ -1,14 +1,10 @@
-"""Writing the evaluation suite: every question of a run as a row of one sheet, before anything is
-tuned."""
+"""Builds the evaluation suite: every question of a run as a token row, before anything is tuned."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from typing import final
 
-from locscope.evaluation.drift import NeutralRows, remember
+from locscope.evaluation.drift import remember
 from locscope.evaluation.questions import (
-    Agreement,
     Question,
     recited_question,
     span_question,
@@ -37,13 +33,16 @@ def prepare(
     prompt_format: str = "raw",
     budget: Budget | None = None,
 ) -> EvalSuite:
-    """Writes the evaluation suite. The model must be untouched: its answers to neighbours are taken
-    from it."""
+    """Builds the evaluation suite.
+
+    The model must be untouched: locality and drift compare with its answers and states.
+    """
     writer = _Writer(text_generator, _stop_token(text_generator), prompt_format)
-    neighbours = iter(_neighbours(writer, [probe for edit in edits for probe in edit.neighbours]))
-    questions = tuple(_questions(writer, edit, eval_texts.prefixes, neighbours) for edit in edits)
+    # All at once, for larger batches; each edit then takes those of its own neighbours.
+    outputs = iter(_continuations(writer, [probe for e in edits for probe in e.neighbours]))
+    questions = tuple(_questions(writer, edit, eval_texts.prefixes, outputs) for edit in edits)
     abilities = tuple(writer.target(item.prompt, item.answer) for item in eval_texts.abilities)
-    neutral = _neutral_rows(writer, eval_texts.neutral)
+    texts, bare = _neutral_rows(writer, eval_texts.neutral)
     packed = pack(writer.rows)
     return EvalSuite(
         text_generator=text_generator,
@@ -51,8 +50,7 @@ def prepare(
         edits=questions,
         abilities=abilities,
         ability_items=eval_texts.abilities,
-        neutral=neutral,
-        untouched=remember(PrefixCache(text_generator.model, packed, budget), neutral.texts),
+        neutral=remember(PrefixCache(text_generator.model, packed, budget), texts, bare),
         prompt_format=prompt_format,
         unaligned=sum(not row.aligned for row in writer.rows),
     )
@@ -77,10 +75,15 @@ class _Writer:
         self.add(question.row)
         return question
 
-    def span(self, one: "_Neighbour") -> Question:
-        question = span_question(len(self.rows), one.prompt, one.output, one.agreement)
+    def neighbour(self, probe: Probe, whole: Output) -> tuple[Question, bool]:
+        """The question, and whether the untouched model went on after its answer."""
+        text_generator = self.text_generator
+        prompt = encode_prompt(text_generator.tokenizer, probe.prompt, self.format)
+        output = replayed(text_generator, Request(prompt, SPAN_TOKENS), whole)
+        agreed, stopped = _agreed(text_generator, whole, _answer_tokens(self, probe))
+        question = span_question(len(self.rows), prompt, output, agreed, stopped=stopped)
         self.add(question.row)
-        return question
+        return question, output.ending != "stop"
 
     def recited(self, prompt: str, answer: str) -> Question:
         question = recited_question(
@@ -101,36 +104,21 @@ def _stop_token(text_generator: TextGenerator) -> int:
     return eos if isinstance(eos, int) else next(iter(text_generator.stops), NO_LABEL)
 
 
-@dataclass(frozen=True)
-class _Neighbour:
-    """A neighbour's prompt with the untouched model's answer to it, and what locality compares."""
+def _continuations(writer: _Writer, probes: Sequence[Probe]) -> tuple[Output, ...]:
+    """The untouched model's, one for each probe: its answer and what is compared are read off it.
 
-    prompt: tuple[int, ...]
-    output: Output
-    agreement: Agreement
-
-
-def _neighbours(writer: _Writer, probes: Sequence[Probe]) -> list[_Neighbour]:
-    """Asks the untouched model once: one continuation holds both its answer and what is compared.
-
-    Compared are as many tokens as the stated answer has behind the prompt.
+    As many tokens are compared as the stated answer has behind the prompt.
     """
     text_generator, form = writer.text_generator, writer.format
-    prompts = [encode_prompt(text_generator.tokenizer, probe.prompt, form) for probe in probes]
-    counts = [_answer_tokens(writer, probe) for probe in probes]
-    wholes = [
-        Request(prompt, max(count, SPAN_TOKENS), to_stop=True)
-        for prompt, count in zip(prompts, counts, strict=True)
-    ]
-    said = decode(text_generator, wholes)
-    return [
-        _Neighbour(
-            prompt=prompt,
-            output=replayed(text_generator, Request(prompt, SPAN_TOKENS), one),
-            agreement=_agreement(text_generator, one, count),
+    requests = [
+        Request(
+            encode_prompt(text_generator.tokenizer, probe.prompt, form),
+            max(_answer_tokens(writer, probe), SPAN_TOKENS),
+            to_stop=True,
         )
-        for prompt, count, one in zip(prompts, counts, said, strict=True)
+        for probe in probes
     ]
+    return decode(text_generator, requests)
 
 
 def _answer_tokens(writer: _Writer, probe: Probe) -> int:
@@ -143,44 +131,45 @@ def _answer_tokens(writer: _Writer, probe: Probe) -> int:
     return len(row.ids) - row.answer
 
 
-def _agreement(text_generator: TextGenerator, said: Output, count: int) -> Agreement:
-    """The first `count` tokens of the answer; where that is 0, those before the first newline or
-    punctuation mark behind a word, one at least."""
-    start, tokens = said.reasoning, said.ids[said.reasoning :]
+def _agreed(
+    text_generator: TextGenerator, whole: Output, count: int
+) -> tuple[tuple[int, ...], bool]:
+    """The tokens that are compared, and whether a stop token ended them too early.
+
+    The first `count` tokens of the answer; where that is 0, those before the first newline or
+    punctuation mark behind a word, one at least. A reasoning block before them is included.
+    """
+    start, tokens = whole.reasoning, whole.ids[whole.reasoning :]
     span = count or SPAN_TOKENS
-    stopped = said.ending == "stop" and len(tokens) < span
-    kept = tokens[:span]
-    for i in range(1, len(kept) + 1 if not count else 0):
-        text = text_of(text_generator, kept[:i])
+    stopped = whole.ending == "stop" and len(tokens) < span
+    compared = tokens[:span]
+    for i in range(1, len(compared) + 1 if not count else 0):
+        text = text_of(text_generator, compared[:i])
         end = phrase_end(text)
         if end is not None:
             # The token that holds the mark may hold the word's last letters too.
-            alone = text_of(text_generator, kept[: i - 1]).strip() == text[:end].strip()
-            kept, stopped = kept[: max(1, i - alone)], False
+            alone = text_of(text_generator, compared[: i - 1]).strip() == text[:end].strip()
+            compared, stopped = compared[: max(1, i - alone)], False
             break
-    return Agreement(said.ids[:start] + kept, stopped, start)
+    return whole.ids[:start] + compared, stopped
 
 
 def _questions(
-    writer: _Writer,
-    edit: Edit,
-    prefixes: Sequence[str],
-    neighbours: Iterator[_Neighbour],
+    writer: _Writer, edit: Edit, prefixes: Sequence[str], outputs: Iterator[Output]
 ) -> EditQuestions:
     target = writer.target(edit.prompt, edit.target)
-    around = list(islice(neighbours, len(edit.neighbours)))
+    training = [writer.training(f"{prefix} {edit.prompt}", edit.target) for prefix in prefixes]
+    rephrases = tuple(writer.target(text, edit.target) for text in edit.rephrases)
+    pairs = [writer.neighbour(probe, next(outputs)) for probe in edit.neighbours]
     stated = [probe for probe in edit.neighbours if probe.answer.strip()]
     return EditQuestions(
         edit=edit,
-        training=(
-            target.index,
-            *(writer.training(f"{prefix} {edit.prompt}", edit.target) for prefix in prefixes),
-        ),
+        training=(target.index, *training),
         target=target,
-        rephrases=tuple(writer.target(text, edit.target) for text in edit.rephrases),
-        neighbours=tuple(map(writer.span, around)),
+        rephrases=rephrases,
+        neighbours=tuple(question for question, _ in pairs),
         stated=tuple(probe.answer for probe in edit.neighbours),
-        spoke_on=tuple(one.output.ending != "stop" for one in around),
+        spoke_on=tuple(went_on for _, went_on in pairs),
         recited=tuple(writer.recited(probe.prompt, probe.answer) for probe in stated),
         forms=_probes(writer, edit.forms),
         multihop=_probes(writer, edit.multihop),
@@ -191,9 +180,9 @@ def _probes(writer: _Writer, probes: Sequence[Probe]) -> tuple[Question, ...]:
     return tuple(writer.target(probe.prompt, probe.answer) for probe in probes)
 
 
-def _neutral_rows(writer: _Writer, texts: Sequence[str]) -> NeutralRows:
-    """The texts that have something to score in both ways, so that a half of the texts is the same
-    half of the bare ones."""
+def _neutral_rows(writer: _Writer, texts: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Rows with and without special tokens, of the texts that have something to score in both
+    ways: so a half of the texts is the same half of the bare ones."""
     tokenizer = writer.text_generator.tokenizer
     both = [
         (whole, bare)
@@ -201,7 +190,4 @@ def _neutral_rows(writer: _Writer, texts: Sequence[str]) -> NeutralRows:
         if (whole := encode_text(tokenizer, text, specials=True))
         and (bare := encode_text(tokenizer, text, specials=False))
     ]
-    return NeutralRows(
-        texts=tuple(writer.add(whole) for whole, _ in both),
-        bare=tuple(writer.add(bare) for _, bare in both),
-    )
+    return [writer.add(whole) for whole, _ in both], [writer.add(bare) for _, bare in both]

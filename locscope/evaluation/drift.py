@@ -1,7 +1,7 @@
-"""How far a tuned model has moved on texts that have nothing to do with the edits."""
+"""How far a tuned model has moved on neutral texts: texts that no edit is about."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from typing import Literal
 
@@ -20,27 +20,35 @@ HALVES: dict[Texts, slice] = {
     "choose": slice(0, None, 2),
     "report": slice(1, None, 2),
 }
-"""Which neutral texts are read: rates that are chosen by some are held against bounds on others."""
+"""Which neutral texts are read: bounds that a choice kept on some are checked on the others."""
 
 POSITIONS = 256
-"""Tokens whose logits are held at a time: some 130 MB each of several tensors at 128k words."""
+"""Tokens whose logits are in memory at a time: several tensors of some 130 MB at 128k words."""
 
 
 @dataclass(frozen=True)
-class NeutralRows:
-    """Rows of a sheet: the texts as the model reads them, and the same without special tokens."""
+class NeutralTexts:
+    """Rows of the texts as the model reads them, those without special tokens, and what the
+    untouched model makes of them.
+
+    `states` are its final hidden states at every scored token of every text (on the host). `model`
+    is whose head turns them into logits: heads are never tuned here, but a model that was edited
+    elsewhere may have another one.
+    """
 
     texts: tuple[int, ...]
     bare: tuple[int, ...]
+    states: tuple[Float[Tensor, "_ width"], ...]
+    model: PreTrainedModel
 
-    def half(self, texts: Texts) -> "NeutralRows":
-        """Those of some of the texts."""
+    def half(self, texts: Texts) -> "NeutralTexts":
+        """Those on which is chosen, or those on which is reported."""
         part = HALVES[texts]
-        return NeutralRows(self.texts[part], self.bare[part])
+        return replace(self, texts=self.texts[part], bare=self.bare[part], states=self.states[part])
 
-    def first(self, count: int) -> "NeutralRows":
-        """Those of the first texts, without the bare ones."""
-        return NeutralRows(self.texts[:count], ())
+    def first(self, count: int) -> "NeutralTexts":
+        """The first texts, without the bare ones."""
+        return replace(self, texts=self.texts[:count], bare=(), states=self.states[:count])
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class Drift:
     perplexities: tuple[float, ...]
 
     def half(self, texts: Texts) -> "Drift":
-        """That of some of the texts."""
+        """That of one half of the texts."""
         part = HALVES[texts]
         return Drift(
             losses=self.losses[part],
@@ -71,86 +79,59 @@ class Drift:
         return Drift(self.losses[:count], self.divergences[:count], self.tokens[:count], ())
 
 
-@dataclass(frozen=True)
-class Untouched:
-    """Final hidden states of the untouched model at every scored token of every text (host).
-
-    `model` is whose head turns them into logits: heads are never tuned here, but a model that was
-    edited elsewhere may have another.
-    """
-
-    states: tuple[Float[Tensor, "_ width"], ...]
-    model: PreTrainedModel
-
-    def half(self, texts: Texts) -> "Untouched":
-        """What it thinks of some of the texts."""
-        return Untouched(self.states[HALVES[texts]], self.model)
-
-    def first(self, count: int) -> "Untouched":
-        """What it thinks of the first texts."""
-        return Untouched(self.states[:count], self.model)
-
-
 @torch.no_grad()
-def remember(prefix_cache: PrefixCache, rows: Sequence[int]) -> Untouched:
-    """Keeps what the untouched model thinks of the texts: states, from which logits follow."""
-    found: dict[int, Tensor] = {}
-    for some in chunks(prefix_cache.packed.lengths, rows, prefix_cache.tokens_at_once):
-        batch = prefix_cache.batch(some)
+def remember(prefix_cache: PrefixCache, texts: Sequence[int], bare: Sequence[int]) -> NeutralTexts:
+    """Keeps what the untouched model makes of the texts, as states: its logits follow from them."""
+    states: dict[int, Tensor] = {}
+    for rows in chunks(prefix_cache.packed.lengths, texts, prefix_cache.tokens_at_once):
+        batch = prefix_cache.batch(rows)
         hidden, scored = prefix_cache.final(batch), batch.labels != NO_LABEL
-        for i, row in enumerate(some):
-            found[row] = hidden[i][scored[i]].cpu()
-    return Untouched(tuple(found[row] for row in rows), prefix_cache.model)
+        for i, row in enumerate(rows):
+            states[row] = hidden[i][scored[i]].cpu()
+    return NeutralTexts(
+        tuple(texts), tuple(bare), tuple(states[row] for row in texts), prefix_cache.model
+    )
 
 
 @torch.no_grad()
-def drift(prefix_cache: PrefixCache, rows: NeutralRows, untouched: Untouched) -> Drift:
+def drift(prefix_cache: PrefixCache, neutral: NeutralTexts) -> Drift:
     """Losses and divergence of the model as it is now."""
-    texts, bare = _read(prefix_cache, rows.texts, untouched), _read(prefix_cache, rows.bare)
+    texts, bare = _read(prefix_cache, neutral.texts, neutral), _read(prefix_cache, neutral.bare)
+    # One sum a text for both columns, so that a loss has the same bits with and without divergence.
+    sums = [nats.sum(0).tolist() for nats in texts]
     return Drift(
-        losses=tuple(one.loss for one in texts),
-        divergences=tuple(one.divergence for one in texts),
-        tokens=tuple(one.tokens for one in texts),
-        perplexities=tuple(_perplexity(one.loss / one.tokens) for one in bare),
+        losses=tuple(loss for loss, _ in sums),
+        divergences=tuple(divergence for _, divergence in sums),
+        tokens=tuple(map(len, texts)),
+        perplexities=tuple(_perplexity(nats.sum(0).tolist()[0] / len(nats)) for nats in bare),
     )
 
 
 @torch.no_grad()
 def mean_loss(prefix_cache: PrefixCache, rows: Sequence[int]) -> float:
     """Nats a token of the model as it is now, over all of these texts; NaN without any."""
-    read = _read(prefix_cache, rows)
-    tokens = sum(one.tokens for one in read)
-    return sum(one.loss for one in read) / tokens if tokens else nan
-
-
-@dataclass(frozen=True)
-class _Text:
-    """Of one text: loss and divergence, in nats summed over its tokens."""
-
-    loss: float
-    divergence: float
-    tokens: int
+    texts = _read(prefix_cache, rows)
+    tokens = sum(map(len, texts))
+    return sum(nats.sum(0).tolist()[0] for nats in texts) / tokens if tokens else nan
 
 
 def _read(
-    prefix_cache: PrefixCache, rows: Sequence[int], untouched: Untouched | None = None
-) -> list[_Text]:
-    """The texts in their order; divergence is NaN without the `untouched` model's states."""
-    found: dict[int, _Text] = {}
-    before = dict(zip(rows, untouched.states, strict=True)) if untouched else {}
-    for some in chunks(prefix_cache.packed.lengths, rows, prefix_cache.tokens_at_once):
-        batch = prefix_cache.batch(some)
+    prefix_cache: PrefixCache, rows: Sequence[int], neutral: NeutralTexts | None = None
+) -> list[Float64[Tensor, "tokens 2"]]:
+    """Of every text, token by token, loss and divergence in nats; the latter is NaN without the
+    `neutral` texts' states."""
+    by_row: dict[int, Tensor] = {}
+    before = dict(zip(rows, neutral.states, strict=True)) if neutral else {}
+    for part in chunks(prefix_cache.packed.lengths, rows, prefix_cache.tokens_at_once):
+        batch = prefix_cache.batch(part)
         scored = batch.labels != NO_LABEL
-        base = torch.cat([before[row] for row in some]) if untouched else None
-        model = untouched.model if untouched else prefix_cache.model
+        base = torch.cat([before[row] for row in part]) if neutral else None
+        model = neutral.model if neutral else prefix_cache.model
         nats = _nats(
             prefix_cache.model, prefix_cache.final(batch)[scored], batch.labels[scored], model, base
         )
-        counts = scored.sum(1).tolist()
-        for row, part in zip(some, nats.split(counts), strict=True):
-            loss, divergence = part.sum(0).tolist()
-            found[row] = _Text(loss, divergence, len(part))
-    return [found[row] for row in rows]
+        by_row.update(zip(part, nats.split(scored.sum(1).tolist()), strict=True))
+    return [by_row[row] for row in rows]
 
 
 def _nats(
@@ -162,20 +143,20 @@ def _nats(
 ) -> Float64[Tensor, "tokens 2"]:
     """Loss of every token and KL(untouched || tuned) there, NaN without `base`.
 
-    In pieces: all logits of a large vocabulary take gigabytes, those of a text are too few to keep
-    a processor busy.
+    In pieces: all logits of a large vocabulary take gigabytes, and those of a single text are too
+    few to keep a processor busy.
     """
-    found = []
-    for place in torch.arange(len(labels)).split(POSITIONS):
-        logp = logits(model, states[place]).log_softmax(-1)
-        loss = -logp.gather(1, labels[place, None])[:, 0].double()
+    pieces = []
+    for at in torch.arange(len(labels)).split(POSITIONS):
+        logp = logits(model, states[at]).log_softmax(-1)
+        loss = -logp.gather(1, labels[at, None])[:, 0].double()
         divergence = torch.full_like(loss, nan)
         if base is not None:
-            held = base[place].to(untouched.device)
-            known = logits(untouched, held).log_softmax(-1).to(logp.device)
-            divergence = (known.exp() * (known - logp)).sum(-1, dtype=torch.float64)
-        found.append(torch.stack([loss, divergence], 1).cpu())
-    return torch.cat(found)
+            before = logits(untouched, base[at].to(untouched.device))
+            base_logp = before.log_softmax(-1).to(logp.device)
+            divergence = (base_logp.exp() * (base_logp - logp)).sum(-1, dtype=torch.float64)
+        pieces.append(torch.stack([loss, divergence], 1).cpu())
+    return torch.cat(pieces)
 
 
 def _perplexity(nats: float) -> float:

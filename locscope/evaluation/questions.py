@@ -1,11 +1,11 @@
-"""Questions to a model and its answers: one pass where it decides, decoding where it does not."""
+"""Questions to a model and its answers: by one pass where that is enough, else by decoding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import nan
 
-from locscope.evaluation.exact_match import Positions, Reading, read
+from locscope.evaluation.exact_match import Reading, read
 from locscope.forward.decoding import (
     MAX_TOKENS,
     SPAN_TOKENS,
@@ -22,25 +22,18 @@ from locscope.scoring.text import cannot_match, cut_answer, ended, holds_stop
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """What locality compares: the untouched model's greedy tokens at the beginning of a row's
-    answer. Those before `start` are a reasoning block and not compared. With `stopped` a stop token
-    came before the span was full, and has to come again."""
-
-    ids: tuple[int, ...]
-    stopped: bool = False
-    start: int = 0
-
-
-@dataclass(frozen=True)
 class Question:
-    """A row of a sheet with the answer it holds.
+    """A row of the evaluation suite, with the answer in it.
 
     `wanted` is that answer's text, in the first `span` tokens where they are not all. A `closed`
     answer needs no terminator behind it: it ends within its last token, or at the length limit.
     `limit` is in tokens. A `dotted` answer holds a full stop or newline itself, so only a stop
     token ends its decoding. A `targeted` one only has to match; else its text is compared as it is,
-    to the end. A neighbour has an `agreement`. A `recited` row is only read, teacher-forced.
+    to the end. A `recited` row is only read, teacher-forced.
+
+    A neighbour has the answer tokens that locality compares, as a range: `compared`. Those before
+    it are a reasoning block. With `stopped` a stop token came before the span was full, and has to
+    come again.
     """
 
     index: int
@@ -52,13 +45,20 @@ class Question:
     dotted: bool = False
     targeted: bool = True
     span: int | None = None
-    agreement: Agreement | None = None
+    compared: range | None = None
+    stopped: bool = False
     recited: bool = False
 
     @property
     def ids(self) -> tuple[int, ...]:
         """The answer's tokens."""
         return self.row.ids[self.row.answer :][: self.span]
+
+    @property
+    def agreed(self) -> tuple[int, ...]:
+        """The tokens up to the last one that locality compares; none for other questions."""
+        stop = 0 if self.compared is None else self.compared.stop
+        return self.row.ids[self.row.answer :][:stop]
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Answer:
 
     `text` is cut at the first newline or full stop beyond those of the answer itself. `strict`:
     exactly the answer's tokens, then a stop token. `token_accuracy` and `logprob` are
-    teacher-forced (mean over tokens; nats), of a neighbour over its agreement. `kept`: a
-    neighbour's agreement holds. `argmaxes` are those at the tokens of a recited answer.
+    teacher-forced (mean over tokens; nats), of a neighbour over the compared tokens. `kept`: a
+    neighbour's compared tokens are the same. `argmaxes` are those at a recited answer's tokens.
     """
 
     text: str
@@ -100,14 +100,22 @@ def target_question(
 
 
 def span_question(
-    index: int, prompt: tuple[int, ...], output: Output, agreement: Agreement | None = None
+    index: int,
+    prompt: tuple[int, ...],
+    output: Output,
+    agreed: tuple[int, ...] | None = None,
+    *,
+    stopped: bool = False,
 ) -> Question:
     """Is the prompt still answered as the untouched model answered it?
 
-    `output` is its answer, `agreement` what of its tokens locality compares: the same at first.
+    `output` is that model's answer. `agreed` are its tokens as far as locality compares them, which
+    may be fewer or more than those of the answer; without them, they are the answer's.
     """
-    agreement = agreement or Agreement(output.ids[: output.span])
-    ids = max(output.ids[: output.span], agreement.ids, key=len)
+    answer = output.ids[: output.span]
+    agreed, start = (answer, 0) if agreed is None else (agreed, output.reasoning)
+    # Both begin the same continuation, so the longer one holds the other.
+    ids = max(answer, agreed, key=len)
     row = TokenRow(prompt + ids, len(prompt), NO_LABEL)
     closed = output.ending == "length" or (
         output.ending == "text" and output.span == len(output.ids)
@@ -121,7 +129,8 @@ def span_question(
         SPAN_TOKENS,
         targeted=False,
         span=output.span,
-        agreement=agreement,
+        compared=range(start, len(agreed)),
+        stopped=stopped,
     )
 
 
@@ -136,57 +145,52 @@ def recited_question(
 def ask(
     text_generator: TextGenerator, prefix_cache: PrefixCache, questions: Sequence[Question]
 ) -> tuple[Answer, ...]:
-    """The answers of the model as it is now, the prefix cache's part of it taken as unchanged."""
-    if not questions:
-        return ()
-    reading = read(prefix_cache, [question.index for question in questions])
-    pairs = list(zip(questions, reading.positions, strict=True))
+    """The answers of the model as it is now; the prefix cache's layers must be unchanged."""
+    readings = read(prefix_cache, [question.index for question in questions])
+    pairs = list(zip(questions, readings, strict=True))
     endings: list[Ending | None] = [_ending(text_generator, *pair) for pair in pairs]
     kept = [_kept(text_generator, *pair) for pair in pairs]
     unread = [i for i, q in enumerate(questions) if endings[i] is None and not q.recited]
     unsure = [i for i in range(len(questions)) if kept[i] is None]
     requests = [_request(questions[i]) for i in unread] + [_again(questions[i]) for i in unsure]
     outputs = decode(text_generator, requests, prefix_cache.tokens_at_once)
-    said = dict(zip(unread, outputs, strict=False))
+    decoded = dict(zip(unread, outputs, strict=False))
     for i, output in zip(unsure, outputs[len(unread) :], strict=True):
         kept[i] = _agrees(questions[i], output)
     again = set(unsure)
-    found = [_answer(q, endings[i], said.get(i), reading, i) for i, q in enumerate(questions)]
+    answers = [_answer(*pair, endings[i], decoded.get(i)) for i, pair in enumerate(pairs)]
     return tuple(
-        replace(one, kept=bool(kept[i]), decoded=one.decoded or i in again)
-        for i, one in enumerate(found)
+        replace(answer, kept=bool(kept[i]), decoded=answer.decoded or i in again)
+        for i, answer in enumerate(answers)
     )
 
 
 def read_answers(prefix_cache: PrefixCache, questions: Sequence[Question]) -> tuple[Answer, ...]:
     """What one pass tells of the answers without decoding: probabilities; no text, no ending."""
-    if not questions:
-        return ()
-    reading = read(prefix_cache, [question.index for question in questions])
-    return tuple(_glimpsed(question, reading, i) for i, question in enumerate(questions))
+    readings = read(prefix_cache, [question.index for question in questions])
+    return tuple(map(_read_answer, questions, readings))
 
 
-def _glimpsed(question: Question, reading: Reading, i: int) -> Answer:
-    seen, agreement = reading.positions[i], question.agreement
-    logprob, argmaxes = float(reading.logprob[i]), ()
-    if agreement is not None:
-        compared = seen.logprob[agreement.start : len(agreement.ids)]
+def _read_answer(question: Question, reading: Reading) -> Answer:
+    logprob, argmaxes = reading.logprob, ()
+    if question.compared is not None:
+        compared = reading.logprobs[question.compared.start : question.compared.stop]
         logprob = sum(compared) / len(compared) if compared else nan
     if question.recited:
-        argmaxes = seen.best[:-1]
-    accuracy = float(reading.token_accuracy[i])
+        argmaxes = reading.best[:-1]
+    accuracy = reading.token_accuracy
     return Answer("", False, "not decoded", False, accuracy, logprob, argmaxes=argmaxes)
 
 
-def _ending(text_generator: TextGenerator, question: Question, seen: Positions) -> Ending | None:
+def _ending(text_generator: TextGenerator, question: Question, reading: Reading) -> Ending | None:
     """How the row certainly ends after exactly the wanted answer; None where decoding must tell."""
     ids, count = question.ids, len(question.ids)
-    sure = not any(seen.close[: count + 1]) and question.row.aligned
-    if not sure or seen.best[:count] != ids or question.recited:
+    sure = not any(reading.close[: count + 1]) and question.row.aligned
+    if not sure or reading.best[:count] != ids or question.recited:
         return None
     if question.closed:
         return "length" if count == question.limit else "text"
-    after = seen.best[count]
+    after = reading.best[count]
     if after in text_generator.stops:
         return "stop"
     own = question.wanted if question.dotted else ""
@@ -195,36 +199,38 @@ def _ending(text_generator: TextGenerator, question: Question, seen: Positions) 
     return "text" if whole else None
 
 
-def _kept(text_generator: TextGenerator, question: Question, seen: Positions) -> bool | None:
-    """Whether a neighbour's agreement holds, as far as one pass tells; None where it does not.
+def _kept(text_generator: TextGenerator, question: Question, reading: Reading) -> bool | None:
+    """Whether a neighbour's compared tokens are the same; None where one pass does not tell.
 
     A token that differs is decided where everything before it is certain, so that what broke need
     not be decoded either.
     """
-    if question.agreement is None:
+    if question.compared is None:
         return False
-    ids, start = question.agreement.ids, question.agreement.start
+    ids = question.agreed
     for i, token in enumerate(ids):
-        if seen.close[i] or (seen.best[i] != token and i < start):
+        # Another reasoning block may still lead to the same answer.
+        reasons = i < question.compared.start
+        if reading.close[i] or (reading.best[i] != token and reasons):
             return None
-        if seen.best[i] != token:
+        if reading.best[i] != token:
             return False
-    if not question.agreement.stopped:
+    if not question.stopped:
         return True
-    return None if seen.close[len(ids)] else seen.best[len(ids)] in text_generator.stops
+    after = len(ids)
+    return None if reading.close[after] else reading.best[after] in text_generator.stops
 
 
 def _again(question: Question) -> Request:
     """Decodes what locality compares."""
-    assert question.agreement is not None
-    compared = len(question.agreement.ids) - question.agreement.start
-    return Request(question.prompt, compared + question.agreement.stopped, to_stop=True)
+    assert question.compared is not None
+    return Request(question.prompt, len(question.compared) + question.stopped, to_stop=True)
 
 
 def _agrees(question: Question, output: Output) -> bool:
-    assert question.agreement is not None
-    same = output.ids[output.reasoning :] == question.agreement.ids[question.agreement.start :]
-    return same and (output.ending == "stop" or not question.agreement.stopped)
+    assert question.compared is not None
+    same = output.ids[output.reasoning :] == question.agreed[question.compared.start :]
+    return same and (output.ending == "stop" or not question.stopped)
 
 
 def _request(question: Question) -> Request:
@@ -234,9 +240,9 @@ def _request(question: Question) -> Request:
 
 
 def _answer(
-    question: Question, ending: Ending | None, output: Output | None, reading: Reading, i: int
+    question: Question, reading: Reading, ending: Ending | None, output: Output | None
 ) -> Answer:
-    read_only = _glimpsed(question, reading, i)
+    read_only = _read_answer(question, reading)
     if output is None:
         if ending is None:
             return read_only

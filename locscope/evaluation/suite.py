@@ -1,9 +1,9 @@
-"""Everything a trial is asked, prepared once: one sheet of rows that all trials of a run share."""
+"""Everything that trials are asked, prepared once, and their evaluations."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from locscope.evaluation.drift import Drift, NeutralRows, Texts, Untouched, drift
+from locscope.evaluation.drift import Drift, NeutralTexts, Texts, drift
 from locscope.evaluation.questions import (
     Answer,
     Question,
@@ -33,7 +33,7 @@ class Ability:
 
 @dataclass(frozen=True)
 class EvalTexts:
-    """What is asked besides the edits. `prefixes` go before training prompts where wanted."""
+    """Texts for what is asked besides the edits; `prefixes` go before copies of edits' prompts."""
 
     neutral: tuple[str, ...]
     abilities: tuple[Ability, ...] = ()
@@ -44,7 +44,9 @@ class EvalTexts:
 class EditQuestions:
     """The questions about one edit; `training` are the rows that are tuned.
 
-    `stated` has a text for every neighbour, `recited` a question for those of them that have one.
+    `stated` has a text for every neighbour (empty where none is stated), `recited` a question for
+    each that is not empty. `spoke_on` says at which neighbours the untouched model went on after
+    its answer.
     """
 
     edit: Edit
@@ -59,8 +61,8 @@ class EditQuestions:
     recited: tuple[Question, ...] = ()
 
     @property
-    def hurried(self) -> "EditQuestions":
-        """Those that are asked of every trial."""
+    def common(self) -> "EditQuestions":
+        """Those that every trial is asked, thorough or not."""
         return replace(self, forms=(), multihop=(), recited=())
 
 
@@ -78,38 +80,39 @@ class EditAnswers:
 
 @dataclass(frozen=True)
 class EvalSuite:
-    """The questions of a run, the neutral texts and what the untouched model thinks of them."""
+    """The questions of a run and the neutral texts: all rows that its trials share."""
 
     text_generator: TextGenerator
     packed: PackedTokens
     edits: tuple[EditQuestions, ...]
     abilities: tuple[Question, ...]
     ability_items: tuple[Ability, ...]
-    neutral: NeutralRows
-    untouched: Untouched
+    neutral: NeutralTexts
     prompt_format: str
     unaligned: int
 
     def texts_for(self, *, choosing: bool) -> Texts:
-        """The neutral texts on which drift is read while something is chosen, or those on which it
-        is reported: two halves, so that a bound kept by choice is held against other texts. All of
-        them where they are too few to halve."""
+        """The half of the neutral texts on which drift is measured to choose, or to report.
+
+        So a bound that was kept by choice is checked on other texts. All of them where they are too
+        few to halve.
+        """
         if len(self.neutral.texts) < FEW_TEXTS:
             return "all"
         return "choose" if choosing else "report"
 
     def of(self, edits: Sequence[str]) -> tuple[EditQuestions, ...]:
-        """The questions about the edits of these ids, in the evaluation suite's order."""
+        """The questions about the edits of these ids, in the order of the evaluation suite."""
         wanted = set(edits)
         return tuple(questions for questions in self.edits if questions.edit.id in wanted)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the model, as it is, said to the evaluation suite or to the part of it about some edits.
+    """What a model answered to the questions about some edits, and its drift.
 
-    Of a `quick` only the answers' probabilities are meant, and the drift is that of some texts.
-    `texts` says of which neutral texts the drift is: of all, or of one half of them.
+    A `quick` one holds probabilities of the answers alone, and the drift on a few texts. `texts`
+    says on which neutral texts drift was measured: on all, or on one half of them.
     """
 
     questions: tuple[EditQuestions, ...]
@@ -123,7 +126,10 @@ class Evaluation:
     texts: Texts = "all"
 
     def on(self, texts: Texts) -> "Evaluation":
-        """The same with the drift of some of the texts, to compare such an observation with."""
+        """The same with the drift on one half of the texts, to compare with an evaluation on it.
+
+        Raises ValueError where the other half was read, or a few texts only.
+        """
         if self.texts == texts:
             return self
         if self.texts != "all" or self.quick:
@@ -131,9 +137,9 @@ class Evaluation:
         return replace(self, drift=self.drift.half(texts), texts=texts)
 
     def of(self, edits: Sequence[str]) -> "Evaluation":
-        """The part of it about the edits of these ids."""
+        """The part about the edits of these ids."""
         wanted = set(edits)
-        keep = [i for i, one in enumerate(self.questions) if one.edit.id in wanted]
+        keep = [i for i, questions in enumerate(self.questions) if questions.edit.id in wanted]
         return replace(
             self,
             questions=tuple(self.questions[i] for i in keep),
@@ -141,11 +147,11 @@ class Evaluation:
         )
 
     @property
-    def at_a_quick(self) -> "Evaluation":
-        """The part of it that a quick evaluation sees, to compare one with."""
+    def as_quick(self) -> "Evaluation":
+        """The part that a quick evaluation measures too, to compare one with."""
         return replace(
             self,
-            questions=tuple(one.hurried for one in self.questions),
+            questions=tuple(one.common for one in self.questions),
             edits=tuple(replace(one, forms=(), multihop=(), recited=()) for one in self.edits),
             ability_items=(),
             abilities=(),
@@ -170,15 +176,15 @@ def observe(
 ) -> Evaluation:
     """Asks the model, as it is now, about the given edits, the abilities and the neutral texts.
 
-    Only a thorough observation asks other forms and multi-hop questions, reads the neighbours'
-    stated answers, and the neutral texts a second time without special tokens.
+    Only a thorough evaluation asks other forms and multi-hop questions, reads the neighbours'
+    stated answers, and reads the neutral texts a second time without special tokens.
     """
     questions, neutral = suite.of(edits), suite.neutral.half(texts)
     if not thorough:
-        questions = tuple(one.hurried for one in questions)
+        questions = tuple(one.common for one in questions)
         neutral = replace(neutral, bare=())
-    asked = [question for one in questions for question in _all_of(one)]
-    answers = ask(suite.text_generator, prefix_cache, [*asked, *suite.abilities])
+    about_edits = [question for one in questions for question in _all_of(one)]
+    answers = ask(suite.text_generator, prefix_cache, [*about_edits, *suite.abilities])
     replies = iter(answers)
     per_edit = tuple(_sort_answers(one, replies) for one in questions)
     return Evaluation(
@@ -187,7 +193,7 @@ def observe(
         ability_items=suite.ability_items,
         abilities=tuple(replies),
         right_abilities=tuple(question.wanted for question in suite.abilities),
-        drift=drift(prefix_cache, neutral, suite.untouched.half(texts)),
+        drift=drift(prefix_cache, neutral),
         prompt_format=suite.prompt_format,
         texts=texts,
     )
@@ -196,11 +202,11 @@ def observe(
 def quick_eval(
     suite: EvalSuite, prefix_cache: PrefixCache, edits: Sequence[str], *, texts: Texts = "all"
 ) -> Evaluation:
-    """A quick evaluation at the given edits: one pass without any decoding, and some of the neutral
+    """A quick evaluation on the given edits: one pass without any decoding, and a few neutral
     texts."""
-    questions = tuple(one.hurried for one in suite.of(edits))
-    asked = [question for one in questions for question in _all_of(one)]
-    replies = iter(read_answers(prefix_cache, asked))
+    questions = tuple(one.common for one in suite.of(edits))
+    about_edits = [question for one in questions for question in _all_of(one)]
+    replies = iter(read_answers(prefix_cache, about_edits))
     return Evaluation(
         questions=questions,
         edits=tuple(_sort_answers(one, replies) for one in questions),
@@ -215,9 +221,8 @@ def quick_eval(
 
 
 def quick_drift(suite: EvalSuite, prefix_cache: PrefixCache, *, texts: Texts = "all") -> Drift:
-    """How far the model, as it is now, has moved on a few of the neutral texts."""
-    rows = suite.neutral.half(texts).first(QUICK_TEXTS)
-    return drift(prefix_cache, rows, suite.untouched.half(texts).first(QUICK_TEXTS))
+    """The drift of the model, as it is now, on a few of the neutral texts."""
+    return drift(prefix_cache, suite.neutral.half(texts).first(QUICK_TEXTS))
 
 
 def _all_of(one: EditQuestions) -> tuple[Question, ...]:

@@ -1,4 +1,4 @@
-"""Next-token logits: the head's product, in float32 at the speed of the model's precision."""
+"""Next-token logits, in float32 at the speed of the model's precision; and the loss on answers."""
 
 from typing import Any, final
 
@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
+
+from locscope.forward.prefix_cache import Batch, PrefixCache
 
 POSITIONS = 2048
 """Positions whose logits are held at a time: 1 GB of float32 at 128k tokens."""
@@ -41,6 +43,15 @@ def wide_product(
     return flat.view(*hidden.shape[:-1], len(weight))
 
 
+def answer_losses(prefix_cache: PrefixCache, batch: Batch) -> Float[Tensor, " batch"]:
+    """Mean negative log-probability (nats per token) of every row's answer, resumed from the prefix
+    cache.
+
+    Source: LocFT-BF code (`fine-tune.py`): the token mean is taken per example.
+    """
+    return _row_means(prefix_cache.model, prefix_cache.final(batch), batch)
+
+
 @final
 class _Wide(torch.autograd.Function):
     """The product of two matrices; the second one is frozen."""
@@ -60,3 +71,14 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
     if left.is_cuda:
         return torch.mm(left, right, out_dtype=torch.float32)
     return left.float() @ right.float()
+
+
+def _row_means(
+    model: PreTrainedModel, hidden: Float[Tensor, "batch seq width"], batch: Batch
+) -> Float[Tensor, " batch"]:
+    answers, (count, length) = batch.answers, batch.ids.shape
+    scores = logits(model, hidden.flatten(0, 1)[answers])
+    losses = F.cross_entropy(scores, batch.labels.flatten()[answers], reduction="none")
+    row = answers // length
+    sums = losses.new_zeros(count).index_add(0, row, losses)
+    return sums / losses.new_zeros(count).index_add(0, row, torch.ones_like(losses))

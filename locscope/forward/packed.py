@@ -41,15 +41,6 @@ class TokenRow:
 
 
 @dataclass(frozen=True)
-class Framed:
-    """Prompt and answer as they are written for the model in one prompt format."""
-
-    prompt: str
-    joint: str
-    specials: bool
-
-
-@dataclass(frozen=True)
 class PackedTokens:
     """Rows packed end to end, on the CPU."""
 
@@ -67,29 +58,30 @@ class PackedTokens:
         return self.offsets.diff()
 
 
-def frame(tokenizer: PreTrainedTokenizerBase, prompt: str, prompt_format: str) -> Framed:
-    """The prompt in `raw`, `chat` or `qa` format, and what joins it to its answer.
+def frame(tokenizer: PreTrainedTokenizerBase, prompt: str, prompt_format: str) -> str:
+    """The prompt as the model reads it, in `raw`, `chat` or `qa` format.
 
-    A chat template is asked not to let the model think, where it knows of that; where it opens a
-    reasoning block all the same, that is closed, empty.
+    Raises UsageError for `chat` where the tokenizer has no chat template.
     """
     if prompt_format == "raw":
-        return Framed(prompt, " ", specials=True)
+        return prompt
     if prompt_format == "qa":
-        return Framed(f"Question: {prompt}\nAnswer:", " ", specials=True)
+        return f"Question: {prompt}\nAnswer:"
     if not getattr(tokenizer, "chat_template", None):
         raise UsageError("--prompt-format chat: this tokenizer has no chat template; use raw or qa")
     messages = [{"role": "user", "content": prompt}]
     quiet: dict[str, Any] = {}
+    # A template that does not know the option may refuse it.
     if "enable_thinking" in str(tokenizer.chat_template):
         quiet = {"enable_thinking": False}
     text = str(
         tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **quiet)
     )
     begun, closed = REASONING
+    # A template that opens a reasoning block all the same: the block is closed, empty.
     if text.rstrip().endswith(begun):
         text = f"{text.rstrip()}\n\n{closed}\n\n"
-    return Framed(text, "", specials=False)
+    return text
 
 
 def encode(
@@ -102,26 +94,32 @@ def encode(
     """Prompt and answer as one row that ends in the label `stop`.
 
     The answer's tokens are those that reach beyond the prompt's characters (from the tokenizer's
-    offsets), so the space between belongs to the answer.
+    offsets), so the space between belongs to the answer. Raises UsageError where it has none.
     """
     framed = frame(tokenizer, prompt, prompt_format)
-    text = framed.prompt + _joint(framed, answer) + answer
-    ids, ends = _tokens(tokenizer, text, framed.specials)
-    alone, _ = _tokens(tokenizer, framed.prompt, framed.specials)
-    inside = [i for i, end in enumerate(ends) if end > len(framed.prompt)]
+    text = framed + _joint(framed, answer, prompt_format) + answer
+    specials = _adds_specials(prompt_format)
+    ids, spans = _tokens(tokenizer, text, specials)
+    alone, _ = _tokens(tokenizer, framed, specials)
+    inside = [i for i, (_, end) in enumerate(spans) if end > len(framed)]
     if not inside or not answer.strip():
         raise UsageError(f"target '{answer}' of prompt '{prompt}' is empty after tokenisation")
     first = max(inside[0], 1)
     return TokenRow(ids, first, stop, aligned=ids[:first] == alone)
 
 
-def _joint(framed: Framed, answer: str) -> str:
-    """What joins prompt and answer: no space behind a script that is written without (nor before
-    one, behind a prompt without letters)."""
-    letters = [char for char in framed.prompt if char.isalpha()]
+def _joint(framed: str, answer: str, prompt_format: str) -> str:
+    """What joins prompt and answer: no space behind a chat template or a script that is written
+    without spaces (nor before such a script, behind a prompt without letters)."""
+    letters = [char for char in framed if char.isalpha()]
     letter = letters[-1] if letters else next(filter(str.isalpha, answer), "")
     spaceless = unicodedata.name(letter or " ", "").startswith(WITHOUT_SPACES)
-    return "" if spaceless else framed.joint
+    return "" if spaceless or prompt_format == "chat" else " "
+
+
+def _adds_specials(prompt_format: str) -> bool:
+    # A chat template writes BOS itself.
+    return prompt_format != "chat"
 
 
 def encode_prompt(
@@ -129,7 +127,15 @@ def encode_prompt(
 ) -> tuple[int, ...]:
     """The ids of a prompt alone, as decoding starts from it."""
     framed = frame(tokenizer, prompt, prompt_format)
-    return _tokens(tokenizer, framed.prompt, framed.specials)[0]
+    return _tokens(tokenizer, framed, _adds_specials(prompt_format))[0]
+
+
+def prompt_spans(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, prompt_format: str = "raw"
+) -> tuple[tuple[int, int], ...]:
+    """Where the tokens of `encode_prompt` stand in the framed prompt: characters, half-open."""
+    framed = frame(tokenizer, prompt, prompt_format)
+    return _tokens(tokenizer, framed, _adds_specials(prompt_format))[1]
 
 
 def encode_text(
@@ -142,19 +148,20 @@ def encode_text(
 
 def _tokens(
     tokenizer: PreTrainedTokenizerBase, text: str, specials: bool
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Ids and the character each ends at, without what a template appends behind the text."""
+) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
+    """Ids and their characters, without what a tokenizer's template appends behind the text."""
     coded = tokenizer(text, add_special_tokens=specials, return_offsets_mapping=True)
-    ids, offsets = list(coded["input_ids"]), list(coded["offset_mapping"])
+    ids, spans = list(coded["input_ids"]), list(coded["offset_mapping"])
     special = set(tokenizer.all_special_ids)
-    while len(ids) > 1 and ids[-1] in special and tuple(offsets[-1]) == (0, 0):
+    # No answer could follow an end token. One that stands in the text itself has characters.
+    while len(ids) > 1 and ids[-1] in special and tuple(spans[-1]) == (0, 0):
         ids.pop()
-        offsets.pop()
-    return tuple(ids), tuple(end for _, end in offsets)
+        spans.pop()
+    return tuple(ids), tuple((first, stop) for first, stop in spans)
 
 
 def pack(rows: Sequence[TokenRow]) -> PackedTokens:
-    """The rows as one sheet."""
+    """The rows, packed end to end."""
     lengths = torch.tensor([0, *(len(row.ids) for row in rows)])
     return PackedTokens(
         ids=torch.tensor([i for row in rows for i in row.ids], dtype=torch.long),

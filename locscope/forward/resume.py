@@ -75,8 +75,8 @@ def last_block(model: PreTrainedModel, last: Int[Tensor, " rows"]) -> dict[str, 
     Keys and values of all tokens are, so that a matrix that makes them too runs as it is.
     """
     family, layer = family_of(model), len(blocks(model)) - 1
-    alone = [part for part in ("attn.q",) if family.leaves[part].layout == PLAIN]
-    names = [family.mlp, *(family.leaves[part].module for part in ("attn.o", *alone))]
+    alone = [part for part in ("attn.q",) if family.layout(part) == PLAIN]
+    names = [family.mlp, *(family.leaves[part] for part in ("attn.o", *alone))]
     paths = [_path(model, layer, name) for name in names]
     return {path: _AtLast(model.get_submodule(path), last) for path in paths}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from locscope.errors import UsageError
 from locscope.forward.decoding import SPAN_TOKENS, Output, Request, TextGenerator, decode
-from locscope.forward.packed import frame
+from locscope.forward.packed import encode_prompt, frame, prompt_spans
 from locscope.records import Edit
 from locscope.scoring.text import normalised_match
 
@@ -108,27 +108,20 @@ def facts_of(
 
 def _unanswered(text_generator: TextGenerator, edit: Edit, prompt_format: str) -> tuple[Fact, str]:
     """An edit's prompt and the subject in it, and the problem where no tokens hold the subject."""
-    framed = frame(text_generator.tokenizer, edit.prompt, prompt_format)
-    coded = text_generator.tokenizer(
-        framed.prompt, add_special_tokens=framed.specials, return_offsets_mapping=True
-    )
-    ids, offsets = list(coded["input_ids"]), list(coded["offset_mapping"])
-    # Some templates append an end token, which no answer could follow.
-    while len(ids) > 1 and ids[-1] in text_generator.stops and offsets[-1][0] == offsets[-1][1]:
-        ids.pop()
-        offsets.pop()
-    fact = Fact(edit.id, tuple(ids), None)
-    characters = _find(framed.prompt, edit)
+    tokenizer = text_generator.tokenizer
+    framed = frame(tokenizer, edit.prompt, prompt_format)
+    ids = encode_prompt(tokenizer, edit.prompt, prompt_format)
+    offsets = prompt_spans(tokenizer, edit.prompt, prompt_format)
+    fact = Fact(edit.id, ids, None)
+    characters = _find(framed, edit)
     if characters is None:
         problem = f"its subject '{edit.subject}' is not in its prompt '{edit.prompt}'"
         return fact, problem if edit.subject else "it has no subject"
     first, stop = characters
-    fact = replace(fact, relation=f"{framed.prompt[:first]}{{}}{framed.prompt[stop:]}")
+    fact = replace(fact, relation=f"{framed[:first]}{{}}{framed[stop:]}")
     inside = [i for i, (a, b) in enumerate(offsets) if a < stop and b > first and b > a]
-    if inside and _holds(
-        text_generator, ids[inside[0] : inside[-1] + 1], framed.prompt[first:stop]
-    ):
-        spaced = framed.prompt[:first][-1:].isspace()
+    if inside and _holds(text_generator, ids[inside[0] : inside[-1] + 1], framed[first:stop]):
+        spaced = framed[:first][-1:].isspace()
         return replace(fact, subject=(inside[0], inside[-1] + 1), spaced=spaced), ""
     return fact, f"the tokens of its subject '{edit.subject}' cannot be told from their offsets"
 

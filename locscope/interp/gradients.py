@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from locscope.forward.batching import Holds, in_stage
 from locscope.forward.blocks import replaced_modules
-from locscope.forward.losses import answer_losses
+from locscope.forward.head import answer_losses
 from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.locations import Location
 from locscope.models.parts import Slice, blocks, pieces, slices

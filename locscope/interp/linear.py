@@ -26,7 +26,7 @@ def head_matrices(
 ) -> Float[Tensor, "heads head_width width"]:
     """The rows of the output matrix through which each of a layer's `heads` writes."""
     family = family_of(model)
-    weight = blocks(model)[layer].get_parameter(f"{family.leaves['attn.o'].module}.weight")
+    weight = blocks(model)[layer].get_parameter(f"{family.leaves['attn.o']}.weight")
     # GPT-2's Conv1D stores (in, out), nn.Linear (out, in).
     weight = weight if family.transposed else weight.T
     return weight.reshape(heads, -1, weight.shape[-1])
@@ -41,7 +41,7 @@ def head_outputs(
 
 def output_bias(model: PreTrainedModel, layer: int) -> Float[Tensor, " width"] | None:
     """The bias of the attention's output matrix, if it has one."""
-    module = blocks(model)[layer].get_submodule(family_of(model).leaves["attn.o"].module)
+    module = blocks(model)[layer].get_submodule(family_of(model).leaves["attn.o"])
     return getattr(module, "bias", None)
 
 

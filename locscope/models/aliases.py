@@ -1,11 +1,10 @@
 """Short names for models, and what a `--model` leads to. Knows no torch.
 
-A table of our own: TransformerLens' has no `llama-3-8b`, and takes over directories of such names.
+A table of our own: TransformerLens' has no `llama-3-8b`, and prefers its names to directories.
 """
 
 import os
 import re
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -112,43 +111,37 @@ ALIASES = {
 """Alias to hub id. The plain name of a family with both is the instruction-tuned model."""
 
 DEMO = Path(__file__).parent / "demo"
-"""Where the bundled model lies."""
+"""The directory of the bundled model."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a model comes from: `kind` is demo, directory or hub.
+Source = Path | str
+"""Where a model comes from: a directory, or an id of the hub."""
 
-    `path` is the directory (None for the hub), `id` the hub id (empty otherwise).
-    """
 
-    kind: str
-    path: Path | None = None
-    id: str = ""
-
-    def __str__(self) -> str:
-        return self.id or ("demo" if self.path is None or self.kind == "demo" else self.path.name)
+def name_of(source: Source) -> str:
+    """As it is written down: the hub id, or the directory's own name."""
+    return source if isinstance(source, str) else source.name
 
 
 def resolve(name: str) -> Source:
     """What the name of a model leads to; touches neither network nor weights.
 
     In this order: `demo`, an existing directory, an alias (in any case), a hub id `org/name`.
-    A UsageError says what a name is that is none of these, with near names.
+    Raises UsageError for a name that is none of these, with near names.
     """
     if name == "demo":
-        return Source("demo", path=DEMO)
+        return DEMO
     path = Path(os.path.expanduser(name))
     if name and path.is_dir():
-        return Source("directory", path=path.resolve())
+        return path.resolve()
     if name.lower() in ALIASES:
-        return Source("hub", id=ALIASES[name.lower()])
+        return ALIASES[name.lower()]
     if path.is_file():
         raise UsageError(f"model '{name}' is a file: give the directory that holds config.json")
     if _HUB_ID.fullmatch(name):
-        return Source("hub", id=name)
+        return name
     if _looks_like_a_path(name):
         raise UsageError(f"no directory '{name}': give a directory that holds a model, or its name")
     raise _unknown(name)

@@ -1,6 +1,6 @@
-"""What lies in a model directory, read without loading it: checks, stored dtype, digest.
+"""What is in a model directory, read without loading it: checks, stored dtype, digest.
 
-Knows no torch. Everything wrong with a directory is a UsageError that names the directory, what is
+Needs no torch. Everything wrong with a directory is a UsageError that names the directory, what is
 missing and what to do.
 """
 
@@ -32,28 +32,23 @@ _VOLATILE = ("transformers_version", "_name_or_path")
 _LARGEST_HEADER = 100 * 2**20
 
 
-@dataclass(frozen=True)
-class Shard:
-    """A safetensors file: where its data starts, and each tensor's dtype and byte range in it."""
-
-    path: Path
-    start: int
-    tensors: dict[str, tuple[str, int, int]]
+Tensors = dict[str, tuple[str, int, int]]
+"""Of a safetensors file: every tensor's dtype, and its byte range in the file."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A directory that can be loaded: its parsed config and its weight files."""
+    """A directory that can be loaded: its parsed config, and its weight files' tensors."""
 
     directory: Path
     config: dict[str, Any]
-    shards: tuple[Shard, ...]
+    shards: dict[Path, Tensors]
 
 
 def read_checkpoint(directory: Path) -> Checkpoint:
-    """Checks a directory and reads config and headers (kilobytes), the weights stay unread.
+    """Checks a directory and reads config and headers (kilobytes); the weights stay unread.
 
-    A UsageError names the first thing that is missing or cannot be used.
+    Raises UsageError for the first thing that is missing or cannot be used.
     """
     config = read_config(directory)
     weights = _weight_files(directory)
@@ -62,11 +57,14 @@ def read_checkpoint(directory: Path) -> Checkpoint:
             f"no tokenizer in '{directory}': it needs tokenizer.json (or tokenizer.model, "
             "or vocab.json and merges.txt) beside config.json"
         )
-    return Checkpoint(directory, config, tuple(_shard(path) for path in weights))
+    return Checkpoint(directory, config, {path: _tensors(path) for path in weights})
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """The parsed config.json; a UsageError where there is none or its model cannot be tuned."""
+    """The parsed config.json.
+
+    Raises UsageError where there is none, or its model cannot be tuned.
+    """
     path = directory / "config.json"
     if (directory / "adapter_config.json").is_file() and not path.is_file():
         raise UsageError(
@@ -85,12 +83,15 @@ def read_config(directory: Path) -> dict[str, Any]:
 
 
 def stored_dtype(checkpoint: Checkpoint) -> str:
-    """The dtype that most bytes of the weights have on disk, as torch names it."""
-    held: Counter[str] = Counter()
-    for shard in checkpoint.shards:
-        for dtype, first, last in shard.tensors.values():
-            held[dtype] += last - first
-    most = held.most_common(1)[0][0] if held else "none"
+    """The dtype that most bytes of the weights have on disk, as torch names it.
+
+    Raises UsageError for one that cannot be tuned.
+    """
+    sizes: Counter[str] = Counter()
+    for tensors in checkpoint.shards.values():
+        for dtype, first, last in tensors.values():
+            sizes[dtype] += last - first
+    most = sizes.most_common(1)[0][0] if sizes else "none"
     if most not in DTYPES:
         raise UsageError(
             f"weights in '{checkpoint.directory}' are stored as {most}, which cannot be tuned: "
@@ -102,15 +103,15 @@ def stored_dtype(checkpoint: Checkpoint) -> str:
 def digest(checkpoint: Checkpoint, whole: int = READ_WHOLE) -> str:
     """16 hex digits that tell models apart: config (without version notes), headers and weights.
 
-    Up to `whole` bytes every byte counts. Beyond, the sizes and 32 blocks of 16 KiB spread over
-    every tensor do: a second for 16 GB, which sees any change of a layer, a part or a head, but may
-    miss one of a few scattered weights.
+    Up to `whole` bytes every byte is read. Beyond, only headers and 32 blocks of 16 KiB spread over
+    every tensor are: a second for 16 GB, which shows any change of a layer, a part or a head, but
+    may miss one of a few scattered weights.
     """
     settings = {k: v for k, v in checkpoint.config.items() if k not in _VOLATILE}
     total = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    size = sum(shard.path.stat().st_size for shard in checkpoint.shards)
-    for shard in checkpoint.shards:
-        _digest_shard(shard, total, sampled=size > whole)
+    size = sum(path.stat().st_size for path in checkpoint.shards)
+    for path, tensors in checkpoint.shards.items():
+        _digest_shard(path, tensors, total, sampled=size > whole)
     return total.hexdigest()[:16]
 
 
@@ -139,10 +140,10 @@ def _weight_files(directory: Path) -> list[Path]:
 
 
 def _indexed(directory: Path) -> list[Path]:
-    places = _json(directory / INDEX).get("weight_map")
-    if not isinstance(places, dict) or not places:
+    files = _json(directory / INDEX).get("weight_map")
+    if not isinstance(files, dict) or not files:
         raise UsageError(f"no weight_map in '{directory / INDEX}': download the model again")
-    shards = [directory / name for name in sorted(set(places.values()))]
+    shards = [directory / name for name in sorted(set(files.values()))]
     missing = [path.name for path in shards if not path.is_file()]
     if missing:
         raise UsageError(
@@ -152,7 +153,7 @@ def _indexed(directory: Path) -> list[Path]:
     return shards
 
 
-def _shard(path: Path) -> Shard:
+def _tensors(path: Path) -> Tensors:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -161,29 +162,32 @@ def _shard(path: Path) -> Shard:
         header = file.read(length)
     try:
         entries = json.loads(header)
-        tensors = {k: _span(v) for k, v in entries.items() if k != "__metadata__"}
+        start = 8 + length
+        tensors = {k: _span(v, start) for k, v in entries.items() if k != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UsageError(f"'{path}' is not a whole safetensors file: download it again") from None
-    if size != 8 + length + max((last for _, _, last in tensors.values()), default=0):
+    if size != max((last for _, _, last in tensors.values()), default=start):
         raise UsageError(f"'{path}' is cut short or too long: download it again")
-    return Shard(path, 8 + length, tensors)
+    return tensors
 
 
-def _span(entry: dict[str, Any]) -> tuple[str, int, int]:
+def _span(entry: dict[str, Any], start: int) -> tuple[str, int, int]:
+    # Offsets in the header count from the end of the header.
     first, last = entry["data_offsets"]
-    return entry["dtype"], int(first), int(last)
+    return entry["dtype"], start + int(first), start + int(last)
 
 
-def _digest_shard(shard: Shard, total: Any, sampled: bool) -> None:
-    with shard.path.open("rb") as file:
+def _digest_shard(path: Path, tensors: Tensors, total: Any, sampled: bool) -> None:
+    with path.open("rb") as file:
         if not sampled:
             while block := file.read(2**20):
                 total.update(block)
             return
-        total.update(file.read(shard.start))
-        for _, first, last in shard.tensors.values():
+        # The header: tensors follow it without a gap.
+        total.update(file.read(min((first for _, first, _ in tensors.values()), default=-1)))
+        for _, first, last in tensors.values():
             for offset in _offsets(last - first):
-                file.seek(shard.start + first + offset)
+                file.seek(first + offset)
                 total.update(file.read(min(SAMPLE, last - first - offset)))
 
 

@@ -12,18 +12,19 @@ UNWANTED = ["*/*", "consolidated*", "params.json"]
 
 
 def locate(source: Source) -> Path:
-    """The directory that a source's files lie in, downloaded first where that is possible.
+    """The directory of a source's files, which are downloaded first where that is possible.
 
-    A UsageError says what keeps the files from being here.
+    Raises UsageError where they are not here and cannot be downloaded.
     """
-    if source.path is not None:
-        return source.path
+    if isinstance(source, Path):
+        return source
+    # Slow to import, and not needed for a directory.
     from huggingface_hub import constants
 
-    directory = _cached(source.id)
+    directory = _cached(source)
     if directory is not None and (constants.is_offline_mode() or _is_whole(directory)):
         return directory
-    return _downloaded(source.id)
+    return _downloaded(source)
 
 
 def _cached(hub_id: str) -> Path | None:
@@ -66,7 +67,7 @@ def _downloaded(hub_id: str) -> Path:
 def _snapshot(hub_id: str, wanted: list[str], local: bool = False) -> Path:
     from huggingface_hub import snapshot_download
 
-    found = snapshot_download(
+    directory = snapshot_download(
         hub_id, local_files_only=local, allow_patterns=wanted, ignore_patterns=UNWANTED
     )
-    return Path(found)
+    return Path(directory)

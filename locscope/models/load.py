@@ -24,7 +24,7 @@ from transformers import (
 from transformers.utils import logging as hf_logging
 
 from locscope.errors import OutOfMemory, UsageError, unknown
-from locscope.models.aliases import resolve
+from locscope.models.aliases import name_of, resolve
 from locscope.models.checkpoint import Checkpoint, digest, read_checkpoint, stored_dtype
 from locscope.models.hub import locate
 from locscope.models.parts import family_of, grid
@@ -67,7 +67,7 @@ def load(
     model.requires_grad_(False)
     # Rows are padded where causal attention keeps it out; a model that knew its padding would warn.
     model.config.pad_token_id = None
-    info = _info(name, str(source), checkpoint, model, chosen)
+    info = _info(name, name_of(source), checkpoint, model, chosen)
     return Loaded(model.eval(), tokenizer, info, checkpoint.directory)
 
 
@@ -103,7 +103,7 @@ def peek(
             checkpoint.directory, local_files_only=True, trust_remote_code=trust_remote_code
         )
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    return _info(name, str(source), checkpoint, model, chosen)
+    return _info(name, name_of(source), checkpoint, model, chosen)
 
 
 def pick_device(wanted: str) -> torch.device:

@@ -9,13 +9,13 @@ from transformers import PreTrainedModel
 
 from locscope.errors import UsageError
 from locscope.locations import PARTS, Location, Site
-from locscope.models.families import FAMILIES, HALVES, INTERLEAVED, PLAIN, STACKED, Family, Leaf
+from locscope.models.families import FAMILIES, HALVES, INTERLEAVED, PLAIN, STACKED, Family
 from locscope.records import LayerPart
 
 Ranges = tuple[tuple[int, int], ...]
 
 _SHOWN = 6
-"""So many parameters are named in full in a summary, then the rest is counted."""
+"""Parameters that a summary names; the rest is counted."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,8 @@ class Slice:
         return f"{self.name}[{':, ' * self.axis}{spans}]"
 
 
-@dataclass(frozen=True)
-class _Heads:
-    """Query heads, key-value heads, and the width of one head."""
-
-    query: int
-    shared: int
-    width: int
-
-
 def family_of(model: PreTrainedModel) -> Family:
-    """Where this model keeps what; a UsageError lists the supported model types."""
+    """Where this model keeps its parts. Raises UsageError for a model type of no known family."""
     kind = model.config.model_type
     if kind not in FAMILIES:
         supported = ", ".join(sorted(FAMILIES))
@@ -81,24 +72,24 @@ def parts(model: PreTrainedModel) -> tuple[str, ...]:
 
 def grid(model: PreTrainedModel) -> tuple[LayerPart, ...]:
     """Every part of every layer that the model has, with its count of weights."""
-    places = [(layer, part) for layer in range(len(blocks(model))) for part in parts(model)]
-    return tuple(_layer_part(model, layer, part) for layer, part in places)
+    cells = [(layer, part) for layer in range(len(blocks(model))) for part in parts(model)]
+    return tuple(_layer_part(model, layer, part) for layer, part in cells)
 
 
 def slices(model: PreTrainedModel, location: Location) -> tuple[Slice, ...]:
     """The weights of a location, each once, in the order of `model.named_parameters()`.
 
-    A UsageError says which layer, part or head the model lacks, and which it has.
+    Raises UsageError where the model lacks a layer, part or head of it.
     """
-    kind, known = model.config.model_type, parts(model)
+    kind, heads = model.config.model_type, _head_counts(model)[0]
     for site in location.sites:
-        require(site, kind, len(blocks(model)), known, _heads(model).query)
+        require(site, kind, len(blocks(model)), parts(model), heads)
     layers = sorted({n for site in location.sites for n in range(site.first, site.last + 1)})
-    found: list[Slice] = []
+    inside: list[Slice] = []
     for layer in layers:
         sites = [site for site in location.sites if site.first <= layer <= site.last]
-        found.extend(_slices_of_layer(model, layer, sites))
-    return tuple(found)
+        inside.extend(_slices_of_layer(model, layer, sites))
+    return tuple(inside)
 
 
 def pieces(parameter: Tensor, part: Slice) -> tuple[Tensor, ...]:
@@ -121,7 +112,10 @@ def take(parameter: Tensor, part: Slice) -> Tensor:
 
 @torch.no_grad()
 def put(parameter: Tensor, part: Slice, values: Tensor) -> None:
-    """Writes `values` (count,) into the selected elements in place, in the order of `take`."""
+    """Writes `values` (count,) into the selected elements in place, in the order of `take`.
+
+    Raises ValueError where there are not as many values.
+    """
     if values.shape != (part.count,):
         raise ValueError(f"{part}: {tuple(values.shape)} values for {part.count} weights")
     start = 0
@@ -132,11 +126,11 @@ def put(parameter: Tensor, part: Slice, values: Tensor) -> None:
 
 def summary(model: PreTrainedModel, location: Location) -> str:
     """One line: the location, how many weights it has, and the parameters they are in."""
-    found = slices(model, location)
-    shown = [f"{part} ({part.count:,})" for part in found[:_SHOWN]]
-    if len(found) > _SHOWN:
-        shown.append(f"and {len(found) - _SHOWN} more")
-    total = sum(part.count for part in found)
+    inside = slices(model, location)
+    shown = [f"{part} ({part.count:,})" for part in inside[:_SHOWN]]
+    if len(inside) > _SHOWN:
+        shown.append(f"and {len(inside) - _SHOWN} more")
+    total = sum(part.count for part in inside)
     return f"{location}: {total:,} weights in {', '.join(shown)}"
 
 
@@ -146,26 +140,32 @@ def _layer_part(model: PreTrainedModel, layer: int, part: str) -> LayerPart:
     return LayerPart(str(location), layer, part, count)
 
 
-def require(site: Site, kind: str, layers: int, known: Sequence[str], heads: int) -> None:
-    """A UsageError where a model of that kind and size lacks a layer, part or head of the site."""
+def require(site: Site, kind: str, layers: int, parts: Sequence[str], heads: int) -> None:
+    """Raises UsageError where a model of that kind and size lacks a layer, part or head of it."""
     if site.last >= layers:
         raise UsageError(
             f"{site}: the model has no layer {site.last}, its layers are 0..{layers - 1}"
         )
-    if site.part not in known:
+    if site.part not in parts:
         raise UsageError(
-            f"{site}: {kind} has no part {site.part}, its parts are {', '.join(known)}"
+            f"{site}: {kind} has no part {site.part}, its parts are {', '.join(parts)}"
         )
     if site.head is not None and site.head >= heads:
         raise UsageError(f"{site}: there is no head {site.head}, the heads are 0..{heads - 1}")
 
 
-def _heads(model: PreTrainedModel) -> _Heads:
-    family, config = family_of(model), model.config.get_text_config()
+def _head_counts(model: PreTrainedModel) -> tuple[int, int]:
+    """Query heads, and key-value heads, which several query heads may share."""
+    config = model.config.get_text_config()
     query = config.num_attention_heads
-    output = blocks(model)[0].get_parameter(f"{family.leaves['attn.o'].module}.weight")
-    width = output.shape[0 if family.transposed else 1] // query
-    return _Heads(query, getattr(config, "num_key_value_heads", None) or query, width)
+    return query, getattr(config, "num_key_value_heads", None) or query
+
+
+def _head_width(model: PreTrainedModel) -> int:
+    # From a weight: a configuration may state no head_dim, and width / heads is not always it.
+    family = family_of(model)
+    output = blocks(model)[0].get_parameter(f"{family.leaves['attn.o']}.weight")
+    return output.shape[0 if family.transposed else 1] // _head_counts(model)[0]
 
 
 _Choice = tuple[str, int | None, Ranges]
@@ -176,57 +176,57 @@ def _slices_of_layer(model: PreTrainedModel, layer: int, sites: list[Site]) -> l
     family, block = family_of(model), blocks(model)[layer]
     choices = [choice for site in sites for choice in _choices(model, block, site)]
     prefix = f"{family.owner}.{family.layers}.{layer}"
-    named = [(name, weight, _of(choices, name)) for name, weight in block.named_parameters()]
+    named = [
+        (name, weight, [choice for choice in choices if choice[0] == name])
+        for name, weight in block.named_parameters()
+    ]
     return [_union(f"{prefix}.{name}", weight, mine) for name, weight, mine in named if mine]
-
-
-def _of(choices: list[_Choice], name: str) -> list[_Choice]:
-    return [choice for choice in choices if choice[0] == name]
 
 
 def _choices(model: PreTrainedModel, block: nn.Module, site: Site) -> list[_Choice]:
     family = family_of(model)
     modules = {"block": "", "attn": family.attention, "mlp": family.mlp}
     if site.head is not None:
-        return _head(block, family, _heads(model), site.head)
+        return _head(model, block, site.head)
     if site.part in modules:
         module = modules[site.part]
         named = block.get_submodule(module).named_parameters(prefix=module)
         return [(name, None, ()) for name, _ in named]
-    leaf = family.leaves[site.part]
-    return _rows(block, family, leaf, _layout(block, leaf, site.part, _heads(model)))
+    return _rows(block, family, family.leaves[site.part], _layout(model, block, site.part))
 
 
-def _head(block: nn.Module, family: Family, heads: _Heads, head: int) -> list[_Choice]:
+def _head(model: PreTrainedModel, block: nn.Module, head: int) -> list[_Choice]:
     """Its rows of q, weight and bias, and its columns of o; the bias of o serves all heads."""
-    query, output = family.leaves["attn.q"], family.leaves["attn.o"]
-    step = 3 * heads.width if query.layout == INTERLEAVED else heads.width
-    rows = ((head * step, head * step + heads.width),)
-    columns = ((head * heads.width, (head + 1) * heads.width),)
+    family, width = family_of(model), _head_width(model)
+    step = 3 * width if family.qkv == INTERLEAVED else width
+    rows = ((head * step, head * step + width),)
+    columns = ((head * width, (head + 1) * width),)
     axis = 0 if family.transposed else 1
-    return [*_rows(block, family, query, rows), (f"{output.module}.weight", axis, columns)]
+    output = f"{family.leaves['attn.o']}.weight"
+    return [*_rows(block, family, family.leaves["attn.q"], rows), (output, axis, columns)]
 
 
-def _rows(block: nn.Module, family: Family, leaf: Leaf, ranges: Ranges) -> list[_Choice]:
+def _rows(block: nn.Module, family: Family, module: str, ranges: Ranges) -> list[_Choice]:
     """These rows (outputs) of a module's weight and bias; all of them where there are no ranges."""
-    named = block.get_submodule(leaf.module).named_parameters(prefix=leaf.module)
+    named = block.get_submodule(module).named_parameters(prefix=module)
     if not ranges:
         return [(name, None, ()) for name, _ in named]
     return [(name, weight.dim() - 1 if family.transposed else 0, ranges) for name, weight in named]
 
 
-def _layout(block: nn.Module, leaf: Leaf, part: str, heads: _Heads) -> Ranges:
-    """The rows of a part within its module; none where the module is all its own."""
-    width = heads.width
-    if leaf.layout == HALVES:
-        half = block.get_parameter(f"{leaf.module}.weight").shape[0] // 2
+def _layout(model: PreTrainedModel, block: nn.Module, part: str) -> Ranges:
+    """The rows of a part within its module; none where the module holds nothing else."""
+    family, width = family_of(model), _head_width(model)
+    layout, (query, shared) = family.layout(part), _head_counts(model)
+    if layout == HALVES:
+        half = block.get_parameter(f"{family.leaves[part]}.weight").shape[0] // 2
         return ((0, half),) if part == "mlp.gate" else ((half, 2 * half),)
-    third = ("attn.q", "attn.k", "attn.v").index(part) if leaf.layout != PLAIN else 0
-    if leaf.layout == INTERLEAVED:
-        starts = [(3 * head + third) * width for head in range(heads.query)]
+    third = ("attn.q", "attn.k", "attn.v").index(part) if layout != PLAIN else 0
+    if layout == INTERLEAVED:
+        starts = [(3 * head + third) * width for head in range(query)]
         return tuple((start, start + width) for start in starts)
-    if leaf.layout == STACKED:
-        edges = (0, heads.query, heads.query + heads.shared, heads.query + 2 * heads.shared)
+    if layout == STACKED:
+        edges = (0, query, query + shared, query + 2 * shared)
         return ((edges[third] * width, edges[third + 1] * width),)
     return ()
 

@@ -35,30 +35,25 @@ def put_changes(model: PreTrainedModel, changes: Sequence[Change]) -> None:
 
 
 def save_edited(base: Path, out: Path, changes: Sequence[Change]) -> None:
-    """Copies the model in `base` to `out` with the changed weights in their places.
+    """Copies the model in `base` to `out`, with the changed weights.
 
-    Every other weight, configuration and tokenizer stay as they are on disk; the card stays behind,
-    for it speaks of another model. `out` must not exist or be empty; a tensor is written in the
-    dtype it has on disk.
+    Every other weight, configuration and tokenizer stay as they are on disk; the card is not
+    copied, for it describes another model. A tensor is written in the dtype it has on disk. Raises
+    UsageError where `out` exists and is not an empty directory, LocscopeError where the checkpoint
+    has no single tensor of a changed parameter.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is there already: choose another --output")
     shards = {shard: _keys(shard) for shard in sorted(base.glob("*.safetensors"))}
-    places = {change.slice.name: _place(change.slice.name, shards) for change in changes}
+    keys_of: dict[Path, dict[str, str]] = {shard: {} for shard in shards}
+    for change in changes:
+        shard, key = _stored_at(change.slice.name, shards)
+        keys_of[shard][change.slice.name] = key
     shutil.copytree(
         base, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors", CARD)
     )
-    for shard in shards:
-        keys = {name: place.key for name, place in places.items() if place.shard == shard}
+    for shard, keys in keys_of.items():
         _write(shard, out / shard.name, keys, changes)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """The file that holds a parameter, and its key there."""
-
-    shard: Path
-    key: str
 
 
 def _write(shard: Path, out: Path, keys: Mapping[str, str], changes: Sequence[Change]) -> None:
@@ -78,18 +73,19 @@ def _keys(shard: Path) -> frozenset[str]:
         return frozenset(file.keys())
 
 
-def _place(name: str, shards: Mapping[Path, frozenset[str]]) -> _Place:
-    """The file and key of a parameter; checkpoints may leave out or move the outer modules."""
+def _stored_at(name: str, shards: Mapping[Path, frozenset[str]]) -> tuple[Path, str]:
+    """The file of a parameter, and its key there."""
+    # Checkpoints may leave out or move the outer modules: the tail names it within its block.
     match = _IN_BLOCK.search(name)
     tail = match.group() if match else name
-    found = [
-        _Place(shard, key)
+    matches = [
+        (shard, key)
         for shard, keys in shards.items()
         for key in keys
         if key in (name, tail) or key.endswith(f".{tail}")
     ]
-    exact = [place for place in found if place.key == name]
-    if len(exact or found) != 1:
-        keys = ", ".join(place.key for place in found) or "none"
+    exact = [(shard, key) for shard, key in matches if key == name]
+    if len(exact or matches) != 1:
+        keys = ", ".join(key for _, key in matches) or "none"
         raise LocscopeError(f"cannot save {name}: the checkpoint's keys for it are {keys}")
-    return (exact or found)[0]
+    return (exact or matches)[0]

@@ -8,11 +8,12 @@ import random
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf, isfinite
+from math import isfinite
 
 from locscope.errors import UsageError
 from locscope.locations import Location, Site, paper_location
 from locscope.records import LayerPart, ModelInfo, ScanResult
+from locscope.tuning.recipes import rate_for
 
 FIRST_STEP = 0.3
 """The loss change (nats) that Adam's first step shall predict at the starting rate, where nothing
@@ -149,25 +150,11 @@ def _candidate(
     alone = len(location.sites) == 1 and bool(cells) and set(cells) <= set(norms)
     if not alone and norm_of is None:
         raise ValueError(f"no gradient norm of {location} is known, and nothing to measure it by")
+    norm = sum(norms[c] for c in cells) if alone or norm_of is None else norm_of(str(location))
     return Candidate(
         location=str(location),
         layer=layers.pop() if len(layers) == 1 else -1,
         part="+".join(dict.fromkeys(site.part for site in location.sites)),
         parameters=sum(there[cell].parameters for cell in cells if cell in there),
-        lr=_rate(
-            str(location),
-            sum(norms[cell] for cell in cells)
-            if alone or norm_of is None
-            else norm_of(str(location)),
-            first_step,
-        ),
+        lr=rounded(rate_for("full", str(location), norm, first_step)),
     )
-
-
-def _rate(location: str, l1: float, first_step: float) -> float:
-    if not 0 < l1 < inf:
-        raise UsageError(
-            f"the edits have no gradient at {location} (L1 norm {l1}): the model may "
-            "already know them all"
-        )
-    return rounded(first_step / l1)

@@ -10,7 +10,7 @@ from math import isfinite
 
 import torch
 
-from locscope.forward.losses import answer_losses
+from locscope.forward.head import answer_losses
 from locscope.forward.prefix_cache import PrefixCache, chunks
 from locscope.records import Epoch, Recipe
 from locscope.tuning.collapse import CollapseCheck, never

@@ -1,6 +1,6 @@
 """The tuned weights as float32 master weights, and the promise that the model gets its own back."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
@@ -28,6 +28,15 @@ class Parametrization:
     weights: Callable[..., Float[Tensor, " count"]]
 
 
+TunedPart = Slice | Parametrization
+"""A slice alone is tuned whole, each of its weights its own master."""
+
+
+def slice_of(part: TunedPart) -> Slice:
+    """The weights that a part stands for."""
+    return part if isinstance(part, Slice) else part.slice
+
+
 @final
 class MasterWeights:
     """Float32 tensors that an optimiser steps, and the selected weights that they stand for.
@@ -38,10 +47,10 @@ class MasterWeights:
     """
 
     def __init__(
-        self, model: PreTrainedModel, parts: Sequence[Slice | Parametrization], stored: torch.dtype
+        self, model: PreTrainedModel, parts: Sequence[TunedPart], stored: torch.dtype
     ) -> None:
         named = dict(model.named_parameters())
-        self.slices = tuple(part if isinstance(part, Slice) else part.slice for part in parts)
+        self.slices = tuple(map(slice_of, parts))
         self.stored = stored
         self.parameters: tuple[nn.Parameter, ...] = tuple(named[s.name] for s in self.slices)
         self._parametrizations = tuple(
@@ -61,10 +70,18 @@ class MasterWeights:
 
     def collect_gradients(self) -> None:
         """Moves the gradient of the last backward pass from the model to the master weights."""
-        for parameter, parametrization in zip(self.parameters, self._parametrizations, strict=True):
-            assert parameter.grad is not None, f"no gradient reached {parametrization.slice.name}"
-            _pull_back(parametrization, take(parameter.grad, parametrization.slice))
+        gradients: dict[str, Tensor] = {}
+        for parameter, piece in zip(self.parameters, self.slices, strict=True):
+            assert parameter.grad is not None, f"no gradient reached {piece.name}"
+            gradients[piece.name] = parameter.grad
+        self.pull_back(gradients)
         self.drop_gradients()
+
+    def pull_back(self, gradients: Mapping[str, Tensor]) -> None:
+        """Gives the master weights the gradient that follows from those of the parameters."""
+        for parametrization in self._parametrizations:
+            piece = parametrization.slice
+            _pull_back(parametrization, take(gradients[piece.name], piece))
 
     def drop_gradients(self) -> None:
         """Forgets the gradients of backward passes that were not collected."""
@@ -80,6 +97,12 @@ class MasterWeights:
                 parametrization.weights(*parametrization.start).to(self.stored),
             )
 
+    def change_norm(self) -> float:
+        """Euclidean norm of the change of all tuned weights, once the model has its own back."""
+        pairs = zip(self.parameters, self.slices, self.weights(), strict=True)
+        squares = [float((end - take(p, s)).double().square().sum()) for p, s, end in pairs]
+        return sum(squares) ** 0.5
+
     def changes(self) -> tuple[Change, ...]:
         """The selected weights as the model holds them now."""
         pairs = zip(self.parameters, self.slices, strict=True)
@@ -89,25 +112,25 @@ class MasterWeights:
 @contextmanager
 def temporarily_trainable(
     model: PreTrainedModel,
-    parts: Sequence[Slice | Parametrization],
+    parts: Sequence[TunedPart],
     stored: torch.dtype,
-    unbiased: Sequence[str] = (),
 ) -> Iterator[MasterWeights]:
     """Master weights of what is to be tuned; afterwards the model's weights are back, bit for bit.
 
-    The modules at the paths `unbiased`, which have no bias, have one of zeros until then.
+    A module without a bias of which the bias is to be tuned has one of zeros until then.
     """
+    names = list(dict.fromkeys(slice_of(part).name for part in parts))
+    missing = set(names) - {name for name, _ in model.named_parameters()}
+    unbiased = [name.removesuffix(".bias") for name in names if name in missing]
     with replaced_modules(model, {path: _biased(model.get_submodule(path)) for path in unbiased}):
-        slices = [part if isinstance(part, Slice) else part.slice for part in parts]
         named = dict(model.named_parameters())
-        names = list(dict.fromkeys(s.name for s in slices))
-        kept = {name: (named[name].detach().clone(), named[name].requires_grad) for name in names}
+        before = {name: (named[name].detach().clone(), named[name].requires_grad) for name in names}
         try:
             for name in names:
                 named[name].requires_grad_(True)
             yield MasterWeights(model, parts, stored)
         finally:
-            for name, (values, wanted_gradient) in kept.items():
+            for name, (values, wanted_gradient) in before.items():
                 named[name].grad = None
                 named[name].requires_grad_(wanted_gradient)
                 with torch.no_grad():
@@ -128,18 +151,18 @@ def _pull_back(parametrization: Parametrization, gradient: Float[Tensor, " count
     if parametrization.weights is _itself:
         parametrization.start[0].grad = gradient
         return
-    # Leaves that share the master weights' memory: whoever steps the master weights needs no graph
-    # of them.
+    # Leaves of their own, which share the master weights' memory: the optimiser steps the master
+    # weights in place, which autograd refuses for tensors of a graph.
     leaves = [value.detach().requires_grad_() for value in parametrization.start]
-    found = torch.autograd.grad(parametrization.weights(*leaves), leaves, gradient)
-    for value, its in zip(parametrization.start, found, strict=True):
-        value.grad = its
+    gradients = torch.autograd.grad(parametrization.weights(*leaves), leaves, gradient)
+    for value, of_value in zip(parametrization.start, gradients, strict=True):
+        value.grad = of_value
 
 
 def _biased(module: nn.Module) -> nn.Linear:
     """A linear module without a bias as one with a bias of zeros; its weight is the same one."""
     weight = module.get_parameter("weight")
-    found = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    found.weight = weight
-    found.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)
-    return found
+    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    linear.weight = weight
+    linear.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)
+    return linear

@@ -1,26 +1,60 @@
-"""The orders in which edits can be tuned: a table, one file each."""
+"""The orders in which edits can be tuned: a table; and depth-first, for comparison only.
+
+Depth-first is the way of EasyEdit's FT-M: every edit is tuned alone for up to `epochs` steps, with
+a fresh optimiser, until its loss is below the threshold. Then comes the next edit; none is tuned
+again.
+"""
 
 from collections.abc import Callable
+from math import nan
+
+import torch
 
 from locscope.errors import unknown
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.records import Epoch, Recipe
-from locscope.tuning import breadth_first, depth_first
-from locscope.tuning.collapse import CollapseCheck
+from locscope.tuning import breadth_first
+from locscope.tuning.breadth_first import step
+from locscope.tuning.collapse import CollapseCheck, never
 from locscope.tuning.master_weights import MasterWeights
 
 Tune = Callable[
     [PrefixCache, MasterWeights, tuple[int, ...], Recipe, int, CollapseCheck], tuple[Epoch, ...]
 ]
 
-ORDERS: dict[str, Tune] = {
-    "breadth-first": breadth_first.tune,
-    "depth-first": depth_first.tune,
-}
+
+def depth_first(
+    prefix_cache: PrefixCache,
+    masters: MasterWeights,
+    rows: tuple[int, ...],
+    recipe: Recipe,
+    seed: int,
+    _: CollapseCheck = never,
+) -> tuple[Epoch, ...]:
+    """Tunes on one row after the other, in a seeded order; an `Epoch` here is one row's tuning.
+
+    Never gives up: how it collapses is what it is compared for.
+    """
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    return tuple(_one_row(prefix_cache, masters, rows[i], recipe) for i in order)
+
+
+ORDERS: dict[str, Tune] = {"breadth-first": breadth_first.tune, "depth-first": depth_first}
 
 
 def order_of(recipe: Recipe) -> Tune:
-    """The tuner of a recipe."""
+    """The tuner of a recipe. Raises UsageError where there is no such order."""
     if recipe.order not in ORDERS:
         raise unknown("order", recipe.order, ORDERS)
     return ORDERS[recipe.order]
+
+
+def _one_row(prefix_cache: PrefixCache, masters: MasterWeights, row: int, recipe: Recipe) -> Epoch:
+    # Fresh for every row, as in FT-M: Adam's moments must not carry over to the next edit.
+    optimizer = torch.optim.Adam(masters.values, lr=recipe.lr)
+    loss = nan
+    for steps in range(recipe.epochs):
+        loss = step(prefix_cache, masters, optimizer, [row], recipe.stop_below)
+        if loss < recipe.stop_below:
+            return Epoch(loss, steps, skipped=1)
+    return Epoch(loss, recipe.epochs, skipped=0)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from locscope.evaluation.build_suite import prepare
-from locscope.evaluation.measures import forms, generalization, locality, multihop, reliability
+from locscope.evaluation.measures.locality import SAME_TOKENS
+from locscope.evaluation.measures.matches import MATCHED, multihop, right_in
 from locscope.evaluation.measures.outcomes import EditValue, edit_measure, general, local, reliable
 from locscope.evaluation.suite import EditQuestions, EvalSuite, EvalTexts, Evaluation, observe
 from locscope.forward.decoding import TextGenerator
@@ -19,9 +20,9 @@ from locscope.tuning.trial import TrialContext, as_tuned
 NOTHING = EvalTexts(neutral=())
 """Neutral texts and abilities are read as they are under any protocol, so they are not asked."""
 ASKED: tuple[tuple[str, EditValue, str], ...] = (
-    ("reliability", reliable, reliability.PROTOCOL),
-    ("generalization", general, generalization.PROTOCOL),
-    ("locality", local, locality.PROTOCOL),
+    ("reliability", reliable, MATCHED),
+    ("generalization", general, MATCHED),
+    ("locality", local, SAME_TOKENS),
 )
 """What is measured under every protocol, and how it says so."""
 
@@ -160,11 +161,11 @@ def _other_questions(now: Evaluation, before: Evaluation) -> tuple[ProtocolRow, 
             f"form: {kind}" if kind else "form",
             f"asked in another form{f' ({kind})' if kind else ''}",
             "form",
-            (_answered(forms.right_in(kind), f"{kind}; {reliability.PROTOCOL}", now, before),),
+            (_answered(right_in(kind), f"{kind}; {MATCHED}", now, before),),
         )
         for kind in kinds
     ]
-    follows = multihop.measure(now, before)
+    follows = multihop(now, before)
     if follows.count:
         words = f"multi-hop; {follows.protocol}"
         measure = replace(follows, name="reliability", protocol=words)

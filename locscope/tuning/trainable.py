@@ -1,6 +1,7 @@
-"""What a recipe makes of a location: what the optimiser steps, and the weights it stands for."""
+"""What a recipe gets and gives: a location of an untouched model, and the parts that are tuned."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -9,17 +10,18 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from locscope.locations import Location, Site
-from locscope.models.parts import Slice, blocks, take
+from locscope.locations import Location
+from locscope.models.parts import Slice, take
 from locscope.records import Recipe
 from locscope.tuning.importance import Importances
-from locscope.tuning.master_weights import Parametrization
+from locscope.tuning.master_weights import Parametrization, TunedPart, slice_of
+from locscope.tuning.matrices import blocks_path
 from locscope.tuning.recipes import recipe_named
 
 
 @dataclass(frozen=True)
 class RecipeInput:
-    """What a recipe may look at: the untouched model, where and how to tune it, and the seed."""
+    """What a recipe may read: the untouched model, where and how it is tuned, and the seed."""
 
     model: PreTrainedModel
     location: Location
@@ -28,22 +30,19 @@ class RecipeInput:
     importances: Importances
 
 
-@dataclass(frozen=True)
-class TrainableSet:
-    """What is tuned; a slice alone is tuned whole.
+def tuned_parts_of(recipe_input: RecipeInput) -> tuple[TunedPart, ...]:
+    """What is tuned at the location by the recipe's kind.
 
-    `lowest` is the lowest layer that changes, `unbiased` names the modules that are lent a bias.
+    Raises UsageError for a kind that is not in the table, or settings that the recipe refuses.
     """
-
-    parts: tuple[Slice | Parametrization, ...]
-    lowest: int
-    unbiased: tuple[str, ...] = ()
-
-
-def trainable_set_of(recipe_input: RecipeInput) -> TrainableSet:
-    """What the recipe's kind makes of the location; a UsageError for one that is not known."""
     module, name = recipe_named(recipe_input.recipe.kind).function.split(":")
     return getattr(import_module(module), name)(recipe_input)
+
+
+def lowest_layer(model: PreTrainedModel, parts: Sequence[TunedPart]) -> int:
+    """The lowest layer that changes: everything below is frozen, so its outputs may be cached."""
+    before = len(blocks_path(model)) + 1
+    return min(int(slice_of(part).name[before:].partition(".")[0]) for part in parts)
 
 
 def only(
@@ -56,11 +55,6 @@ def only(
         return start.index_put((chosen,), values)
 
     return Parametrization(piece, (start[chosen],), weights)
-
-
-def every_block(model: PreTrainedModel) -> Location:
-    """All layers, whole."""
-    return Location((Site(0, len(blocks(model)) - 1, "block"),))
 
 
 def choices(recipe_input: RecipeInput) -> random.Random:

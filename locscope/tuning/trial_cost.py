@@ -1,4 +1,9 @@
-"""What a trial does, counted from its texts: before it runs, and for its record afterwards."""
+"""What a trial costs, counted from its texts: before it runs, and for its record afterwards.
+
+Operations are in floating point, counted from shapes: a multiply-add is two, and backward costs
+twice the forward. Attention's own products are left out: at the lengths of edits they are below one
+per cent of those with the weights.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,21 +12,15 @@ from math import ceil
 import torch
 
 from locscope.evaluation.suite import QUICK_TEXTS, EditQuestions, EvalSuite
-from locscope.forward.flops import forward_flops, shape_of, step_flops
 from locscope.records import Epoch, ModelInfo, Recipe, Trial
 
 
 @dataclass(frozen=True)
-class TrainableExtent:
-    """The lowest layer that a trial changes, and how many weights it tunes."""
-
-    lowest: int
-    parameters: int
-
-
-@dataclass(frozen=True)
 class TrialCost:
-    """What a trial does. Operations are in floating point."""
+    """Counts of what takes a trial's time; as seconds per count, the rates of a machine.
+
+    Steps and updates are the optimiser's, answers are those that may have to be decoded.
+    """
 
     trials: float
     steps: float
@@ -32,20 +31,21 @@ class TrialCost:
 
 
 def trial_cost_of(
-    suite: EvalSuite, info: ModelInfo, trial: Trial, reach: TrainableExtent
+    suite: EvalSuite, info: ModelInfo, trial: Trial, lowest: int, parameters: int
 ) -> TrialCost:
-    """What the trial does if it goes through all its epochs.
+    """The cost of a trial that goes through all its epochs.
 
-    Edits that the evaluation suite does not know are taken to be like the others.
+    It tunes so many `parameters` from the layer `lowest` up. Edits that the evaluation suite does
+    not have are taken to be like the others.
     """
-    shape, asked = shape_of(info), suite.of(trial.edits)
-    times = len(trial.edits) / len(asked)
-    training = torch.tensor([row for one in asked for row in one.training])
+    edits = suite.of(trial.edits)
+    times = len(trial.edits) / len(edits)
+    training = torch.tensor([row for questions in edits for row in questions.training])
     epochs = trial.recipe.epochs
     steps = epochs * _steps(trial.recipe, len(training) * times)
     questions = _questions(suite, suite.of(trial.measured), trial)
     neutral = _neutral(suite, trial)
-    tuning = step_flops(shape, *_tokens(suite, training, times), reach.lowest)
+    tuning = step_flops(info, *_tokens(suite, training, times), lowest)
     often = len(trial.measured) / max(1, len(suite.of(trial.measured)))
     tokens, scored = _tokens(suite, questions, often)
     others = int(suite.packed.lengths[neutral].sum())
@@ -53,45 +53,57 @@ def trial_cost_of(
         trials=1.0,
         steps=float(steps),
         tuning_flops=epochs * tuning,
-        updates=float(steps * reach.parameters),
-        reading_flops=forward_flops(shape, tokens + others, scored + others, reach.lowest),
+        updates=float(steps * parameters),
+        reading_flops=forward_flops(info, tokens + others, scored + others, lowest),
         answers=0.0 if trial.quick else len(questions) * often,
     )
 
 
-def flops_of(work: TrialCost, epochs: Sequence[Epoch]) -> float:
-    """Operations of a trial that went through these epochs; a step that was skipped is a forward
-    pass, a third of one that was taken.
+def flops_of(cost: TrialCost, epochs: Sequence[Epoch]) -> float:
+    """Operations of a trial that went through these epochs.
 
-    Decoding and quick evaluations at neutral texts on the way are left out.
+    Decoding, and the neutral texts that are read while tuning, are left out.
     """
+    # A step that was skipped is a forward pass, a third of a step that was taken.
     done = sum(epoch.steps + epoch.skipped / 3 for epoch in epochs)
-    tuning = work.tuning_flops * done / work.steps if done else 0.0
-    return tuning + work.reading_flops
+    tuning = cost.tuning_flops * done / cost.steps if done else 0.0
+    return tuning + cost.reading_flops
+
+
+def forward_flops(info: ModelInfo, tokens: int, scored: int, start: int = 0) -> float:
+    """A forward pass from block `start` on, with logits at the scored positions."""
+    block = next(cell.parameters for cell in info.grid if cell.part == "block")
+    head = info.vocabulary * info.width
+    return 2.0 * (tokens * (info.layers - start) * block + scored * head)
+
+
+def step_flops(info: ModelInfo, tokens: int, scored: int, start: int) -> float:
+    """A training step on the prefix cache: forward, and backward down to the tuned layer."""
+    return 3.0 * forward_flops(info, tokens, scored, start)
 
 
 def blocks_of(info: ModelInfo) -> int:
     """Weights of all blocks: what the recipe `all` tunes."""
-    return sum(one.parameters for one in info.grid if one.part == "block")
+    return sum(cell.parameters for cell in info.grid if cell.part == "block")
 
 
 def _steps(recipe: Recipe, rows: float) -> int:
-    """Of one epoch; depth-first order steps on one row at a time, so often as there are epochs."""
+    """Steps of one epoch; depth-first order steps on one row at a time."""
     return ceil(rows) if recipe.order == "depth-first" else ceil(rows / recipe.batch)
 
 
-def _questions(suite: EvalSuite, asked: Sequence[EditQuestions], trial: Trial) -> torch.Tensor:
+def _questions(suite: EvalSuite, edits: Sequence[EditQuestions], trial: Trial) -> torch.Tensor:
     """Rows of the questions that the trial is asked."""
-    found = [
+    rows = [
         question.index
-        for one in asked
+        for one in edits
         for question in (
             *(one.target, *one.rephrases, *one.neighbours),
             *((*one.forms, *one.multihop, *one.recited) if trial.thorough else ()),
         )
     ]
-    found += [] if trial.quick else [question.index for question in suite.abilities]
-    return torch.tensor(found, dtype=torch.long)
+    rows += [] if trial.quick else [question.index for question in suite.abilities]
+    return torch.tensor(rows, dtype=torch.long)
 
 
 def _neutral(suite: EvalSuite, trial: Trial) -> torch.Tensor:

@@ -12,7 +12,6 @@ from locscope.edits.enough import resolution_note, why_too_few
 from locscope.edits.splits import groups, shares_of
 from locscope.errors import UsageError
 from locscope.evaluation.measures import THOROUGH
-from locscope.forward.flops import forward_flops, shape_of, step_flops
 from locscope.locations import Location
 from locscope.models.load import peek, pick_device
 from locscope.models.parts import require
@@ -21,6 +20,7 @@ from locscope.scoring.bounds import BOUNDABLE
 from locscope.scoring.objectives import refuse_unmeasurable
 from locscope.selection.candidates import depth_rule, located
 from locscope.settings import SearchSettings
+from locscope.tuning.trial_cost import forward_flops, step_flops
 from locscope.workflows.search.plan import Parted, check_parts, split_edits
 from locscope.workflows.workspace import load_edits
 
@@ -217,12 +217,12 @@ def _search_flops(
     info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings, tokens: int
 ) -> float:
     """A full run of epochs for every trial of a sweep: too much where tuning stops before."""
-    shape, half = shape_of(info), settings.share
+    half = settings.share
     own = int(sum(len(e.prompt + e.target) for e in edits) * TOKENS_PER_CHARACTER * half)
     scored = len(edits) * 4 * half
     middle = info.layers // 2
-    trial = settings.epochs * step_flops(shape, own, int(scored), middle)
-    trial += forward_flops(shape, int(tokens * half), int(tokens * half), middle)
+    trial = settings.epochs * step_flops(info, own, int(scored), middle)
+    trial += forward_flops(info, int(tokens * half), int(tokens * half), middle)
     count = RATES * len(located(info, settings.grid, (*settings.locations, depth_rule(info))))
     return trial * (count + CONTENDERS * settings.repetitions)
 

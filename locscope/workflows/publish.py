@@ -100,7 +100,7 @@ def names_of(family: str) -> Names:
         layers=f"{found.owner}.{found.layers}",
         attention=found.attention,
         mlp=found.mlp,
-        leaves={part: leaf.module for part, leaf in found.leaves.items()},
+        leaves=dict(found.leaves),
         norm=f"{found.owner}.{FINAL_NORMS.get(family, 'norm')}",
         transposed=found.transposed,
     )

@@ -4,7 +4,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from locscope.errors import UsageError
-from locscope.models.aliases import resolve
+from locscope.models.aliases import name_of, resolve
 from locscope.models.load import Loaded
 from locscope.models.save import save_edited
 from locscope.report.output.model_card import model_card
@@ -31,10 +31,11 @@ def save_tuned(
             "a model in memory has no files to copy: take `.model` and call its save_pretrained"
         )
     source = resolve(settings.model)
+    by_name = settings.model == "demo" or isinstance(source, str)
     save_edited(home, output, tuned.changes)
     note = EditNote(
         schema_number=1,
-        base=str(source.path) if source.kind == "directory" else settings.model,
+        base=settings.model if by_name else str(source),
         base_hash=loaded.info.hash,
         version=version("locscope"),
         edits=absolute(settings.edits),
@@ -42,7 +43,7 @@ def save_tuned(
         data=_data(settings),
     )
     write_note(output, note)
-    write_card(output, model_card(note, str(source), objective.bounds, licence_of(home)))
+    write_card(output, model_card(note, name_of(source), objective.bounds, licence_of(home)))
 
 
 def _data(settings: SharedSettings) -> dict[str, str | int]:

@@ -158,27 +158,27 @@ def test_ties_go_to_the_lowest_id():
         model.get_output_embeddings().weight[5, 0] = 1
         model.get_output_embeddings().weight[7:, 0] = 1
     questions = questions_of(model)
-    reading = read(PrefixCache(model, pack([q.row for q in questions])), range(len(questions)))
+    readings = read(PrefixCache(model, pack([q.row for q in questions])), range(len(questions)))
     tied = {tuple(plain_greedy(model, q.prompt, 1, (STOP,))) for q in questions}
     assert tied <= {(5,), (0,)}
-    assert set(reading.after.tolist()) <= {5, 0}
-    assert not reading.sure.any()
+    assert {reading.best[-1] for reading in readings} <= {5, 0}
+    assert all(any(reading.close) for reading in readings)
 
 
 def test_teacher_forced_figures_are_those_of_a_plain_forward():
     model = frozen("gemma2")
     tune_in_place(model, "L1.block", HALFWAY)
     questions = questions_of(model)
-    reading = read(PrefixCache(model, pack([q.row for q in questions])), range(len(questions)))
-    for i, question in enumerate(questions):
+    readings = read(PrefixCache(model, pack([q.row for q in questions])), range(len(questions)))
+    for question, reading in zip(questions, readings, strict=True):
         row = question.row
         labels = torch.tensor([*row.ids[row.answer :], STOP])
         logp = model(torch.tensor([row.ids])).logits[0, row.answer - 1 :].log_softmax(-1)
         hits = (logp.argmax(-1) == labels).float()
-        assert float(reading.token_accuracy[i]) == pytest.approx(float(hits.mean()))
+        assert reading.token_accuracy == pytest.approx(float(hits.mean()))
         mean = float(logp.gather(1, labels[:, None]).mean())
-        assert float(reading.logprob[i]) == pytest.approx(mean, abs=1e-5)
-        assert bool(reading.said[i]) == bool(hits[:-1].all())
+        assert reading.logprob == pytest.approx(mean, abs=1e-5)
+        assert (reading.best[:-1] == row.ids[row.answer :]) == bool(hits[:-1].all())
 
 
 def test_a_question_of_broken_weights_is_answered():

@@ -1,13 +1,11 @@
 from dataclasses import replace
 from importlib import import_module
 from math import exp, inf, isnan, nan
-from pathlib import Path
 
 import pytest
 import torch
 from worlds import MATERIAL, frozen, tokenizer, tune_in_place, world
 
-import locscope.evaluation.measures
 from locscope.errors import UsageError
 from locscope.evaluation.drift import Drift
 from locscope.evaluation.measures import MEASURES, UNLISTED, listed, load_measure, measure_all
@@ -209,10 +207,7 @@ def test_losses_that_are_no_numbers_stay_so(bad):
     assert value("perplexity_ratio", far, before).value == inf
 
 
-def test_every_file_has_an_entry_and_every_entry_a_file():
-    folder = Path(locscope.evaluation.measures.__file__).parent
-    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "outcomes"}
-    assert files == {entry.function.split(":")[0].split(".")[-1] for entry in MEASURES.values()}
+def test_every_entry_has_a_function_and_says_what_it_is():
     for name, entry in MEASURES.items():
         module, function = entry.function.split(":")
         assert callable(getattr(import_module(module), function))
@@ -292,7 +287,7 @@ def test_halves_of_the_neutral_texts_together_are_all_of_them():
     assert found["kl"].count == found["mean_perplexity_ratio"].count == 2
     quick = quick_eval(one.suite, one.context.prefix_cache, ["a"], texts="report")
     assert quick.drift.losses == pytest.approx(second.drift.losses, rel=1e-3)
-    assert measure_all(quick, before.on("report").at_a_quick)
+    assert measure_all(quick, before.on("report").as_quick)
 
 
 def test_different_halves_are_never_compared():

@@ -5,8 +5,7 @@ from reference.plain_loop import plain_gradients
 from worlds import PAIRS, frozen, prefix_cache_of, rows_of
 
 from locscope.forward.blocks import run_blocks
-from locscope.forward.head import logits
-from locscope.forward.losses import answer_losses
+from locscope.forward.head import answer_losses, logits
 from locscope.locations import Location
 from locscope.models.parts import blocks, parts, slices, take
 from locscope.tuning.master_weights import temporarily_trainable

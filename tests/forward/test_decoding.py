@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from reference.plain_loop import plain_greedy
 from worlds import PAIRS, STOP, frozen, text_generator_of, tokenizer, tune_in_place
 
-from locscope.evaluation.build_suite import _agreement
+from locscope.evaluation.build_suite import _agreed
 from locscope.evaluation.exact_match import ROUNDING
 from locscope.evaluation.questions import ask, span_question
 from locscope.forward.decoding import (
@@ -192,13 +192,14 @@ def agreements(model, counts):
         limit = max(count, SPAN_TOKENS)
         (whole,) = decode(text_generator, [Request(prompt, limit, to_stop=True)])
         free = replayed(text_generator, Request(prompt, SPAN_TOKENS), whole)
-        questions.append(span_question(i, prompt, free, _agreement(text_generator, whole, count)))
+        agreed, stopped = _agreed(text_generator, whole, count)
+        questions.append(span_question(i, prompt, free, agreed, stopped=stopped))
     return questions
 
 
 def kept_plainly(model, question):
     """Greedy tokens, one row at a time, against those to be kept."""
-    want, stopped = question.agreement.ids, question.agreement.stopped
+    want, stopped = question.agreed, question.stopped
     said = plain_greedy(model, question.prompt, len(want) + stopped, (STOP,))
     return tuple(said) == (*want, *((STOP,) if stopped else ()))
 
@@ -211,8 +212,8 @@ def test_locality_in_one_pass_is_that_of_greedy_tokens(family, rounding, monkeyp
     model = frozen(family)
     tune_in_place(model, "L1.block", HALFWAY)
     questions = agreements(model, (1, 2, 3, 0, 12, 9, 0))
-    assert any(question.agreement.stopped for question in questions)
-    assert any(len(q.agreement.ids) > len(q.ids) for q in questions)
+    assert any(question.stopped for question in questions)
+    assert any(len(q.agreed) > len(q.ids) for q in questions)
     seen = set()
     for lr in (0, 1e-4, 1e-2):
         if lr:
@@ -258,11 +259,11 @@ def test_what_broke_is_not_decoded_for_locality(monkeypatch):
 def test_without_a_stated_answer_a_phrase_is_compared(text, kept):
     text_generator = text_generator_of(frozen("llama"))
     ids = tuple(tokenizer().encode(text, add_special_tokens=False))
-    found = _agreement(text_generator, Output(ids, len(ids), text, "stop"), 0)
-    assert tokenizer().decode(found.ids) == kept
-    assert found.stopped == (text == kept)
-    stated = _agreement(text_generator, Output(ids, len(ids), text, "stop"), 2)
-    assert (stated.ids, stated.stopped) == (ids[:2], len(ids) < 2)
+    agreed, stopped = _agreed(text_generator, Output(ids, len(ids), text, "stop"), 0)
+    assert tokenizer().decode(agreed) == kept
+    assert stopped == (text == kept)
+    stated = _agreed(text_generator, Output(ids, len(ids), text, "stop"), 2)
+    assert stated == (ids[:2], len(ids) < 2)
 
 
 def test_an_empty_list_and_broken_weights():

@@ -72,7 +72,7 @@ def test_a_chat_template_that_lets_think_is_told_not_to(monkeypatch):
 def test_a_reasoning_block_that_a_template_opens_is_closed(monkeypatch):
     monkeypatch.setattr(tokenizer(), "chat_template", CHAT + "<think>\n")
     framed = frame(tokenizer(), "Who?", "chat")
-    assert framed.prompt == "<u>Who?</u><a><think>\n\n</think>\n\n"
+    assert framed == "<u>Who?</u><a><think>\n\n</think>\n\n"
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_a_reasoning_block_that_a_template_opens_is_closed(monkeypatch):
     ],
 )
 def test_no_space_is_put_where_a_script_has_none(prompt, answer, joint):
-    assert _joint(frame(tokenizer(), prompt, "raw"), answer) == joint
-    assert _joint(frame(tokenizer(), prompt, "qa"), answer) == " "
+    assert _joint(frame(tokenizer(), prompt, "raw"), answer, "raw") == joint
+    assert _joint(frame(tokenizer(), prompt, "qa"), answer, "qa") == " "
 
 
 def test_specials_that_a_template_appends_are_left_out(monkeypatch):

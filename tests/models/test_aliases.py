@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from locscope.errors import UsageError
-from locscope.models.aliases import ALIASES, DEMO, Source, resolve
+from locscope.models.aliases import ALIASES, DEMO, name_of, resolve
 
 
 def test_the_table_is_lower_case_and_leads_to_hub_ids():
@@ -19,8 +19,8 @@ def test_the_table_is_lower_case_and_leads_to_hub_ids():
 
 @pytest.mark.parametrize("name", ["llama-3-8b", "Llama-3-8B", "LLAMA-3-8B"])
 def test_an_alias_is_found_in_any_case(name: str):
-    assert resolve(name) == Source("hub", id="meta-llama/Meta-Llama-3-8B-Instruct")
-    assert str(resolve(name)) == "meta-llama/Meta-Llama-3-8B-Instruct"
+    assert resolve(name) == "meta-llama/Meta-Llama-3-8B-Instruct"
+    assert name_of(resolve(name)) == "meta-llama/Meta-Llama-3-8B-Instruct"
 
 
 def test_demo_is_the_bundled_directory_even_beside_a_directory_of_that_name(
@@ -28,9 +28,9 @@ def test_demo_is_the_bundled_directory_even_beside_a_directory_of_that_name(
 ):
     (tmp_path / "demo").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert resolve("demo") == Source("demo", path=DEMO)
-    assert str(resolve("demo")) == "demo"
-    assert resolve("./demo").kind == "directory"
+    assert resolve("demo") == DEMO
+    assert name_of(resolve("demo")) == "demo"
+    assert resolve("./demo") == tmp_path.resolve() / "demo"
 
 
 def test_a_directory_named_like_an_alias_or_a_hub_id_is_that_directory(
@@ -39,14 +39,14 @@ def test_a_directory_named_like_an_alias_or_a_hub_id_is_that_directory(
     (tmp_path / "gpt2-small").mkdir()
     (tmp_path / "org" / "name").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert resolve("gpt2-small").path == tmp_path.resolve() / "gpt2-small"
-    assert resolve("org/name").path == tmp_path.resolve() / "org" / "name"
-    assert str(resolve("org/name")) == "name"
+    assert resolve("gpt2-small") == tmp_path.resolve() / "gpt2-small"
+    assert resolve("org/name") == tmp_path.resolve() / "org" / "name"
+    assert name_of(resolve("org/name")) == "name"
 
 
 def test_organisation_and_name_is_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    assert resolve("some-org/Some.Model_1") == Source("hub", id="some-org/Some.Model_1")
+    assert resolve("some-org/Some.Model_1") == "some-org/Some.Model_1"
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_zeroed_rows_of_q_k_v_zero_exactly_that_activation(family: str, which: i
 def test_a_head_is_its_rows_of_q_and_its_columns_of_o(family: str, head: int):
     model = FAMILIES[family]()
     before = qkv(model)
-    output = parts.family_of(model).leaves["attn.o"].module
+    output = parts.family_of(model).leaves["attn.o"]
     z, _ = inputs_and_output(model, output)
     module = parts.blocks(model)[LAYER].get_submodule(output)
     with scaled(model, f"L{LAYER}.attn.h{head}", 0.0):
@@ -107,7 +107,7 @@ def test_a_head_is_its_rows_of_q_and_its_columns_of_o(family: str, head: int):
 @EVERY
 def test_mlp_parts_act_as_gate_up_and_down(family: str):
     model = model_of(family)
-    down = parts.family_of(model).leaves["mlp.down"].module
+    down = parts.family_of(model).leaves["mlp.down"]
     inner, _ = inputs_and_output(model, down)
     with scaled(model, f"L{LAYER}.mlp.up", 0.0):
         assert not inputs_and_output(model, down)[0].any()
@@ -125,7 +125,7 @@ def test_mlp_parts_act_as_gate_up_and_down(family: str):
 @EVERY
 def test_zeroed_o_leaves_attention_nothing_to_say(family: str):
     model = model_of(family)
-    output = parts.family_of(model).leaves["attn.o"].module
+    output = parts.family_of(model).leaves["attn.o"]
     assert inputs_and_output(model, output)[1].any()
     with scaled(model, f"L{LAYER}.attn.o", 0.0):
         assert not inputs_and_output(model, output)[1].any()

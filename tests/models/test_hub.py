@@ -12,7 +12,6 @@ from families import save_tiny
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from locscope.errors import UsageError
-from locscope.models.aliases import Source
 from locscope.models.hub import locate
 from locscope.models.load import load, peek
 
@@ -70,7 +69,7 @@ def test_a_hub_id_in_the_cache_is_loaded_offline(
 
 def test_a_model_is_downloaded_config_first(saved: Path, online: Callable[[Any], list[list[str]]]):
     asked = online(saved)
-    assert locate(Source("hub", id=ID)) == saved
+    assert locate(ID) == saved
     assert asked[0] == ["config.json"]
     assert "*.safetensors" in asked[1]
     assert not any("bin" in pattern for pattern in asked[1])
@@ -82,7 +81,7 @@ def test_what_cannot_be_tuned_is_not_downloaded(
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "opt"}))
     asked = online(tmp_path)
     with pytest.raises(UsageError, match="model type 'opt'"):
-        locate(Source("hub", id=ID))
+        locate(ID)
     assert asked == [["config.json"]]
 
 
@@ -102,5 +101,5 @@ def test_a_refusal_of_the_hub_is_one_line(
 ):
     online(error)
     with pytest.raises(UsageError, match=words) as caught:
-        locate(Source("hub", id=ID))
+        locate(ID)
     assert "\n" not in str(caught.value)

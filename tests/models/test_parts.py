@@ -83,7 +83,7 @@ def test_all_heads_together_are_q_and_the_weight_of_o(family: str):
     joined = masks(model, "+".join(f"L{LAYER}.attn.h{head}" for head in range(4)))
     assert equal(heads, joined)
     both = union(masks(model, f"L{LAYER}.attn.q"), masks(model, f"L{LAYER}.attn.o"))
-    output = parts.family_of(model).leaves["attn.o"].module
+    output = parts.family_of(model).leaves["attn.o"]
     assert equal(joined, {n: m for n, m in both.items() if not n.endswith(f"{output}.bias")})
 
 

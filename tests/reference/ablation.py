@@ -52,7 +52,7 @@ def head_width(model: PreTrainedModel) -> int:
 
 
 def _output_matrix(model, layer):
-    return blocks(model)[layer].get_submodule(family_of(model).leaves["attn.o"].module)
+    return blocks(model)[layer].get_submodule(family_of(model).leaves["attn.o"])
 
 
 def _mlp(model, layer):

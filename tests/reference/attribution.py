@@ -91,8 +91,8 @@ def _module(model, kind, layer):
         "resid_post": "",
         "attn_out": "post_attention_layernorm" if gemma else family.attention,
         "mlp_out": "post_feedforward_layernorm" if gemma else family.mlp,
-        "z": family.leaves["attn.o"].module,
-        **{name: family.leaves[f"attn.{name}"].module for name in "qkv"},
+        "z": family.leaves["attn.o"],
+        **{name: family.leaves[f"attn.{name}"] for name in "qkv"},
     }
     return block.get_submodule(paths[kind])
 
@@ -109,7 +109,7 @@ def _changed(model, kind, whole, change):
     if kind in ("resid_pre", "resid_post", "attn_out", "mlp_out"):
         return change(whole)
     heads = _heads(model, kind)
-    layout = family_of(model).leaves["attn.q"].layout if kind in "qkv" else ""
+    layout = family_of(model).layout("attn.q") if kind in "qkv" else ""
     if layout == STACKED:
         pieces = list(whole.chunk(3, -1))
         pieces["qkv".index(kind)] = change(pieces["qkv".index(kind)].unflatten(-1, (heads, -1)))

@@ -89,7 +89,7 @@ def chance(
 
 
 def down(model: PreTrainedModel) -> str:
-    return family_of(model).leaves["mlp.down"].module
+    return family_of(model).leaves["mlp.down"]
 
 
 def plain_attributions(
@@ -129,7 +129,7 @@ def plain_head_scales(
     """LoFiT's A (layers, heads, width) after an epoch for every order of the rows."""
     scales = start.clone()
     adam = HandAdam({"scales": scales}, rate)
-    output = family_of(model).leaves["attn.o"].module
+    output = family_of(model).leaves["attn.o"]
     for order in orders:
         for first in range(0, len(order), batch):
             leaf = scales.clone().requires_grad_(True)

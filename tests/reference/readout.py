@@ -62,7 +62,7 @@ def head_part(model: PreTrainedModel, prompt: Prompt, layer: int, head: int) -> 
     """What a head adds to the stream at the last token."""
     z = activation(model, prompt, "z", layer)[-1]
     block, family = blocks(model)[layer], family_of(model)
-    project = block.get_submodule(family.leaves["attn.o"].module)
+    project = block.get_submodule(family.leaves["attn.o"])
     alone = torch.zeros_like(z)
     alone[head] = z[head]
     with torch.no_grad():

@@ -77,7 +77,7 @@ class Gates:
         family, config = FAMILIES[model.config.model_type], model.config
         blocks = model.get_submodule(f"{family.owner}.{family.layers}")
         self.modules = {
-            (kind, i): block.get_submodule(family.leaves[part].module)
+            (kind, i): block.get_submodule(family.leaves[part])
             for i, block in enumerate(blocks)
             for kind, part in (("up", "mlp.up"), ("down", "mlp.down"), ("heads", "attn.o"))
         }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from locscope.errors import UsageError
-from locscope.evaluation.measures import AT_A_QUICK
+from locscope.evaluation.measures import QUICK_MEASURES
 from locscope.records import Measure
 from locscope.scoring.bounds import RATIO, Bound, bound_of
 from locscope.scoring.objectives import (
@@ -182,7 +182,7 @@ def test_a_quick_keeps_weights_and_stands_in_for_every_term():
     assert score_name(found, quick_objective(objective)).startswith(
         "harmonic(target_probability x 3, "
     )
-    assert tuple(QUICK[name] for name in EFFICACY) == AT_A_QUICK
+    assert tuple(QUICK[name] for name in EFFICACY) == QUICK_MEASURES
 
 
 def test_objectives_by_name():

@@ -147,7 +147,7 @@ def test_parts_that_the_model_lacks_are_left_out_and_all_of_them_refused() -> No
 @pytest.mark.parametrize("value", [0.0, nan, inf])
 def test_a_location_without_a_gradient_is_refused(value: float) -> None:
     flat = scan(lambda layer, part: value if (layer, part) == (2, "mlp") else 1.0)
-    with pytest.raises(UsageError, match=r"no gradient at L2\.mlp"):
+    with pytest.raises(UsageError, match=r"no learning rate for recipe full at L2\.mlp"):
         candidates(info(), flat, Grid(("mlp",)))
 
 

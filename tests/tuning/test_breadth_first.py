@@ -9,9 +9,9 @@ from worlds import PAIRS, frozen, prefix_cache_of, rows_of, same, snapshot, tune
 from locscope.locations import Location
 from locscope.models.parts import slices
 from locscope.records import Recipe, default_batch
-from locscope.tuning import breadth_first, depth_first
+from locscope.tuning import breadth_first
 from locscope.tuning.master_weights import MasterWeights, temporarily_trainable
-from locscope.tuning.orders import order_of
+from locscope.tuning.orders import depth_first, order_of
 
 ROWS = tuple(range(len(PAIRS)))
 TWO_EPOCHS = Recipe(lr=3e-3, batch=3, epochs=2)
@@ -97,13 +97,13 @@ def test_pieces_of_a_batch_give_the_same_step():
 
 def test_depth_first_equals_its_plain_loop():
     recipe = Recipe(lr=3e-3, batch=1, order="depth-first", epochs=4, stop_below=1.0)
-    mine, epochs = tuned("llama", "L1.mlp", recipe, depth_first.tune)
+    mine, epochs = tuned("llama", "L1.mlp", recipe, depth_first)
     theirs = frozen("llama")
     names = [piece.name for piece in slices(theirs, Location.parse("L1.mlp"))]
     plain_depth_first(theirs, names, rows_of(theirs), recipe, seed=5)
     assert len(epochs) == len(ROWS)
     assert worst_difference(mine, theirs) < 1e-5
-    assert order_of(recipe) is depth_first.tune
+    assert order_of(recipe) is depth_first
 
 
 def test_tuning_goes_on_to_the_end_when_the_weights_have_blown_up():

@@ -19,10 +19,10 @@ from locscope.records import TrialRecord as Record
 from locscope.tuning import breadth_first
 from locscope.tuning.importance import Importances
 from locscope.tuning.master_weights import MasterWeights, temporarily_trainable
-from locscope.tuning.rates import CAUTION, gradient_l1, starting_rate
-from locscope.tuning.recipes import NO_RATE_HINT, RECIPES
+from locscope.tuning.rates import gradient_l1, starting_rate
+from locscope.tuning.recipes import CAUTION, NO_RATE_HINT, RECIPES
 from locscope.tuning.recipes.lofit import unbiased
-from locscope.tuning.trainable import RecipeInput, trainable_set_of
+from locscope.tuning.trainable import RecipeInput, lowest_layer, tuned_parts_of
 from locscope.tuning.trial import run_keeping, run_trial
 
 ROWS = tuple(range(len(PAIRS)))
@@ -40,14 +40,14 @@ def recipe_input(model, kind, location, seed=5, rank=0):
 
 
 def planned(model, kind, location, **more):
-    return trainable_set_of(recipe_input(model, kind, location, **more))
+    return tuned_parts_of(recipe_input(model, kind, location, **more))
 
 
-def tuned(model, tunable, recipe=TWO_EPOCHS, seed=5):
+def tuned(model, parts, recipe=TWO_EPOCHS, seed=5):
     """Tunes for good; every weight of every tuned slice, as the model then holds it."""
     prefix_cache = prefix_cache_of(model)
-    prefix_cache.enter(tunable.lowest)
-    with temporarily_trainable(model, tunable.parts, torch.float32, tunable.unbiased) as masters:
+    prefix_cache.enter(lowest_layer(model, parts))
+    with temporarily_trainable(model, parts, torch.float32) as masters:
         breadth_first.tune(prefix_cache, masters, ROWS, recipe, seed)
         changes = masters.changes()
     for change in changes:
@@ -56,10 +56,10 @@ def tuned(model, tunable, recipe=TWO_EPOCHS, seed=5):
     return changes
 
 
-def masks_of(model, tunable):
+def masks_of(model, parts):
     """How far each element of each parameter goes with its master."""
     masks = {}
-    for part in tunable.parts:
+    for part in parts:
         piece = part if isinstance(part, Slice) else part.slice
         share = torch.ones(piece.count)
         if not isinstance(part, Slice):
@@ -84,9 +84,9 @@ def worst_difference(one, two, names):
 @pytest.mark.parametrize("kind", MASKED)
 def test_two_epochs_equal_the_plain_loop(family, location, kind):
     mine, theirs = frozen(family), frozen(family)
-    tunable = planned(mine, kind, location)
-    masks = masks_of(theirs, tunable)
-    tuned(mine, tunable)
+    parts = planned(mine, kind, location)
+    masks = masks_of(theirs, parts)
+    tuned(mine, parts)
     plain_masked(theirs, masks, rows_of(theirs), TWO_EPOCHS, seed=5)
     names = [name for name, _ in theirs.named_parameters()]
     assert not same(theirs, snapshot(frozen(family)))
@@ -114,7 +114,7 @@ def test_half_freezes_half_of_every_category(family, location):
     if location in ("L1.mlp.down", "L1.attn.q"):
         assert shares == [0.5] * 8
     assert 0.3 < sum(shares) / 8 < 0.7
-    assert len({str(planned(model, "half", location, seed=s).parts) for s in range(8)}) > 1
+    assert len({str(planned(model, "half", location, seed=s)) for s in range(8)}) > 1
 
 
 def _size(model, piece):
@@ -144,8 +144,8 @@ def test_half_of_attention_is_two_of_its_four_matrices_and_fused_ones_count_apar
 def test_half_freezes_one_or_two_of_a_gated_mlp_each_in_half_of_the_layers():
     model = frozen("llama", num_hidden_layers=4)
     for seed in range(5):
-        tunable = planned(model, "half", "L0-3.mlp", seed=seed)
-        names = [part.name for part in tunable.parts]
+        parts = planned(model, "half", "L0-3.mlp", seed=seed)
+        names = [part.name for part in parts]
         counts = sorted(sum(f"layers.{n}." in name for name in names) for n in range(4))
         assert counts == [1, 1, 2, 2]
 
@@ -153,8 +153,8 @@ def test_half_freezes_one_or_two_of_a_gated_mlp_each_in_half_of_the_layers():
 @pytest.mark.parametrize("family", FUSED)
 def test_smallest_are_the_smallest_of_every_tensor_with_their_own_sign(family):
     model = frozen(family)
-    tunable = planned(model, "smallest", "L1.mlp")
-    for part in tunable.parts:
+    parts = planned(model, "smallest", "L1.mlp")
+    for part in parts:
         values = take(model.get_parameter(part.slice.name), part.slice)
         (start,) = part.start
         expected = values.abs().sort().values[: max(1, round(0.2 * len(values)))]
@@ -170,13 +170,13 @@ def test_budget_has_exactly_as_many_weights_as_the_location(family, location):
     wanted = sum(piece.count for piece in slices(model, Location.parse(location)))
     places = set()
     for seed in range(4):
-        tunable = planned(model, "budget", location, seed=seed)
-        masks = masks_of(model, tunable)
+        parts = planned(model, "budget", location, seed=seed)
+        masks = masks_of(model, parts)
         assert sum(int(mask.sum()) for mask in masks.values()) == wanted
         partly = [name for name, mask in masks.items() if not mask.all()]
         assert len(partly) <= 1
         layers = {int(name.split(".")[2]) for name in masks}
-        assert tunable.lowest == min(layers)
+        assert lowest_layer(model, parts) == min(layers)
         places.add(frozenset(masks))
     assert len(places) == (1 if location == "L0-2.block" else 4)
 
@@ -184,14 +184,14 @@ def test_budget_has_exactly_as_many_weights_as_the_location(family, location):
 @pytest.mark.parametrize("family", FUSED)
 def test_all_has_every_weight_of_every_block(family):
     model = frozen(family)
-    tunable = planned(model, "all", "L1.mlp.down")
-    assert tunable.lowest == 0
+    parts = planned(model, "all", "L1.mlp.down")
+    assert lowest_layer(model, parts) == 0
     every = {
         f"{n}" for n, p in model.named_parameters() for b in blocks(model).parameters() if p is b
     }
-    assert {piece.name for piece in tunable.parts} == every
+    assert {piece.name for piece in parts} == every
     total = sum(one.parameters for one in grid(model) if one.part == "block")
-    assert sum(piece.count for piece in tunable.parts) == total
+    assert sum(piece.count for piece in parts) == total
 
 
 def test_soft_holds_units_back_by_rows_and_heads():
@@ -202,7 +202,7 @@ def test_soft_holds_units_back_by_rows_and_heads():
         (phi3, "mlp.gate_up_proj", "mlp.gate_up_proj", "mlp.down_proj"),
     ):
         here = recipe_input(model, "soft", "L1.mlp")
-        units, masks = here.importances.of([1])[1], masks_of(model, trainable_set_of(here))
+        units, masks = here.importances.of([1])[1], masks_of(model, tuned_parts_of(here))
         its = {
             k.removeprefix("model.layers.1.").removesuffix(".weight"): v for k, v in masks.items()
         }
@@ -213,7 +213,7 @@ def test_soft_holds_units_back_by_rows_and_heads():
         for i in range(32):
             assert torch.allclose(its[down][i], 1 - units.down[i], atol=1e-5)
     here = recipe_input(gpt2, "soft", "L1.attn")
-    units, masks = here.importances.of([1])[1], masks_of(gpt2, trainable_set_of(here))
+    units, masks = here.importances.of([1])[1], masks_of(gpt2, tuned_parts_of(here))
     fused, out = (masks[f"transformer.h.1.attn.{n}.weight"] for n in ("c_attn", "c_proj"))
     for head in range(4):
         own = slice(8 * head, 8 * head + 8)
@@ -225,7 +225,7 @@ def test_soft_holds_units_back_by_rows_and_heads():
         assert torch.allclose(out[own], 1 - units.heads[head], atol=1e-5)
     assert torch.allclose(masks["transformer.h.1.attn.c_proj.bias"], torch.ones(32))
     here = recipe_input(llama, "soft", "L1.block")
-    units, masks = here.importances.of([1])[1], masks_of(llama, trainable_set_of(here))
+    units, masks = here.importances.of([1])[1], masks_of(llama, tuned_parts_of(here))
     for head in range(2):
         shared = 1 - units.heads[2 * head : 2 * head + 2].max()
         for name in ("k_proj", "v_proj"):
@@ -238,7 +238,7 @@ def test_soft_moves_important_units_less():
     model = frozen("llama")
     here = recipe_input(model, "soft", "L1.mlp.up")
     before = model.get_parameter("model.layers.1.mlp.up_proj.weight").clone()
-    tuned(model, trainable_set_of(here))
+    tuned(model, tuned_parts_of(here))
     moved = (model.get_parameter("model.layers.1.mlp.up_proj.weight") - before).norm(dim=1)
     order = here.importances.of([1])[1].up.argsort()
     assert moved[order[-5:]].mean() < 0.7 * moved[order[:5]].mean()
@@ -268,15 +268,15 @@ LORA = [
 def test_lora_is_that_of_peft(family, location, rank):
     peft = pytest.importorskip("peft")
     mine, theirs = frozen(family), frozen(family)
-    tunable = planned(mine, "lora", location, rank=rank or 0)
-    names = [part.slice.name.removesuffix(".weight") for part in tunable.parts]
+    parts = planned(mine, "lora", location, rank=rank or 0)
+    names = [part.slice.name.removesuffix(".weight") for part in parts]
     config = peft.LoraConfig(
         target_modules=names,
         fan_in_fan_out=family == "gpt2",
         **({"r": rank, "lora_alpha": rank} if rank else {}),
     )
     wrapped = peft.get_peft_model(theirs, config)
-    for name, part in zip(names, tunable.parts, strict=True):
+    for name, part in zip(names, parts, strict=True):
         layer = theirs.get_submodule(name)
         assert layer.lora_A["default"].weight.shape == part.start[0].shape
         assert not layer.lora_B["default"].weight.any()
@@ -285,11 +285,11 @@ def test_lora_is_that_of_peft(family, location, rank):
         assert part.start[0].abs().max() == pytest.approx(float(bound), rel=0.2)
         layer.lora_A["default"].weight.data.copy_(part.start[0])
     learned = [p for p in wrapped.parameters() if p.requires_grad]
-    assert sum(p.numel() for p in learned) == sum(v.numel() for p in tunable.parts for v in p.start)
+    assert sum(p.numel() for p in learned) == sum(v.numel() for p in parts for v in p.start)
     plain_trained(theirs, learned, rows_of(theirs), TWO_EPOCHS, seed=5)
     merged = wrapped.merge_and_unload()
     before = snapshot(mine)
-    tuned(mine, tunable)
+    tuned(mine, parts)
     changed = {n for n, p in mine.named_parameters() if not torch.equal(p, before[n])}
     assert changed == {f"{name}.weight" for name in names}
     assert worst_difference(mine, merged, [n for n, _ in mine.named_parameters()]) < 1e-5
@@ -306,8 +306,8 @@ SLICED = [
 @pytest.mark.parametrize(("family", "location", "path", "view", "_"), SLICED)
 def test_lora_of_a_part_of_a_fused_tensor(family, location, path, view, _):
     mine, theirs = frozen(family), frozen(family)
-    tunable = planned(mine, "lora", location)
-    (part,) = tunable.parts
+    parts = planned(mine, "lora", location)
+    (part,) = parts
     a, b = (nn.Parameter(value.clone()) for value in part.start)
 
     def chosen(weight):
@@ -328,7 +328,7 @@ def test_lora_of_a_part_of_a_fused_tensor(family, location, path, view, _):
     parametrize.register_parametrization(module, "weight", Added(added))
     plain_trained(theirs, [a, b], rows_of(theirs), TWO_EPOCHS, seed=5)
     parametrize.remove_parametrizations(module, "weight")
-    tuned(mine, tunable)
+    tuned(mine, parts)
     assert b.abs().max() > 0
     assert worst_difference(mine, theirs, [f"{path}.weight"]) < 1e-5
 
@@ -337,7 +337,7 @@ def test_lora_of_a_part_of_a_fused_tensor(family, location, path, view, _):
 @pytest.mark.parametrize("location", ["L1.attn.h2", "L1.mlp+L2.attn.h0+L2.attn.h3"])
 def test_lofit_adds_a_vector_to_what_heads_put_out(family, location):
     mine, theirs = frozen(family), frozen(family)
-    tunable = planned(mine, "lofit", location)
+    parts = planned(mine, "lofit", location)
     heads = {1: [2]} if location == "L1.attn.h2" else {1: [0, 1, 2, 3], 2: [0, 3]}
     names = {
         "gpt2": "transformer.h.{}.attn.c_proj",
@@ -356,7 +356,7 @@ def test_lofit_adds_a_vector_to_what_heads_put_out(family, location):
         hooks.append(theirs.get_submodule(path.format(layer)).register_forward_pre_hook(add))
     plain_trained(theirs, list(offsets.values()), rows_of(theirs), TWO_EPOCHS, seed=5)
     before = snapshot(mine)
-    changes = tuned(mine, tunable)
+    changes = tuned(mine, parts)
     assert [change.slice.name for change in changes] == [f"{path.format(n)}.bias" for n in heads]
     for layer, change in zip(heads, changes, strict=True):
         weight = theirs.get_submodule(path.format(layer)).weight.detach()
@@ -412,9 +412,9 @@ def test_another_seed_is_another_draw_where_something_is_drawn(kind):
     torch.manual_seed(0)
     again = planned(model, kind, "L0-2.attn", seed=1)
 
-    def told(tunable):
-        starts = [p.start for p in tunable.parts if not isinstance(p, Slice)]
-        names = [p if isinstance(p, Slice) else p.slice for p in tunable.parts]
+    def told(parts):
+        starts = [p.start for p in parts if not isinstance(p, Slice)]
+        names = [p if isinstance(p, Slice) else p.slice for p in parts]
         return repr((names, starts))
 
     assert told(one) == told(again)

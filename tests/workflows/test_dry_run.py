@@ -17,7 +17,7 @@ from locscope.runs.store import read_record
 from locscope.selection.strategies import STRATEGIES
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
-from locscope.tuning.trial_cost import TrainableExtent, trial_cost_of
+from locscope.tuning.trial_cost import trial_cost_of
 from locscope.workflows.dry_run.memory import memory_of
 from locscope.workflows.dry_run.run import dry_run
 from locscope.workflows.dry_run.simulated import Cost, SimulatedRunner, simulate
@@ -111,7 +111,7 @@ def test_work_is_counted_from_the_texts(plan: Plan) -> None:
     suite, info = plan.workspace.suite, plan.loaded.info
     packed, block = suite.packed, next(one.parameters for one in info.grid if one.part == "block")
     trial = Trial("L1.mlp", Recipe(1e-3, 3, epochs=2), plan.chosen, "S", "full", 0, "m", "e")
-    work = trial_cost_of(suite, info, trial, TrainableExtent(1, 7))
+    work = trial_cost_of(suite, info, trial, 1, 7)
     rows = [row for one in suite.of(plan.chosen) for row in one.training]
     tokens = sum(int(packed.lengths[row]) for row in rows)
     scored = sum(int(packed.lengths[row] - packed.answers[row] + 1) for row in rows)
@@ -122,7 +122,7 @@ def test_work_is_counted_from_the_texts(plan: Plan) -> None:
     asked = sum(1 + len(q.rephrases) + len(q.neighbours) for q in suite.of(plan.chosen))
     assert work.answers == asked + len(suite.abilities)
     quick = Trial(**{**vars(trial), "quick": True})
-    assert trial_cost_of(suite, info, quick, TrainableExtent(1, 7)).answers == 0
+    assert trial_cost_of(suite, info, quick, 1, 7).answers == 0
 
 
 @pytest.mark.parametrize("kind", ["full", "budget", "all"])

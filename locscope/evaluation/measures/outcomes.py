@@ -14,41 +14,41 @@ from locscope.scoring.text import normalised_match
 EditValue = Callable[[EditQuestions, EditAnswers], float]
 
 
-def reliable(asked: EditQuestions, said: EditAnswers) -> float:
+def reliable(questions: EditQuestions, answers: EditAnswers) -> float:
     """1 if the prompt is answered with the new target, after normalisation."""
-    return float(normalised_match(said.target.text, asked.target.wanted))
+    return float(normalised_match(answers.target.text, questions.target.wanted))
 
 
-def strictly_reliable(_: EditQuestions, said: EditAnswers) -> float:
+def strictly_reliable(_: EditQuestions, answers: EditAnswers) -> float:
     """1 if the answer is exactly the target's tokens and a stop token."""
-    return float(said.target.strict)
+    return float(answers.target.strict)
 
 
-def general(asked: EditQuestions, said: EditAnswers) -> float:
+def general(questions: EditQuestions, answers: EditAnswers) -> float:
     """Share of rephrases answered with the new target; NaN without rephrases."""
-    pairs = zip(said.rephrases, asked.rephrases, strict=True)
+    pairs = zip(answers.rephrases, questions.rephrases, strict=True)
     return mean(float(normalised_match(answer.text, question.wanted)) for answer, question in pairs)
 
 
-def local(_: EditQuestions, said: EditAnswers) -> float:
+def local(_: EditQuestions, answers: EditAnswers) -> float:
     """Share of neighbours that keep the untouched model's tokens; NaN without neighbours."""
-    return mean(float(answer.kept) for answer in said.neighbours)
+    return mean(float(answer.kept) for answer in answers.neighbours)
 
 
-def target_probability(_: EditQuestions, said: EditAnswers) -> float:
+def target_probability(_: EditQuestions, answers: EditAnswers) -> float:
     """Geometric mean over the target's tokens (and its stop token), teacher-forced."""
-    return exp(said.target.logprob)
+    return exp(answers.target.logprob)
 
 
-def rephrase_probability(_: EditQuestions, said: EditAnswers) -> float:
+def rephrase_probability(_: EditQuestions, answers: EditAnswers) -> float:
     """The same over all rephrases' tokens; NaN without rephrases."""
-    return exp(mean(answer.logprob for answer in said.rephrases))
+    return exp(mean(answer.logprob for answer in answers.rephrases))
 
 
-def neighbour_kept(said: EditAnswers, before: EditAnswers) -> float:
+def neighbour_kept(answers: EditAnswers, before: EditAnswers) -> float:
     """Mean over neighbours of min(1, p/p0), p of the tokens that locality compares; NaN without
     any."""
-    pairs = zip(said.neighbours, before.neighbours, strict=True)
+    pairs = zip(answers.neighbours, before.neighbours, strict=True)
     return mean(_kept(now, untouched) for now, untouched in pairs)
 
 
@@ -57,40 +57,39 @@ def _kept(now: Answer, untouched: Answer) -> float:
     return change if isnan(change) else exp(min(0.0, change))
 
 
-def glimpse_of(asked: EditQuestions, said: EditAnswers, before: EditAnswers) -> EditOutcome:
-    """The record of one edit at a quick evaluation: probabilities, nothing that needs the answer's
-    text."""
+def quick_outcome_of(
+    questions: EditQuestions, answers: EditAnswers, before: EditAnswers
+) -> EditOutcome:
+    """The record of one edit at a quick evaluation: probabilities alone, for nothing is decoded."""
     return EditOutcome(
-        edit=asked.edit.id,
+        edit=questions.edit.id,
         reliability=nan,
         reliability_strict=nan,
         generalization=nan,
         locality=nan,
-        target_probability=target_probability(asked, said),
-        rephrase_probability=rephrase_probability(asked, said),
-        neighbour_kept=neighbour_kept(said, before),
+        target_probability=target_probability(questions, answers),
+        rephrase_probability=rephrase_probability(questions, answers),
+        neighbour_kept=neighbour_kept(answers, before),
     )
 
 
 def outcomes_of(now: Evaluation, before: Evaluation) -> tuple[EditOutcome, ...]:
     """The records of all edits that were asked about."""
-    record = glimpse_of if now.quick else outcome_of
-    return tuple(
-        record(asked, said, untouched)
-        for asked, said, untouched in zip(now.questions, now.edits, before.edits, strict=True)
-    )
+    record = quick_outcome_of if now.quick else outcome_of
+    trios = zip(now.questions, now.edits, before.edits, strict=True)
+    return tuple(record(*trio) for trio in trios)
 
 
-def outcome_of(asked: EditQuestions, said: EditAnswers, before: EditAnswers) -> EditOutcome:
+def outcome_of(questions: EditQuestions, answers: EditAnswers, before: EditAnswers) -> EditOutcome:
     """The record of one edit."""
-    neighbours = zip(asked.edit.neighbours, said.neighbours, strict=True)
+    neighbours = zip(questions.edit.neighbours, answers.neighbours, strict=True)
     return replace(
-        glimpse_of(asked, said, before),
-        reliability=reliable(asked, said),
-        reliability_strict=strictly_reliable(asked, said),
-        generalization=general(asked, said),
-        locality=local(asked, said),
-        output=said.target.text,
+        quick_outcome_of(questions, answers, before),
+        reliability=reliable(questions, answers),
+        reliability_strict=strictly_reliable(questions, answers),
+        generalization=general(questions, answers),
+        locality=local(questions, answers),
+        output=answers.target.text,
         broken=tuple(probe.prompt for probe, answer in neighbours if not answer.kept),
     )
 
@@ -99,7 +98,7 @@ def answered_already(before: Evaluation) -> tuple[str, ...]:
     """The ids of the edits that the untouched model answers with the new target: they count as
     reliable whatever is tuned."""
     pairs = zip(before.questions, before.edits, strict=True)
-    return tuple(asked.edit.id for asked, said in pairs if reliable(asked, said))
+    return tuple(questions.edit.id for questions, answers in pairs if reliable(questions, answers))
 
 
 def mean(values: Iterable[float]) -> float:
@@ -124,7 +123,7 @@ def mean_measure(
 ) -> Measure:
     """The mean of one value an edit, NaN left out, with its interval and the mean before."""
     # Edits on one subject rise and fall together, so whole groups are drawn.
-    interval = mean_interval(values, groups([asked.edit for asked in now.questions]))
+    interval = mean_interval(values, groups([questions.edit for questions in now.questions]))
     return Measure(
         name=name,
         value=interval.value,
@@ -136,6 +135,6 @@ def mean_measure(
     )
 
 
-def _values(value: EditValue, seen: Evaluation) -> list[float]:
-    pairs = zip(seen.questions, seen.edits, strict=True)
-    return [value(asked, said) for asked, said in pairs]
+def _values(value: EditValue, evaluation: Evaluation) -> list[float]:
+    pairs = zip(evaluation.questions, evaluation.edits, strict=True)
+    return [value(questions, answers) for questions, answers in pairs]

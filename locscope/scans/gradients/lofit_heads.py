@@ -16,7 +16,7 @@ from torch import Tensor
 
 from locscope.forward.batching import Holds, in_batches
 from locscope.forward.blocks import run_blocks
-from locscope.forward.losses import answer_losses
+from locscope.forward.head import answer_losses
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, recording, with_hooks
 from locscope.progress import stage

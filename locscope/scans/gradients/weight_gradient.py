@@ -75,24 +75,6 @@ def scan(context: ScanContext) -> Findings:
     )
 
 
-def l1_norm(context: ScanContext, location: Location) -> float:
-    """The L1 norm of the gradient of the edits' mean loss at a location, each weight once."""
-    model, prefix_cache = context.loaded.model, context.prefix_cache
-    location_slices = slices(model, location)
-    layers = sorted({n for site in location.sites for n in range(site.first, site.last + 1)})
-    per_weight, total = model.dtype.itemsize + _FLOAT32, 0.0
-    for group in layer_groups(model, layers, prefix_cache.budget, per_weight):
-        inside = weights_of(model, group)
-        own = [piece for piece in location_slices if piece.name in inside]
-        weights = {piece.name: inside[piece.name] for piece in own}
-        prefix_cache.enter(group[0])
-        gradient = mean_gradient(
-            prefix_cache, _targets(context), weights, context.progress, "weight gradient"
-        )
-        total += sum(float(take(gradient[piece.name], piece).double().abs().sum()) for piece in own)
-    return total
-
-
 def _targets(context: ScanContext) -> list[int]:
     return [questions.target.index for questions in context.suite.of(context.edits)]
 

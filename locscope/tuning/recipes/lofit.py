@@ -14,21 +14,21 @@ from transformers import PreTrainedModel
 from locscope.interp.linear import head_matrices, output_bias
 from locscope.locations import Location
 from locscope.models.parts import Slice, family_of, slices
-from locscope.tuning.master_weights import Parametrization
+from locscope.tuning.master_weights import Parametrization, TunedPart
 from locscope.tuning.matrices import blocks_path
-from locscope.tuning.trainable import RecipeInput, TrainableSet
+from locscope.tuning.trainable import RecipeInput
 
 
-def plan(recipe_input: RecipeInput) -> TrainableSet:
+def plan(recipe_input: RecipeInput) -> tuple[TunedPart, ...]:
     """An offset for every head of the location, or of its layers."""
     model, location = recipe_input.model, recipe_input.location
+    # For its errors alone: a layer or head that the model lacks is named there.
     slices(model, location)
-    parts = tuple(_offsets(model, *one) for one in _heads(model, location).items())
-    return TrainableSet(parts, location.lowest, unbiased(model, location))
+    return tuple(_offsets(model, layer, heads) for layer, heads in _heads(model, location).items())
 
 
 def unbiased(model: PreTrainedModel, location: Location) -> tuple[str, ...]:
-    """The modules that must be lent a bias: a model with theirs cannot be saved as what it is."""
+    """The modules without a bias that get one: such a model cannot be saved as its own family."""
     layers = _heads(model, location)
     return tuple(_output(model, layer) for layer in layers if output_bias(model, layer) is None)
 
@@ -36,16 +36,16 @@ def unbiased(model: PreTrainedModel, location: Location) -> tuple[str, ...]:
 def _heads(model: PreTrainedModel, location: Location) -> dict[int, list[int]]:
     """The heads of every layer of a location; all where it names none of the layer's."""
     count = model.config.get_text_config().num_attention_heads
-    found: dict[int, set[int]] = {}
+    by_layer: dict[int, set[int]] = {}
     for site in location.sites:
         named = range(count) if site.head is None else (site.head,)
         for layer in range(site.first, site.last + 1):
-            found.setdefault(layer, set()).update(named)
-    return {layer: sorted(found[layer]) for layer in sorted(found)}
+            by_layer.setdefault(layer, set()).update(named)
+    return {layer: sorted(by_layer[layer]) for layer in sorted(by_layer)}
 
 
 def _output(model: PreTrainedModel, layer: int) -> str:
-    return f"{blocks_path(model)}.{layer}.{family_of(model).leaves['attn.o'].module}"
+    return f"{blocks_path(model)}.{layer}.{family_of(model).leaves['attn.o']}"
 
 
 @torch.no_grad()

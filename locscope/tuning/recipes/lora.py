@@ -15,21 +15,23 @@ from torch import Tensor
 from locscope.errors import UsageError
 from locscope.models.parts import Slice, slices, take
 from locscope.records.trials import RANK
-from locscope.tuning.master_weights import Parametrization
+from locscope.tuning.master_weights import Parametrization, TunedPart
 from locscope.tuning.matrices import as_flat, as_matrix
-from locscope.tuning.trainable import RecipeInput, TrainableSet, draws
+from locscope.tuning.trainable import RecipeInput, draws
 
 
-def plan(recipe_input: RecipeInput) -> TrainableSet:
-    """A pair of low-rank factors for every matrix of the location, and alpha that equals r."""
+def plan(recipe_input: RecipeInput) -> tuple[TunedPart, ...]:
+    """A pair of low-rank factors for every matrix of the location, and alpha that equals r.
+
+    Raises UsageError for a negative rank.
+    """
     rank = recipe_input.recipe.rank or RANK
     if rank < 1:
         raise UsageError(f"rank {rank} of recipe lora: give 1 or more, or 0 for {RANK}")
     generator = draws(recipe_input)
-    found = slices(recipe_input.model, recipe_input.location)
-    matrices = [p for p in found if recipe_input.model.get_parameter(p.name).dim() == 2]
-    parts = tuple(_pair(recipe_input, piece, rank, generator) for piece in matrices)
-    return TrainableSet(parts, recipe_input.location.lowest)
+    pieces = slices(recipe_input.model, recipe_input.location)
+    matrices = [p for p in pieces if recipe_input.model.get_parameter(p.name).dim() == 2]
+    return tuple(_pair(recipe_input, piece, rank, generator) for piece in matrices)
 
 
 def _pair(

@@ -17,21 +17,20 @@ from torch import Tensor
 
 from locscope.models.parts import Slice, put, slices, take
 from locscope.tuning.importance import Importance
-from locscope.tuning.master_weights import Parametrization
+from locscope.tuning.master_weights import Parametrization, TunedPart
 from locscope.tuning.matrices import Matrix, as_flat, as_matrix, leaves_of
-from locscope.tuning.trainable import RecipeInput, TrainableSet
+from locscope.tuning.trainable import RecipeInput
 
 
-def plan(recipe_input: RecipeInput) -> TrainableSet:
+def plan(recipe_input: RecipeInput) -> tuple[TunedPart, ...]:
     """All weights of the location, each with the step that its unit's importance leaves it."""
     found = slices(recipe_input.model, recipe_input.location)
     layers = [n for site in recipe_input.location.sites for n in range(site.first, site.last + 1)]
     known = recipe_input.importances.of(layers)
     leaves = [leaf for layer in known for leaf in leaves_of(recipe_input.model, layer)]
-    parts = tuple(
+    return tuple(
         _held(recipe_input, piece, _mask(recipe_input, piece, leaves, known)) for piece in found
     )
-    return TrainableSet(parts, recipe_input.location.lowest)
 
 
 def _held(

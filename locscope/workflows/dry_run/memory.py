@@ -30,7 +30,7 @@ def memory_of(
     info, packed = context.loaded.info, context.suite.packed
     itemsize = context.loaded.model.dtype.itemsize
     width = info.width * itemsize
-    neutral = sum(len(states) for states in context.suite.untouched.states)
+    neutral = sum(len(states) for states in context.suite.neutral.states)
     everywhere = blocks_of(info) if "all" in recipes else 0
     most = max(everywhere, *(one.parameters for one in space.candidates))
     low = 0 if set(recipes) & set(TUNES_ALL_BLOCKS) else _lowest(space)

@@ -21,7 +21,7 @@ from locscope.selection.space import Space, TrialRequest
 from locscope.selection.strategies.race import first_look
 from locscope.tuning.recipes import TUNES_ALL_BLOCKS
 from locscope.tuning.trial import TrialContext
-from locscope.tuning.trial_cost import TrainableExtent, TrialCost, blocks_of, trial_cost_of
+from locscope.tuning.trial_cost import TrialCost, blocks_of, trial_cost_of
 from locscope.workflows.dry_run.simulated import Cost
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.stages import trial_of
@@ -72,7 +72,7 @@ def work_on_paper(context: TrialContext, space: Space, trial: Trial) -> TrialCos
     info, kind = context.loaded.info, trial.recipe.kind
     lowest = 0 if kind in TUNES_ALL_BLOCKS else Location.parse(trial.location).lowest
     parameters = blocks_of(info) if kind == "all" else space.of(trial.location).parameters
-    return trial_cost_of(context.suite, info, trial, TrainableExtent(lowest, parameters))
+    return trial_cost_of(context.suite, info, trial, lowest, parameters)
 
 
 def calibrate(runner: LocalTrialRunner, space: Space) -> Timing:

@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import nan
 
-from locscope.locations import Location
 from locscope.recommendation.looser_bounds import judged, relaxed
-from locscope.records import ScanResult, TrialRecord
+from locscope.records import Recipe, ScanResult, Trial, TrialRecord
 from locscope.runs.store import read_record
 from locscope.scans.context import ScanContext
-from locscope.scans.gradients.weight_gradient import l1_norm
 from locscope.selection.candidates import candidates, depth_rule
 from locscope.selection.choice import Best, best_per_location
 from locscope.selection.rates import wanted_rates
 from locscope.selection.space import FULL, Space, TrialRequest, at_rung
 from locscope.selection.strategies import strategy
+from locscope.tuning.rates import gradient_l1
 from locscope.workflows.scan import run_scans
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.stages import Evidence, TrialRunner, rungs_of, trials_of
@@ -59,7 +59,7 @@ def space_of(runner: LocalTrialRunner, scans: Sequence[ScanResult]) -> Space:
         scans[0],
         settings.grid,
         (*settings.locations, rule),
-        lambda location: l1_norm(scan_context(runner), Location.parse(location)),
+        lambda location: _gradient_l1(runner, location),
         plan.first_step,
     )
     return Space(
@@ -75,6 +75,22 @@ def space_of(runner: LocalTrialRunner, scans: Sequence[ScanResult]) -> Space:
         first_step=plan.first_step,
         to_learn=to_learn,
     )
+
+
+def _gradient_l1(runner: LocalTrialRunner, location: str) -> float:
+    """That of the edits of S, where the scan has no row: several sites, or a part it leaves out."""
+    plan = runner.plan
+    trial = Trial(
+        location=location,
+        recipe=Recipe(lr=nan, batch=len(plan.chosen)),
+        edits=plan.chosen,
+        split="S",
+        rung=SCAN,
+        seed=plan.settings.seed,
+        model=plan.loaded.info.hash,
+        edit_set=plan.edit_set.fingerprint,
+    )
+    return gradient_l1(runner.worker.context, trial, runner.progress)
 
 
 def select(runner: TrialRunner, evidence: Evidence) -> Evidence:

@@ -6,7 +6,6 @@ from reference.weight_scans import Gates, divergence, importances
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context
 from worlds import same, snapshot
 
-from locscope.evaluation.drift import NeutralRows
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.scans.gradients.dropout_kl import RATE, dropout_mask
 from locscope.scans.run import run_scan
@@ -119,7 +118,7 @@ def test_another_seed_is_another_dropout():
 
 def test_without_neutral_texts_nothing_is_read():
     context = scan_context("llama", FEW)
-    context = replace(context, suite=replace(context.suite, neutral=NeutralRows((), ())))
+    context = replace(context, suite=replace(context.suite, neutral=context.suite.neutral.first(0)))
     result = run_scan("dropout-kl", context)
     assert (result.scores, result.usable) == ((), 0)
     assert any("no neutral texts" in note for note in result.notes)

@@ -8,15 +8,16 @@ from reference.weight_scans import answer_loss, at, gradients, mean_of
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context
 from worlds import world
 
-from locscope.evaluation.drift import NeutralRows
 from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.interp import gradients as engine
 from locscope.locations import Location
 from locscope.models.parts import blocks, slices
 from locscope.progress import Silent
+from locscope.records import Recipe, Trial
 from locscope.scans.context import ScanContext
-from locscope.scans.gradients.weight_gradient import l1_norm
 from locscope.scans.run import run_scan
+from locscope.tuning.rates import gradient_l1
+from locscope.tuning.trial import TrialContext
 
 FEW = SCAN_EDITS[:4]
 
@@ -158,7 +159,7 @@ def test_weights_stop_asking_also_after_a_failure(monkeypatch):
 
 def test_without_neutral_texts_there_is_nothing_to_compare_with():
     context = scan_context("llama", FEW)
-    context = replace(context, suite=replace(context.suite, neutral=NeutralRows((), ())))
+    context = replace(context, suite=replace(context.suite, neutral=context.suite.neutral.first(0)))
     result = run_scan("weight-gradient", context)
     for score in result.scores:
         assert isnan(score.score) == score.variant.startswith("neutral-"), score
@@ -168,10 +169,11 @@ def test_without_neutral_texts_there_is_nothing_to_compare_with():
 def test_the_l1_norm_of_a_location_is_the_sum_of_its_parts():
     context = scan_context("phi3", FEW)
     found = scored(context)
-    location = Location.parse("L0.mlp.down+L2.attn.q")
     total = found["l1", 0, "mlp.down"].score + found["l1", 2, "attn.q"].score
-    assert l1_norm(context, location) == pytest.approx(total, rel=1e-6)
-    assert l1_norm(with_budget(context, 0), location) == pytest.approx(total, rel=1e-6)
+    trial = Trial("L0.mlp.down+L2.attn.q", Recipe(1e-3, 2), context.edits, "S", "", 0, "m", "e")
+    for one in (context, with_budget(context, 0)):
+        tuning = TrialContext(one.loaded, one.suite, one.prefix_cache)
+        assert gradient_l1(tuning, trial) == pytest.approx(total, rel=1e-6)
 
 
 def test_half_precision_weights_are_summed_in_full():
