@@ -16,7 +16,8 @@ from locscope.settings import SearchSettings
 from locscope.workflows.search.holdout import on_t
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import plan_search
-from locscope.workflows.search.select import choose, scan_s, space_of
+from locscope.workflows.search.select import scan_s, select, space_of
+from locscope.workflows.search.stages import Evidence
 
 REVERSED = "race, scans reversed"
 SCANNED = ("race", "reversed")
@@ -61,7 +62,7 @@ def contest(
     with open_run(plan.folder, plan.frozen) as opened:
         runner = LocalTrialRunner(plan, opened, progress)
         space = space_of(runner, scan_s(runner))
-        race = choose(runner, space, "race")
+        race = _chosen(runner, space, "race")
         chosen = {"race": race}
         chosen |= {other: _choice(runner, space, other, race) for other in against}
         scans = sum(scan.seconds for scan in space.scans)
@@ -71,16 +72,20 @@ def contest(
         )
 
 
+def _chosen(runner: LocalTrialRunner, space: Space, name: str) -> tuple[TrialRecord, ...]:
+    return select(runner, Evidence(space, space.scans), name).selected
+
+
 def _choice(
     runner: LocalTrialRunner, space: Space, name: str, race: Sequence[TrialRecord]
 ) -> tuple[TrialRecord, ...]:
     if name == "reversed":
         mirrored = tuple(_mirrored(scan) for scan in space.scans)
-        return choose(runner, replace(space, scans=mirrored), "race")
+        return _chosen(runner, replace(space, scans=mirrored), "race")
     if name == "random":
         allowed = Budget(spent(race), "operations")
-        return choose(runner, replace(space, budget=allowed), name)
-    return choose(runner, space, name)
+        return _chosen(runner, replace(space, budget=allowed), name)
+    return _chosen(runner, space, name)
 
 
 def _mirrored(scan: ScanResult) -> ScanResult:

@@ -22,7 +22,8 @@ from locscope.selection.space import FULL, Space
 from locscope.settings import SearchSettings, settings_of
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import plan_search
-from locscope.workflows.search.select import choose, scan_context, scan_s, space_of
+from locscope.workflows.search.select import scan_context, scan_s, select, space_of
+from locscope.workflows.search.stages import Evidence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +148,7 @@ class Experiment:
         Raises:
             UsageError: there is no such strategy.
         """
-        return choose(self._runner, space or self.space, strategy)
+        return select(self._runner, Evidence(space or self.space, self.scans), strategy).selected
 
     def to_pandas(self, records: Sequence[TrialRecord]) -> "pd.DataFrame":
         """Records as a frame: a row for each, a column for each measure.

@@ -5,11 +5,11 @@ A format is a function `(row) -> Edit` in a file of this folder and an entry in 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from locscope.edits.rows import Row
 from locscope.errors import UsageError
+from locscope.plugins import function_of
 from locscope.records import Edit
 
 
@@ -35,8 +35,7 @@ class EditFormat:
 
     def read(self, row: Row) -> Edit:
         """The edit in a row."""
-        module, _, function = self.function.partition(":")
-        return getattr(import_module(module), function)(row)
+        return function_of(self.function)(row)
 
 
 _FLAT = ("prompt", "target_new", "subject")

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable
-from importlib import import_module
 from statistics import mean
 
 import torch
 
 from locscope.errors import unknown
 from locscope.forward.blocks import run_blocks
+from locscope.plugins import function_of
 from locscope.records import ScanResult
 from locscope.scans import SCANS, is_cheap
 from locscope.scans.context import Findings, ScanContext
@@ -25,8 +25,7 @@ def run_scan(name: str, context: ScanContext) -> ScanResult:
     """
     if name not in SCANS:
         raise unknown("scan", name, SCANS)
-    module, function = SCANS[name].function.split(":")
-    scan: Callable[[ScanContext], Findings] = getattr(import_module(module), function)
+    scan: Callable[[ScanContext], Findings] = function_of(SCANS[name].function)
     began, total = time.perf_counter(), len(context.edits)
     if not is_cheap(name):
         context = context.narrowed

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,6 +11,7 @@ from transformers import PreTrainedModel
 
 from locscope.locations import Location
 from locscope.models.parts import Slice, take
+from locscope.plugins import function_of
 from locscope.records import Recipe
 from locscope.tuning.importance import Importances
 from locscope.tuning.master_weights import Parametrization, TunedPart, slice_of
@@ -35,8 +35,7 @@ def tuned_parts_of(recipe_input: RecipeInput) -> tuple[TunedPart, ...]:
 
     Raises UsageError for a kind that is not in the table, or settings that the recipe refuses.
     """
-    module, name = recipe_named(recipe_input.recipe.kind).function.split(":")
-    return getattr(import_module(module), name)(recipe_input)
+    return function_of(recipe_named(recipe_input.recipe.kind).function)(recipe_input)
 
 
 def lowest_layer(model: PreTrainedModel, parts: Sequence[TunedPart]) -> int:

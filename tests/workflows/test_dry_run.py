@@ -25,7 +25,8 @@ from locscope.workflows.dry_run.timing import work_on_paper
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import Plan, plan_search
 from locscope.workflows.search.run import Found
-from locscope.workflows.search.select import choose, controls_of, ran_in_full, ranking, space_of
+from locscope.workflows.search.select import controls_of, ran_in_full, ranking, select, space_of
+from locscope.workflows.search.stages import Evidence
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_a_control_recommends_what_it_ran_itself(name: str, plan: Plan, found: F
     runner = LocalTrialRunner(plan, plan.folder / "none", Silent())
     space = space_of(runner, (gradient,))
     paper = SimulatedRunner(plan, space, lambda trial: Cost(1.0, 1.0))
-    chosen = choose(paper, space, name)
+    chosen = select(paper, Evidence(space, (gradient,)), name).selected
     controls = controls_of(paper, space, chosen)
     ran = {record.trial.location for record in chosen}
     assert {best.location for best in ranking(space, chosen)} == ran

@@ -5,10 +5,10 @@ to a `Measure`. A new one is one function in a file here and one entry in `MEASU
 """
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 
 from locscope.errors import unknown
 from locscope.evaluation.suite import Evaluation
+from locscope.plugins import function_of
 from locscope.records import Descriptor, Measure
 
 MeasureFunction = Callable[[Evaluation, Evaluation], Measure]
@@ -165,8 +165,7 @@ def load_measure(name: str) -> MeasureFunction:
     """The function of an entry, imported now. Raises UsageError for a name not in the table."""
     if name not in MEASURES:
         raise unknown("measure", name, MEASURES)
-    module, function = MEASURES[name].function.split(":")
-    return getattr(import_module(module), function)
+    return function_of(MEASURES[name].function)
 
 
 def measure_all(now: Evaluation, before: Evaluation) -> tuple[Measure, ...]:

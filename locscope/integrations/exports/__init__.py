@@ -5,11 +5,11 @@ the tool cannot express this location. A new one is one file here and one entry 
 """
 
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from locscope.errors import unknown
 from locscope.integrations.exports.about import About, Export, Names, Unsupported
+from locscope.plugins import function_of
 from locscope.records import Recommendation
 from locscope.runs.files import explained, write_atomic
 
@@ -70,8 +70,7 @@ def exported(name: str, recommendation: Recommendation, about: About) -> Export 
     """The recommendation for one tool; raises UsageError where there is no such export."""
     if name not in EXPORTS:
         raise unknown("export", name, EXPORTS)
-    module, _, function = EXPORTS[name].function.partition(":")
-    return getattr(import_module(module), function)(recommendation, about)
+    return function_of(EXPORTS[name].function)(recommendation, about)
 
 
 def write_exports(

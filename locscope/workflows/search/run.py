@@ -33,11 +33,19 @@ from locscope.workflows.search.local_runner import Listener, LocalTrialRunner
 from locscope.workflows.search.plan import Plan
 from locscope.workflows.search.protocols import ROLES, other_protocols
 from locscope.workflows.search.recipes import compare_recipes
-from locscope.workflows.search.select import control, ran_in_full, ranking, scan_s, select, space_of
+from locscope.workflows.search.select import (
+    control,
+    loosen,
+    ran_in_full,
+    ranking,
+    scan_s,
+    select,
+    space_of,
+)
 from locscope.workflows.search.stages import Evidence, Stage
 from locscope.workflows.search.validate import validate
 
-RECOMMENDING: tuple[Stage, ...] = (select, control, validate, deploy, report_on_t)
+RECOMMENDING: tuple[Stage, ...] = (select, loosen, control, validate, deploy, report_on_t)
 """The stages that a recommendation rests on, in order; the dry run goes through the same."""
 ADDING: tuple[Stage, ...] = (other_protocols, edit_counts, compare_recipes, audit)
 """Those that add to it, once it is written: they may fail or be cut off."""

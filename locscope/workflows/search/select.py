@@ -93,32 +93,32 @@ def _gradient_l1(runner: LocalTrialRunner, location: str) -> float:
     return gradient_l1(runner.worker.context, trial, runner.progress)
 
 
-def select(runner: TrialRunner, evidence: Evidence) -> Evidence:
-    """The stage on S: the strategy's trials, under looser bounds too where those asked for leave
-    nothing useful."""
-    name, space = runner.plan.settings.strategy, evidence.space
-    selected = choose(runner, space, name)
-    looser = relaxed(at_rung(selected, FULL), runner.plan.objective)
-    if looser is not None:
-        runner.objective = looser.objective
-        space = replace(space, objective=looser.objective.strict)
-        selected = choose(runner, space, name, selected)
-    return replace(evidence, space=space, selected=selected, looser=looser)
+def select(runner: TrialRunner, evidence: Evidence, name: str | None = None) -> Evidence:
+    """The stage on S: all trials that the strategy of that name (the settings' own without one)
+    asks for, in its order, after those that it ran under other bounds.
 
-
-def choose(
-    runner: TrialRunner, space: Space, name: str, earlier: Sequence[TrialRecord] = ()
-) -> tuple[TrialRecord, ...]:
-    """All trials of the strategy of that name, in the order in which it asked for them, after those
-    that it ran `earlier` under other bounds."""
-    ask, records = strategy(name), [judged(record, runner.objective) for record in earlier]
-    while requests := ask(space, records):
+    Raises UsageError where there is no such strategy.
+    """
+    ask = strategy(name or runner.plan.settings.strategy)
+    records = [judged(record, runner.objective) for record in evidence.selected]
+    while requests := ask(evidence.space, records):
         seen = {record.trial.id for record in records}
         answers = runner.trials(rungs_of(requests), trials_of(runner.plan, requests))
         fresh = [record for record in answers if record.trial.id not in seen]
         assert fresh, "the strategy asks for what is there"
         records += fresh
-    return tuple(records)
+    return replace(evidence, selected=tuple(records))
+
+
+def loosen(runner: TrialRunner, evidence: Evidence) -> Evidence:
+    """The stage of looser bounds: where those asked for leave nothing useful, the strategy goes on
+    within the first that does."""
+    looser = relaxed(at_rung(evidence.selected, FULL), runner.plan.objective)
+    if looser is None:
+        return evidence
+    runner.objective = looser.objective
+    space = replace(evidence.space, objective=looser.objective.strict)
+    return select(runner, replace(evidence, space=space, looser=looser))
 
 
 def ranking(space: Space, chosen: Sequence[TrialRecord]) -> tuple[Best, ...]:
