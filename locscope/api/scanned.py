@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-COLUMNS = ("variant", "layer", "part", "head", "role", "score", "low", "high", "count")
+COLUMNS = ("variant", "location", "layer", "part", "head", "role", "score", "low", "high", "count")
 
 
 @final
@@ -35,7 +35,7 @@ class ScanRun:
         return figures(self.inputs)
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Every score: scan, variant, layer, part, head (-1: none), token role, interval, count."""
+        """Every score, a row each: of a location, of a head (-1: none) or of a token role there."""
         import pandas as pd
 
         rows = [

@@ -66,6 +66,11 @@ class ScanScore:
     count: int = 0
     values: tuple[Number, ...] = ()
 
+    @property
+    def location(self) -> str:
+        """How it is written; a part that cannot be tuned alone (`resid`) is written alike."""
+        return f"L{self.layer}.{self.part}" + (f".h{self.head}" if self.head >= 0 else "")
+
 
 @dataclass(frozen=True)
 class ScanTotal:

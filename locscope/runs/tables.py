@@ -72,6 +72,7 @@ EDITS = {
 SCANS = {
     "scan": TEXT,
     "variant": TEXT,
+    "location": TEXT,
     "layer": INTEGER,
     "part": TEXT,
     "head": INTEGER,
@@ -176,7 +177,8 @@ def _edit_rows(record: TrialRecord) -> Iterator[Row]:
 
 
 def _scan_rows(scan: ScanResult) -> Iterator[Row]:
-    names = ("variant", "layer", "part", "head", "role", "score", "low", "high", "count")
+    names = ("variant", "location", "layer", "part", "head", "role")
+    names += ("score", "low", "high", "count")
     for score in scan.scores:
         values = {name: getattr(score, name) for name in names}
         yield {"scan": scan.descriptor.name, "seed": scan.seed, **values}

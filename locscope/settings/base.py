@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from locscope.errors import UsageError, unknown
+from locscope.plugins import load_plugins
 from locscope.runs.files import read_yaml
 
 DATA, SEARCH, BOUNDS, SCANS = "Data", "Search", "Objective and bounds", "Scans"
@@ -86,6 +87,7 @@ def settings_of(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
 
     Raises UsageError, which names the first key that is unknown or has a bad value.
     """
+    load_plugins()  # Settings name scans and strategies that other packages may add.
     for name in values:
         if name not in kind.model_fields:
             raise unknown("setting", name, kind.model_fields)

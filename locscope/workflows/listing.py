@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from locscope.errors import unknown
+from locscope.plugins import load_plugins
 
 Rows = list[tuple[str, str]]
 
@@ -64,4 +65,5 @@ def listing(kind: str) -> Rows:
     """Name and description of every entry of a table."""
     if kind not in LISTS:
         raise unknown("list", kind, LISTS)
+    load_plugins()
     return LISTS[kind]()

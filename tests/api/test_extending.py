@@ -1,0 +1,163 @@
+"""Scans, measures, strategies and formats of one's own, and experiments that no search makes."""
+
+import doctest
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from families import save_tiny
+from towns import edit_rows
+
+import locscope
+from locscope import plugins
+from locscope.api import experiment, extending
+from locscope.edits.formats import FORMATS
+from locscope.errors import UsageError
+from locscope.evaluation.measures import MEASURES
+from locscope.scans import SCANS
+from locscope.selection.strategies import STRATEGIES
+
+TABLES = (FORMATS, MEASURES, SCANS, STRATEGIES)
+SMALL = {
+    **{"parts": ("mlp.down",), "quarters": False, "audit": 0, "thorough": False, "controls": 1},
+    **{"repetitions": 1, "validations": 1, "epochs": 2, "progress": False},
+}
+
+
+@pytest.fixture(autouse=True)
+def tables_as_before(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    before = [dict(table) for table in TABLES]
+    yield
+    for table, entries in zip(TABLES, before, strict=True):
+        table.clear()
+        table.update(entries)
+    plugins.load_plugins.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny", "llama")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(extending.register_format, extending.register_measure),
+        *(extending.register_scan, extending.register_strategy, experiment.open_experiment),
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_every_example_is_right(function):
+    names = {"example": SimpleNamespace(SMALL={**SMALL, "limit": 24})}
+    examples = doctest.DocTestFinder(recurse=False).find(function, globs=names)
+    assert any(example.examples for example in examples)
+    runner = doctest.DocTestRunner()
+    assert all(runner.run(example).failed == 0 for example in examples)
+
+
+def test_a_researchers_own_experiment_is_short(tiny):
+    """A scan, a measure and a strategy of one's own, used together by name."""
+
+    @locscope.register_scan("spectral-norm", note="large: a small step changes much", passes="0")
+    def spectral_norm(context):
+        layers = context.loaded.model.model.layers
+        norms = (torch.linalg.matrix_norm(layer.mlp.down_proj.weight, 2) for layer in layers)
+        return {f"L{i}.mlp.down": float(norm) for i, norm in enumerate(norms)}
+
+    @locscope.register_measure("longest_answer", note="characters of the longest answer")
+    def longest_answer(now, before):
+        return max((len(answer.text) for answer in now.answers), default=0)
+
+    @locscope.register_strategy("by-spectral-norm")
+    def by_spectral_norm(space, records):
+        scan = next(scan for scan in space.scans if scan.descriptor.name == "spectral-norm")
+        best = sorted(scan.scores, key=lambda score: -score.score)[:2]
+        locations = [f"L{score.layer}.{score.part}" for score in best]
+        return () if records else tuple(space.request(location) for location in locations)
+
+    run = locscope.search(
+        tiny,
+        edit_rows(),
+        output="run",
+        strategy="by-spectral-norm",
+        scans=("spectral-norm",),
+        **SMALL,
+    )
+
+    scores = run.scans[run.scans["scan"] == "spectral-norm"].set_index("location")["score"]
+    chosen = run.trials(rung="full")
+    mine = chosen[~chosen["location"].isin([run.recommendation.record.contenders[-1].location])]
+    assert set(scores.nlargest(2).index) & set(mine["location"])
+    assert "longest_answer" in set(run.measures["measure"])
+    assert run.recommendation.location in set(scores.nlargest(2).index)
+
+
+def test_an_experiment_runs_its_trials_once(tiny, monkeypatch):
+    settings = {**SMALL, "output": "mine"}
+    with locscope.open_experiment(tiny, edit_rows(), **settings) as lab:
+        location = lab.space.candidates[0].location
+        trials = [
+            lab.trial(location),
+            lab.trial(location, 1e-3, edits=lab.report, name="on T", order="depth-first"),
+        ]
+        first = lab.run(trials)
+        assert [record.trial.split for record in first] == ["S", "T"]
+        assert first[0].trial.recipe.lr == lab.space.of(location).lr
+        assert first[1].trial.recipe.order == "depth-first"
+        assert list(lab.to_pandas(first)["rung"]) == ["full", "on T"]
+        assert set(lab.select) | set(lab.validate) | set(lab.report) == {
+            edit.id for edit in lab.edits.edits
+        }
+    monkeypatch.setattr("locscope.execution.local.run_trial", None)
+    with locscope.open_experiment(tiny, edit_rows(), **settings) as lab:
+        assert repr(lab.run(trials)) == repr(first)
+
+
+def test_a_name_that_is_taken_is_refused_and_ones_own_may_be_written_again():
+    with pytest.raises(UsageError, match="a scan 'random' already"):
+        locscope.register_scan("random")(lambda context: {})
+    for _ in range(2):
+        locscope.register_scan("mine")(spread)
+    assert "mine" in locscope.list_scans().index
+
+
+def spread(context):
+    return {"L0-1.mlp": 1.0}
+
+
+def test_a_scan_of_ranges_is_refused(tiny):
+    locscope.register_scan("mine")(spread)
+    with pytest.raises(UsageError, match=r"L0-1\.mlp has several"):
+        locscope.scan(tiny, edit_rows()[:4], scans=["mine"])
+
+
+def plugin_of(tmp_path: Path, monkeypatch, code: str) -> None:
+    (tmp_path / "my_plugin.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_plugin", raising=False)
+    point = EntryPoint("mine", "my_plugin:register", plugins.GROUP)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    plugins.load_plugins.cache_clear()
+
+
+def test_a_package_adds_through_its_entry_point(tmp_path, monkeypatch):
+    code = (
+        "import locscope\n\n"
+        "def register():\n"
+        "    @locscope.register_strategy('from-a-package', note='of another package')\n"
+        "    def ask(space, records):\n"
+        "        return ()\n"
+    )
+    plugin_of(tmp_path, monkeypatch, code)
+    assert locscope.list_strategies().loc["from-a-package", "note"] == "of another package"
+
+
+def test_a_package_that_fails_is_named(tmp_path, monkeypatch):
+    plugin_of(tmp_path, monkeypatch, "def register():\n    raise KeyError('no')\n")
+    with pytest.raises(UsageError, match="plugin mine of my_plugin:register cannot be loaded"):
+        locscope.list_scans()
