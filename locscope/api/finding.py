@@ -1,7 +1,8 @@
 """Find where to tune: check, scan and search as functions.
 
 Models are names or what `load_model` gives, edits are what `load_edits` takes or gives. `settings`
-are those of the command line, with underscores: `limit=60, parts=("mlp", "attn"), objective=...`.
+are the fields of the models in `locscope.settings`, from which the command line has its options
+too: `limit=60, parts=("mlp", "attn"), bounds=["locality>=0.9"], weights={"locality": 2}`.
 """
 
 from collections.abc import Sequence

@@ -50,7 +50,7 @@ def shares_of(share: float) -> tuple[float, float, float]:
 
 
 def groups(edits: Sequence[Edit], *, neighbours: bool = True) -> Groups:
-    """Indices of edits by group, in file order; with `neighbours`, sharing one joins two edits."""
+    """Indices of edits by group, in file order; `neighbours`: those who share one are joined."""
     parent = list(range(len(edits)))
     first: dict[tuple[str, str], int] = {}
     for index, edit in enumerate(edits):
