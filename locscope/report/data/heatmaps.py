@@ -11,15 +11,6 @@ from locscope.report.data.words import duration, in_words, number, rate, short, 
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A cell to outline: row and column index, and why."""
-
-    row: int
-    column: int
-    label: str
-
-
-@dataclass(frozen=True)
 class Heatmap:
     """A grid of values, rows from the bottom up; NaN where there is none.
 
@@ -27,8 +18,9 @@ class Heatmap:
     text in the cells and `hover` the text on hover, both with the true value. `centred` asks for
     colours that diverge from zero, `good` is +1 where high values are good and -1 where low are.
     `across` says what the columns are; `labels` stand under them where their names, which must
-    differ, are not for people, `upright` if they are long; `banded` columns are set apart. Beside
-    others, a heatmap goes by its `choice`, and tables of the same `variant` belong to it.
+    differ, are not for people, `upright` if they are long; `banded` columns are set apart.
+    `recommended` is row and column of the recommended location, where it has a cell. Beside others,
+    a heatmap goes by its `choice`, and tables of the same `variant` belong to it.
     """
 
     name: str
@@ -41,7 +33,7 @@ class Heatmap:
     note: str = ""
     centred: bool = False
     good: int = 1
-    marked: tuple[Mark, ...] = ()
+    recommended: tuple[int, int] | None = None
     ticks: tuple[tuple[float, str], ...] = ()
     across: str = "parts"
     labels: tuple[str, ...] = ()
@@ -172,7 +164,7 @@ def trial_heatmap(inputs: ReportInputs, trials: dict[Cell, TrialRecord], view: V
         grid(layers, columns, lambda cell: _trial_hover(cell, trials.get(cell), view)),
         view.note,
         good=view.good,
-        marked=marks(inputs, columns),
+        recommended=recommended_cell(inputs, columns),
         ticks=view.scale.ticks(v for row in values for v in row) if view.scale else (),
     )
 
@@ -206,17 +198,15 @@ def grid(layers: Iterable[int], columns: tuple[str, ...], of: Callable) -> tuple
     return tuple(tuple(of((layer, column)) for column in columns) for layer in layers)
 
 
-def marks(
+def recommended_cell(
     inputs: ReportInputs, columns: tuple[str, ...], cell: Callable[[str], Cell | None] = cell_of
-) -> tuple[Mark, ...]:
-    """The recommended location, where it has a `cell`: a layer and one of the columns."""
-    contenders = inputs.recommendation.contenders if inputs.recommendation else ()
-    cells = ((cell(c.location), c.role) for c in contenders if c.role == "recommended")
-    return tuple(
-        Mark(found[0], columns.index(found[1]), role)
-        for found, role in cells
-        if found is not None and found[1] in columns
-    )
+) -> tuple[int, int] | None:
+    """Row and column of the recommended location, where it is a `cell` of one of the columns."""
+    layer_and_column = cell(inputs.best.location) if inputs.best else None
+    if layer_and_column is None or layer_and_column[1] not in columns:
+        return None
+    layer, column = layer_and_column
+    return layer, columns.index(column)
 
 
 def _trial_hover(cell: Cell, record: TrialRecord | None, view: View) -> str:

@@ -5,31 +5,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isnan, nan
 
-from locscope.records import Contender, EditOutcome, Measure, Recommendation, TrialRecord
+from locscope.records import EditOutcome, Measure, TrialRecord
 from locscope.report.data.inputs import ReportInputs, reported, standing
 from locscope.report.data.words import (
     duration,
     in_words,
-    interval,
-    millions,
     names,
     number,
     rate,
-    score_title,
     title_of,
 )
 
 TRIAL_MEASURES = (
     "reliability",
     "reliability_strict",
-    "generalization",
-    "locality",
-    "perplexity_ratio",
-    "kl",
-    "retention",
-)
-CARD_MEASURES = (
-    "reliability",
     "generalization",
     "locality",
     "perplexity_ratio",
@@ -72,17 +61,6 @@ class Table:
             bool(self.rows) and all(row[i].sort is not None for row in self.rows)
             for i in range(len(self.columns))
         )
-
-
-@dataclass(frozen=True)
-class Card:
-    """A key number: value, interval, what to compare it with, and its protocol."""
-
-    title: str
-    value: str
-    interval: str
-    beside: str
-    protocol: str
 
 
 def figure_cell(value: float, alarm: bool = False) -> TableCell:
@@ -173,82 +151,6 @@ def mean(values: Iterable[float]) -> float:
     """The mean of what was measured; NaN where nothing was."""
     known = [value for value in values if not isnan(value)]
     return sum(known) / len(known) if known else nan
-
-
-def contenders_table(recommendation: Recommendation | None) -> Table:
-    """The contenders with their measures on T and the recommended one's margin over them."""
-    contenders = recommendation.contenders if recommendation else ()
-    margins = {m.over: m for m in recommendation.margins} if recommendation else {}
-    named = tuple(dict.fromkeys(m.name for c in contenders for m in c.measures))
-    shown = tuple(name for name in TRIAL_MEASURES if name in named)
-    columns = ("contender", "location", "lr", "weights", "score on S", "score on V", "score on T")
-    rows = []
-    for c in contenders:
-        by_name = {measure.name: measure.value for measure in c.measures}
-        margin = margins.get(c.role)
-        rows.append(
-            (
-                *_contender_cells(c),
-                *(figure_cell(by_name.get(m, nan), names(c.violated, m)) for m in shown),
-                TableCell(
-                    f"{number(margin.value)} {interval(margin.low, margin.high)}" if margin else ""
-                ),
-            )
-        )
-    columns = (*columns, "95 %", *map(title_of, shown), "margin of the recommended")
-    note = f"Chosen: {recommendation.reason}." if recommendation and recommendation.reason else ""
-    count = contenders[0].edits if contenders else 0
-    caption = f"Held out: tuned afresh and measured on T, {count} edits at a time"
-    return Table("contenders", caption, columns, tuple(rows), note)
-
-
-def _contender_cells(contender: Contender) -> tuple[TableCell, ...]:
-    lr = contender.recipe.lr
-    return (
-        TableCell(contender.role),
-        TableCell(contender.location),
-        TableCell("its own each" if isnan(lr) else rate(lr), lr),
-        TableCell(millions(contender.parameter_count), contender.parameter_count),
-        figure_cell(contender.score_s),
-        figure_cell(contender.score_v),
-        figure_cell(contender.score),
-        TableCell(interval(contender.low, contender.high)),
-    )
-
-
-def key_cards(inputs: ReportInputs) -> tuple[Card, ...]:
-    """Score and measures on the edits that will be made, each beside the held-out one."""
-    best, found = inputs.best, inputs.recommendation
-    if best is None or found is None:
-        return ()
-    made = found.deployment or best
-    held = {measure.name: measure for measure in best.measures}
-    beside = f"held out {number(best.score)} {interval(best.low, best.high)}"
-    score = Card(
-        "score",
-        number(made.score),
-        interval(made.low, made.high),
-        beside,
-        score_title(found.score_name),
-    )
-    named = {measure.name: measure for measure in made.measures}
-    cards = (_card(named[name], held.get(name)) for name in CARD_MEASURES if name in named)
-    return (score, *cards)
-
-
-def _card(measure: Measure, held: Measure | None) -> Card:
-    count = f", {measure.count} judged" if measure.count else ""
-    parts = [
-        "" if isnan(measure.before) else f"untouched {number(measure.before)}",
-        "" if held is None or isnan(held.value) else f"held out {number(held.value)}",
-    ]
-    return Card(
-        title_of(measure.name),
-        number(measure.value),
-        interval(measure.low, measure.high),
-        ", ".join(filter(None, parts)),
-        measure.protocol + count,
-    )
 
 
 def protocols_table(inputs: ReportInputs) -> Table:

@@ -14,7 +14,6 @@ import plotly.io
 from locscope.report.data.count_rows import count_charts
 from locscope.report.data.curves import (
     Chart,
-    contender_intervals,
     loss_curves,
     rate_curves,
     scan_outcome,
@@ -23,7 +22,8 @@ from locscope.report.data.heatmaps import COLLAPSE_VIEWS, EFFICACY_VIEWS, Heatma
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.scan_heatmaps import scan_heatmaps
 from locscope.report.data.tradeoff import tradeoff
-from locscope.report.draw.figures import draw_chart, draw_intervals
+from locscope.report.data.words import score_title
+from locscope.report.draw.figures import draw_chart, draw_contenders
 from locscope.report.draw.heatmaps import draw_heatmap, least_width
 
 IMAGES = ("png", "svg")
@@ -107,12 +107,15 @@ def _scan_panels(inputs: ReportInputs) -> Iterator[FigurePanel]:
 
 
 def _contenders(inputs: ReportInputs) -> tuple[Drawn, ...]:
-    data = contender_intervals(inputs)
-    if not data.bars:
+    recommendation = inputs.recommendation
+    if recommendation is None or not recommendation.contenders:
         return ()
-    words = "; ".join(f"{bar.label} {bar.detail}" for bar in data.bars)
-    figure = draw_intervals(data)
-    return (Drawn(data.name, data.title, data.note, f"Scores with intervals: {words}", figure),)
+    contenders = recommendation.contenders
+    words = "; ".join(f"{contender.role} {contender.location}" for contender in contenders)
+    name = score_title(recommendation.score_name)
+    note = f"Score ({name}): mean with its 95 % interval; hollow: single repetitions."
+    description, figure = f"Scores with intervals: {words}", draw_contenders(contenders)
+    return (Drawn("contenders", "Contenders", note, description, figure),)
 
 
 def _heatmaps(heatmaps: Iterable[Heatmap]) -> tuple[Drawn, ...]:
@@ -133,11 +136,11 @@ def _heatmaps(heatmaps: Iterable[Heatmap]) -> tuple[Drawn, ...]:
 
 def _describe_heatmap(heatmap: Heatmap) -> str:
     size = f"heatmap over {len(heatmap.rows)} layers and {len(heatmap.columns)} {heatmap.across}"
-    marks = "".join(
-        f", {mark.label}: layer {heatmap.rows[mark.row]}, {heatmap.columns[mark.column]}"
-        for mark in heatmap.marked
-    )
-    return f"{heatmap.title}: {size}{marks}"
+    if heatmap.recommended is None:
+        return f"{heatmap.title}: {size}"
+    row, column = heatmap.recommended
+    at = f"layer {heatmap.rows[row]}, {heatmap.columns[column]}"
+    return f"{heatmap.title}: {size}, recommended: {at}"
 
 
 def _charts(charts: Iterable[Chart]) -> tuple[Drawn, ...]:

@@ -37,7 +37,7 @@ def draw_heatmap(heatmap: Heatmap) -> go.Figure:
         },
         shapes=[
             *(_band(first, last, rows) for first, last in _runs(heatmap.banded)),
-            *(_outline(mark.column, mark.row) for mark in heatmap.marked),
+            *([_outline(*heatmap.recommended)] if heatmap.recommended else []),
         ],
         showlegend=False,
         plot_bgcolor="rgba(128,128,128,0.18)",
@@ -180,7 +180,7 @@ def _missing_trace(heatmap: Heatmap) -> list[go.Scatter]:
     ]
 
 
-def _outline(column: int, row: int) -> dict:
+def _outline(row: int, column: int) -> dict:
     corners = {"x0": column - SIDE, "x1": column + SIDE, "y0": row - SIDE, "y1": row + SIDE}
     return {"type": "rect", **corners, "line": {"color": ACCENT, "width": 3}}
 

@@ -53,7 +53,7 @@ def _run_row(inputs: ReportInputs) -> tuple[TableCell, ...]:
     bounds = words.interval(best.low, best.high) if best else ""
     measures = {measure.name: measure.value for measure in best.measures} if best else {}
     spans = depth_spans([("", inputs)])
-    depth = spans[0].first if len(spans) == 1 and spans[0].first == spans[0].last else nan
+    depth = spans[0].x[0] if len(spans) == 1 and len(set(spans[0].x)) == 1 else nan
     return (
         TableCell(run.model.name),
         TableCell(str(run.model.layers), run.model.layers),

@@ -11,11 +11,15 @@ from markupsafe import Markup
 from locscope.records import Recommendation
 from locscope.report.data import rows, words
 from locscope.report.data.count_rows import count_line, counts_table
-from locscope.report.data.fit_rows import fits_table
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.objective_rows import bounds_table, objective_table
 from locscope.report.data.protocol_rows import panels_table, protocol_line
-from locscope.report.data.recipe_rows import recipes_table
+from locscope.report.data.recommendation_rows import (
+    contenders_table,
+    fits_table,
+    key_cards,
+    recipes_table,
+)
 from locscope.report.data.scan_rows import scans_table
 from locscope.report.data.scorecard_rows import scorecard_lines, verdicts_table
 from locscope.report.data.verdict import margin_lines, verdict_of
@@ -32,11 +36,11 @@ def render_report(inputs: ReportInputs) -> str:
         inputs=inputs,
         verdict=verdict_of(inputs),
         margins=margin_lines(inputs),
-        cards=rows.key_cards(inputs),
+        cards=key_cards(inputs),
         made=_made(found),
         notes=[words.sentence(note) for note in found.notes] if found else [],
         fits=fits_table(found),
-        contenders=rows.contenders_table(found),
+        contenders=contenders_table(found),
         objective=objective_table(inputs),
         bounds=bounds_table(inputs),
         recipes=recipes_table(inputs),

@@ -14,7 +14,8 @@ from locscope.report.data.count_rows import count_line
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.objective_rows import bounds_line, objective_line
 from locscope.report.data.protocol_rows import protocol_line
-from locscope.report.data.rows import Table, contenders_table, trials_table
+from locscope.report.data.recommendation_rows import contenders_table
+from locscope.report.data.rows import Table, trials_table
 from locscope.report.data.scan_rows import location_of, scans_table
 from locscope.report.data.scorecard_rows import verdict_counts
 from locscope.report.data.verdict import margin_lines, verdict_of
