@@ -54,7 +54,7 @@ def test_loss_curve_is_that_of_the_best_rate():
 
 
 def test_contenders_carry_intervals():
-    figure = panels(factory.inputs())["contenders"].views[0].figure
+    figure = panels(factory.inputs())["contenders"][0].figure
     *contenders, rings = figure.data
     first = contenders[0]
     assert (first.x, first.y) == ((0.92,), ("recommended<br>L6.mlp.down",))

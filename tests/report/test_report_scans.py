@@ -216,7 +216,7 @@ def test_a_section_says_how_to_read_it_and_how_it_was_made():
 
 
 def test_views_carry_their_variant_so_that_tables_can_follow():
-    views = panels(factory.inputs(scans=(scans.heads(),)))["scan-0"].views
+    views = panels(factory.inputs(scans=(scans.heads(),)))["scan-0"]
     assert [view.choice for view in views] == [
         "zero: heads", "zero: parts", "mean: heads", "mean: parts",
     ]  # fmt: skip
@@ -227,7 +227,7 @@ def test_views_carry_their_variant_so_that_tables_can_follow():
 
 def test_every_figure_of_every_scan_has_a_name_of_its_own():
     inputs = scans.scan_run(scans=(scans.causal(), scans.causal(), scans.heads()))
-    views = [view for panel in panels(inputs).values() for view in panel.views]
+    views = [view for views in panels(inputs).values() for view in views]
     assert len(figures(inputs)) == len(views) == 7 + 7 + 4
     assert "scan-head-ablation-zero-heads" in figures(inputs)
 

@@ -1,6 +1,6 @@
 """Data of heatmaps, and those of trials: layers x parts. Numbers only, no drawing."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite, isnan, log10, nan
 
@@ -86,87 +86,80 @@ RATIO_SCALE = LogScale(1, (1.001, 1.002, 1.005, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5,
 KL_SCALE = LogScale(0, (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1, 3, 10))
 
 
-@dataclass(frozen=True)
-class View:
-    """One measure as a heatmap of trials."""
-
-    name: str
-    note: str
-    good: int = 1
-    scale: LogScale | None = None
-
-    def value(self, record: TrialRecord) -> float:
-        """The trial's number that this view shows."""
-        return record.score if self.name == "score" else record.measure(self.name).value
-
-
-EFFICACY_VIEWS = (
-    View("score", "What trials are ranked by, under the bounds on collapse."),
-    View("reliability", "Share of edits answered with the new target."),
-    View("generalization", "Share of rephrases answered with the new target."),
-    View(
-        "locality",
-        "Share of neighbours with the untouched model's tokens, as many as their answer has.",
+LOG_SCALES = {"perplexity_ratio": RATIO_SCALE, "kl": KL_SCALE}
+"""Of measures of what is lost: low is good, and differences count near nothing lost."""
+EFFICACY_VIEWS = {
+    "score": "What trials are ranked by, under the bounds on collapse.",
+    "reliability": "Share of edits answered with the new target.",
+    "generalization": "Share of rephrases answered with the new target.",
+    "locality": (
+        "Share of neighbours with the untouched model's tokens, as many as their answer has."
     ),
-    View("target_probability", "Of the new target, token by token."),
-    View("rephrase_probability", "Of the new target after rephrases."),
-    View("neighbour_kept", "What is left of the probability of the neighbours' answers."),
-)
+    "target_probability": "Of the new target, token by token.",
+    "rephrase_probability": "Of the new target after rephrases.",
+    "neighbour_kept": "What is left of the probability of the neighbours' answers.",
+}
+"""Measures that are shown one at a time, each with a note on how to read it."""
+COLLAPSE_VIEWS = {
+    "perplexity_ratio": (
+        "Tuned over untouched on neutral text, coloured by the log of its excess over 1."
+    ),
+    "kl": "KL(untouched || tuned) on neutral text, coloured by its log.",
+    "retention": "Accuracy on abilities, relative to the untouched model.",
+}
 AT_FIRST = "On rung 1: few edits and epochs, by probabilities; it ranks, it is no outcome."
 QUICK = ("target_probability", "rephrase_probability", "neighbour_kept")
-IN_FULL = View("score", "Of the locations that were run in full, at their best rates.")
-COLLAPSE_VIEWS = (
-    View(
-        "perplexity_ratio",
-        "Tuned over untouched on neutral text, coloured by the log of its excess over 1.",
-        -1,
-        RATIO_SCALE,
-    ),
-    View("kl", "KL(untouched || tuned) on neutral text, coloured by its log.", -1, KL_SCALE),
-    View("retention", "Accuracy on abilities, relative to the untouched model."),
-)
+IN_FULL = "Of the locations that were run in full, at their best rates."
 
 
-def trial_heatmaps(inputs: ReportInputs, views: Iterable[View]) -> tuple[Heatmap, ...]:
-    """A heatmap per view that any trial of the sweep, or else of rung 1, measured.
+def trial_heatmaps(inputs: ReportInputs, views: Mapping[str, str]) -> tuple[Heatmap, ...]:
+    """A heatmap per measure that any trial of the sweep, or else of rung 1, has; `views` are notes
+    by measure.
 
     After rung 1, another shows the score of what was run in full.
     """
     trials = by_cell(sweep(inputs.trials))
     quick_trials = any(record.trial.quick for record in trials.values())
-    wanted = [view for view in views if quick_trials or view.name not in QUICK]
+    shown = {name: note for name, note in views.items() if quick_trials or name not in QUICK}
     if quick_trials:
-        wanted = [replace(view, note=f"{view.note} {AT_FIRST}") for view in wanted]
-    drawn = [trial_heatmap(inputs, trials, view) for view in wanted] if trials else []
-    if quick_trials and any(view.name == IN_FULL.name for view in wanted):
+        shown = {name: f"{note} {AT_FIRST}" for name, note in shown.items()}
+    drawn = [trial_heatmap(inputs, trials, *view) for view in shown.items()] if trials else []
+    if quick_trials and "score" in shown:
         drawn.insert(1, _in_full(inputs))
     return tuple(heatmap for heatmap in drawn if heatmap.measured)
 
 
 def _in_full(inputs: ReportInputs) -> Heatmap:
-    found = trial_heatmap(inputs, by_cell(in_full(inputs.trials)), IN_FULL)
-    return replace(found, name="score-in-full", title="Score, run in full")
+    heatmap = trial_heatmap(inputs, by_cell(in_full(inputs.trials)), "score", IN_FULL)
+    return replace(heatmap, name="score-in-full", title="Score, run in full")
 
 
-def trial_heatmap(inputs: ReportInputs, trials: dict[Cell, TrialRecord], view: View) -> Heatmap:
+def trial_heatmap(
+    inputs: ReportInputs, trials: dict[Cell, TrialRecord], measure: str, note: str
+) -> Heatmap:
     """One measure of the sweep's trials over all layers and the parts that were tried."""
     layers, columns = range(inputs.run.model.layers), _in_order(part for _, part in trials)
-    true = {cell: view.value(record) for cell, record in trials.items()}
-    location = view.scale.location if view.scale else float
+    true = {cell: _value(record, measure) for cell, record in trials.items()}
+    scale = LOG_SCALES.get(measure)
+    location = scale.location if scale else float
     values = grid(layers, columns, lambda cell: location(true.get(cell, nan)))
     return Heatmap(
-        view.name,
-        title_of(view.name),
+        measure,
+        title_of(measure),
         tuple(map(str, layers)),
         columns,
         values,
         grid(layers, columns, lambda cell: short(true.get(cell, nan))),
-        grid(layers, columns, lambda cell: _trial_hover(cell, trials.get(cell), view)),
-        view.note,
-        good=view.good,
+        grid(layers, columns, lambda cell: _trial_hover(cell, trials.get(cell), measure)),
+        note,
+        good=-1 if scale else 1,
         recommended=recommended_cell(inputs, columns),
-        ticks=view.scale.ticks(v for row in values for v in row) if view.scale else (),
+        ticks=scale.ticks(v for row in values for v in row) if scale else (),
     )
+
+
+def _value(record: TrialRecord, measure: str) -> float:
+    return record.score if measure == "score" else record.measure(measure).value
 
 
 def has_both_signs(values: Iterable[float]) -> bool:
@@ -209,14 +202,14 @@ def recommended_cell(
     return layer, columns.index(column)
 
 
-def _trial_hover(cell: Cell, record: TrialRecord | None, view: View) -> str:
+def _trial_hover(cell: Cell, record: TrialRecord | None, name: str) -> str:
     if record is None:
         return f"L{cell[0]}.{cell[1]}\nnot tried"
-    measure = record.measure(view.name)
+    measure = record.measure(name)
     before = "" if isnan(measure.before) else f" (before {number(measure.before)})"
     lines = [
         record.trial.location,
-        f"{title_of(view.name)} {number(view.value(record))}{before}",
+        f"{title_of(name)} {number(_value(record, name))}{before}",
         f"lr {rate(record.trial.recipe.lr)}, {record.steps} steps, {duration(record.seconds)}",
     ]
     if record.violated:

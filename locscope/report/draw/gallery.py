@@ -3,9 +3,10 @@
 import importlib.util
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -49,39 +50,25 @@ class Drawn:
     variant: str = ""
     width: int = 0
 
-
-@dataclass(frozen=True)
-class FigurePanel:
-    """A location in the page that shows one of several views."""
-
-    name: str
-    heading: str
-    views: tuple[Drawn, ...]
-
     @property
     def wide(self) -> bool:
-        """Whether a view needs the whole width of a page."""
-        return any(view.width > HALF_PAGE for view in self.views)
+        """Whether it needs the whole width of a page."""
+        return self.width > HALF_PAGE
 
 
-def panels(inputs: ReportInputs) -> dict[str, FigurePanel]:
-    """All panels that have something to show, by name."""
-    found = (
-        FigurePanel("contenders", "Contenders on T", _contenders(inputs)),
-        FigurePanel("efficacy", "Efficacy", _heatmaps(trial_heatmaps(inputs, EFFICACY_VIEWS))),
-        FigurePanel("collapse", "Collapse", _heatmaps(trial_heatmaps(inputs, COLLAPSE_VIEWS))),
-        FigurePanel("tradeoff", "Efficacy against collapse", _charts([tradeoff(inputs)])),
-        FigurePanel("rates", "Finalists: score by learning rate", _charts([rate_curves(inputs)])),
-        FigurePanel("losses", "Finalists: loss by epoch", _charts([loss_curves(inputs)])),
-        *_count_panels(inputs),
-        *_scan_panels(inputs),
-    )
-    return {panel.name: panel for panel in found if panel.views}
-
-
-def _count_panels(inputs: ReportInputs) -> Iterator[FigurePanel]:
-    for chart in count_charts(inputs):
-        yield FigurePanel(chart.name, chart.title, _charts([chart]))
+def panels(inputs: ReportInputs) -> dict[str, tuple[Drawn, ...]]:
+    """All panels of the page that have something to show: by name, the views to switch between."""
+    named = {
+        "contenders": _contenders(inputs),
+        "efficacy": _heatmaps(trial_heatmaps(inputs, EFFICACY_VIEWS)),
+        "collapse": _heatmaps(trial_heatmaps(inputs, COLLAPSE_VIEWS)),
+        "tradeoff": _charts([tradeoff(inputs)]),
+        "rates": _charts([rate_curves(inputs)]),
+        "losses": _charts([loss_curves(inputs)]),
+        **{chart.name: _charts([chart]) for chart in count_charts(inputs)},
+        **_scan_panels(inputs),
+    }
+    return {name: views for name, views in named.items() if views}
 
 
 def scan_panel(index: int) -> str:
@@ -94,16 +81,17 @@ def outcome_panel(index: int) -> str:
     return f"outcome-{index}"
 
 
-def _scan_panels(inputs: ReportInputs) -> Iterator[FigurePanel]:
+def _scan_panels(inputs: ReportInputs) -> dict[str, tuple[Drawn, ...]]:
+    named: dict[str, tuple[Drawn, ...]] = {}
     for index, scan in enumerate(inputs.scans):
-        yield FigurePanel(scan_panel(index), "Heatmaps", _heatmaps(scan_heatmaps(inputs, scan)))
+        named[scan_panel(index)] = _heatmaps(scan_heatmaps(inputs, scan))
         charts = [scan_outcome(inputs, scan, variant) for variant in scan.variants]
-        views = tuple(
+        named[outcome_panel(index)] = tuple(
             replace(view, choice=variant, variant=variant)
             for variant, chart in zip(scan.variants, charts, strict=True)
             for view in _charts([chart])
         )
-        yield FigurePanel(outcome_panel(index), "Score after tuning", views)
+    return named
 
 
 def _contenders(inputs: ReportInputs) -> tuple[Drawn, ...]:
@@ -184,10 +172,10 @@ def write_figures(inputs: ReportInputs, directory: Path) -> tuple[Path, ...]:
     return (*written, *_write_images(found, directory))
 
 
-def _named(found: Iterable[FigurePanel]) -> dict[str, Drawn]:
+def _named(panels: Iterable[tuple[Drawn, ...]]) -> dict[str, Drawn]:
     """Every view under a file name of its own."""
     named: dict[str, Drawn] = {}
-    for drawn in (view for panel in found for view in panel.views):
+    for drawn in chain.from_iterable(panels):
         plain = re.sub(r"[^a-z0-9]+", "-", drawn.name.lower()).strip("-") or "figure"
         name, count = plain, 1
         while name in named:

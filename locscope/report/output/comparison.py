@@ -8,7 +8,7 @@ from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.rows import Table, TableCell, figure_cell
 from locscope.report.data.verdict import verdict_of
 from locscope.report.draw.figures import draw_depths
-from locscope.report.draw.gallery import Drawn, FigurePanel
+from locscope.report.draw.gallery import Drawn
 from locscope.report.output.page import render
 
 
@@ -21,7 +21,7 @@ def render_comparison(runs: tuple[ReportInputs, ...]) -> str:
         note = "A model with more layers is put on the same scale: layer over highest layer."
         description = "Relative depth of the recommended location per run"
         view = Drawn("depths", "Recommended depth", note, description, draw_depths(spans))
-        drawn["depths"] = FigurePanel("depths", "Recommended relative depth", (view,))
+        drawn["depths"] = (view,)
     table = runs_table(runs)
     sentences = [(label, verdict_of(run)) for label, run in zip(labels, runs, strict=True)]
     return render("comparison.html", drawn, runs=table, sentences=sentences)

@@ -23,7 +23,7 @@ from locscope.report.data.recommendation_rows import (
 from locscope.report.data.scan_rows import scans_table
 from locscope.report.data.scorecard_rows import scorecard_lines, verdicts_table
 from locscope.report.data.verdict import margin_lines, verdict_of
-from locscope.report.draw.gallery import FigurePanel, panels, specification
+from locscope.report.draw.gallery import Drawn, panels, specification
 from locscope.report.output.scan_sections import scan_sections
 
 
@@ -75,11 +75,9 @@ def version_of(inputs: ReportInputs) -> str:
     return inputs.recommendation.version if inputs.recommendation else recorded
 
 
-def render(template: str, drawn: dict[str, FigurePanel], **values: Any) -> str:
+def render(template: str, drawn: dict[str, tuple[Drawn, ...]], **values: Any) -> str:
     """A template with its figures and the library that draws them inlined."""
-    figures = {
-        panel.name: [specification(view) for view in panel.views] for panel in drawn.values()
-    }
+    figures = {name: [specification(view) for view in views] for name, views in drawn.items()}
     return (
         _environment()
         .get_template(template)
