@@ -72,7 +72,7 @@ class ModelInfo:
     @property
     def parts(self) -> tuple[str, ...]:
         """Parts that its layers have."""
-        return tuple(dict.fromkeys(one.part for one in self.grid))
+        return tuple(dict.fromkeys(cell.part for cell in self.grid))
 
 
 @dataclass(frozen=True)

@@ -130,5 +130,5 @@ class ScanResult:
 
     def at(self, variant: str, layer: int, part: str) -> float:
         """The score of a part of a layer; NaN where the scan cannot see it."""
-        found = self.of_locations(variant).get((layer, part))
-        return nan if found is None else found.score
+        score = self.of_locations(variant).get((layer, part))
+        return nan if score is None else score.score

@@ -173,7 +173,7 @@ class ProtocolRow:
 
     def value(self, measure: str) -> float:
         """The value of a measure; NaN where it was not measured."""
-        return next((one.value for one in self.measures if one.name == measure), float("nan"))
+        return next((m.value for m in self.measures if m.name == measure), nan)
 
 
 @dataclass(frozen=True)

@@ -108,14 +108,14 @@ def shortfall(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
     0 where none is broken, infinite where one is missed by no finite number. Over the limit, for a
     miss of 0.01 is little to a perplexity ratio and much to a KL divergence.
     """
-    found = ((named(measures, bound.measure), bound) for bound in bounds)
-    return float(sum(miss(measure, bound) for measure, bound in found if measure is not None))
+    pairs = ((named(measures, bound.measure), bound) for bound in bounds)
+    return float(sum(miss(measure, bound) for measure, bound in pairs if measure is not None))
 
 
 def ratio_limit(bounds: Iterable[Bound]) -> float:
     """The most that the pooled perplexity ratio may be, NaN where no bound says so."""
-    upper = (one for one in bounds if one.measure == RATIOS[0] and _forbids_loss(one))
-    return min((one.limit for one in upper), default=nan)
+    upper = (bound for bound in bounds if bound.measure == RATIOS[0] and _forbids_loss(bound))
+    return min((bound.limit for bound in upper), default=nan)
 
 
 def headroom(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
@@ -124,8 +124,8 @@ def headroom(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
     The smallest of all, of a perplexity ratio in logarithms, as of nats; infinite where nothing was
     lost, NaN where no such bound was measured. Bounds that ask for a loss have no say.
     """
-    found = ((named(measures, one.measure), one) for one in bounds if _forbids_loss(one))
-    shares = [_headroom(measure, one) for measure, one in found if measure is not None]
+    pairs = ((named(measures, bound.measure), bound) for bound in bounds if _forbids_loss(bound))
+    shares = [_headroom(measure, bound) for measure, bound in pairs if measure is not None]
     return min((share for share in shares if not isnan(share)), default=nan)
 
 
@@ -157,7 +157,9 @@ def mendable(measures: Sequence[Measure], bounds: Iterable[Bound]) -> bool:
     return shortfall(measures, others) == 0
 
 
-def crossing(kept: Sequence[Measure], broken: Sequence[Measure], bounds: Iterable[Bound]) -> float:
+def crossing(
+    keeping: Sequence[Measure], breaking: Sequence[Measure], bounds: Iterable[Bound]
+) -> float:
     """How far on the way from measures that keep the bounds to others the first limit is met.
 
     A share of the way, along which every measure is taken to go straight; 1 where none is broken
@@ -165,7 +167,7 @@ def crossing(kept: Sequence[Measure], broken: Sequence[Measure], bounds: Iterabl
     """
     shares = [1.0]
     for bound in bounds:
-        here, there = named(kept, bound.measure), named(broken, bound.measure)
+        here, there = named(keeping, bound.measure), named(breaking, bound.measure)
         if here is None or there is None or not miss(there, bound):
             continue
         start, way = _judged(here, bound), _judged(there, bound) - _judged(here, bound)

@@ -57,12 +57,12 @@ def _labels(count: int, groups: Sequence[Sequence[int]]) -> NDArray[np.int64]:
 def _scores(values: Values, labels: NDArray[np.int64], times: Values, weights: Values) -> Values:
     """The score as it is, then that of every draw of groups."""
     measured = ~np.isnan(values)
-    kept = measured.any(0)
-    sums, counts = (np.zeros((int(labels.max()) + 1, int(kept.sum()))) for _ in range(2))
-    np.add.at(sums, labels, np.where(measured, values, 0.0)[:, kept])
-    np.add.at(counts, labels, measured[:, kept].astype(float))
+    any_measured = measured.any(0)
+    sums, counts = (np.zeros((int(labels.max()) + 1, int(any_measured.sum()))) for _ in range(2))
+    np.add.at(sums, labels, np.where(measured, values, 0.0)[:, any_measured])
+    np.add.at(counts, labels, measured[:, any_measured].astype(float))
     total = np.vstack([np.ones((1, len(sums))), times])
     with np.errstate(divide="ignore", invalid="ignore"):
         means = (total @ sums) / (total @ counts)
-        by = weights[kept]
+        by = weights[any_measured]
         return by.sum() / (by / np.maximum(means, 0.0)).sum(1)

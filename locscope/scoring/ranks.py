@@ -72,11 +72,11 @@ def mean_ranks(values: ArrayLike) -> Values:
 
 def ranks_within(values: Values, within: Design) -> Values:
     """Centred ranks of every row within strata, as shares of the stratum's size."""
-    found = np.zeros(values.shape)
+    ranks = np.zeros(values.shape)
     for columns in within.strata:
         middle, size = (len(columns) + 1) / 2, len(columns)
-        found[..., columns] = (mean_ranks(values[..., columns]) - middle) / size
-    return found
+        ranks[..., columns] = (mean_ranks(values[..., columns]) - middle) / size
+    return ranks
 
 
 def agreement(x: Values, y: Values) -> Values:
@@ -174,7 +174,7 @@ def holm_in_turn(
         if not left[i]:
             del left[i]
     pairs = [corrected[i] or [nan, nan] for i in range(len(first))]
-    return tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
+    return tuple(p for p, _ in pairs), tuple(q for _, q in pairs)
 
 
 def shuffles_of(within: Design, shuffles: int, rng: np.random.Generator) -> Indices:

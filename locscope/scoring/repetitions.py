@@ -15,11 +15,11 @@ def repeated(values: Sequence[float], shared: float = 0.0, level: float = 0.95) 
     variance of the mean is s² (1/n + shared / (1 - shared)), after Nadeau and Bengio (2003). No
     interval from fewer than two, or from repetitions on the very same edits.
     """
-    known = [float(value) for value in values if not isnan(value)]
-    if len(known) < 2 or shared >= 1:
-        return Interval(fmean(known) if known else nan, nan, nan, len(known))
-    mean, count = fmean(known), len(known)
-    error = sqrt(variance(known) * (1 / count + shared / (1 - shared)))
+    measured = [float(value) for value in values if not isnan(value)]
+    if len(measured) < 2 or shared >= 1:
+        return Interval(fmean(measured) if measured else nan, nan, nan, len(measured))
+    mean, count = fmean(measured), len(measured)
+    error = sqrt(variance(measured) * (1 / count + shared / (1 - shared)))
     half = t_quantile((1 + level) / 2, count - 1) * error
     return Interval(mean, mean - half, mean + half, count)
 

@@ -62,8 +62,8 @@ def _grid(x: Values, layer: NDArray[np.int64], stratum: NDArray[np.int64]) -> Va
     for i in range(int(stratum.max()) + 1):
         mine = stratum == i
         there = np.unique(layer[mine])
-        known = [float(x[mine & (layer == n)].mean()) for n in there]
-        columns.append(np.interp(layers, there, known))
+        measured = [float(x[mine & (layer == n)].mean()) for n in there]
+        columns.append(np.interp(layers, there, measured))
     grid = np.stack(columns, axis=1)
     return grid - grid.mean(0)
 

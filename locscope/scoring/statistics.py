@@ -103,15 +103,15 @@ def paired_margin(
     are compared, weighted where `weights` (terms) are given. Only cells that both have count; a
     term without any is left out. The count is that of edits with at least one such cell.
     """
-    one, two = _columns(a), _columns(b)
-    if one.shape != two.shape:
-        raise ValueError(f"values of the same edits are needed, not {one.shape} and {two.shape}")
-    missing = np.isnan(one) | np.isnan(two)
-    kept = ~missing.all(0)
-    one, two = (np.where(missing, nan, x)[:, kept] for x in (one, two))
-    by = np.ones(one.shape[1]) if weights is None else np.asarray(weights, dtype=float)[kept]
+    left, right = _columns(a), _columns(b)
+    if left.shape != right.shape:
+        raise ValueError(f"values of the same edits are needed, not {left.shape} and {right.shape}")
+    missing = np.isnan(left) | np.isnan(right)
+    measured = ~missing.all(0)
+    left, right = (np.where(missing, nan, x)[:, measured] for x in (left, right))
+    by = np.ones(left.shape[1]) if weights is None else np.asarray(weights, dtype=float)[measured]
     # Side by side, so that one draw of groups serves both: that is what pairs them.
-    sums, counts = _by_group(np.hstack([one, two]), _labels(len(one), groups))
+    sums, counts = _by_group(np.hstack([left, right]), _labels(len(left), groups))
     value = _difference(sums.sum(0, keepdims=True), counts.sum(0, keepdims=True), by)
     drawn = [_difference(*pair, by) for pair in _draws(sums, counts, seed, draws)]
     low, high = _bounds(drawn, level)
@@ -123,11 +123,11 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float:
 
     NaN with fewer than three pairs or where one side is constant.
     """
-    one, two = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    both = ~(np.isnan(one) | np.isnan(two))
+    left, right = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    both = ~(np.isnan(left) | np.isnan(right))
     if both.sum() < 3:
         return nan
-    centred = (mean_ranks(values[both]) - (both.sum() + 1) / 2 for values in (one, two))
+    centred = (mean_ranks(values[both]) - (both.sum() + 1) / 2 for values in (left, right))
     return float(agreement(*centred))
 
 

@@ -29,7 +29,7 @@ def cut_answer(text: str, target: str = "") -> str:
     inner, lines = _inside(target)
     if not lines:
         text = text.split("\n", 1)[0]
-    ends = [found.start() for found in _STOP.finditer(text)]
+    ends = [stop.start() for stop in _STOP.finditer(text)]
     return (text[: ends[inner]] if len(ends) > inner else text).strip()
 
 

@@ -28,17 +28,17 @@ def count_curves(inputs: ReportInputs) -> dict[str, Curve]:
     if inputs.recommendation is None:
         return {}
     roles: dict[Tuned, list[str]] = defaultdict(list)
-    for one in inputs.recommendation.contenders:
-        roles[one.location, one.recipe].append(one.role)
-    found: dict[Tuned, list[TrialRecord]] = defaultdict(list)
+    for contender in inputs.recommendation.contenders:
+        roles[contender.location, contender.recipe].append(contender.role)
+    tuned: dict[Tuned, list[TrialRecord]] = defaultdict(list)
     for record in inputs.trials:
         if record.trial.rung.startswith(COUNT_RUNG):
-            found[record.trial.location, record.trial.recipe].append(record)
+            tuned[record.trial.location, record.trial.recipe].append(record)
     order = [
-        *(location for location in roles if location in found),
-        *(p for p in found if p not in roles),
+        *(location for location in roles if location in tuned),
+        *(p for p in tuned if p not in roles),
     ]
-    named = {_name(location, roles[location]): found[location] for location in order}
+    named = {_name(location, roles[location]): tuned[location] for location in order}
     return {name: tuple(sorted(records, key=_edits)) for name, records in named.items()}
 
 

@@ -64,10 +64,10 @@ class LogScale:
 
     def ticks(self, values: Iterable[float]) -> tuple[tuple[float, str], ...]:
         """Ticks among the placed values, far enough apart to be read."""
-        known = [value for value in values if not isnan(value)]
-        if not known:
+        measured = [value for value in values if not isnan(value)]
+        if not measured:
             return ()
-        low, high = min(known), max(known)
+        low, high = min(measured), max(measured)
         chosen: list[tuple[float, str]] = []
         for tick in self.candidates:
             location = self.location(tick)
@@ -164,8 +164,8 @@ def _value(record: TrialRecord, measure: str) -> float:
 
 def has_both_signs(values: Iterable[float]) -> bool:
     """Whether the sign tells something: there are values below and above zero."""
-    known = tuple(values)
-    return any(value < 0 for value in known) and any(value > 0 for value in known)
+    numbers = tuple(values)
+    return any(value < 0 for value in numbers) and any(value > 0 for value in numbers)
 
 
 def colour_key(good: int, centred: bool) -> str:

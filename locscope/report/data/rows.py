@@ -104,18 +104,18 @@ def _trial_row(record: TrialRecord) -> tuple[TableCell, ...]:
 def outcomes_table(inputs: ReportInputs) -> Table:
     """What became of every edit at the recommended location on T, the worst first."""
     records = reported(inputs)
-    found: dict[str, list[EditOutcome]] = defaultdict(list)
+    by_edit: dict[str, list[EditOutcome]] = defaultdict(list)
     for record in records:
         for outcome in record.outcomes:
-            found[outcome.edit].append(outcome)
+            by_edit[outcome.edit].append(outcome)
     prompts = {edit.id: f"{edit.prompt} → {edit.target}" for edit in inputs.edits}
-    rows = [_outcome_row(prompts.get(e, ""), e, outcomes) for e, outcomes in found.items()]
+    rows = [_outcome_row(prompts.get(e, ""), e, outcomes) for e, outcomes in by_edit.items()]
     rows.sort(key=_worst_first)
     columns = ("edit", "times", "reliability", "strict", "generalization", "locality")
     columns = (*columns, "probability", "kept", "answer", "neighbours that broke")
-    failed = sum(any(o.reliability < 1 for o in outcomes) for outcomes in found.values())
-    broke = sum(any(o.broken for o in outcomes) for outcomes in found.values())
-    note = f"{len(found)} edits in {len(records)} repetitions, means over these: {failed} failed "
+    failed = sum(any(o.reliability < 1 for o in outcomes) for outcomes in by_edit.values())
+    broke = sum(any(o.broken for o in outcomes) for outcomes in by_edit.values())
+    note = f"{len(by_edit)} edits in {len(records)} repetitions, means over these: {failed} failed "
     note += f"at least once, neighbours of {broke} broke. Probability: of the target. Kept: that "
     note += "of the neighbours' untouched answers, min(1, p/p0)."
     note += f" The {MOST_ROWS} worst are shown." if len(rows) > MOST_ROWS else ""
@@ -149,20 +149,20 @@ def _worst_first(row: tuple[TableCell, ...]) -> tuple[float, ...]:
 
 def mean(values: Iterable[float]) -> float:
     """The mean of what was measured; NaN where nothing was."""
-    known = [value for value in values if not isnan(value)]
-    return sum(known) / len(known) if known else nan
+    measured = [value for value in values if not isnan(value)]
+    return sum(measured) / len(measured) if measured else nan
 
 
 def protocols_table(inputs: ReportInputs) -> Table:
     """Every measure with each protocol it was measured under anywhere in this run."""
-    found: dict[tuple[str, str], Measure] = {}
+    first_uses: dict[tuple[str, str], Measure] = {}
     contenders = inputs.recommendation.contenders if inputs.recommendation else ()
     for source in (*contenders, *inputs.trials):
         for measure in source.measures:
-            found.setdefault((measure.name, measure.protocol), measure)
+            first_uses.setdefault((measure.name, measure.protocol), measure)
     rows = tuple(
         (TableCell(title_of(name)), TableCell(protocol), TableCell(str(m.count), m.count))
-        for (name, protocol), m in found.items()
+        for (name, protocol), m in first_uses.items()
     )
     columns = ("measure", "protocol", "items judged (first use)")
     return Table("protocols", "How each number was measured", columns, rows)

@@ -84,10 +84,10 @@ def scan_heatmap(
     scores: tuple[ScanScore, ...],
 ) -> Heatmap:
     """The scores of one sheet over layers and columns; NaN where a location has none."""
-    found = {(score.layer, sheet.column(score)): score for score in scores}
+    by_cell = {(score.layer, sheet.column(score)): score for score in scores}
     columns = tuple(dict.fromkeys(sheet.column(s) for s in sorted(scores, key=_column_order)))
     layers = range(inputs.run.model.layers)
-    true = {cell: score.score for cell, score in found.items()}
+    true = {cell: score.score for cell, score in by_cell.items()}
     centred = has_both_signs(true.values())
     of_roles = sheet.across == "token roles"
     what = "" if sheet.across == "parts" else sheet.title
@@ -98,7 +98,7 @@ def scan_heatmap(
         columns,
         grid(layers, columns, lambda cell: true.get(cell, nan)),
         grid(layers, columns, lambda cell: short(true.get(cell, nan))),
-        grid(layers, columns, lambda cell: _hover(_location(cell, sheet), found.get(cell))),
+        grid(layers, columns, lambda cell: _hover(_location(cell, sheet), by_cell.get(cell))),
         colour_key(scan.descriptor.sign, centred),
         centred=centred,
         good=scan.descriptor.sign,
@@ -121,8 +121,8 @@ def _column_order(score: ScanScore) -> tuple[int, str, int, int]:
 
 
 def _role_order(role: str) -> int:
-    known = ("", *ROLES)
-    return known.index(role) if role in known else len(known)
+    roles = ("", *ROLES)
+    return roles.index(role) if role in roles else len(roles)
 
 
 def _cell_in(sheet: Sheet) -> Callable[[str], Cell | None]:

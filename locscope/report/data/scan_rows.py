@@ -33,9 +33,9 @@ def best_heads(scan: ScanResult, variant: str, count: int) -> tuple[ScanScore, .
 
 
 def _best(scan: ScanResult, scores: Iterable[ScanScore], count: int) -> tuple[ScanScore, ...]:
-    known = [score for score in scores if not isnan(score.score)]
-    known.sort(key=lambda score: -scan.descriptor.sign * score.score)
-    return tuple(known[:count])
+    measured = [score for score in scores if not isnan(score.score)]
+    measured.sort(key=lambda score: -scan.descriptor.sign * score.score)
+    return tuple(measured[:count])
 
 
 def locations_table(name: str, scan: ScanResult, variant: str) -> Table:

@@ -162,14 +162,14 @@ def figures(inputs: ReportInputs) -> dict[str, go.Figure]:
 def write_figures(inputs: ReportInputs, directory: Path) -> tuple[Path, ...]:
     """Writes every figure as Plotly JSON, and as PNG and SVG where kaleido is there and works."""
     directory.mkdir(parents=True, exist_ok=True)
-    found, written = figures(inputs), []
-    for name, figure in found.items():
+    drawn, written = figures(inputs), []
+    for name, figure in drawn.items():
         path = directory / f"{name}.json"
         path.write_text(str(figure.to_json()), encoding="utf-8")
         written.append(path)
     if importlib.util.find_spec("kaleido") is None:
         return tuple(written)
-    return (*written, *_write_images(found, directory))
+    return (*written, *_write_images(drawn, directory))
 
 
 def _named(panels: Iterable[tuple[Drawn, ...]]) -> dict[str, Drawn]:
@@ -185,15 +185,17 @@ def _named(panels: Iterable[tuple[Drawn, ...]]) -> dict[str, Drawn]:
     return named
 
 
-def _write_images(found: dict[str, go.Figure], directory: Path) -> tuple[Path, ...]:
+def _write_images(figures: dict[str, go.Figure], directory: Path) -> tuple[Path, ...]:
     """All pictures in one go, for each go starts a browser; those that were written."""
-    wanted = [(figure, directory / f"{n}.{kind}") for n, figure in found.items() for kind in IMAGES]
-    drawn = [figure for figure, _ in wanted]
+    wanted = [
+        (figure, directory / f"{n}.{kind}") for n, figure in figures.items() for kind in IMAGES
+    ]
+    wanted_figures = [figure for figure, _ in wanted]
     paths: list[str | Path] = [path for _, path in wanted]
-    size = {"width": IMAGE_WIDTH, "height": [figure.layout.height for figure in drawn]}
+    size = {"width": IMAGE_WIDTH, "height": [figure.layout.height for figure in wanted_figures]}
     for _, path in wanted:
         path.unlink(missing_ok=True)
     # kaleido needs a browser and fails in many ways without one; pictures are an extra.
     with suppress(Exception):
-        plotly.io.write_images(drawn, paths, scale=2, validate=False, **size)
+        plotly.io.write_images(wanted_figures, paths, scale=2, validate=False, **size)
     return tuple(path for _, path in wanted if path.is_file())

@@ -29,7 +29,7 @@ from locscope.report.output.scan_sections import scan_sections
 
 def render_report(inputs: ReportInputs) -> str:
     """The whole page as text."""
-    drawn, found = panels(inputs), inputs.recommendation
+    drawn, recommendation = panels(inputs), inputs.recommendation
     return render(
         "template.html",
         drawn,
@@ -37,10 +37,10 @@ def render_report(inputs: ReportInputs) -> str:
         verdict=verdict_of(inputs),
         margins=margin_lines(inputs),
         cards=key_cards(inputs),
-        made=_made(found),
-        notes=[words.sentence(note) for note in found.notes] if found else [],
-        fits=fits_table(found),
-        contenders=contenders_table(found),
+        made=_made(recommendation),
+        notes=[words.sentence(note) for note in recommendation.notes] if recommendation else [],
+        fits=fits_table(recommendation),
+        contenders=contenders_table(recommendation),
         objective=objective_table(inputs),
         bounds=bounds_table(inputs),
         recipes=recipes_table(inputs),
@@ -60,11 +60,11 @@ def render_report(inputs: ReportInputs) -> str:
     )
 
 
-def _made(found: Recommendation | None) -> str:
+def _made(recommendation: Recommendation | None) -> str:
     """The edits that will be made, in words."""
-    if found is None or found.deployment is None:
+    if recommendation is None or recommendation.deployment is None:
         return "held-out edits"
-    made = found.deployment
+    made = recommendation.deployment
     few = f" of {made.given:,}" if made.edits < made.given else ""
     return f"{made.edits:,}{few} edits"
 
