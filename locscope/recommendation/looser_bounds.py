@@ -51,6 +51,7 @@ def relaxed(full: Sequence[TrialRecord], objective: Objective) -> Relaxed | None
     looser = [point for point in points if point.limit > limit and point.reliability >= USEFUL]
     if not looser:
         return None
+    # The limit as a share lost, on the scale of `scoring.objectives.collapse`.
     steps = [Point(point.score, 1 - 1 / point.limit) for point in looser]
     chosen = looser[knee(steps)].limit
     return Relaxed(_loosened(objective, chosen), f"{RATIOS[0]}<={chosen:g}", points)
@@ -89,6 +90,7 @@ def at_count(
 
 def judged(record: TrialRecord, objective: Objective) -> TrialRecord:
     """The record as the objective's bounds judge it: trials are written down by those asked for."""
+    # A quick trial is only raced, and what only reports is judged without a margin.
     if record.trial.quick or not record.trial.choosing:
         return record
     return replace(record, violated=violations(record.measures, objective.strict.bounds))
@@ -108,7 +110,7 @@ def _within(full: Sequence[TrialRecord], objective: Objective, limit: float) -> 
     within = [record for record in full if not violations(record.measures, loosened.bounds)]
     if not within:
         return BoundPoint(limit, "", nan, nan, nan, nan, edits)
-    # Of equal trials the one of the lowest rate, which loses least on other texts.
+    # Of equal trials the one at the lowest rate, whatever their order.
     best = max(within, key=lambda trial: (utility(trial, objective), -log(trial.trial.recipe.lr)))
     return BoundPoint(
         limit=limit,

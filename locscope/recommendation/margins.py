@@ -65,6 +65,7 @@ def margin(context: Context, first: Finalist, other: Finalist) -> Margin:
             seed=context.seed,
         )
         return _as_margin(other.role, other.location, interval, OVER_EDITS)
+    # Both were tuned on the same subset in turn: its luck cancels.
     pairs = zip(first.on_t, other.on_t, strict=True)
     interval = repeated([mine.score - its.score for mine, its in pairs], _shared(first))
     words = OVER_REPETITIONS.format(shared=_shared(first), count=len(first.on_t))
@@ -75,6 +76,7 @@ def margin_over_randoms(context: Context, first: Finalist, randoms: Sequence[Fin
     """How much more the first scores on T than random locations do on average."""
     objective, words = context.objective, f"mean of {len(randoms)} random locations"
     if objective.kept:
+        # By the subset: a random location has one trial, on any of them.
         mine = {record.trial.edits: record.score for record in first.on_t}
         drawn = [record for location in randoms for record in location.on_t]
         apart = [mine[record.trial.edits] - record.score for record in drawn]
@@ -115,6 +117,7 @@ def _shared(finalist: Finalist) -> float:
 
 def _per_edit(groups: Groups, records: Sequence[TrialRecord], terms: Collection[str]) -> np.ndarray:
     """Means over the repetitions, shape (edits, terms); NaN for edits and terms not measured."""
+    # Groups lie together, so that `_rows` can name them by ranges.
     row = {edit: i for i, edit in enumerate(edit for group in groups for edit in group)}
     sums, counts = np.zeros((len(row), len(terms))), np.zeros((len(row), len(terms)))
     for outcome in (outcome for record in records for outcome in record.outcomes):

@@ -147,11 +147,13 @@ def _mean_of(randoms: Sequence[Contender]) -> tuple[Contender, ...]:
         replace(
             first,
             location=f"{len(randoms)} random" if len(randoms) > 1 else first.location,
+            # Each has its own rate, and a mean of them was never tried.
             recipe=replace(first.recipe, lr=nan) if len(randoms) > 1 else first.recipe,
             parameters=(),
             parameter_count=round(float(np.mean([each.parameter_count for each in randoms]))),
             score_s=_mean([each.score_s for each in randoms]),
             score=interval.value,
+            # Student's t knows no limits, but a score is a share.
             low=max(0.0, interval.low) if interval.count > 1 else nan,
             high=min(1.0, interval.high) if interval.count > 1 else nan,
             repetitions=tuple(each.score for each in randoms),
@@ -159,6 +161,7 @@ def _mean_of(randoms: Sequence[Contender]) -> tuple[Contender, ...]:
                 pooled_measure([m for each in randoms for m in each.measures if m.name == name])
                 for name in names
             ),
+            # A bound is kept by one location, not by a mean over several.
             violated=(),
         ),
     )

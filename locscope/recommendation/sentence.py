@@ -42,6 +42,7 @@ def explanations(
 ) -> tuple[str, ...]:
     """Why the numbers at the count to be made and those on T differ, where they do, and what became
     of the bounds."""
+    # A looser bound in force says what the bound costs better than this can.
     cost = () if looser and looser.bound else _cost_of_bound(deployed, points)
     return (*_on_bounds(deployed, looser), *cost, *_explanations(deployed, contenders, runner_up))
 
@@ -71,6 +72,7 @@ def _cost_of_bound(deployed: Deployment, points: Sequence[BoundPoint]) -> Iterat
     if best is None:
         return
     reliability = named(deployed.measures, "reliability")
+    # `cost_of_bound` gives points only where reliability was measured.
     assert reliability is not None
     yield (
         f"the bound on perplexity holds reliability at {reliability.value:.2f}: within "
@@ -173,6 +175,7 @@ def _beside(contenders: Sequence[Contender], margin: Margin | None) -> str:
     second = next((contender for contender in contenders if contender.role == margin.over), None)
     bounds = f", 95 % {margin.low:+.3f} to {margin.high:+.3f}"
     value = f"{margin.value:+.3f}{', no interval' if isnan(margin.low) else bounds}"
+    # Where both miss a bound, the runner-up's miss tells nothing apart.
     misses = second.violated if second is not None and not best.violated else ()
     beyond = f", which misses a bound ({'; '.join(misses)})" if misses else ""
     return f", {_against(margin)} the runner-up {margin.location} ({value}){beyond}"

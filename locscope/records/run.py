@@ -72,6 +72,7 @@ class ModelInfo:
     @property
     def parts(self) -> tuple[str, ...]:
         """Parts that its layers have."""
+        # A dictionary keeps the order of the layers, which a set would lose.
         return tuple(dict.fromkeys(cell.part for cell in self.grid))
 
 

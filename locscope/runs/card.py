@@ -39,6 +39,7 @@ def write_card(directory: str | os.PathLike[str], text: str) -> None:
 
 def _front_matter(text: str) -> str:
     """The YAML between a first line of three dashes and the next such line; empty where none is."""
+    # Long files are not cards; a thousand lines hold any front matter.
     first, *lines = text.splitlines()[:1000] or [""]
     if first.rstrip() != "---" or "---" not in (ends := [line.rstrip() for line in lines]):
         return ""

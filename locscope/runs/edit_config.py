@@ -88,6 +88,7 @@ def _check_keys(
 
 def _check_schema(file: Path, section: Mapping[str, Any]) -> None:
     number = section.get("schema", SCHEMA)
+    # Not isinstance: true is an int to Python.
     if type(number) is not int:
         raise UsageError(f"{file}: 'schema' must be a whole number, not {number!r}")
     if number > SCHEMA:
@@ -144,6 +145,7 @@ def _recipe(file: Path, section: Mapping[str, Any]) -> Recipe:
     needed = tuple(field.name for field in fields(Recipe) if field.default is MISSING)
     _check_keys(file, "key under 'recipe'", recipe, allowed, needed)
     try:
+        # Through JSON, so that the file is held to the types of the record.
         read = loads(Recipe, json.dumps(recipe))
     except (ValidationError, TypeError) as error:
         wrong = error.errors()[0]["loc"][0] if isinstance(error, ValidationError) else "recipe"
@@ -156,6 +158,7 @@ def _recipe(file: Path, section: Mapping[str, Any]) -> Recipe:
 def _check_agreement(file: Path, content: Mapping[str, Any], config: EditConfig) -> None:
     """Top keys edited by hand would be without effect here: better said than ignored."""
     recipe = json.loads(dumps(config.recipe))
+    # LocFT's names on the left, ours on the right.
     same = {"lr": "lr", "batch_size": "batch", "num_steps": "epochs"}
     pairs = {top: (content[top], recipe[under]) for top, under in same.items() if top in content}
     if "layer" in content:

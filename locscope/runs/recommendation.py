@@ -168,6 +168,7 @@ def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
 
 
 def _score(measured: Contender | Deployment) -> dict[str, Any]:
+    # A deployment is one trial, so it has no repetitions.
     repeated = isinstance(measured, Contender)
     return {
         "value": measured.score,

@@ -50,6 +50,7 @@ class Draws:
         return np.divide(sums, counts, out=np.full(sums.shape, nan), where=counts > 0)
 
     def _total(self, edits: Sequence[str], values: Values) -> Values:
+        # Added up by group first: one product of matrices then serves all draws.
         sums = np.zeros((self.times.shape[1], *values.shape[1:]))
         np.add.at(sums, np.array([self.column[edit] for edit in edits], int), values)
         flat = self.times @ sums.reshape(len(sums), -1)
@@ -105,6 +106,7 @@ def draws_of(audit: Audit, scans: Sequence[ScanResult], count: int, seed: int) -
     location = {name: i for i, name in enumerate(dict.fromkeys(named.values()))}
     column, size = {edit: location[name] for edit, name in named.items()}, len(location)
     once = np.ones((1, size))
+    # A bootstrap of one group would give every draw the same numbers.
     if size < 2:
         return Draws(column, once)
     drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), count)
@@ -172,6 +174,7 @@ def _is_mean(values: Sequence[float], score: float, edits: Sequence[str]) -> boo
     measured = [value for value in values if not isnan(value)]
     if not measured or len(values) != len(edits):
         return False
+    # Loosely: a scan may have averaged in single precision.
     return isclose(sum(measured) / len(measured), score, rel_tol=1e-4, abs_tol=1e-9)
 
 

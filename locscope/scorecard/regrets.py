@@ -20,6 +20,7 @@ def regrets(scores: Values, utility: Values, best: Values, seed: int) -> Values:
     """
     rng = np.random.default_rng(seed)
     regret = _lacks(scores, utility, best, rng)
+    # The first row is shown as the value, so it must not hang on one draw of ties.
     again, theirs = (np.repeat(values[:1], _ORDERS, 0) for values in (scores, utility))
     regret[0] = _lacks(again, theirs, best[:1], rng).mean(0)
     return regret
@@ -37,6 +38,7 @@ def random_regrets(utility: Values, orders: int, seed: int) -> Values:
 
 
 def _lacks(scores: Values, utility: Values, best: Values, rng: np.random.Generator) -> Values:
+    # Ranks of different scores are 1 or more apart, so that noise of 0.4 decides ties alone.
     keys = mean_ranks(scores) + 0.4 * rng.random(scores.shape)
     order = np.argsort(-keys, axis=1)[:, : max(TOPS)]
     taken = np.maximum.accumulate(np.take_along_axis(utility, order, 1), axis=1)

@@ -70,7 +70,9 @@ def scorecard(
     full = outcome_of(audit.full, drawn, FULL_TERMS)
     judged = full if len(full.locations) >= len(looks.locations) else looks
     rankings = [*_scanned(scans, judged, drawn), *_depths(audit, scans, judged)]
+    # Most variants see the same locations: their shuffles are drawn once.
     field = cache(lambda seen: field_of(judged, np.frombuffer(seen, dtype=bool), shuffles, seed))
+    # Bonferroni's share: how high chance may reach in the best of so many.
     share = LEVEL / len(rankings)
     evidence = [
         _evidence(ranking, judged, full, field(_seen(ranking, judged).tobytes()), share)
@@ -121,6 +123,7 @@ def _evidence(
     seen, utility = _seen(ranking, judged), judged.utility
     row = ScanVerdict(ranking.scan, ranking.variant, "", resampled=ranking.resampled)
     if seen.any():
+        # Of all locations, also those that the scan cannot see: not to see the best one costs.
         best = np.where(np.isnan(utility), 0.0, utility).max(1)
         lacks = regrets(ranking.scores[:, seen], utility[:, seen], best, seed=0)
         spans = [_interval(column) for column in lacks.T]

@@ -79,6 +79,7 @@ def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int)
     standing = judged.standing[:, columns]
     order = ordered(standing, within)
     only = ranks_within(judged.score[0, columns], within)
+    # Of many columns fewer shuffles, so that memory is bounded.
     count = min(shuffles, _MOST // len(compared))
     shuffles_drawn = shuffles_of(within, count, np.random.default_rng(seed))
     return Stratum(
@@ -111,4 +112,5 @@ def stratum_of(location: str) -> str:
     parsed = Location.parse(location)
     if parsed.lowest != parsed.highest or any(site.head is not None for site in parsed.sites):
         return ""
+    # Sorted: a location may name its parts in any order.
     return "+".join(sorted(site.part for site in parsed.sites))

@@ -80,6 +80,7 @@ def tightened(bound: Bound, bound_margin: float) -> Bound:
     if bound.measure == "kl":
         return replace(bound, limit=bound.limit * (1 - bound_margin))
     if bound.measure in RATIOS and bound.limit > 1:
+        # A ratio is the exponential of nats a token: a share of the nats is a power of the ratio.
         return replace(bound, limit=bound.limit ** (1 - bound_margin))
     return bound
 
@@ -130,6 +131,7 @@ def headroom(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
 
 
 def _forbids_loss(bound: Bound) -> bool:
+    # A bound such as kl>=1 asks for a loss: it is no limit to stay below.
     harmless = "at least" if bound.measure == "retention" else "at most"
     return bound.measure in COLLAPSE and bound.side == harmless
 
@@ -153,6 +155,7 @@ def _lost(bound: Bound, value: float) -> float:
 
 def mendable(measures: Sequence[Measure], bounds: Iterable[Bound]) -> bool:
     """Whether nothing is broken that a lower learning rate does not keep."""
+    # A lower rate loses less of the model; it does not learn more of the edits.
     others = [bound for bound in bounds if not _forbids_loss(bound)]
     return shortfall(measures, others) == 0
 
@@ -178,6 +181,7 @@ def crossing(
 def miss(measure: Measure, bound: Bound) -> float:
     """What the bound is missed by, as a share of its limit; 0 where it is kept or not measured."""
     if isnan(measure.value):
+        # Items were judged and gave no number: the loss overflowed.
         return inf if measure.count else 0.0
     beyond = _judged(measure, bound) - bound.limit
     beyond = beyond if bound.side == "at most" else -beyond
@@ -194,6 +198,7 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
+    # float() reads 'nan', to which nothing compares.
     return None if isnan(value) else value
 
 

@@ -31,12 +31,14 @@ def margin_over_mean(
         return Interval(nan, nan, nan, 0)
     rng, labels = np.random.default_rng(seed), _labels(len(one), groups)
     size = int(labels.max()) + 1
+    # How often each group comes in a draw: one matrix serves all locations, which pairs them.
     times = rng.multinomial(size, np.full(size, 1 / size), DRAWS).astype(float)
     by = np.asarray(weights, dtype=float)
     mine, theirs = (
         _scores(one, labels, times, by),
         np.stack([_scores(other, labels, times, by) for other in others]),
     )
+    # As many others in each draw as there are: the mean over them is what varies.
     drawn = rng.integers(len(others), size=(len(others), DRAWS))
     chance = np.take_along_axis(theirs[:, 1:], drawn, axis=0).mean(0)
     differences = (mine[1:] - chance)[~np.isnan(mine[1:] - chance)]

@@ -45,6 +45,7 @@ def bends(points: Sequence[Point]) -> tuple[tuple[float, float], ...]:
     """
     ends = [points[i] for i in front(points)] or [Point(0.0, 0.0)]
     low, high = ends[0], ends[-1]
+    # A front shorter than this is noise, which scaling to 0..1 would blow up.
     up = max(high.efficacy - low.efficacy, SPAN)
     across = max(high.collapse - low.collapse, SPAN)
 

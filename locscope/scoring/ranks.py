@@ -49,6 +49,7 @@ def design(labels: Sequence[str], depths: ArrayLike, blocks: Sequence[int]) -> D
     terms = np.stack([scaled**power for power in range(1, powers + 1)], axis=1)
     for columns in strata:
         terms[columns] -= terms[columns].mean(0)
+    # Powers of depth are collinear where layers are few: what is left then is rounding.
     left, sizes, _ = np.linalg.svd(terms, full_matrices=False)
     return Design(strata, left[:, sizes > _NOTHING], block)
 
@@ -56,6 +57,7 @@ def design(labels: Sequence[str], depths: ArrayLike, blocks: Sequence[int]) -> D
 def mean_ranks(values: ArrayLike) -> Values:
     """Ranks from 1 along the last axis; ties share their mean rank."""
     array = np.asarray(values, dtype=float)
+    # One sort serves all rows, of which there are thousands.
     order = np.argsort(array, axis=-1, kind="stable")
     ordered, size = np.take_along_axis(array, order, -1), array.shape[-1]
     rises = ordered[..., 1:] != ordered[..., :-1]
@@ -204,6 +206,7 @@ def shuffles_of(within: Design, shuffles: int, rng: np.random.Generator) -> Indi
 def _p(value: float, by_chance: Values) -> float:
     if isnan(value):
         return 1.0
+    # The order that was measured is one of the possible shuffles (Phipson and Smyth 2010).
     return (1 + int((by_chance >= value - _NOTHING).sum())) / (1 + len(by_chance))
 
 

@@ -80,6 +80,7 @@ def ratio_interval(
 
     A sum that is not finite makes the value so, and leaves no interval.
     """
+    # Sums and sizes are drawn together: long texts weigh more in both.
     pairs = np.stack([np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)], axis=1)
     value = float(pairs[:, 0].sum() / pairs[:, 1].sum())
     drawn = [totals[:, 0] / totals[:, 1] for totals, _ in _draws(pairs, pairs, seed, draws)]
@@ -101,7 +102,8 @@ def paired_margin(
 
     Values per edit, shape (edits,), or (edits, terms): then the harmonic means of the terms' means
     are compared, weighted where `weights` (terms) are given. Only cells that both have count; a
-    term without any is left out. The count is that of edits with at least one such cell.
+    term without any is left out. The count is that of edits with at least one such cell. A
+    ValueError where a and b have other shapes.
     """
     left, right = _columns(a), _columns(b)
     if left.shape != right.shape:
@@ -144,6 +146,7 @@ def _columns(values: ArrayLike) -> Values:
 def _labels(count: int, groups: Sequence[Sequence[int]] | None) -> NDArray[np.int64]:
     """The group of every index; an index in no group is one of its own."""
     labels = np.arange(count)
+    # Numbers from the count on, so that no group is taken for an index of its own.
     for number, members in enumerate(groups or (), start=count):
         labels[list(members)] = number
     return labels
@@ -164,6 +167,7 @@ def _by_group(values: Values, labels: NDArray[np.int64]) -> tuple[Values, Values
 def _draws(sums: Values, counts: Values, seed: int, draws: int) -> Iterator[tuple[Values, Values]]:
     """Sums and counts of resampled groups, shape (draws, columns), in chunks that fit memory."""
     size = len(sums)
+    # One group has no spread, and one infinite sum makes every draw infinite.
     if size < 2 or not np.isfinite(sums).all():
         return
     rng = np.random.default_rng(seed)

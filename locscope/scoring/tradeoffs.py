@@ -34,6 +34,7 @@ def front_points(records: Sequence[TrialRecord], objective: Objective) -> tuple[
     """The front of the trials, with the knee marked."""
     on_front = front(records, objective)
     points = [point_of(record, objective) for record in on_front]
+    # No index is -1, so that without points nothing is marked.
     bend = knee(points) if points else -1
     return tuple(
         FrontPoint(

@@ -72,6 +72,7 @@ def loss_curves(inputs: ReportInputs) -> Chart:
     """The mean loss per epoch of every finalist at its best rate."""
     series = []
     for location, records in _leading(inputs.trials):
+        # One curve a location: those of other rates would hide what tells locations apart.
         best = max(records, key=standing)
         numbers = range(1, len(best.epochs) + 1)
         hover = tuple(
@@ -120,6 +121,7 @@ def scan_outcome(inputs: ReportInputs, scan: ScanResult, variant: str) -> Chart:
     points: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
     for score in scan.scores:
         trial = trials.get((score.layer, score.part))
+        # A head or a role is no location that a sweep tunes.
         whole = score.variant == variant and score.head < 0 and not score.role
         if not whole or trial is None or isnan(score.score) or isnan(trial.score):
             continue
@@ -144,6 +146,7 @@ def _points(part: str, points: list[tuple[float, float, str]]) -> Series:
 
 def scan_verdict(inputs: ReportInputs, scan: ScanResult, variant: str) -> ScanVerdict | None:
     """The scorecard's line on a variant of a scan."""
+    # A scan is judged by variant: one of them may predict and another not.
     for verdict in inputs.scorecard.verdicts if inputs.scorecard else ():
         if (verdict.scan, verdict.variant) == (scan.descriptor.name, variant):
             return verdict
@@ -166,6 +169,7 @@ def depth_spans(runs: Iterable[tuple[str, ReportInputs]]) -> tuple[Series, ...]:
     for label, inputs in runs:
         if inputs.best is None:
             continue
+        # The highest layer is at 1, so that models of any depth share the axis.
         top = inputs.run.model.layers - 1
         for site in Location.parse(inputs.best.location).sites:
             # With a single layer there is no depth to speak of.

@@ -59,6 +59,7 @@ class LogScale:
         """Where the value stands on the scale; beyond the outer candidates is at them."""
         if isnan(value):
             return nan
+        # A ratio below 1 has no logarithm of its excess; it counts as nothing lost.
         inside = min(max(value, self.candidates[0]), self.candidates[-1])
         return log10(inside - self.origin)
 
@@ -71,6 +72,7 @@ class LogScale:
         chosen: list[tuple[float, str]] = []
         for tick in self.candidates:
             location = self.location(tick)
+            # A seventh of the span is about the width of a label.
             apart = not chosen or location - chosen[-1][0] >= (high - low) / 7
             if low - 1e-9 <= location <= high + 1e-9 and apart:
                 chosen.append((location, self._label(tick)))
@@ -125,6 +127,7 @@ def trial_heatmaps(inputs: ReportInputs, views: Mapping[str, str]) -> tuple[Heat
         shown = {name: f"{note} {AT_FIRST}" for name, note in shown.items()}
     drawn = [trial_heatmap(inputs, trials, *view) for view in shown.items()] if trials else []
     if quick_trials and "score" in shown:
+        # Second, as its scale is that of the recommendation and not that of rung 1.
         drawn.insert(1, _in_full(inputs))
     return tuple(heatmap for heatmap in drawn if heatmap.measured)
 
@@ -183,6 +186,7 @@ def part_order(part: str) -> int:
 
 
 def _in_order(parts: Iterable[str]) -> tuple[str, ...]:
+    # In the same order in every figure, whichever part was tried first.
     return tuple(sorted(set(parts), key=part_order))
 
 
@@ -198,6 +202,7 @@ def recommended_cell(
     layer_and_column = cell(inputs.best.location) if inputs.best else None
     if layer_and_column is None or layer_and_column[1] not in columns:
         return None
+    # Rows are layers from 0 up, so that a layer is its own row.
     layer, column = layer_and_column
     return layer, columns.index(column)
 

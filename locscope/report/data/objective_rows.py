@@ -15,6 +15,7 @@ def objective_table(inputs: ReportInputs) -> Table:
     recommendation, best = inputs.recommendation, inputs.best
     if recommendation is None or best is None:
         return Table("objective", "Objective", COLUMNS, ())
+    # What is deployed is what the bounds were promised for; runs without one have T.
     best = recommendation.deployment or best
     objective = searched_objective(inputs)
     terms = tuple(
@@ -50,6 +51,7 @@ def bounds_table(inputs: ReportInputs) -> Table:
     recommendation = inputs.recommendation
     if recommendation is None or not recommendation.looser:
         return Table("bounds", "Bounds", (), ())
+    # Bounds are recorded as written, so that the text tells which one was used.
     used = (recommendation.relaxed,) if recommendation.relaxed else recommendation.bounds
     rows = tuple(
         (
@@ -113,6 +115,7 @@ def _bound_row(bound: Bound, best: Contender | Deployment) -> tuple[TableCell, .
     measure = named(best.measures, bound.measure)
     wanted = f"{bound.side} {bound.limit:g}{', surely' if bound.sure else ''}"
     start = _row(title_of(bound.measure), wanted, best, bound.measure)
+    # A bound that could not be measured is neither kept nor broken.
     if measure is None or not measure.count:
         return (*start[:3], TableCell("not measured"))
     broken = miss(measure, bound) > 0

@@ -40,6 +40,7 @@ def protocol_line(inputs: ReportInputs) -> str:
     parts += [
         f"{row.name} {number(row.value('reliability'))}" for row in _of_kind(panel, "multihop")
     ]
+    # Said and not left out: a protocol that failed may be the one that matters.
     missing = [f"{row.name} not measured: {row.reason}" for row in panel.rows if row.reason]
     return "; ".join(filter(None, (*parts, *missing)))
 
@@ -83,6 +84,7 @@ def _note(panel: ProtocolResults, row: ProtocolRow) -> str:
     if row.searched:
         return "as searched"
     alike = [other for other in _of_kind(panel, row.kind) if not other.searched]
+    # Of a single one, worst would say nothing.
     worst = _worst(alike)
     return "worst of these" if len(alike) > 1 and worst is row else ""
 

@@ -77,6 +77,7 @@ def contenders_table(recommendation: Recommendation | None) -> Table:
     contenders = recommendation.contenders if recommendation else ()
     margins = {m.over: m for m in recommendation.margins} if recommendation else {}
     named = tuple(dict.fromkeys(m.name for c in contenders for m in c.measures))
+    # Contenders may differ in what could be measured: columns are of any of them.
     shown = tuple(name for name in TRIAL_MEASURES if name in named)
     columns = ("contender", "location", "lr", "weights", "score on S", "score on V", "score on T")
     rows = []
@@ -147,6 +148,7 @@ def recipes_table(inputs: ReportInputs) -> Table:
     for record in inputs.trials:
         if best and on_reporting_split(record) and record.trial.location == best.location:
             runs.setdefault(record.trial.recipe.kind, []).append(record)
+    # At another rate it is the trial of another contender at this location.
     full = [r for r in runs.pop("full", []) if best and r.trial.recipe.lr == best.recipe.lr]
     order = [kind for kind in RECIPES if kind in runs]
     compared = [full, *(runs[kind] for kind in order)] if runs else []
@@ -160,6 +162,7 @@ def _recipe_row(
 ) -> tuple[TableCell, ...]:
     first = trials[0]
     own = {record.trial.edits: record.score for record in full}
+    # Paired by the subset of T, whose luck both had.
     gains = [r.score - own[r.trial.edits] for r in trials if r.trial.edits in own]
     broken = dict.fromkeys(in_words(line) for record in trials for line in record.violated)
     return (

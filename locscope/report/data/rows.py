@@ -71,11 +71,12 @@ def figure_cell(value: float, alarm: bool = False) -> TableCell:
 def trials_table(inputs: ReportInputs) -> Table:
     """All trials, the best first; a row's last cell says what it violates or why it failed.
 
-    Looks come after all others: their scores are of probabilities and not of the same scale.
+    Quick trials come after all others: their scores are of probabilities, on another scale.
     """
     measures = tuple(title_of(name) for name in TRIAL_MEASURES)
     columns = ("location", "split", "rung", "lr", "steps", *measures, "score", "time (s)", "note")
     ranked = sorted(inputs.trials, key=standing, reverse=True)
+    # Stable, so that the order by standing stays within both kinds.
     records = sorted(ranked, key=lambda record: record.trial.quick)
     rows = tuple(_trial_row(record) for record in records[:MOST_ROWS])
     note = "" if len(records) <= MOST_ROWS else f"The best {MOST_ROWS} of {len(records)} trials."
@@ -144,6 +145,7 @@ def _outcome_row(prompt: str, edit: str, outcomes: list[EditOutcome]) -> tuple[T
 
 def _worst_first(row: tuple[TableCell, ...]) -> tuple[float, ...]:
     keys = (row[2].sort, row[4].sort, row[5].sort)
+    # Above every share, so that what was not measured comes last.
     return tuple(2.0 if key is None or isnan(key) else key for key in keys)
 
 

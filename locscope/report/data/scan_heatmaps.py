@@ -88,6 +88,7 @@ def scan_heatmap(
     columns = tuple(dict.fromkeys(sheet.column(s) for s in sorted(scores, key=_column_order)))
     layers = range(inputs.run.model.layers)
     true = {cell: score.score for cell, score in by_cell.items()}
+    # Colours from zero out would waste half the scale on scores of one sign.
     centred = has_both_signs(true.values())
     of_roles = sheet.across == "token roles"
     what = "" if sheet.across == "parts" else sheet.title
@@ -165,6 +166,7 @@ def token_heatmaps(scan: ScanResult) -> tuple[Heatmap, ...]:
 
 def token_heatmap(scan: ScanResult, token_map: TokenMap) -> Heatmap:
     """Layers x tokens of one prompt; columns are named by position, for tokens recur."""
+    # A space is part of most tokens and would be lost in a label.
     tokens = tuple(map(visible, token_map.tokens))
     centred = has_both_signs(value for row in token_map.values for value in row)
     what = ", ".join(filter(None, (token_map.variant, token_map.part)))
@@ -174,6 +176,7 @@ def token_heatmap(scan: ScanResult, token_map: TokenMap) -> Heatmap:
         f"scan-{scan.descriptor.name}-{token_map.variant}-tokens-{token_map.part}-{token_map.edit}",
         f"{scan.descriptor.title}: {what}, one prompt, answer “{answer}”",
         tuple(map(str, range(len(token_map.values)))),
+        # Plotly merges columns of equal names, and tokens recur in a prompt.
         tuple(f"{position}:{token}" for position, token in enumerate(tokens)),
         token_map.values,
         tuple(tuple(map(short, row)) for row in token_map.values),
@@ -207,6 +210,7 @@ def _seen(character: str) -> str:
 
 
 def _label(token_map: TokenMap, index: int, token: str) -> str:
+    # Some tokens are long, and a few of them would take half of the figure.
     cut = token if len(token) <= LONG_TOKEN else token[: LONG_TOKEN - 1] + "…"
     return f"{cut} *" if index in token_map.subject else cut
 

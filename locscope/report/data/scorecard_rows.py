@@ -87,5 +87,6 @@ def _spanned(value: float, low: float, high: float) -> TableCell:
 
 
 def _best_first(row: ScanVerdict) -> tuple[int, float]:
+    # Old runs may hold verdicts that are no longer given: they come last.
     judged = row.verdict in VERDICTS
     return VERDICTS.index(row.verdict) if judged else len(VERDICTS), -ranked(row.within)

@@ -50,6 +50,7 @@ def tradeoff(inputs: ReportInputs) -> Chart:
     for record in drawn:
         clouds[_part(record.trial.location)].append(record)
     series = [_cloud(part, clouds[part], objective) for part in sorted(clouds, key=part_order)]
+    # The front as it was chosen by; runs that were cut off have none yet.
     recorded = recommendation.front if recommendation else ()
     series += _front(recorded or front_points(drawn, objective), objective)
     note = NOTE + (KNEE if objective.knee else "")

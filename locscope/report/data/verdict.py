@@ -29,6 +29,7 @@ def verdict_of(inputs: ReportInputs) -> Verdict:
         sentence = f"No location is recommended (status of the run: {inputs.run.status})."
         return Verdict("none", "No recommendation", sentence)
     if not recommendation.met:
+        # A record may say that a bound is missed and not which.
         missed = "; ".join(map(words.in_words, recommendation.missed)) or "not said which"
         return Verdict("missed", f"Misses a bound: {missed}", recommendation.sentence)
     if recommendation.tie:
@@ -55,6 +56,7 @@ def margin_lines(inputs: ReportInputs) -> tuple[str, ...]:
     """Each margin of the recommended location as a line."""
     lines = []
     for m in inputs.recommendation.margins if inputs.recommendation else ():
+        # Without an interval no tie is claimed: NaN compares as false.
         bounds = words.interval(m.low, m.high)
         tie = " (the interval holds 0: a tie)" if m.low <= 0 <= m.high else ""
         value = "not measured" if isnan(m.value) else f"{m.value:+.3f} {bounds}"

@@ -31,6 +31,7 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 
 def draw_chart(chart: Chart) -> go.Figure:
     """Lines or clouds of points; hollow symbols miss a bound."""
+    # Lines are told apart by colour and dash, clouds by the colour and symbol of their part.
     draw = _line if chart.lines else _points
     x_axis: dict = {"title": axis_title(chart.x_title), "automargin": True, "zeroline": False}
     if chart.log_x:
@@ -88,6 +89,7 @@ def _scatter(series: Series, colour: str, symbol: str, mode: str, **extra) -> go
             "color": colour,
             "size": 9,
             "symbol": [f"{symbol}-open" if empty else symbol for empty in hollow],
+            # Hollow symbols are nothing but outline, which must be wide enough to be seen.
             "line": {"width": 1.5 if any(hollow) else 0, "color": colour},
         },
         customdata=[text(words) for words in series.hover],
@@ -113,6 +115,7 @@ def draw_contenders(contenders: Sequence[Contender]) -> go.Figure:
         yaxis={"type": "category", "automargin": True, "autorange": "reversed"},
         showlegend=False,
     )
+    # Else plotly orders categories as the traces bring them.
     figure.update_yaxes(categoryarray=labels)
     return figure
 

@@ -147,6 +147,7 @@ def _describe_chart(chart: Chart) -> str:
 def specification(drawn: Drawn) -> dict:
     """The figure as plain JSON data for a page that has its own headings."""
     plain = json.loads(str(drawn.figure.to_json()))
+    # The page has its own headings and background, dark ones too.
     for unused in ("title", "template", "paper_bgcolor"):
         plain["layout"].pop(unused, None)
     plain["layout"]["margin"]["t"] = max(16, plain["layout"]["margin"]["t"] - 40)
@@ -176,6 +177,7 @@ def _named(panels: Iterable[tuple[Drawn, ...]]) -> dict[str, Drawn]:
     """Every view under a file name of its own."""
     named: dict[str, Drawn] = {}
     for drawn in chain.from_iterable(panels):
+        # Names hold what files may not: spaces, slashes of variants, tokens.
         plain = re.sub(r"[^a-z0-9]+", "-", drawn.name.lower()).strip("-") or "figure"
         name, count = plain, 1
         while name in named:
@@ -193,6 +195,7 @@ def _write_images(figures: dict[str, go.Figure], directory: Path) -> tuple[Path,
     wanted_figures = [figure for figure, _ in wanted]
     paths: list[str | Path] = [path for _, path in wanted]
     size = {"width": IMAGE_WIDTH, "height": [figure.layout.height for figure in wanted_figures]}
+    # A picture of an earlier run must not pass for one of this.
     for _, path in wanted:
         path.unlink(missing_ok=True)
     # kaleido needs a browser and fails in many ways without one; pictures are an extra.

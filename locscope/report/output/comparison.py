@@ -33,6 +33,7 @@ def run_labels(runs: tuple[ReportInputs, ...]) -> tuple[str, ...]:
     for inputs in runs:
         plain = f"{inputs.run.model.name} · {inputs.run.edits} · seed {inputs.run.seed}"
         label, count = plain, 1
+        # Two runs of one model, edits and seed may differ in a setting alone.
         while label in labels:
             count += 1
             label = f"{plain} ({count})"

@@ -75,6 +75,7 @@ def _changes(note: EditNote, base: str) -> str:
     record, recipe = note.record, note.record.trial.recipe
     batches = f"{recipe.batch} rows a batch"
     passes = f"{len(record.epochs)} of at most {recipe.epochs} epochs, {record.steps} steps"
+    # A trial that was given up has the weights of that moment, which a reader must know.
     passes += "" if record.status == "done" else f" ({record.status})"
     rows = (
         ("base model", f"{base} (digest `{note.base_hash}`)"),
@@ -96,6 +97,7 @@ def _tensors(names: Sequence[str]) -> str:
 
 def _file(edits: str) -> str:
     """The name without its folder, which is of one machine."""
+    # A card is published: a path would tell whose machine it was.
     return "the edits bundled with locscope" if edits == BUNDLED else f"`{PurePath(edits).name}`"
 
 

@@ -93,6 +93,7 @@ def render(template: str, drawn: dict[str, tuple[Drawn, ...]], **values: Any) ->
 
 def script_json(value: Any) -> Markup:
     """JSON that can stand in a script element: nothing in it can end the element."""
+    # A NaN is no JSON: the browser would refuse the whole page.
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     for risky in "<>&\u2028\u2029":
         text = text.replace(risky, f"\\u{ord(risky):04x}")
@@ -111,6 +112,7 @@ def _environment() -> Environment:
     return Environment(
         loader=loader,
         autoescape=True,
+        # A misspelt name in a template is an error and not an empty spot.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -117,7 +117,7 @@ def scan_summary(results: Iterable[ScanResult]) -> RenderableType:
 def scan_json(results: Iterable[ScanResult]) -> str:
     """Every variant of every scan as one JSON object; not measured is null.
 
-    Heads are places of their own (`L7.attn.h3`); a score with a role is of tokens of that role.
+    Heads are locations of their own (`L7.attn.h3`); a score with a role is of tokens of that role.
     """
     scans = [_plain_scan(scan, variant) for scan in results for variant in scan.variants or ("",)]
     return json.dumps({"schema": SCHEMA, "scans": scans}, indent=2, allow_nan=False)
@@ -173,4 +173,5 @@ def _final(recommendation: Recommendation | None) -> tuple[Measure, ...]:
 
 
 def _plain(record: Any) -> Any:
+    # Through the codec, so that not measured is null here as in every file.
     return json.loads(dumps(record))
