@@ -50,7 +50,7 @@ def write_note(directory: str | os.PathLike[str], note: EditNote) -> None:
 
 
 def read_note(directory: str | os.PathLike[str]) -> EditNote | None:
-    """The note of an edited model; None for any other model, a UsageError where it is unreadable."""
+    """The note of an edited model, None for any other; a UsageError where it is unreadable."""
     path = Path(directory) / NAME
     if not path.is_file():
         return None
