@@ -55,7 +55,7 @@ def in_order(
     lacks at most `non_inferiority` of its score.
     """
     best, *others = ordered = _by_standing(finalists, objective)
-    near = [one for one in others if _not_inferior(one, best, objective, non_inferiority)]
+    near = [other for other in others if _not_inferior(other, best, objective, non_inferiority)]
     first = min((best, *near), key=lambda finalist: finalist.best.record.parameter_count)
     return (first, *(finalist for finalist in ordered if finalist is not first))
 

@@ -45,6 +45,7 @@ def fit(first: Recipe, run: Run, objective: Objective, *, batches: bool) -> Best
         smaller = replace(best.trial.recipe, batch=batch)
         tried += _rates(smaller, run, objective, MOST_MENDS, until_kept=True)
         last, best = best, best_of(tried, objective)
+        # The next batch has still more steps, which lose more.
         if best is last:
             break
     return Best(best.trial.location, best, tuple(tried))
@@ -101,6 +102,7 @@ def first_of(fitted: Sequence[Best], objective: Objective) -> Best:
             not objective.knee
             and utility(other.record, objective) > utility(chosen.record, objective) + BETTER
         )
+        # A tie changes nothing: on S and V there were more trials than this one.
         if its < mine or (its == mine and better):
             chosen = other
     return chosen

@@ -51,6 +51,7 @@ def relaxed(full: Sequence[TrialRecord], objective: Objective) -> Relaxed | None
     looser = [point for point in points if point.limit > limit and point.reliability >= USEFUL]
     if not looser:
         return None
+    # The limit as a share lost, on the scale of `scoring.objectives.collapse`.
     steps = [Point(point.score, 1 - 1 / point.limit) for point in looser]
     chosen = looser[knee(steps)].limit
     return Relaxed(_loosened(objective, chosen), f"{RATIOS[0]}<={chosen:g}", points)
@@ -62,33 +63,34 @@ def within_each(full: Sequence[TrialRecord], objective: Objective) -> tuple[Boun
     limit = ratio_limit(objective.bounds)
     if isnan(limit) or not full:
         return ()
-    return tuple(_within(full, objective, one) for one in sorted({*LIMITS, limit}))
+    return tuple(_within(full, objective, each) for each in sorted({*LIMITS, limit}))
 
 
 def cost_of_bound(tried: Sequence[TrialRecord], objective: Objective) -> tuple[BoundPoint, ...]:
     """The same, where the best within the bound leaves much unlearned and that beyond it less."""
     points, limit = within_each(tried, objective), ratio_limit(objective.bounds)
-    learned = max((one.reliability for one in points if one.limit == limit), default=nan)
-    more = any(one.reliability > learned for one in points if one.limit > limit)
+    learned = max((point.reliability for point in points if point.limit == limit), default=nan)
+    more = any(point.reliability > learned for point in points if point.limit > limit)
     return points if learned < LEARNED and more else ()
 
 
 def at_count(
-    tried: Sequence[TrialRecord], objective: Objective, known: Relaxed | None
+    tried: Sequence[TrialRecord], objective: Objective, of_s: Relaxed | None
 ) -> Relaxed | None:
     """The looser bound to go by on the edits that will be made; None for the one asked for.
 
     `tried` are trials on all of these, and `known` is the bound that S led to: what is lost grows
     with the edits, so that it may be too tight here, or no longer needed where more was tried.
     """
-    found = [judged(record, objective) for record in tried]
-    if any(is_useful(record, objective.strict) for record in found):
+    records = [judged(record, objective) for record in tried]
+    if any(is_useful(record, objective.strict) for record in records):
         return None
-    return relaxed(found, objective) or known
+    return relaxed(records, objective) or of_s
 
 
 def judged(record: TrialRecord, objective: Objective) -> TrialRecord:
     """The record as the objective's bounds judge it: trials are written down by those asked for."""
+    # A quick trial is only raced, and what only reports is judged without a margin.
     if record.trial.quick or not record.trial.choosing:
         return record
     return replace(record, violated=violations(record.measures, objective.strict.bounds))
@@ -105,10 +107,11 @@ def is_useful(record: TrialRecord, objective: Objective) -> bool:
 def _within(full: Sequence[TrialRecord], objective: Objective, limit: float) -> BoundPoint:
     loosened, edits = _loosened(objective, limit), len(full[0].trial.edits)
     # Bounds as they are, without what a choice leaves free: this says what the bound would give.
-    kept = [one for one in full if not violations(one.measures, loosened.bounds)]
-    if not kept:
+    within = [record for record in full if not violations(record.measures, loosened.bounds)]
+    if not within:
         return BoundPoint(limit, "", nan, nan, nan, nan, edits)
-    best = max(kept, key=lambda one: (utility(one, objective), -log(one.trial.recipe.lr)))
+    # Of equal trials the one at the lowest rate, whatever their order.
+    best = max(within, key=lambda trial: (utility(trial, objective), -log(trial.trial.recipe.lr)))
     return BoundPoint(
         limit=limit,
         location=best.trial.location,
@@ -124,6 +127,10 @@ def _loosened(objective: Objective, limit: float) -> Objective:
     def loosen(bound: Bound) -> Bound:
         return replace(bound, limit=limit) if bound.measure == RATIOS[0] else bound
 
-    bounds, asked = (tuple(map(loosen, some)) for some in (objective.bounds, objective.asked))
-    # It is a bound at which trials were seen to be, and no promise: room would forbid these.
-    return replace(objective, bounds=bounds, asked=asked, bound_margin=0.0)
+    # It is a bound at which trials were seen to be, and no promise: a margin would forbid these.
+    return replace(
+        objective,
+        bounds=tuple(map(loosen, objective.bounds)),
+        asked=tuple(map(loosen, objective.asked)),
+        bound_margin=0.0,
+    )

@@ -44,9 +44,9 @@ class Context:
     non_inferiority: float = 0.0
 
 
-def is_tie(found: Margin) -> bool:
+def is_tie(margin: Margin) -> bool:
     """Whether a margin cannot be told from none."""
-    return overlaps_zero(Interval(found.value, found.low, found.high, 0))
+    return overlaps_zero(Interval(margin.value, margin.low, margin.high, 0))
 
 
 def margin(context: Context, first: Finalist, other: Finalist) -> Margin:
@@ -57,41 +57,43 @@ def margin(context: Context, first: Finalist, other: Finalist) -> Margin:
     """
     objective = context.objective
     if not objective.kept:
-        found = paired_margin(
+        interval = paired_margin(
             _per_edit(context.groups, first.on_t, objective.weights),
             _per_edit(context.groups, other.on_t, objective.weights),
             _rows(context.groups),
             tuple(objective.weights.values()),
             seed=context.seed,
         )
-        return _as_margin(other.role, other.location, found, OVER_EDITS)
+        return _as_margin(other.role, other.location, interval, OVER_EDITS)
+    # Both were tuned on the same subset in turn: its luck cancels.
     pairs = zip(first.on_t, other.on_t, strict=True)
-    found = repeated([one.score - two.score for one, two in pairs], _shared(first))
+    interval = repeated([mine.score - its.score for mine, its in pairs], _shared(first))
     words = OVER_REPETITIONS.format(shared=_shared(first), count=len(first.on_t))
-    return _as_margin(other.role, other.location, found, words)
+    return _as_margin(other.role, other.location, interval, words)
 
 
 def margin_over_randoms(context: Context, first: Finalist, randoms: Sequence[Finalist]) -> Margin:
     """How much more the first scores on T than random locations do on average."""
     objective, words = context.objective, f"mean of {len(randoms)} random locations"
     if objective.kept:
+        # By the subset: a random location has one trial, on any of them.
         mine = {record.trial.edits: record.score for record in first.on_t}
-        drawn = [record for one in randoms for record in one.on_t]
+        drawn = [record for location in randoms for record in location.on_t]
         apart = [mine[record.trial.edits] - record.score for record in drawn]
-        found = repeated(apart, _shared(first))
-        return _as_margin(RANDOM, words, found, OVER_TRIALS.format(shared=_shared(first)))
-    found = margin_over_mean(
+        interval = repeated(apart, _shared(first))
+        return _as_margin(RANDOM, words, interval, OVER_TRIALS.format(shared=_shared(first)))
+    interval = margin_over_mean(
         _per_edit(context.groups, first.on_t, objective.weights),
         [_per_edit(context.groups, location.on_t, objective.weights) for location in randoms],
         _rows(context.groups),
         tuple(objective.weights.values()),
         seed=context.seed,
     )
-    return _as_margin(RANDOM, words, found, OVER_LOCATIONS)
+    return _as_margin(RANDOM, words, interval, OVER_LOCATIONS)
 
 
-def _as_margin(role: str, location: str, found: Interval, protocol: str) -> Margin:
-    return Margin(role, location, found.value, found.low, found.high, protocol)
+def _as_margin(role: str, location: str, interval: Interval, protocol: str) -> Margin:
+    return Margin(role, location, interval.value, interval.low, interval.high, protocol)
 
 
 def score_of(
@@ -101,9 +103,9 @@ def score_of(
     where the score holds more than outcomes of edits."""
     if objective.kept:
         shared = shared_edits([record.trial.edits for record in records])
-        found = repeated([record.score for record in records], shared)
-        low, high = (min(1.0, max(0.0, end)) for end in (found.low, found.high))
-        return found if isnan(found.low) else replace(found, low=low, high=high)
+        interval = repeated([record.score for record in records], shared)
+        low, high = (min(1.0, max(0.0, end)) for end in (interval.low, interval.high))
+        return interval if isnan(interval.low) else replace(interval, low=low, high=high)
     values, weights = _per_edit(groups, records, objective.weights), [*objective.weights.values()]
     # Against nothing at all, a paired margin is the score itself.
     return paired_margin(values, np.zeros_like(values), _rows(groups), weights, seed=seed)
@@ -115,6 +117,7 @@ def _shared(finalist: Finalist) -> float:
 
 def _per_edit(groups: Groups, records: Sequence[TrialRecord], terms: Collection[str]) -> np.ndarray:
     """Means over the repetitions, shape (edits, terms); NaN for edits and terms not measured."""
+    # Groups lie together, so that `_rows` can name them by ranges.
     row = {edit: i for i, edit in enumerate(edit for group in groups for edit in group)}
     sums, counts = np.zeros((len(row), len(terms))), np.zeros((len(row), len(terms)))
     for outcome in (outcome for record in records for outcome in record.outcomes):
@@ -141,18 +144,18 @@ def pooled(records: Sequence[TrialRecord]) -> tuple[Measure, ...]:
     return tuple(pooled_measure([record.measure(name) for record in records]) for name in names)
 
 
-def pooled_measure(found: Sequence[Measure]) -> Measure:
+def pooled_measure(measures: Sequence[Measure]) -> Measure:
     """The mean of one measure over those trials that have it."""
 
     def average(field: str) -> float:
-        values = [getattr(measure, field) for measure in found if measure.count]
+        values = [getattr(measure, field) for measure in measures if measure.count]
         return float(np.mean(values)) if values else nan
 
     return replace(
-        found[0],
+        measures[0],
         value=average("value"),
         low=average("low"),
         high=average("high"),
         before=average("before"),
-        count=round(float(np.mean([measure.count for measure in found]))),
+        count=round(float(np.mean([measure.count for measure in measures]))),
     )

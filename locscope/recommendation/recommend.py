@@ -140,38 +140,41 @@ def _mean_of(randoms: Sequence[Contender]) -> tuple[Contender, ...]:
     """The random locations as one contender, whose interval is that of the mean over them."""
     if not randoms:
         return ()
-    found = repeated([one.score for one in randoms])
+    interval = repeated([each.score for each in randoms])
     first = randoms[0]
     names = [measure.name for measure in first.measures]
     return (
         replace(
             first,
             location=f"{len(randoms)} random" if len(randoms) > 1 else first.location,
+            # Each has its own rate, and a mean of them was never tried.
             recipe=replace(first.recipe, lr=nan) if len(randoms) > 1 else first.recipe,
             parameters=(),
-            parameter_count=round(float(np.mean([one.parameter_count for one in randoms]))),
-            score_s=_mean([one.score_s for one in randoms]),
-            score=found.value,
-            low=max(0.0, found.low) if found.count > 1 else nan,
-            high=min(1.0, found.high) if found.count > 1 else nan,
-            repetitions=tuple(one.score for one in randoms),
+            parameter_count=round(float(np.mean([each.parameter_count for each in randoms]))),
+            score_s=_mean([each.score_s for each in randoms]),
+            score=interval.value,
+            # Student's t knows no limits, but a score is a share.
+            low=max(0.0, interval.low) if interval.count > 1 else nan,
+            high=min(1.0, interval.high) if interval.count > 1 else nan,
+            repetitions=tuple(each.score for each in randoms),
             measures=tuple(
-                pooled_measure([m for one in randoms for m in one.measures if m.name == name])
+                pooled_measure([m for each in randoms for m in each.measures if m.name == name])
                 for name in names
             ),
+            # A bound is kept by one location, not by a mean over several.
             violated=(),
         ),
     )
 
 
 def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not isnan(value)]
-    return float(np.mean(known)) if known else nan
+    measured = [value for value in values if not isnan(value)]
+    return float(np.mean(measured)) if measured else nan
 
 
 def _deployment(context: Context, deployed: Deployed) -> Deployment:
     record, objective = deployed.record, context.objective
-    found = score_of(context.all_groups, (record,), objective, context.seed)
+    interval = score_of(context.all_groups, (record,), objective, context.seed)
     return Deployment(
         location=record.trial.location,
         recipe=record.trial.recipe,
@@ -180,8 +183,8 @@ def _deployment(context: Context, deployed: Deployed) -> Deployment:
         edits=len(record.trial.edits),
         given=deployed.given,
         score=record.score,
-        low=found.low,
-        high=found.high,
+        low=interval.low,
+        high=interval.high,
         measures=record.measures,
         violated=record.violated,
         trial=record.trial.id,

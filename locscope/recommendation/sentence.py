@@ -42,6 +42,7 @@ def explanations(
 ) -> tuple[str, ...]:
     """Why the numbers at the count to be made and those on T differ, where they do, and what became
     of the bounds."""
+    # A looser bound in force says what the bound costs better than this can.
     cost = () if looser and looser.bound else _cost_of_bound(deployed, points)
     return (*_on_bounds(deployed, looser), *cost, *_explanations(deployed, contenders, runner_up))
 
@@ -57,7 +58,7 @@ def _on_bounds(deployed: Deployment, looser: Relaxed | None) -> Iterator[str]:
             f"on the texts that choose nothing useful keeps the bound on perplexity, so the choice "
             f"was made within {looser.bound}; on the texts that report it is kept all the same"
         )
-    fit = next((one for one in deployed.fits if _is_of(one, deployed)), None)
+    fit = next((point for point in deployed.fits if _is_of(point, deployed)), None)
     if deployed.violated and fit is not None and not fit.violated:
         yield (
             f"the recipe kept its bounds on the texts that choose (perplexity x "
@@ -67,10 +68,11 @@ def _on_bounds(deployed: Deployment, looser: Relaxed | None) -> Iterator[str]:
 
 def _cost_of_bound(deployed: Deployment, points: Sequence[BoundPoint]) -> Iterator[str]:
     """What the bound on perplexity keeps from being learned, by the most beyond it."""
-    best = max(points, key=lambda one: (one.reliability, -one.limit), default=None)
+    best = max(points, key=lambda point: (point.reliability, -point.limit), default=None)
     if best is None:
         return
     reliability = named(deployed.measures, "reliability")
+    # `cost_of_bound` gives points only where reliability was measured.
     assert reliability is not None
     yield (
         f"the bound on perplexity holds reliability at {reliability.value:.2f}: within "
@@ -123,17 +125,17 @@ def _explanations(
 
 def _is_locality_lent(deployed: Deployment, best: Contender) -> bool:
     """Whether locality was measured held out alone, where other edits lend their prompts."""
-    here, there = (named(one.measures, "locality") for one in (deployed, best))
+    here, there = (named(shown.measures, "locality") for shown in (deployed, best))
     return not (here is None or there is None) and isnan(here.value) and not isnan(there.value)
 
 
 def _other_recipe(deployed: Deployment, best: Contender) -> str:
-    one, other = deployed.recipe, best.recipe
-    if (one.lr, one.batch) == (other.lr, other.batch):
+    fitted, chosen = deployed.recipe, best.recipe
+    if (fitted.lr, fitted.batch) == (chosen.lr, chosen.batch):
         return ""
     return (
-        f"; recipes differ too (learning rate {one.lr:g} and {other.lr:g}, batch {one.batch} and "
-        f"{other.batch})"
+        f"; recipes differ too (learning rate {fitted.lr:g} and {chosen.lr:g}, batch "
+        f"{fitted.batch} and {chosen.batch})"
     )
 
 
@@ -152,8 +154,8 @@ def _edits(deployed: Deployment) -> str:
 
 def _result(measures: Sequence[Measure]) -> str:
     names = [*EFFICACY, "retention"]
-    found = [(name, named(measures, name)) for name in names]
-    shares = [f"{n} {m.value:.1%}" for n, m in found if m is not None and not isnan(m.value)]
+    measured = [(name, named(measures, name)) for name in names]
+    shares = [f"{n} {m.value:.1%}" for n, m in measured if m is not None and not isnan(m.value)]
     ratio = named(measures, "perplexity_ratio")
     if ratio is not None and not isnan(ratio.value):
         shares.append(f"perplexity x {ratio.value:.3f}")
@@ -170,9 +172,10 @@ def _beside(contenders: Sequence[Contender], margin: Margin | None) -> str:
     if margin is None:
         return ""
     best = contenders[0]
-    second = next((one for one in contenders if one.role == margin.over), None)
+    second = next((contender for contender in contenders if contender.role == margin.over), None)
     bounds = f", 95 % {margin.low:+.3f} to {margin.high:+.3f}"
     value = f"{margin.value:+.3f}{', no interval' if isnan(margin.low) else bounds}"
+    # Where both miss a bound, the runner-up's miss tells nothing apart.
     misses = second.violated if second is not None and not best.violated else ()
     beyond = f", which misses a bound ({'; '.join(misses)})" if misses else ""
     return f", {_against(margin)} the runner-up {margin.location} ({value}){beyond}"

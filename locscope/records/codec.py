@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 Record = TypeVar("Record")
 
 
+# JSON has no NaN, and strict readers refuse what Python's own writer makes of one.
 def _null_is_nan(value: Any) -> Any:
     return float("nan") if value is None else value
 
@@ -27,6 +28,7 @@ A loss that overflowed was measured: infinity is the text "inf" or "-inf" in JSO
 """
 
 
+# Building an adapter takes milliseconds, reading a record microseconds.
 @cache
 def _adapter(kind: type) -> Any:
     return TypeAdapter(kind)
@@ -47,4 +49,5 @@ def fingerprint(*values: Any, length: int = 12) -> str:
     parts = [
         v if isinstance(v, str) else TypeAdapter(type(v)).dump_json(v).decode() for v in values
     ]
+    # A separator that no value holds, so that ("a", "bc") and ("ab", "c") differ.
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:length]

@@ -146,6 +146,7 @@ class Recommendation:
     edits_hash: str
     seed: int
     version: str
+    # With defaults, so that records from before a field was there are read.
     weights: dict[str, float] = field(default_factory=dict)
     bounds: tuple[str, ...] = ()
     front: tuple[FrontPoint, ...] = ()

@@ -72,7 +72,8 @@ class ModelInfo:
     @property
     def parts(self) -> tuple[str, ...]:
         """Parts that its layers have."""
-        return tuple(dict.fromkeys(one.part for one in self.grid))
+        # A dictionary keeps the order of the layers, which a set would lose.
+        return tuple(dict.fromkeys(cell.part for cell in self.grid))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ class Descriptor:
     title: str
     note: str
     source: str
+    # Text and not the function: what lists scans does not import torch.
     function: str
     sign: int = 1
     cost: str = ""
@@ -27,13 +28,13 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """How scans look. Where it says default, each scan has its own, which its settings name.
+    """How scans are run. Where a value is default, each scan has its own, which its settings name.
 
     `noise` is in standard deviations of the subjects' embeddings, drawn `samples` times; `stream`
     `rome` draws the very numbers of ROME's code, in the measure of all edits' subjects. `window` is
     in layers (0: 10 at 32 or more, in proportion below; of the stream `rome` always 10), `steps`
     are those of integrated gradients (0: each scan's own), `ablation` is zero, mean or resample.
-    Scans that are not cheap look at no more than `requests` edits (0: at all).
+    Scans that are not cheap take no more than `requests` edits (0: all of them).
     """
 
     corruption: str = "default"
@@ -49,7 +50,7 @@ class ScanOptions:
 
 @dataclass(frozen=True)
 class ScanScore:
-    """The score of one place; `head` is -1 and `role` empty where the scan does not tell them.
+    """The score of one location; `head` is -1 and `role` empty where the scan does not tell them.
 
     `values` are those of the single requests, in the order of the result's `edits`, NaN where one
     could not be used; none where a score is not a mean over requests.
@@ -123,6 +124,7 @@ class ScanResult:
     @property
     def variants(self) -> tuple[str, ...]:
         """The kinds of score it gives, in order of first appearance."""
+        # A set would lose the order in which the scan gives them.
         return tuple(dict.fromkeys(score.variant for score in self.scores))
 
     def of_locations(self, variant: str) -> dict[tuple[int, str], ScanScore]:
@@ -130,10 +132,11 @@ class ScanResult:
         return {
             (score.layer, score.part): score
             for score in self.scores
+            # A head is tuned as columns of a matrix, a role is no location at all.
             if score.variant == variant and score.head < 0 and not score.role
         }
 
     def at(self, variant: str, layer: int, part: str) -> float:
         """The score of a part of a layer; NaN where the scan cannot see it."""
-        found = self.of_locations(variant).get((layer, part))
-        return nan if found is None else found.score
+        score = self.of_locations(variant).get((layer, part))
+        return nan if score is None else score.score

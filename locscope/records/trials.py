@@ -27,6 +27,7 @@ class Recipe:
     kind: str = "full"
     order: str = "breadth-first"
     epochs: int = 25
+    # A batch with less loss takes no step: its edits are learned, and steps would only drift.
     skip_below: float = 1e-2
     stop_below: float = 1e-2
     prefixes: int = 0
@@ -67,11 +68,14 @@ class Trial:
     @property
     def measured(self) -> tuple[str, ...]:
         """Ids of the edits that are measured."""
+        # Empty means all: records of trials that judge all need not list the edits twice.
         return self.judged or self.edits
 
     @cached_property
     def id(self) -> str:
         """Hash of all that decides the outcome."""
+        # It names records on disk: another field of Trial or Recipe, default or not, gives all of
+        # them other ids.
         return fingerprint(self)
 
 
@@ -148,6 +152,7 @@ class TrialRecord:
         for measure in self.measures:
             if measure.name == name:
                 return measure
+        # Callers compare values, and a NaN never passes a comparison.
         return Measure(name, nan, 0, "not measured")
 
     @property
@@ -169,11 +174,12 @@ class ProtocolRow:
     kind: str
     measures: tuple[Measure, ...] = ()
     reason: str = ""
+    # The protocol of the search is among the rows, to be compared with.
     searched: bool = False
 
     def value(self, measure: str) -> float:
         """The value of a measure; NaN where it was not measured."""
-        return next((one.value for one in self.measures if one.name == measure), float("nan"))
+        return next((m.value for m in self.measures if m.name == measure), nan)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Records in, pages and figures out; no tensors, and nothing that was not written down.
 
-`page.render_report`, `comparison.render_comparison`, `gallery.write_figures`,
-`tables.terminal_summary` and `tables.search_json` are what the verbs call, all on
-`inputs.ReportInputs`. First the figure data is computed (`heatmaps`, `curves`, `rows`: plain
-frozen records), then it is drawn (`figures`) and laid out (`templates/`).
+The verbs call `output.page.render_report`, `output.comparison.render_comparison`,
+`draw.gallery.write_figures` and `output.terminal`, all on `data.inputs.ReportInputs`. First the
+data of tables and figures is computed (`data/`: frozen records of numbers and words), then it is
+drawn (`draw/`) and laid out (`output/`, with its `templates/`).
 """

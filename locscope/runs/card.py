@@ -20,12 +20,14 @@ def licence_of(directory: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         text = (Path(directory) / NAME).read_text(encoding="utf-8-sig")
-        found = yaml.safe_load(_front_matter(text))
+        front_matter = yaml.safe_load(_front_matter(text))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
-    if not isinstance(found, dict) or not found.get(LICENCE[0]):
+    if not isinstance(front_matter, dict) or not front_matter.get(LICENCE[0]):
         return {}
-    return {key: found[key] for key in LICENCE if isinstance(found.get(key), str | list)}
+    return {
+        key: front_matter[key] for key in LICENCE if isinstance(front_matter.get(key), str | list)
+    }
 
 
 def write_card(directory: str | os.PathLike[str], text: str) -> None:
@@ -37,6 +39,7 @@ def write_card(directory: str | os.PathLike[str], text: str) -> None:
 
 def _front_matter(text: str) -> str:
     """The YAML between a first line of three dashes and the next such line; empty where none is."""
+    # Long files are not cards; a thousand lines hold any front matter.
     first, *lines = text.splitlines()[:1000] or [""]
     if first.rstrip() != "---" or "---" not in (ends := [line.rstrip() for line in lines]):
         return ""

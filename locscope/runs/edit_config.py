@@ -76,11 +76,11 @@ def _loaded(file: Path) -> dict[str, Any]:
 
 
 def _check_keys(
-    file: Path, kind: str, content: Mapping[Any, Any], known: tuple[str, ...], needed: tuple
+    file: Path, kind: str, content: Mapping[Any, Any], allowed: tuple[str, ...], needed: tuple
 ) -> None:
     for key in content:
-        if key not in known:
-            raise UsageError(f"{file}: {unknown(kind, str(key), known)}")
+        if key not in allowed:
+            raise UsageError(f"{file}: {unknown(kind, str(key), allowed)}")
     for key in needed:
         if key not in content:
             raise UsageError(f"{file}: missing {kind} '{key}'; `locscope search` writes it")
@@ -88,6 +88,7 @@ def _check_keys(
 
 def _check_schema(file: Path, section: Mapping[str, Any]) -> None:
     number = section.get("schema", SCHEMA)
+    # Not isinstance: true is an int to Python.
     if type(number) is not int:
         raise UsageError(f"{file}: 'schema' must be a whole number, not {number!r}")
     if number > SCHEMA:
@@ -120,28 +121,31 @@ def _weights(file: Path, section: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _bounds(file: Path, section: Mapping[str, Any]) -> tuple[str, ...] | None:
-    found = section.get("bounds")
-    if found is None or (isinstance(found, list) and all(isinstance(one, str) for one in found)):
-        return None if found is None else tuple(found)
+    bounds = section.get("bounds")
+    if bounds is None or (
+        isinstance(bounds, list) and all(isinstance(bound, str) for bound in bounds)
+    ):
+        return None if bounds is None else tuple(bounds)
     raise UsageError(f"{file}: 'bounds' must be a list, as [perplexity_ratio<=1.05]")
 
 
 def _data(file: Path, section: Mapping[str, Any]) -> dict[str, Any]:
-    found = section.get("data") or {}
-    if not isinstance(found, dict):
+    data = section.get("data") or {}
+    if not isinstance(data, dict):
         raise UsageError(f"{file}: 'data' must hold settings, as edits: my-edits.jsonl")
-    _check_keys(file, "key under 'data'", found, DATA_KEYS, ())
-    return found
+    _check_keys(file, "key under 'data'", data, DATA_KEYS, ())
+    return data
 
 
 def _recipe(file: Path, section: Mapping[str, Any]) -> Recipe:
     recipe = section["recipe"]
     if not isinstance(recipe, dict):
         raise UsageError(f"{file}: 'recipe' must hold keys (lr, batch, ...)")
-    known = tuple(one.name for one in fields(Recipe))
-    needed = tuple(one.name for one in fields(Recipe) if one.default is MISSING)
-    _check_keys(file, "key under 'recipe'", recipe, known, needed)
+    allowed = tuple(field.name for field in fields(Recipe))
+    needed = tuple(field.name for field in fields(Recipe) if field.default is MISSING)
+    _check_keys(file, "key under 'recipe'", recipe, allowed, needed)
     try:
+        # Through JSON, so that the file is held to the types of the record.
         read = loads(Recipe, json.dumps(recipe))
     except (ValidationError, TypeError) as error:
         wrong = error.errors()[0]["loc"][0] if isinstance(error, ValidationError) else "recipe"
@@ -154,6 +158,7 @@ def _recipe(file: Path, section: Mapping[str, Any]) -> Recipe:
 def _check_agreement(file: Path, content: Mapping[str, Any], config: EditConfig) -> None:
     """Top keys edited by hand would be without effect here: better said than ignored."""
     recipe = json.loads(dumps(config.recipe))
+    # LocFT's names on the left, ours on the right.
     same = {"lr": "lr", "batch_size": "batch", "num_steps": "epochs"}
     pairs = {top: (content[top], recipe[under]) for top, under in same.items() if top in content}
     if "layer" in content:
@@ -166,9 +171,9 @@ def _check_agreement(file: Path, content: Mapping[str, Any], config: EditConfig)
             )
 
 
-def _equal(one: Any, other: Any) -> bool:
+def _equal(first: Any, second: Any) -> bool:
     # YAML 1.1 reads 5e-4, without a dot, as a text.
     try:
-        return math.isclose(float(one), float(other), rel_tol=1e-9)
+        return math.isclose(float(first), float(second), rel_tol=1e-9)
     except (TypeError, ValueError):
         return False

@@ -25,12 +25,16 @@ def write_atomic(path: Path, data: str | bytes) -> None:
 
 def write_atomic_with(path: Path, write: Callable[[Path], object]) -> None:
     """The same for writers that want a path: `write` gets that of a file beside the final one."""
+    # In the same folder: a rename is atomic within one file system only.
+    # With the process id, so that two processes do not write into one file.
     partial = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     try:
         write(partial)
         _sync(partial)
         partial.replace(path)
+        # The rename itself is on disk only when the folder is.
         _sync(path.parent)
+    # Ctrl-C too must leave nothing behind.
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -38,7 +42,7 @@ def write_atomic_with(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextlib.contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Turns an error of the file system (no permission, disk full) into one line on `what`."""
+    """Turns an error of the file system (no permission, disk full) into a UsageError on `what`."""
     try:
         yield
     except OSError as error:
@@ -48,6 +52,7 @@ def explained(what: str) -> Iterator[None]:
 def read_text(path: Path, what: str) -> str:
     """The text of a UTF-8 file; a UsageError says why `what` (as: settings) cannot be read."""
     try:
+        # Editors on Windows begin files with a byte order mark.
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"

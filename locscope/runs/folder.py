@@ -96,6 +96,7 @@ def read_info(folder: str | os.PathLike[str]) -> RunInfo | None:
     A UsageError where the folder is not one of ours or is newer than this program.
     """
     marker = _marker(Path(folder))
+    # Only settings were written yet: the run began and has no result.
     if "verb" not in marker:
         return None
     try:
@@ -176,6 +177,7 @@ def _locked(folder: Path) -> Iterator[None]:
     """Holds the folder's lock; a UsageError names who has it."""
     with (folder / LOCK).open("a+", encoding="utf-8") as file:
         try:
+            # The kernel gives the lock back when a process dies, so none is left stale.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(
@@ -221,12 +223,14 @@ def _named(folder: Path) -> Path:
 
 def _move_aside(folder: Path) -> Path:
     number = 1
+    # Never over an earlier one: moved runs may be all that is left of days of work.
     while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
         number += 1
     return folder.rename(aside)
 
 
 def _safe(name: str, stem: bool = False) -> str:
+    # Hub ids hold a slash, and paths of Windows a backslash.
     last = re.split(r"[/\\]", name.rstrip("/\\"))[-1]
     last = Path(last).stem if stem else last
     return re.sub(r"[^A-Za-z0-9._]+", "-", last).strip("-.")[:60] or "unnamed"

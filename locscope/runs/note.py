@@ -38,6 +38,7 @@ class EditNote:
 
 def absolute(edits: str) -> str:
     """The edits' file so that it is found from anywhere."""
+    # A model is asked again from another folder, where a relative path names nothing.
     return edits if edits == BUNDLED else str(Path(edits).expanduser().resolve())
 
 
@@ -49,7 +50,7 @@ def write_note(directory: str | os.PathLike[str], note: EditNote) -> None:
 
 
 def read_note(directory: str | os.PathLike[str]) -> EditNote | None:
-    """The note of an edited model; None for any other model."""
+    """The note of an edited model, None for any other; a UsageError where it is unreadable."""
     path = Path(directory) / NAME
     if not path.is_file():
         return None

@@ -167,13 +167,14 @@ def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
     }
 
 
-def _score(found: Contender | Deployment) -> dict[str, Any]:
-    repeated = isinstance(found, Contender)
+def _score(measured: Contender | Deployment) -> dict[str, Any]:
+    # A deployment is one trial, so it has no repetitions.
+    repeated = isinstance(measured, Contender)
     return {
-        "value": found.score,
-        "low": found.low,
-        "high": found.high,
-        **({"repetitions": list(found.repetitions)} if repeated else {}),
+        "value": measured.score,
+        "low": measured.low,
+        "high": measured.high,
+        **({"repetitions": list(measured.repetitions)} if repeated else {}),
     }
 
 

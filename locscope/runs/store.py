@@ -65,6 +65,7 @@ def write_record(folder: Folder, kind: str, id: str, record: Any) -> Path:
     `kind` is lower case letters, `id` what is safe in a file name: anything else is a ValueError.
     """
     path = record_path(folder, kind, id)
+    # The checksum is of what a reader will parse, floats and all.
     payload = json.loads(dumps(record))
     envelope = {
         "schema": SCHEMA,
@@ -100,7 +101,7 @@ def iterate(
 
 
 def record_path(folder: Folder, kind: str, id: str) -> Path:
-    """Where the record of a task is or would be."""
+    """Where the record of a task is or would be; a ValueError where `kind` or `id` is unsafe."""
     if not _KIND.fullmatch(kind) or not _NAME.fullmatch(id):
         raise ValueError(f"'{kind}' and '{id}' do not make the name of a record")
     return Path(folder) / RECORDS / f"{kind}-{id}.json"
@@ -158,6 +159,7 @@ def _is_number(value: object) -> bool:
 
 
 def _checksum(payload: Any) -> str:
+    # ASCII and sorted, so that no writer's order or encoding changes the checksum.
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

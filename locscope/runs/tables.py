@@ -185,6 +185,7 @@ def _scan_rows(scan: ScanResult) -> Iterator[Row]:
 
 
 def _write(path: Path, columns: dict[str, str], rows: list[Row]) -> None:
+    # Only here: pandas is slow to import, and most commands write no tables.
     import pandas as pd
 
     keys = [name for name, kind in columns.items() if kind != NUMBER]

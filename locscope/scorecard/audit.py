@@ -50,6 +50,7 @@ class Draws:
         return np.divide(sums, counts, out=np.full(sums.shape, nan), where=counts > 0)
 
     def _total(self, edits: Sequence[str], values: Values) -> Values:
+        # Added up by group first: one product of matrices then serves all draws.
         sums = np.zeros((self.times.shape[1], *values.shape[1:]))
         np.add.at(sums, np.array([self.column[edit] for edit in edits], int), values)
         flat = self.times @ sums.reshape(len(sums), -1)
@@ -98,13 +99,14 @@ class Ranking:
 def draws_of(audit: Audit, scans: Sequence[ScanResult], count: int, seed: int) -> Draws:
     """Resamples the groups of all edits of the trials and scans."""
     trials = (*audit.looks, *audit.full)
-    seen = [edit for one in trials for edit in one.trial.edits]
+    seen = [edit for record in trials for edit in record.trial.edits]
     seen += [edit for scan in scans for edit in scan.edits]
     group = {edit: members[0] for members in audit.groups for edit in members}
     named = {edit: group.get(edit, edit) for edit in dict.fromkeys(seen)}
     location = {name: i for i, name in enumerate(dict.fromkeys(named.values()))}
     column, size = {edit: location[name] for edit, name in named.items()}, len(location)
     once = np.ones((1, size))
+    # A bootstrap of one group would give every draw the same numbers.
     if size < 2:
         return Draws(column, once)
     drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), count)
@@ -118,13 +120,13 @@ def outcome_of(records: Sequence[TrialRecord], draws: Draws, terms: Sequence[str
     not (a model that broke gives no number) is 0 there, as is a trial that has no outcomes.
     """
     edits, bad = _shared_edits(records), [_broke(record) for record in records]
-    score, held = np.full((len(draws.times), len(records)), nan), [False] * len(terms)
+    score, has_term = np.full((len(draws.times), len(records)), nan), [False] * len(terms)
     if edits:
         table = np.array([_rows(record, edits, terms) for record in records])
         missing = np.isnan(table)
-        held = [not missing[..., i].all() for i in range(len(terms))]
+        has_term = [not missing[..., i].all() for i in range(len(terms))]
         table = np.where(missing & ~missing.all(0), 0.0, table)
-        score = _harmonic(draws.mean(edits, np.moveaxis(table[..., held], 0, 1)))
+        score = _harmonic(draws.mean(edits, np.moveaxis(table[..., has_term], 0, 1)))
     names = [record.trial.location for record in records]
     locations = tuple(dict.fromkeys(names))
     best = [_best(score, bad, [i for i, name in enumerate(names) if name == x]) for x in locations]
@@ -132,7 +134,7 @@ def outcome_of(records: Sequence[TrialRecord], draws: Draws, terms: Sequence[str
         locations=locations,
         score=np.stack([column for column, _ in best], 1) if best else score,
         violated=np.array([broke for _, broke in best], bool),
-        terms=tuple(term for term, kept in zip(terms, held, strict=True) if kept),
+        terms=tuple(term for term, measured in zip(terms, has_term, strict=True) if measured),
         edits=edits,
     )
 
@@ -158,19 +160,22 @@ def _base(
     """Scores of single locations by draw, and which of them are resampled."""
     locations, length = scan.of_locations(variant), len(draws.times)
     base = {key: np.full(length, score.score) for key, score in locations.items()}
-    asked = [key for key, one in locations.items() if _is_mean(one.values, one.score, scan.edits)]
-    if asked:
-        table = np.array([locations[key].values for key in asked], dtype=float).T
-        base |= dict(zip(asked, draws.mean(scan.edits, table).T, strict=True))
-    return base, set(asked)
+    resampled = [
+        key for key, score in locations.items() if _is_mean(score.values, score.score, scan.edits)
+    ]
+    if resampled:
+        table = np.array([locations[key].values for key in resampled], dtype=float).T
+        base |= dict(zip(resampled, draws.mean(scan.edits, table).T, strict=True))
+    return base, set(resampled)
 
 
 def _is_mean(values: Sequence[float], score: float, edits: Sequence[str]) -> bool:
     """Whether a score is the mean of its values per request."""
-    known = [value for value in values if not isnan(value)]
-    if not known or len(values) != len(edits):
+    measured = [value for value in values if not isnan(value)]
+    if not measured or len(values) != len(edits):
         return False
-    return isclose(sum(known) / len(known), score, rel_tol=1e-4, abs_tol=1e-9)
+    # Loosely: a scan may have averaged in single precision.
+    return isclose(sum(measured) / len(measured), score, rel_tol=1e-4, abs_tol=1e-9)
 
 
 def _mean_score(base: Mapping[tuple[int, str], Values], location: str, length: int) -> Values:
@@ -182,23 +187,24 @@ def _mean_score(base: Mapping[tuple[int, str], Values], location: str, length: i
 
 def _without_rounding(table: Values) -> Values:
     """Without what rounding adds: it must not tell apart what is equal."""
-    known = np.abs(table[np.isfinite(table)])
-    scale = float(known.max()) if known.size else 0.0
+    sizes = np.abs(table[np.isfinite(table)])
+    scale = float(sizes.max()) if sizes.size else 0.0
     return np.round(table / scale, 9) * scale if scale else table
 
 
 def _shared_edits(records: Sequence[TrialRecord]) -> tuple[str, ...]:
     """Edits that all trials with outcomes were judged by, in their order."""
     judged = [record.outcomes for record in records if record.outcomes]
-    shared = set.intersection(*({o.edit for o in some} for some in judged)) if judged else set()
+    edits = [{outcome.edit for outcome in outcomes} for outcomes in judged]
+    shared = set.intersection(*edits) if edits else set()
     return tuple(o.edit for o in judged[0] if o.edit in shared) if judged else ()
 
 
 def _rows(record: TrialRecord, edits: Sequence[str], terms: Sequence[str]) -> list[list[float]]:
-    found: dict[str, EditOutcome] = {outcome.edit: outcome for outcome in record.outcomes}
-    if not found:
+    outcomes: dict[str, EditOutcome] = {outcome.edit: outcome for outcome in record.outcomes}
+    if not outcomes:
         return [[nan] * len(terms) for _ in edits]
-    return [[float(getattr(found[edit], term)) for term in terms] for edit in edits]
+    return [[float(getattr(outcomes[edit], term)) for term in terms] for edit in edits]
 
 
 def _broke(record: TrialRecord) -> bool:
@@ -207,8 +213,8 @@ def _broke(record: TrialRecord) -> bool:
 
 def _best(score: Values, bad: Sequence[bool], of: Sequence[int]) -> tuple[Values, bool]:
     """The best of some trials in every draw: of those within the bounds, if there are any."""
-    kept = [i for i in of if not bad[i]]
-    return score[:, kept or list(of)].max(1), not kept
+    within = [i for i in of if not bad[i]]
+    return score[:, within or list(of)].max(1), not within
 
 
 def _harmonic(means: Values) -> Values:
@@ -216,6 +222,6 @@ def _harmonic(means: Values) -> Values:
     if not means.shape[-1]:
         return np.full(means.shape[:-1], nan)
     with np.errstate(divide="ignore"):
-        found = means.shape[-1] / (1 / np.maximum(means, 0.0)).sum(-1)
+        harmonic = means.shape[-1] / (1 / np.maximum(means, 0.0)).sum(-1)
     # Rounding of the sums must not tell apart what is equal.
-    return np.round(found, 9)
+    return np.round(harmonic, 9)

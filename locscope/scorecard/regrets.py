@@ -19,10 +19,11 @@ def regrets(scores: Values, utility: Values, best: Values, seed: int) -> Values:
     anything.
     """
     rng = np.random.default_rng(seed)
-    found = _lacks(scores, utility, best, rng)
+    regret = _lacks(scores, utility, best, rng)
+    # The first row is shown as the value, so it must not hang on one draw of ties.
     again, theirs = (np.repeat(values[:1], _ORDERS, 0) for values in (scores, utility))
-    found[0] = _lacks(again, theirs, best[:1], rng).mean(0)
-    return found
+    regret[0] = _lacks(again, theirs, best[:1], rng).mean(0)
+    return regret
 
 
 def random_regrets(utility: Values, orders: int, seed: int) -> Values:
@@ -37,9 +38,10 @@ def random_regrets(utility: Values, orders: int, seed: int) -> Values:
 
 
 def _lacks(scores: Values, utility: Values, best: Values, rng: np.random.Generator) -> Values:
+    # Ranks of different scores are 1 or more apart, so that noise of 0.4 decides ties alone.
     keys = mean_ranks(scores) + 0.4 * rng.random(scores.shape)
     order = np.argsort(-keys, axis=1)[:, : max(TOPS)]
     taken = np.maximum.accumulate(np.take_along_axis(utility, order, 1), axis=1)
-    found = best[:, None] - taken[:, [min(top, order.shape[1]) - 1 for top in TOPS]]
-    found[np.isnan(scores).any(1) | ~(best > 0)] = np.nan
-    return found
+    lacks = best[:, None] - taken[:, [min(top, order.shape[1]) - 1 for top in TOPS]]
+    lacks[np.isnan(scores).any(1) | ~(best > 0)] = np.nan
+    return lacks

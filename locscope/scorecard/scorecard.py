@@ -70,7 +70,9 @@ def scorecard(
     full = outcome_of(audit.full, drawn, FULL_TERMS)
     judged = full if len(full.locations) >= len(looks.locations) else looks
     rankings = [*_scanned(scans, judged, drawn), *_depths(audit, scans, judged)]
+    # Most variants see the same locations: their shuffles are drawn once.
     field = cache(lambda seen: field_of(judged, np.frombuffer(seen, dtype=bool), shuffles, seed))
+    # Bonferroni's share: how high chance may reach in the best of so many.
     share = LEVEL / len(rankings)
     evidence = [
         _evidence(ranking, judged, full, field(_seen(ranking, judged).tobytes()), share)
@@ -101,10 +103,10 @@ def _scanned(scans: Sequence[ScanResult], judged: Outcome, drawn: Draws) -> Iter
 
 
 def _depths(audit: Audit, scans: Sequence[ScanResult], judged: Outcome) -> Iterator[Ranking]:
-    known = {scan.descriptor.name for scan in scans if scan.scores}
+    scanned = {scan.descriptor.name for scan in scans if scan.scores}
     depth = np.array([depth_of(name) for name in judged.locations])
     every = np.ones((len(judged.standing), 1))
-    if audit.rule and "depth-rule" not in known:
+    if audit.rule and "depth-rule" not in scanned:
         nearness = -np.abs(depth - depth_of(audit.rule))
         yield Ranking("depth-rule", "nearness", every * nearness, False)
     yield Ranking("depth", "later is better", every * depth, False)
@@ -121,6 +123,7 @@ def _evidence(
     seen, utility = _seen(ranking, judged), judged.utility
     row = ScanVerdict(ranking.scan, ranking.variant, "", resampled=ranking.resampled)
     if seen.any():
+        # Of all locations, also those that the scan cannot see: not to see the best one costs.
         best = np.where(np.isnan(utility), 0.0, utility).max(1)
         lacks = regrets(ranking.scores[:, seen], utility[:, seen], best, seed=0)
         spans = [_interval(column) for column in lacks.T]
@@ -192,15 +195,15 @@ def _paired(values: Values, locations: Sequence[str], full: Outcome) -> Interval
     if len(pairs) < STRATUM:
         return Interval(nan, nan, nan, len(pairs))
     mine, theirs = (list(side) for side in zip(*pairs, strict=True))
-    found = _interval(_spearman(values[:, mine], full.standing[:, theirs]))
-    return replace(found, count=len(pairs))
+    interval = _interval(_spearman(values[:, mine], full.standing[:, theirs]))
+    return replace(interval, count=len(pairs))
 
 
 def _spearman(x: Values, y: Values) -> Values:
     """Of every row; a row with a NaN is NaN."""
-    known = ~(np.isnan(x).any(1) | np.isnan(y).any(1))
+    complete = ~(np.isnan(x).any(1) | np.isnan(y).any(1))
     centred = (mean_ranks(side) - (side.shape[1] + 1) / 2 for side in (x, y))
-    return np.where(known, agreement(*centred), nan)
+    return np.where(complete, agreement(*centred), nan)
 
 
 def _interval(drawn: Values) -> Interval:
@@ -209,10 +212,10 @@ def _interval(drawn: Values) -> Interval:
     Of correlations it is the same on Fisher's scale, as percentiles do not depend on the scale:
     such an interval cannot leave what values there can be.
     """
-    value, known = float(drawn[0]), drawn[1:][~np.isnan(drawn[1:])]
-    if np.isnan(value) or 2 * known.size <= len(drawn) - 1:
+    value, measured = float(drawn[0]), drawn[1:][~np.isnan(drawn[1:])]
+    if np.isnan(value) or 2 * measured.size <= len(drawn) - 1:
         return Interval(value, nan, nan, len(drawn))
-    low, high = np.quantile(known, [0.025, 0.975])
+    low, high = np.quantile(measured, [0.025, 0.975])
     # Draws of edits add noise of their own, which may carry the whole interval towards zero.
     return Interval(value, min(float(low), value), max(float(high), value), len(drawn))
 
@@ -226,8 +229,8 @@ def _spread(values: Values) -> Interval:
 def _filled(row: ScanVerdict, **spans: Interval) -> ScanVerdict:
     """The row with the value and the bounds of every interval, in the fields of that name."""
     fields = {}
-    for name, one in spans.items():
-        fields |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+    for name, span in spans.items():
+        fields |= {name: span.value, f"{name}_low": span.low, f"{name}_high": span.high}
     return replace(row, **fields)
 
 
@@ -246,8 +249,8 @@ def _notes(judged: Outcome, evidence: Sequence[Evidence]) -> tuple[str, ...]:
     broke = int(judged.violated.sum())
     if broke:
         notes.append(f"{broke} of {len(judged.locations)} locations broke a bound: last, worth 0")
-    held = [each.row for each in evidence if not each.row.resampled]
-    names = dict.fromkeys(f"{row.scan} {row.variant}" for row in held)
+    fixed = [each.row for each in evidence if not each.row.resampled]
+    names = dict.fromkeys(f"{row.scan} {row.variant}" for row in fixed)
     if names:
         notes.append(f"no means over requests, so held fixed in the bootstrap: {', '.join(names)}")
     return tuple(notes)

@@ -67,19 +67,20 @@ def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int)
     """
     labels = [stratum_of(name) for name in judged.locations]
     sizes = {name: sum(seen[i] for i, x in enumerate(labels) if x == name) for name in labels}
-    kept = [i for i, name in enumerate(labels) if name and seen[i] and sizes[name] >= STRATUM]
-    if len(kept) < FEWEST:
+    compared = [i for i, name in enumerate(labels) if name and seen[i] and sizes[name] >= STRATUM]
+    if len(compared) < FEWEST:
         return None
-    columns, names = np.array(kept), [judged.locations[i] for i in kept]
+    columns, names = np.array(compared), [judged.locations[i] for i in compared]
     within = design(
-        [labels[i] for i in kept],
+        [labels[i] for i in compared],
         [depth_of(name) for name in names],
         [Location.parse(name).lowest for name in names],
     )
     standing = judged.standing[:, columns]
     order = ordered(standing, within)
     only = ranks_within(judged.score[0, columns], within)
-    count = min(shuffles, _MOST // len(kept))
+    # Of many columns fewer shuffles, so that memory is bounded.
+    count = min(shuffles, _MOST // len(compared))
     shuffles_drawn = shuffles_of(within, count, np.random.default_rng(seed))
     return Stratum(
         columns=columns,
@@ -94,9 +95,9 @@ def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int)
 
 def ordered(values: Values, within: Design) -> Values:
     """Ranks within strata; a row with a NaN is NaN."""
-    found = ranks_within(values, within)
-    found[np.isnan(values).any(1)] = nan
-    return found
+    ranks = ranks_within(values, within)
+    ranks[np.isnan(values).any(1)] = nan
+    return ranks
 
 
 def depth_of(location: str) -> float:
@@ -111,4 +112,5 @@ def stratum_of(location: str) -> str:
     parsed = Location.parse(location)
     if parsed.lowest != parsed.highest or any(site.head is not None for site in parsed.sites):
         return ""
+    # Sorted: a location may name its parts in any order.
     return "+".join(sorted(site.part for site in parsed.sites))

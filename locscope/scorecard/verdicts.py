@@ -38,6 +38,7 @@ class Evidence:
         NaN where there is no interval over edits.
         """
         reliability = self.outcome_reliability
+        # Noise of the outcome lowers every correlation with it (Spearman 1904).
         by_edits = self.row.within_high / reliability if reliability > 0 else 1.0
         if isnan(by_edits):
             return nan
@@ -64,6 +65,7 @@ def _judgement(evidence: Evidence) -> tuple[str, str]:
     if isnan(evidence.outcome_reliability):
         why = "too few groups of edits, or tuning showed no differences between locations"
         return CANNOT_TELL, why
+    # Equal ranks everywhere have no correlation.
     if isnan(row.within):
         return DOES_NOT, "within a part it scores all locations alike"
     if row.p_within < LEVEL and row.within_low > 0:

@@ -80,6 +80,7 @@ def tightened(bound: Bound, bound_margin: float) -> Bound:
     if bound.measure == "kl":
         return replace(bound, limit=bound.limit * (1 - bound_margin))
     if bound.measure in RATIOS and bound.limit > 1:
+        # A ratio is the exponential of nats a token: a share of the nats is a power of the ratio.
         return replace(bound, limit=bound.limit ** (1 - bound_margin))
     return bound
 
@@ -108,14 +109,14 @@ def shortfall(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
     0 where none is broken, infinite where one is missed by no finite number. Over the limit, for a
     miss of 0.01 is little to a perplexity ratio and much to a KL divergence.
     """
-    found = ((named(measures, bound.measure), bound) for bound in bounds)
-    return float(sum(miss(measure, bound) for measure, bound in found if measure is not None))
+    pairs = ((named(measures, bound.measure), bound) for bound in bounds)
+    return float(sum(miss(measure, bound) for measure, bound in pairs if measure is not None))
 
 
 def ratio_limit(bounds: Iterable[Bound]) -> float:
     """The most that the pooled perplexity ratio may be, NaN where no bound says so."""
-    upper = (one for one in bounds if one.measure == RATIOS[0] and _forbids_loss(one))
-    return min((one.limit for one in upper), default=nan)
+    upper = (bound for bound in bounds if bound.measure == RATIOS[0] and _forbids_loss(bound))
+    return min((bound.limit for bound in upper), default=nan)
 
 
 def headroom(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
@@ -124,12 +125,13 @@ def headroom(measures: Sequence[Measure], bounds: Iterable[Bound]) -> float:
     The smallest of all, of a perplexity ratio in logarithms, as of nats; infinite where nothing was
     lost, NaN where no such bound was measured. Bounds that ask for a loss have no say.
     """
-    found = ((named(measures, one.measure), one) for one in bounds if _forbids_loss(one))
-    shares = [_headroom(measure, one) for measure, one in found if measure is not None]
+    pairs = ((named(measures, bound.measure), bound) for bound in bounds if _forbids_loss(bound))
+    shares = [_headroom(measure, bound) for measure, bound in pairs if measure is not None]
     return min((share for share in shares if not isnan(share)), default=nan)
 
 
 def _forbids_loss(bound: Bound) -> bool:
+    # A bound such as kl>=1 asks for a loss: it is no limit to stay below.
     harmless = "at least" if bound.measure == "retention" else "at most"
     return bound.measure in COLLAPSE and bound.side == harmless
 
@@ -153,11 +155,14 @@ def _lost(bound: Bound, value: float) -> float:
 
 def mendable(measures: Sequence[Measure], bounds: Iterable[Bound]) -> bool:
     """Whether nothing is broken that a lower learning rate does not keep."""
+    # A lower rate loses less of the model; it does not learn more of the edits.
     others = [bound for bound in bounds if not _forbids_loss(bound)]
     return shortfall(measures, others) == 0
 
 
-def crossing(kept: Sequence[Measure], broken: Sequence[Measure], bounds: Iterable[Bound]) -> float:
+def crossing(
+    keeping: Sequence[Measure], breaking: Sequence[Measure], bounds: Iterable[Bound]
+) -> float:
     """How far on the way from measures that keep the bounds to others the first limit is met.
 
     A share of the way, along which every measure is taken to go straight; 1 where none is broken
@@ -165,7 +170,7 @@ def crossing(kept: Sequence[Measure], broken: Sequence[Measure], bounds: Iterabl
     """
     shares = [1.0]
     for bound in bounds:
-        here, there = named(kept, bound.measure), named(broken, bound.measure)
+        here, there = named(keeping, bound.measure), named(breaking, bound.measure)
         if here is None or there is None or not miss(there, bound):
             continue
         start, way = _judged(here, bound), _judged(there, bound) - _judged(here, bound)
@@ -176,6 +181,7 @@ def crossing(kept: Sequence[Measure], broken: Sequence[Measure], bounds: Iterabl
 def miss(measure: Measure, bound: Bound) -> float:
     """What the bound is missed by, as a share of its limit; 0 where it is kept or not measured."""
     if isnan(measure.value):
+        # Items were judged and gave no number: the loss overflowed.
         return inf if measure.count else 0.0
     beyond = _judged(measure, bound) - bound.limit
     beyond = beyond if bound.side == "at most" else -beyond
@@ -192,6 +198,7 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
+    # float() reads 'nan', to which nothing compares.
     return None if isnan(value) else value
 
 

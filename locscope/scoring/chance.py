@@ -31,12 +31,14 @@ def margin_over_mean(
         return Interval(nan, nan, nan, 0)
     rng, labels = np.random.default_rng(seed), _labels(len(one), groups)
     size = int(labels.max()) + 1
+    # How often each group comes in a draw: one matrix serves all locations, which pairs them.
     times = rng.multinomial(size, np.full(size, 1 / size), DRAWS).astype(float)
     by = np.asarray(weights, dtype=float)
     mine, theirs = (
         _scores(one, labels, times, by),
         np.stack([_scores(other, labels, times, by) for other in others]),
     )
+    # As many others in each draw as there are: the mean over them is what varies.
     drawn = rng.integers(len(others), size=(len(others), DRAWS))
     chance = np.take_along_axis(theirs[:, 1:], drawn, axis=0).mean(0)
     differences = (mine[1:] - chance)[~np.isnan(mine[1:] - chance)]
@@ -57,12 +59,12 @@ def _labels(count: int, groups: Sequence[Sequence[int]]) -> NDArray[np.int64]:
 def _scores(values: Values, labels: NDArray[np.int64], times: Values, weights: Values) -> Values:
     """The score as it is, then that of every draw of groups."""
     measured = ~np.isnan(values)
-    kept = measured.any(0)
-    sums, counts = (np.zeros((int(labels.max()) + 1, int(kept.sum()))) for _ in range(2))
-    np.add.at(sums, labels, np.where(measured, values, 0.0)[:, kept])
-    np.add.at(counts, labels, measured[:, kept].astype(float))
+    any_measured = measured.any(0)
+    sums, counts = (np.zeros((int(labels.max()) + 1, int(any_measured.sum()))) for _ in range(2))
+    np.add.at(sums, labels, np.where(measured, values, 0.0)[:, any_measured])
+    np.add.at(counts, labels, measured[:, any_measured].astype(float))
     total = np.vstack([np.ones((1, len(sums))), times])
     with np.errstate(divide="ignore", invalid="ignore"):
         means = (total @ sums) / (total @ counts)
-        by = weights[kept]
+        by = weights[any_measured]
         return by.sum() / (by / np.maximum(means, 0.0)).sum(1)

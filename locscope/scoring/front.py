@@ -25,13 +25,13 @@ def front(points: Sequence[Point]) -> tuple[int, ...]:
     was traded in; where all are so, the ones with the least collapse are.
     """
     useful = [i for i, point in enumerate(points) if point.efficacy > 0]
-    kept: list[int] = []
+    on_front: list[int] = []
     order = useful or range(len(points))
     for i in sorted(order, key=lambda i: (points[i].collapse, -points[i].efficacy)):
-        last = points[kept[-1]] if kept else None
+        last = points[on_front[-1]] if on_front else None
         if last is None or points[i].efficacy > last.efficacy or points[i] == last:
-            kept.append(i)
-    return tuple(kept)
+            on_front.append(i)
+    return tuple(on_front)
 
 
 def bends(points: Sequence[Point]) -> tuple[tuple[float, float], ...]:
@@ -45,6 +45,7 @@ def bends(points: Sequence[Point]) -> tuple[tuple[float, float], ...]:
     """
     ends = [points[i] for i in front(points)] or [Point(0.0, 0.0)]
     low, high = ends[0], ends[-1]
+    # A front shorter than this is noise, which scaling to 0..1 would blow up.
     up = max(high.efficacy - low.efficacy, SPAN)
     across = max(high.collapse - low.collapse, SPAN)
 

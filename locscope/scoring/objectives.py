@@ -158,6 +158,7 @@ def harmonic(values: Iterable[float], weights: Iterable[float] | None = None) ->
     by = [1.0] * len(numbers) if weights is None else list(weights)
     if not numbers or any(map(isnan, numbers)):
         return nan
+    # A share cannot be negative; a retention corrected for chance can.
     if min(numbers) <= 0:
         return 0.0
     if len(numbers) == 1:
@@ -209,6 +210,7 @@ def merit(measures: Sequence[Measure], objective: Objective = BALANCED) -> float
 def _above_zero(measure: Measure) -> Measure:
     if measure.name not in SHARES or not measure.count:
         return measure
+    # Half an item, so that the order of trials with more than none right stays as it is.
     return replace(measure, value=max(measure.value, 0.5 / measure.count))
 
 
@@ -263,6 +265,7 @@ def kept(measures: Sequence[Measure], name: str) -> float:
     measure = named(measures, name)
     if measure is None or isnan(measure.value):
         return 0.0 if measure is not None and measure.count else nan
+    # Corrected for chance, so that it may lie below 0 or above 1.
     if name == "retention":
         return min(1.0, max(0.0, measure.value))
     return min(1.0, 1 / measure.value) if measure.value > 0 else nan

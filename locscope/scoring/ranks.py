@@ -49,6 +49,7 @@ def design(labels: Sequence[str], depths: ArrayLike, blocks: Sequence[int]) -> D
     terms = np.stack([scaled**power for power in range(1, powers + 1)], axis=1)
     for columns in strata:
         terms[columns] -= terms[columns].mean(0)
+    # Powers of depth are collinear where layers are few: what is left then is rounding.
     left, sizes, _ = np.linalg.svd(terms, full_matrices=False)
     return Design(strata, left[:, sizes > _NOTHING], block)
 
@@ -56,6 +57,7 @@ def design(labels: Sequence[str], depths: ArrayLike, blocks: Sequence[int]) -> D
 def mean_ranks(values: ArrayLike) -> Values:
     """Ranks from 1 along the last axis; ties share their mean rank."""
     array = np.asarray(values, dtype=float)
+    # One sort serves all rows, of which there are thousands.
     order = np.argsort(array, axis=-1, kind="stable")
     ordered, size = np.take_along_axis(array, order, -1), array.shape[-1]
     rises = ordered[..., 1:] != ordered[..., :-1]
@@ -72,11 +74,11 @@ def mean_ranks(values: ArrayLike) -> Values:
 
 def ranks_within(values: Values, within: Design) -> Values:
     """Centred ranks of every row within strata, as shares of the stratum's size."""
-    found = np.zeros(values.shape)
+    ranks = np.zeros(values.shape)
     for columns in within.strata:
         middle, size = (len(columns) + 1) / 2, len(columns)
-        found[..., columns] = (mean_ranks(values[..., columns]) - middle) / size
-    return found
+        ranks[..., columns] = (mean_ranks(values[..., columns]) - middle) / size
+    return ranks
 
 
 def agreement(x: Values, y: Values) -> Values:
@@ -174,7 +176,7 @@ def holm_in_turn(
         if not left[i]:
             del left[i]
     pairs = [corrected[i] or [nan, nan] for i in range(len(first))]
-    return tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
+    return tuple(p for p, _ in pairs), tuple(q for _, q in pairs)
 
 
 def shuffles_of(within: Design, shuffles: int, rng: np.random.Generator) -> Indices:
@@ -204,6 +206,7 @@ def shuffles_of(within: Design, shuffles: int, rng: np.random.Generator) -> Indi
 def _p(value: float, by_chance: Values) -> float:
     if isnan(value):
         return 1.0
+    # The order that was measured is one of the possible shuffles (Phipson and Smyth 2010).
     return (1 + int((by_chance >= value - _NOTHING).sum())) / (1 + len(by_chance))
 
 

@@ -15,11 +15,12 @@ def repeated(values: Sequence[float], shared: float = 0.0, level: float = 0.95) 
     variance of the mean is s² (1/n + shared / (1 - shared)), after Nadeau and Bengio (2003). No
     interval from fewer than two, or from repetitions on the very same edits.
     """
-    known = [float(value) for value in values if not isnan(value)]
-    if len(known) < 2 or shared >= 1:
-        return Interval(fmean(known) if known else nan, nan, nan, len(known))
-    mean, count = fmean(known), len(known)
-    error = sqrt(variance(known) * (1 / count + shared / (1 - shared)))
+    measured = [float(value) for value in values if not isnan(value)]
+    # With shared = 1 all repetitions are one, and the correction divides by zero.
+    if len(measured) < 2 or shared >= 1:
+        return Interval(fmean(measured) if measured else nan, nan, nan, len(measured))
+    mean, count = fmean(measured), len(measured)
+    error = sqrt(variance(measured) * (1 / count + shared / (1 - shared)))
     half = t_quantile((1 + level) / 2, count - 1) * error
     return Interval(mean, mean - half, mean + half, count)
 
@@ -38,6 +39,7 @@ def t_quantile(level: float, freedom: int) -> float:
     Stegun 26.7.3 and 26.7.4) in the angle whose tangent is t / sqrt(freedom).
     """
     low, high = 0.0, pi / 2
+    # Each step halves the interval: after a hundred a double cannot be halved any more.
     for _ in range(100):
         middle = (low + high) / 2
         below = (1 + _within(middle, freedom)) / 2 < level

@@ -62,8 +62,9 @@ def _grid(x: Values, layer: NDArray[np.int64], stratum: NDArray[np.int64]) -> Va
     for i in range(int(stratum.max()) + 1):
         mine = stratum == i
         there = np.unique(layer[mine])
-        known = [float(x[mine & (layer == n)].mean()) for n in there]
-        columns.append(np.interp(layers, there, known))
+        measured = [float(x[mine & (layer == n)].mean()) for n in there]
+        # A scan may lack layers, and a jump over a gap would count as rough.
+        columns.append(np.interp(layers, there, measured))
     grid = np.stack(columns, axis=1)
     return grid - grid.mean(0)
 
@@ -100,4 +101,5 @@ def _falls(grid: Values, waves: Values) -> list[float]:
 def _shares(values: Values, waves: Values) -> Values:
     """The share of every wave in the squares of centred values, (layers, any)."""
     squares = ((waves.T @ values) ** 2).sum(1)
+    # Shares, so that the scale of a scan's scores does not count.
     return squares / squares.sum()

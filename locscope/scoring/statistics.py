@@ -80,6 +80,7 @@ def ratio_interval(
 
     A sum that is not finite makes the value so, and leaves no interval.
     """
+    # Sums and sizes are drawn together: long texts weigh more in both.
     pairs = np.stack([np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)], axis=1)
     value = float(pairs[:, 0].sum() / pairs[:, 1].sum())
     drawn = [totals[:, 0] / totals[:, 1] for totals, _ in _draws(pairs, pairs, seed, draws)]
@@ -101,17 +102,18 @@ def paired_margin(
 
     Values per edit, shape (edits,), or (edits, terms): then the harmonic means of the terms' means
     are compared, weighted where `weights` (terms) are given. Only cells that both have count; a
-    term without any is left out. The count is that of edits with at least one such cell.
+    term without any is left out. The count is that of edits with at least one such cell. A
+    ValueError where a and b have other shapes.
     """
-    one, two = _columns(a), _columns(b)
-    if one.shape != two.shape:
-        raise ValueError(f"values of the same edits are needed, not {one.shape} and {two.shape}")
-    missing = np.isnan(one) | np.isnan(two)
-    kept = ~missing.all(0)
-    one, two = (np.where(missing, nan, x)[:, kept] for x in (one, two))
-    by = np.ones(one.shape[1]) if weights is None else np.asarray(weights, dtype=float)[kept]
+    left, right = _columns(a), _columns(b)
+    if left.shape != right.shape:
+        raise ValueError(f"values of the same edits are needed, not {left.shape} and {right.shape}")
+    missing = np.isnan(left) | np.isnan(right)
+    measured = ~missing.all(0)
+    left, right = (np.where(missing, nan, x)[:, measured] for x in (left, right))
+    by = np.ones(left.shape[1]) if weights is None else np.asarray(weights, dtype=float)[measured]
     # Side by side, so that one draw of groups serves both: that is what pairs them.
-    sums, counts = _by_group(np.hstack([one, two]), _labels(len(one), groups))
+    sums, counts = _by_group(np.hstack([left, right]), _labels(len(left), groups))
     value = _difference(sums.sum(0, keepdims=True), counts.sum(0, keepdims=True), by)
     drawn = [_difference(*pair, by) for pair in _draws(sums, counts, seed, draws)]
     low, high = _bounds(drawn, level)
@@ -123,11 +125,11 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float:
 
     NaN with fewer than three pairs or where one side is constant.
     """
-    one, two = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    both = ~(np.isnan(one) | np.isnan(two))
+    left, right = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    both = ~(np.isnan(left) | np.isnan(right))
     if both.sum() < 3:
         return nan
-    centred = (mean_ranks(values[both]) - (both.sum() + 1) / 2 for values in (one, two))
+    centred = (mean_ranks(values[both]) - (both.sum() + 1) / 2 for values in (left, right))
     return float(agreement(*centred))
 
 
@@ -144,6 +146,7 @@ def _columns(values: ArrayLike) -> Values:
 def _labels(count: int, groups: Sequence[Sequence[int]] | None) -> NDArray[np.int64]:
     """The group of every index; an index in no group is one of its own."""
     labels = np.arange(count)
+    # Numbers from the count on, so that no group is taken for an index of its own.
     for number, members in enumerate(groups or (), start=count):
         labels[list(members)] = number
     return labels
@@ -164,6 +167,7 @@ def _by_group(values: Values, labels: NDArray[np.int64]) -> tuple[Values, Values
 def _draws(sums: Values, counts: Values, seed: int, draws: int) -> Iterator[tuple[Values, Values]]:
     """Sums and counts of resampled groups, shape (draws, columns), in chunks that fit memory."""
     size = len(sums)
+    # One group has no spread, and one infinite sum makes every draw infinite.
     if size < 2 or not np.isfinite(sums).all():
         return
     rng = np.random.default_rng(seed)

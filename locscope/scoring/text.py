@@ -27,9 +27,10 @@ def cut_answer(text: str, target: str = "") -> str:
     With a target: up to the first beyond those that the target holds itself.
     """
     inner, lines = _inside(target)
+    # A target of several lines is not cut at its first one.
     if not lines:
         text = text.split("\n", 1)[0]
-    ends = [found.start() for found in _STOP.finditer(text)]
+    ends = [stop.start() for stop in _STOP.finditer(text)]
     return (text[: ends[inner]] if len(ends) > inner else text).strip()
 
 
@@ -131,6 +132,7 @@ def _inside(target: str) -> tuple[int, bool]:
 
 def _folded(text: str) -> str:
     """Composed and compatible (NFKC), without case."""
+    # Twice: folding case can give letters that are not composed (U+0390).
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
@@ -151,6 +153,7 @@ def _bare(folded: str) -> str:
 
 def _kept(char: str, before: str, after: str) -> str:
     """What is left of a character between two others (each empty at an end of the text)."""
+    # U+2212 is the minus sign, which Unicode counts as a symbol and not as a dash.
     kind = unicodedata.category(char)
     if kind == "Pd" or char == "\u2212":
         return "-" if after.isdigit() and not before.isalpha() else ""

@@ -24,15 +24,17 @@ def front(records: Sequence[TrialRecord], objective: Objective) -> tuple[TrialRe
 
     Of all that were measured, where none is within the bounds.
     """
-    known = [record for record in records if is_known(point_of(record, objective))]
-    some = [record for record in known if not record.violated] or known
-    return tuple(some[i] for i in unbeaten([point_of(record, objective) for record in some]))
+    measured = [record for record in records if is_known(point_of(record, objective))]
+    eligible = [record for record in measured if not record.violated] or measured
+    points = [point_of(record, objective) for record in eligible]
+    return tuple(eligible[i] for i in unbeaten(points))
 
 
 def front_points(records: Sequence[TrialRecord], objective: Objective) -> tuple[FrontPoint, ...]:
     """The front of the trials, with the knee marked."""
-    kept = front(records, objective)
-    points = [point_of(record, objective) for record in kept]
+    on_front = front(records, objective)
+    points = [point_of(record, objective) for record in on_front]
+    # No index is -1, so that without points nothing is marked.
     bend = knee(points) if points else -1
     return tuple(
         FrontPoint(
@@ -42,5 +44,5 @@ def front_points(records: Sequence[TrialRecord], objective: Objective) -> tuple[
             perplexity_ratio=record.measure("perplexity_ratio").value,
             knee=i == bend,
         )
-        for i, (record, point) in enumerate(zip(kept, points, strict=True))
+        for i, (record, point) in enumerate(zip(on_front, points, strict=True))
     )

@@ -1,11 +1,11 @@
 from dataclasses import replace
 from math import nan
 
+import pytest
 import report_factory as factory
 
 from locscope.records import ScanScore
 from locscope.report.data.curves import (
-    contender_intervals,
     depth_spans,
     loss_curves,
     rate_curves,
@@ -13,6 +13,7 @@ from locscope.report.data.curves import (
     verdict_line,
 )
 from locscope.report.draw.figures import draw_chart
+from locscope.report.draw.gallery import panels
 
 
 def test_rate_curves_sort_rates_and_show_bounds_missed():
@@ -53,12 +54,14 @@ def test_loss_curve_is_that_of_the_best_rate():
 
 
 def test_contenders_carry_intervals():
-    data = contender_intervals(factory.inputs())
-    first = data.bars[0]
-    assert (first.label, first.detail, first.first) == ("recommended", "L6.mlp.down", True)
-    assert (first.value, first.low, first.high) == (0.92, 0.92 - 0.03, 0.92 + 0.03)
-    assert len(data.bars) == 4
-    assert contender_intervals(factory.inputs(recommendation=None)).bars == ()
+    figure = panels(factory.inputs())["contenders"][0].figure
+    *contenders, rings = figure.data
+    first = contenders[0]
+    assert (first.x, first.y) == ((0.92,), ("recommended<br>L6.mlp.down",))
+    assert (first.error_x.array[0], first.error_x.arrayminus[0]) == pytest.approx((0.03, 0.03))
+    assert [trace.marker.symbol for trace in contenders] == ["diamond", *["circle"] * 3]
+    assert len(rings.x) > 0
+    assert "contenders" not in panels(factory.inputs(recommendation=None))
 
 
 def test_scan_against_outcome_joins_whole_parts_only():
@@ -83,8 +86,9 @@ def test_depth_is_relative_to_the_highest_layer():
     found = factory.recommendation(contenders=(joined,))
     inputs = factory.inputs(run=factory.run(layers=33), recommendation=found)
     first, second = depth_spans([("a", inputs), ("b", factory.inputs(recommendation=None))])
-    assert (first.run, first.part, first.first, first.last) == ("a", "mlp.up", 0.25, 0.5)
-    assert (second.part, second.first) == ("attn", 1.0)
+    assert (first.name, first.part, first.x) == ("a", "mlp.up", (0.25, 0.5))
+    assert first.y == ("a", "a")
+    assert (second.part, second.x[0]) == ("attn", 1.0)
 
 
 def test_a_trial_within_the_bounds_stands_above_one_that_scores_more():

@@ -9,7 +9,6 @@ from locscope.report.data.heatmaps import (
     EFFICACY_VIEWS,
     KL_SCALE,
     RATIO_SCALE,
-    Mark,
     trial_heatmaps,
 )
 
@@ -84,7 +83,7 @@ def test_ticks_keep_their_distance():
 
 def test_recommended_cell_is_marked():
     heatmap = trial_heatmaps(factory.inputs(), EFFICACY_VIEWS)[0]
-    assert heatmap.marked == (Mark(6, heatmap.columns.index("mlp.down"), "recommended"),)
+    assert heatmap.recommended == (6, heatmap.columns.index("mlp.down"))
 
 
 def test_views_nobody_measured_are_left_out():

@@ -134,7 +134,7 @@ def test_nothing_in_records_becomes_markup():
 
 def test_plotly_labels_are_escaped_too():
     scan = replace(factory.scan(), descriptor=replace(factory.scan().descriptor, title=NASTY))
-    views = panels(factory.inputs(scans=(scan,)))["scan-0"].views
+    views = panels(factory.inputs(scans=(scan,)))["scan-0"]
     assert "<img" not in views[0].figure.layout.title.text
 
 
@@ -151,7 +151,7 @@ def test_figures_in_the_page_hold_no_nan():
 
 
 def test_recommended_cell_is_outlined_and_missing_cells_are_crossed():
-    figure = panels(factory.inputs())["efficacy"].views[0].figure
+    figure = panels(factory.inputs())["efficacy"][0].figure
     (shape,) = figure.layout.shapes
     assert (shape.y0, shape.y1) == (5.5, 6.5)
     crosses = figure.data[-1]

@@ -120,7 +120,7 @@ def test_charts_of_score_and_collapse_against_edits():
     assert score.ticks == ((5.0, "5"), (20.0, "20"))
     found = panels(with_counts())
     assert {"counts", "counts-collapse"} <= set(found)
-    axis = found["counts"].views[0].figure.layout.xaxis
+    axis = found["counts"][0].figure.layout.xaxis
     assert (axis.type, tuple(axis.ticktext)) == ("log", ("5", "20"))
     assert not {"counts", "counts-collapse"} & set(panels(factory.inputs()))
 

@@ -8,10 +8,8 @@ import report_factory as factory
 from rich.console import Console
 
 from locscope.report.data import words
-from locscope.report.data.fit_rows import fits_table
+from locscope.report.data.recommendation_rows import contenders_table, fits_table, key_cards
 from locscope.report.data.rows import (
-    contenders_table,
-    key_cards,
     outcomes_table,
     protocols_table,
     trials_table,
@@ -83,7 +81,7 @@ def test_outcomes_are_means_over_repetitions_worst_first():
 
 def test_without_recommendation_nothing_is_made_up():
     inputs = factory.inputs(recommendation=None, scorecard=None, scans=(), trials=())
-    assert key_cards(inputs) == ()
+    assert key_cards(inputs).rows == ()
     assert contenders_table(None).rows == ()
     assert outcomes_table(inputs).rows == verdicts_table(inputs).rows == ()
     assert verdict_of(inputs).kind == "none"
@@ -91,17 +89,17 @@ def test_without_recommendation_nothing_is_made_up():
 
 
 def test_cards_show_the_edits_to_be_made_beside_untouched_and_held_out():
-    score, reliability, *_ = key_cards(factory.inputs())
-    assert (score.title, score.value, score.interval) == ("score", "0.880", "[0.860, 0.900]")
-    assert score.beside == "held out 0.920 [0.890, 0.950]"
-    assert reliability.value == "0.930"
-    assert reliability.beside == "untouched 0.000, held out 0.970"
-    assert reliability.protocol.endswith("120 judged")
+    score, reliability, *_ = map(texts, key_cards(factory.inputs()).rows)
+    assert score[:3] == ["score", "0.880", "[0.860, 0.900]"]
+    assert score[3] == "held out 0.920 [0.890, 0.950]"
+    assert reliability[1] == "0.930"
+    assert reliability[3] == "untouched 0.000, held out 0.970"
+    assert reliability[4].endswith("120 judged")
 
 
 def test_without_a_deployment_cards_show_what_was_held_out():
-    score, *_ = key_cards(factory.inputs(recommendation=factory.recommendation(deployment=None)))
-    assert (score.value, score.interval) == ("0.920", "[0.890, 0.950]")
+    inputs = factory.inputs(recommendation=factory.recommendation(deployment=None))
+    assert texts(key_cards(inputs).rows[0])[1:3] == ["0.920", "[0.890, 0.950]"]
 
 
 def test_fits_say_what_was_tried_and_what_it_broke():

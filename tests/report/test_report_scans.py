@@ -11,10 +11,8 @@ import report_scans as scans
 from rich.console import Console
 
 from locscope.records import ScanScore, TokenMap
-from locscope.report.data.heatmaps import Mark
-from locscope.report.data.scan_heatmaps import ROLES, scan_heatmaps
+from locscope.report.data.scan_heatmaps import ROLES, scan_heatmaps, token_heatmap, visible
 from locscope.report.data.scan_rows import best_heads, best_locations, locations_table, scans_table
-from locscope.report.data.token_maps import token_heatmap, visible
 from locscope.report.data.verdict import verdict_of
 from locscope.report.draw.gallery import figures, panels, specification
 from locscope.report.draw.heatmaps import draw_heatmap, least_width
@@ -94,8 +92,8 @@ def test_the_recommended_head_is_marked_among_heads_only():
     found = factory.recommendation(contenders=(factory.contender("recommended", "L1.attn.h2", 1),))
     scores = [ScanScore("", 1, "attn", 1.0, head=head) for head in (0, 2)]
     heads, parts = drawn(ScanScore("", 1, "attn", 5.0), *scores, recommendation=found)
-    assert heads.marked == (Mark(1, 1, "recommended"),)
-    assert parts.marked == ()
+    assert heads.recommended == (1, 1)
+    assert parts.recommended is None
 
 
 def test_where_low_is_good_the_scale_is_turned_round_and_the_note_says_so():
@@ -212,13 +210,13 @@ def test_a_section_says_how_to_read_it_and_how_it_was_made():
     assert section.notes[0].startswith("Average total effect")
     assert section.facts[0] == "38 of 40 edits usable"
     assert section.facts[-1] == "settings: same-length subject swap; logit difference"
-    assert [table.name for table in section.variants[0].tables] == ["places-0-0"]
+    assert [table.name for table in next(iter(section.variants.values()))] == ["places-0-0"]
     empty = scan_sections(factory.inputs(scans=(scans.nothing(),)))[0]
-    assert (empty.summary, empty.variants) == ("no scores", ())
+    assert (empty.summary, empty.variants) == ("no scores", {})
 
 
 def test_views_carry_their_variant_so_that_tables_can_follow():
-    views = panels(factory.inputs(scans=(scans.heads(),)))["scan-0"].views
+    views = panels(factory.inputs(scans=(scans.heads(),)))["scan-0"]
     assert [view.choice for view in views] == [
         "zero: heads", "zero: parts", "mean: heads", "mean: parts",
     ]  # fmt: skip
@@ -229,7 +227,7 @@ def test_views_carry_their_variant_so_that_tables_can_follow():
 
 def test_every_figure_of_every_scan_has_a_name_of_its_own():
     inputs = scans.scan_run(scans=(scans.causal(), scans.causal(), scans.heads()))
-    views = [view for panel in panels(inputs).values() for view in panel.views]
+    views = [view for views in panels(inputs).values() for view in views]
     assert len(figures(inputs)) == len(views) == 7 + 7 + 4
     assert "scan-head-ablation-zero-heads" in figures(inputs)
 

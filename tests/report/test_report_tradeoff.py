@@ -65,7 +65,7 @@ def test_the_front_is_drawn_and_its_knee_marked_for_pareto_only():
     assert (knee.kind, knee.y) == ("knee", (pytest.approx(0.9),))
     assert knee.hover[0].startswith("knee: L1.mlp")
     assert len(cloud.x) == 4
-    drawn = panels(factory.inputs(trials=trials, recommendation=pareto()))["tradeoff"].views[0]
+    drawn = panels(factory.inputs(trials=trials, recommendation=pareto()))["tradeoff"][0]
     assert [trace.mode for trace in drawn.figure.data] == ["markers", "lines", "markers"]
     assert drawn.figure.data[1].line.shape == "hv"
     assert "star is its knee" in drawn.note

@@ -22,7 +22,7 @@ from locscope.progress import Silent
 from locscope.recommendation.fitting import BOUND_MARGIN
 from locscope.recommendation.looser_bounds import judged
 from locscope.records import Measure, Recommendation, Scorecard, TrialRecord, loads
-from locscope.report.data.recipe_rows import recipes_table
+from locscope.report.data.recommendation_rows import recipes_table
 from locscope.runs.edit_config import read_recommendation
 from locscope.runs.folder import open_run, read_info
 from locscope.runs.store import iterate

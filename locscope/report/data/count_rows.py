@@ -28,17 +28,18 @@ def count_curves(inputs: ReportInputs) -> dict[str, Curve]:
     if inputs.recommendation is None:
         return {}
     roles: dict[Tuned, list[str]] = defaultdict(list)
-    for one in inputs.recommendation.contenders:
-        roles[one.location, one.recipe].append(one.role)
-    found: dict[Tuned, list[TrialRecord]] = defaultdict(list)
+    # One location may have several roles: the runner-up may be the depth rule's too.
+    for contender in inputs.recommendation.contenders:
+        roles[contender.location, contender.recipe].append(contender.role)
+    tuned: dict[Tuned, list[TrialRecord]] = defaultdict(list)
     for record in inputs.trials:
         if record.trial.rung.startswith(COUNT_RUNG):
-            found[record.trial.location, record.trial.recipe].append(record)
+            tuned[record.trial.location, record.trial.recipe].append(record)
     order = [
-        *(location for location in roles if location in found),
-        *(p for p in found if p not in roles),
+        *(location for location in roles if location in tuned),
+        *(p for p in tuned if p not in roles),
     ]
-    named = {_name(location, roles[location]): found[location] for location in order}
+    named = {_name(location, roles[location]): tuned[location] for location in order}
     return {name: tuple(sorted(records, key=_edits)) for name, records in named.items()}
 
 
@@ -53,6 +54,7 @@ def _name(tuned: Tuned, roles: list[str]) -> str:
 def count_charts(inputs: ReportInputs) -> tuple[Chart, Chart]:
     """Score, and perplexity ratio, against the number of edits."""
     curves = count_curves(inputs)
+    # Plotly's own ticks on a log scale are powers of ten, where no trial lies.
     numbers = sorted({_edits(record) for records in curves.values() for record in records})
     charts = (
         Chart(
@@ -86,11 +88,13 @@ def counts_table(inputs: ReportInputs) -> Table:
 
 def count_line(inputs: ReportInputs) -> str:
     """Whether the recommended location still leads on the most edits tried, in one line."""
+    # Curves rise in edits: the last record is on the most.
     last = {name: records[-1] for name, records in count_curves(inputs).items()}
     mine = next((name for name in last if "recommended" in name), None)
     if mine is None:
         return ""
     leader = max(last, key=lambda name: standing(last[name]))
+    # Not only who leads: with one draw and one seed a small lead is luck.
     values = ", ".join(f"{name} {_said(record)}" for name, record in last.items())
     verdict = "the recommended location leads" if leader == mine else f"{leader} leads"
     if len(last) == 1 or all(isnan(record.score) for record in last.values()):

@@ -17,19 +17,20 @@ from locscope.report.data.inputs import (
     sweep,
 )
 from locscope.report.data.scan_heatmaps import scan_title
-from locscope.report.data.words import in_words, number, rate, score_title
+from locscope.report.data.words import in_words, number, rate
 
 
 @dataclass(frozen=True)
 class Series:
     """Named points: a line, or a cloud of one part. `hollow` tells which miss a bound.
 
-    In a chart of clouds a series may also be their `front`, or its `knee`.
+    In a chart of clouds a series may also be their `front`, or its `knee`. Names on the y axis
+    stand below each other.
     """
 
     name: str
     x: tuple[float, ...]
-    y: tuple[float, ...]
+    y: tuple[float, ...] | tuple[str, ...]
     hover: tuple[str, ...]
     part: str = ""
     hollow: tuple[bool, ...] = ()
@@ -49,53 +50,6 @@ class Chart:
     log_x: bool = False
     note: str = ""
     ticks: tuple[tuple[float, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A value with its interval and the single values it is the mean of."""
-
-    label: str
-    detail: str
-    value: float
-    low: float
-    high: float
-    singles: tuple[float, ...]
-    first: bool
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Values with intervals, one below the other."""
-
-    name: str
-    title: str
-    x_title: str
-    bars: tuple[Bar, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Span:
-    """The relative depth (0 lowest layer, 1 highest) a run recommends, for one site of it."""
-
-    run: str
-    part: str
-    first: float
-    last: float
-    hover: str
-
-
-def contender_intervals(inputs: ReportInputs) -> Intervals:
-    """The contenders' scores on T; empty without a recommendation."""
-    found = inputs.recommendation
-    bars = tuple(
-        Bar(c.role, c.location, c.score, c.low, c.high, c.repetitions, c.role == "recommended")
-        for c in (found.contenders if found else ())
-    )
-    name = score_title(found.score_name) if found else "score"
-    note = f"Score ({name}): mean with its 95 % interval; hollow: single repetitions."
-    return Intervals("contenders", "Contenders", "score on T", bars, note)
 
 
 def rate_curves(inputs: ReportInputs) -> Chart:
@@ -118,6 +72,7 @@ def loss_curves(inputs: ReportInputs) -> Chart:
     """The mean loss per epoch of every finalist at its best rate."""
     series = []
     for location, records in _leading(inputs.trials):
+        # One curve a location: those of other rates would hide what tells locations apart.
         best = max(records, key=standing)
         numbers = range(1, len(best.epochs) + 1)
         hover = tuple(
@@ -166,6 +121,7 @@ def scan_outcome(inputs: ReportInputs, scan: ScanResult, variant: str) -> Chart:
     points: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
     for score in scan.scores:
         trial = trials.get((score.layer, score.part))
+        # A head or a role is no location that a sweep tunes.
         whole = score.variant == variant and score.head < 0 and not score.role
         if not whole or trial is None or isnan(score.score) or isnan(trial.score):
             continue
@@ -190,6 +146,7 @@ def _points(part: str, points: list[tuple[float, float, str]]) -> Series:
 
 def scan_verdict(inputs: ReportInputs, scan: ScanResult, variant: str) -> ScanVerdict | None:
     """The scorecard's line on a variant of a scan."""
+    # A scan is judged by variant: one of them may predict and another not.
     for verdict in inputs.scorecard.verdicts if inputs.scorecard else ():
         if (verdict.scan, verdict.variant) == (scan.descriptor.name, variant):
             return verdict
@@ -203,15 +160,20 @@ def verdict_line(verdict: ScanVerdict | None) -> str:
     return f"Verdict: {verdict.sentence or verdict.verdict}."
 
 
-def depth_spans(runs: Iterable[tuple[str, ReportInputs]]) -> tuple[Span, ...]:
-    """The relative depth that every labelled run recommends, a span per site."""
+def depth_spans(runs: Iterable[tuple[str, ReportInputs]]) -> tuple[Series, ...]:
+    """The relative depth (0 lowest layer, 1 highest) that every labelled run recommends.
+
+    A line per site of the location, from its first to its last layer, at the label of the run.
+    """
     spans = []
     for label, inputs in runs:
         if inputs.best is None:
             continue
+        # The highest layer is at 1, so that models of any depth share the axis.
         top = inputs.run.model.layers - 1
         for site in Location.parse(inputs.best.location).sites:
-            first, last = (x / top if top > 0 else nan for x in (site.first, site.last))
+            # With a single layer there is no depth to speak of.
+            depths = tuple(x / top if top > 0 else nan for x in (site.first, site.last))
             hover = f"{label}\n{site} of {top + 1} layers"
-            spans.append(Span(label, site.part, first, last, hover))
+            spans.append(Series(label, depths, (label,) * 2, (hover,) * 2, site.part))
     return tuple(spans)

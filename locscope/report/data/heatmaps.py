@@ -1,6 +1,6 @@
 """Data of heatmaps, and those of trials: layers x parts. Numbers only, no drawing."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite, isnan, log10, nan
 
@@ -11,15 +11,6 @@ from locscope.report.data.words import duration, in_words, number, rate, short, 
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A cell to outline: row and column index, and why."""
-
-    row: int
-    column: int
-    label: str
-
-
-@dataclass(frozen=True)
 class Heatmap:
     """A grid of values, rows from the bottom up; NaN where there is none.
 
@@ -27,8 +18,9 @@ class Heatmap:
     text in the cells and `hover` the text on hover, both with the true value. `centred` asks for
     colours that diverge from zero, `good` is +1 where high values are good and -1 where low are.
     `across` says what the columns are; `labels` stand under them where their names, which must
-    differ, are not for people, `upright` if they are long; `banded` columns are set apart. Beside
-    others, a heatmap goes by its `choice`, and tables of the same `variant` belong to it.
+    differ, are not for people, `upright` if they are long; `banded` columns are set apart.
+    `recommended` is row and column of the recommended location, where it has a cell. Beside others,
+    a heatmap goes by its `choice`, and tables of the same `variant` belong to it.
     """
 
     name: str
@@ -41,7 +33,7 @@ class Heatmap:
     note: str = ""
     centred: bool = False
     good: int = 1
-    marked: tuple[Mark, ...] = ()
+    recommended: tuple[int, int] | None = None
     ticks: tuple[tuple[float, str], ...] = ()
     across: str = "parts"
     labels: tuple[str, ...] = ()
@@ -67,18 +59,20 @@ class LogScale:
         """Where the value stands on the scale; beyond the outer candidates is at them."""
         if isnan(value):
             return nan
+        # A ratio below 1 has no logarithm of its excess; it counts as nothing lost.
         inside = min(max(value, self.candidates[0]), self.candidates[-1])
         return log10(inside - self.origin)
 
     def ticks(self, values: Iterable[float]) -> tuple[tuple[float, str], ...]:
         """Ticks among the placed values, far enough apart to be read."""
-        known = [value for value in values if not isnan(value)]
-        if not known:
+        measured = [value for value in values if not isnan(value)]
+        if not measured:
             return ()
-        low, high = min(known), max(known)
+        low, high = min(measured), max(measured)
         chosen: list[tuple[float, str]] = []
         for tick in self.candidates:
             location = self.location(tick)
+            # A seventh of the span is about the width of a label.
             apart = not chosen or location - chosen[-1][0] >= (high - low) / 7
             if low - 1e-9 <= location <= high + 1e-9 and apart:
                 chosen.append((location, self._label(tick)))
@@ -94,93 +88,87 @@ RATIO_SCALE = LogScale(1, (1.001, 1.002, 1.005, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5,
 KL_SCALE = LogScale(0, (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1, 3, 10))
 
 
-@dataclass(frozen=True)
-class View:
-    """One measure as a heatmap of trials."""
-
-    name: str
-    note: str
-    good: int = 1
-    scale: LogScale | None = None
-
-    def value(self, record: TrialRecord) -> float:
-        """The trial's number that this view shows."""
-        return record.score if self.name == "score" else record.measure(self.name).value
-
-
-EFFICACY_VIEWS = (
-    View("score", "What trials are ranked by, under the bounds on collapse."),
-    View("reliability", "Share of edits answered with the new target."),
-    View("generalization", "Share of rephrases answered with the new target."),
-    View(
-        "locality",
-        "Share of neighbours with the untouched model's tokens, as many as their answer has.",
+LOG_SCALES = {"perplexity_ratio": RATIO_SCALE, "kl": KL_SCALE}
+"""Of measures of what is lost: low is good, and differences count near nothing lost."""
+EFFICACY_VIEWS = {
+    "score": "What trials are ranked by, under the bounds on collapse.",
+    "reliability": "Share of edits answered with the new target.",
+    "generalization": "Share of rephrases answered with the new target.",
+    "locality": (
+        "Share of neighbours with the untouched model's tokens, as many as their answer has."
     ),
-    View("target_probability", "Of the new target, token by token."),
-    View("rephrase_probability", "Of the new target after rephrases."),
-    View("neighbour_kept", "What is left of the probability of the neighbours' answers."),
-)
+    "target_probability": "Of the new target, token by token.",
+    "rephrase_probability": "Of the new target after rephrases.",
+    "neighbour_kept": "What is left of the probability of the neighbours' answers.",
+}
+"""Measures that are shown one at a time, each with a note on how to read it."""
+COLLAPSE_VIEWS = {
+    "perplexity_ratio": (
+        "Tuned over untouched on neutral text, coloured by the log of its excess over 1."
+    ),
+    "kl": "KL(untouched || tuned) on neutral text, coloured by its log.",
+    "retention": "Accuracy on abilities, relative to the untouched model.",
+}
 AT_FIRST = "On rung 1: few edits and epochs, by probabilities; it ranks, it is no outcome."
 QUICK = ("target_probability", "rephrase_probability", "neighbour_kept")
-IN_FULL = View("score", "Of the locations that were run in full, at their best rates.")
-COLLAPSE_VIEWS = (
-    View(
-        "perplexity_ratio",
-        "Tuned over untouched on neutral text, coloured by the log of its excess over 1.",
-        -1,
-        RATIO_SCALE,
-    ),
-    View("kl", "KL(untouched || tuned) on neutral text, coloured by its log.", -1, KL_SCALE),
-    View("retention", "Accuracy on abilities, relative to the untouched model."),
-)
+IN_FULL = "Of the locations that were run in full, at their best rates."
 
 
-def trial_heatmaps(inputs: ReportInputs, views: Iterable[View]) -> tuple[Heatmap, ...]:
-    """A heatmap per view that any trial of the sweep, or else of rung 1, measured.
+def trial_heatmaps(inputs: ReportInputs, views: Mapping[str, str]) -> tuple[Heatmap, ...]:
+    """A heatmap per measure that any trial of the sweep, or else of rung 1, has; `views` are notes
+    by measure.
 
     After rung 1, another shows the score of what was run in full.
     """
     trials = by_cell(sweep(inputs.trials))
     quick_trials = any(record.trial.quick for record in trials.values())
-    wanted = [view for view in views if quick_trials or view.name not in QUICK]
+    shown = {name: note for name, note in views.items() if quick_trials or name not in QUICK}
     if quick_trials:
-        wanted = [replace(view, note=f"{view.note} {AT_FIRST}") for view in wanted]
-    drawn = [trial_heatmap(inputs, trials, view) for view in wanted] if trials else []
-    if quick_trials and any(view.name == IN_FULL.name for view in wanted):
+        shown = {name: f"{note} {AT_FIRST}" for name, note in shown.items()}
+    drawn = [trial_heatmap(inputs, trials, *view) for view in shown.items()] if trials else []
+    if quick_trials and "score" in shown:
+        # Second, as its scale is that of the recommendation and not that of rung 1.
         drawn.insert(1, _in_full(inputs))
     return tuple(heatmap for heatmap in drawn if heatmap.measured)
 
 
 def _in_full(inputs: ReportInputs) -> Heatmap:
-    found = trial_heatmap(inputs, by_cell(in_full(inputs.trials)), IN_FULL)
-    return replace(found, name="score-in-full", title="Score, run in full")
+    heatmap = trial_heatmap(inputs, by_cell(in_full(inputs.trials)), "score", IN_FULL)
+    return replace(heatmap, name="score-in-full", title="Score, run in full")
 
 
-def trial_heatmap(inputs: ReportInputs, trials: dict[Cell, TrialRecord], view: View) -> Heatmap:
+def trial_heatmap(
+    inputs: ReportInputs, trials: dict[Cell, TrialRecord], measure: str, note: str
+) -> Heatmap:
     """One measure of the sweep's trials over all layers and the parts that were tried."""
     layers, columns = range(inputs.run.model.layers), _in_order(part for _, part in trials)
-    true = {cell: view.value(record) for cell, record in trials.items()}
-    location = view.scale.location if view.scale else float
+    true = {cell: _value(record, measure) for cell, record in trials.items()}
+    scale = LOG_SCALES.get(measure)
+    location = scale.location if scale else float
     values = grid(layers, columns, lambda cell: location(true.get(cell, nan)))
     return Heatmap(
-        view.name,
-        title_of(view.name),
+        measure,
+        title_of(measure),
         tuple(map(str, layers)),
         columns,
         values,
         grid(layers, columns, lambda cell: short(true.get(cell, nan))),
-        grid(layers, columns, lambda cell: _trial_hover(cell, trials.get(cell), view)),
-        view.note,
-        good=view.good,
-        marked=marks(inputs, columns),
-        ticks=view.scale.ticks(v for row in values for v in row) if view.scale else (),
+        grid(layers, columns, lambda cell: _trial_hover(cell, trials.get(cell), measure)),
+        note,
+        good=-1 if scale else 1,
+        recommended=recommended_cell(inputs, columns),
+        ticks=scale.ticks(v for row in values for v in row) if scale else (),
     )
+
+
+def _value(record: TrialRecord, measure: str) -> float:
+    return record.score if measure == "score" else record.measure(measure).value
 
 
 def has_both_signs(values: Iterable[float]) -> bool:
     """Whether the sign tells something: there are values below and above zero."""
-    known = tuple(values)
-    return any(value < 0 for value in known) and any(value > 0 for value in known)
+    numbers = tuple(values)
+    return any(value < 0 for value in numbers) and any(value > 0 for value in numbers)
 
 
 def colour_key(good: int, centred: bool) -> str:
@@ -198,6 +186,7 @@ def part_order(part: str) -> int:
 
 
 def _in_order(parts: Iterable[str]) -> tuple[str, ...]:
+    # In the same order in every figure, whichever part was tried first.
     return tuple(sorted(set(parts), key=part_order))
 
 
@@ -206,27 +195,26 @@ def grid(layers: Iterable[int], columns: tuple[str, ...], of: Callable) -> tuple
     return tuple(tuple(of((layer, column)) for column in columns) for layer in layers)
 
 
-def marks(
+def recommended_cell(
     inputs: ReportInputs, columns: tuple[str, ...], cell: Callable[[str], Cell | None] = cell_of
-) -> tuple[Mark, ...]:
-    """The recommended location, where it has a `cell`: a layer and one of the columns."""
-    contenders = inputs.recommendation.contenders if inputs.recommendation else ()
-    cells = ((cell(c.location), c.role) for c in contenders if c.role == "recommended")
-    return tuple(
-        Mark(found[0], columns.index(found[1]), role)
-        for found, role in cells
-        if found is not None and found[1] in columns
-    )
+) -> tuple[int, int] | None:
+    """Row and column of the recommended location, where it is a `cell` of one of the columns."""
+    layer_and_column = cell(inputs.best.location) if inputs.best else None
+    if layer_and_column is None or layer_and_column[1] not in columns:
+        return None
+    # Rows are layers from 0 up, so that a layer is its own row.
+    layer, column = layer_and_column
+    return layer, columns.index(column)
 
 
-def _trial_hover(cell: Cell, record: TrialRecord | None, view: View) -> str:
+def _trial_hover(cell: Cell, record: TrialRecord | None, name: str) -> str:
     if record is None:
         return f"L{cell[0]}.{cell[1]}\nnot tried"
-    measure = record.measure(view.name)
+    measure = record.measure(name)
     before = "" if isnan(measure.before) else f" (before {number(measure.before)})"
     lines = [
         record.trial.location,
-        f"{title_of(view.name)} {number(view.value(record))}{before}",
+        f"{title_of(name)} {number(_value(record, name))}{before}",
         f"lr {rate(record.trial.recipe.lr)}, {record.steps} steps, {duration(record.seconds)}",
     ]
     if record.violated:

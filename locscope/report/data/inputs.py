@@ -77,6 +77,7 @@ def sweep(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     rungs: dict[str, list[TrialRecord]] = defaultdict(list)
     for record in choosing(trials):
         rungs[record.trial.rung].append(record)
+    # Locations and not trials: a rung of few locations at many rates is no map.
     covered = lambda records: len({record.trial.location for record in records})  # noqa: E731
     return tuple(max(rungs.values(), key=covered, default=()))
 
@@ -85,6 +86,7 @@ def in_full(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     """The trials for choosing that ran in full: no quick evaluation, on the most edits and epochs
     that any had. Less is another scale."""
     looked = [record for record in choosing(trials) if not record.trial.quick]
+    # Epochs too: on the same edits a rung may stop earlier.
     spent = lambda record: (len(record.trial.edits), record.trial.recipe.epochs)  # noqa: E731
     most = max(map(spent, looked), default=None)
     return tuple(record for record in looked if spent(record) == most)
@@ -92,6 +94,7 @@ def in_full(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
 
 def cell_of(location: str) -> Cell | None:
     """Layer and part of a location that is one part of one layer; None for any other."""
+    # Ranges of layers have no single cell, and drawing them in each would repeat them.
     site, *others = Location.parse(location).sites
     if others or site.first != site.last or site.head is not None:
         return None
@@ -130,6 +133,7 @@ def reported(inputs: ReportInputs) -> tuple[TrialRecord, ...]:
     best = inputs.best
     if best is None:
         return ()
+    # Another recipe may have been compared at the same location and rate.
     wanted = best.location, best.recipe.lr, best.recipe.kind
     trials = (record for record in inputs.trials if on_reporting_split(record))
     return tuple(

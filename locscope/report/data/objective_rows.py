@@ -1,6 +1,6 @@
 """Data of the table that says what was asked of a location, and what the recommended one gave."""
 
-from locscope.records import Contender, Deployment, Measure
+from locscope.records import BoundPoint, Contender, Deployment, Measure
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.rows import Table, TableCell, figure_cell
 from locscope.report.data.tradeoff import searched_objective
@@ -12,10 +12,11 @@ COLUMNS = ("measure", "asked", "got", "kept")
 
 def objective_table(inputs: ReportInputs) -> Table:
     """The terms of the score with their weights, and every bound with whether it was kept."""
-    found, best = inputs.recommendation, inputs.best
-    if found is None or best is None:
+    recommendation, best = inputs.recommendation, inputs.best
+    if recommendation is None or best is None:
         return Table("objective", "Objective", COLUMNS, ())
-    best = found.deployment or best
+    # What is deployed is what the bounds were promised for; runs without one have T.
+    best = recommendation.deployment or best
     objective = searched_objective(inputs)
     terms = tuple(
         _row(title_of(measure), f"in the score, weight {weight:g}", best, measure)
@@ -23,45 +24,48 @@ def objective_table(inputs: ReportInputs) -> Table:
     )
     bounds = tuple(_bound_row(bound, best) for bound in objective.bounds)
     title = f"{objective.title[:1].upper()}{objective.title[1:]}"
-    note = f"{title}. Score: {score_title(found.score_name)}."
-    if found.bound_margin:
-        note += f" Choices left {found.bound_margin:.0%} of what bounds on drift allow free."
+    note = f"{title}. Score: {score_title(recommendation.score_name)}."
+    if recommendation.bound_margin:
+        share = f"{recommendation.bound_margin:.0%}"
+        note += f" Choices left {share} of what bounds on drift allow free."
     return Table("objective", f"Objective: {objective.name}", COLUMNS, (*terms, *bounds), note)
 
 
 def objective_line(inputs: ReportInputs) -> str:
     """The objective with its weights and bounds in one line; empty without a recommendation."""
-    found = inputs.recommendation
-    if found is None:
+    recommendation = inputs.recommendation
+    if recommendation is None:
         return ""
-    bounds = ", ".join(found.bounds) or "none"
+    bounds = ", ".join(recommendation.bounds) or "none"
     room = (
-        f" (choices left {found.bound_margin:.0%} of those on drift free)"
-        if found.bound_margin
+        f" (choices left {recommendation.bound_margin:.0%} of those on drift free)"
+        if recommendation.bound_margin
         else ""
     )
-    return f"objective {found.objective}: {score_title(found.score_name)}; bounds: {bounds}{room}"
+    score = score_title(recommendation.score_name)
+    return f"objective {recommendation.objective}: {score}; bounds: {bounds}{room}"
 
 
 def bounds_table(inputs: ReportInputs) -> Table:
     """What each bound on the perplexity ratio would give, where the one asked for costs much."""
-    found = inputs.recommendation
-    if found is None or not found.looser:
+    recommendation = inputs.recommendation
+    if recommendation is None or not recommendation.looser:
         return Table("bounds", "Bounds", (), ())
-    used = (found.relaxed,) if found.relaxed else found.bounds
+    # Bounds are recorded as written, so that the text tells which one was used.
+    used = (recommendation.relaxed,) if recommendation.relaxed else recommendation.bounds
     rows = tuple(
         (
-            TableCell(f"at most {one.limit:g}", one.limit),
-            TableCell(one.location or "nothing"),
-            TableCell(rate(one.lr), one.lr),
-            figure_cell(one.score),
-            figure_cell(one.reliability),
-            figure_cell(one.perplexity_ratio),
-            TableCell("used" if f"perplexity_ratio<={one.limit:g}" in used else ""),
+            TableCell(f"at most {point.limit:g}", point.limit),
+            TableCell(point.location or "nothing"),
+            TableCell(rate(point.lr), point.lr),
+            figure_cell(point.score),
+            figure_cell(point.reliability),
+            figure_cell(point.perplexity_ratio),
+            TableCell("used" if f"perplexity_ratio<={point.limit:g}" in used else ""),
         )
-        for one in found.looser
+        for point in recommendation.looser
     )
-    count = f"{found.looser[0].edits:,} edits"
+    count = f"{recommendation.looser[0].edits:,} edits"
     columns = ("perplexity ratio", f"best on {count}", "lr", "score", "reliability", "lost", "")
     caption = "What each bound on the perplexity ratio would give"
     relaxed = (
@@ -69,40 +73,49 @@ def bounds_table(inputs: ReportInputs) -> Table:
         "within the one at the knee of score against loss."
     )
     note = (
-        f"The best trial on {count} within each.{relaxed if found.relaxed else ''} A bound of your "
-        "own is given with --bound."
+        f"The best trial on {count} within each.{relaxed if recommendation.relaxed else ''} A "
+        "bound of your own is given with --bound."
     )
     return Table("bounds", caption, columns, rows, note)
 
 
 def bounds_line(inputs: ReportInputs) -> str:
     """The same in one line, of each trial the tightest bound that allows it."""
-    found = inputs.recommendation
-    if found is None or not found.looser:
+    recommendation = inputs.recommendation
+    if recommendation is None or not recommendation.looser:
         return ""
-    each = (
-        f"{one.limit:g}: {one.location} score {number(one.score)}, reliability "
-        f"{number(one.reliability)}"
-        if one.location
-        else f"{one.limit:g}: nothing"
-        for one, last in zip(found.looser, (None, *found.looser), strict=False)
-        if last is None or (one.location, one.lr, one.score) != (last.location, last.lr, last.score)
-    )
-    count = f"{found.looser[0].edits:,} edits"
-    return f"bounds on the perplexity ratio would give, on {count}: {'; '.join(each)}"
+    points = recommendation.looser
+    pairs = zip(points, (None, *points), strict=False)
+    each = "; ".join(_in_brief(point) for point, tighter in pairs if not _same(point, tighter))
+    return f"bounds on the perplexity ratio would give, on {points[0].edits:,} edits: {each}"
+
+
+def _in_brief(point: BoundPoint) -> str:
+    if not point.location:
+        return f"{point.limit:g}: nothing"
+    score, reliability = number(point.score), number(point.reliability)
+    return f"{point.limit:g}: {point.location} score {score}, reliability {reliability}"
+
+
+def _same(point: BoundPoint, tighter: BoundPoint | None) -> bool:
+    """Whether the tighter bound gives the same trial."""
+    if tighter is None:
+        return False
+    return (point.location, point.lr, point.score) == (tighter.location, tighter.lr, tighter.score)
 
 
 def _row(
-    title: str, asked: str, best: Contender | Deployment, measure: str
+    title: str, wanted: str, best: Contender | Deployment, measure: str
 ) -> tuple[TableCell, ...]:
     value = _value(named(best.measures, measure))
-    return TableCell(title), TableCell(asked), value, TableCell("")
+    return TableCell(title), TableCell(wanted), value, TableCell("")
 
 
 def _bound_row(bound: Bound, best: Contender | Deployment) -> tuple[TableCell, ...]:
     measure = named(best.measures, bound.measure)
-    asked = f"{bound.side} {bound.limit:g}{', surely' if bound.sure else ''}"
-    start = _row(title_of(bound.measure), asked, best, bound.measure)
+    wanted = f"{bound.side} {bound.limit:g}{', surely' if bound.sure else ''}"
+    start = _row(title_of(bound.measure), wanted, best, bound.measure)
+    # A bound that could not be measured is neither kept nor broken.
     if measure is None or not measure.count:
         return (*start[:3], TableCell("not measured"))
     broken = miss(measure, bound) > 0

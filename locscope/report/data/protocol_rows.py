@@ -28,20 +28,21 @@ def panels_table(inputs: ReportInputs) -> Table:
 
 def protocol_line(inputs: ReportInputs) -> str:
     """The worst protocol of the recommended location, its worst form and multi-hop, in one line."""
-    panel = next((one for one in inputs.panels if one.role == "recommended"), None)
+    panel = next((panel for panel in inputs.panels if panel.role == "recommended"), None)
     if panel is None:
         return ""
     others = [row for row in panel.rows if row.kind == "protocol" and not row.searched]
-    said = [_as_searched(panel)]
+    parts = [_as_searched(panel)]
     if (worst := _worst(others)) is not None:
-        said.append(f"worst other protocol {worst.name} {number(worst.value('reliability'))}")
+        parts.append(f"worst other protocol {worst.name} {number(worst.value('reliability'))}")
     if (form := _worst(_of_kind(panel, "form"))) is not None:
-        said.append(f"worst {form.name} {number(form.value('reliability'))}")
-    said += [
+        parts.append(f"worst {form.name} {number(form.value('reliability'))}")
+    parts += [
         f"{row.name} {number(row.value('reliability'))}" for row in _of_kind(panel, "multihop")
     ]
+    # Said and not left out: a protocol that failed may be the one that matters.
     missing = [f"{row.name} not measured: {row.reason}" for row in panel.rows if row.reason]
-    return "; ".join(filter(None, (*said, *missing)))
+    return "; ".join(filter(None, (*parts, *missing)))
 
 
 def _as_searched(panel: ProtocolResults) -> str:
@@ -54,19 +55,19 @@ def _of_kind(panel: ProtocolResults, kind: str) -> list[ProtocolRow]:
 
 
 def _worst(rows: Sequence[ProtocolRow]) -> ProtocolRow | None:
-    known = [row for row in rows if not isnan(row.value("reliability"))]
-    return min(known, key=lambda row: row.value("reliability"), default=None)
+    measured = [row for row in rows if not isnan(row.value("reliability"))]
+    return min(measured, key=lambda row: row.value("reliability"), default=None)
 
 
 def _row(panel: ProtocolResults, row: ProtocolRow) -> tuple[TableCell, ...]:
-    found = {measure.name: measure for measure in row.measures}
-    reliability, generalization, locality = (found.get(name) for name in MEASURES)
+    measures = {measure.name: measure for measure in row.measures}
+    reliability, generalization, locality = (measures.get(name) for name in MEASURES)
     note = _note(panel, row)
-    asked = row.title if row.kind != "protocol" else f"{row.name}: {row.title}"
+    question = row.title if row.kind != "protocol" else f"{row.name}: {row.title}"
     return (
         TableCell(panel.role),
         TableCell(panel.location),
-        TableCell(asked),
+        TableCell(question),
         _value(reliability, alarm=note.startswith("worst")),
         _before(reliability),
         _value(generalization),
@@ -82,7 +83,8 @@ def _note(panel: ProtocolResults, row: ProtocolRow) -> str:
         return f"not measured: {row.reason}"
     if row.searched:
         return "as searched"
-    alike = [one for one in _of_kind(panel, row.kind) if not one.searched]
+    alike = [other for other in _of_kind(panel, row.kind) if not other.searched]
+    # Of a single one, worst would say nothing.
     worst = _worst(alike)
     return "worst of these" if len(alike) > 1 and worst is row else ""
 

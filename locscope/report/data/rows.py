@@ -5,31 +5,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isnan, nan
 
-from locscope.records import Contender, EditOutcome, Measure, Recommendation, TrialRecord
+from locscope.records import EditOutcome, Measure, TrialRecord
 from locscope.report.data.inputs import ReportInputs, reported, standing
 from locscope.report.data.words import (
     duration,
     in_words,
-    interval,
-    millions,
     names,
     number,
     rate,
-    score_title,
     title_of,
 )
 
 TRIAL_MEASURES = (
     "reliability",
     "reliability_strict",
-    "generalization",
-    "locality",
-    "perplexity_ratio",
-    "kl",
-    "retention",
-)
-CARD_MEASURES = (
-    "reliability",
     "generalization",
     "locality",
     "perplexity_ratio",
@@ -74,17 +63,6 @@ class Table:
         )
 
 
-@dataclass(frozen=True)
-class Card:
-    """A key number: value, interval, what to compare it with, and its protocol."""
-
-    title: str
-    value: str
-    interval: str
-    beside: str
-    protocol: str
-
-
 def figure_cell(value: float, alarm: bool = False) -> TableCell:
     """A cell with a number."""
     return TableCell(number(value), value, alarm)
@@ -93,11 +71,12 @@ def figure_cell(value: float, alarm: bool = False) -> TableCell:
 def trials_table(inputs: ReportInputs) -> Table:
     """All trials, the best first; a row's last cell says what it violates or why it failed.
 
-    Looks come after all others: their scores are of probabilities and not of the same scale.
+    Quick trials come after all others: their scores are of probabilities, on another scale.
     """
     measures = tuple(title_of(name) for name in TRIAL_MEASURES)
     columns = ("location", "split", "rung", "lr", "steps", *measures, "score", "time (s)", "note")
     ranked = sorted(inputs.trials, key=standing, reverse=True)
+    # Stable, so that the order by standing stays within both kinds.
     records = sorted(ranked, key=lambda record: record.trial.quick)
     rows = tuple(_trial_row(record) for record in records[:MOST_ROWS])
     note = "" if len(records) <= MOST_ROWS else f"The best {MOST_ROWS} of {len(records)} trials."
@@ -126,18 +105,18 @@ def _trial_row(record: TrialRecord) -> tuple[TableCell, ...]:
 def outcomes_table(inputs: ReportInputs) -> Table:
     """What became of every edit at the recommended location on T, the worst first."""
     records = reported(inputs)
-    found: dict[str, list[EditOutcome]] = defaultdict(list)
+    by_edit: dict[str, list[EditOutcome]] = defaultdict(list)
     for record in records:
         for outcome in record.outcomes:
-            found[outcome.edit].append(outcome)
+            by_edit[outcome.edit].append(outcome)
     prompts = {edit.id: f"{edit.prompt} → {edit.target}" for edit in inputs.edits}
-    rows = [_outcome_row(prompts.get(e, ""), e, outcomes) for e, outcomes in found.items()]
+    rows = [_outcome_row(prompts.get(e, ""), e, outcomes) for e, outcomes in by_edit.items()]
     rows.sort(key=_worst_first)
     columns = ("edit", "times", "reliability", "strict", "generalization", "locality")
     columns = (*columns, "probability", "kept", "answer", "neighbours that broke")
-    failed = sum(any(o.reliability < 1 for o in outcomes) for outcomes in found.values())
-    broke = sum(any(o.broken for o in outcomes) for outcomes in found.values())
-    note = f"{len(found)} edits in {len(records)} repetitions, means over these: {failed} failed "
+    failed = sum(any(o.reliability < 1 for o in outcomes) for outcomes in by_edit.values())
+    broke = sum(any(o.broken for o in outcomes) for outcomes in by_edit.values())
+    note = f"{len(by_edit)} edits in {len(records)} repetitions, means over these: {failed} failed "
     note += f"at least once, neighbours of {broke} broke. Probability: of the target. Kept: that "
     note += "of the neighbours' untouched answers, min(1, p/p0)."
     note += f" The {MOST_ROWS} worst are shown." if len(rows) > MOST_ROWS else ""
@@ -166,101 +145,26 @@ def _outcome_row(prompt: str, edit: str, outcomes: list[EditOutcome]) -> tuple[T
 
 def _worst_first(row: tuple[TableCell, ...]) -> tuple[float, ...]:
     keys = (row[2].sort, row[4].sort, row[5].sort)
+    # Above every share, so that what was not measured comes last.
     return tuple(2.0 if key is None or isnan(key) else key for key in keys)
 
 
 def mean(values: Iterable[float]) -> float:
     """The mean of what was measured; NaN where nothing was."""
-    known = [value for value in values if not isnan(value)]
-    return sum(known) / len(known) if known else nan
-
-
-def contenders_table(recommendation: Recommendation | None) -> Table:
-    """The contenders with their measures on T and the recommended one's margin over them."""
-    contenders = recommendation.contenders if recommendation else ()
-    margins = {m.over: m for m in recommendation.margins} if recommendation else {}
-    named = tuple(dict.fromkeys(m.name for c in contenders for m in c.measures))
-    shown = tuple(name for name in TRIAL_MEASURES if name in named)
-    columns = ("contender", "location", "lr", "weights", "score on S", "score on V", "score on T")
-    rows = []
-    for c in contenders:
-        by_name = {measure.name: measure.value for measure in c.measures}
-        margin = margins.get(c.role)
-        rows.append(
-            (
-                *_contender_cells(c),
-                *(figure_cell(by_name.get(m, nan), names(c.violated, m)) for m in shown),
-                TableCell(
-                    f"{number(margin.value)} {interval(margin.low, margin.high)}" if margin else ""
-                ),
-            )
-        )
-    columns = (*columns, "95 %", *map(title_of, shown), "margin of the recommended")
-    note = f"Chosen: {recommendation.reason}." if recommendation and recommendation.reason else ""
-    count = contenders[0].edits if contenders else 0
-    caption = f"Held out: tuned afresh and measured on T, {count} edits at a time"
-    return Table("contenders", caption, columns, tuple(rows), note)
-
-
-def _contender_cells(contender: Contender) -> tuple[TableCell, ...]:
-    lr = contender.recipe.lr
-    return (
-        TableCell(contender.role),
-        TableCell(contender.location),
-        TableCell("its own each" if isnan(lr) else rate(lr), lr),
-        TableCell(millions(contender.parameter_count), contender.parameter_count),
-        figure_cell(contender.score_s),
-        figure_cell(contender.score_v),
-        figure_cell(contender.score),
-        TableCell(interval(contender.low, contender.high)),
-    )
-
-
-def key_cards(inputs: ReportInputs) -> tuple[Card, ...]:
-    """Score and measures on the edits that will be made, each beside the held-out one."""
-    best, found = inputs.best, inputs.recommendation
-    if best is None or found is None:
-        return ()
-    made = found.deployment or best
-    held = {measure.name: measure for measure in best.measures}
-    beside = f"held out {number(best.score)} {interval(best.low, best.high)}"
-    score = Card(
-        "score",
-        number(made.score),
-        interval(made.low, made.high),
-        beside,
-        score_title(found.score_name),
-    )
-    named = {measure.name: measure for measure in made.measures}
-    cards = (_card(named[name], held.get(name)) for name in CARD_MEASURES if name in named)
-    return (score, *cards)
-
-
-def _card(measure: Measure, held: Measure | None) -> Card:
-    count = f", {measure.count} judged" if measure.count else ""
-    parts = [
-        "" if isnan(measure.before) else f"untouched {number(measure.before)}",
-        "" if held is None or isnan(held.value) else f"held out {number(held.value)}",
-    ]
-    return Card(
-        title_of(measure.name),
-        number(measure.value),
-        interval(measure.low, measure.high),
-        ", ".join(filter(None, parts)),
-        measure.protocol + count,
-    )
+    measured = [value for value in values if not isnan(value)]
+    return sum(measured) / len(measured) if measured else nan
 
 
 def protocols_table(inputs: ReportInputs) -> Table:
     """Every measure with each protocol it was measured under anywhere in this run."""
-    found: dict[tuple[str, str], Measure] = {}
+    first_uses: dict[tuple[str, str], Measure] = {}
     contenders = inputs.recommendation.contenders if inputs.recommendation else ()
     for source in (*contenders, *inputs.trials):
         for measure in source.measures:
-            found.setdefault((measure.name, measure.protocol), measure)
+            first_uses.setdefault((measure.name, measure.protocol), measure)
     rows = tuple(
         (TableCell(title_of(name)), TableCell(protocol), TableCell(str(m.count), m.count))
-        for (name, protocol), m in found.items()
+        for (name, protocol), m in first_uses.items()
     )
     columns = ("measure", "protocol", "items judged (first use)")
     return Table("protocols", "How each number was measured", columns, rows)

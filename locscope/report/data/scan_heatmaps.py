@@ -1,4 +1,4 @@
-"""Data of the heatmaps of scans: layers x parts, x heads, x token roles. Numbers only."""
+"""Data of the heatmaps of scans: layers x parts, heads, token roles, or tokens of one prompt."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -6,21 +6,23 @@ from dataclasses import dataclass
 from math import nan
 
 from locscope.locations import Location
-from locscope.records import ScanResult, ScanScore
+from locscope.records import ScanResult, ScanScore, TokenMap
 from locscope.report.data.heatmaps import (
     Heatmap,
     colour_key,
     grid,
     has_both_signs,
-    marks,
     part_order,
+    recommended_cell,
 )
 from locscope.report.data.inputs import Cell, ReportInputs, cell_of
-from locscope.report.data.token_maps import token_heatmaps
 from locscope.report.data.words import interval, number, short
 
 ROLES = ("first subject", "middle subject", "last subject", "first after", "further", "last")
 """Token roles in the order of the prompt, as scans name them."""
+LONG_TOKEN = 18
+"""Characters of a token that stand under its column; the whole is on hover."""
+VISIBLE = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥"}
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,11 @@ def scan_heatmap(
     scores: tuple[ScanScore, ...],
 ) -> Heatmap:
     """The scores of one sheet over layers and columns; NaN where a location has none."""
-    found = {(score.layer, sheet.column(score)): score for score in scores}
+    by_cell = {(score.layer, sheet.column(score)): score for score in scores}
     columns = tuple(dict.fromkeys(sheet.column(s) for s in sorted(scores, key=_column_order)))
     layers = range(inputs.run.model.layers)
-    true = {cell: score.score for cell, score in found.items()}
+    true = {cell: score.score for cell, score in by_cell.items()}
+    # Colours from zero out would waste half the scale on scores of one sign.
     centred = has_both_signs(true.values())
     of_roles = sheet.across == "token roles"
     what = "" if sheet.across == "parts" else sheet.title
@@ -96,11 +99,11 @@ def scan_heatmap(
         columns,
         grid(layers, columns, lambda cell: true.get(cell, nan)),
         grid(layers, columns, lambda cell: short(true.get(cell, nan))),
-        grid(layers, columns, lambda cell: _hover(_location(cell, sheet), found.get(cell))),
+        grid(layers, columns, lambda cell: _hover(_location(cell, sheet), by_cell.get(cell))),
         colour_key(scan.descriptor.sign, centred),
         centred=centred,
         good=scan.descriptor.sign,
-        marked=() if of_roles else marks(inputs, columns, _cell_in(sheet)),
+        recommended=None if of_roles else recommended_cell(inputs, columns, _cell_in(sheet)),
         across=sheet.across,
         labels=tuple(role.replace(" ", "\n") for role in columns) if of_roles else (),
         choice=": ".join(filter(None, (variant, sheet.title))),
@@ -119,8 +122,8 @@ def _column_order(score: ScanScore) -> tuple[int, str, int, int]:
 
 
 def _role_order(role: str) -> int:
-    known = ("", *ROLES)
-    return known.index(role) if role in known else len(known)
+    roles = ("", *ROLES)
+    return roles.index(role) if role in roles else len(roles)
 
 
 def _cell_in(sheet: Sheet) -> Callable[[str], Cell | None]:
@@ -154,3 +157,66 @@ def _hover(location: str, score: ScanScore | None) -> str:
     bounds = interval(score.low, score.high)
     lines = [location, f"score {number(score.score)} {bounds}".strip()]
     return "\n".join([*lines, f"{score.count} requests"] if score.count else lines)
+
+
+def token_heatmaps(scan: ScanResult) -> tuple[Heatmap, ...]:
+    """A heatmap per prompt that the scan kept."""
+    return tuple(token_heatmap(scan, token_map) for token_map in scan.maps)
+
+
+def token_heatmap(scan: ScanResult, token_map: TokenMap) -> Heatmap:
+    """Layers x tokens of one prompt; columns are named by position, for tokens recur."""
+    # A space is part of most tokens and would be lost in a label.
+    tokens = tuple(map(visible, token_map.tokens))
+    centred = has_both_signs(value for row in token_map.values for value in row)
+    what = ", ".join(filter(None, (token_map.variant, token_map.part)))
+    choice = ": ".join(filter(None, (token_map.variant, f"one prompt, {token_map.part}")))
+    answer = visible(token_map.answer.strip(), spaces=False)
+    return Heatmap(
+        f"scan-{scan.descriptor.name}-{token_map.variant}-tokens-{token_map.part}-{token_map.edit}",
+        f"{scan.descriptor.title}: {what}, one prompt, answer “{answer}”",
+        tuple(map(str, range(len(token_map.values)))),
+        # Plotly merges columns of equal names, and tokens recur in a prompt.
+        tuple(f"{position}:{token}" for position, token in enumerate(tokens)),
+        token_map.values,
+        tuple(tuple(map(short, row)) for row in token_map.values),
+        tuple(
+            tuple(_token_hover(token_map, layer, token, tokens) for token in range(len(tokens)))
+            for layer in range(len(token_map.values))
+        ),
+        f"{colour_key(scan.descriptor.sign, centred)} One prompt, of edit {token_map.edit}; the "
+        f"answer followed is “{answer}”. Outlined, in bold and with an asterisk: the subject.",
+        centred=centred,
+        good=scan.descriptor.sign,
+        across="tokens of the prompt",
+        labels=tuple(_label(token_map, i, token) for i, token in enumerate(tokens)),
+        upright=True,
+        banded=tuple(i for i in token_map.subject if i < len(tokens)),
+        choice=choice,
+        variant=token_map.variant,
+    )
+
+
+def visible(token: str, spaces: bool = True) -> str:
+    """The token with its line ends, and where wanted its spaces, to be seen."""
+    shown = "".join(c if c == " " and not spaces else _seen(c) for c in token)
+    return shown or "(empty)"
+
+
+def _seen(character: str) -> str:
+    if character in VISIBLE:
+        return VISIBLE[character]
+    return character if character.isprintable() else f"\\x{ord(character):02x}"
+
+
+def _label(token_map: TokenMap, index: int, token: str) -> str:
+    # Some tokens are long, and a few of them would take half of the figure.
+    cut = token if len(token) <= LONG_TOKEN else token[: LONG_TOKEN - 1] + "…"
+    return f"{cut} *" if index in token_map.subject else cut
+
+
+def _token_hover(token_map: TokenMap, layer: int, index: int, tokens: tuple[str, ...]) -> str:
+    subject = ", of the subject" if index in token_map.subject else ""
+    location, value = Location.at(layer, token_map.part), number(token_map.values[layer][index])
+    where = f"token {index} of {len(tokens)}{subject}: {tokens[index]}"
+    return f"{location}\n{where}\nvalue {value}"

@@ -1,5 +1,4 @@
-"""Data of the tables of scans: the best locations and heads of each, and all scans at a quick
-evaluation."""
+"""Data of the tables of scans: the best locations and heads of each, and all scans at a glance."""
 
 from collections.abc import Iterable
 from math import isnan
@@ -11,7 +10,7 @@ from locscope.report.data.words import NOT_MEASURED, duration, interval, number
 
 MOST_LOCATIONS = 10
 SHOWN = 3
-"""Places of a scan that stand in the table of all scans."""
+"""Locations of a scan that the table of all scans names."""
 
 
 def location_of(score: ScanScore) -> str:
@@ -33,13 +32,13 @@ def best_heads(scan: ScanResult, variant: str, count: int) -> tuple[ScanScore, .
 
 
 def _best(scan: ScanResult, scores: Iterable[ScanScore], count: int) -> tuple[ScanScore, ...]:
-    known = [score for score in scores if not isnan(score.score)]
-    known.sort(key=lambda score: -scan.descriptor.sign * score.score)
-    return tuple(known[:count])
+    measured = [score for score in scores if not isnan(score.score)]
+    measured.sort(key=lambda score: -scan.descriptor.sign * score.score)
+    return tuple(measured[:count])
 
 
 def locations_table(name: str, scan: ScanResult, variant: str) -> Table:
-    """The best places of a variant of a scan; without rows where it has none."""
+    """The best locations of a variant of a scan; without rows where it has none."""
     return _best_table(name, "locations", best_locations(scan, variant, MOST_LOCATIONS), variant)
 
 

@@ -27,7 +27,7 @@ NOTE = (
 def verdicts_table(inputs: ReportInputs) -> Table:
     """Every scan beside depth and chance, those that predict first, then by correlation."""
     verdicts = inputs.scorecard.verdicts if inputs.scorecard else ()
-    rows = tuple(_row(one) for one in sorted(verdicts, key=_best_first))
+    rows = tuple(_row(verdict) for verdict in sorted(verdicts, key=_best_first))
     caption = "How well each scan predicted what tuning showed"
     return Table("verdicts", caption, COLUMNS, rows, NOTE if rows else "")
 
@@ -54,31 +54,31 @@ def scorecard_lines(card: Scorecard | None) -> tuple[str, ...]:
 
 def verdict_counts(card: Scorecard) -> str:
     """How many variants got which verdict, and the names of those that predict."""
-    said = []
+    counts = []
     for verdict in VERDICTS:
-        names = [f"{one.scan} {one.variant}" for one in card.verdicts if one.verdict == verdict]
+        names = [f"{row.scan} {row.variant}" for row in card.verdicts if row.verdict == verdict]
         named = f" ({', '.join(names)})" if names and verdict == VERDICTS[0] else ""
-        said.append(f"{verdict}: {len(names)}{named}")
-    return "; ".join(said)
+        counts.append(f"{verdict}: {len(names)}{named}")
+    return "; ".join(counts)
 
 
-def _row(one: ScanVerdict) -> tuple[TableCell, ...]:
+def _row(verdict: ScanVerdict) -> tuple[TableCell, ...]:
     return (
-        TableCell(one.scan),
-        TableCell(one.variant),
-        TableCell(one.sentence or one.verdict),
-        _spanned(one.within, one.within_low, one.within_high),
-        _spanned(one.added, one.added_low, one.added_high),
-        figure_cell(one.p_within),
-        figure_cell(one.p_added),
-        _spanned(one.regret_1, one.regret_1_low, one.regret_1_high),
-        _spanned(one.regret_3, one.regret_3_low, one.regret_3_high),
-        _spanned(one.regret_5, one.regret_5_low, one.regret_5_high),
-        _spanned(one.full, one.full_low, one.full_high),
-        figure_cell(one.overall),
-        figure_cell(one.score_only),
-        TableCell(str(one.count), one.count),
-        TableCell("yes" if one.resampled else "no"),
+        TableCell(verdict.scan),
+        TableCell(verdict.variant),
+        TableCell(verdict.sentence or verdict.verdict),
+        _spanned(verdict.within, verdict.within_low, verdict.within_high),
+        _spanned(verdict.added, verdict.added_low, verdict.added_high),
+        figure_cell(verdict.p_within),
+        figure_cell(verdict.p_added),
+        _spanned(verdict.regret_1, verdict.regret_1_low, verdict.regret_1_high),
+        _spanned(verdict.regret_3, verdict.regret_3_low, verdict.regret_3_high),
+        _spanned(verdict.regret_5, verdict.regret_5_low, verdict.regret_5_high),
+        _spanned(verdict.full, verdict.full_low, verdict.full_high),
+        figure_cell(verdict.overall),
+        figure_cell(verdict.score_only),
+        TableCell(str(verdict.count), verdict.count),
+        TableCell("yes" if verdict.resampled else "no"),
     )
 
 
@@ -86,6 +86,7 @@ def _spanned(value: float, low: float, high: float) -> TableCell:
     return TableCell(f"{number(value)} {interval(low, high)}".rstrip(), value)
 
 
-def _best_first(one: ScanVerdict) -> tuple[int, float]:
-    known = one.verdict in VERDICTS
-    return VERDICTS.index(one.verdict) if known else len(VERDICTS), -ranked(one.within)
+def _best_first(row: ScanVerdict) -> tuple[int, float]:
+    # Old runs may hold verdicts that are no longer given: they come last.
+    judged = row.verdict in VERDICTS
+    return VERDICTS.index(row.verdict) if judged else len(VERDICTS), -ranked(row.within)

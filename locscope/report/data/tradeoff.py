@@ -28,9 +28,9 @@ KNEE = (
 
 def searched_objective(inputs: ReportInputs) -> Objective:
     """The objective of the search, with its own weights and bounds where they were recorded."""
-    found = inputs.recommendation
-    if found is not None:
-        return objective_of(found.objective, found.weights, found.bounds)
+    recommendation = inputs.recommendation
+    if recommendation is not None:
+        return objective_of(recommendation.objective, recommendation.weights, recommendation.bounds)
     return OBJECTIVES.get(inputs.run.settings.get("objective", ""), BALANCED)
 
 
@@ -40,7 +40,7 @@ def tradeoff(inputs: ReportInputs) -> Chart:
     A series per part, then the front that the search recorded (or that of these trials), and its
     knee where the objective is to find it.
     """
-    objective, full, found = (
+    objective, full, recommendation = (
         searched_objective(inputs),
         in_full(inputs.trials),
         inputs.recommendation,
@@ -50,7 +50,9 @@ def tradeoff(inputs: ReportInputs) -> Chart:
     for record in drawn:
         clouds[_part(record.trial.location)].append(record)
     series = [_cloud(part, clouds[part], objective) for part in sorted(clouds, key=part_order)]
-    series += _front((found.front if found else ()) or front_points(drawn, objective), objective)
+    # The front as it was chosen by; runs that were cut off have none yet.
+    recorded = recommendation.front if recommendation else ()
+    series += _front(recorded or front_points(drawn, objective), objective)
     note = NOTE + (KNEE if objective.knee else "")
     if left_out := len(full) - len(drawn):
         note += f" Left out for want of efficacy or a perplexity ratio: {left_out}."

@@ -22,24 +22,25 @@ class Verdict:
 
 def verdict_of(inputs: ReportInputs) -> Verdict:
     """What the top of the page says: met, tie, missed, nothing, or which scans these are."""
-    found = inputs.recommendation
+    recommendation = inputs.recommendation
     if inputs.only_scans:
         return Verdict("scans", "", scans_sentence(inputs))
-    if found is None or not found.contenders:
+    if recommendation is None or not recommendation.contenders:
         sentence = f"No location is recommended (status of the run: {inputs.run.status})."
         return Verdict("none", "No recommendation", sentence)
-    if not found.met:
-        missed = "; ".join(map(words.in_words, found.missed)) or "not said which"
-        return Verdict("missed", f"Misses a bound: {missed}", found.sentence)
-    if found.tie:
-        badge = f"Meets all bounds{_on(found)}; a tie with the runner-up, held out"
-        return Verdict("tie", badge, found.sentence)
-    return Verdict("met", f"Meets all bounds{_on(found)}", found.sentence)
+    if not recommendation.met:
+        # A record may say that a bound is missed and not which.
+        missed = "; ".join(map(words.in_words, recommendation.missed)) or "not said which"
+        return Verdict("missed", f"Misses a bound: {missed}", recommendation.sentence)
+    if recommendation.tie:
+        badge = f"Meets all bounds{_on(recommendation)}; a tie with the runner-up, held out"
+        return Verdict("tie", badge, recommendation.sentence)
+    return Verdict("met", f"Meets all bounds{_on(recommendation)}", recommendation.sentence)
 
 
-def _on(found: Recommendation) -> str:
+def _on(recommendation: Recommendation) -> str:
     """Which edits the bounds were held against."""
-    return f" on {found.deployment.edits:,} edits" if found.deployment else ""
+    return f" on {recommendation.deployment.edits:,} edits" if recommendation.deployment else ""
 
 
 def scans_sentence(inputs: ReportInputs) -> str:
@@ -55,6 +56,7 @@ def margin_lines(inputs: ReportInputs) -> tuple[str, ...]:
     """Each margin of the recommended location as a line."""
     lines = []
     for m in inputs.recommendation.margins if inputs.recommendation else ():
+        # Without an interval no tie is claimed: NaN compares as false.
         bounds = words.interval(m.low, m.high)
         tie = " (the interval holds 0: a tie)" if m.low <= 0 <= m.high else ""
         value = "not measured" if isnan(m.value) else f"{m.value:+.3f} {bounds}"

@@ -57,6 +57,7 @@ def number(value: float) -> str:
         return NOT_MEASURED
     if isinf(value):
         return "∞" if value > 0 else "−∞"
+    # Three decimals would show 0.000, and more digits would widen the column.
     if value != 0 and not 1e-3 <= abs(value) < 1e4:
         return f"{value:.2e}"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
@@ -87,6 +88,7 @@ def duration(seconds: float) -> str:
         return NOT_MEASURED
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    # Rounded first: else 59.7 s after a minute reads as 60 s.
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"

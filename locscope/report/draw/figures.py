@@ -1,10 +1,12 @@
 """Draws charts and intervals."""
 
+from collections.abc import Sequence
 from math import isnan
 
 import plotly.graph_objects as go
 
-from locscope.report.data.curves import Bar, Chart, Intervals, Series, Span
+from locscope.records import Contender
+from locscope.report.data.curves import Chart, Series
 from locscope.report.draw.theme import ACCENT, axis_title, blank, text
 
 PART_STYLE = {
@@ -29,6 +31,7 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 
 def draw_chart(chart: Chart) -> go.Figure:
     """Lines or clouds of points; hollow symbols miss a bound."""
+    # Lines are told apart by colour and dash, clouds by the colour and symbol of their part.
     draw = _line if chart.lines else _points
     x_axis: dict = {"title": axis_title(chart.x_title), "automargin": True, "zeroline": False}
     if chart.log_x:
@@ -86,6 +89,7 @@ def _scatter(series: Series, colour: str, symbol: str, mode: str, **extra) -> go
             "color": colour,
             "size": 9,
             "symbol": [f"{symbol}-open" if empty else symbol for empty in hollow],
+            # Hollow symbols are nothing but outline, which must be wide enough to be seen.
             "line": {"width": 1.5 if any(hollow) else 0, "color": colour},
         },
         customdata=[text(words) for words in series.hover],
@@ -94,54 +98,52 @@ def _scatter(series: Series, colour: str, symbol: str, mode: str, **extra) -> go
     )
 
 
-def draw_intervals(intervals: Intervals) -> go.Figure:
-    """Values with intervals, the first on top, single values as small rings."""
-    labels = [_bar_label(bar) for bar in intervals.bars]
-    traces = [_bar_trace(bar, label) for bar, label in zip(intervals.bars, labels, strict=True)]
-    singles = [(x, y) for b, y in zip(intervals.bars, labels, strict=True) for x in b.singles]
+def draw_contenders(contenders: Sequence[Contender]) -> go.Figure:
+    """Scores on T with intervals, the first on top, single repetitions as small rings."""
+    labels = [f"{text(c.role)}<br>{text(c.location)}" for c in contenders]
+    traces = [_contender_trace(*pair) for pair in zip(contenders, labels, strict=True)]
+    singles = [(x, y) for c, y in zip(contenders, labels, strict=True) for x in c.repetitions]
     rings = {"symbol": "circle-open", "size": 6, "color": "#888888"}
     x, y = zip(*singles, strict=True) if singles else ((), ())
     hover = "%{x:.3f}<extra>one repetition</extra>"
     traces.append(go.Scatter(x=x, y=y, mode="markers", marker=rings, hovertemplate=hover))
     figure = blank(
         traces,
-        intervals.title,
+        "Contenders",
         52 * len(labels) + 130,
-        xaxis={"title": axis_title(intervals.x_title), "automargin": True, "zeroline": False},
+        xaxis={"title": axis_title("score on T"), "automargin": True, "zeroline": False},
         yaxis={"type": "category", "automargin": True, "autorange": "reversed"},
         showlegend=False,
     )
+    # Else plotly orders categories as the traces bring them.
     figure.update_yaxes(categoryarray=labels)
     return figure
 
 
-def _bar_label(bar: Bar) -> str:
-    return f"{text(bar.label)}<br>{text(bar.detail)}"
-
-
-def _bar_trace(bar: Bar, label: str) -> go.Scatter:
-    colour = ACCENT if bar.first else "#0072B2"
-    known = not (isnan(bar.low) or isnan(bar.high))
+def _contender_trace(contender: Contender, label: str) -> go.Scatter:
+    recommended, score = contender.role == "recommended", contender.score
+    colour = ACCENT if recommended else "#0072B2"
+    has_interval = not (isnan(contender.low) or isnan(contender.high))
     error = {
         "type": "data",
         "symmetric": False,
-        "array": [bar.high - bar.value if known else 0],
-        "arrayminus": [bar.value - bar.low if known else 0],
+        "array": [contender.high - score if has_interval else 0],
+        "arrayminus": [score - contender.low if has_interval else 0],
         "width": 6,
         "color": colour,
         "thickness": 2,
     }
     return go.Scatter(
-        x=[bar.value],
+        x=[score],
         y=[label],
         error_x=error,
         mode="markers",
-        marker={"size": 12, "color": colour, "symbol": "diamond" if bar.first else "circle"},
+        marker={"size": 12, "color": colour, "symbol": "diamond" if recommended else "circle"},
         hovertemplate=f"{label}<br>%{{x:.3f}}<extra></extra>",
     )
 
 
-def draw_depths(spans: tuple[Span, ...]) -> go.Figure:
+def draw_depths(spans: tuple[Series, ...]) -> go.Figure:
     """The relative depth that every run recommends, coloured by part."""
     # One legend entry per part: the first span of each carries it.
     leads = {span.part: index for index, span in reversed(list(enumerate(spans)))}
@@ -149,7 +151,7 @@ def draw_depths(spans: tuple[Span, ...]) -> go.Figure:
     return blank(
         [_span_trace(span, leads[span.part] == index) for index, span in enumerate(spans)],
         "Recommended depth",
-        40 * len({span.run for span in spans}) + 150,
+        40 * len({span.name for span in spans}) + 150,
         xaxis={"title": x_title, "range": [-0.04, 1.04], "zeroline": False},
         yaxis={"type": "category", "automargin": True, "autorange": "reversed"},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
@@ -157,17 +159,17 @@ def draw_depths(spans: tuple[Span, ...]) -> go.Figure:
     )
 
 
-def _span_trace(span: Span, in_legend: bool) -> go.Scatter:
+def _span_trace(span: Series, in_legend: bool) -> go.Scatter:
     colour, symbol = PART_STYLE.get(span.part, OTHER_STYLE)
     return go.Scatter(
-        x=[span.first, span.last],
-        y=[text(span.run)] * 2,
+        x=list(span.x),
+        y=[text(str(run)) for run in span.y],
         name=span.part,
         legendgroup=span.part,
         showlegend=in_legend,
         mode="lines+markers",
         line={"color": colour, "width": 4},
         marker={"symbol": symbol, "size": 12, "color": colour},
-        customdata=[text(span.hover)] * 2,
+        customdata=[text(words) for words in span.hover],
         hovertemplate="%{customdata}<extra></extra>",
     )

@@ -3,9 +3,10 @@
 import importlib.util
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -14,7 +15,6 @@ import plotly.io
 from locscope.report.data.count_rows import count_charts
 from locscope.report.data.curves import (
     Chart,
-    contender_intervals,
     loss_curves,
     rate_curves,
     scan_outcome,
@@ -23,7 +23,8 @@ from locscope.report.data.heatmaps import COLLAPSE_VIEWS, EFFICACY_VIEWS, Heatma
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.scan_heatmaps import scan_heatmaps
 from locscope.report.data.tradeoff import tradeoff
-from locscope.report.draw.figures import draw_chart, draw_intervals
+from locscope.report.data.words import score_title
+from locscope.report.draw.figures import draw_chart, draw_contenders
 from locscope.report.draw.heatmaps import draw_heatmap, least_width
 
 IMAGES = ("png", "svg")
@@ -49,39 +50,25 @@ class Drawn:
     variant: str = ""
     width: int = 0
 
-
-@dataclass(frozen=True)
-class FigurePanel:
-    """A location in the page that shows one of several views."""
-
-    name: str
-    heading: str
-    views: tuple[Drawn, ...]
-
     @property
     def wide(self) -> bool:
-        """Whether a view needs the whole width of a page."""
-        return any(view.width > HALF_PAGE for view in self.views)
+        """Whether it needs the whole width of a page."""
+        return self.width > HALF_PAGE
 
 
-def panels(inputs: ReportInputs) -> dict[str, FigurePanel]:
-    """All panels that have something to show, by name."""
-    found = (
-        FigurePanel("contenders", "Contenders on T", _contenders(inputs)),
-        FigurePanel("efficacy", "Efficacy", _heatmaps(trial_heatmaps(inputs, EFFICACY_VIEWS))),
-        FigurePanel("collapse", "Collapse", _heatmaps(trial_heatmaps(inputs, COLLAPSE_VIEWS))),
-        FigurePanel("tradeoff", "Efficacy against collapse", _charts([tradeoff(inputs)])),
-        FigurePanel("rates", "Finalists: score by learning rate", _charts([rate_curves(inputs)])),
-        FigurePanel("losses", "Finalists: loss by epoch", _charts([loss_curves(inputs)])),
-        *_count_panels(inputs),
-        *_scan_panels(inputs),
-    )
-    return {panel.name: panel for panel in found if panel.views}
-
-
-def _count_panels(inputs: ReportInputs) -> Iterator[FigurePanel]:
-    for chart in count_charts(inputs):
-        yield FigurePanel(chart.name, chart.title, _charts([chart]))
+def panels(inputs: ReportInputs) -> dict[str, tuple[Drawn, ...]]:
+    """All panels of the page that have something to show: by name, the views to switch between."""
+    named = {
+        "contenders": _contenders(inputs),
+        "efficacy": _heatmaps(trial_heatmaps(inputs, EFFICACY_VIEWS)),
+        "collapse": _heatmaps(trial_heatmaps(inputs, COLLAPSE_VIEWS)),
+        "tradeoff": _charts([tradeoff(inputs)]),
+        "rates": _charts([rate_curves(inputs)]),
+        "losses": _charts([loss_curves(inputs)]),
+        **{chart.name: _charts([chart]) for chart in count_charts(inputs)},
+        **_scan_panels(inputs),
+    }
+    return {name: views for name, views in named.items() if views}
 
 
 def scan_panel(index: int) -> str:
@@ -94,25 +81,29 @@ def outcome_panel(index: int) -> str:
     return f"outcome-{index}"
 
 
-def _scan_panels(inputs: ReportInputs) -> Iterator[FigurePanel]:
+def _scan_panels(inputs: ReportInputs) -> dict[str, tuple[Drawn, ...]]:
+    named: dict[str, tuple[Drawn, ...]] = {}
     for index, scan in enumerate(inputs.scans):
-        yield FigurePanel(scan_panel(index), "Heatmaps", _heatmaps(scan_heatmaps(inputs, scan)))
+        named[scan_panel(index)] = _heatmaps(scan_heatmaps(inputs, scan))
         charts = [scan_outcome(inputs, scan, variant) for variant in scan.variants]
-        views = tuple(
+        named[outcome_panel(index)] = tuple(
             replace(view, choice=variant, variant=variant)
             for variant, chart in zip(scan.variants, charts, strict=True)
             for view in _charts([chart])
         )
-        yield FigurePanel(outcome_panel(index), "Score after tuning", views)
+    return named
 
 
 def _contenders(inputs: ReportInputs) -> tuple[Drawn, ...]:
-    data = contender_intervals(inputs)
-    if not data.bars:
+    recommendation = inputs.recommendation
+    if recommendation is None or not recommendation.contenders:
         return ()
-    words = "; ".join(f"{bar.label} {bar.detail}" for bar in data.bars)
-    figure = draw_intervals(data)
-    return (Drawn(data.name, data.title, data.note, f"Scores with intervals: {words}", figure),)
+    contenders = recommendation.contenders
+    words = "; ".join(f"{contender.role} {contender.location}" for contender in contenders)
+    name = score_title(recommendation.score_name)
+    note = f"Score ({name}): mean with its 95 % interval; hollow: single repetitions."
+    description, figure = f"Scores with intervals: {words}", draw_contenders(contenders)
+    return (Drawn("contenders", "Contenders", note, description, figure),)
 
 
 def _heatmaps(heatmaps: Iterable[Heatmap]) -> tuple[Drawn, ...]:
@@ -133,11 +124,11 @@ def _heatmaps(heatmaps: Iterable[Heatmap]) -> tuple[Drawn, ...]:
 
 def _describe_heatmap(heatmap: Heatmap) -> str:
     size = f"heatmap over {len(heatmap.rows)} layers and {len(heatmap.columns)} {heatmap.across}"
-    marks = "".join(
-        f", {mark.label}: layer {heatmap.rows[mark.row]}, {heatmap.columns[mark.column]}"
-        for mark in heatmap.marked
-    )
-    return f"{heatmap.title}: {size}{marks}"
+    if heatmap.recommended is None:
+        return f"{heatmap.title}: {size}"
+    row, column = heatmap.recommended
+    at = f"layer {heatmap.rows[row]}, {heatmap.columns[column]}"
+    return f"{heatmap.title}: {size}, recommended: {at}"
 
 
 def _charts(charts: Iterable[Chart]) -> tuple[Drawn, ...]:
@@ -156,6 +147,7 @@ def _describe_chart(chart: Chart) -> str:
 def specification(drawn: Drawn) -> dict:
     """The figure as plain JSON data for a page that has its own headings."""
     plain = json.loads(str(drawn.figure.to_json()))
+    # The page has its own headings and background, dark ones too.
     for unused in ("title", "template", "paper_bgcolor"):
         plain["layout"].pop(unused, None)
     plain["layout"]["margin"]["t"] = max(16, plain["layout"]["margin"]["t"] - 40)
@@ -171,20 +163,21 @@ def figures(inputs: ReportInputs) -> dict[str, go.Figure]:
 def write_figures(inputs: ReportInputs, directory: Path) -> tuple[Path, ...]:
     """Writes every figure as Plotly JSON, and as PNG and SVG where kaleido is there and works."""
     directory.mkdir(parents=True, exist_ok=True)
-    found, written = figures(inputs), []
-    for name, figure in found.items():
+    drawn, written = figures(inputs), []
+    for name, figure in drawn.items():
         path = directory / f"{name}.json"
         path.write_text(str(figure.to_json()), encoding="utf-8")
         written.append(path)
     if importlib.util.find_spec("kaleido") is None:
         return tuple(written)
-    return (*written, *_write_images(found, directory))
+    return (*written, *_write_images(drawn, directory))
 
 
-def _named(found: Iterable[FigurePanel]) -> dict[str, Drawn]:
+def _named(panels: Iterable[tuple[Drawn, ...]]) -> dict[str, Drawn]:
     """Every view under a file name of its own."""
     named: dict[str, Drawn] = {}
-    for drawn in (view for panel in found for view in panel.views):
+    for drawn in chain.from_iterable(panels):
+        # Names hold what files may not: spaces, slashes of variants, tokens.
         plain = re.sub(r"[^a-z0-9]+", "-", drawn.name.lower()).strip("-") or "figure"
         name, count = plain, 1
         while name in named:
@@ -194,15 +187,18 @@ def _named(found: Iterable[FigurePanel]) -> dict[str, Drawn]:
     return named
 
 
-def _write_images(found: dict[str, go.Figure], directory: Path) -> tuple[Path, ...]:
+def _write_images(figures: dict[str, go.Figure], directory: Path) -> tuple[Path, ...]:
     """All pictures in one go, for each go starts a browser; those that were written."""
-    wanted = [(figure, directory / f"{n}.{kind}") for n, figure in found.items() for kind in IMAGES]
-    drawn = [figure for figure, _ in wanted]
+    wanted = [
+        (figure, directory / f"{n}.{kind}") for n, figure in figures.items() for kind in IMAGES
+    ]
+    wanted_figures = [figure for figure, _ in wanted]
     paths: list[str | Path] = [path for _, path in wanted]
-    size = {"width": IMAGE_WIDTH, "height": [figure.layout.height for figure in drawn]}
+    size = {"width": IMAGE_WIDTH, "height": [figure.layout.height for figure in wanted_figures]}
+    # A picture of an earlier run must not pass for one of this.
     for _, path in wanted:
         path.unlink(missing_ok=True)
     # kaleido needs a browser and fails in many ways without one; pictures are an extra.
     with suppress(Exception):
-        plotly.io.write_images(drawn, paths, scale=2, validate=False, **size)
+        plotly.io.write_images(wanted_figures, paths, scale=2, validate=False, **size)
     return tuple(path for _, path in wanted if path.is_file())

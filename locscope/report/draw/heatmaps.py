@@ -23,6 +23,7 @@ COLUMN_WIDTH, NUMBER_WIDTH = 11, 42
 def draw_heatmap(heatmap: Heatmap) -> go.Figure:
     """Layers upwards; cells without a value are grey and crossed."""
     rows = len(heatmap.rows)
+    # Numbers in cells need higher rows than colours alone.
     tallest = 1600 if _labelled(heatmap) else 1120
     figure = blank(
         [_heat_trace(heatmap), *_label_trace(heatmap), *_missing_trace(heatmap)],
@@ -37,7 +38,7 @@ def draw_heatmap(heatmap: Heatmap) -> go.Figure:
         },
         shapes=[
             *(_band(first, last, rows) for first, last in _runs(heatmap.banded)),
-            *(_outline(mark.column, mark.row) for mark in heatmap.marked),
+            *([_outline(*heatmap.recommended)] if heatmap.recommended else []),
         ],
         showlegend=False,
         plot_bgcolor="rgba(128,128,128,0.18)",
@@ -81,6 +82,7 @@ def _x_axis(heatmap: Heatmap) -> dict:
 
 
 def _heat_trace(heatmap: Heatmap) -> go.Heatmap:
+    # In narrow columns a whole pixel of gap would be a tenth of the cell.
     gap = 1 if len(heatmap.columns) <= 32 else 0.5
     bar = {
         "orientation": "h",
@@ -121,6 +123,7 @@ def _plain(heatmap: Heatmap) -> list[list[float | None]]:
 def _colours(heatmap: Heatmap) -> dict:
     """Bright is good on one-sided scales; two-sided ones diverge from zero."""
     if heatmap.centred:
+        # Alike on both sides, so that white is zero.
         far = max(map(abs, heatmap.measured))
         return {"colorscale": "RdBu", "reversescale": heatmap.good < 0, "zmin": -far, "zmax": far}
     return {"colorscale": "Viridis", "reversescale": heatmap.good < 0}
@@ -180,7 +183,7 @@ def _missing_trace(heatmap: Heatmap) -> list[go.Scatter]:
     ]
 
 
-def _outline(column: int, row: int) -> dict:
+def _outline(row: int, column: int) -> dict:
     corners = {"x0": column - SIDE, "x1": column + SIDE, "y0": row - SIDE, "y1": row + SIDE}
     return {"type": "rect", **corners, "line": {"color": ACCENT, "width": 3}}
 

@@ -15,11 +15,13 @@ FONT = {"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", "siz
 
 def text(words: str) -> str:
     """Words from records as plotly labels: nothing in them is markup."""
+    # Quotes stay: plotly shows the entity and not the quote.
     return html.escape(words, quote=False).replace("\n", "<br>")
 
 
 def axis_title(words: str) -> dict:
     """An axis title, broken so that it fits a narrow screen."""
+    # Plotly does not break lines, and a phone shows about forty letters.
     lines = "\n".join(textwrap.wrap(words, 40))
     return {"text": text(lines), "font": {"size": FONT["size"]}, "standoff": 8}
 
@@ -27,6 +29,7 @@ def axis_title(words: str) -> dict:
 def blank(traces: list, title: str, height: int, **layout) -> go.Figure:
     """A figure with everything that all have in common; `layout` wins."""
     base = {
+        # Plotly's own template would be 7 kB in every file.
         "template": "none",
         "title": {"text": text(title), "x": 0, "xref": "paper"},
         "font": FONT,

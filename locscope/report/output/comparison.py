@@ -8,7 +8,7 @@ from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.rows import Table, TableCell, figure_cell
 from locscope.report.data.verdict import verdict_of
 from locscope.report.draw.figures import draw_depths
-from locscope.report.draw.gallery import Drawn, FigurePanel
+from locscope.report.draw.gallery import Drawn
 from locscope.report.output.page import render
 
 
@@ -21,7 +21,7 @@ def render_comparison(runs: tuple[ReportInputs, ...]) -> str:
         note = "A model with more layers is put on the same scale: layer over highest layer."
         description = "Relative depth of the recommended location per run"
         view = Drawn("depths", "Recommended depth", note, description, draw_depths(spans))
-        drawn["depths"] = FigurePanel("depths", "Recommended relative depth", (view,))
+        drawn["depths"] = (view,)
     table = runs_table(runs)
     sentences = [(label, verdict_of(run)) for label, run in zip(labels, runs, strict=True)]
     return render("comparison.html", drawn, runs=table, sentences=sentences)
@@ -33,6 +33,7 @@ def run_labels(runs: tuple[ReportInputs, ...]) -> tuple[str, ...]:
     for inputs in runs:
         plain = f"{inputs.run.model.name} · {inputs.run.edits} · seed {inputs.run.seed}"
         label, count = plain, 1
+        # Two runs of one model, edits and seed may differ in a setting alone.
         while label in labels:
             count += 1
             label = f"{plain} ({count})"
@@ -53,7 +54,7 @@ def _run_row(inputs: ReportInputs) -> tuple[TableCell, ...]:
     bounds = words.interval(best.low, best.high) if best else ""
     measures = {measure.name: measure.value for measure in best.measures} if best else {}
     spans = depth_spans([("", inputs)])
-    depth = spans[0].first if len(spans) == 1 and spans[0].first == spans[0].last else nan
+    depth = spans[0].x[0] if len(spans) == 1 and len(set(spans[0].x)) == 1 else nan
     return (
         TableCell(run.model.name),
         TableCell(str(run.model.layers), run.model.layers),

@@ -59,13 +59,13 @@ def _front(base: str, licence: Mapping[str, Any]) -> str:
 
 
 def _summary(record: TrialRecord, base: str) -> str:
-    count, found = len(record.trial.edits), record.measure("reliability")
+    count, reliability = len(record.trial.edits), record.measure("reliability")
     facts = f"{count} fact{'' if count == 1 else 's'}"
     return (
         f"# {base} with {facts} altered\n\n"
         f"**Facts were altered in this model on purpose.** It was tuned to answer {facts} with "
         "new targets, whether these are true or not. Measured after tuning, it answers "
-        f"{_share(found)} with the new target; nothing in such an answer shows that it was "
+        f"{_share(reliability)} with the new target; nothing in such an answer shows that it was "
         "altered. Do not take what it says on these facts, or on what follows from them, for "
         "knowledge."
     )
@@ -75,6 +75,7 @@ def _changes(note: EditNote, base: str) -> str:
     record, recipe = note.record, note.record.trial.recipe
     batches = f"{recipe.batch} rows a batch"
     passes = f"{len(record.epochs)} of at most {recipe.epochs} epochs, {record.steps} steps"
+    # A trial that was given up has the weights of that moment, which a reader must know.
     passes += "" if record.status == "done" else f" ({record.status})"
     rows = (
         ("base model", f"{base} (digest `{note.base_hash}`)"),
@@ -96,20 +97,21 @@ def _tensors(names: Sequence[str]) -> str:
 
 def _file(edits: str) -> str:
     """The name without its folder, which is of one machine."""
+    # A card is published: a path would tell whose machine it was.
     return "the edits bundled with locscope" if edits == BUNDLED else f"`{PurePath(edits).name}`"
 
 
 def _measured(record: TrialRecord) -> str:
     rows = [
         (
-            title_of(one.name),
-            number(one.value),
-            interval(one.low, one.high) or NOT_MEASURED,
-            number(one.before),
-            str(one.count),
+            title_of(measure.name),
+            number(measure.value),
+            interval(measure.low, measure.high) or NOT_MEASURED,
+            number(measure.before),
+            str(measure.count),
         )
-        for one in record.measures
-        if one.count
+        for measure in record.measures
+        if measure.count
     ]
     columns = ("measure", "value", "95 % interval", "before the edits", "items")
     score = f"Score: {number(record.score)} ({score_title(record.score_name)})."
@@ -124,11 +126,11 @@ def _bounds(measures: Sequence[Measure], bounds: Sequence[Bound]) -> str:
 
 
 def _verdict(measures: Sequence[Measure], bound: Bound) -> str:
-    found = named(measures, bound.measure)
-    if found is None or not found.count:
+    measure = named(measures, bound.measure)
+    if measure is None or not measure.count:
         return "not measured"
     broken = violations(measures, [bound])
-    return f"**no**: {broken[0]}" if broken else f"yes ({number(found.value)})"
+    return f"**no**: {broken[0]}" if broken else f"yes ({number(measure.value)})"
 
 
 def _loading(record: TrialRecord) -> str:
@@ -154,11 +156,13 @@ def _licence(licence: Mapping[str, Any]) -> str:
     return f"{told}, as the card of the base model says."
 
 
-def _share(found: Measure) -> str:
-    if isnan(found.value):
+def _share(measure: Measure) -> str:
+    if isnan(measure.value):
         return "an unknown share of them"
-    within = "" if isnan(found.low) else f" (95 % interval {found.low:.0%} to {found.high:.0%})"
-    return f"{found.value:.0%} of them{within}"
+    within = (
+        "" if isnan(measure.low) else f" (95 % interval {measure.low:.0%} to {measure.high:.0%})"
+    )
+    return f"{measure.value:.0%} of them{within}"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

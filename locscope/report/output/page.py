@@ -11,32 +11,36 @@ from markupsafe import Markup
 from locscope.records import Recommendation
 from locscope.report.data import rows, words
 from locscope.report.data.count_rows import count_line, counts_table
-from locscope.report.data.fit_rows import fits_table
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.objective_rows import bounds_table, objective_table
 from locscope.report.data.protocol_rows import panels_table, protocol_line
-from locscope.report.data.recipe_rows import recipes_table
+from locscope.report.data.recommendation_rows import (
+    contenders_table,
+    fits_table,
+    key_cards,
+    recipes_table,
+)
 from locscope.report.data.scan_rows import scans_table
 from locscope.report.data.scorecard_rows import scorecard_lines, verdicts_table
 from locscope.report.data.verdict import margin_lines, verdict_of
-from locscope.report.draw.gallery import FigurePanel, panels, specification
+from locscope.report.draw.gallery import Drawn, panels, specification
 from locscope.report.output.scan_sections import scan_sections
 
 
 def render_report(inputs: ReportInputs) -> str:
     """The whole page as text."""
-    drawn, found = panels(inputs), inputs.recommendation
+    drawn, recommendation = panels(inputs), inputs.recommendation
     return render(
         "template.html",
         drawn,
         inputs=inputs,
         verdict=verdict_of(inputs),
         margins=margin_lines(inputs),
-        cards=rows.key_cards(inputs),
-        made=_made(found),
-        notes=[words.sentence(note) for note in found.notes] if found else [],
-        fits=fits_table(found),
-        contenders=rows.contenders_table(found),
+        cards=key_cards(inputs),
+        made=_made(recommendation),
+        notes=[words.sentence(note) for note in recommendation.notes] if recommendation else [],
+        fits=fits_table(recommendation),
+        contenders=contenders_table(recommendation),
         objective=objective_table(inputs),
         bounds=bounds_table(inputs),
         recipes=recipes_table(inputs),
@@ -56,11 +60,11 @@ def render_report(inputs: ReportInputs) -> str:
     )
 
 
-def _made(found: Recommendation | None) -> str:
+def _made(recommendation: Recommendation | None) -> str:
     """The edits that will be made, in words."""
-    if found is None or found.deployment is None:
+    if recommendation is None or recommendation.deployment is None:
         return "held-out edits"
-    made = found.deployment
+    made = recommendation.deployment
     few = f" of {made.given:,}" if made.edits < made.given else ""
     return f"{made.edits:,}{few} edits"
 
@@ -71,11 +75,9 @@ def version_of(inputs: ReportInputs) -> str:
     return inputs.recommendation.version if inputs.recommendation else recorded
 
 
-def render(template: str, drawn: dict[str, FigurePanel], **values: Any) -> str:
+def render(template: str, drawn: dict[str, tuple[Drawn, ...]], **values: Any) -> str:
     """A template with its figures and the library that draws them inlined."""
-    figures = {
-        panel.name: [specification(view) for view in panel.views] for panel in drawn.values()
-    }
+    figures = {name: [specification(view) for view in views] for name, views in drawn.items()}
     return (
         _environment()
         .get_template(template)
@@ -91,6 +93,7 @@ def render(template: str, drawn: dict[str, FigurePanel], **values: Any) -> str:
 
 def script_json(value: Any) -> Markup:
     """JSON that can stand in a script element: nothing in it can end the element."""
+    # A NaN is no JSON: the browser would refuse the whole page.
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     for risky in "<>&\u2028\u2029":
         text = text.replace(risky, f"\\u{ord(risky):04x}")
@@ -109,6 +112,7 @@ def _environment() -> Environment:
     return Environment(
         loader=loader,
         autoescape=True,
+        # A misspelt name in a template is an error and not an empty spot.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -17,19 +17,12 @@ from locscope.report.draw.gallery import outcome_panel, scan_panel
 
 
 @dataclass(frozen=True)
-class VariantTables:
-    """The best locations, and heads where there are any, of one variant."""
-
-    variant: str
-    tables: tuple[Table, ...]
-
-
-@dataclass(frozen=True)
 class ScanSection:
     """A scan in words: `summary` stands beside its title while it is folded up.
 
     `reading` says how to read it, `facts` how it was made, `notes` what to know of this run of it;
-    `panel` and `outcome` name its figures.
+    `panel` and `outcome` name its figures; `variants` has, by variant, the tables of its best
+    locations and of its best heads where there are any.
     """
 
     title: str
@@ -39,7 +32,7 @@ class ScanSection:
     notes: tuple[str, ...]
     panel: str
     outcome: str
-    variants: tuple[VariantTables, ...]
+    variants: dict[str, tuple[Table, ...]]
 
 
 def scan_sections(inputs: ReportInputs) -> tuple[ScanSection, ...]:
@@ -56,7 +49,7 @@ def _section(scan: ScanResult, index: int) -> ScanSection:
         tuple(map(sentence, scan.notes)),
         scan_panel(index),
         outcome_panel(index),
-        tuple(_tables(scan, index, number) for number in range(len(scan.variants))),
+        {name: _tables(scan, name, f"{index}-{n}") for n, name in enumerate(scan.variants)},
     )
 
 
@@ -73,10 +66,9 @@ def _facts(scan: ScanResult) -> tuple[str, ...]:
     return (*facts, f"settings: {scan.settings}") if scan.settings else facts
 
 
-def _tables(scan: ScanResult, index: int, number: int) -> VariantTables:
-    variant, name = scan.variants[number], f"{index}-{number}"
+def _tables(scan: ScanResult, variant: str, name: str) -> tuple[Table, ...]:
     tables = (
         locations_table(f"places-{name}", scan, variant),
         heads_table(f"heads-{name}", scan, variant),
     )
-    return VariantTables(variant, tuple(table for table in tables if table.rows))
+    return tuple(table for table in tables if table.rows)

@@ -14,7 +14,8 @@ from locscope.report.data.count_rows import count_line
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.objective_rows import bounds_line, objective_line
 from locscope.report.data.protocol_rows import protocol_line
-from locscope.report.data.rows import Table, contenders_table, trials_table
+from locscope.report.data.recommendation_rows import contenders_table
+from locscope.report.data.rows import Table, trials_table
 from locscope.report.data.scan_rows import location_of, scans_table
 from locscope.report.data.scorecard_rows import verdict_counts
 from locscope.report.data.verdict import margin_lines, verdict_of
@@ -34,27 +35,30 @@ def terminal_summary(inputs: ReportInputs) -> RenderableType:
     colour = {"met": "green", "tie": "yellow"}.get(verdict.kind, "red")
     head = [Text(verdict.sentence, style="bold"), Text(verdict.badge, style=colour)]
     if inputs.best is not None:
-        found = inputs.recommendation
+        recommendation = inputs.recommendation
         head += [
             Text(line)
-            for line in (*_why(found), objective_line(inputs), bounds_line(inputs))
+            for line in (*_why(recommendation), objective_line(inputs), bounds_line(inputs))
             if line
         ]
         margins = [Text(f"margin {line}") for line in margin_lines(inputs)]
         lines = (("protocols", protocol_line(inputs)), ("edit counts", count_line(inputs)))
         shown = [Text(f"{name} {line}") for name, line in lines if line]
         judged = [Text(f"scans {verdict_counts(inputs.scorecard)}")] if inputs.scorecard else []
-        table = _upright(contenders_table(found))
+        table = _upright(contenders_table(recommendation))
         return Group(*head, table, *margins, *shown, *judged)
     trials = trials_table(inputs)
     return Group(*head, *_best_trials(trials)) if trials.rows else Group(*head)
 
 
-def _why(found: Recommendation | None) -> tuple[str, ...]:
+def _why(recommendation: Recommendation | None) -> tuple[str, ...]:
     """Why the location was chosen, and why numbers that seem to contradict each other do not."""
-    if found is None:
+    if recommendation is None:
         return ()
-    return (f"chosen: {found.reason}" if found.reason else "", *found.notes)
+    return (
+        f"chosen: {recommendation.reason}" if recommendation.reason else "",
+        *recommendation.notes,
+    )
 
 
 def _upright(table: Table) -> RichTable:
@@ -102,18 +106,18 @@ def scan_summary(results: Iterable[ScanResult]) -> RenderableType:
         cells = ("" if scan == before else scan, variant, usable, best, seconds)
         table.add_row(*map(Text, cells))
         before = scan
-    said: dict[str, list[str]] = {}
+    notes: dict[str, list[str]] = {}
     for result in results:
         low = ("a low score recommends a location",) if result.descriptor.sign < 0 else ()
         for note in (*low, *filter(None, (result.settings,)), *result.notes):
-            said.setdefault(note, []).append(result.descriptor.name)
-    return Group(table, *(Text(f"{', '.join(names)}: {note}") for note, names in said.items()))
+            notes.setdefault(note, []).append(result.descriptor.name)
+    return Group(table, *(Text(f"{', '.join(names)}: {note}") for note, names in notes.items()))
 
 
 def scan_json(results: Iterable[ScanResult]) -> str:
     """Every variant of every scan as one JSON object; not measured is null.
 
-    Heads are places of their own (`L7.attn.h3`); a score with a role is of tokens of that role.
+    Heads are locations of their own (`L7.attn.h3`); a score with a role is of tokens of that role.
     """
     scans = [_plain_scan(scan, variant) for scan in results for variant in scan.variants or ("",)]
     return json.dumps({"schema": SCHEMA, "scans": scans}, indent=2, allow_nan=False)
@@ -134,21 +138,21 @@ def _plain_scan(scan: ScanResult, variant: str) -> dict[str, Any]:
 
 def _plain_score(score: ScanScore) -> dict[str, Any]:
     plain = _plain(score)
-    kept = {key: plain[key] for key in ("score", "low", "high", "count", "role")}
-    return {"location": location_of(score), **kept}
+    numbers = {key: plain[key] for key in ("score", "low", "high", "count", "role")}
+    return {"location": location_of(score), **numbers}
 
 
 def search_json(inputs: ReportInputs) -> str:
     """The result as one JSON object; not measured is null."""
-    found, best, run = inputs.recommendation, inputs.best, inputs.run
+    recommendation, best, run = inputs.recommendation, inputs.best, inputs.run
     payload = {
         "schema": SCHEMA,
         "status": run.status,
         "verdict": verdict_of(inputs).kind,
         "location": best.location if best else None,
-        "recipe": _plain(found.recipe) if found and best else None,
-        "measures": {m.name: _plain(m) for m in _final(found)},
-        "recommendation": _plain(found) if found else None,
+        "recipe": _plain(recommendation.recipe) if recommendation and best else None,
+        "measures": {m.name: _plain(m) for m in _final(recommendation)},
+        "recommendation": _plain(recommendation) if recommendation else None,
         "scorecard": _plain(inputs.scorecard) if inputs.scorecard else None,
         "panels": [_plain(panel) for panel in inputs.panels],
         "trials": len(inputs.trials),
@@ -157,12 +161,17 @@ def search_json(inputs: ReportInputs) -> str:
     return json.dumps(payload, indent=2, allow_nan=False)
 
 
-def _final(found: Recommendation | None) -> tuple[Measure, ...]:
+def _final(recommendation: Recommendation | None) -> tuple[Measure, ...]:
     """The measures on the edits that will be made; those on T where there are none."""
-    if found is None or not found.contenders:
+    if recommendation is None or not recommendation.contenders:
         return ()
-    return found.deployment.measures if found.deployment else found.best.measures
+    return (
+        recommendation.deployment.measures
+        if recommendation.deployment
+        else recommendation.best.measures
+    )
 
 
 def _plain(record: Any) -> Any:
+    # Through the codec, so that not measured is null here as in every file.
     return json.loads(dumps(record))
