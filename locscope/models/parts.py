@@ -104,6 +104,7 @@ def take(parameter: Tensor, part: Slice) -> Tensor:
 
     The order is that of `put`: range after range, each row-major.
     """
+    # Copied even where it is float32 already: callers change the parameter afterwards.
     flat = [
         piece.detach().to(torch.float32, copy=True).reshape(-1) for piece in pieces(parameter, part)
     ]

@@ -98,6 +98,7 @@ def unit_slopes(
 
 def divergence(model: PreTrainedModel, text: Int[Tensor, " tokens"]) -> Float[Tensor, ""]:
     """KL(first || second) of two passes with dropout, summed over a text's tokens, in nats."""
+    # By text, so that it has the same dropout for every group of layers.
     drawn = torch.Generator().manual_seed(random.Random(str(text.tolist())).getrandbits(63))
     family, owner = family_of(model), blocks_path(model)
     paths = [

@@ -80,6 +80,7 @@ def run_keeping(context: TrialContext, trial: Trial, before: Evaluation, *, keep
     with as_tuned(context, trial) as (masters, epochs):
         now = _evaluated(context, trial)
         changes = masters.changes() if keep else ()
+    # Numbers that are stepped, which for lora or lofit are fewer than the weights they change.
     count = sum(value.numel() for value in masters.values)
     cost = trial_cost_of(
         context.suite, context.loaded.info, trial, context.prefix_cache.layer, count

@@ -40,6 +40,7 @@ def _slowed(
     """A slice of which every weight moves by its share of the master's step."""
     start = take(recipe_input.model.get_parameter(piece.name), piece)
 
+    # On the values, not on gradients: Adam would divide a constant factor out again.
     def weights(values: Float[Tensor, " count"]) -> Float[Tensor, " count"]:
         return start + mask * (values - start)
 
