@@ -19,8 +19,7 @@ import numpy as np
 from locscope.cli.listener import listener
 from locscope.records import Recipe, Trial, TrialRecord
 from locscope.settings import SearchSettings
-from locscope.tuning.rates import gradient_l1
-from locscope.tuning.trial import TrialContext, run_trial
+from locscope.tuning.trial import TrialContext, gradient_l1, run_trial
 from locscope.workflows.workspace import Workspace, load_edits, open_model, open_workspace
 
 RATES = (0.01, 0.03, 0.1, 0.3)

@@ -28,9 +28,8 @@ from locscope.selection.candidates import FIRST_STEP, rounded
 from locscope.selection.choice import ranked
 from locscope.selection.grids import climbed
 from locscope.settings import EditSettings
-from locscope.tuning.rates import starting_rate
 from locscope.tuning.recipes import RECIPES, recipe_named
-from locscope.tuning.trial import TrialContext, run_trial
+from locscope.tuning.trial import TrialContext, run_trial, starting_rate
 from locscope.workflows.workspace import Workspace, load_edits, open_model, open_workspace
 
 OBJECTIVE = BALANCED

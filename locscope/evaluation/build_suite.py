@@ -125,6 +125,7 @@ def _answer_tokens(writer: _Writer, probe: Probe) -> int:
     """Tokens of the stated answer; 0 where none is stated."""
     if not probe.answer.strip():
         return 0
+    # Without a stop token: the answer's own tokens are counted.
     row = encode(
         writer.text_generator.tokenizer, probe.prompt, probe.answer, NO_LABEL, writer.format
     )

@@ -82,6 +82,7 @@ class Drift:
 @torch.no_grad()
 def remember(prefix_cache: PrefixCache, texts: Sequence[int], bare: Sequence[int]) -> NeutralTexts:
     """Keeps what the untouched model makes of the texts, as states: its logits follow from them."""
+    # States, not logits: a vocabulary of 128k is some hundred times as wide as a state.
     states: dict[int, Tensor] = {}
     for rows in chunks(prefix_cache.packed.lengths, texts, prefix_cache.tokens_at_once):
         batch = prefix_cache.batch(rows)
@@ -160,4 +161,5 @@ def _nats(
 
 
 def _perplexity(nats: float) -> float:
+    # Not math.exp, which raises where a double ends.
     return float(torch.tensor(nats, dtype=torch.float64).exp())

@@ -48,6 +48,7 @@ def read(prefix_cache: PrefixCache, rows: Sequence[int]) -> tuple[Reading, ...]:
 
 
 def _read_batch(prefix_cache: PrefixCache, batch: Batch) -> list[Reading]:
+    # A row's positions follow one another, in the order of the rows.
     scored, count = batch.scored, batch.scored.shape[0]
     row, label = scored.nonzero()[:, 0], batch.labels[scored]
     hidden = prefix_cache.final(batch)[scored]

@@ -117,6 +117,7 @@ def span_question(
     # Both begin the same continuation, so the longer one holds the other.
     ids = max(answer, agreed, key=len)
     row = TokenRow(prompt + ids, len(prompt), NO_LABEL)
+    # Cut by the limit, or its last token holds the full stop too.
     closed = output.ending == "length" or (
         output.ending == "text" and output.span == len(output.ids)
     )
@@ -153,6 +154,7 @@ def ask(
     unread = [i for i, q in enumerate(questions) if endings[i] is None and not q.recited]
     unsure = [i for i in range(len(questions)) if kept[i] is None]
     requests = [_request(questions[i]) for i in unread] + [_again(questions[i]) for i in unsure]
+    # A question may be decoded twice: the answer ends at a full stop, the compared tokens do not.
     outputs = decode(text_generator, requests, prefix_cache.tokens_at_once)
     decoded = dict(zip(unread, outputs, strict=False))
     for i, output in zip(unsure, outputs[len(unread) :], strict=True):
@@ -175,8 +177,10 @@ def _read_answer(question: Question, reading: Reading) -> Answer:
     logprob, argmaxes = reading.logprob, ()
     if question.compared is not None:
         compared = reading.logprobs[question.compared.start : question.compared.stop]
+        # Nothing is compared where the untouched model stopped at once.
         logprob = sum(compared) / len(compared) if compared else nan
     if question.recited:
+        # The last one is behind the answer.
         argmaxes = reading.best[:-1]
     accuracy = reading.token_accuracy
     return Answer("", False, "not decoded", False, accuracy, logprob, argmaxes=argmaxes)

@@ -151,8 +151,8 @@ class Evaluation:
         """The part that a quick evaluation measures too, to compare one with."""
         return replace(
             self,
-            questions=tuple(one.common for one in self.questions),
-            edits=tuple(replace(one, forms=(), multihop=(), recited=()) for one in self.edits),
+            questions=tuple(questions.common for questions in self.questions),
+            edits=tuple(replace(a, forms=(), multihop=(), recited=()) for a in self.edits),
             ability_items=(),
             abilities=(),
             right_abilities=(),
@@ -163,7 +163,7 @@ class Evaluation:
     @property
     def answers(self) -> tuple[Answer, ...]:
         """All answers, those about edits first."""
-        return (*(a for one in self.edits for a in _answers_of(one)), *self.abilities)
+        return (*(a for answers in self.edits for a in _answers_of(answers)), *self.abilities)
 
 
 def observe(
@@ -181,12 +181,13 @@ def observe(
     """
     questions, neutral = suite.of(edits), suite.neutral.half(texts)
     if not thorough:
-        questions = tuple(one.common for one in questions)
+        questions = tuple(edit.common for edit in questions)
         neutral = replace(neutral, bare=())
-    about_edits = [question for one in questions for question in _all_of(one)]
+    about_edits = [question for edit in questions for question in _all_of(edit)]
+    # In one call: the more questions, the fuller the batches.
     answers = ask(suite.text_generator, prefix_cache, [*about_edits, *suite.abilities])
     replies = iter(answers)
-    per_edit = tuple(_sort_answers(one, replies) for one in questions)
+    per_edit = tuple(_sort_answers(edit, replies) for edit in questions)
     return Evaluation(
         questions=questions,
         edits=per_edit,
@@ -204,12 +205,12 @@ def quick_eval(
 ) -> Evaluation:
     """A quick evaluation on the given edits: one pass without any decoding, and a few neutral
     texts."""
-    questions = tuple(one.common for one in suite.of(edits))
-    about_edits = [question for one in questions for question in _all_of(one)]
+    questions = tuple(edit.common for edit in suite.of(edits))
+    about_edits = [question for edit in questions for question in _all_of(edit)]
     replies = iter(read_answers(prefix_cache, about_edits))
     return Evaluation(
         questions=questions,
-        edits=tuple(_sort_answers(one, replies) for one in questions),
+        edits=tuple(_sort_answers(edit, replies) for edit in questions),
         ability_items=(),
         abilities=(),
         right_abilities=(),
@@ -225,26 +226,28 @@ def quick_drift(suite: EvalSuite, prefix_cache: PrefixCache, *, texts: Texts = "
     return drift(prefix_cache, suite.neutral.half(texts).first(QUICK_TEXTS))
 
 
-def _all_of(one: EditQuestions) -> tuple[Question, ...]:
+def _all_of(edit: EditQuestions) -> tuple[Question, ...]:
+    # In the order in which `_sort_answers` takes the answers.
     return (
-        *(one.target, *one.rephrases, *one.neighbours),
-        *(*one.forms, *one.multihop, *one.recited),
+        *(edit.target, *edit.rephrases, *edit.neighbours),
+        *(*edit.forms, *edit.multihop, *edit.recited),
     )
 
 
-def _sort_answers(one: EditQuestions, replies: Iterator[Answer]) -> EditAnswers:
-    def some(questions: Sequence[Question]) -> tuple[Answer, ...]:
+def _sort_answers(edit: EditQuestions, replies: Iterator[Answer]) -> EditAnswers:
+    def answers_to(questions: Sequence[Question]) -> tuple[Answer, ...]:
         return tuple(next(replies) for _ in questions)
 
     return EditAnswers(
         target=next(replies),
-        rephrases=some(one.rephrases),
-        neighbours=some(one.neighbours),
-        forms=some(one.forms),
-        multihop=some(one.multihop),
-        recited=some(one.recited),
+        rephrases=answers_to(edit.rephrases),
+        neighbours=answers_to(edit.neighbours),
+        forms=answers_to(edit.forms),
+        multihop=answers_to(edit.multihop),
+        recited=answers_to(edit.recited),
     )
 
 
-def _answers_of(one: EditAnswers) -> tuple[Answer, ...]:
-    return (one.target, *one.rephrases, *one.neighbours, *one.forms, *one.multihop)
+def _answers_of(a: EditAnswers) -> tuple[Answer, ...]:
+    # Recited answers are left out: they are read, and never decoded.
+    return (a.target, *a.rephrases, *a.neighbours, *a.forms, *a.multihop)

@@ -1,4 +1,4 @@
-"""Batches that fit: sized by tokens, halved where memory ends; the results do not depend on it."""
+"""Batches that fit: sized by tokens, halved where memory runs out; the results are the same."""
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
@@ -12,7 +12,7 @@ from locscope.errors import OutOfMemory, ran_out_of_memory
 from locscope.progress import Progress, stage
 
 KEPT = 8
-"""States of the residual stream's width that a forward scan may keep of a token at every layer."""
+"""States as wide as the residual stream that a forward scan may keep of a token at every layer."""
 _FLOAT32 = 4
 LEAST_TOKENS, MOST_TOKENS = 64, 16384
 
@@ -73,9 +73,9 @@ def in_batches(
     `size` is in tokens of one item (weighed by `Holds` where it is heavier), so that a batch padded
     to its longest has at most `tokens_at_once`; items of a batch are all `alike`. A batch that does
     not fit memory is halved, also where batches within it were halved in vain; `done` is told how
-    many items each batch had. An OutOfMemory where a single item does not fit.
+    many items each batch had. Raises OutOfMemory where a single item does not fit.
     """
-    found: dict[int, Result] = {}
+    by_row: dict[int, Result] = {}
     groups: dict[Hashable, list[int]] = {}
     for row, item in enumerate(items):
         groups.setdefault(alike(item), []).append(row)
@@ -95,9 +95,9 @@ def in_batches(
                 ) from None
             waiting = [rows[: len(rows) // 2], rows[len(rows) // 2 :], *waiting]
             continue
-        found.update(zip(rows, results, strict=True))
+        by_row.update(zip(rows, results, strict=True))
         done(len(rows))
-    return [found[row] for row in range(len(items))]
+    return [by_row[row] for row in range(len(items))]
 
 
 def in_stage(

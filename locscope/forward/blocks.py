@@ -27,7 +27,7 @@ class _Skip(nn.Module):
 
 @final
 class _Into(nn.Module):
-    """A block that is given a residual stream in the place of its input."""
+    """A block that runs on a given residual stream instead of its input."""
 
     def __init__(self, block: nn.Module, hidden: Tensor) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class _Tap(nn.Module):
 
 @contextmanager
 def replaced_blocks(model: PreTrainedModel, layers: list[nn.Module]) -> Iterator[None]:
-    """The model with other blocks in the place of its own, which come back in the end."""
+    """The model with other blocks instead of its own, which are back afterwards."""
     owner, name = blocks_owner(model)
     own = getattr(owner, name)
     setattr(owner, name, nn.ModuleList(layers))
@@ -64,7 +64,7 @@ def replaced_blocks(model: PreTrainedModel, layers: list[nn.Module]) -> Iterator
 
 @contextmanager
 def replaced_modules(model: PreTrainedModel, modules: Mapping[str, nn.Module]) -> Iterator[None]:
-    """The model with others in the place of the modules of these paths, which come back."""
+    """The model with others instead of the modules at these paths, which are back afterwards."""
     own = {path: model.get_submodule(path) for path in modules}
     try:
         for path, module in modules.items():

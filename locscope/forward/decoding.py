@@ -1,7 +1,7 @@
-"""Greedy decoding of many prompts, as `generate` without any logits processor does it.
+"""Greedy decoding of many prompts, as by `generate` without any logits processor.
 
 Ties go to the lowest id, logits are float32, a row ends at a stop token, a newline or a full stop.
-A reasoning block before the answer is no part of it: nothing ends the row there, nothing counts.
+A reasoning block is no part of the answer: no text ends the row there, and no token counts.
 """
 
 from bisect import bisect_left
@@ -52,7 +52,7 @@ class Output:
 
 @dataclass(frozen=True)
 class TextGenerator:
-    """What decoding needs to know: the model, its tokenizer and its full set of stop tokens."""
+    """What decoding needs: the model, its tokenizer and its full set of stop tokens."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -64,7 +64,7 @@ class Request:
     """A prompt to continue by at most `limit` tokens.
 
     With `to_stop` only a stop token (or the limit) ends it, and its text is whole. `hopeless` may
-    end it early: given the text so far, it says that nothing to come could matter.
+    end it early: it tells of the text so far that no continuation could matter.
     """
 
     prompt: tuple[int, ...]
@@ -78,8 +78,8 @@ def decode(
 ) -> tuple[Output, ...]:
     """The greedy continuation of every prompt, in their order."""
 
-    def run(some: Sequence[Request]) -> list[Output]:
-        return _decode_batch(text_generator, some)
+    def run(batch: Sequence[Request]) -> list[Output]:
+        return _decode_batch(text_generator, batch)
 
     def size(request: Request) -> int:
         return len(request.prompt) + request.limit
@@ -87,27 +87,28 @@ def decode(
     return tuple(in_batches(requests, run, size=size, tokens_at_once=tokens_at_once))
 
 
-def replayed(text_generator: TextGenerator, request: Request, said: Output) -> Output:
+def replayed(text_generator: TextGenerator, request: Request, whole: Output) -> Output:
     """What decoding gives for a request, read off a continuation of its prompt that is as long or
     longer and was ended by nothing but a stop token."""
     taken: list[int] = []
-    for token in said.ids:
+    for token in whole.ids:
         output = _advance(text_generator, request, taken, token)
         if output is not None:
             return output
-    return _finish(text_generator, request, taken, said.ending)
+    return _finish(text_generator, request, taken, whole.ending)
 
 
 def _decode_batch(text_generator: TextGenerator, requests: Sequence[Request]) -> list[Output]:
     ids, mask = _left_padded([request.prompt for request in requests], text_generator.model.device)
+    # With the config, so that sliding layers keep no more than their window.
     cache = DynamicCache(config=text_generator.model.config)
-    said: list[list[int]] = [[] for _ in requests]
+    rows: list[list[int]] = [[] for _ in requests]
     done: dict[int, Output] = {}
     going = list(range(len(requests)))
     while going:
         tokens = _next_tokens(text_generator.model, ids, mask, cache)
         for row, token in zip(going, tokens.tolist(), strict=True):
-            output = _advance(text_generator, requests[row], said[row], token)
+            output = _advance(text_generator, requests[row], rows[row], token)
             if output is not None:
                 done[row] = output
         ids, mask = tokens[:, None], torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
@@ -151,39 +152,39 @@ def _left_padded(
 
 
 def _advance(
-    text_generator: TextGenerator, request: Request, said: list[int], token: int
+    text_generator: TextGenerator, request: Request, taken: list[int], token: int
 ) -> Output | None:
     """Takes one more token; the output if the row has ended with it."""
     if token in text_generator.stops:
-        return _finish(text_generator, request, said, "stop")
-    said.append(token)
-    text = text_of(text_generator, said)
+        return _finish(text_generator, request, taken, "stop")
+    taken.append(token)
+    text = text_of(text_generator, taken)
     if text.lstrip().startswith(REASONING[0]) and may_reason(text):
-        full = len(said) >= REASONING_TOKENS
-        return _finish(text_generator, request, said, "length") if full else None
+        full = len(taken) >= REASONING_TOKENS
+        return _finish(text_generator, request, taken, "length") if full else None
     answer = without_reasoning(text)
     if not request.to_stop and ended(answer):
-        return _finish(text_generator, request, said, "text")
-    if len(said) - _reasoning(text_generator, said, text) >= request.limit:
-        return _finish(text_generator, request, said, "length")
+        return _finish(text_generator, request, taken, "text")
+    if len(taken) - _reasoning(text_generator, taken, text) >= request.limit:
+        return _finish(text_generator, request, taken, "length")
     if request.hopeless is not None and not may_reason(text) and request.hopeless(answer):
-        return _finish(text_generator, request, said, "given up")
+        return _finish(text_generator, request, taken, "given up")
     return None
 
 
 def _finish(
-    text_generator: TextGenerator, request: Request, said: list[int], ending: Ending
+    text_generator: TextGenerator, request: Request, taken: list[int], ending: Ending
 ) -> Output:
-    text, span = text_of(text_generator, said), len(said)
+    text, span = text_of(text_generator, taken), len(taken)
     answer = _answer(text, request)
     # The token that ended the text may hold the answer's own last letters too.
     while (
         ending == "text"
         and span
-        and _answer(text_of(text_generator, said[: span - 1]), request) == answer
+        and _answer(text_of(text_generator, taken[: span - 1]), request) == answer
     ):
         span -= 1
-    return Output(tuple(said), span, answer, ending, _reasoning(text_generator, said, text))
+    return Output(tuple(taken), span, answer, ending, _reasoning(text_generator, taken, text))
 
 
 def _answer(text: str, request: Request) -> str:
@@ -191,13 +192,14 @@ def _answer(text: str, request: Request) -> str:
     return answer.strip() if request.to_stop else cut_answer(answer)
 
 
-def _reasoning(text_generator: TextGenerator, said: list[int], text: str) -> int:
+def _reasoning(text_generator: TextGenerator, taken: list[int], text: str) -> int:
     """Tokens of the closed reasoning block that the text begins with; 0 where there is none."""
     begun, closed = REASONING
     if not text.lstrip().startswith(begun) or closed not in text:
         return 0
-    counts = range(len(said) + 1)
-    return bisect_left(counts, True, key=lambda n: closed in text_of(text_generator, said[:n]))
+    # By bisection: once closed, a block stays so, and each look decodes the text again.
+    counts = range(len(taken) + 1)
+    return bisect_left(counts, True, key=lambda n: closed in text_of(text_generator, taken[:n]))
 
 
 def text_of(text_generator: TextGenerator, ids: Sequence[int]) -> str:

@@ -63,6 +63,7 @@ class _Wide(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:
+        # None for the weight: the head is frozen.
         (gradient,), (weight,) = grad_outputs, ctx.saved_tensors
         return _product(gradient.to(weight.dtype), weight).to(weight.dtype), None
 

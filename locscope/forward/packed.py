@@ -104,6 +104,7 @@ def encode(
     inside = [i for i, (_, end) in enumerate(spans) if end > len(framed)]
     if not inside or not answer.strip():
         raise UsageError(f"target '{answer}' of prompt '{prompt}' is empty after tokenisation")
+    # Nothing predicts the first token of a row, so it is never one of the answer.
     first = max(inside[0], 1)
     return TokenRow(ids, first, stop, aligned=ids[:first] == alone)
 
@@ -111,6 +112,7 @@ def encode(
 def _joint(framed: str, answer: str, prompt_format: str) -> str:
     """What joins prompt and answer: no space behind a chat template or a script that is written
     without spaces (nor before such a script, behind a prompt without letters)."""
+    # Punctuation tells no script, so the nearest letter does.
     letters = [char for char in framed if char.isalpha()]
     letter = letters[-1] if letters else next(filter(str.isalpha, answer), "")
     spaceless = unicodedata.name(letter or " ", "").startswith(WITHOUT_SPACES)

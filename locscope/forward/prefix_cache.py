@@ -1,9 +1,9 @@
-"""The prefix cache runs once: the residual stream entering a layer, kept for all texts of a sheet.
+"""The prefix cache: the residual stream entering a layer, kept for all packed texts.
 
 Everything below the lowest tuned layer is frozen, so for fixed texts its output never changes.
-The stream lies packed like the sheet, on the device while the budget allows, else on the host,
-else in a file. Rounds of trials start low again and again, so copies of it at layers that were
-entered stay on the host, and it goes on from the nearest.
+The stream is packed as the texts are, on the device while the budget allows, else on the host,
+else in a file. Every round of trials begins at low layers again, so copies of it at layers that
+were entered stay on the host, and it goes on from the nearest.
 """
 
 import tempfile
@@ -25,12 +25,12 @@ from locscope.forward.packed import NO_LABEL, PackedTokens
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of a sheet, padded on the right, on the model's device.
+    """Token rows, padded on the right, on the model's device.
 
     `scored` marks the positions that predict an answer token or the row's final label, `labels`
-    holds what they should predict (NO_LABEL where there is none). `places` are those of the real
-    tokens in the flattened batch, `answers` those that are scored and have a label: a GPU takes
-    what lies there without waiting, as it has to for a mask.
+    holds what they should predict (NO_LABEL where there is none). `flat` has the real tokens'
+    positions in the packed rows, `places` those in the flattened batch, `answers` those in it that
+    are scored and have a label. `last` is where each row's last token is.
     """
 
     ids: Int[Tensor, "batch seq"]
@@ -40,6 +40,7 @@ class Batch:
     flat: Int[Tensor, " tokens"]
     places: Int[Tensor, " tokens"]
     answers: Int[Tensor, " answers"]
+    last: Int[Tensor, " batch"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ COPIES = 8
 
 @final
 class PrefixCache:
-    """The residual stream entering `layer` for every token of a sheet.
+    """The residual stream entering `layer` for every token of the packed texts.
 
     `tokens_at_once` bounds, with padding, what any pass over its texts takes in one batch.
     """
@@ -77,8 +78,8 @@ class PrefixCache:
         self._copies: dict[int, Tensor] = {}
 
     def enter(self, layer: int) -> None:
-        """Goes to the given layer: only the blocks from the nearest known stream on are run."""
-        nearest = max((known for known in self._copies if known <= layer), default=0)
+        """Goes to the given layer: only the blocks from the nearest copy on are run."""
+        nearest = max((copy for copy in self._copies if copy <= layer), default=0)
         if layer < self.layer or nearest > self.layer:
             self._restore(nearest)
         if layer == self.layer:
@@ -87,14 +88,14 @@ class PrefixCache:
         try:
             self._advance(stream, layer)
         except BaseException:
-            # Some rows have advanced already: the next one starts again.
+            # Some rows have advanced already, so the stream is of no single layer any more.
             self._restore(0)
             raise
         self.layer, self._stream = layer, stream
         self._copy()
 
     def release(self) -> None:
-        """Lets go of the stream and its copies: another prefix cache is at work meanwhile."""
+        """Frees the stream and its copies, for another prefix cache that works meanwhile."""
         self._restore(0)
         self._copies.clear()
 
@@ -102,12 +103,12 @@ class PrefixCache:
         """The stream as it was at a layer of which there is a copy, or none at layer 0."""
         self.layer, self._stream = 0, None
         if layer:
-            # Both are set where there was memory for it, for what fails is tried again.
+            # Set only once there was memory for it: a trial that fails here is tried again.
             stream = self._allocate().copy_(self._copies[layer])
             self.layer, self._stream = layer, stream
 
     def _copy(self) -> None:
-        """Keeps a copy of the stream, in place of those that save the least where room is short."""
+        """Keeps a copy of the stream; without room, those copies go that save the fewest layers."""
         assert self._stream is not None
         size, room = self._stream.nbytes, self.budget.host // COPIES
         if size > room:
@@ -115,7 +116,7 @@ class PrefixCache:
         self._copies[self.layer] = self._stream.to("cpu", copy=True)
         while size * len(self._copies) > room:
             layers = sorted(self._copies)
-            saved = {one: one - below for below, one in pairwise([0, *layers])}
+            saved = {layer: layer - below for below, layer in pairwise([0, *layers])}
             del self._copies[min(layers, key=saved.__getitem__)]
 
     @torch.no_grad()
@@ -127,7 +128,7 @@ class PrefixCache:
             stream[batch.flat.to(stream.device)] = tokens.to(stream.device)
 
     def batch(self, rows: Sequence[int]) -> Batch:
-        """The given rows of the sheet, padded."""
+        """The given packed rows, padded."""
         return pad(self.packed, rows, self.model.device)
 
     def hidden(self, batch: Batch) -> Float[Tensor, "batch seq width"] | None:
@@ -166,19 +167,20 @@ def chunks(
 
 
 def pad(packed: PackedTokens, rows: Sequence[int], device: torch.device) -> Batch:
-    """The given rows of a sheet as one right-padded batch on the device."""
+    """The given packed rows as one right-padded batch on the device."""
     index = torch.as_tensor(list(rows))
     starts, lengths = packed.offsets[index], packed.lengths[index]
-    place = torch.arange(int(lengths.max()))[None]
-    real = place < lengths[:, None]
-    flat = (starts[:, None] + place)[real]
+    position = torch.arange(int(lengths.max()))[None]
+    real = position < lengths[:, None]
+    flat = (starts[:, None] + position)[real]
     ids = torch.zeros(real.shape, dtype=torch.long)
     ids[real] = packed.ids[flat]
     labels = torch.full_like(ids, NO_LABEL)
     labels[:, :-1] = torch.where(real[:, 1:], ids[:, 1:], NO_LABEL)
     labels[torch.arange(len(index)), lengths - 1] = packed.finals[index]
-    scored = real & (place >= packed.answers[index][:, None] - 1)
+    scored = real & (position >= packed.answers[index][:, None] - 1)
+    # Indices, not masks: indexing by a mask makes a GPU wait until it has been counted.
     places = real.flatten().nonzero()[:, 0]
     answers = (scored & (labels != NO_LABEL)).flatten().nonzero()[:, 0]
-    found = (ids, real, scored, labels, flat, places, answers)
-    return Batch(*(t.to(device) for t in found))
+    columns = (ids, real, scored, labels, flat, places, answers, lengths - 1)
+    return Batch(*(column.to(device) for column in columns))

@@ -1,7 +1,6 @@
-"""Prompts as one batch, and what a model holds and says behind their last tokens."""
+"""Prompts as one batch, and the model's states and logits at their last tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -11,22 +10,15 @@ from transformers import PreTrainedModel
 from locscope.forward.batching import in_batches
 from locscope.forward.blocks import run_blocks
 from locscope.forward.head import logits
+from locscope.forward.packed import TokenRow, pack
+from locscope.forward.prefix_cache import Batch, pad
 
 
-@dataclass(frozen=True)
-class Prompts:
-    """Prompts padded on the right, and the index of each one's last token."""
-
-    ids: Int[Tensor, "prompts seq"]
-    last: Int[Tensor, " prompts"]
-
-
-def prompts_of(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Prompts:
+def prompts_of(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Batch:
     """The prompts as one batch on the model's device."""
-    rows = [torch.as_tensor(list(prompt)) for prompt in prompts]
-    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    last = torch.tensor([len(row) - 1 for row in rows])
-    return Prompts(ids.to(model.device), last.to(model.device))
+    # The answer is yet to come: the only position that is scored is that of the last token.
+    rows = [TokenRow(tuple(prompt), len(prompt)) for prompt in prompts]
+    return pad(pack(rows), range(len(rows)), model.device)
 
 
 def at_last(
@@ -37,21 +29,21 @@ def at_last(
 
 
 @torch.no_grad()
-def final_states(model: PreTrainedModel, prompts: Prompts) -> Float[Tensor, "prompts width"]:
+def final_states(model: PreTrainedModel, prompts: Batch) -> Float[Tensor, "prompts width"]:
     """The last tokens' states behind the final norm."""
     return at_last(run_blocks(model, prompts.ids), prompts.last)
 
 
 @torch.no_grad()
-def next_logits(model: PreTrainedModel, prompts: Prompts) -> Float[Tensor, "prompts vocabulary"]:
-    """What the model says after every prompt."""
+def next_logits(model: PreTrainedModel, prompts: Batch) -> Float[Tensor, "prompts vocabulary"]:
+    """The next-token logits after every prompt."""
     return logits(model, final_states(model, prompts))
 
 
 def top_tokens(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], tokens_at_once: int = 16384
 ) -> list[int]:
-    """The token that the model puts first after every prompt."""
+    """The most likely token after every prompt."""
 
     def run(some: Sequence[Sequence[int]]) -> list[int]:
         return next_logits(model, prompts_of(model, some)).argmax(-1).tolist()

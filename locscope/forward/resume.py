@@ -1,7 +1,8 @@
-"""Going on from inside a block, with nothing computed that the answer does not need.
+"""A forward pass resumed inside a block, without what the final states do not need.
 
-The attention of the first block is known, so it is not run; of the last block only the last token
-of every row is read, so only that one goes through its query, its output matrix and its MLP.
+The output of the first block's attention is given, so it is not run. Of the last block only the
+last token of every row is read, so only that one goes through its query, its output matrix and its
+MLP.
 """
 
 from collections.abc import Callable
@@ -39,9 +40,9 @@ class _AtLast(nn.Module):
         self.own, self.last = own, last
 
     def forward(self, hidden: Float[Tensor, "rows seq inner"]) -> Float[Tensor, "rows seq outer"]:
-        found = self.own(at_last(hidden, self.last)[:, None])[:, 0]
-        out = found.new_zeros(*hidden.shape[:2], found.shape[-1])
-        out[torch.arange(len(found), device=found.device), self.last] = found
+        at_end = self.own(at_last(hidden, self.last)[:, None])[:, 0]
+        out = at_end.new_zeros(*hidden.shape[:2], at_end.shape[-1])
+        out[torch.arange(len(at_end), device=at_end.device), self.last] = at_end
         return out
 
 
@@ -69,10 +70,10 @@ def resumed(
 
 
 def last_block(model: PreTrainedModel, last: Int[Tensor, " rows"]) -> dict[str, nn.Module]:
-    """The modules of the last block whose work on other tokens is read by nobody, and in their
-    place ones that are run for the last tokens alone.
+    """Replacements for modules of the last block, which run for the last tokens alone.
 
-    Keys and values of all tokens are, so that a matrix that makes them too runs as it is.
+    Nothing reads the output of these modules at other tokens. Keys and values are read at all
+    tokens, so a fused matrix that makes them too is left as it is.
     """
     family, layer = family_of(model), len(blocks(model)) - 1
     alone = [part for part in ("attn.q",) if family.layout(part) == PLAIN]
@@ -93,7 +94,7 @@ def earlier(
     if token == 0:
         return None
     layers: list[Any] = cache.layers
-    pairs = [(one.keys[:, :, :token], one.values[:, :, :token]) for one in layers]
+    pairs = [(layer.keys[:, :, :token], layer.values[:, :, :token]) for layer in layers]
     return DynamicCache(
         [
             tuple(copied(part) if i in used else part[:1] for part in pair)

@@ -24,17 +24,18 @@ def sample_texts(
     """
     generator = torch.Generator().manual_seed(seed)
     ids = torch.full((count, 1), _start_token(text_generator), device=text_generator.model.device)
-    cache, said = DynamicCache(config=text_generator.model.config), []
+    cache, columns = DynamicCache(config=text_generator.model.config), []
     for step in range(tokens):
         positions = torch.full((count, 1), step, device=ids.device)
         out = body(text_generator.model)(
             input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True
         )
+        # On the CPU, where a seed draws the same on every machine.
         chances = logits(text_generator.model, out.last_hidden_state[:, -1]).softmax(-1).cpu()
         drawn = torch.multinomial(chances, 1, generator=generator)
-        said.append(drawn)
+        columns.append(drawn)
         ids = drawn.to(ids.device)
-    return tuple(_text(text_generator, row) for row in torch.cat(said, dim=1).tolist())
+    return tuple(_text(text_generator, row) for row in torch.cat(columns, dim=1).tolist())
 
 
 @torch.no_grad()
@@ -54,23 +55,23 @@ def sample_after(
         np.random.default_rng([seed, *prompt]).random(count)
         for prompt, count in zip(prompts, counts, strict=True)
     ]
-    said = [list(prompt) for prompt in prompts]
+    rows = [list(prompt) for prompt in prompts]
 
-    def next_tokens(some: Sequence[int]) -> list[int]:
-        scored = next_logits(model, prompts_of(model, [said[i] for i in some]))
+    def next_tokens(batch: Sequence[int]) -> list[int]:
+        scored = next_logits(model, prompts_of(model, [rows[i] for i in batch]))
         reached = scored.cpu().double().softmax(-1).cumsum(-1)
-        wanted = torch.tensor([[drawn[i][len(said[i]) - len(prompts[i])]] for i in some])
+        wanted = torch.tensor([[drawn[i][len(rows[i]) - len(prompts[i])]] for i in batch])
         # The last sum may end a rounding below 1.
         return torch.searchsorted(reached, wanted * reached[:, -1:], right=True)[:, 0].tolist()
 
     for step in range(max(counts, default=0)):
         going = [i for i, count in enumerate(counts) if count > step]
         tokens = in_batches(
-            going, next_tokens, size=lambda i: len(said[i]), tokens_at_once=tokens_at_once
+            going, next_tokens, size=lambda i: len(rows[i]), tokens_at_once=tokens_at_once
         )
         for i, token in zip(going, tokens, strict=True):
-            said[i].append(token)
-    return tuple(tuple(all_[len(p) :]) for all_, p in zip(said, prompts, strict=True))
+            rows[i].append(token)
+    return tuple(tuple(row[len(p) :]) for row, p in zip(rows, prompts, strict=True))
 
 
 def _start_token(text_generator: TextGenerator) -> int:
@@ -80,5 +81,5 @@ def _start_token(text_generator: TextGenerator) -> int:
 
 def _text(text_generator: TextGenerator, ids: Sequence[int]) -> str:
     ends = [i for i, token in enumerate(ids) if token in text_generator.stops]
-    said = list(ids[: ends[0]] if ends else ids)
-    return str(text_generator.tokenizer.decode(said, skip_special_tokens=True)).strip()
+    before_stop = list(ids[: ends[0]] if ends else ids)
+    return str(text_generator.tokenizer.decode(before_stop, skip_special_tokens=True)).strip()

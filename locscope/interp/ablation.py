@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 
 from locscope.forward.batching import in_batches
 from locscope.forward.blocks import run_blocks
-from locscope.forward.prompts import Prompts, at_last
+from locscope.forward.prefix_cache import Batch
+from locscope.forward.prompts import at_last
 from locscope.forward.resume import resumed
 from locscope.interp.effects import EffectFn, effects_of
 from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, recording, with_hooks
@@ -34,7 +35,7 @@ class LayerActivations:
     `hooked_model.ACTIVATIONS`.
     """
 
-    prompts: Prompts
+    prompts: Batch
     layer: int
     before: Float[Tensor, "prompts seq width"] | None
     after: Float[Tensor, "prompts seq width"]
@@ -44,7 +45,7 @@ class LayerActivations:
 @torch.no_grad()
 def visit(
     hooked: HookedModel,
-    prompts: Prompts,
+    prompts: Batch,
     layer: int,
     before: Float[Tensor, "prompts seq width"] | None,
     kinds: Sequence[str],
@@ -59,9 +60,7 @@ def visit(
     return LayerActivations(prompts, layer, before, recorded.pop("resid_post"), recorded)
 
 
-def visits(
-    hooked: HookedModel, prompts: Prompts, kinds: Sequence[str]
-) -> Iterator[LayerActivations]:
+def visits(hooked: HookedModel, prompts: Batch, kinds: Sequence[str]) -> Iterator[LayerActivations]:
     """Visits the untouched blocks, one after another."""
     before = None
     for layer in range(hooked.layers):

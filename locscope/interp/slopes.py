@@ -11,7 +11,8 @@ from torch import Tensor
 
 from locscope.forward.blocks import run_blocks
 from locscope.forward.head import logits
-from locscope.forward.prompts import Prompts, at_last, prompts_of
+from locscope.forward.prefix_cache import Batch
+from locscope.forward.prompts import at_last, prompts_of
 from locscope.interp.corruption import CorruptedPair, with_noise
 from locscope.interp.hooked_model import (
     HookedModel,
@@ -34,7 +35,7 @@ class Endpoints:
     Rows are all samples of the first fact, then of the next. `prompts` are the corrupted ones.
     """
 
-    prompts: Prompts
+    prompts: Batch
     token_pair: TokenPair
     corrupted: Float[Tensor, "rows seq width"]
     clean: Float[Tensor, "rows seq width"]
@@ -66,7 +67,7 @@ def at_all_layers(hooked: HookedModel, *kinds: str) -> list[str]:
 
 
 @torch.no_grad()
-def _embedded(hooked: HookedModel, prompts: Prompts) -> Float[Tensor, "rows seq width"]:
+def _embedded(hooked: HookedModel, prompts: Batch) -> Float[Tensor, "rows seq width"]:
     with recording(hooked, hook_name("embed")) as seen:
         run_blocks(hooked.bridged, prompts.ids, stop=0)
     return seen[hook_name("embed")]

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from locscope.forward.batching import in_stage
 from locscope.forward.blocks import run_blocks
-from locscope.forward.prompts import Prompts, at_last, prompts_of
+from locscope.forward.prefix_cache import Batch
+from locscope.forward.prompts import at_last, prompts_of
 from locscope.interp.hooked_model import HookedModel, HookFn, hook_name, with_hooks
 from locscope.progress import Progress
 
@@ -55,7 +56,7 @@ def _of_layers(
 
 @torch.no_grad()
 def _one_batch(
-    hooked: HookedModel, kind: str, prompts: Prompts, layers: range
+    hooked: HookedModel, kind: str, prompts: Batch, layers: range
 ) -> Float[Tensor, "batch layers width"]:
     seen: dict[int, Tensor] = {}
 

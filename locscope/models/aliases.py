@@ -138,6 +138,7 @@ def resolve(name: str) -> Source:
         return path.resolve()
     if name.lower() in ALIASES:
         return ALIASES[name.lower()]
+    # Before the hub: `org/model.gguf` that is a file here is meant as that file.
     if path.is_file():
         raise UsageError(f"model '{name}' is a file: give the directory that holds config.json")
     if _HUB_ID.fullmatch(name):

@@ -107,6 +107,7 @@ def digest(checkpoint: Checkpoint, whole: int = READ_WHOLE) -> str:
     every tensor are: a second for 16 GB, which shows any change of a layer, a part or a head, but
     may miss one of a few scattered weights.
     """
+    # Saving a model again rewrites these, and it is still the same model.
     settings = {k: v for k, v in checkpoint.config.items() if k not in _VOLATILE}
     total = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     size = sum(path.stat().st_size for path in checkpoint.shards)
@@ -155,6 +156,7 @@ def _indexed(directory: Path) -> list[Path]:
 
 def _tensors(path: Path) -> Tensors:
     size = path.stat().st_size
+    # The file begins with the length of its JSON header, 8 bytes, little-endian.
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(_LARGEST_HEADER, size - 8):

@@ -22,6 +22,7 @@ def locate(source: Source) -> Path:
     from huggingface_hub import constants
 
     directory = _cached(source)
+    # Offline, an incomplete one too: reading it says what is missing.
     if directory is not None and (constants.is_offline_mode() or _is_whole(directory)):
         return directory
     return _downloaded(source)

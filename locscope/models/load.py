@@ -54,18 +54,20 @@ def load(
     """Loads the model that a name leads to: demo, a directory, an alias or a hub id.
 
     `device` auto is cuda where there is one; `dtype` auto is float32 on the CPU, elsewhere as
-    stored. Everything is checked before weights are read; a UsageError says what is wrong.
+    stored. Everything is checked before weights are read. Raises UsageError where the model cannot
+    be used, OutOfMemory where it does not fit.
     """
-    place = pick_device(device)
+    target = pick_device(device)
     source = resolve(name)
     checkpoint = read_checkpoint(locate(source))
-    chosen = pick_dtype(dtype, place, stored_dtype(checkpoint))
-    with _quiet(), _plain_errors(name, place):
+    chosen = pick_dtype(dtype, target, stored_dtype(checkpoint))
+    with _quiet(), _plain_errors(name, target):
         tokenizer = _tokenizer(checkpoint.directory, trust_remote_code)
         model = _model(checkpoint.directory, DTYPES[chosen], trust_remote_code)
-        nn.Module.to(model, place)
+        nn.Module.to(model, target)
     model.requires_grad_(False)
-    # Rows are padded where causal attention keeps it out; a model that knew its padding would warn.
+    # Rows are padded on the right, which causal attention never reads. Without a pad token the
+    # model does not warn of inputs that look padded.
     model.config.pad_token_id = None
     info = _info(name, name_of(source), checkpoint, model, chosen)
     return Loaded(model.eval(), tokenizer, info, checkpoint.directory)
@@ -74,11 +76,13 @@ def load(
 def in_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Loaded:
     """A model that is in memory already, as it is: its dtype is the one it is tuned and saved in.
 
-    A UsageError where its family is not supported. It is put into eval mode, and nothing of it
-    requires a gradient afterwards.
+    It is put into eval mode, and nothing of it requires a gradient afterwards. Raises UsageError
+    where its family is not supported.
     """
+    # For its error alone, before all weights are hashed.
     family_of(model)
     config = model.config.to_dict()
+    # All bytes: there are no files of which a digest of headers would tell the model.
     total = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
     for name, parameter in sorted(model.named_parameters()):
         total.update(name.encode())
@@ -94,7 +98,10 @@ def in_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Loa
 def peek(
     name: str, *, device: str = "auto", dtype: str = "auto", trust_remote_code: bool = False
 ) -> ModelInfo:
-    """What `load` would say of the model, with device `meta`: weights are counted, not read."""
+    """The information that `load` gives, with device `meta`: weights are counted, not read.
+
+    Raises UsageError as `load` does.
+    """
     source = resolve(name)
     checkpoint = read_checkpoint(locate(source))
     chosen = pick_dtype(dtype, pick_device(device), stored_dtype(checkpoint))
@@ -107,7 +114,10 @@ def peek(
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device of that name; `auto` is cuda where there is one, else cpu."""
+    """The device of that name; `auto` is cuda where there is one, else cpu.
+
+    Raises UsageError for a device that is unknown or not on this machine.
+    """
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -121,7 +131,10 @@ def pick_device(wanted: str) -> torch.device:
 
 
 def pick_dtype(wanted: str, device: torch.device, stored: str) -> str:
-    """The dtype to compute in; `auto` is float32 on the CPU, else the stored one."""
+    """The dtype to compute in; `auto` is float32 on the CPU, else the stored one.
+
+    Raises UsageError for a dtype that is none of `DTYPES`.
+    """
     if wanted == "auto":
         return stored if device.type != "cpu" and stored in DTYPES else "float32"
     if wanted not in DTYPES:
@@ -132,6 +145,7 @@ def pick_dtype(wanted: str, device: torch.device, stored: str) -> str:
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """Every token id that ends an answer, sorted: generation config, config and tokenizer."""
     config = model.config.get_text_config()
+    # Instruction-tuned models often name the end of a turn in one of the three only.
     stated = [
         getattr(model.generation_config, "eos_token_id", None),
         getattr(config, "eos_token_id", None),
@@ -176,9 +190,9 @@ def _model(directory: Path, dtype: torch.dtype, trust_remote_code: bool) -> PreT
         trust_remote_code=trust_remote_code,
         output_loading_info=True,
     )
-    model, found = loaded
+    model, report = loaded
     # Hugging Face would fill what is missing with random numbers and go on.
-    lost = sorted(found["missing_keys"]) or sorted(str(key) for key in found["mismatched_keys"])
+    lost = sorted(report["missing_keys"]) or sorted(str(key) for key in report["mismatched_keys"])
     if lost:
         raise UsageError(
             f"the weights in '{directory}' do not fit its config.json: {len(lost)} tensors are "
@@ -190,8 +204,8 @@ def _model(directory: Path, dtype: torch.dtype, trust_remote_code: bool) -> PreT
 def _info(
     name: str, source: str, checkpoint: Checkpoint, model: PreTrainedModel, dtype: str
 ) -> ModelInfo:
-    known = {"stored": stored_dtype(checkpoint), "digest": digest(checkpoint)}
-    return _described(name, source, model, dtype=dtype, **known)
+    stored, total = stored_dtype(checkpoint), digest(checkpoint)
+    return _described(name, source, model, dtype=dtype, stored=stored, digest=total)
 
 
 def _described(

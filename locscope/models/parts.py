@@ -81,7 +81,7 @@ def slices(model: PreTrainedModel, location: Location) -> tuple[Slice, ...]:
 
     Raises UsageError where the model lacks a layer, part or head of it.
     """
-    kind, heads = model.config.model_type, _head_counts(model)[0]
+    kind, heads = model.config.model_type, head_counts(model)[0]
     for site in location.sites:
         require(site, kind, len(blocks(model)), parts(model), heads)
     layers = sorted({n for site in location.sites for n in range(site.first, site.last + 1)})
@@ -104,6 +104,7 @@ def take(parameter: Tensor, part: Slice) -> Tensor:
 
     The order is that of `put`: range after range, each row-major.
     """
+    # Copied even where it is float32 already: callers change the parameter afterwards.
     flat = [
         piece.detach().to(torch.float32, copy=True).reshape(-1) for piece in pieces(parameter, part)
     ]
@@ -154,7 +155,7 @@ def require(site: Site, kind: str, layers: int, parts: Sequence[str], heads: int
         raise UsageError(f"{site}: there is no head {site.head}, the heads are 0..{heads - 1}")
 
 
-def _head_counts(model: PreTrainedModel) -> tuple[int, int]:
+def head_counts(model: PreTrainedModel) -> tuple[int, int]:
     """Query heads, and key-value heads, which several query heads may share."""
     config = model.config.get_text_config()
     query = config.num_attention_heads
@@ -165,7 +166,7 @@ def _head_width(model: PreTrainedModel) -> int:
     # From a weight: a configuration may state no head_dim, and width / heads is not always it.
     family = family_of(model)
     output = blocks(model)[0].get_parameter(f"{family.leaves['attn.o']}.weight")
-    return output.shape[0 if family.transposed else 1] // _head_counts(model)[0]
+    return output.shape[0 if family.transposed else 1] // head_counts(model)[0]
 
 
 _Choice = tuple[str, int | None, Ranges]
@@ -217,7 +218,7 @@ def _rows(block: nn.Module, family: Family, module: str, ranges: Ranges) -> list
 def _layout(model: PreTrainedModel, block: nn.Module, part: str) -> Ranges:
     """The rows of a part within its module; none where the module holds nothing else."""
     family, width = family_of(model), _head_width(model)
-    layout, (query, shared) = family.layout(part), _head_counts(model)
+    layout, (query, shared) = family.layout(part), head_counts(model)
     if layout == HALVES:
         half = block.get_parameter(f"{family.leaves[part]}.weight").shape[0] // 2
         return ((0, half),) if part == "mlp.gate" else ((half, 2 * half),)

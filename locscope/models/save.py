@@ -60,6 +60,7 @@ def _write(shard: Path, out: Path, keys: Mapping[str, str], changes: Sequence[Ch
     if not keys:
         shutil.copyfile(shard, out)
         return
+    # In the dtype of the file: the model in memory may be wider.
     tensors = load_file(shard)
     for change in changes:
         if change.slice.name in keys:

@@ -17,7 +17,7 @@ from locscope.tuning.collapse import CollapseCheck, never
 from locscope.tuning.master_weights import MasterWeights
 
 EVERY = 5
-"""Epochs between two questions whether the model is lost."""
+"""Epochs between two checks whether the model has collapsed."""
 PATIENCE = 5
 """Epochs within which the loss has to fall below that of the first."""
 
@@ -30,10 +30,10 @@ def tune(
     seed: int,
     collapsed: CollapseCheck = never,
 ) -> tuple[Epoch, ...]:
-    """Tunes the master weights on the rows of the prefix cache's sheet, which stands below all of
-    them.
+    """Tunes the master weights on these rows of the prefix cache.
 
-    Ends early where the model has learned, does not learn, or is `collapsed`.
+    It must have entered the lowest tuned layer or one below. Ends early where the model has
+    learned, does not learn, or is `collapsed`.
     """
     optimizer = torch.optim.Adam(masters.values, lr=recipe.lr)
     order = torch.Generator().manual_seed(seed)
@@ -47,13 +47,14 @@ def tune(
         epochs.append(_epoch(prefix_cache, masters, optimizer, batches, recipe))
         if _ends([epoch.loss for epoch in epochs], recipe):
             break
+        # Rarely: a check reads neutral texts, which takes as long as some steps.
         if done % EVERY == 0 and done < recipe.epochs and collapsed():
             break
     return tuple(epochs)
 
 
 def _ends(losses: Sequence[float], recipe: Recipe) -> bool:
-    """Learned, or not learning: the loss is no number, or still not below the first epoch's."""
+    """Learned, or not learning: the loss is not finite, or still not below the first epoch's."""
     if losses[-1] < recipe.stop_below or not isfinite(losses[-1]):
         return True
     return len(losses) > PATIENCE and losses[-1] >= losses[0]
@@ -71,14 +72,13 @@ def step(
     A batch that is too long for the prefix cache's `tokens_at_once` goes through in pieces, whose
     gradients add up to the same mean.
     """
-    total, pieces = (
-        0.0,
-        list(chunks(prefix_cache.packed.lengths, rows, prefix_cache.tokens_at_once)),
-    )
-    for some in pieces:
-        loss = answer_losses(prefix_cache, prefix_cache.batch(some)).sum() / len(rows)
+    total = 0.0
+    pieces = list(chunks(prefix_cache.packed.lengths, rows, prefix_cache.tokens_at_once))
+    for piece in pieces:
+        loss = answer_losses(prefix_cache, prefix_cache.batch(piece)).sum() / len(rows)
         total += float(loss.detach())
-        if some is pieces[-1] and total < skip_below:
+        # Only the last piece tells the batch's loss; earlier ones may have left gradients.
+        if piece is pieces[-1] and total < skip_below:
             masters.drop_gradients()
             return total
         loss.backward()
@@ -96,6 +96,7 @@ def _epoch(
     recipe: Recipe,
 ) -> Epoch:
     losses = [step(prefix_cache, masters, optimizer, rows, recipe.skip_below) for rows in batches]
+    # Weighted by rows, as the last batch may be smaller.
     weighted = sum(loss * len(rows) for loss, rows in zip(losses, batches, strict=True))
     skipped = sum(loss < recipe.skip_below for loss in losses)
     return Epoch(weighted / sum(map(len, batches)), len(batches) - skipped, skipped)

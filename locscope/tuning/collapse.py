@@ -1,4 +1,4 @@
-"""When a trial is given up: the model has left the bounds so far behind that it will not return."""
+"""When a trial is given up: the model is so far beyond the bounds that it does not come back."""
 
 from collections.abc import Callable
 from math import inf, isnan, log
@@ -11,14 +11,14 @@ from locscope.scoring.bounds import ratio_limit
 from locscope.scoring.objectives import Objective
 
 FAR = 5.0
-"""Times what the bound on the perplexity ratio allows, in nats: trials that kept it in the end
-never were near (`reports/LOG.md`)."""
+"""Times the nats that the bound on the perplexity ratio allows: trials that kept it in the end
+never came near (`reports/LOG.md`)."""
 SHOWN = 1.3
-"""A perplexity ratio below which no trial is given up: so far the report says what looser bounds
+"""A perplexity ratio below which no trial is given up: up to it the report shows what looser bounds
 would give."""
 RUINED = 10.0
-"""A perplexity ratio that nothing was kept at, for an objective that has no bound on it but goes by
-what is kept."""
+"""A perplexity ratio at which nothing is kept any more: the limit for an objective that scores what
+is kept and has no bound on the ratio."""
 CollapseCheck = Callable[[], bool]
 """Whether to give up, asked every few epochs."""
 
@@ -37,20 +37,20 @@ def quick_loss(suite: EvalSuite, prefix_cache: PrefixCache) -> float:
 def watch(
     suite: EvalSuite, prefix_cache: PrefixCache, objective: Objective, before: float
 ) -> CollapseCheck:
-    """Gives up where some of the neutral texts show that the model has plainly collapsed.
+    """Gives up where the quick neutral texts show that the model has collapsed.
 
-    `before` is the untouched model's `quick_loss`. Never where there are no texts, or the
-    objective bounds no collapse or trades it for efficacy: there it is wanted.
+    `before` is the untouched model's `quick_loss`. It never gives up where there are no texts, or
+    where the objective bounds no collapse or trades it for efficacy.
     """
     far = _far(objective)
     if objective.knee or far == inf or isnan(before):
         return never
-    # A loss that is no number is none to return from.
+    # `not <=`, so that a NaN gives up too: no later step makes it a number again.
     return lambda: not quick_loss(suite, prefix_cache) - before <= far
 
 
 def _far(objective: Objective) -> float:
-    """Nats a token above the untouched model from which none returns."""
+    """Nats a token above the untouched model beyond which a trial is given up."""
     limit = ratio_limit(objective.bounds)
     if not isnan(limit):
         return max(FAR * log(max(limit, 1.0)), log(SHOWN))

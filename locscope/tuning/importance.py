@@ -1,16 +1,18 @@
-"""How much general ability leans on each unit of a layer: what a soft mask holds back.
+"""How much general ability depends on each unit of a layer: what a soft mask slows down.
 
 Source: CoFiTune (arXiv 2404.10306). A neutral text is read twice, each time with its own dropout on
-what every attention and MLP puts out; the less the two passes agree when a unit is scaled, the more
-is it leaned on: |d KL(first || second) / d gate| per token, a mean over texts. A gate on a unit
-scales its weights, so the derivative is the sum of weight times gradient over them, and nothing has
-to be put in their place. Units are the rows of mlp.up and of mlp.down, and the heads, by the
+what every attention and MLP puts out. The importance of a unit is how much the agreement of the two
+passes changes when it is scaled: |d KL(first || second) / d gate| per token, a mean over texts. A
+gate on a unit scales its weights, so the derivative is the sum of weight times gradient over them,
+and no module needs a gate. Units are the rows of mlp.up and of mlp.down, and the heads, by the
 columns of attention's output. Per layer and kind I = tanh(z) where the z-score is above 0, else 0.
+
+The scan `dropout-kl` reports the same derivative, for all layers and in batches of texts, and has
+its own draws of dropout. So the numbers of the two agree on average only.
 """
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, final
 
 import torch
@@ -33,21 +35,15 @@ TEXTS = 64
 UNITS = ("mlp.up", "mlp.down", "attn.o")
 
 
-@dataclass(frozen=True)
-class Importance:
-    """Of one layer's units, each in 0..1; `groups` is how many groups of heads share k and v."""
-
-    up: Float[Tensor, " neurons"]
-    down: Float[Tensor, " width"]
-    heads: Float[Tensor, " heads"]
-    groups: int
+ByUnit = Mapping[tuple[int, str], Float[Tensor, " units"]]
+"""By layer and part of `UNITS`: the importance of its units, each in 0..1."""
 
 
 @final
 class Importances:
-    """The importance of units by layer, found when it is first asked for.
+    """The importance of units by layer, measured when it is first needed.
 
-    The model must be untouched then. `rows` are the neutral texts of the sheet.
+    The model must be untouched then. `rows` are those of the neutral texts.
     """
 
     def __init__(
@@ -56,29 +52,23 @@ class Importances:
         self.model, self.budget = model, budget
         spans = [(int(packed.offsets[row]), int(packed.offsets[row + 1])) for row in rows[:TEXTS]]
         self.texts = [packed.ids[first:stop] for first, stop in spans]
-        self._known: dict[int, Importance] = {}
+        self._measured: dict[tuple[int, str], Tensor] = {}
 
-    def of(self, layers: Sequence[int]) -> dict[int, Importance]:
+    def of(self, layers: Sequence[int]) -> ByUnit:
         """That of these layers; nothing is important where there are no texts to tell by."""
-        missing = sorted(set(layers) - set(self._known))
+        wanted = sorted(set(layers))
+        missing = [layer for layer in wanted if (layer, UNITS[0]) not in self._measured]
         for group in layer_groups(self.model, missing, self.budget, self.model.dtype.itemsize):
-            self._known |= self._find(group)
-        return {layer: self._known[layer] for layer in sorted(set(layers))}
+            self._measured |= self._measure(group)
+        return {(layer, part): self._measured[layer, part] for layer in wanted for part in UNITS}
 
-    def _find(self, layers: Sequence[int]) -> dict[int, Importance]:
+    def _measure(self, layers: Sequence[int]) -> dict[tuple[int, str], Tensor]:
         leaves = [leaf for n in layers for leaf in leaves_of(self.model, n) if leaf.part in UNITS]
         sums = [torch.zeros(unit_count(self.model, leaf)) for leaf in leaves]
         for text in self.texts:
-            found = unit_slopes(self.model, text, leaves)
-            for total, slopes in zip(sums, found, strict=True):
+            for total, slopes in zip(sums, unit_slopes(self.model, text, leaves), strict=True):
                 total.add_(slopes.abs().cpu(), alpha=1 / text.numel())
-        scaled = {(leaf.layer, leaf.part): _scaled(s) for leaf, s in zip(leaves, sums, strict=True)}
-        config = self.model.config.get_text_config()
-        groups = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        return {
-            n: Importance(scaled[n, "mlp.up"], scaled[n, "mlp.down"], scaled[n, "attn.o"], groups)
-            for n in layers
-        }
+        return {(leaf.layer, leaf.part): _scaled(s) for leaf, s in zip(leaves, sums, strict=True)}
 
 
 def unit_count(model: PreTrainedModel, leaf: Matrix) -> int:
@@ -98,16 +88,17 @@ def unit_slopes(
     inside = weights_of(model, sorted({leaf.layer for leaf in leaves}))
     weights = {piece.name: inside[piece.name] for leaf in leaves for piece in leaf.slices}
     with requiring_grad(weights):
-        found = torch.autograd.grad(divergence(model, text), list(weights.values()))
+        gradients = torch.autograd.grad(divergence(model, text), list(weights.values()))
     slopes = {
         name: weight.detach().float() * gradient.float()
-        for (name, weight), gradient in zip(weights.items(), found, strict=True)
+        for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
     }
     return [_by_unit(model, leaf, slopes) for leaf in leaves]
 
 
 def divergence(model: PreTrainedModel, text: Int[Tensor, " tokens"]) -> Float[Tensor, ""]:
     """KL(first || second) of two passes with dropout, summed over a text's tokens, in nats."""
+    # By text, so that it has the same dropout for every group of layers.
     drawn = torch.Generator().manual_seed(random.Random(str(text.tolist())).getrandbits(63))
     family, owner = family_of(model), blocks_path(model)
     paths = [
@@ -118,13 +109,19 @@ def divergence(model: PreTrainedModel, text: Int[Tensor, " tokens"]) -> Float[Te
     dropping = {path: _Dropping(model.get_submodule(path), drawn) for path in paths}
     with replaced_modules(model, dropping):
         hidden = run_blocks(model, text.to(model.device).expand(2, -1))
-    first, second = logits(model, hidden).log_softmax(-1)
+    return summed_kl(*logits(model, hidden).log_softmax(-1))
+
+
+def summed_kl(
+    first: Float[Tensor, "*any vocabulary"], second: Float[Tensor, "*any vocabulary"]
+) -> Float[Tensor, ""]:
+    """KL(first || second) of log-probabilities, summed over all positions, in nats."""
     return (first.exp() * (first - second)).sum()
 
 
 @final
 class _Dropping(nn.Module):
-    """A module of which each row of the batch, which is one pass, has dropout of its own."""
+    """A module with dropout on its output; each row of the batch is a pass with its own."""
 
     def __init__(self, module: nn.Module, drawn: torch.Generator) -> None:
         super().__init__()
@@ -154,5 +151,6 @@ def _by_unit(
 
 
 def _scaled(sums: Float[Tensor, " units"]) -> Float[Tensor, " units"]:
+    # The smallest number where all units are alike, as without texts: their z-score is 0 then.
     z = (sums - sums.mean()) / sums.std(correction=0).clamp(min=torch.finfo(sums.dtype).tiny)
     return z.clamp(min=0).tanh()

@@ -1,4 +1,4 @@
-"""The tuned weights as float32 master weights, and the promise that the model gets its own back."""
+"""The tuned weights as float32 master weights; afterwards the model has its own back."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ def slice_of(part: TunedPart) -> Slice:
 
 @final
 class MasterWeights:
-    """Float32 tensors that an optimiser steps, and the selected weights that they stand for.
+    """Float32 tensors that an optimiser steps, and the selected weights that follow from them.
 
     A slice alone stands for all of its weights, each its own master. After every step the model
     holds what the master weights say, rounded to `stored`, the dtype of its weights on disk: what a
@@ -130,6 +130,7 @@ def temporarily_trainable(
                 named[name].requires_grad_(True)
             yield MasterWeights(model, parts, stored)
         finally:
+            # Copied, not reassigned: a new tensor would not be the one that others hold.
             for name, (values, wanted_gradient) in before.items():
                 named[name].grad = None
                 named[name].requires_grad_(wanted_gradient)

@@ -1,4 +1,4 @@
-"""A location's weights as matrices: by part, by row, and as (outputs, inputs)."""
+"""The weights of a location as matrices: by part, by row, and as (outputs, inputs)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from locscope.locations import Location
 from locscope.models.parts import Slice, family_of, parts, slices
 
 OTHER = "norm"
-"""Category of what belongs to no matrix."""
+"""The category of parameters that belong to no matrix."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Matrix:
 
 
 def matrices(model: PreTrainedModel, location: Location) -> tuple[Matrix, ...]:
-    """What a location consists of, layer by layer; of a fused tensor q, k, v apart."""
-    found: list[Matrix] = []
+    """The matrices of a location, layer by layer; those in a fused tensor are separate."""
+    of_location: list[Matrix] = []
     for layer in range(location.lowest, location.highest + 1):
         inside = f"{blocks_path(model)}.{layer}."
         mine = [piece for piece in slices(model, location) if piece.name.startswith(inside)]
-        found.extend(_of_layer(model, layer, mine))
-    return tuple(found)
+        of_location.extend(_of_layer(model, layer, mine))
+    return tuple(of_location)
 
 
 def blocks_path(model: PreTrainedModel) -> str:
-    """Where the list of layers is: what parameters' names begin with."""
+    """The path of the list of layers: the beginning of its parameters' names."""
     family = family_of(model)
     return f"{family.owner}.{family.layers}"
 
@@ -62,8 +62,8 @@ def rows(model: PreTrainedModel, piece: Slice, chosen: Sequence[int]) -> Slice:
     weight, axis = model.get_parameter(piece.name), outputs_axis(model, piece)
     assert piece.axis in (None, axis), f"{piece} is cut along its inputs"
     spans = piece.ranges or ((0, weight.shape[axis]),)
-    places = [n for first, last in spans for n in range(first, last)]
-    return _along(piece.name, weight, axis, _runs([places[i] for i in sorted(chosen)]))
+    numbers = [n for first, last in spans for n in range(first, last)]
+    return _along(piece.name, weight, axis, _runs([numbers[i] for i in sorted(chosen)]))
 
 
 def row_count(model: PreTrainedModel, piece: Slice) -> int:
@@ -79,52 +79,54 @@ def as_matrix(
     shape = model.get_parameter(piece.name).shape
     if piece.axis == 1:
         widths = [shape[0] * (last - first) for first, last in piece.ranges]
+        # `take` puts range after range, each row-major: columns are no plain view of the values.
         blocks = [block.view(shape[0], -1) for block in flat.split(widths)]
-        kept = torch.cat(blocks, dim=1)
+        stored = torch.cat(blocks, dim=1)
     else:
-        kept = flat.view(-1, shape[1])
-    return kept.T if family_of(model).transposed else kept
+        stored = flat.view(-1, shape[1])
+    return stored.T if family_of(model).transposed else stored
 
 
 def as_flat(
     model: PreTrainedModel, piece: Slice, matrix: Float[Tensor, "outputs inputs"]
 ) -> Float[Tensor, " count"]:
     """The inverse of `as_matrix`."""
-    kept = matrix.T if family_of(model).transposed else matrix
+    stored = matrix.T if family_of(model).transposed else matrix
     if piece.axis != 1:
-        return kept.reshape(-1)
+        return stored.reshape(-1)
     widths = [last - first for first, last in piece.ranges]
-    return torch.cat([block.reshape(-1) for block in kept.split(widths, dim=1)])
+    return torch.cat([block.reshape(-1) for block in stored.split(widths, dim=1)])
 
 
 def _of_layer(model: PreTrainedModel, layer: int, mine: Sequence[Slice]) -> list[Matrix]:
     named = {piece.name: piece for piece in mine}
-    found: list[Matrix] = []
+    in_layer: list[Matrix] = []
     leaves = leaves_of(model, layer)
     for leaf in leaves:
         both = [_overlap(model, p, named[p.name]) for p in leaf.slices if p.name in named]
         inside = tuple(piece for piece in both if piece.count)
         if inside:
-            found.append(Matrix(layer, leaf.part, inside))
+            in_layer.append(Matrix(layer, leaf.part, inside))
+    # What no matrix has taken is a norm: its parameters share a module.
     taken = {piece.name for leaf in leaves for piece in leaf.slices}
     norms: dict[str, list[Slice]] = {}
     for piece in mine:
         if piece.name not in taken:
             norms.setdefault(piece.name.rpartition(".")[0], []).append(piece)
-    return [*found, *(Matrix(layer, OTHER, tuple(its)) for its in norms.values())]
+    return [*in_layer, *(Matrix(layer, OTHER, tuple(its)) for its in norms.values())]
 
 
-def _overlap(model: PreTrainedModel, one: Slice, two: Slice) -> Slice:
-    """What two slices of a parameter share; none of both is cut along the other's axis."""
-    if one.axis is None or two.axis is None:
-        return two if one.axis is None else one
+def _overlap(model: PreTrainedModel, left: Slice, right: Slice) -> Slice:
+    """What two slices of a parameter share. Both are whole or cut along the same axis."""
+    if left.axis is None or right.axis is None:
+        return right if left.axis is None else left
     spans = [
         (max(a, c), min(b, d))
-        for a, b in one.ranges
-        for c, d in two.ranges
+        for a, b in left.ranges
+        for c, d in right.ranges
         if max(a, c) < min(b, d)
     ]
-    return _along(one.name, model.get_parameter(one.name), one.axis, sorted(spans))
+    return _along(left.name, model.get_parameter(left.name), left.axis, sorted(spans))
 
 
 def _along(name: str, weight: Tensor, axis: int, spans: Sequence[tuple[int, int]]) -> Slice:

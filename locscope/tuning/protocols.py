@@ -18,19 +18,19 @@ from locscope.records import Edit, Measure, Probe, ProtocolRow, Trial
 from locscope.tuning.trial import TrialContext, as_tuned
 
 NOTHING = EvalTexts(neutral=())
-"""Neutral texts and abilities are read as they are under any protocol, so they are not asked."""
+"""Neutral texts and abilities do not depend on the protocol, so they are not asked again."""
 ASKED: tuple[tuple[str, EditValue, str], ...] = (
     ("reliability", reliable, MATCHED),
     ("generalization", general, MATCHED),
     ("locality", local, SAME_TOKENS),
 )
-"""What is measured under every protocol, and how it says so."""
+"""What is measured under every protocol: measure, value of an edit, and the words for it."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to ask: `prompt_format` as in the search where it is empty; without `stops` an answer
-    goes on behind a stop token, to the first newline or full stop."""
+    """A way to ask. An empty `prompt_format` is that of the search; without `stops` an answer goes
+    on behind a stop token, to the first newline or full stop."""
 
     name: str
     title: str
@@ -38,11 +38,11 @@ class Protocol:
     stops: bool = True
 
     def worded(self, text: str) -> str:
-        """How a measure says that it was measured, under this protocol."""
+        """The words for how a measure was measured, under this protocol."""
         return text if self.stops else f"{text.replace('stop token, ', '')}; stop tokens ignored"
 
     def format_for(self, searched: str) -> str:
-        """Its prompt format, where the search had `searched`."""
+        """The prompt format where the search had `searched`."""
         return self.prompt_format or searched
 
 
@@ -55,15 +55,16 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("no-stop", "stop tokens ignored, what follows them counts", stops=False),
     )
 }
-"""The protocols, as their rows stand."""
+"""The protocols, in the order of their rows."""
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """An evaluation suite under a protocol, the prefix cache over its rows, and what the untouched
-    model said.
+class ProtocolSuite:
+    """An evaluation suite under a protocol, the prefix cache over its rows, and the untouched
+    model's evaluation.
 
-    One that cannot be held has a `reason` and none of them.
+    Where the protocol is impossible, there is a `reason` and none of them. `searched` marks the
+    protocol of the search.
     """
 
     protocol: Protocol
@@ -74,14 +75,14 @@ class Sitting:
     reason: str = ""
 
 
-def sittings(context: TrialContext, edits: Sequence[str]) -> dict[str, Sitting]:
+def protocol_suites(context: TrialContext, edits: Sequence[str]) -> dict[str, ProtocolSuite]:
     """The evaluation suites about these edits by protocol. The model must be untouched."""
-    asked = [one.edit for one in context.suite.of(edits)]
-    return {name: _sitting(context, one, asked) for name, one in PROTOCOLS.items()}
+    own = [questions.edit for questions in context.suite.of(edits)]
+    return {name: _protocol_suite(context, protocol, own) for name, protocol in PROTOCOLS.items()}
 
 
 def run_panel(
-    context: TrialContext, trial: Trial, suites: Mapping[str, Sitting]
+    context: TrialContext, trial: Trial, suites: Mapping[str, ProtocolSuite]
 ) -> tuple[ProtocolRow, ...]:
     """Tunes once as the trial says and asks every evaluation suite; the model's weights are back
     afterwards.
@@ -90,17 +91,17 @@ def run_panel(
     both of these under the protocol of the search.
     """
     with as_tuned(context, trial):
-        said = {name: _asked(sitting) for name, sitting in suites.items()}
-    rows = [_row(sitting, said[name]) for name, sitting in suites.items()]
-    for name, sitting in suites.items():
-        now = said[name]
-        if sitting.searched and now is not None and sitting.before is not None:
-            rows += _other_questions(now, sitting.before)
+        answers = {name: _asked(entry) for name, entry in suites.items()}
+    rows = [_row(entry, answers[name]) for name, entry in suites.items()]
+    for name, entry in suites.items():
+        now = answers[name]
+        if entry.searched and now is not None and entry.before is not None:
+            rows += _other_questions(now, entry.before)
     return tuple(rows)
 
 
 def why_not(text_generator: TextGenerator, protocol: Protocol) -> str:
-    """Why a protocol cannot be held with this tokenizer; empty where it can."""
+    """Why a protocol is impossible with this tokenizer; empty where it is not."""
     if protocol.prompt_format == "chat" and not getattr(
         text_generator.tokenizer, "chat_template", None
     ):
@@ -108,43 +109,45 @@ def why_not(text_generator: TextGenerator, protocol: Protocol) -> str:
     return ""
 
 
-def _sitting(context: TrialContext, protocol: Protocol, edits: Sequence[Edit]) -> Sitting:
+def _protocol_suite(
+    context: TrialContext, protocol: Protocol, edits: Sequence[Edit]
+) -> ProtocolSuite:
     text_generator, own = context.suite.text_generator, context.suite.prompt_format
     reason = why_not(text_generator, protocol)
     if reason:
-        return Sitting(protocol, reason=reason)
-    put = protocol.format_for(own)
-    searched = protocol.stops and put == own
+        return ProtocolSuite(protocol, reason=reason)
+    prompt_format = protocol.format_for(own)
+    searched = protocol.stops and prompt_format == own
     if not searched:
         edits = [replace(edit, forms=(), multihop=()) for edit in edits]
     if not protocol.stops:
         text_generator = replace(text_generator, stops=())
-    suite = prepare(text_generator, edits, NOTHING, put)
-    # Asked from the embeddings on: nothing is kept that more evaluation suites would have to share.
+    suite = prepare(text_generator, edits, NOTHING, prompt_format)
+    # Asked from the embeddings on, so that no suite takes a share of the memory for activations.
     prefix_cache = PrefixCache(
         context.loaded.model, suite.packed, tokens_at_once=context.prefix_cache.tokens_at_once
     )
-    return Sitting(protocol, suite, prefix_cache, _seen(suite, prefix_cache), searched)
+    return ProtocolSuite(protocol, suite, prefix_cache, _seen(suite, prefix_cache), searched)
 
 
 def _seen(suite: EvalSuite, prefix_cache: PrefixCache) -> Evaluation:
     return observe(suite, prefix_cache, [one.edit.id for one in suite.edits])
 
 
-def _asked(sitting: Sitting) -> Evaluation | None:
-    if sitting.suite is None or sitting.prefix_cache is None:
+def _asked(entry: ProtocolSuite) -> Evaluation | None:
+    if entry.suite is None or entry.prefix_cache is None:
         return None
-    return _seen(sitting.suite, sitting.prefix_cache)
+    return _seen(entry.suite, entry.prefix_cache)
 
 
-def _row(sitting: Sitting, now: Evaluation | None) -> ProtocolRow:
-    protocol, before = sitting.protocol, sitting.before
+def _row(entry: ProtocolSuite, now: Evaluation | None) -> ProtocolRow:
+    protocol, before = entry.protocol, entry.before
     row = ProtocolRow(
         protocol.name,
         protocol.title,
         "protocol",
-        reason=sitting.reason,
-        searched=sitting.searched,
+        reason=entry.reason,
+        searched=entry.searched,
     )
     if now is None or before is None:
         return row
@@ -155,7 +158,7 @@ def _row(sitting: Sitting, now: Evaluation | None) -> ProtocolRow:
 
 
 def _other_questions(now: Evaluation, before: Evaluation) -> tuple[ProtocolRow, ...]:
-    kinds = sorted({probe.kind for one in now.questions for probe in _forms(one)})
+    kinds = sorted({probe.kind for questions in now.questions for probe in _forms(questions)})
     rows = [
         ProtocolRow(
             f"form: {kind}" if kind else "form",
@@ -173,8 +176,9 @@ def _other_questions(now: Evaluation, before: Evaluation) -> tuple[ProtocolRow, 
     return tuple(rows)
 
 
-def _forms(one: EditQuestions) -> tuple[Probe, ...]:
-    return one.edit.forms if one.forms else ()
+def _forms(questions: EditQuestions) -> tuple[Probe, ...]:
+    # A suite without forms has the edits' forms all the same: they were not asked.
+    return questions.edit.forms if questions.forms else ()
 
 
 def _answered(value: EditValue, words: str, now: Evaluation, before: Evaluation) -> Measure:

@@ -58,6 +58,7 @@ def only(
 
 def choices(recipe_input: RecipeInput) -> random.Random:
     """Random numbers of a recipe's own, by the trial's seed."""
+    # By kind too, so that two recipes of one seed do not draw alike.
     return random.Random(f"{recipe_input.recipe.kind} {recipe_input.seed}")
 
 

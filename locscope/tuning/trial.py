@@ -1,4 +1,7 @@
-"""A trial: tune one location, measure the edits and everything else, restore the weights."""
+"""A trial: tune one location, measure the edits and everything else, restore the weights.
+
+And where its learning rate starts: what Adam's first step is predicted to do.
+"""
 
 import time
 from collections.abc import Iterator
@@ -13,9 +16,11 @@ from locscope.evaluation.measures import measure_all
 from locscope.evaluation.measures.outcomes import outcomes_of
 from locscope.evaluation.suite import EvalSuite, Evaluation, observe, quick_eval
 from locscope.forward.prefix_cache import PrefixCache
+from locscope.interp.gradients import mean_gradient
 from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.save import Change
+from locscope.progress import Progress, Silent
 from locscope.records import Epoch, Trial, TrialRecord
 from locscope.scoring.bounds import violations
 from locscope.scoring.objectives import BALANCED, Objective, quick_objective, score, score_name
@@ -23,8 +28,11 @@ from locscope.tuning.collapse import never, quick_loss, status_of, watch
 from locscope.tuning.importance import Importances
 from locscope.tuning.master_weights import MasterWeights, TunedPart, temporarily_trainable
 from locscope.tuning.orders import order_of
+from locscope.tuning.recipes import rate_for
 from locscope.tuning.trainable import RecipeInput, lowest_layer, tuned_parts_of
 from locscope.tuning.trial_cost import flops_of, trial_cost_of
+
+_SILENT = Silent()
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ def run_keeping(context: TrialContext, trial: Trial, before: Evaluation, *, keep
     with as_tuned(context, trial) as (masters, epochs):
         now = _evaluated(context, trial)
         changes = masters.changes() if keep else ()
+    # Numbers that are stepped, which for lora or lofit are fewer than the weights they change.
     count = sum(value.numel() for value in masters.values)
     cost = trial_cost_of(
         context.suite, context.loaded.info, trial, context.prefix_cache.layer, count
@@ -121,6 +130,32 @@ def entered_parts(context: TrialContext, trial: Trial) -> tuple[TunedPart, ...]:
     )
     context.prefix_cache.enter(lowest_layer(model, parts))
     return parts
+
+
+def starting_rate(context: TrialContext, trial: Trial, first_step: float) -> float:
+    """The rate at which the trial's first step is predicted to lower the loss so far (nats).
+
+    Raises UsageError where no finite gradient tells one.
+    """
+    return rate_for(trial.recipe.kind, trial.location, gradient_l1(context, trial), first_step)
+
+
+def gradient_l1(context: TrialContext, trial: Trial, progress: Progress = _SILENT) -> float:
+    """L1 norm of the gradient of the edits' mean loss (nats) to all that the recipe steps.
+
+    Adam's first step moves each of them by the rate, so to first order the rate times this is how
+    far the loss falls. Prefixed copies are left out; the model is as before afterwards.
+    """
+    model, prefix_cache = context.loaded.model, context.prefix_cache
+    parts = entered_parts(context, trial)
+    rows = [questions.target.index for questions in context.suite.of(trial.edits)]
+    with temporarily_trainable(model, parts, stored_dtype(context.loaded)) as masters:
+        weights = {piece.name: model.get_parameter(piece.name) for piece in masters.slices}
+        gradient = mean_gradient(prefix_cache, rows, weights, progress, "weight gradient")
+        masters.pull_back(gradient)
+        gradients = [value.grad for value in masters.values if value.grad is not None]
+        # In double: millions of float32 terms lose digits that the rate shows.
+        return sum(float(gradient.double().abs().sum()) for gradient in gradients)
 
 
 def stored_dtype(loaded: Loaded) -> torch.dtype:

@@ -48,6 +48,7 @@ def trial_cost_of(
     tuning = step_flops(info, *_tokens(suite, training, times), lowest)
     often = len(trial.measured) / max(1, len(suite.of(trial.measured)))
     tokens, scored = _tokens(suite, questions, often)
+    # Every token of a neutral text is scored.
     others = int(suite.packed.lengths[neutral].sum())
     return TrialCost(
         trials=1.0,
@@ -96,10 +97,10 @@ def _questions(suite: EvalSuite, edits: Sequence[EditQuestions], trial: Trial) -
     """Rows of the questions that the trial is asked."""
     rows = [
         question.index
-        for one in edits
+        for edit in edits
         for question in (
-            *(one.target, *one.rephrases, *one.neighbours),
-            *((*one.forms, *one.multihop, *one.recited) if trial.thorough else ()),
+            *(edit.target, *edit.rephrases, *edit.neighbours),
+            *((*edit.forms, *edit.multihop, *edit.recited) if trial.thorough else ()),
         )
     ]
     rows += [] if trial.quick else [question.index for question in suite.abilities]

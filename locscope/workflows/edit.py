@@ -18,10 +18,9 @@ from locscope.scoring.bounds import bound_of
 from locscope.scoring.objectives import Objective, objective_of
 from locscope.selection.candidates import rounded
 from locscope.settings import EditSettings, settings_of
-from locscope.tuning.rates import starting_rate
 from locscope.tuning.recipes import NO_RATE_HINT, recipe_named
 from locscope.tuning.recipes.lofit import unbiased
-from locscope.tuning.trial import TrialContext, Tuned, run_keeping
+from locscope.tuning.trial import TrialContext, Tuned, run_keeping, starting_rate
 from locscope.workflows.saving import check_output, save_tuned
 from locscope.workflows.workspace import load_edits, open_model, open_workspace
 

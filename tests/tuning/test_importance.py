@@ -9,7 +9,7 @@ from locscope.forward.prefix_cache import Budget
 from locscope.progress import Silent
 from locscope.scans.context import ScanContext
 from locscope.scans.gradients.dropout_kl import scan
-from locscope.tuning.importance import Importances, divergence, unit_slopes
+from locscope.tuning.importance import UNITS, Importances, divergence, unit_slopes
 from locscope.tuning.matrices import leaves_of
 
 TEXT = torch.tensor([0, 17, 33, 250, 71, 9])
@@ -66,16 +66,15 @@ def test_slopes_are_those_of_gates(family):
 
 def test_importance_is_the_positive_part_of_a_squashed_z_score():
     model, packed = frozen("llama"), prefix_cache_of(frozen("llama")).packed
-    found = Importances(model, packed, (0, 2), Budget()).of([1])[1]
+    found = Importances(model, packed, (0, 2), Budget()).of([1])
     leaves = {leaf.part: leaf for leaf in leaves_of(model, 1)}
     total = torch.zeros(48)
     for row in (0, 2):
         text = packed.ids[packed.offsets[row] : packed.offsets[row + 1]]
         total += unit_slopes(model, text, [leaves["mlp.up"]])[0].abs() / len(text)
     z = (total - total.mean()) / total.std(correction=0)
-    assert torch.allclose(found.up, torch.tanh(z.clamp(min=0)), atol=1e-5)
-    assert found.groups == 2
-    assert [len(units) for units in (found.up, found.down, found.heads)] == [48, 32, 4]
+    assert torch.allclose(found[1, "mlp.up"], torch.tanh(z.clamp(min=0)), atol=1e-5)
+    assert [len(units) for units in found.values()] == [48, 32, 4]
 
 
 def test_layers_are_looked_at_once_and_in_groups_that_fit():
@@ -83,16 +82,16 @@ def test_layers_are_looked_at_once_and_in_groups_that_fit():
     narrow = Importances(model, packed, (0, 2), Budget(device=1))
     wide = Importances(model, packed, (0, 2), Budget())
     both, one = wide.of([2, 0]), narrow.of([0])
-    assert torch.allclose(both[0].heads, one[0].heads, atol=1e-5)
-    assert wide.of([0])[0] is both[0]
-    assert list(both) == [0, 2]
+    assert torch.allclose(both[0, "attn.o"], one[0, "attn.o"], atol=1e-5)
+    assert wide.of([0])[0, "attn.o"] is both[0, "attn.o"]
+    assert list(both) == [(n, part) for n in (0, 2) for part in UNITS]
     assert all(p.grad is None and not p.requires_grad for p in model.parameters())
 
 
 def test_without_texts_nothing_is_important():
     model, packed = frozen("gpt2"), prefix_cache_of(frozen("gpt2")).packed
-    found = Importances(model, packed, (), Budget()).of([1])[1]
-    assert not any(units.any() for units in (found.up, found.down, found.heads))
+    found = Importances(model, packed, (), Budget()).of([1])
+    assert not any(units.any() for units in found.values())
 
 
 def test_it_agrees_with_the_scan_on_which_heads_matter():

@@ -12,7 +12,7 @@ from locscope.forward.packed import PROMPT_FORMATS, encode_prompt
 from locscope.models.parts import put
 from locscope.records import ProtocolResults, ProtocolRow, Recipe, Trial, dumps, loads
 from locscope.scoring.text import cut_answer, normalised_match
-from locscope.tuning.protocols import PROTOCOLS, run_panel, sittings, why_not
+from locscope.tuning.protocols import PROTOCOLS, protocol_suites, run_panel, why_not
 from locscope.tuning.trial import run_keeping, run_trial
 
 CHAT = "{% for m in messages %}<u>{{ m['content'] }}</u>{% endfor %}<a>"
@@ -30,7 +30,7 @@ TRIAL = Trial(
 
 
 def rows_by_name(one, trial=TRIAL) -> dict[str, ProtocolRow]:
-    suites = sittings(one.context, trial.edits)
+    suites = protocol_suites(one.context, trial.edits)
     return {row.name: row for row in run_panel(one.context, trial, suites)}
 
 
@@ -169,7 +169,7 @@ def test_no_chat_template_is_a_reason_and_no_number():
 
 def test_without_stops_what_follows_the_stop_token_counts():
     one = world("llama")
-    suite = sittings(one.context, TRIAL.edits)["no-stop"].suite
+    suite = protocol_suites(one.context, TRIAL.edits)["no-stop"].suite
     assert suite is not None
     assert suite.text_generator.stops == ()
     assert one.suite.text_generator.stops == (STOP,)

@@ -19,11 +19,10 @@ from locscope.records import TrialRecord as Record
 from locscope.tuning import breadth_first
 from locscope.tuning.importance import Importances
 from locscope.tuning.master_weights import MasterWeights, temporarily_trainable
-from locscope.tuning.rates import gradient_l1, starting_rate
 from locscope.tuning.recipes import CAUTION, NO_RATE_HINT, RECIPES
 from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trainable import RecipeInput, lowest_layer, tuned_parts_of
-from locscope.tuning.trial import run_keeping, run_trial
+from locscope.tuning.trial import gradient_l1, run_keeping, run_trial, starting_rate
 
 ROWS = tuple(range(len(PAIRS)))
 TWO_EPOCHS = Recipe(lr=3e-3, batch=3, epochs=2, skip_below=0.0, stop_below=0.0)
@@ -202,32 +201,32 @@ def test_soft_holds_units_back_by_rows_and_heads():
         (phi3, "mlp.gate_up_proj", "mlp.gate_up_proj", "mlp.down_proj"),
     ):
         here = recipe_input(model, "soft", "L1.mlp")
-        units, masks = here.importances.of([1])[1], masks_of(model, tuned_parts_of(here))
+        units, masks = here.importances.of([1]), masks_of(model, tuned_parts_of(here))
         its = {
             k.removeprefix("model.layers.1.").removesuffix(".weight"): v for k, v in masks.items()
         }
         fused = gate == up
         for i in range(48):
-            assert torch.allclose(its[gate][i], 1 - units.up[i], atol=1e-5)
-            assert torch.allclose(its[up][i + 48 * fused], 1 - units.up[i], atol=1e-5)
+            assert torch.allclose(its[gate][i], 1 - units[1, "mlp.up"][i], atol=1e-5)
+            assert torch.allclose(its[up][i + 48 * fused], 1 - units[1, "mlp.up"][i], atol=1e-5)
         for i in range(32):
-            assert torch.allclose(its[down][i], 1 - units.down[i], atol=1e-5)
+            assert torch.allclose(its[down][i], 1 - units[1, "mlp.down"][i], atol=1e-5)
     here = recipe_input(gpt2, "soft", "L1.attn")
-    units, masks = here.importances.of([1])[1], masks_of(gpt2, tuned_parts_of(here))
+    units, masks = here.importances.of([1]), masks_of(gpt2, tuned_parts_of(here))
     fused, out = (masks[f"transformer.h.1.attn.{n}.weight"] for n in ("c_attn", "c_proj"))
     for head in range(4):
         own = slice(8 * head, 8 * head + 8)
         for third in range(3):
             rows = slice(32 * third + own.start, 32 * third + own.stop)
-            assert torch.allclose(fused[:, rows], 1 - units.heads[head], atol=1e-5)
+            assert torch.allclose(fused[:, rows], 1 - units[1, "attn.o"][head], atol=1e-5)
             bias = masks["transformer.h.1.attn.c_attn.bias"][rows]
-            assert torch.allclose(bias, 1 - units.heads[head], atol=1e-5)
-        assert torch.allclose(out[own], 1 - units.heads[head], atol=1e-5)
+            assert torch.allclose(bias, 1 - units[1, "attn.o"][head], atol=1e-5)
+        assert torch.allclose(out[own], 1 - units[1, "attn.o"][head], atol=1e-5)
     assert torch.allclose(masks["transformer.h.1.attn.c_proj.bias"], torch.ones(32))
     here = recipe_input(llama, "soft", "L1.block")
-    units, masks = here.importances.of([1])[1], masks_of(llama, tuned_parts_of(here))
+    units, masks = here.importances.of([1]), masks_of(llama, tuned_parts_of(here))
     for head in range(2):
-        shared = 1 - units.heads[2 * head : 2 * head + 2].max()
+        shared = 1 - units[1, "attn.o"][2 * head : 2 * head + 2].max()
         for name in ("k_proj", "v_proj"):
             rows = masks[f"model.layers.1.self_attn.{name}.weight"][8 * head : 8 * head + 8]
             assert torch.allclose(rows, shared, atol=1e-5)
@@ -240,7 +239,7 @@ def test_soft_moves_important_units_less():
     before = model.get_parameter("model.layers.1.mlp.up_proj.weight").clone()
     tuned(model, tuned_parts_of(here))
     moved = (model.get_parameter("model.layers.1.mlp.up_proj.weight") - before).norm(dim=1)
-    order = here.importances.of([1])[1].up.argsort()
+    order = here.importances.of([1])[1, "mlp.up"].argsort()
     assert moved[order[-5:]].mean() < 0.7 * moved[order[:5]].mean()
 
 
@@ -467,7 +466,7 @@ def test_rates_start_where_the_first_step_is_as_wanted_or_far_below(kind):
 
 @pytest.mark.parametrize("norm", [0.0, float("nan"), float("inf")])
 def test_a_gradient_that_tells_no_rate_is_said(norm, monkeypatch):
-    monkeypatch.setattr("locscope.tuning.rates.gradient_l1", lambda *_: norm)
+    monkeypatch.setattr("locscope.tuning.trial.gradient_l1", lambda *_: norm)
     with pytest.raises(UsageError, match=r"no learning rate for recipe lora at L\d"):
         starting_rate(world("llama").context, trial_of("lora"), 0.3)
 

@@ -14,8 +14,7 @@ from locscope.progress import Silent
 from locscope.scoring.objectives import BALANCED
 from locscope.selection.candidates import LEARNS_IN_FULL
 from locscope.settings import EditSettings, EvaluateSettings
-from locscope.tuning.rates import gradient_l1
-from locscope.tuning.trial import TrialContext
+from locscope.tuning.trial import TrialContext, gradient_l1
 from locscope.workflows.edit import edit, plan_edit
 from locscope.workflows.evaluate import evaluate, evaluate_json, plan_evaluate
 from locscope.workflows.search.run import Found

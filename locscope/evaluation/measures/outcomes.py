@@ -53,6 +53,7 @@ def neighbour_kept(answers: EditAnswers, before: EditAnswers) -> float:
 
 
 def _kept(now: Answer, untouched: Answer) -> float:
+    # In logarithms: both probabilities may be too small for a float, their ratio is not.
     change = now.logprob - untouched.logprob
     return change if isnan(change) else exp(min(0.0, change))
 

@@ -30,10 +30,10 @@ from locscope.models.parts import parts
 from locscope.records import ScanScore
 from locscope.scans.context import Findings, ScanContext
 from locscope.scoring.statistics import mean_intervals
+from locscope.tuning.importance import RATE, summed_kl
 
-RATE = 0.003
 WEIGHT = 0.1
-"""CoFiTune: dropout of the two passes, and the weight of their divergence."""
+"""CoFiTune: the weight of the divergence."""
 
 HOLDS = Holds(states=12, backward=True, logits=3)
 """Two dropout masks and their products, the products of the gates, and per token of either pass the
@@ -166,7 +166,7 @@ def _divergence(
         logits(context.loaded.model, half[real]).log_softmax(-1)
         for half, real in zip(hidden.split(count), both.real.split(count), strict=True)
     )
-    return (first.exp() * (first - second)).sum()
+    return summed_kl(first, second)
 
 
 def _scores(

@@ -16,9 +16,8 @@ from locscope.recommendation.looser_bounds import judged
 from locscope.records import Edit, ProtocolResults, StageCost, Trial, TrialRecord
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.selection.candidates import rounded
-from locscope.tuning.protocols import run_panel, sittings
-from locscope.tuning.rates import starting_rate
-from locscope.tuning.trial import TrialContext, Tuned, run_keeping
+from locscope.tuning.protocols import protocol_suites, run_panel
+from locscope.tuning.trial import TrialContext, Tuned, run_keeping, starting_rate
 from locscope.workflows.search.plan import Plan
 
 Listener = Callable[[TrialRecord], None]
@@ -139,7 +138,7 @@ class LocalTrialRunner:
         context, panels = self.worker.context, list[ProtocolResults]()
         with stage(self.progress, name, len(missing) + 1, share=3):
             # All of them are tuned on the same first subset of T.
-            suites = sittings(context, missing[0].on_t[0].trial.edits)
+            suites = protocol_suites(context, missing[0].on_t[0].trial.edits)
             self.progress.advance("the evaluation suites are written")
             for wanted in missing:
                 record = wanted.on_t[0]

@@ -13,7 +13,7 @@ from locscope.selection.choice import Best, best_per_location
 from locscope.selection.rates import wanted_rates
 from locscope.selection.space import FULL, Space, TrialRequest, at_rung
 from locscope.selection.strategies import strategy
-from locscope.tuning.rates import gradient_l1
+from locscope.tuning.trial import gradient_l1
 from locscope.workflows.scan import run_scans
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.stages import Evidence, TrialRunner, rungs_of, trials_of

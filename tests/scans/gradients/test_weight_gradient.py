@@ -16,8 +16,7 @@ from locscope.progress import Silent
 from locscope.records import Recipe, Trial
 from locscope.scans.context import ScanContext
 from locscope.scans.run import run_scan
-from locscope.tuning.rates import gradient_l1
-from locscope.tuning.trial import TrialContext
+from locscope.tuning.trial import TrialContext, gradient_l1
 
 FEW = SCAN_EDITS[:4]
 
