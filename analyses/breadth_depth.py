@@ -18,9 +18,11 @@ import numpy as np
 
 from locscope.cli.listener import listener
 from locscope.records import Recipe, Trial, TrialRecord
+from locscope.records.codec import fingerprint
 from locscope.settings import SearchSettings
-from locscope.tuning.trial import TrialContext, gradient_l1, run_trial
-from locscope.workflows.workspace import Workspace, load_edits, open_model, open_workspace
+from locscope.tuning.trial import gradient_l1, run_trial
+from locscope.tuning.workspace import Workspace
+from locscope.workflows.workspace import load_edits, open_model, open_workspace
 
 RATES = (0.01, 0.03, 0.1, 0.3)
 MEASURES = ("reliability", "generalization", "locality", "perplexity_ratio", "kl", "retention")
@@ -74,28 +76,24 @@ def _parse() -> argparse.Namespace:
 
 def _rate(workspace: Workspace, location: str) -> float:
     """The rate at which Adam's first step predicts a loss change of one nat."""
-    return 1 / gradient_l1(_context(workspace), _trial(workspace, location, ARMS[0], nan, 0))
+    return 1 / gradient_l1(workspace, _trial(workspace, location, ARMS[0], nan, 0))
 
 
 def _run(workspace: Workspace, location: str, arm: Arm, lr: float, seed: int) -> TrialRecord:
     trial = _trial(workspace, location, arm, lr, seed)
-    return run_trial(_context(workspace), trial, workspace.before)
-
-
-def _context(workspace: Workspace) -> TrialContext:
-    return TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache)
+    return run_trial(workspace, trial).record
 
 
 def _trial(workspace: Workspace, location: str, arm: Arm, lr: float, seed: int) -> Trial:
     return Trial(
         location=location,
         recipe=Recipe(lr=lr, batch=arm.batch, order=arm.order),
-        edits=tuple(edit.id for edit in workspace.edit_set.edits),
+        edits=tuple(questions.edit.id for questions in workspace.suite.edits),
         split="all",
         rung=arm.name,
         seed=seed,
         model=workspace.loaded.info.hash,
-        edit_set=workspace.edit_set.fingerprint,
+        edit_set=fingerprint(tuple(questions.edit for questions in workspace.suite.edits)),
     )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from locscope.cli.listener import listener
+from locscope.edits import EditSet
 from locscope.locations import Location
 from locscope.models.parts import slices
 from locscope.progress import Progress
@@ -29,8 +30,9 @@ from locscope.selection.choice import ranked
 from locscope.selection.grids import climbed
 from locscope.settings import EditSettings
 from locscope.tuning.recipes import RECIPES, recipe_named
-from locscope.tuning.trial import TrialContext, run_trial, starting_rate
-from locscope.workflows.workspace import Workspace, load_edits, open_model, open_workspace
+from locscope.tuning.trial import run_trial, starting_rate
+from locscope.tuning.workspace import Workspace
+from locscope.workflows.workspace import load_edits, open_model, open_workspace
 
 OBJECTIVE = BALANCED
 MEASURES = ("reliability", "generalization", "locality", "perplexity_ratio", "kl", "retention")
@@ -52,14 +54,14 @@ class Ring:
     """Where all recipes meet: one location, one set of edits, one folder of records."""
 
     workspace: Workspace
-    context: TrialContext
+    edit_set: EditSet
     location: str
     keep: Path
     progress: Progress
 
     def trial(self, kind: str, lr: float, seed: int) -> Trial:
         """A trial of a recipe on all edits."""
-        edit_set = self.workspace.edit_set
+        edit_set = self.edit_set
         return Trial(
             location=self.location,
             recipe=Recipe(lr=lr, batch=default_batch(len(edit_set.edits)), kind=kind),
@@ -76,7 +78,7 @@ class Ring:
         path = self.keep / f"{trial.id}.json"
         if path.exists():
             return loads(TrialRecord, path.read_text(encoding="utf-8"))
-        record = run_trial(self.context, trial, self.workspace.before)
+        record = run_trial(self.workspace, trial).record
         write_atomic(path, dumps(record))
         said = f"{trial.recipe.kind} lr {trial.recipe.lr:.2e} seed {trial.seed}"
         self.progress.say(f"{said}: score {record.score:.3f}, {record.seconds:.1f} s")
@@ -100,9 +102,9 @@ def main() -> None:
     args.keep.mkdir(parents=True, exist_ok=True)
     settings = EditSettings(model=args.model, edits=args.edits, limit=args.limit)
     progress = listener()
-    workspace = open_workspace(settings, open_model(settings), load_edits(settings), progress)
-    context = TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache)
-    ring = Ring(workspace, context, args.location, args.keep, progress)
+    edit_set = load_edits(settings)
+    workspace = open_workspace(settings, open_model(settings), edit_set, progress)
+    ring = Ring(workspace, edit_set, args.location, args.keep, progress)
     arms = [arm_of(ring, kind, args.seeds) for kind in kinds]
     text = written(ring, arms)
     args.output.write_text(text, encoding="utf-8")
@@ -125,7 +127,7 @@ def _parse() -> argparse.Namespace:
 def arm_of(ring: Ring, kind: str, seeds: int) -> Arm:
     """A recipe's rates on seed 0, and its best one on the others; of arbitrary weights three."""
     first = ring.trial(kind, 1.0, 0)
-    start = rounded(starting_rate(ring.context, first, FIRST_STEP))
+    start = rounded(starting_rate(ring.workspace, first, FIRST_STEP))
     tried = climbed(
         start, lambda rates: [ring.run(ring.trial(kind, lr, 0)) for lr in rates], OBJECTIVE
     )
@@ -138,7 +140,7 @@ def arm_of(ring: Ring, kind: str, seeds: int) -> Arm:
 
 def written(ring: Ring, arms: Sequence[Arm]) -> str:
     """The report: a table, and in words how each recipe stands beside the whole matrices."""
-    info, edits = ring.workspace.loaded.info, len(ring.workspace.edit_set.edits)
+    info, edits = ring.workspace.loaded.info, len(ring.edit_set.edits)
     location = slices(ring.workspace.loaded.model, Location.parse(ring.location))
     head = ("recipe", "trained", "lr", "of the start", "rates", "steps", "norm", "score")
     names = [*head, *MEASURES, "out of bounds", "s"]

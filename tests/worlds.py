@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from locscope.evaluation.build_suite import prepare
 from locscope.evaluation.questions import Question, target_question
-from locscope.evaluation.suite import Ability, EvalSuite, EvalTexts, Evaluation, observe
+from locscope.evaluation.suite import Ability, EvalSuite, EvalTexts, Evaluation
 from locscope.forward.decoding import TextGenerator
 from locscope.forward.packed import TokenRow, pack
 from locscope.forward.prefix_cache import PrefixCache
@@ -20,7 +20,7 @@ from locscope.models.parts import blocks, grid, slices
 from locscope.records import Edit, ModelInfo, Probe, Recipe
 from locscope.tuning import breadth_first
 from locscope.tuning.master_weights import MasterWeights
-from locscope.tuning.trial import TrialContext
+from locscope.tuning.workspace import Workspace
 
 STOP = 1
 PAIRS = (
@@ -126,10 +126,13 @@ def loaded_of(model: PreTrainedModel, stored: str = "float32") -> Loaded:
 
 @dataclass(frozen=True)
 class World:
-    """A context with what its untouched model answered."""
+    """A workspace of made-up edits; its untouched model was asked."""
 
-    context: TrialContext
-    before: Evaluation
+    context: Workspace
+
+    @property
+    def before(self) -> Evaluation:
+        return self.context.before
 
     @property
     def model(self) -> PreTrainedModel:
@@ -146,8 +149,9 @@ def world(family: str, stored: str = "float32", eval_texts: EvalTexts = MATERIAL
         model.to(getattr(torch, stored)).to(torch.float32)
     suite = prepare(text_generator_of(model), EDITS, eval_texts)
     prefix_cache = PrefixCache(model, suite.packed)
-    before = observe(suite, prefix_cache, [edit.id for edit in EDITS])
-    return World(TrialContext(loaded_of(model, stored), suite, prefix_cache), before)
+    made = World(Workspace(loaded_of(model, stored), suite, prefix_cache, eval_texts))
+    assert made.before.edits
+    return made
 
 
 def snapshot(model: PreTrainedModel) -> dict[str, torch.Tensor]:

@@ -6,16 +6,18 @@ from pathlib import Path
 
 from analyses.locft_parts.capability import Capability, measured, there
 from analyses.locft_parts.published import BATCH, EPOCHS
-from locscope.execution.local import Worker, run_trials
+from locscope.edits import EditSet
+from locscope.execution.local import run_trials
 from locscope.models.load import Loaded
 from locscope.progress import Progress
 from locscope.records import Recipe, Trial, TrialRecord
 from locscope.runs.folder import open_run
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.settings import EditSettings
-from locscope.tuning.trial import TrialContext, run_keeping
+from locscope.tuning.trial import run_trial
+from locscope.tuning.workspace import Workspace
 from locscope.workflows.provenance import frozen_settings
-from locscope.workflows.workspace import Workspace, load_edits, open_workspace
+from locscope.workflows.workspace import load_edits, open_workspace
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ def run(job: Job, loaded: Loaded, folder: Path, progress: Progress) -> tuple[Out
 
     A UsageError where the edits cannot be read or the folder is of another run.
     """
-    workspace = open_workspace(job.settings, loaded, load_edits(job.settings), progress)
-    frozen = frozen_settings(job.settings, loaded, workspace.edit_set, workspace.eval_texts)
+    edit_set = load_edits(job.settings)
+    workspace = open_workspace(job.settings, loaded, edit_set, progress)
+    frozen = frozen_settings(job.settings, loaded, edit_set, workspace.eval_texts)
     with open_run(folder, frozen) as opened:
         for note in workspace.notes:
             progress.say(note)
@@ -57,10 +60,9 @@ def run(job: Job, loaded: Loaded, folder: Path, progress: Progress) -> tuple[Out
             write_record(opened, "trial", record.trial.id, record)
             known[record.trial.id] = record
 
-        trials = [_trial(job, workspace, location) for location in job.locations]
+        trials = [_trial(job, loaded, edit_set, location) for location in job.locations]
         missing = [trial for trial in trials if trial.id not in known]
-        context = TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache)
-        run_trials(Worker(context, workspace.before), job.what, missing, keep, progress)
+        run_trials(workspace, job.what, missing, keep, progress)
         records = [known[trial.id] for trial in trials]
         return tuple(
             Outcome(record, _capability(job, workspace, opened, record, progress))
@@ -68,16 +70,16 @@ def run(job: Job, loaded: Loaded, folder: Path, progress: Progress) -> tuple[Out
         )
 
 
-def _trial(job: Job, workspace: Workspace, location: str) -> Trial:
+def _trial(job: Job, loaded: Loaded, edit_set: EditSet, location: str) -> Trial:
     return Trial(
         location=location,
         recipe=Recipe(lr=job.lr, batch=BATCH, epochs=EPOCHS),
-        edits=tuple(edit.id for edit in workspace.edit_set.edits),
+        edits=tuple(edit.id for edit in edit_set.edits),
         split="all",
         rung=job.what,
         seed=job.settings.seed,
-        model=workspace.loaded.info.hash,
-        edit_set=workspace.edit_set.fingerprint,
+        model=loaded.info.hash,
+        edit_set=edit_set.fingerprint,
     )
 
 
@@ -90,9 +92,7 @@ def _capability(
         return known
     if not (job.tasks and there()):
         return Capability({}, "lm-eval is not installed" if job.tasks else "not asked for")
-    context = TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache)
-    before = workspace.before.of(record.trial.edits)
-    tuned = run_keeping(context, record.trial, before, keep=True)
+    tuned = run_trial(workspace, record.trial, keep=True)
     found = measured(workspace.loaded, tuned.changes, job.tasks, job.sample)
     write_record(folder, "capability", record.trial.id, found)
     progress.say(f"{record.trial.location}: capability {found.problem or round(found.mean, 2)}")

@@ -28,7 +28,7 @@ from locscope.models.load import Loaded
 from locscope.progress import Silent
 from locscope.settings import EditSettings, EvaluateSettings, settings_of
 from locscope.tuning.trial import as_tuned
-from locscope.workflows.edit import EditPlan, plan_edit, prepare_edit, tune
+from locscope.workflows.edit import EditPlan, open_edit, plan_edit, trial_of, tune
 from locscope.workflows.evaluate import EvaluatePlan, plan_evaluate
 from locscope.workflows.evaluate import evaluate as run_evaluate
 from locscope.workflows.recorded_edits import Asked
@@ -111,8 +111,8 @@ def tuned(
     """
     loaded = as_loaded(model, settings)
     plan = _edit_plan(loaded, edits, location, lr, config, settings)
-    prepared = prepare_edit(plan, Silent())
-    with as_tuned(prepared.context, prepared.trial):
+    workspace = open_edit(plan, Silent())
+    with as_tuned(workspace, trial_of(plan, workspace, Silent())):
         yield loaded
 
 

@@ -153,7 +153,7 @@ class PrefixCache:
         if size <= self.budget.host:
             return torch.empty(shape, dtype=dtype)
         # The mapping outlives the file's name, so nothing is left on the disk, whatever happens.
-        with tempfile.TemporaryDirectory(prefix="locscope-trunk-") as folder:
+        with tempfile.TemporaryDirectory(prefix="locscope-prefix-") as folder:
             path = str(Path(folder) / "stream")
             flat = torch.from_file(path, shared=True, size=shape[0] * width, dtype=dtype)
         return flat.view(shape)

@@ -40,11 +40,11 @@ def tune(
     epochs: list[Epoch] = []
     for done in range(1, recipe.epochs + 1):
         shuffled = torch.randperm(len(rows), generator=order).tolist()
-        batches = [
-            [rows[i] for i in shuffled[start : start + recipe.batch]]
-            for start in range(0, len(rows), recipe.batch)
-        ]
-        epochs.append(_epoch(prefix_cache, masters, optimizer, batches, recipe))
+        losses: list[float] = []
+        for start in range(0, len(rows), recipe.batch):
+            batch = [rows[i] for i in shuffled[start : start + recipe.batch]]
+            losses.append(step(prefix_cache, masters, optimizer, batch, recipe.skip_below))
+        epochs.append(_epoch(losses, len(rows), recipe))
         if _ends([epoch.loss for epoch in epochs], recipe):
             break
         # Rarely: a check reads neutral texts, which takes as long as some steps.
@@ -88,15 +88,9 @@ def step(
     return total
 
 
-def _epoch(
-    prefix_cache: PrefixCache,
-    masters: MasterWeights,
-    optimizer: torch.optim.Optimizer,
-    batches: list[list[int]],
-    recipe: Recipe,
-) -> Epoch:
-    losses = [step(prefix_cache, masters, optimizer, rows, recipe.skip_below) for rows in batches]
+def _epoch(losses: Sequence[float], rows: int, recipe: Recipe) -> Epoch:
     # Weighted by rows, as the last batch may be smaller.
-    weighted = sum(loss * len(rows) for loss, rows in zip(losses, batches, strict=True))
+    sizes = [min(recipe.batch, rows - start) for start in range(0, rows, recipe.batch)]
+    weighted = sum(loss * size for loss, size in zip(losses, sizes, strict=True))
     skipped = sum(loss < recipe.skip_below for loss in losses)
-    return Epoch(weighted / sum(map(len, batches)), len(batches) - skipped, skipped)
+    return Epoch(weighted / rows, len(losses) - skipped, skipped)

@@ -5,8 +5,8 @@ a fresh optimiser, until its loss is below the threshold. Then comes the next ed
 again.
 """
 
-from collections.abc import Callable
 from math import nan
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -18,9 +18,22 @@ from locscope.tuning.breadth_first import step
 from locscope.tuning.collapse import CollapseCheck, never
 from locscope.tuning.master_weights import MasterWeights
 
-Tune = Callable[
-    [PrefixCache, MasterWeights, tuple[int, ...], Recipe, int, CollapseCheck], tuple[Epoch, ...]
-]
+
+@runtime_checkable
+class Tune(Protocol):
+    """Tunes master weights on the rows of a prefix cache, which stands below all of them."""
+
+    def __call__(
+        self,
+        prefix_cache: PrefixCache,
+        masters: MasterWeights,
+        rows: tuple[int, ...],
+        recipe: Recipe,
+        seed: int,
+        collapsed: CollapseCheck,
+    ) -> tuple[Epoch, ...]:
+        """The epochs that were run; the masters are changed in place."""
+        ...
 
 
 def depth_first(
@@ -29,12 +42,13 @@ def depth_first(
     rows: tuple[int, ...],
     recipe: Recipe,
     seed: int,
-    _: CollapseCheck = never,
+    collapsed: CollapseCheck = never,
 ) -> tuple[Epoch, ...]:
     """Tunes on one row after the other, in a seeded order; an `Epoch` here is one row's tuning.
 
     Never gives up: how it collapses is what it is compared for.
     """
+    del collapsed
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
     return tuple(_one_row(prefix_cache, masters, rows[i], recipe) for i in order)
 

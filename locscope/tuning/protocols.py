@@ -15,7 +15,8 @@ from locscope.evaluation.suite import EditQuestions, EvalSuite, EvalTexts, Evalu
 from locscope.forward.decoding import TextGenerator
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.records import Edit, Measure, Probe, ProtocolRow, Trial
-from locscope.tuning.trial import TrialContext, as_tuned
+from locscope.tuning.trial import as_tuned
+from locscope.tuning.workspace import Workspace
 
 NOTHING = EvalTexts(neutral=())
 """Neutral texts and abilities do not depend on the protocol, so they are not asked again."""
@@ -75,14 +76,14 @@ class ProtocolSuite:
     reason: str = ""
 
 
-def protocol_suites(context: TrialContext, edits: Sequence[str]) -> dict[str, ProtocolSuite]:
+def protocol_suites(workspace: Workspace, edits: Sequence[str]) -> dict[str, ProtocolSuite]:
     """The evaluation suites about these edits by protocol. The model must be untouched."""
-    own = [questions.edit for questions in context.suite.of(edits)]
-    return {name: _protocol_suite(context, protocol, own) for name, protocol in PROTOCOLS.items()}
+    own = [questions.edit for questions in workspace.suite.of(edits)]
+    return {name: _protocol_suite(workspace, protocol, own) for name, protocol in PROTOCOLS.items()}
 
 
 def run_panel(
-    context: TrialContext, trial: Trial, suites: Mapping[str, ProtocolSuite]
+    workspace: Workspace, trial: Trial, suites: Mapping[str, ProtocolSuite]
 ) -> tuple[ProtocolRow, ...]:
     """Tunes once as the trial says and asks every evaluation suite; the model's weights are back
     afterwards.
@@ -90,7 +91,7 @@ def run_panel(
     A row per protocol, then one per form that the edits have, and one for multi-hop questions,
     both of these under the protocol of the search.
     """
-    with as_tuned(context, trial):
+    with as_tuned(workspace, trial):
         answers = {name: _asked(entry) for name, entry in suites.items()}
     rows = [_row(entry, answers[name]) for name, entry in suites.items()]
     for name, entry in suites.items():
@@ -110,9 +111,9 @@ def why_not(text_generator: TextGenerator, protocol: Protocol) -> str:
 
 
 def _protocol_suite(
-    context: TrialContext, protocol: Protocol, edits: Sequence[Edit]
+    workspace: Workspace, protocol: Protocol, edits: Sequence[Edit]
 ) -> ProtocolSuite:
-    text_generator, own = context.suite.text_generator, context.suite.prompt_format
+    text_generator, own = workspace.suite.text_generator, workspace.suite.prompt_format
     reason = why_not(text_generator, protocol)
     if reason:
         return ProtocolSuite(protocol, reason=reason)
@@ -125,7 +126,7 @@ def _protocol_suite(
     suite = prepare(text_generator, edits, NOTHING, prompt_format)
     # Asked from the embeddings on, so that no suite takes a share of the memory for activations.
     prefix_cache = PrefixCache(
-        context.loaded.model, suite.packed, tokens_at_once=context.prefix_cache.tokens_at_once
+        workspace.loaded.model, suite.packed, tokens_at_once=workspace.prefix_cache.tokens_at_once
     )
     return ProtocolSuite(protocol, suite, prefix_cache, _seen(suite, prefix_cache), searched)
 

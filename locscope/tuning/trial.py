@@ -4,18 +4,17 @@ And where its learning rate starts: what Adam's first step is predicted to do.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import partial
 from math import nan
 
 import torch
 
 from locscope.evaluation.measures import measure_all
 from locscope.evaluation.measures.outcomes import outcomes_of
-from locscope.evaluation.suite import EvalSuite, Evaluation, observe, quick_eval
-from locscope.forward.prefix_cache import PrefixCache
+from locscope.evaluation.suite import Evaluation, observe, quick_eval
 from locscope.interp.gradients import mean_gradient
 from locscope.locations import Location
 from locscope.models.load import Loaded
@@ -24,38 +23,15 @@ from locscope.progress import Progress, Silent
 from locscope.records import Epoch, Trial, TrialRecord
 from locscope.scoring.bounds import violations
 from locscope.scoring.objectives import BALANCED, Objective, quick_objective, score, score_name
-from locscope.tuning.collapse import never, quick_loss, status_of, watch
-from locscope.tuning.importance import Importances
+from locscope.tuning.collapse import never, status_of, watch
 from locscope.tuning.master_weights import MasterWeights, TunedPart, temporarily_trainable
 from locscope.tuning.orders import order_of
 from locscope.tuning.recipes import rate_for
 from locscope.tuning.trainable import RecipeInput, lowest_layer, tuned_parts_of
 from locscope.tuning.trial_cost import flops_of, trial_cost_of
+from locscope.tuning.workspace import Workspace
 
 _SILENT = Silent()
-
-
-@dataclass(frozen=True)
-class TrialContext:
-    """What the trials of a run share: the model, the evaluation suite, and its prefix cache (which
-    advances)."""
-
-    loaded: Loaded
-    suite: EvalSuite
-    prefix_cache: PrefixCache
-    objective: Objective = BALANCED
-
-    @cached_property
-    def baseline_loss(self) -> float:
-        """Nats a token of the untouched model on some neutral texts: read it before tuning."""
-        return quick_loss(self.suite, self.prefix_cache)
-
-    @cached_property
-    def importances(self) -> Importances:
-        """How much general ability depends on each unit of the untouched model."""
-        return Importances(
-            self.loaded.model, self.suite.packed, self.suite.neutral.texts, self.prefix_cache.budget
-        )
 
 
 @dataclass(frozen=True)
@@ -66,27 +42,24 @@ class Tuned:
     changes: tuple[Change, ...]
 
 
-def run_trial(context: TrialContext, trial: Trial, before: Evaluation) -> TrialRecord:
-    """Runs a trial; the model's weights are back afterwards.
-
-    `before` is the untouched model's evaluation on the edits that are measured.
-    """
-    return run_keeping(context, trial, before, keep=False).record
-
-
-def run_keeping(context: TrialContext, trial: Trial, before: Evaluation, *, keep: bool) -> Tuned:
-    """Runs a trial and, with `keep`, hands out the tuned weights beside its record."""
-    began = time.perf_counter()
-    with as_tuned(context, trial) as (masters, epochs):
-        now = _evaluated(context, trial)
+def run_trial(
+    workspace: Workspace, trial: Trial, objective: Objective = BALANCED, *, keep: bool = False
+) -> Tuned:
+    """Tunes one location and measures what became of the edits and of all else; the model's weights
+    are back afterwards. With `keep`, the tuned weights are handed out beside the record."""
+    began, before = time.perf_counter(), workspace.before.of(trial.measured)
+    loaded, parts = workspace.loaded, entered_parts(workspace, trial)
+    tune = tuner_of(workspace, trial, objective)
+    with temporarily_trainable(loaded.model, parts, stored_dtype(loaded)) as masters:
+        epochs = tune(masters)
+        now = _evaluated(workspace, trial)
         changes = masters.changes() if keep else ()
     # Numbers that are stepped, which for lora or lofit are fewer than the weights they change.
     count = sum(value.numel() for value in masters.values)
-    cost = trial_cost_of(
-        context.suite, context.loaded.info, trial, context.prefix_cache.layer, count
-    )
+    layer = workspace.prefix_cache.layer
+    cost = trial_cost_of(workspace.suite, workspace.loaded.info, trial, layer, count)
     record = replace(
-        _scored(context, trial, now, before),
+        _scored(workspace, trial, now, before, objective),
         status=status_of(trial.recipe, epochs),
         epochs=epochs,
         parameters=tuple(dict.fromkeys(piece.name for piece in masters.slices)),
@@ -99,57 +72,62 @@ def run_keeping(context: TrialContext, trial: Trial, before: Evaluation, *, keep
 
 
 @contextmanager
-def as_tuned(
-    context: TrialContext, trial: Trial
-) -> Iterator[tuple[MasterWeights, tuple[Epoch, ...]]]:
+def as_tuned(workspace: Workspace, trial: Trial) -> Iterator[tuple[Epoch, ...]]:
     """The model tuned as the trial says; afterwards its weights are back, bit for bit."""
-    parts = entered_parts(context, trial)
+    loaded, parts = workspace.loaded, entered_parts(workspace, trial)
+    tune = tuner_of(workspace, trial)
+    with temporarily_trainable(loaded.model, parts, stored_dtype(loaded)) as masters:
+        yield tune(masters)
+
+
+def tuner_of(
+    workspace: Workspace, trial: Trial, objective: Objective = BALANCED
+) -> Callable[[MasterWeights], tuple[Epoch, ...]]:
+    """What tunes master weights as the trial says. To be made while the model is untouched: its
+    loss then is what a collapse is told by."""
     # Trials that are reported on are measured whatever becomes of them, so they run to the end.
     gives_up = trial.choosing and not trial.quick
-    collapsed = (
-        watch(context.suite, context.prefix_cache, context.objective, context.baseline_loss)
+    suite, prefix_cache = workspace.suite, workspace.prefix_cache
+    return partial(
+        order_of(trial.recipe),
+        prefix_cache,
+        rows=tuple(row for questions in suite.of(trial.edits) for row in questions.training),
+        recipe=trial.recipe,
+        seed=trial.seed,
+        collapsed=watch(suite, prefix_cache, objective, workspace.baseline_loss)
         if gives_up
-        else never
+        else never,
     )
-    rows = tuple(row for questions in context.suite.of(trial.edits) for row in questions.training)
-    with temporarily_trainable(
-        context.loaded.model, parts, stored_dtype(context.loaded)
-    ) as masters:
-        tune = order_of(trial.recipe)
-        yield (
-            masters,
-            tune(context.prefix_cache, masters, rows, trial.recipe, trial.seed, collapsed),
-        )
 
 
-def entered_parts(context: TrialContext, trial: Trial) -> tuple[TunedPart, ...]:
+def entered_parts(workspace: Workspace, trial: Trial) -> tuple[TunedPart, ...]:
     """What the trial tunes; the prefix cache enters the lowest layer of it."""
-    model, location = context.loaded.model, Location.parse(trial.location)
+    model, location = workspace.loaded.model, Location.parse(trial.location)
     parts = tuned_parts_of(
-        RecipeInput(model, location, trial.recipe, trial.seed, context.importances)
+        RecipeInput(model, location, trial.recipe, trial.seed, workspace.importances)
     )
-    context.prefix_cache.enter(lowest_layer(model, parts))
+    workspace.prefix_cache.enter(lowest_layer(model, parts))
     return parts
 
 
-def starting_rate(context: TrialContext, trial: Trial, first_step: float) -> float:
+def starting_rate(workspace: Workspace, trial: Trial, first_step: float) -> float:
     """The rate at which the trial's first step is predicted to lower the loss so far (nats).
 
     Raises UsageError where no finite gradient tells one.
     """
-    return rate_for(trial.recipe.kind, trial.location, gradient_l1(context, trial), first_step)
+    return rate_for(trial.recipe.kind, trial.location, gradient_l1(workspace, trial), first_step)
 
 
-def gradient_l1(context: TrialContext, trial: Trial, progress: Progress = _SILENT) -> float:
+def gradient_l1(workspace: Workspace, trial: Trial, progress: Progress = _SILENT) -> float:
     """L1 norm of the gradient of the edits' mean loss (nats) to all that the recipe steps.
 
     Adam's first step moves each of them by the rate, so to first order the rate times this is how
     far the loss falls. Prefixed copies are left out; the model is as before afterwards.
     """
-    model, prefix_cache = context.loaded.model, context.prefix_cache
-    parts = entered_parts(context, trial)
-    rows = [questions.target.index for questions in context.suite.of(trial.edits)]
-    with temporarily_trainable(model, parts, stored_dtype(context.loaded)) as masters:
+    model, prefix_cache = workspace.loaded.model, workspace.prefix_cache
+    parts = entered_parts(workspace, trial)
+    rows = [questions.target.index for questions in workspace.suite.of(trial.edits)]
+    with temporarily_trainable(model, parts, stored_dtype(workspace.loaded)) as masters:
         weights = {piece.name: model.get_parameter(piece.name) for piece in masters.slices}
         gradient = mean_gradient(prefix_cache, rows, weights, progress, "weight gradient")
         masters.pull_back(gradient)
@@ -164,14 +142,14 @@ def stored_dtype(loaded: Loaded) -> torch.dtype:
 
 
 def _scored(
-    context: TrialContext, trial: Trial, now: Evaluation, before: Evaluation
+    workspace: Workspace, trial: Trial, now: Evaluation, before: Evaluation, objective: Objective
 ) -> TrialRecord:
     """The record as far as the evaluation goes; what tuning did is filled in afterwards."""
-    before = before.on(context.suite.texts_for(choosing=trial.choosing))
+    before = before.on(workspace.suite.texts_for(choosing=trial.choosing))
     before = before.as_quick if trial.quick else before
     measures = measure_all(now, before)
     # The best of many rates lies at a bound, so what is chosen keeps a margin to it.
-    objective = context.objective.strict if trial.choosing else context.objective
+    objective = objective.strict if trial.choosing else objective
     scored_by = quick_objective(objective) if trial.quick else objective
     return TrialRecord(
         trial=trial,
@@ -191,10 +169,14 @@ def _scored(
     )
 
 
-def _evaluated(context: TrialContext, trial: Trial) -> Evaluation:
-    texts = context.suite.texts_for(choosing=trial.choosing)
+def _evaluated(workspace: Workspace, trial: Trial) -> Evaluation:
+    texts = workspace.suite.texts_for(choosing=trial.choosing)
     if trial.quick:
-        return quick_eval(context.suite, context.prefix_cache, trial.measured, texts=texts)
+        return quick_eval(workspace.suite, workspace.prefix_cache, trial.measured, texts=texts)
     return observe(
-        context.suite, context.prefix_cache, trial.measured, thorough=trial.thorough, texts=texts
+        workspace.suite,
+        workspace.prefix_cache,
+        trial.measured,
+        thorough=trial.thorough,
+        texts=texts,
     )

@@ -6,7 +6,6 @@ from pathlib import Path
 from locscope.edits import EditSet, narrowed
 from locscope.edits.splits import first_edits
 from locscope.errors import UsageError
-from locscope.evaluation.suite import Evaluation
 from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
@@ -20,9 +19,10 @@ from locscope.selection.candidates import rounded
 from locscope.settings import EditSettings, settings_of
 from locscope.tuning.recipes import NO_RATE_HINT, recipe_named
 from locscope.tuning.recipes.lofit import unbiased
-from locscope.tuning.trial import TrialContext, Tuned, run_keeping, starting_rate
+from locscope.tuning.trial import Tuned, run_trial, starting_rate
+from locscope.tuning.workspace import Workspace
 from locscope.workflows.saving import check_output, save_tuned
-from locscope.workflows.workspace import load_edits, open_model, open_workspace
+from locscope.workflows.workspace import first_step, load_edits, open_model, open_workspace
 
 EDITS, DEPLOY = "edits", "deploy"
 OF_THE_FILE = ("limit", "conflicts", EDITS, DEPLOY)
@@ -93,24 +93,18 @@ def plan_edit(
     )
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """The trial that an edit is, what it is run on, and the untouched model's answers."""
-
-    context: TrialContext
-    trial: Trial
-    before: Evaluation
-
-
-def prepare_edit(plan: EditPlan, progress: Progress) -> Prepared:
-    """Writes the evaluation suite, asks the untouched model, and finds the rate where none is
-    given."""
+def open_edit(plan: EditPlan, progress: Progress) -> Workspace:
+    """Writes the evaluation suite and asks the untouched model."""
     for line in plan.edit_set.notes:
         progress.say(line)
-    # As in the search: which texts are neutral hangs on the subjects of all edits.
-    workspace = open_workspace(
+    # As in the search: which texts are neutral depends on the subjects of all edits.
+    return open_workspace(
         plan.settings, plan.loaded, plan.given, progress, prefixes=plan.recipe.prefixes
     )
+
+
+def trial_of(plan: EditPlan, workspace: Workspace, progress: Progress) -> Trial:
+    """The trial that an edit is; its rate is found where none is given."""
     trial = Trial(
         location=str(plan.location),
         recipe=plan.recipe,
@@ -122,21 +116,21 @@ def prepare_edit(plan: EditPlan, progress: Progress) -> Prepared:
         edit_set=plan.given.fingerprint,
         thorough=True,
     )
-    context = TrialContext(plan.loaded, workspace.suite, workspace.prefix_cache, plan.objective)
-    if plan.find_rate:
-        recipe = trial.recipe
-        first_step = workspace.first_step(trial.edits, recipe.batch, recipe.epochs)
-        rate = rounded(starting_rate(context, trial, first_step))
-        trial = replace(trial, recipe=replace(recipe, lr=rate))
-        progress.say(f"learning rate {rate:g}, where trials of a search start")
-    return Prepared(context, trial, workspace.before.of(trial.measured))
+    if not plan.find_rate:
+        return trial
+    recipe = trial.recipe
+    wanted = first_step(workspace, trial.edits, recipe.batch, recipe.epochs)
+    rate = rounded(starting_rate(workspace, trial, wanted))
+    progress.say(f"learning rate {rate:g}, where trials of a search start")
+    return replace(trial, recipe=replace(recipe, lr=rate))
 
 
 def tune(plan: EditPlan, progress: Progress) -> Tuned:
     """Tunes, measures and hands out the tuned weights; the model has its own back afterwards."""
-    prepared = prepare_edit(plan, progress)
+    workspace = open_edit(plan, progress)
+    trial = trial_of(plan, workspace, progress)
     with stage(progress, f"tuning {plan.location}", 1):
-        return run_keeping(prepared.context, prepared.trial, prepared.before, keep=True)
+        return run_trial(workspace, trial, plan.objective, keep=True)
 
 
 def edit(plan: EditPlan, progress: Progress) -> TrialRecord:

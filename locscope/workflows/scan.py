@@ -23,9 +23,10 @@ from locscope.scans.context import ScanContext
 from locscope.scans.cost import passes
 from locscope.scans.run import run_scan, seconds_of_a_pass, sizes_of
 from locscope.settings import ScanSettings
+from locscope.tuning.workspace import Workspace
 from locscope.workflows.provenance import earlier_costs, frozen_settings, run_info
 from locscope.workflows.publish import publish
-from locscope.workflows.workspace import Opened, load_edits, open_model, write_suite
+from locscope.workflows.workspace import load_edits, open_model, write_suite
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class ScanPlan:
     settings: ScanSettings
     loaded: Loaded
     edit_set: EditSet
-    opened: Opened
+    workspace: Workspace
     folder: Path
     frozen: dict[str, str]
 
@@ -65,22 +66,22 @@ def plan_scan(
     is not read again."""
     edit_set, loaded = load_edits(settings), open_model(settings, loaded)
     progress.say(f"writing the evaluation suite for {len(edit_set.edits)} edits")
-    opened = write_suite(settings, loaded, edit_set)
+    workspace = write_suite(settings, loaded, edit_set)
     if settings.strict:
-        text_generator = opened.suite.text_generator
+        text_generator = workspace.suite.text_generator
         facts_of(text_generator, edit_set.edits, settings.prompt_format, strict=True)
     # Which scans are asked for is not part of it: more can be added to a folder.
     without = frozenset({"scans"})
-    frozen = frozen_settings(settings, loaded, edit_set, opened.eval_texts, without)
+    frozen = frozen_settings(settings, loaded, edit_set, workspace.eval_texts, without)
     folder = output or default_name(settings.model, settings.edits, fingerprint("scan", frozen))
-    return ScanPlan(settings, loaded, edit_set, opened, folder, frozen)
+    return ScanPlan(settings, loaded, edit_set, workspace, folder, frozen)
 
 
 def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: str = "") -> Scanned:
     """Runs the scans of a plan in its folder; those that are there already are not run again."""
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     with open_run(plan.folder, plan.frozen, fresh=fresh) as folder:
-        for note in (*folder.notes, *plan.opened.notes):
+        for note in (*folder.notes, *plan.workspace.suite_notes):
             progress.say(note)
         costs = run_scans(context_of(plan, progress), plan.settings.scans, folder)
         found = iterate(folder, "scan", ScanResult, progress)
@@ -107,7 +108,7 @@ def inputs_of(
         plan.settings.seed,
         plan.loaded,
         plan.edit_set,
-        plan.opened.notes,
+        plan.workspace.suite_notes,
         costs,
         command,
         started,
@@ -127,8 +128,8 @@ def context_of(plan: ScanPlan, progress: Progress) -> ScanContext:
     edits = plan.edit_set.edits
     return ScanContext(
         loaded=plan.loaded,
-        suite=plan.opened.suite,
-        prefix_cache=plan.opened.prefix_cache,
+        suite=plan.workspace.suite,
+        prefix_cache=plan.workspace.prefix_cache,
         edits=tuple(edit.id for edit in edits),
         seed=plan.settings.seed,
         progress=progress,

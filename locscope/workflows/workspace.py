@@ -2,17 +2,15 @@
 written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
-from statistics import fmean
 
 from locscope.edits import EditSet, narrowed, read_edits
 from locscope.edits.checks import drop_edited_neighbours, lend_neighbours, resolve_conflicts
 from locscope.edits.splits import Split, split
 from locscope.evaluation.build_suite import prepare
-from locscope.evaluation.measures.outcomes import answered_already
-from locscope.evaluation.suite import EvalSuite, EvalTexts, Evaluation, observe
+from locscope.evaluation.suite import EvalSuite, EvalTexts
 from locscope.forward.batching import tokens_that_fit
 from locscope.forward.decoding import TextGenerator
 from locscope.forward.prefix_cache import Budget, PrefixCache
@@ -21,42 +19,15 @@ from locscope.progress import Progress, stage
 from locscope.records import Edit
 from locscope.selection.candidates import first_step_for
 from locscope.settings import SharedSettings
+from locscope.tuning.workspace import Workspace
 from locscope.workflows.eval_texts import gather
 
 GIB = 1 << 30
 
 
-@dataclass(frozen=True)
-class Workspace:
-    """A loaded, untouched model with its evaluation suite, and what it answers before any
-    tuning."""
-
-    loaded: Loaded
-    edit_set: EditSet
-    suite: EvalSuite
-    before: Evaluation
-    prefix_cache: PrefixCache
-    eval_texts: EvalTexts
-    notes: tuple[str, ...]
-
-    def to_learn(self, edits: Sequence[str]) -> float:
-        """Mean loss of these edits (ids) before tuning, in nats per token of their targets."""
-        return fmean(-one.target.logprob for one in self.before.of(edits).edits)
-
-    def first_step(self, edits: Sequence[str], batch: int, epochs: int) -> float:
-        """The loss change (nats) of the first step where trials on these edits (ids) start."""
-        return first_step_for(self.to_learn(edits), epochs * ceil(len(edits) / batch))
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The evaluation suite for an untouched model, before anything is asked; `prefix_cache` runs
-    over its rows."""
-
-    suite: EvalSuite
-    prefix_cache: PrefixCache
-    eval_texts: EvalTexts
-    notes: tuple[str, ...]
+def first_step(workspace: Workspace, edits: Sequence[str], batch: int, epochs: int) -> float:
+    """The loss change (nats) of the first step where trials on these edits (ids) start."""
+    return first_step_for(workspace.to_learn(edits), epochs * ceil(len(edits) / batch))
 
 
 def load_edits(settings: SharedSettings) -> EditSet:
@@ -112,33 +83,19 @@ def open_workspace(
 ) -> Workspace:
     """Writes the evaluation suite and asks the untouched model all of it."""
     with stage(progress, "untouched model", 2, share=4):
-        opened = write_suite(settings, loaded, edit_set, prefixes=prefixes)
+        workspace = write_suite(settings, loaded, edit_set, prefixes=prefixes)
         progress.advance("the evaluation suite is written")
-        before = observe(opened.suite, opened.prefix_cache, [edit.id for edit in edit_set.edits])
+        notes = workspace.notes  # Asks the untouched model, before anything can tune it.
         progress.advance()
-    known = _known_already(before)
-    for note in known:
+    for note in notes[len(workspace.suite_notes) :]:
         progress.say(note)
-    notes = (*opened.notes, *known)
-    return Workspace(
-        loaded, edit_set, opened.suite, before, opened.prefix_cache, opened.eval_texts, notes
-    )
-
-
-def _known_already(before: Evaluation) -> tuple[str, ...]:
-    """The edits that teach the model nothing, by number and name."""
-    found = answered_already(before)
-    if not found:
-        return ()
-    shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-    many = f"{len(found)} of {len(before.questions)} edits"
-    return (f"{many} are answered with the new target before any tuning: {shown}",)
+    return workspace
 
 
 def write_suite(
     settings: SharedSettings, loaded: Loaded, edit_set: EditSet, *, prefixes: int = 0
-) -> Opened:
-    """Writes the evaluation suite."""
+) -> Workspace:
+    """Writes the evaluation suite; the model is not asked yet."""
     text_generator = text_generator_of(loaded)
     budget = Budget(int(settings.device_memory * GIB), int(settings.host_memory * GIB))
     eval_texts = _eval_texts(settings, text_generator, edit_set.edits, loaded.directory, prefixes)
@@ -149,7 +106,7 @@ def write_suite(
     notes = edit_set.notes
     if suite.unaligned:
         notes = (*notes, f"{suite.unaligned} rows tokenise differently with answer: decoded")
-    return Opened(suite, prefix_cache, eval_texts, notes)
+    return Workspace(loaded, suite, prefix_cache, eval_texts, notes)
 
 
 def _eval_texts(

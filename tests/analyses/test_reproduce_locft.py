@@ -93,9 +93,9 @@ def test_a_tiny_model_is_swept_and_goes_on_from_its_records(
     (tmp_path / "keep" / "tiny-zsre-sweep" / "records" / f"trial-{one.trial.id}.json").unlink()
     ran: list[str] = []
 
-    def counted(context, trial, before):
+    def counted(workspace, trial, objective):
         ran.append(trial.id)
-        return run_trial(context, trial, before)
+        return run_trial(workspace, trial, objective)
 
     monkeypatch.setattr(local, "run_trial", counted)
     assert call(*arguments) == 0

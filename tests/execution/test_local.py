@@ -5,7 +5,7 @@ import torch
 from worlds import EDITS, same, snapshot, world
 
 from locscope.errors import OutOfMemory
-from locscope.execution.local import SMALLEST_BATCH, Worker, run_trials
+from locscope.execution.local import SMALLEST_BATCH, run_trials
 from locscope.progress import Progress
 from locscope.records import Recipe, Trial
 
@@ -37,7 +37,7 @@ def trial_at(location):
 def test_trials_run_in_layer_order():
     one, kept, progress = world("llama"), [], Notes()
     trials = [trial_at(f"L{layer}.mlp.down") for layer in (2, 0, 1)]
-    run_trials(Worker(one.context, one.before), "sweep", trials, kept.append, progress)
+    run_trials(one.context, "sweep", trials, kept.append, progress)
     assert [record.trial for record in kept] == [trials[1], trials[2], trials[0]]
     assert progress.stages == [("sweep", 3), "finished"]
     assert progress.notes[0].startswith("L0.mlp.down lr 1.0e-02 score ")
@@ -45,8 +45,8 @@ def test_trials_run_in_layer_order():
 
 def test_where_memory_ends_half_as_much_is_tried(monkeypatch):
     one = world("llama")
-    worker, kept, progress = Worker(one.context, one.before), [], Notes()
-    run_trials(worker, "sweep", [trial_at("L1.mlp")], kept.append, Notes())
+    workspace, kept, progress = one.context, [], Notes()
+    run_trials(workspace, "sweep", [trial_at("L1.mlp")], kept.append, Notes())
     before, prefix_cache, failures = snapshot(one.model), one.context.prefix_cache, []
     final = type(prefix_cache).final
 
@@ -57,7 +57,7 @@ def test_where_memory_ends_half_as_much_is_tried(monkeypatch):
         return final(self, batch)
 
     monkeypatch.setattr(type(prefix_cache), "final", failing)
-    run_trials(worker, "sweep", [trial_at("L1.mlp")], kept.append, progress)
+    run_trials(workspace, "sweep", [trial_at("L1.mlp")], kept.append, progress)
     expected, record = kept
     assert prefix_cache.tokens_at_once == 16384 // 4
     assert len(progress.lines) == 2
@@ -67,14 +67,14 @@ def test_where_memory_ends_half_as_much_is_tried(monkeypatch):
 
 def test_memory_that_never_suffices_is_an_error_that_names_the_location(monkeypatch):
     one = world("llama")
-    worker, kept, progress = Worker(one.context, one.before), [], Notes()
+    workspace, kept, progress = one.context, [], Notes()
 
     def never(*_, **__):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(type(one.context.prefix_cache), "final", never)
     with pytest.raises(OutOfMemory, match=r"L1\.mlp does not fit on cpu"):
-        run_trials(worker, "sweep", [trial_at("L1.mlp")], kept.append, progress)
+        run_trials(workspace, "sweep", [trial_at("L1.mlp")], kept.append, progress)
     assert kept == []
     assert one.context.prefix_cache.tokens_at_once < SMALLEST_BATCH
     assert progress.stages[-1] == "finished"

@@ -13,7 +13,7 @@ from locscope.models.parts import put
 from locscope.records import ProtocolResults, ProtocolRow, Recipe, Trial, dumps, loads
 from locscope.scoring.text import cut_answer, normalised_match
 from locscope.tuning.protocols import PROTOCOLS, protocol_suites, run_panel, why_not
-from locscope.tuning.trial import run_keeping, run_trial
+from locscope.tuning.trial import run_trial
 
 CHAT = "{% for m in messages %}<u>{{ m['content'] }}</u>{% endfor %}<a>"
 TRIAL = Trial(
@@ -111,7 +111,7 @@ def test_rows_are_those_of_tuned_weights_decoded_by_hand(family, lr):
     one, untouched = world(family), frozen(family)
     trial = replace(TRIAL, recipe=replace(TRIAL.recipe, lr=lr))
     rows = rows_by_name(one, trial)
-    tuned = run_keeping(one.context, trial, one.before, keep=True)
+    tuned = run_trial(one.context, trial, keep=True)
     for change in tuned.changes:
         put(one.model.get_parameter(change.slice.name), change.slice, change.values)
     for name, stops in (("raw", (STOP,)), ("no-stop", ())):
@@ -125,7 +125,7 @@ def test_rows_are_those_of_tuned_weights_decoded_by_hand(family, lr):
 def test_the_row_of_the_search_is_the_trial_itself():
     one = world("llama")
     before = snapshot(one.model)
-    record = run_trial(one.context, TRIAL, one.before)
+    record = run_trial(one.context, TRIAL).record
     rows = rows_by_name(one)
     assert same(one.model, before)
     assert [name for name, row in rows.items() if row.searched] == ["raw"]

@@ -22,7 +22,7 @@ from locscope.tuning.master_weights import MasterWeights, temporarily_trainable
 from locscope.tuning.recipes import CAUTION, NO_RATE_HINT, RECIPES
 from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trainable import RecipeInput, lowest_layer, tuned_parts_of
-from locscope.tuning.trial import gradient_l1, run_keeping, run_trial, starting_rate
+from locscope.tuning.trial import gradient_l1, run_trial, starting_rate
 
 ROWS = tuple(range(len(PAIRS)))
 TWO_EPOCHS = Recipe(lr=3e-3, batch=3, epochs=2, skip_below=0.0, stop_below=0.0)
@@ -390,7 +390,7 @@ def trial_of(kind, **changes):
 def test_a_trial_of_every_recipe(family, kind):
     one = world(family)
     before = snapshot(one.model)
-    record = run_trial(one.context, trial_of(kind), one.before)
+    record = run_trial(one.context, trial_of(kind)).record
     assert snapshot(one.model).keys() == before.keys()
     assert same(one.model, before)
     assert all(p.grad is None and not p.requires_grad for p in one.model.parameters())
@@ -400,7 +400,7 @@ def test_a_trial_of_every_recipe(family, kind):
     assert record.parameter_count > 0
     assert record.flops > 0
     assert repr(loads(Record, dumps(record))) == repr(record)
-    again = run_trial(one.context, trial_of(kind), one.before)
+    again = run_trial(one.context, trial_of(kind)).record
     assert repr(replace(again, seconds=0.0)) == repr(replace(record, seconds=0.0))
 
 
@@ -424,7 +424,7 @@ def test_another_seed_is_another_draw_where_something_is_drawn(kind):
 @pytest.mark.parametrize("stored", ["float32", "bfloat16"])
 def test_what_was_measured_is_what_is_kept(kind, stored):
     one = world("llama", stored)
-    tuned = run_keeping(one.context, trial_of(kind), one.before, keep=True)
+    tuned = run_trial(one.context, trial_of(kind), keep=True)
     kept = {change.slice.name for change in tuned.changes}
     assert kept == set(tuned.record.parameters)
     for change in tuned.changes:
@@ -438,7 +438,7 @@ def test_weights_and_modules_come_back_when_measuring_fails(kind, monkeypatch):
     before = snapshot(one.model)
     monkeypatch.setattr("locscope.tuning.trial.observe", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        run_trial(one.context, trial_of(kind), one.before)
+        run_trial(one.context, trial_of(kind))
     assert snapshot(one.model).keys() == before.keys()
     assert same(one.model, before)
     assert all(p.grad is None and not p.requires_grad for p in one.model.parameters())
@@ -452,7 +452,7 @@ def test_the_first_step_is_predicted_by_the_gradient(kind):
     norm = gradient_l1(one.context, trial)
     lr = 1e-3 / norm
     recipe = replace(trial.recipe, lr=lr, batch=10, epochs=2, skip_below=0.0, stop_below=0.0)
-    record = run_trial(one.context, replace(trial, recipe=recipe), one.before)
+    record = run_trial(one.context, replace(trial, recipe=recipe)).record
     assert record.epochs[0].loss - record.epochs[1].loss == pytest.approx(1e-3, rel=0.05)
 
 
@@ -473,7 +473,7 @@ def test_a_gradient_that_tells_no_rate_is_said(norm, monkeypatch):
 
 def test_counts_are_of_what_is_stepped():
     one = world("llama")
-    counts = {k: run_trial(one.context, trial_of(k), one.before).parameter_count for k in RECIPES}
+    counts = {k: run_trial(one.context, trial_of(k)).record.parameter_count for k in RECIPES}
     full = 3 * 32 * 48
     assert counts["full"] == counts["soft"] == counts["budget"] == full
     assert counts["half"] in (full // 3, 2 * full // 3)

@@ -132,9 +132,9 @@ def test_recipes_that_tune_everywhere_are_counted_so(plan: Plan, found: Found, k
     space = space_of(runner, [read_record(found.folder, "scan", "weight-gradient", ScanResult)])
     recipe = Recipe(1e-4, 3, kind=kind, epochs=2, skip_below=0.0, stop_below=0.0)
     trial = Trial("L2.mlp.down", recipe, plan.chosen, "T", "full", 0, "m", "e")
-    context = runner.worker.context
+    context = runner.workspace
     paper = work_on_paper(context, space, trial)
-    record = run_trial(context, trial, plan.workspace.before.of(plan.chosen))
+    record = run_trial(context, trial).record
     assert paper.updates == paper.steps * record.parameter_count
     flops = paper.tuning_flops + paper.reading_flops
     # Arbitrary weights may by chance spare the lowest layers.

@@ -14,7 +14,7 @@ from locscope.progress import Silent
 from locscope.scoring.objectives import BALANCED
 from locscope.selection.candidates import LEARNS_IN_FULL
 from locscope.settings import EditSettings, EvaluateSettings
-from locscope.tuning.trial import TrialContext, gradient_l1
+from locscope.tuning.trial import gradient_l1
 from locscope.workflows.edit import edit, plan_edit
 from locscope.workflows.evaluate import evaluate, evaluate_json, plan_evaluate
 from locscope.workflows.search.run import Found
@@ -68,9 +68,7 @@ def test_without_a_rate_an_edit_starts_where_trials_of_a_search_do(
     steps = 4 * ceil(len(trial.edits) / trial.recipe.batch)
     lost = [-one.target.logprob for one in workspace.before.of(trial.edits).edits]
     first_step = LEARNS_IN_FULL * sum(lost) / len(lost) / steps
-    norm = gradient_l1(
-        TrialContext(workspace.loaded, workspace.suite, workspace.prefix_cache), trial
-    )
+    norm = gradient_l1(workspace, trial)
     assert trial.recipe.lr == pytest.approx(first_step / norm, rel=0.01)
 
 

@@ -105,16 +105,16 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
         timing = calibrate(runner, space)
         progress.advance("trials")
         took = time.perf_counter() - began
-    context, asking = runner.worker.context, plan.settings
-    asked = simulate(plan, space, (found,), lambda trial: timing.cost(context, space, trial))
+    workspace, asking = runner.workspace, plan.settings
+    asked = simulate(plan, space, (found,), lambda trial: timing.cost(workspace, space, trial))
     stages = (*scans, *_stages(runner, space, timing, asked))
-    filled = scan_batches(context, asking.scans)
+    filled = scan_batches(workspace, asking.scans)
     on_host = filled if isnan(device) else 0
     return DryRun(
         kinds=_kinds(space),
         stages=stages,
         memory={
-            **memory_of(context, space, asking.recipes, asking.batch_size),
+            **memory_of(workspace, space, asking.recipes, asking.batch_size),
             "batches of scans": filled,
         },
         host_peak=max(_host_peak(), host + on_host),
@@ -155,7 +155,7 @@ def _stages(
 ) -> list[StageForecast]:
     layer, stages = 0, []
     for name, trials in asked.items():
-        costs = [timing.cost(runner.worker.context, space, trial) for trial in trials]
+        costs = [timing.cost(runner.workspace, space, trial) for trial in trials]
         seconds = sum(one.seconds for one in costs) + timing.prefix_cache_seconds(trials, layer)
         seconds += _suites(runner, space, timing, name, trials)
         flops = sum(one.flops for one in costs)
@@ -168,8 +168,8 @@ def _suites(
     runner: LocalTrialRunner, space: Space, timing: Timing, name: str, trials: Sequence[Trial]
 ) -> float:
     """Seconds of the evaluation suites that a stage writes and asks besides the search's."""
-    context = runner.worker.context
-    sat = [work_on_paper(context, space, one) for one in trials]
+    workspace = runner.workspace
+    sat = [work_on_paper(workspace, space, one) for one in trials]
     if name == paneling.STAGE:
         # Each is asked of the untouched model, when it is written and after, and of each location.
         return len(PROTOCOLS) * (2 + len(sat)) * max(map(timing.asking, sat))

@@ -20,8 +20,8 @@ from locscope.selection.candidates import Candidate
 from locscope.selection.space import Space, TrialRequest
 from locscope.selection.strategies.race import first_look
 from locscope.tuning.recipes import TUNES_ALL_BLOCKS
-from locscope.tuning.trial import TrialContext
 from locscope.tuning.trial_cost import TrialCost, blocks_of, trial_cost_of
+from locscope.tuning.workspace import Workspace
 from locscope.workflows.dry_run.simulated import Cost
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.stages import trial_of
@@ -52,9 +52,9 @@ class Timing:
         """What of it goes into asking the evaluation suite."""
         return self.seconds(replace(work, trials=0.0, steps=0.0, tuning_flops=0.0, updates=0.0))
 
-    def cost(self, context: TrialContext, space: Space, trial: Trial) -> Cost:
+    def cost(self, workspace: Workspace, space: Space, trial: Trial) -> Cost:
         """What a trial takes if it goes through all its epochs."""
-        work = work_on_paper(context, space, trial)
+        work = work_on_paper(workspace, space, trial)
         return Cost(self.seconds(work), work.tuning_flops + work.reading_flops)
 
     def prefix_cache_seconds(self, trials: Sequence[Trial], layer: int = 0) -> float:
@@ -67,28 +67,28 @@ class Timing:
         return total * self.prefix_cache_layer
 
 
-def work_on_paper(context: TrialContext, space: Space, trial: Trial) -> TrialCost:
+def work_on_paper(workspace: Workspace, space: Space, trial: Trial) -> TrialCost:
     """What the trial does, told by its location and recipe without asking the model."""
-    info, kind = context.loaded.info, trial.recipe.kind
+    info, kind = workspace.loaded.info, trial.recipe.kind
     lowest = 0 if kind in TUNES_ALL_BLOCKS else Location.parse(trial.location).lowest
     parameters = blocks_of(info) if kind == "all" else space.of(trial.location).parameters
-    return trial_cost_of(context.suite, info, trial, lowest, parameters)
+    return trial_cost_of(workspace.suite, info, trial, lowest, parameters)
 
 
 def calibrate(runner: LocalTrialRunner, space: Space) -> Timing:
     """Runs short trials at the ends of the model, and takes the seconds apart."""
-    began, context = time.perf_counter(), runner.worker.context
+    began, workspace = time.perf_counter(), runner.workspace
     trials = _tried(runner, space)
-    context.prefix_cache.enter(0)
+    workspace.prefix_cache.enter(0)
     _run(runner, trials[0])
     ends = [Location.parse(trial.location).lowest for trial in trials]
     records = [_run(runner, trial) for trial in trials if _low(trial) == min(ends)]
     moved = time.perf_counter()
-    context.prefix_cache.enter(max(ends))
+    workspace.prefix_cache.enter(max(ends))
     moved = time.perf_counter() - moved
     records += [_run(runner, trial) for trial in trials if _low(trial) > min(ends)]
     return Timing(
-        rates=_fitted(context, space, records),
+        rates=_fitted(workspace, space, records),
         prefix_cache_layer=moved / max(1, max(ends) - min(ends)),
         quick_bytes=_size([one for one in records if one.trial.quick]),
         full_bytes=_size([one for one in records if not one.trial.quick]),
@@ -116,13 +116,13 @@ def _tried(runner: LocalTrialRunner, space: Space) -> list[Trial]:
 def _run(runner: LocalTrialRunner, trial: Trial) -> TrialRecord:
     """As a search runs it, within memory; nothing is kept."""
     records: list[TrialRecord] = []
-    run_trials(runner.worker, "", [trial], records.append, Silent())
+    run_trials(runner.workspace, "", [trial], records.append, Silent())
     return records[0]
 
 
-def _fitted(context: TrialContext, space: Space, records: Sequence[TrialRecord]) -> TrialCost:
+def _fitted(workspace: Workspace, space: Space, records: Sequence[TrialRecord]) -> TrialCost:
     """Least squares of the relative error, so that short trials count as much as long ones."""
-    work = [work_on_paper(context, space, one.trial) for one in records]
+    work = [work_on_paper(workspace, space, one.trial) for one in records]
     seconds = np.array([one.seconds for one in records])
     table = np.array([astuple(one) for one in work]) / seconds[:, None]
     scale = np.maximum(table.max(0), 1e-300)

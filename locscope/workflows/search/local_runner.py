@@ -7,8 +7,7 @@ from os import PathLike
 from typing import final
 
 from locscope.evaluation.build_suite import prepare
-from locscope.evaluation.suite import observe
-from locscope.execution.local import Worker, run_trials
+from locscope.execution.local import run_trials
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.progress import Progress, stage
 from locscope.recommendation.finalists import Finalist
@@ -17,7 +16,8 @@ from locscope.records import Edit, ProtocolResults, StageCost, Trial, TrialRecor
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.selection.candidates import rounded
 from locscope.tuning.protocols import protocol_suites, run_panel
-from locscope.tuning.trial import TrialContext, Tuned, run_keeping, starting_rate
+from locscope.tuning.trial import Tuned, run_trial, starting_rate
+from locscope.tuning.workspace import Workspace
 from locscope.workflows.search.plan import Plan
 
 Listener = Callable[[TrialRecord], None]
@@ -58,10 +58,7 @@ class LocalTrialRunner:
         }
         self._left = dict(SHARES)
         self._uncounted = set(self.known) if uncounted else set[str]()
-        workspace = plan.workspace
-        context = TrialContext(plan.loaded, workspace.suite, workspace.prefix_cache, plan.objective)
-        self.worker = Worker(context, workspace.before)
-        self._other: tuple[tuple[Edit, ...], Worker] | None = None
+        self._other: tuple[tuple[Edit, ...], Workspace] | None = None
 
     def trials(
         self, stage: str, trials: Sequence[Trial], edits: Sequence[Edit] | None = None
@@ -71,9 +68,17 @@ class LocalTrialRunner:
         missing = [trial for key, trial in once.items() if key not in self.known]
         resumed = sum(trial.id in self.known for trial in trials)
         # Before the clock starts: writing another suite is a stage of its own.
-        worker = self._worker(edits) if missing else self.worker
+        workspace = self._about(edits) if missing else self.workspace
         began, earlier = time.perf_counter(), self._uncounted_seconds(once)
-        run_trials(worker, stage, missing, self._keep, self.progress, self._share(stage))
+        run_trials(
+            workspace,
+            stage,
+            missing,
+            self._keep,
+            self.progress,
+            objective=self.plan.objective,
+            share=self._share(stage),
+        )
         seconds = time.perf_counter() - began + earlier
         self.costs.append(StageCost(stage, seconds, len(trials), resumed))
         return tuple(judged(self.known[trial.id], self.objective) for trial in trials)
@@ -98,47 +103,50 @@ class LocalTrialRunner:
 
     def starting_rate(self, trial: Trial) -> float:
         """Where the trial's rates start, by the gradient."""
-        return rounded(starting_rate(self.worker.context, trial, self.plan.first_step))
+        return rounded(starting_rate(self.workspace, trial, self.plan.first_step))
+
+    @property
+    def workspace(self) -> Workspace:
+        """The plan's: its suite is about the edits as they are used."""
+        return self.plan.workspace
 
     def tuned(self, trial: Trial, edits: Sequence[Edit]) -> Tuned:
         """A trial once more, with the weights that it ends with."""
-        worker = self._worker(edits)
-        return run_keeping(worker.context, trial, worker.before.of(trial.measured), keep=True)
+        return run_trial(self._about(edits), trial, self.plan.objective, keep=True)
 
-    def _worker(self, edits: Sequence[Edit] | None) -> Worker:
+    def _about(self, edits: Sequence[Edit] | None) -> Workspace:
         """One whose evaluation suite is about these edits, on the texts of the search."""
         if edits is None or tuple(edits) == self.plan.edit_set.edits:
             # The hidden states of two suites would not fit the budget.
             self._other = None
-            return self.worker
+            return self.workspace
         if self._other is None or self._other[0] != tuple(edits):
-            self._other = (tuple(edits), self._about(edits))
+            self._other = (tuple(edits), self._with_suite(edits))
         return self._other[1]
 
-    def _about(self, edits: Sequence[Edit]) -> Worker:
-        workspace, context, began = self.plan.workspace, self.worker.context, time.perf_counter()
-        cache = workspace.prefix_cache
+    def _with_suite(self, edits: Sequence[Edit]) -> Workspace:
+        own, began = self.workspace, time.perf_counter()
+        cache = own.prefix_cache
         cache.release()
         with stage(self.progress, SUITE, 1):
             suite = prepare(
-                workspace.suite.text_generator,
+                own.suite.text_generator,
                 edits,
-                workspace.eval_texts,
-                workspace.suite.prompt_format,
+                own.eval_texts,
+                own.suite.prompt_format,
                 cache.budget,
             )
-            cache = PrefixCache(
-                self.plan.loaded.model, suite.packed, cache.budget, cache.tokens_at_once
-            )
-            before = observe(suite, cache, [edit.id for edit in edits])
+            cache = PrefixCache(own.loaded.model, suite.packed, cache.budget, cache.tokens_at_once)
+            other = replace(own, suite=suite, prefix_cache=cache)
+            _ = other.before  # Asked now, while the model is untouched.
         self.costs.append(StageCost(SUITE, time.perf_counter() - began, 1, 0))
-        return Worker(replace(context, suite=suite, prefix_cache=cache), before)
+        return other
 
     def _run_panels(self, name: str, missing: Sequence[Finalist]) -> list[ProtocolResults]:
-        context, panels = self.worker.context, list[ProtocolResults]()
+        workspace, panels = self.workspace, list[ProtocolResults]()
         with stage(self.progress, name, len(missing) + 1, share=3):
             # All of them are tuned on the same first subset of T.
-            suites = protocol_suites(context, missing[0].on_t[0].trial.edits)
+            suites = protocol_suites(workspace, missing[0].on_t[0].trial.edits)
             self.progress.advance("the evaluation suites are written")
             for wanted in missing:
                 record = wanted.on_t[0]
@@ -149,7 +157,7 @@ class LocalTrialRunner:
                     trial=record.trial.id,
                     edits=len(record.trial.edits),
                     score=record.score,
-                    rows=run_panel(context, record.trial, suites),
+                    rows=run_panel(workspace, record.trial, suites),
                 )
                 write_record(self.folder, "panel", wanted.role, panel)
                 panels.append(panel)

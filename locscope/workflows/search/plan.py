@@ -19,8 +19,15 @@ from locscope.records.codec import fingerprint
 from locscope.runs.folder import default_name
 from locscope.scoring.objectives import Objective, refuse_unmeasurable
 from locscope.settings import SearchSettings
+from locscope.tuning.workspace import Workspace
 from locscope.workflows.provenance import frozen_settings
-from locscope.workflows.workspace import Workspace, load_edits, open_model, open_workspace, parted
+from locscope.workflows.workspace import (
+    first_step,
+    load_edits,
+    open_model,
+    open_workspace,
+    parted,
+)
 
 Subsets = tuple[tuple[str, ...], ...]
 ADDITIONS = frozenset({"thorough", "recipes", "audit"})
@@ -42,6 +49,7 @@ class Plan:
     settings: SearchSettings
     workspace: Workspace
     given: EditSet
+    edit_set: EditSet
     parts: Split
     on_v: Subsets
     on_t: Subsets
@@ -53,11 +61,6 @@ class Plan:
     def loaded(self) -> Loaded:
         """The untouched model."""
         return self.workspace.loaded
-
-    @property
-    def edit_set(self) -> EditSet:
-        """The edits as used."""
-        return self.workspace.edit_set
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -80,7 +83,7 @@ class Plan:
         settings = self.settings
         batch = settings.batch_size or default_batch(len(self.chosen))
         wanted = settings.first_step
-        return wanted or self.workspace.first_step(self.chosen, batch, settings.epochs)
+        return wanted or first_step(self.workspace, self.chosen, batch, settings.epochs)
 
     def first_of_s(self, count: int) -> tuple[str, ...]:
         """Ids of so many edits of S: the first in a drawn order of groups, in file order.
@@ -184,6 +187,7 @@ def plan_search(
         settings=settings,
         workspace=workspace,
         given=split.given,
+        edit_set=split.edit_set,
         parts=split.parts,
         on_v=split.on_v,
         on_t=split.on_t,
@@ -196,7 +200,7 @@ def plan_search(
 def _measurable(workspace: Workspace, split: Parted) -> frozenset[str]:
     """Names of the measures that trials for choosing take, and that judge anything, of the edits
     that choose and of some of those that report."""
-    ids = [edit.id for edit in workspace.edit_set.edits]
+    ids = [edit.id for edit in split.edit_set.edits]
     on_s = _judged(workspace, [ids[i] for i in split.parts.select])
     on_t = frozenset[str]().union(*(_judged(workspace, subset) for subset in split.on_t))
     return on_s & on_t - THOROUGH

@@ -90,7 +90,7 @@ def _gradient_l1(runner: LocalTrialRunner, location: str) -> float:
         model=plan.loaded.info.hash,
         edit_set=plan.edit_set.fingerprint,
     )
-    return gradient_l1(runner.worker.context, trial, runner.progress)
+    return gradient_l1(runner.workspace, trial, runner.progress)
 
 
 def select(runner: TrialRunner, evidence: Evidence, name: str | None = None) -> Evidence:

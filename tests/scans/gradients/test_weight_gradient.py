@@ -16,7 +16,8 @@ from locscope.progress import Silent
 from locscope.records import Recipe, Trial
 from locscope.scans.context import ScanContext
 from locscope.scans.run import run_scan
-from locscope.tuning.trial import TrialContext, gradient_l1
+from locscope.tuning.trial import gradient_l1
+from locscope.tuning.workspace import Workspace
 
 FEW = SCAN_EDITS[:4]
 
@@ -171,7 +172,7 @@ def test_the_l1_norm_of_a_location_is_the_sum_of_its_parts():
     total = found["l1", 0, "mlp.down"].score + found["l1", 2, "attn.q"].score
     trial = Trial("L0.mlp.down+L2.attn.q", Recipe(1e-3, 2), context.edits, "S", "", 0, "m", "e")
     for one in (context, with_budget(context, 0)):
-        tuning = TrialContext(one.loaded, one.suite, one.prefix_cache)
+        tuning = Workspace(one.loaded, one.suite, one.prefix_cache)
         assert gradient_l1(tuning, trial) == pytest.approx(total, rel=1e-6)
 
 

@@ -1,0 +1,64 @@
+"""What trials and scans share: a model, an evaluation suite about edits, and a prefix cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+
+from locscope.evaluation.measures.outcomes import answered_already
+from locscope.evaluation.suite import EvalSuite, EvalTexts, Evaluation, observe
+from locscope.forward.prefix_cache import PrefixCache
+from locscope.models.load import Loaded
+from locscope.tuning.collapse import quick_loss
+from locscope.tuning.importance import Importances
+
+NO_TEXTS = EvalTexts(neutral=())
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A loaded model with its evaluation suite; the prefix cache runs over the suite's rows, and
+    advances.
+
+    What the untouched model says is read when it is first asked for, and kept: ask before tuning.
+    `suite_notes` tell users what should be known of the edits and of the suite.
+    """
+
+    loaded: Loaded
+    suite: EvalSuite
+    prefix_cache: PrefixCache
+    eval_texts: EvalTexts = NO_TEXTS
+    suite_notes: tuple[str, ...] = ()
+
+    @cached_property
+    def before(self) -> Evaluation:
+        """The untouched model's evaluation, on all edits of the suite."""
+        edits = [questions.edit.id for questions in self.suite.edits]
+        return observe(self.suite, self.prefix_cache, edits)
+
+    @cached_property
+    def baseline_loss(self) -> float:
+        """Nats a token of the untouched model on some neutral texts."""
+        return quick_loss(self.suite, self.prefix_cache)
+
+    @cached_property
+    def importances(self) -> Importances:
+        """How much general ability depends on each unit of the untouched model."""
+        return Importances(
+            self.loaded.model, self.suite.packed, self.suite.neutral.texts, self.prefix_cache.budget
+        )
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """Those of the suite, and which edits teach the model nothing."""
+        known = answered_already(self.before)
+        if not known:
+            return self.suite_notes
+        shown = ", ".join(known[:3]) + (", ..." if len(known) > 3 else "")
+        many = f"{len(known)} of {len(self.suite.edits)} edits"
+        line = f"{many} are answered with the new target before any tuning: {shown}"
+        return (*self.suite_notes, line)
+
+    def to_learn(self, edits: Sequence[str]) -> float:
+        """Mean loss of these edits (ids) before tuning, in nats per token of their targets."""
+        return fmean(-answers.target.logprob for answers in self.before.of(edits).edits)
