@@ -23,11 +23,11 @@ from locscope.scoring.bounds import shortfall
 from locscope.selection.choice import Best, best_per_location
 from locscope.selection.space import TrialRequest
 from locscope.settings import SearchSettings, settings_of
+from locscope.workflows.search.holdout import validate
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.select import scan_s, space_of
-from locscope.workflows.search.stages import trials_of
-from locscope.workflows.search.validate import choice_among
+from locscope.workflows.search.stages import Evidence, trials_of
 
 PAGE = Path(__file__).parents[1] / "reports" / "choice.md"
 LOCATIONS = "L5-9.mlp,L8-9.block,L8.mlp,L9.mlp,L5-9.block,L5-7.mlp,L2-7.mlp,L8.block"
@@ -84,8 +84,9 @@ def chosen(settings: SearchSettings, locations: Sequence[str], work: Path) -> Ch
         wanted = [
             TrialRequest(p, rate, space.full) for p in locations for rate in space.of(p).rates
         ]
-        on_s = best_per_location(runner.trials("on S", trials_of(plan, wanted)), space.objective)
-        finalists = choice_among(runner, on_s)
+        selected = runner.trials("on S", trials_of(plan, wanted))
+        on_s = best_per_location(selected, space.objective)
+        finalists = validate(runner, Evidence(space, space.scans, selected)).finalists
         groups, seed = plan.parts.groups, plan.settings.seed
         subsets = resample(plan.parts.report, groups, SHARE, SUBSETS, seed)
         ids = [edit.id for edit in plan.edit_set.edits]

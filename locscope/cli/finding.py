@@ -1,17 +1,19 @@
 """The commands that find locations: search, scan and check.
 
-Each takes its settings, plans, acts, and prints its result. What it does is in `actions`, which is
-imported only when the command runs: help must not wait for torch.
+Each takes its settings, plans, acts, and prints its result. What it needs is imported when it runs:
+help must not wait for torch.
 """
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from locscope.cli import options
 from locscope.cli.app import NOTHING_MET, command_line
-from locscope.cli.options import with_settings
+from locscope.cli.options import read_settings, with_settings
+from locscope.progress import WHOLE, stage
 from locscope.settings import ScanSettings, SearchSettings
 from locscope.settings.base import OUTPUT
 from locscope.settings.scan import ScanChoices
@@ -22,64 +24,144 @@ NOT_IN_SEARCH = ("first_step", *ScanChoices.model_fields)
 IN_CHECK = ("model", "edits", "limit", "seed", "conflicts", "parts")
 IN_CHECK += ("device", "dtype", "trust_remote_code")
 """Settings of a search that a check reads; others are accepted in its settings file."""
+Save = Annotated[
+    Path | None,
+    typer.Option(
+        help="also write the model tuned as recommended to this directory", rich_help_panel=OUTPUT
+    ),
+]
+Tracker = Annotated[
+    str | None, typer.Option(help="who is told of every trial: wandb", rich_help_panel=OUTPUT)
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="say what would be done, and what it takes", rich_help_panel=OUTPUT
+    ),
+]
 
 
 @commands.command()
-@with_settings(without=NOT_IN_SEARCH)
+@with_settings(SearchSettings, without=NOT_IN_SEARCH)
 def search(
-    settings: SearchSettings,
+    *,
+    file: options.SettingsFile = None,
     output: options.Output = None,
-    save: Annotated[
-        Path | None,
-        typer.Option(
-            help="also write the model tuned as recommended to this directory",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    tracker: Annotated[
-        str | None,
-        typer.Option(help="who is told of every trial: wandb", rich_help_panel=OUTPUT),
-    ] = None,
+    save: Save = None,
+    tracker: Tracker = None,
     fresh: options.Fresh = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="say what would be done, and what it takes", rich_help_panel=OUTPUT
-        ),
-    ] = False,
+    dry_run: DryRun = False,
     format: options.Format = "table",
+    **written: Any,
 ) -> None:
     """Searches, or says what a search would do; exits with 3 where nothing meets the bounds."""
-    from locscope.cli import actions
+    settings = read_settings(SearchSettings, file, written)
+    from rich.console import Console
+
+    from locscope.cli.listener import listener
+    from locscope.cli.printing import say
+    from locscope.integrations.trackers import check_tracker, open_tracker
+    from locscope.report.output.terminal import search_json, terminal_summary
+    from locscope.workflows.saving import check_output
+    from locscope.workflows.search.plan import plan_search
+    from locscope.workflows.search.run import search as run_search
 
     if tracker is not None:
-        actions.check_tracker(tracker)
+        check_tracker(tracker)
     if dry_run:
-        actions.dry_run(settings, output, format)
+        _dry_run(settings, output, format)
         raise typer.Exit
-    met = actions.search(settings, output, fresh, format, command_line(), tracker, save)
-    raise typer.Exit(0 if met else NOTHING_MET)
+    # Refused now rather than after hours of searching.
+    if save is not None:
+        check_output(save)
+    # One stage around all, so that its bar shows how much of the whole search is left.
+    progress = listener()
+    with stage(progress, "searching", WHOLE):
+        plan = plan_search(settings, output, progress)
+        folder, told = plan.folder, None
+        if tracker is not None:
+            told = open_tracker(tracker, folder.name, plan.frozen, folder.parent, progress)
+        outcome = run_search(
+            plan, progress, fresh=fresh, command=command_line(), tracker=told, save=save
+        )
+    if save is not None:
+        progress.say(f"saved to {save}")
+    if format == "json":
+        say(search_json(outcome.inputs))
+    else:
+        Console().print(terminal_summary(outcome.inputs))
+    progress.say(f"report: {outcome.folder / 'report.html'}")
+    found = outcome.inputs.recommendation
+    raise typer.Exit(0 if found is not None and found.met else NOTHING_MET)
+
+
+def _dry_run(settings: SearchSettings, output: Path | None, format: str) -> None:
+    """Loads the model, plans, calibrates, and prints what the search would take."""
+    from locscope.cli.listener import listener
+    from locscope.cli.printing import print_rows, say
+    from locscope.records import dumps
+    from locscope.workflows.dry_run.run import dry_run
+    from locscope.workflows.search.plan import plan_search
+
+    progress = listener()
+    progress.say("dry run: the model is loaded and tried, nothing is written")
+    # Loading the model is a part of what a search takes, so the clock starts before it.
+    began = time.perf_counter()
+    plan = plan_search(settings, output, progress)
+    forecast = dry_run(plan, progress, time.perf_counter() - began)
+    if format == "json":
+        say(dumps(forecast, indent=2))
+    else:
+        print_rows([(line.name, line.value) for line in forecast.lines])
 
 
 @commands.command()
-@with_settings(without=["abilities"])
+@with_settings(ScanSettings, without=["abilities"])
 def scan(
-    settings: ScanSettings,
+    *,
+    file: options.SettingsFile = None,
     output: options.Output = None,
     fresh: options.Fresh = False,
     format: options.Format = "table",
+    **written: Any,
 ) -> None:
     """Scans; exits with 3 where no scan can use any of the edits."""
-    from locscope.cli import actions
+    settings = read_settings(ScanSettings, file, written)
+    from rich.console import Console
 
-    usable = actions.scan(settings, output, fresh, format, command_line())
-    raise typer.Exit(0 if usable else NOTHING_MET)
+    from locscope.cli.listener import listener
+    from locscope.cli.printing import say
+    from locscope.report.output.terminal import scan_json, scan_summary
+    from locscope.workflows.scan import plan_scan
+    from locscope.workflows.scan import scan as run_scans
+
+    progress = listener()
+    plan = plan_scan(settings, output, progress)
+    outcome = run_scans(plan, progress, fresh=fresh, command=command_line())
+    if format == "json":
+        say(scan_json(outcome.inputs.scans))
+    else:
+        Console().print(scan_summary(outcome.inputs.scans))
+    if not outcome.usable:
+        progress.say("no scan could use any of the edits")
+    progress.say(f"report: {outcome.folder / 'report.html'}")
+    raise typer.Exit(0 if outcome.usable else NOTHING_MET)
 
 
 @commands.command()
-@with_settings(only=IN_CHECK)
-def check(settings: SearchSettings, format: options.Format = "table") -> None:
+@with_settings(SearchSettings, only=IN_CHECK)
+def check(
+    *, file: options.SettingsFile = None, format: options.Format = "table", **written: Any
+) -> None:
     """Checks; exits with 2 where the edits cannot be used."""
-    from locscope.cli import actions
+    settings = read_settings(SearchSettings, file, written)
+    from locscope.cli.printing import print_rows, say
+    from locscope.records import dumps
+    from locscope.workflows.check import check as run_check
 
-    raise typer.Exit(0 if actions.check(settings, format) else 2)
+    result = run_check(settings)
+    if format == "json":
+        say(dumps(result, indent=2))
+    else:
+        print_rows([(line.name, line.value) for line in result.lines])
+    raise typer.Exit(0 if result.usable else 2)

@@ -1,12 +1,11 @@
 """The options of commands: those of settings are derived from the settings' fields.
 
-`with_settings` makes a command of a function whose first parameter is a settings model. Options
-that are no settings are written here, or at the command that alone has them.
+`with_settings` adds them to a command. Options that are no settings are written here, or at the
+command that alone has them.
 """
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
@@ -20,6 +19,7 @@ from locscope.settings.base import (
     OUTPUT,
     PANELS,
     Settings,
+    SharedSettings,
     read_settings_file,
     settings_of,
 )
@@ -53,33 +53,24 @@ Format = Annotated[
 
 
 def with_settings(
-    *, only: Iterable[str] = (), without: Iterable[str] = ()
+    kind: type[SharedSettings], *, only: Iterable[str] = (), without: Iterable[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A decorator for commands whose first parameter is a settings model.
+    """A decorator for commands with settings: an option for every field of the model (`only` these,
+    or all `without` these) beside the command's own.
 
-    The command gets an option for every field of the model (`only` these, or all `without` these),
-    and --settings; when it runs, it is given the settings that they make. An option that is left
-    out is left to the settings file, and then to the field's default.
+    The command takes what was written as keywords and makes its settings by `read_settings`: an
+    option that is left out is left to the settings file, and then to the field's default.
     """
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
-        model, *own = inspect.signature(command).parameters.values()
-        kind = model.annotation
         names = [n for n in only or kind.model_fields if n not in set(without)]
         derived = [_option(name, kind.model_fields[name]) for name in names]
-        file = inspect.Parameter("file", _KEYWORD, default=None, annotation=SettingsFile)
-
-        @wraps(command)
-        def run(**values: Any) -> None:
-            with guarded():
-                written = {name: values.pop(name) for name in names}
-                command(read_settings(kind, values.pop("file"), written), **values)
-
-        own = [parameter.replace(kind=_KEYWORD) for parameter in own]
-        ordered = sorted([*derived, file, *own], key=_panel)
+        own = inspect.signature(command).parameters.values()
+        own = [parameter for parameter in own if parameter.kind is not parameter.VAR_KEYWORD]
+        run = guarded()(command)
         # Typer reads this signature, and the annotations in it, for the command's options.
-        # `wraps` alone would show the one of the command, with its settings as one parameter.
-        run.__signature__ = inspect.Signature(ordered)  # pyright: ignore[reportAttributeAccessIssue]
+        ordered = inspect.Signature(sorted([*derived, *own], key=_panel))
+        run.__signature__ = ordered  # pyright: ignore[reportFunctionMemberAccess]
         return run
 
     return decorated

@@ -1,14 +1,14 @@
 """The commands that use what was found: edit, evaluate, report and list."""
 
-from collections.abc import Callable
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from locscope.cli import options
 from locscope.cli.app import NOTHING_MET, guarded
-from locscope.cli.options import with_settings
+from locscope.cli.options import read_settings, with_settings
 from locscope.settings import EditSettings, EvaluateSettings
 from locscope.settings.base import OUTPUT, TUNING
 
@@ -18,9 +18,10 @@ IN_SEARCHES = ("device_memory", "host_memory")
 
 
 @commands.command()
-@with_settings(without=IN_SEARCHES)
+@with_settings(EditSettings, without=IN_SEARCHES)
 def edit(
-    settings: EditSettings,
+    *,
+    file: options.SettingsFile = None,
     output: Annotated[
         Path, typer.Option(help="directory for the edited model", rich_help_panel=OUTPUT)
     ],
@@ -31,24 +32,55 @@ def edit(
         ),
     ] = None,
     format: options.Format = "table",
+    **written: Any,
 ) -> None:
     """Edits; exits with 3 where the model has not learned or is out of bounds."""
-    from locscope.cli import actions
+    settings = read_settings(EditSettings, file, written)
+    from locscope.cli.listener import listener
+    from locscope.cli.printing import print_measures, say
+    from locscope.models.parts import summary
+    from locscope.records import dumps
+    from locscope.scoring.objectives import nothing_learned
+    from locscope.workflows.edit import edit as run_edit
+    from locscope.workflows.edit import plan_edit
 
-    ok = actions.edit(settings, config, output, format)
-    raise typer.Exit(0 if ok else NOTHING_MET)
+    progress = listener()
+    plan = plan_edit(settings, config, output)
+    progress.say(f"tuning {summary(plan.loaded.model, plan.location)}")
+    record = run_edit(plan, progress)
+    progress.say(f"saved to {output}")
+    if format == "json":
+        say(dumps(record, indent=2))
+    else:
+        print_measures(record.measures, f"{record.trial.location} at {record.trial.recipe.lr:g}")
+    missed = [f"out of bounds: {line}" for line in record.violated]
+    missed += nothing_learned(record.measures, plan.objective)
+    for line in missed:
+        progress.say(line)
+    raise typer.Exit(NOTHING_MET if missed else 0)
 
 
 @commands.command()
-@with_settings(without=IN_SEARCHES)
-def evaluate(settings: EvaluateSettings, format: options.Format = "table") -> None:
+@with_settings(EvaluateSettings, without=IN_SEARCHES)
+def evaluate(
+    *, file: options.SettingsFile = None, format: options.Format = "table", **written: Any
+) -> None:
     """Evaluates."""
-    from locscope.cli import actions
+    settings = read_settings(EvaluateSettings, file, written)
+    from locscope.cli.listener import listener
+    from locscope.cli.printing import print_measures, say
+    from locscope.workflows.evaluate import evaluate as run_evaluate
+    from locscope.workflows.evaluate import evaluate_json, plan_evaluate
 
-    actions.evaluate(settings, format)
+    measures = run_evaluate(plan_evaluate(settings), listener())
+    if format == "json":
+        say(evaluate_json(measures))
+    else:
+        print_measures(measures, settings.model)
 
 
 @commands.command()
+@guarded()
 def report(
     folders: Annotated[list[Path], typer.Argument(help="run folders; several are compared")],
     output: Annotated[Path | None, typer.Option(help="file for the page")] = None,
@@ -57,10 +89,15 @@ def report(
     ] = None,
 ) -> None:
     """Draws the report of one run, or of several beside each other."""
-    _with_actions(lambda actions: actions.report(folders, output, optuna))
+    from locscope.cli.listener import listener
+    from locscope.cli.printing import say
+    from locscope.workflows.report import report as run_report
+
+    say(str(run_report(folders, output, optuna, listener())))
 
 
 @commands.command("list")
+@guarded()
 def list_(
     kind: Annotated[
         str,
@@ -69,11 +106,11 @@ def list_(
     format: options.Format = "table",
 ) -> None:
     """Prints one of the tables of what there is."""
-    _with_actions(lambda actions: actions.listing(kind, format))
+    from locscope.cli.printing import print_rows, say
+    from locscope.workflows.listing import listing
 
-
-def _with_actions(act: Callable) -> None:
-    with guarded():
-        from locscope.cli import actions
-
-        act(actions)
+    table = listing(kind)
+    if format == "json":
+        say(json.dumps(dict(table), indent=2))
+    else:
+        print_rows(table)

@@ -5,8 +5,9 @@ rate that keeps the bounds on 79 edits breaks them on 264. So rate and batch of 
 searched again on all edits to be made, starting from where they did best on S.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from locscope.recommendation.finalists import asked_for
 from locscope.recommendation.looser_bounds import is_useful, judged
@@ -29,21 +30,24 @@ that will be made, and other texts alone can show more drift."""
 BETTER = 0.02
 """What a location must have more than the chosen one, on all edits, to take its place."""
 
-Run = Callable[[Sequence[Recipe]], Sequence[TrialRecord]]
+Result = TypeVar("Result")
+Asking = Generator[Sequence[Recipe], Sequence[TrialRecord], Result]
+"""Yields the recipes to try next, and is sent their records."""
 
 
-def fit(first: Recipe, run: Run, objective: Objective, *, batches: bool) -> Best:
-    """The best rate and, with `batches`, the best batch of one location on all edits to be made.
+def fit(first: Recipe, objective: Objective, *, batches: bool) -> Asking[Best]:
+    """Asks for the trials of one location on all edits to be made, and returns its best rate and,
+    with `batches`, its best batch.
 
     The grid of rates starts at that of `first` and grows as grids on S do. Then the batch is halved
     for as long as that gains: smaller batches are more steps, which learn more of many edits and
     lose more. Where that breaks a bound, a lower rate may still gain.
     """
-    tried = _rates(first, run, objective, MOST_RATES)
+    tried = yield from _rates(first, objective, MOST_RATES)
     best = best_of(tried, objective)
     while batches and (batch := _smaller(best.trial.recipe.batch)):
         smaller = replace(best.trial.recipe, batch=batch)
-        tried += _rates(smaller, run, objective, MOST_MENDS, until_kept=True)
+        tried += yield from _rates(smaller, objective, MOST_MENDS, until_kept=True)
         last, best = best, best_of(tried, objective)
         # The next batch has still more steps, which lose more.
         if best is last:
@@ -58,15 +62,15 @@ def _smaller(batch: int) -> int:
 
 
 def _rates(
-    first: Recipe, run: Run, objective: Objective, most: int, *, until_kept: bool = False
-) -> list[TrialRecord]:
+    first: Recipe, objective: Objective, most: int, *, until_kept: bool = False
+) -> Asking[list[TrialRecord]]:
     """Trials of one batch, so many rates at most; `until_kept` only mends what the first breaks."""
-    tried = list(run((first,)))
+    tried = list((yield (first,)))
     while len(tried) < most and not (until_kept and any(map(keeps, tried))):
         rates = next_rates(tried, objective)
         if not rates:
             break
-        tried += run([replace(first, lr=rate) for rate in rates])
+        tried += yield [replace(first, lr=rate) for rate in rates]
     return tried
 
 

@@ -16,6 +16,7 @@ from locscope.recommendation.fitting import (
     fit,
 )
 from locscope.records import Recipe, TrialRecord
+from locscope.scoring.objectives import Objective
 from locscope.selection.choice import Best
 
 FIRST = Recipe(1.0, 64)
@@ -39,10 +40,21 @@ class Shop:
         return replace(one, trial=replace(one.trial, recipe=recipe))
 
 
+def sold(first: Recipe, shop: Shop, objective: Objective, *, batches: bool) -> Best:
+    """What fitting returns once the shop has answered all that it asks for."""
+    asking = fit(first, objective, batches=batches)
+    recipes = next(asking)
+    while True:
+        try:
+            recipes = asking.send(shop.run(recipes))
+        except StopIteration as finished:
+            return finished.value
+
+
 def test_a_rate_that_breaks_a_bound_on_all_edits_comes_down() -> None:
     """What keeps the bounds at a few edits breaks them at many: the limit is at a fourth here."""
     shop = Shop(lambda lr, _: (0.8 * lr**0.3 if lr < 1 else 0.8, 1.05 ** (4 * lr)))
-    found = fit(FIRST, shop.run, BALANCED, batches=False)
+    found = sold(FIRST, shop, BALANCED, batches=False)
     assert found.location == "L0.mlp"
     assert shop.asked[0] == FIRST
     assert found.record.trial.recipe.lr <= 0.25
@@ -54,7 +66,7 @@ def test_a_rate_that_breaks_a_bound_on_all_edits_comes_down() -> None:
 
 def test_a_rate_with_bound_margin_left_goes_up() -> None:
     shop = Shop(lambda lr, _: (min(1.0, 0.2 * lr), 1.05 ** (0.25 * lr)))
-    found = fit(FIRST, shop.run, BALANCED, batches=False)
+    found = sold(FIRST, shop, BALANCED, batches=False)
     assert 3 < found.record.trial.recipe.lr <= 4
     assert not found.record.violated
 
@@ -62,11 +74,11 @@ def test_a_rate_with_bound_margin_left_goes_up() -> None:
 def test_no_more_rates_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     rule = lambda lr, _: (min(1.0, 0.01 * lr), 1.001)  # noqa: E731
     free = Shop(rule)
-    fit(FIRST, free.run, BALANCED, batches=False)
+    sold(FIRST, free, BALANCED, batches=False)
     for most in (1, 2, 3):
         monkeypatch.setattr(fitting, "MOST_RATES", most)
         shop = Shop(rule)
-        fit(FIRST, shop.run, BALANCED, batches=False)
+        sold(FIRST, shop, BALANCED, batches=False)
         assert len(shop.asked) <= most < len(free.asked)
     assert len(free.asked) <= 6
 
@@ -74,7 +86,7 @@ def test_no_more_rates_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_batches_are_halved_while_that_gains() -> None:
     gains = {64: 0.5, 32: 0.6, 16: 0.7, 8: 0.65}
     shop = Shop(lambda lr, batch: (gains[batch] - abs(lr - 1) / 10, 1.049))
-    found = fit(FIRST, shop.run, BALANCED, batches=True)
+    found = sold(FIRST, shop, BALANCED, batches=True)
     best = found.record.trial.recipe
     assert (best.batch, best.lr) == (16, 1.0)
     assert [one.batch for one in shop.asked if one.lr == best.lr] == [64, 32, 16, 8]
@@ -83,7 +95,7 @@ def test_batches_are_halved_while_that_gains() -> None:
 
 def test_a_batch_that_breaks_a_bound_is_not_taken() -> None:
     shop = Shop(lambda lr, batch: (0.5, 1.0499) if batch == 64 and lr == 1 else (0.9, 1.2))
-    found = fit(FIRST, shop.run, BALANCED, batches=True)
+    found = sold(FIRST, shop, BALANCED, batches=True)
     assert found.record.trial.recipe == FIRST
     assert found.record.score == pytest.approx(0.5)
 
@@ -95,7 +107,7 @@ def test_a_smaller_batch_that_breaks_a_bound_is_tried_at_lower_rates() -> None:
         return lr**0.2 * (0.5 if batch == 64 else 0.8), 1.05 ** (lr * (0.95 if batch == 64 else 2))
 
     shop = Shop(rule)
-    found = fit(FIRST, shop.run, BALANCED, batches=True)
+    found = sold(FIRST, shop, BALANCED, batches=True)
     best = found.record.trial.recipe
     assert best.batch < 64
     assert best.lr <= 0.5 < found.record.score
@@ -110,14 +122,14 @@ def test_a_smaller_batch_that_breaks_a_bound_is_tried_at_lower_rates() -> None:
 )
 def test_batches_are_halved_down_to_the_smallest(batch: int, tried: set[int]) -> None:
     shop = Shop(lambda lr, some: (1 / some, 1.049))
-    found = fit(replace(FIRST, batch=batch), shop.run, BALANCED, batches=True)
+    found = sold(replace(FIRST, batch=batch), shop, BALANCED, batches=True)
     assert {one.batch for one in shop.asked} == tried
     assert found.record.trial.recipe.batch == min(tried)
 
 
 def test_a_batch_that_was_set_stays() -> None:
     shop = Shop(lambda lr, some: (1 / some, 1.049))
-    fit(FIRST, shop.run, BALANCED, batches=False)
+    sold(FIRST, shop, BALANCED, batches=False)
     assert {one.batch for one in shop.asked} == {64}
 
 

@@ -23,6 +23,8 @@ def stacks(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, ...]]:
 
     def noted(self: torch.optim.Adam, *args: object, **kwargs: object) -> object:
         frames = [f for f in traceback.extract_stack() if PACKAGE in Path(f.filename).parents]
+        # Python 3.12 has no frames of comprehensions any more.
+        frames = [f for f in frames if f.name != "<listcomp>"]
         seen.add(tuple(f"{Path(f.filename).stem}.{f.name}" for f in frames))
         return step(self, *args, **kwargs)
 
@@ -48,5 +50,5 @@ def test_few_own_frames_lead_from_the_command_to_a_step(
     strategy = [stack for stack in stacks if "select.select" in stack]
     assert strategy
     assert {len(stack) for stack in strategy} <= set(range(MOST + 1)), strategy
-    # Where recipes are fitted, a rate follows from the trials at those before it.
-    assert max(map(len, stacks)) <= MOST + 2, max(stacks, key=len)
+    # Fitting, validating and the protocols have a function of their own between.
+    assert max(map(len, stacks)) <= MOST + 1, max(stacks, key=len)

@@ -31,7 +31,7 @@ from locscope.workflows.dry_run.memory import memory_of, scan_batches
 from locscope.workflows.dry_run.simulated import simulate
 from locscope.workflows.dry_run.timing import Timing, calibrate, work_on_paper
 from locscope.workflows.search import edit_counts as counting
-from locscope.workflows.search import protocols as paneling
+from locscope.workflows.search.comparisons import PROTOCOLS_STAGE
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import Plan
 from locscope.workflows.search.select import SCAN, scan_context, space_of
@@ -170,7 +170,7 @@ def _suites(
     """Seconds of the evaluation suites that a stage writes and asks besides the search's."""
     workspace = runner.workspace
     sat = [work_on_paper(workspace, space, one) for one in trials]
-    if name == paneling.STAGE:
+    if name == PROTOCOLS_STAGE:
         # Each is asked of the untouched model, when it is written and after, and of each location.
         return len(PROTOCOLS) * (2 + len(sat)) * max(map(timing.asking, sat))
     schedule = counting.edit_count_schedule(runner.plan) if name == counting.STAGE else None

@@ -10,10 +10,10 @@ from locscope.recommendation.finalists import Finalist, reason_for
 from locscope.recommendation.fitting import BOUND_MARGIN, CLOSE, first_of, fit, together
 from locscope.recommendation.looser_bounds import at_count, cost_of_bound, judged
 from locscope.recommendation.recommend import Deployed
-from locscope.records import Recipe, Trial, TrialRecord, default_batch
+from locscope.records import Trial, TrialRecord, default_batch
 from locscope.scoring.objectives import Objective, merit
 from locscope.selection.choice import Best
-from locscope.workflows.search.plan import deployed_edits
+from locscope.workflows.search.plan import Plan, deployed_edits
 from locscope.workflows.search.stages import Evidence, TrialRunner
 
 FIT, DEPLOYED = "fitting to the edits", "deployed"
@@ -82,29 +82,32 @@ def _is_left(finalist: Finalist, first: Finalist, objective: Objective) -> bool:
 def _fit(
     runner: TrialRunner, finalist: Finalist, edits: Sequence[str], objective: Objective
 ) -> Best:
-    plan, trial = runner.plan, finalist.best.record.trial
-    choosing = set(plan.choosing)
-    on_s_and_v = tuple(edit for edit in edits if edit in choosing)
-    batch = plan.settings.batch_size or default_batch(len(edits))
-
-    def run(recipes: Sequence[Recipe]) -> Sequence[TrialRecord]:
-        trials = [
-            replace(
-                trial,
-                recipe=recipe,
-                edits=tuple(edits),
-                judged=on_s_and_v,
-                split=ALL,
-                rung="fit",
-                edit_set=plan.given.fingerprint,
-            )
-            for recipe in recipes
-        ]
+    """Runs what fitting asks for, until it knows the best recipe of the location."""
+    plan, batch = runner.plan, runner.plan.settings.batch_size
+    trial = _on_all_edits(plan, finalist.best.record.trial, edits)
+    first = replace(trial.recipe, batch=batch or default_batch(len(edits)))
+    asking = fit(first, objective.strict, batches=batch is None)
+    recipes = next(asking)
+    while True:
+        trials = [replace(trial, recipe=recipe) for recipe in recipes]
         records = runner.trials(FIT, trials, plan.given.edits)
-        return [judged(record, objective) for record in records]
+        try:
+            recipes = asking.send([judged(record, objective) for record in records])
+        except StopIteration as finished:
+            return finished.value
 
-    first = replace(trial.recipe, batch=batch)
-    return fit(first, run, objective.strict, batches=plan.settings.batch_size is None)
+
+def _on_all_edits(plan: Plan, trial: Trial, edits: Sequence[str]) -> Trial:
+    """The trial on these edits; judged by those of S and V, as T is only reported on."""
+    choosing = set(plan.choosing)
+    return replace(
+        trial,
+        edits=tuple(edits),
+        judged=tuple(edit for edit in edits if edit in choosing),
+        split=ALL,
+        rung="fit",
+        edit_set=plan.given.fingerprint,
+    )
 
 
 def _reason(used: Best, first: Best) -> str:

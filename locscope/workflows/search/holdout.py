@@ -1,17 +1,43 @@
-"""Reporting on T: the untouched model is tuned afresh on edits that nothing was chosen on."""
+"""Trials on edits that S lacks: on V the finalists are chosen among, on T they are reported on.
+
+The untouched model is tuned afresh for each.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
-from locscope.recommendation.finalists import RANDOM, Finalist
+from locscope.recommendation.finalists import RANDOM, Finalist, in_order
 from locscope.recommendation.margins import Context
 from locscope.records import Trial, TrialRecord
+from locscope.selection.choice import Best
 from locscope.workflows.search.plan import Plan
-from locscope.workflows.search.select import DEPTH_RULE
+from locscope.workflows.search.select import DEPTH_RULE, ranking
 from locscope.workflows.search.stages import Evidence, TrialRunner
 
-STAGE = "reporting on T"
+VALIDATING, REPORTING = "validating on V", "reporting on T"
+
+
+def validate(runner: TrialRunner, evidence: Evidence) -> Evidence:
+    """The stage on V: tunes the finalists of S afresh there, and puts them in the order of S and V
+    together, the chosen one first."""
+    settings, count = runner.plan.settings, len(runner.plan.on_v)
+    first = ranking(evidence.space, evidence.selected)[: settings.finalists]
+    trials = [on_v(runner.plan, best, i) for best in first for i in range(count)]
+    records = dict(zip((t.id for t in trials), runner.trials(VALIDATING, trials), strict=True))
+    finalists = [
+        Finalist(best, tuple(records[t.id] for t in trials[n * count : (n + 1) * count]))
+        for n, best in enumerate(first)
+    ]
+    ordered = in_order(finalists, runner.objective.strict, settings.non_inferiority)
+    return replace(evidence, finalists=ordered)
+
+
+def on_v(plan: Plan, best: Best, subset: int) -> Trial:
+    """What did best on S as a trial on a subset of V."""
+    return replace(
+        best.record.trial, edits=plan.on_v[subset], split="V", rung=f"validate-{subset + 1}"
+    )
 
 
 def report_on_t(runner: TrialRunner, evidence: Evidence) -> Evidence:
@@ -39,7 +65,7 @@ def report_on_t(runner: TrialRunner, evidence: Evidence) -> Evidence:
         for n, best in enumerate(randoms)
     }
     once = {trial.id: trial for trial in trials.values()}
-    records = dict(zip(once, runner.trials(STAGE, list(once.values())), strict=True))
+    records = dict(zip(once, runner.trials(REPORTING, list(once.values())), strict=True))
 
     def of(role: str, times: int) -> tuple[TrialRecord, ...]:
         return tuple(records[trials[role, i].id] for i in range(times))

@@ -26,13 +26,12 @@ from locscope.workflows.provenance import earlier_costs, run_info
 from locscope.workflows.publish import publish
 from locscope.workflows.saving import save_tuned
 from locscope.workflows.search.audit import audit
+from locscope.workflows.search.comparisons import ROLES, compare_recipes, other_protocols
 from locscope.workflows.search.edit_counts import edit_counts
 from locscope.workflows.search.fit import deploy
-from locscope.workflows.search.holdout import context, report_on_t
+from locscope.workflows.search.holdout import context, report_on_t, validate
 from locscope.workflows.search.local_runner import Listener, LocalTrialRunner
 from locscope.workflows.search.plan import Plan
-from locscope.workflows.search.protocols import ROLES, other_protocols
-from locscope.workflows.search.recipes import compare_recipes
 from locscope.workflows.search.select import (
     control,
     loosen,
@@ -43,7 +42,6 @@ from locscope.workflows.search.select import (
     space_of,
 )
 from locscope.workflows.search.stages import Evidence, Stage
-from locscope.workflows.search.validate import validate
 
 RECOMMENDING: tuple[Stage, ...] = (select, loosen, control, validate, deploy, report_on_t)
 """The stages that a recommendation rests on, in order; the dry run goes through the same."""

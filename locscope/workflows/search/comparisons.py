@@ -1,7 +1,7 @@
-"""Recipes beside each other at the recommended location: what is best tuned of it.
+"""What is compared at the recommended location: ways to ask, and ways to tune.
 
-Each recipe is compared at its own best rate, found on S as the location's own was, and is tuned and
-measured on the same parts of T.
+Under other protocols the first trial on T is tuned once more and asked in every way. Each recipe is
+compared at its own best rate, found on S as the location's own was, on the same parts of T.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,18 @@ from locscope.selection.grids import climbed
 from locscope.selection.space import Space
 from locscope.workflows.search.holdout import on_t
 from locscope.workflows.search.stages import Evidence, TrialRunner
+
+ROLES = ("recommended", "runner-up")
+"""Whose answers under other protocols are shown."""
+PROTOCOLS_STAGE = "other protocols"
+
+
+def other_protocols(runner: TrialRunner, evidence: Evidence) -> Evidence:
+    """The stage of the protocols; not asked for, nothing is run."""
+    if not runner.plan.settings.thorough:
+        return evidence
+    wanted = [contender for contender in evidence.held_out if contender.role in ROLES]
+    return replace(evidence, panels=runner.protocols(PROTOCOLS_STAGE, wanted))
 
 
 def compare_recipes(runner: TrialRunner, evidence: Evidence) -> Evidence:

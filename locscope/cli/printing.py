@@ -1,0 +1,43 @@
+"""What commands print to stdout: tables, and plain text. Imported only when a command runs."""
+
+from collections.abc import Sequence
+from math import isnan
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from locscope.records import Measure
+
+
+def print_measures(measures: Sequence[Measure], title: str) -> None:
+    """A table of the measures that people are shown."""
+    from locscope.evaluation.measures import listed
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for name in ("measure", "value", "95 %", "before", "count"):
+        left = name == "measure"
+        table.add_column(name, justify="left" if left else "right", no_wrap=left)
+    for row in listed(measures):
+        interval = "" if isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
+        table.add_row(row.name, _number(row.value), interval, _number(row.before), str(row.count))
+    Console().print(table)
+
+
+def _number(value: float) -> str:
+    return "not measured" if isnan(value) else f"{value:.3f}"
+
+
+def print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and values beneath each other."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in rows:
+        # As Text: a bracket in a value would be read as markup.
+        table.add_row(Text(name), Text(value))
+    Console().print(table)
+
+
+def say(text: str) -> None:
+    """Plain text to stdout, as it is."""
+    Console(soft_wrap=True).out(text, highlight=False)
