@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from locscope.tuning.recipes import RECIPES
 ROOT = Path(__file__).parents[1]
 FUNCTION_LINES = 60
 FILE_LINES = 300
+FOLDER_FILES, SHORT_FILE, DATACLASSES = 15, 40, 155
 HOOKS = "locscope/interp/hooked_model.py"
 """The only file that may hook into a model, within a `with`."""
 FOLDERS = {".ci", "analyses", "locscope", "notebooks", "reports", "tests"}
@@ -77,6 +79,31 @@ def _tracked() -> list[str]:
 def test_a_file_is_short_and_says_what_it_is(name: str) -> None:
     assert ast.get_docstring(_tree(name)), f"{name} has no docstring"
     assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= FILE_LINES
+
+
+def test_folders_and_files_are_of_a_size_to_find_things_in() -> None:
+    files = [Path(name) for name in PACKAGE]
+    folders = Counter(path.parent.as_posix() for path in files)
+    assert {folder: n for folder, n in folders.items() if n > FOLDER_FILES} == {}
+    short = [
+        path.as_posix()
+        for path in files
+        if path.name not in ("__init__.py", "__main__.py")
+        if len((ROOT / path).read_text(encoding="utf-8").splitlines()) < SHORT_FILE
+    ]
+    assert short == [], "merge it with what it belongs to"
+
+
+def test_dataclasses_do_not_grow_in_number() -> None:
+    """A record earns its place; their number may fall, and then the limit with it."""
+    records = [
+        f"{name}:{node.name}"
+        for name in PACKAGE
+        for node in ast.walk(_tree(name))
+        if isinstance(node, ast.ClassDef)
+        if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+    ]
+    assert len(records) <= DATACLASSES
 
 
 @pytest.mark.parametrize("name", SOURCES)
