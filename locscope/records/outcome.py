@@ -233,7 +233,7 @@ class Scorecard:
     `outcome` says what was to be predicted, of `locations` on `edits` in `groups`; `violated` of
     the locations broke a bound. `outcome_reliability` is the correlation within parts of the
     outcome with itself on other edits of the kind; `looks_full` is Spearman's correlation of first
-    looks with full trials of the same locations. `notes` are for people.
+    quick evaluations with full trials of the same locations. `notes` are for people.
     """
 
     outcome: str

@@ -19,7 +19,7 @@ FIRST_STEP = 0.3
 """The loss change (nats) that Adam's first step shall predict at the starting rate, where nothing
 is known of the loss.
 
-Of 0.1, 0.3 and 1 the one that did best at most places of the bundled model (`reports/LOG.md`)."""
+Of 0.1, 0.3 and 1 it did best at most locations of the bundled model (`reports/LOG.md`)."""
 LEARNS_IN_FULL = 6.0
 """How often over the steps of a full trial are predicted to remove the loss of its edits, at the
 starting rate: best rates were at 5 on SmolLM2-135M and at 4 to 12 on the bundled model."""
@@ -43,7 +43,7 @@ class Candidate:
 
     @property
     def rates(self) -> tuple[float, float, float]:
-        """The rates that looks and a sweep try first: 1, 1/3 and 3 times the starting one."""
+        """Those that quick evaluations and a sweep try first: 1, 1/3 and 3 times the starting one."""
         return self.lr, rounded(self.lr / STEP), rounded(self.lr * STEP)
 
 
@@ -64,7 +64,7 @@ def candidates(
     norm_of: Callable[[str], float] | None = None,
     first_step: float = FIRST_STEP,
 ) -> tuple[Candidate, ...]:
-    """The places of the grid and those named, at equal predicted loss change of the first step.
+    """The locations of the grid and those named, at equal predicted loss change of the first step.
 
     Adam's first step moves every weight by the rate, so to first order the loss changes by the rate
     times the L1 norm of the gradient; `norm_of` measures it where the scan has no row for a
@@ -77,8 +77,8 @@ def candidates(
 
 
 def located(info: ModelInfo, grid: Grid, named: Sequence[str] = ()) -> tuple[Location, ...]:
-    """Where there is something to try: the places of the grid that the model has, and those named,
-    each once. A UsageError where there is none."""
+    """What there is to try: the locations of the grid that the model has, and those named, each
+    once. A UsageError where there is none."""
     there = {(one.layer, one.part) for one in info.grid}
     locations = [location for location in locations_of(info, grid) if _inside(location, there)]
     if not locations and not named:

@@ -56,7 +56,7 @@ def growth(space: Space, quick_trials: Sequence[TrialRecord], full: Sequence[Tri
     ]
     work = [len(one.trial.edits) * one.trial.recipe.epochs for one in quick_trials]
     usual = log(space.edits * space.epochs / median(work)) if work else 0.0
-    # The rule counts as one place seen.
+    # The rule counts as one location seen.
     return exp(median([*seen, usual])) if seen else exp(usual)
 
 

@@ -108,7 +108,7 @@ def climbed(
     run: Callable[[Sequence[float]], Sequence[TrialRecord]],
     objective: Objective,
 ) -> tuple[TrialRecord, ...]:
-    """The trials of one place, made by `run`, at its first rate and at all that follow from it."""
+    """The trials of one location, made by `run`, at its first rate and all that follow from it."""
     found, wanted = list[TrialRecord](), (first,)
     while wanted:
         found += run(wanted)

@@ -8,7 +8,7 @@ from locscope.selection.grids import leading, next_rates
 from locscope.selection.space import Space, TrialRequest, left, over
 
 RESERVE = 1 / 4
-"""Share of a budget that a search without looks keeps for the rates of the best it drew."""
+"""Share of a budget that a search of full trials alone keeps for the rates of the best it drew."""
 NEAR = 0.01
 """Rates that lie no further apart are the same one, rounded twice."""
 

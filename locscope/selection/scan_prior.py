@@ -1,7 +1,7 @@
-"""What scans may say: they order what the looks cannot tell apart, as far as they earned it.
+"""What scans may decide: the order of what quick evaluations cannot tell apart.
 
-A scan's say is the rank correlation it had with the looks, within parts, less what chance gives
-(two standard errors); one that did no better has none, so that a misleading scan costs nothing.
+A scan's weight is its rank correlation with the quick evaluations, within parts, less what chance
+gives (two standard errors); one that did no better has none, so a misleading scan costs nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,19 +16,19 @@ from locscope.selection.forecast import Forecast
 from locscope.selection.space import Space
 
 NOISE = 0.02
-"""Share of the best outlook within which two looks are not told apart."""
+"""Share of the best forecast within which two quick evaluations are not told apart."""
 
 
 def with_scan_prior(space: Space, line: Sequence[Forecast]) -> tuple[Forecast, ...]:
-    """The line with each value moved by no more than the noise of the looks, best first."""
-    say = says(space, line)
+    """The line with each value moved by no more than the noise of quick evaluations, best first."""
+    weights = scan_priors(space, line)
     scale = NOISE * max((one.value for one in line), default=0.0)
-    moved = [replace(one, value=one.value + scale * say.get(one.location, 0.0)) for one in line]
+    moved = [replace(one, value=one.value + scale * weights.get(one.location, 0.0)) for one in line]
     return tuple(sorted(moved, key=lambda one: (-one.value, one.location, one.lr)))
 
 
-def says(space: Space, line: Sequence[Forecast]) -> dict[str, float]:
-    """For every location from -1 to 1 what the scans say of it, weighed by what they earned."""
+def scan_priors(space: Space, line: Sequence[Forecast]) -> dict[str, float]:
+    """For every location from -1 to 1 what the scans weights of it, weighed by what they earned."""
     best: dict[str, float] = {}
     for one in line:
         best[one.location] = max(best.get(one.location, 0.0), one.value)
@@ -36,14 +36,14 @@ def says(space: Space, line: Sequence[Forecast]) -> dict[str, float]:
 
 
 def prior(space: Space) -> tuple[str, ...]:
-    """Locations in the order in which all scans, heard alike, would look at them."""
+    """Locations in the order in which all scans, weighed alike, would try them."""
     locations = dict.fromkeys(one.location for one in space.candidates)
     said = _mean_ranks(space, locations, lambda scan, _: 1 / len(scan.variants))
     return tuple(sorted(said, key=lambda location: -said[location]))
 
 
 def location_score(seen: Mapping[tuple[int, str], ScanScore], location: str) -> float:
-    """What a scan says of a location: the mean over its layers, NaN where it has not all."""
+    """What a scan scan_priors of a location: the mean over its layers, NaN where it has not all."""
     cells = Location.parse(location).cells
     scores = [seen[cell].score if cell in seen else nan for cell in cells]
     return sum(scores) / len(scores) if scores else nan

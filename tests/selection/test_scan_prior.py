@@ -11,14 +11,14 @@ from locscope.records import ScanResult
 from locscope.selection.forecast import Forecast, forecasts
 from locscope.selection.scan_prior import NOISE, location_score, says, with_scan_prior
 from locscope.selection.space import Space, TrialRequest
-from locscope.selection.strategies.race import first_look
+from locscope.selection.strategies.race import first_rung
 
 WORLD = World(noise=0.0)
 
 
 def line_of(space: Space, world: World = WORLD) -> tuple[Forecast, ...]:
     """What the first look shows of every candidate at its starting rate."""
-    fidelity = first_look(space)[0].fidelity
+    fidelity = first_rung(space)[0].fidelity
     looks = [world.record(TrialRequest(c.location, c.lr, fidelity)) for c in space.candidates]
     return forecasts(space, looks, looks)
 

@@ -2,13 +2,13 @@
 
 Three rungs: a quick evaluation of all candidates (few edits, few epochs, probabilities only), a
 second, longer one at the best of them at all their rates, and full runs of a few. What goes on is
-what a forecast of the full run puts first; scans decide between what the looks cannot tell apart,
-each weighed by how well it predicted the looks. Two random locations and the depth rule's reach the
-top whatever their looks. Then what is beside the most promising location gets a full run, for as
-long as one of those leads, and the most promising get further rates; while nothing keeps the bounds
-the next in line get a run too. With a budget, candidates are looked at in the order that the scans
-give, until half of it is spent, and of those at the top the first finalist is run, the three
-locations that always run, then the others.
+what a forecast of the full run puts first; scans decide between locations that quick evaluations
+cannot tell apart, each scan weighed by how well it predicted them. Two random locations and the
+depth rule's are run in full whatever their quick evaluations say. Then what is beside the most
+promising location gets a full run, for as long as one of those leads, and the most promising get
+further rates; while nothing keeps the bounds the next in line get a run too. With a budget,
+candidates are evaluated in the order that the scans give, until half of it is spent, and of those
+that are run in full the first finalist comes first, then the three that always run, then the rest.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,9 @@ from locscope.selection.space import FULL, Fidelity, Space, TrialRequest, at_run
 RUNG_1, RUNG_2 = "rung 1", "rung 2"
 SURVIVORS = 8
 LEARNS = 2.5
-"""How often over the steps of a look are predicted to remove the loss of its edits: steps that
-follow lower it less than the first, and 1.8 times was a tenth of the answers on SmolLM2-135M."""
+"""How many times over the steps of a quick evaluation are predicted to remove the loss of its edits:
+steps that follow lower it less than the first, and 1.8 times was a tenth of the answers on
+SmolLM2-135M."""
 ALWAYS_RUN = 2
 """Random locations that always reach the top."""
 TRIES = 4
@@ -40,7 +41,7 @@ AT_ONCE = {RUNG_1: 8, RUNG_2: 3, FULL: 1}
 """Trials asked for at once where there is a budget to keep."""
 
 
-def first_look(space: Space) -> tuple[TrialRequest, ...]:
+def first_rung(space: Space) -> tuple[TrialRequest, ...]:
     """Every candidate at a quick evaluation, at a rate at which so few steps learn.
 
     A trial that learned nothing tells nothing of a location. Adam's first steps each lower the loss
@@ -63,8 +64,8 @@ def first_look(space: Space) -> tuple[TrialRequest, ...]:
 class Seen:
     """The trials so far, by rung."""
 
-    looks: Sequence[TrialRecord]
-    seconds: Sequence[TrialRecord]
+    first: Sequence[TrialRecord]
+    second: Sequence[TrialRecord]
     full: Sequence[TrialRecord]
 
     @cached_property
@@ -79,8 +80,8 @@ class Seen:
 
     @property
     def quick_trials(self) -> tuple[TrialRecord, ...]:
-        """The trials of both looks."""
-        return (*self.looks, *self.seconds)
+        """The trials of both quick rungs."""
+        return (*self.first, *self.second)
 
     @property
     def all(self) -> tuple[TrialRecord, ...]:
@@ -91,7 +92,7 @@ class Seen:
 def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[TrialRequest, ...]:
     """What the first phase that still wants something wants, as far as the budget goes."""
     seen = Seen(*(at_rung(records, rung) for rung in KEEP))
-    phases = (_top, _beside, _rates, _retry) if seen.full else (_unseen, _second_look, _top)
+    phases = (_top, _beside, _rates, _retry) if seen.full else (_unseen, _second_rung, _top)
     for phase in phases:
         if wanted := _portion(space, phase(space, seen), seen.all):
             return wanted
@@ -100,19 +101,19 @@ def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[TrialRequest, ...
 
 
 def _unseen(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
-    """Looks at what nobody looked at; with a budget in the order that the scans give."""
-    if seen.seconds:
+    """What has no quick evaluation yet; with a budget in the order that the scans give."""
+    if seen.second:
         return ()
-    looked = {record.trial.location for record in seen.looks}
-    wanted = {ask.location: ask for ask in first_look(space) if ask.location not in looked}
+    tried = {record.trial.location for record in seen.first}
+    wanted = {ask.location: ask for ask in first_rung(space) if ask.location not in tried}
     order = wanted if space.budget is None else prior(space)
     return tuple(wanted[location] for location in order if location in wanted)
 
 
-def _second_look(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
+def _second_rung(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
     """The survivors and the locations that always run, at all their rates."""
     second = Fidelity(RUNG_2, _share(space, 4, 20), min(10, space.epochs), quick=True)
-    line = with_scan_prior(space, forecasts(space, seen.looks, seen.looks))
+    line = with_scan_prior(space, forecasts(space, seen.first, seen.first))
     locations = (*list(_by_location(line))[:SURVIVORS], *_always_run(space))
     return tuple(
         TrialRequest(location, rate, second)
@@ -124,7 +125,7 @@ def _second_look(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
 def _top(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
     """The finalists and the locations that always run, each at the rate that promises most.
 
-    By the looks alone: what full runs tell changes the line, but not who has a location here.
+    By quick evaluations alone: what full runs tell changes the ranking, but not who is run.
     """
     best = _by_location(_line(space, seen, seen.quick_trials))
     first, *others = list(best)[: space.finalists]
@@ -141,7 +142,7 @@ def _beside(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
     """What is beside the best, as far from their starting rates as it is: the same part a layer
     below and above, and the part that holds it.
 
-    Asked again while one of them leads: neighbours are alike, more so than looks can tell.
+    Asked again while one of them leads: neighbours are alike, more than quick evaluations tell.
     """
     if _in_vain(space, seen):
         return ()
@@ -185,9 +186,9 @@ def _in_vain(space: Space, seen: Seen) -> bool:
 
 
 def _first(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
-    """The first in line; after the first look alone, whose rate is for few steps, as it starts."""
+    """The first in line; after rung 1 alone, whose rate is for few steps, at its starting rate."""
     first = _line(space, seen, seen.quick_trials)[0]
-    rate = first.lr if seen.seconds else space.of(first.location).lr
+    rate = first.lr if seen.second else space.of(first.location).lr
     return (TrialRequest(first.location, rate, space.full),)
 
 
@@ -206,8 +207,8 @@ def _portion(
 
 
 def _line(space: Space, seen: Seen, records: Sequence[TrialRecord]) -> tuple[Forecast, ...]:
-    """What the latest look saw, best first by what all `records` make of it."""
-    return with_scan_prior(space, forecasts(space, seen.seconds or seen.looks, records))
+    """The trials of the latest quick rung, best first by what all `records` make of them."""
+    return with_scan_prior(space, forecasts(space, seen.second or seen.first, records))
 
 
 def _always_run(space: Space) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ RECIPES: dict[str, Descriptor] = {
             "subsets:budget",
             "Arbitrary weights",
             "as many weights as the location has, tensors drawn by the seed from all blocks: what "
-            "the choice of the place itself is worth",
+            "the choice of the location itself is worth",
             "APET (arXiv 2306.02320), of the base's tensors alone",
         ),
         _entry(

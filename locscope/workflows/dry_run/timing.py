@@ -18,7 +18,7 @@ from locscope.progress import Silent
 from locscope.records import Trial, TrialRecord, dumps
 from locscope.selection.candidates import Candidate
 from locscope.selection.space import Space, TrialRequest
-from locscope.selection.strategies.race import first_look
+from locscope.selection.strategies.race import first_rung
 from locscope.tuning.recipes import TUNES_ALL_BLOCKS
 from locscope.tuning.trial_cost import TrialCost, blocks_of, trial_cost_of
 from locscope.tuning.workspace import Workspace
@@ -104,7 +104,7 @@ def _tried(runner: LocalTrialRunner, space: Space) -> list[Trial]:
     below = sorted(_at(space, low), key=lambda one: one.parameters)
     above = sorted(_at(space, high), key=lambda one: one.parameters)
     locations = dict.fromkeys((below[0], below[-1], above[0]))
-    fidelities = (first_look(space)[0].fidelity, space.full)
+    fidelities = (first_rung(space)[0].fidelity, space.full)
     return [
         trial_of(runner.plan, TrialRequest(at.location, at.lr, replace(fidelity, epochs=epochs)))
         for at in locations

@@ -10,7 +10,7 @@ from dataclasses import replace
 from locscope.records import TrialRecord
 from locscope.scorecard.audit import Audit
 from locscope.selection.space import FULL, Space, TrialRequest, at_rung
-from locscope.selection.strategies.race import first_look
+from locscope.selection.strategies.race import first_rung
 from locscope.workflows.search.stages import Evidence, TrialRunner, trials_of
 
 
@@ -39,7 +39,7 @@ def audit_requests(
     started = all((c.location, c.lr) in tried for c in space.candidates)
     locations = tuple(c.location for c in space.candidates) if started else space.drawn[:size]
     full = tuple(TrialRequest(name, space.of(name).lr, space.full) for name in locations)
-    return (() if started else first_look(space)), full
+    return (() if started else first_rung(space)), full
 
 
 def is_swept(space: Space, selected: Sequence[TrialRecord]) -> bool:
