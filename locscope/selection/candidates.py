@@ -43,7 +43,7 @@ class Candidate:
 
     @property
     def rates(self) -> tuple[float, float, float]:
-        """Those that quick evaluations and a sweep try first: 1, 1/3 and 3 times the starting one."""
+        """Those that a sweep tries first: the starting one, a third of it and three times it."""
         return self.lr, rounded(self.lr / STEP), rounded(self.lr * STEP)
 
 
