@@ -9,7 +9,7 @@ from made_up import World, scan
 from locscope.locations import PAPER_PARTS, Location
 from locscope.records import ScanResult
 from locscope.selection.forecast import Forecast, forecasts
-from locscope.selection.scan_prior import NOISE, location_score, says, with_scan_prior
+from locscope.selection.scan_prior import NOISE, location_score, scan_priors, with_scan_prior
 from locscope.selection.space import Space, TrialRequest
 from locscope.selection.strategies.race import first_rung
 
@@ -25,7 +25,7 @@ def line_of(space: Space, world: World = WORLD) -> tuple[Forecast, ...]:
 
 def test_a_scan_that_is_right_speaks_for_the_best_within_each_part() -> None:
     space = WORLD.space(WORLD.truth())
-    found = says(space, line_of(space))
+    found = scan_priors(space, line_of(space))
     for part in PAPER_PARTS:
         locations = [f"L{layer}.{part}" for layer in range(10)]
         by_utility = sorted(locations, key=WORLD.value_at)
@@ -40,7 +40,7 @@ def test_a_scan_that_is_wrong_or_knows_nothing_is_not_heard() -> None:
     for silent in (WORLD.truth(-1), flat, blind):
         space = WORLD.space(silent)
         line = line_of(space)
-        assert set(says(space, line).values()) == {0.0}
+        assert set(scan_priors(space, line).values()) == {0.0}
         assert with_scan_prior(space, line) == line
 
 
@@ -48,13 +48,13 @@ def test_a_scan_of_which_low_is_good_is_read_so() -> None:
     low = WORLD.truth(-1)
     low = replace(low, descriptor=replace(low.descriptor, sign=-1))
     space, other = WORLD.space(low), WORLD.space(WORLD.truth())
-    assert says(space, line_of(space)) == says(other, line_of(other))
+    assert scan_priors(space, line_of(space)) == scan_priors(other, line_of(other))
 
 
 def test_a_wrong_scan_beside_a_right_one_changes_nothing() -> None:
     space = WORLD.space(WORLD.truth())
     both = WORLD.space(WORLD.truth(), WORLD.truth(-1))
-    assert says(space, line_of(space)) == says(both, line_of(both))
+    assert scan_priors(space, line_of(space)) == scan_priors(both, line_of(both))
 
 
 def test_no_location_is_moved_by_more_than_the_noise_of_the_looks() -> None:
@@ -89,7 +89,7 @@ def test_ties_of_a_scan_speak_neither_way() -> None:
     knows = scan(lambda layer, part: float(WORLD.value_at(f"L{layer}.{part}") > 0.8), variant="top")
     space = WORLD.space(knows)
     line = line_of(space)
-    forwards, backwards = says(space, line), says(space, tuple(reversed(line)))
+    forwards, backwards = scan_priors(space, line), scan_priors(space, tuple(reversed(line)))
     assert any(forwards.values())
     assert {location: round(value, 9) for location, value in forwards.items()} == {
         location: round(value, 9) for location, value in backwards.items()

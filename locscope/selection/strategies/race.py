@@ -28,7 +28,7 @@ from locscope.selection.space import FULL, Fidelity, Space, TrialRequest, at_run
 RUNG_1, RUNG_2 = "rung 1", "rung 2"
 SURVIVORS = 8
 LEARNS = 2.5
-"""How many times over a quick evaluation's steps are predicted to remove the loss of its edits: steps
+"""How many times over a quick evaluation is predicted to remove the loss of its edits: steps
 that follow lower it less than the first, and 1.8 times was a tenth of the answers on
 SmolLM2-135M."""
 ALWAYS_RUN = 2
