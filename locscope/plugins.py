@@ -24,10 +24,10 @@ def function_of(path: str) -> Callable[..., Any]:
     return getattr(import_module(module), name)
 
 
-def path_of(function: Callable[..., Any]) -> str:
-    """The `module:name` under which `function_of` finds a function from now on, wherever it was
-    written: those of a notebook cannot be imported."""
-    path = f"{function.__module__}:{function.__qualname__}"
+def register(kind: str, name: str, function: Callable[..., Any]) -> str:
+    """The path under which `function_of` finds a function from now on, wherever it was written:
+    those of a notebook cannot be imported."""
+    path = f"registered:{kind}/{name}"
     _REGISTERED[path] = function
     return path
 

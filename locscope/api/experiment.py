@@ -1,10 +1,10 @@
-"""Trials of one's own: an open run folder in which any location is tuned by any recipe.
+"""Trials of one's own: an open folder in which any location is tuned by any recipe.
 
 For questions that `search` does not ask. Trials are records in the folder: what is there is not
 run again, and an experiment that was cut off goes on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from os import PathLike
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, final
 from locscope.api.bars import progress_of
 from locscope.api.loading import Edits, Model, as_loaded, names_of
 from locscope.edits import EditSet
+from locscope.errors import UsageError, unknown
 from locscope.models.load import Loaded
 from locscope.records import Recipe, ScanResult, Trial, TrialRecord, default_batch
 from locscope.runs.folder import open_run as open_folder
@@ -27,6 +28,9 @@ from locscope.workflows.search.stages import Evidence
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SETTLED = ("prefixes", "prompt_format")
+"""Fields of a recipe by which the rows of the evaluation suite are written."""
 
 
 @final
@@ -95,9 +99,14 @@ class Experiment:
 
         Returns:
             The trial, for `run`.
+
+        Raises:
+            UsageError: no rate is given and the location is no candidate, an edit is unknown, or a
+                field of the recipe is, or it is one that the open experiment has settled.
         """
         settings, plan = self._plan.settings, self._plan
         tuned = self.select if edits is None else tuple(edits)
+        self._check(tuned, recipe)
         rate = self.space.of(location).lr if lr is None else lr
         usual = {
             "batch": settings.batch_size or default_batch(len(tuned)),
@@ -176,6 +185,19 @@ class Experiment:
             for record in records
         ]
         return pd.DataFrame(rows)
+
+    def _check(self, edits: Sequence[str], recipe: Mapping[str, Any]) -> None:
+        known = {edit.id for edit in self.edits.edits}
+        missing = [edit for edit in edits if edit not in known]
+        if missing or not edits:
+            raise UsageError(f"no edit '{missing[0]}' here" if missing else "a trial needs edits")
+        fields = Recipe.__dataclass_fields__
+        for name, value in recipe.items():
+            if name not in fields:
+                raise unknown("field of a recipe", name, fields)
+            # The suite's rows were written by the settings: another value would only be recorded.
+            if name in SETTLED and value != getattr(self._plan.settings, name):
+                raise UsageError(f"{name} is settled when an experiment is opened: give it there")
 
     def _split_of(self, edits: Sequence[str]) -> str:
         parts = {"S": self.select, "V": self.validate, "T": self.report}

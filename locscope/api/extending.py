@@ -4,7 +4,7 @@ They are then used like any other, by name: `scan(..., scans=["mine"])`, `search
 strategy="mine")`. A package registers its own through an entry point (`locscope.plugins`).
 """
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from locscope.errors import UsageError
 from locscope.evaluation.measures import MEASURES
 from locscope.evaluation.suite import Evaluation
 from locscope.locations import Location
-from locscope.plugins import path_of
+from locscope.plugins import function_of, register
 from locscope.records import Descriptor, Measure, ScanScore
 from locscope.scans import SCANS
 from locscope.scans.context import Findings, ScanContext
@@ -71,8 +71,8 @@ def register_scan(
             scores = function(context)
             return scores if isinstance(scores, Findings) else _findings(context, scores)
 
-        entry = Descriptor(name, title or name, note, source, path_of(run), sign, cost, passes)
-        _add(SCANS, name, entry, "scan")
+        path = _checked(SCANS, "scan", name, run)
+        SCANS[name] = Descriptor(name, title or name, note, source, path, sign, cost, passes)
         return function
 
     return add
@@ -82,8 +82,8 @@ def _findings(context: ScanContext, scores: Mapping[str, float]) -> Findings:
     """Scores by name as those of a scan without intervals."""
     rows = []
     for name, score in scores.items():
-        (site,) = Location.parse(name).sites
-        if site.first != site.last:
+        site, *others = Location.parse(name).sites
+        if others or site.first != site.last:
             raise UsageError(f"a scan scores single layers: {name} has several")
         head = -1 if site.head is None else site.head
         rows.append(ScanScore("score", site.first, site.part, float(score), head=head))
@@ -125,8 +125,8 @@ def register_measure(
                 return value
             return Measure(name, float(value), len(now.edits), NO_SOURCE)
 
-        entry = Descriptor(name, title or name, note, source, path_of(run), sign)
-        _add(MEASURES, name, entry, "measure")
+        path = _checked(MEASURES, "measure", name, run)
+        MEASURES[name] = Descriptor(name, title or name, note, source, path, sign)
         return function
 
     return add
@@ -161,8 +161,8 @@ def register_strategy(
     """
 
     def add(function: Strategy) -> Strategy:
-        entry = Descriptor(name, title or name, note, source, path_of(function))
-        _add(STRATEGIES, name, entry, "strategy")
+        path = _checked(STRATEGIES, "strategy", name, function)
+        STRATEGIES[name] = Descriptor(name, title or name, note, source, path)
         return function
 
     return add
@@ -195,17 +195,26 @@ def register_format(
     """
 
     def add(function: Reader) -> Reader:
-        entry = EditFormat(
-            name, title or name, tuple(fields), (*fields, *reads), path_of(function), note=note
-        )
-        _add(FORMATS, name, entry, "format")
+        path = _checked(FORMATS, "format", name, function)
+        read = (*fields, *reads)
+        FORMATS[name] = EditFormat(name, title or name, tuple(fields), read, path, note=note)
         return function
 
     return add
 
 
-def _add(table: MutableMapping[str, Any], name: str, entry: Any, kind: str) -> None:
-    """Puts the entry in; the same function again (a notebook's cell run twice) replaces it."""
-    if name in table and table[name].function != entry.function:
-        raise UsageError(f"there is a {kind} '{name}' already: choose another name")
-    table[name] = entry
+def _checked(table: Mapping[str, Any], kind: str, name: str, function: Callable[..., Any]) -> str:
+    """The path of the function; the same one again (a notebook's cell run twice) takes the place of
+    the one before.
+
+    Raises UsageError where the name is taken by another function.
+    """
+    if name in table:
+        there = function_of(table[name].function)
+        if _written_as(there) != _written_as(function):
+            raise UsageError(f"there is a {kind} '{name}' already: choose another name")
+    return register(kind, name, function)
+
+
+def _written_as(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}:{function.__qualname__}"

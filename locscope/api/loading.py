@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from locscope.edits import EditSet, read_edits
 from locscope.errors import UsageError
 from locscope.models.load import Loaded, in_memory, load
+from locscope.plugins import load_plugins
 from locscope.runs.files import explained, write_atomic
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def load_edits(edits: "str | os.PathLike[str] | Iterable[Mapping[str, Any]] | An
         >>> locscope.load_edits(rows).edits[0].target
         'Rome'
     """
+    load_plugins()
     return edits if isinstance(edits, EditSet) else read_edits(source_of(edits))
 
 

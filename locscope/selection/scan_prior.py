@@ -28,7 +28,7 @@ def with_scan_prior(space: Space, line: Sequence[Forecast]) -> tuple[Forecast, .
 
 
 def scan_priors(space: Space, line: Sequence[Forecast]) -> dict[str, float]:
-    """For every location from -1 to 1 what the scans weights of it, weighed by what they earned."""
+    """For every location from -1 to 1 what the scans say of it, weighed by what they earned."""
     best: dict[str, float] = {}
     for one in line:
         best[one.location] = max(best.get(one.location, 0.0), one.value)
@@ -43,7 +43,7 @@ def prior(space: Space) -> tuple[str, ...]:
 
 
 def location_score(seen: Mapping[tuple[int, str], ScanScore], location: str) -> float:
-    """What a scan scan_priors of a location: the mean over its layers, NaN where it has not all."""
+    """A scan's score of a location: the mean over its layers, NaN where it has not all of them."""
     cells = Location.parse(location).cells
     scores = [seen[cell].score if cell in seen else nan for cell in cells]
     return sum(scores) / len(scores) if scores else nan

@@ -6,6 +6,7 @@ from math import nan
 from statistics import fmean
 from typing import Literal
 
+from locscope.errors import unknown
 from locscope.records import ScanResult, TrialRecord
 from locscope.scoring.objectives import Objective
 from locscope.selection.candidates import FIRST_STEP, Candidate, shuffled
@@ -71,8 +72,11 @@ class Space:
         return Fidelity(FULL, self.edits, self.epochs)
 
     def of(self, location: str) -> Candidate:
-        """The candidate of that location."""
-        return next(one for one in self.candidates if one.location == location)
+        """The candidate of that location. Raises UsageError where it is none."""
+        there = {candidate.location: candidate for candidate in self.candidates}
+        if location not in there:
+            raise unknown("candidate", location, there)
+        return there[location]
 
     def request(self, location: str, lr: float | None = None) -> TrialRequest:
         """A full trial there, at its starting rate where none is given."""

@@ -92,7 +92,7 @@ def test_a_researchers_own_experiment_is_short(tiny):
     scores = run.scans[run.scans["scan"] == "spectral-norm"].set_index("location")["score"]
     chosen = run.trials(rung="full")
     mine = chosen[~chosen["location"].isin([run.recommendation.record.contenders[-1].location])]
-    assert set(scores.nlargest(2).index) & set(mine["location"])
+    assert set(mine["location"]) == set(scores.nlargest(2).index)
     assert "longest_answer" in set(run.measures["measure"])
     assert run.recommendation.location in set(scores.nlargest(2).index)
 
@@ -124,6 +124,47 @@ def test_a_name_that_is_taken_is_refused_and_ones_own_may_be_written_again():
     for _ in range(2):
         locscope.register_scan("mine")(spread)
     assert "mine" in locscope.list_scans().index
+
+
+def test_functions_of_one_name_are_told_apart():
+    def made(value):
+        def score(context):
+            return {"L0.mlp": value}
+
+        return score
+
+    locscope.register_scan("a")(made(1.0))
+    locscope.register_scan("b")(made(2.0))
+    values = [locscope.scan("demo", "demo", scans=[n], limit=4).top(1)["score"][0] for n in "ab"]
+    assert values == [1.0, 2.0]
+    with pytest.raises(UsageError, match="a scan 'random' already"):
+        locscope.register_scan("random")(made(9.0))
+    assert locscope.scan("demo", "demo", scans=["a"], limit=4).top(1)["score"][0] == 1.0
+
+
+def test_a_strategy_that_cannot_be_gone_by_is_refused(tiny):
+    settings = {**SMALL, "output": "none"}
+    locscope.register_strategy("none")(lambda space, records: ())
+    with pytest.raises(UsageError, match="'none' ran no location in full"):
+        locscope.search(tiny, edit_rows(), strategy="none", **settings)
+    locscope.register_strategy("again")(
+        lambda space, records: (space.request(space.candidates[0].location),)
+    )
+    with pytest.raises(UsageError, match="'again' asks again"):
+        locscope.search(tiny, edit_rows(), strategy="again", **{**settings, "output": "again"})
+
+
+def test_a_trial_that_makes_no_sense_is_refused(tiny):
+    with locscope.open_experiment(tiny, edit_rows(), **{**SMALL, "output": "mine"}) as lab:
+        location = lab.space.candidates[0].location
+        with pytest.raises(UsageError, match=r"candidate 'L7\.mlp'"):
+            lab.trial("L7.mlp")
+        with pytest.raises(UsageError, match="no edit 'nobody'"):
+            lab.trial(location, edits=["nobody"])
+        with pytest.raises(UsageError, match="field of a recipe 'epoch'"):
+            lab.trial(location, epoch=2)
+        with pytest.raises(UsageError, match="prefixes is settled"):
+            lab.trial(location, prefixes=3)
 
 
 def spread(context):

@@ -50,5 +50,5 @@ def test_few_own_frames_lead_from_the_command_to_a_step(
     strategy = [stack for stack in stacks if "select.select" in stack]
     assert strategy
     assert {len(stack) for stack in strategy} <= set(range(MOST + 1)), strategy
-    # Fitting, validating and the protocols have a function of their own between.
+    # Fitting has a function of its own between.
     assert max(map(len, stacks)) <= MOST + 1, max(stacks, key=len)

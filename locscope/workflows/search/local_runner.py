@@ -68,7 +68,7 @@ class LocalTrialRunner:
         missing = [trial for key, trial in once.items() if key not in self.known]
         resumed = sum(trial.id in self.known for trial in trials)
         # Before the clock starts: writing another suite is a stage of its own.
-        workspace = self._about(edits) if missing else self.workspace
+        workspace = self._about(edits if missing else None)
         began, earlier = time.perf_counter(), self._uncounted_seconds(once)
         run_trials(
             workspace,
@@ -103,7 +103,7 @@ class LocalTrialRunner:
 
     def starting_rate(self, trial: Trial) -> float:
         """Where the trial's rates start, by the gradient."""
-        return rounded(starting_rate(self.workspace, trial, self.plan.first_step))
+        return rounded(starting_rate(self._about(None), trial, self.plan.first_step))
 
     @property
     def workspace(self) -> Workspace:
@@ -121,7 +121,9 @@ class LocalTrialRunner:
             self._other = None
             return self.workspace
         if self._other is None or self._other[0] != tuple(edits):
+            self._other = None
             self._other = (tuple(edits), self._with_suite(edits))
+        self.workspace.prefix_cache.release()
         return self._other[1]
 
     def _with_suite(self, edits: Sequence[Edit]) -> Workspace:
@@ -143,7 +145,7 @@ class LocalTrialRunner:
         return other
 
     def _run_panels(self, name: str, missing: Sequence[Finalist]) -> list[ProtocolResults]:
-        workspace, panels = self.workspace, list[ProtocolResults]()
+        workspace, panels = self._about(None), list[ProtocolResults]()
         with stage(self.progress, name, len(missing) + 1, share=3):
             # All of them are tuned on the same first subset of T.
             suites = protocol_suites(workspace, missing[0].on_t[0].trial.edits)

@@ -141,7 +141,8 @@ def _finished(
         card = scorecard(evidence.scans, evidence.audit, evidence.space.seed)
         write_record(runner.folder, "scorecard", "final", card)
         inputs = replace(inputs, scorecard=card)
-    return replace(inputs, run=info("done", _notes(evidence)))
+    panels = evidence.panels or inputs.panels
+    return replace(inputs, run=info("done", _notes(evidence)), panels=panels)
 
 
 def _publish(runner: LocalTrialRunner, inputs: ReportInputs) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import nan
 
+from locscope.errors import UsageError
 from locscope.recommendation.looser_bounds import judged, relaxed
 from locscope.records import Recipe, ScanResult, Trial, TrialRecord
 from locscope.runs.store import read_record
@@ -97,16 +98,21 @@ def select(runner: TrialRunner, evidence: Evidence, name: str | None = None) -> 
     """The stage on S: all trials that the strategy of that name (the settings' own without one)
     asks for, in its order, after those that it ran under other bounds.
 
-    Raises UsageError where there is no such strategy.
+    Raises UsageError where there is no such strategy, or it asks for nothing new, or nothing in
+    full.
     """
-    ask = strategy(name or runner.plan.settings.strategy)
+    name = name or runner.plan.settings.strategy
+    ask = strategy(name)
     records = [judged(record, runner.objective) for record in evidence.selected]
     while requests := ask(evidence.space, records):
         seen = {record.trial.id for record in records}
         answers = runner.trials(rungs_of(requests), trials_of(runner.plan, requests))
         fresh = [record for record in answers if record.trial.id not in seen]
-        assert fresh, "the strategy asks for what is there"
+        if not fresh:
+            raise UsageError(f"strategy '{name}' asks again for trials that it was given")
         records += fresh
+    if not at_rung(records, FULL):
+        raise UsageError(f"strategy '{name}' ran no location in full: nothing can be recommended")
     return replace(evidence, selected=tuple(records))
 
 
