@@ -15,15 +15,8 @@ from math import isnan, nan
 from pathlib import Path
 from shutil import rmtree
 
-from locscope.progress import Silent
+import locscope
 from locscope.records import Measure, Recommendation
-from locscope.runs.folder import read_info
-from locscope.runs.store import read_record
-from locscope.settings import EditSettings, EvaluateSettings, SearchSettings
-from locscope.workflows.edit import edit, plan_edit
-from locscope.workflows.evaluate import evaluate, plan_evaluate
-from locscope.workflows.search.plan import plan_search
-from locscope.workflows.search.run import search
 
 PAGE = Path(__file__).parents[1] / "reports" / "applied.md"
 
@@ -63,29 +56,29 @@ def main() -> None:
 
 def applied(model: str, edits: str, limit: int | None, seed: int, work: Path) -> Applied:
     """Searches, edits and evaluates; a run that is there is not searched again."""
-    settings = SearchSettings(model=model, edits=edits, limit=limit, seed=seed, conflicts="last")
     name = f"{Path(model).name}, {Path(edits).stem}"
     folder = work / f"{Path(model).name}-{Path(edits).stem}-{limit}-{seed}"
-    search(plan_search(settings, folder), Silent())
-    found = read_record(folder, "recommendation", "final", Recommendation)
-    assert found is not None
+    data = {"limit": limit, "seed": seed, "conflicts": "last"}
+    run = locscope.search(model, edits, output=folder, progress=False, **data)
+    assert run.recommendation is not None
+    found = run.recommendation.record
     assert found.deployment is not None
     output = folder / "edited"
     rmtree(output, ignore_errors=True)
-    record = edit(plan_edit(EditSettings(), folder, output), Silent())
-    evaluated = evaluate(plan_evaluate(EvaluateSettings(model=str(output))), Silent())
+    edited = locscope.edit(model, edits, config=run, **data)
+    edited.save(output)
+    evaluated = locscope.evaluate(output)
     rmtree(output)
-    info = read_info(folder)
-    stages = info.stages if info else ()
+    stages = run.inputs.run.stages
     return Applied(
         name=name,
         seed=seed,
         found=found,
-        violated=record.violated,
-        edit_apart=apart(found.deployment.measures, record.measures),
-        evaluate_apart=apart(found.deployment.measures, evaluated),
-        trials=sum(one.tasks for one in stages),
-        seconds=sum(one.seconds for one in stages),
+        violated=edited.record.violated,
+        edit_apart=apart(found.deployment.measures, edited.record.measures),
+        evaluate_apart=apart(found.deployment.measures, tuple(evaluated.measures.values())),
+        trials=sum(stage.tasks for stage in stages),
+        seconds=sum(stage.seconds for stage in stages),
     )
 
 

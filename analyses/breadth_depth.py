@@ -16,15 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from locscope.cli.listener import listener
-from locscope.records import Recipe, Trial, TrialRecord
-from locscope.records.codec import fingerprint
-from locscope.settings import SearchSettings
-from locscope.tuning.trial import gradient_l1, run_trial
-from locscope.tuning.workspace import Workspace
-from locscope.workflows.workspace import load_edits, open_model, open_workspace
+import locscope
+from locscope.records import Trial, TrialRecord
 
 RATES = (0.01, 0.03, 0.1, 0.3)
+"""Times the rate at which Adam's first step is predicted to change the loss by one nat."""
+ONE_NAT = 1.0
 MEASURES = ("reliability", "generalization", "locality", "perplexity_ratio", "kl", "retention")
 
 
@@ -48,18 +45,10 @@ ARMS = (
 def main() -> None:
     """Runs all arms and writes the table."""
     args = _parse()
-    settings = SearchSettings(limit=args.limit)
-    progress = listener()
-    workspace = open_workspace(settings, open_model(settings), load_edits(settings), progress)
-    start = _rate(workspace, args.location)
-    rows = []
-    for arm in ARMS:
-        tried = [_run(workspace, args.location, arm, start * factor, 0) for factor in RATES]
-        best = max(tried, key=lambda record: record.score)
-        lr = best.trial.recipe.lr
-        progress.say(f"{arm.name}: rate {lr:.2e}")
-        seeds = range(1, args.seeds)
-        rows.append([best, *(_run(workspace, args.location, arm, lr, seed) for seed in seeds)])
+    with locscope.open_experiment(
+        output=args.work / str(args.limit), limit=args.limit, progress=True
+    ) as lab:
+        rows = [_records(lab, args.location, arm, args.seeds) for arm in ARMS]
     text = _table(rows, args.location, args.limit)
     args.output.write_text(text, encoding="utf-8")
     print(text)
@@ -70,30 +59,32 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--location", default="L7.mlp.down")
     parser.add_argument("--limit", type=int, default=100, help="edits")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--work", type=Path, default=Path("runs/breadth_depth"))
     parser.add_argument("--output", type=Path, default=Path("reports/breadth_depth.md"))
     return parser.parse_args()
 
 
-def _rate(workspace: Workspace, location: str) -> float:
-    """The rate at which Adam's first step predicts a loss change of one nat."""
-    return 1 / gradient_l1(workspace, _trial(workspace, location, ARMS[0], nan, 0))
+def _records(
+    lab: locscope.Experiment, location: str, arm: Arm, seeds: int
+) -> tuple[TrialRecord, ...]:
+    """An arm at its best rate of the grid, which seed 0 tells, on every seed."""
+    start = lab.starting_rate(_trial(lab, location, ARMS[0], nan, 0), ONE_NAT)
+    tried = lab.run([_trial(lab, location, arm, start * factor, 0) for factor in RATES], arm.name)
+    best = max(tried, key=lambda record: record.score)
+    lr = best.trial.recipe.lr
+    others = [_trial(lab, location, arm, lr, seed) for seed in range(1, seeds)]
+    return (best, *lab.run(others, arm.name))
 
 
-def _run(workspace: Workspace, location: str, arm: Arm, lr: float, seed: int) -> TrialRecord:
-    trial = _trial(workspace, location, arm, lr, seed)
-    return run_trial(workspace, trial).record
-
-
-def _trial(workspace: Workspace, location: str, arm: Arm, lr: float, seed: int) -> Trial:
-    return Trial(
-        location=location,
-        recipe=Recipe(lr=lr, batch=arm.batch, order=arm.order),
-        edits=tuple(questions.edit.id for questions in workspace.suite.edits),
-        split="all",
-        rung=arm.name,
+def _trial(lab: locscope.Experiment, location: str, arm: Arm, lr: float, seed: int) -> Trial:
+    return lab.trial(
+        location,
+        lr,
+        edits=[edit.id for edit in lab.edits.edits],
+        name=arm.name,
         seed=seed,
-        model=workspace.loaded.info.hash,
-        edit_set=fingerprint(tuple(questions.edit for questions in workspace.suite.edits)),
+        batch=arm.batch,
+        order=arm.order,
     )
 
 

@@ -10,24 +10,16 @@ Beside it: what S alone would have chosen. Trials lie in --work; writes reports/
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+import locscope
 from locscope.edits.splits import resample
-from locscope.progress import Silent
 from locscope.recommendation.finalists import asked_for, gathered
-from locscope.records import Trial
-from locscope.runs.folder import open_run
+from locscope.records import TrialRecord
 from locscope.scoring.bounds import shortfall
-from locscope.selection.choice import Best, best_per_location
-from locscope.selection.space import TrialRequest
-from locscope.settings import SearchSettings, settings_of
-from locscope.workflows.search.holdout import validate
-from locscope.workflows.search.local_runner import LocalTrialRunner
-from locscope.workflows.search.plan import plan_search
-from locscope.workflows.search.select import scan_s, space_of
-from locscope.workflows.search.stages import Evidence, trials_of
+from locscope.selection.choice import best_per_location
 
 PAGE = Path(__file__).parents[1] / "reports" / "choice.md"
 LOCATIONS = "L5-9.mlp,L8-9.block,L8.mlp,L9.mlp,L5-9.block,L5-7.mlp,L2-7.mlp,L8.block"
@@ -64,48 +56,49 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--work", type=Path, default=Path("runs/choice"))
     args = parser.parse_args()
-    given = {"model": args.model, "edits": args.edits, "conflicts": "last", "parts": ("mlp",)}
+    locations = tuple(args.locations.split(","))
     rows = []
     for seed in range(args.seeds):
-        settings = settings_of(
-            SearchSettings, given | {"seed": seed, "locations": tuple(args.locations.split(","))}
-        )
-        rows.append(chosen(settings, args.locations.split(","), args.work / f"{args.model}-{seed}"))
+        with locscope.open_experiment(
+            args.model,
+            args.edits,
+            output=args.work / f"{args.model}-{seed}",
+            seed=seed,
+            conflicts="last",
+            parts=("mlp",),
+            locations=locations,
+        ) as lab:
+            rows.append(chosen(lab, locations, seed))
         PAGE.write_text(page(rows), encoding="utf-8")
         print(rows[-1], flush=True)
 
 
-def chosen(settings: SearchSettings, locations: Sequence[str], work: Path) -> Chosen:
+def chosen(lab: locscope.Experiment, locations: Sequence[str], seed: int) -> Chosen:
     """One seed."""
-    plan = plan_search(settings, work)
-    with open_run(plan.folder, plan.frozen) as folder:
-        runner = LocalTrialRunner(plan, folder, Silent())
-        space = space_of(runner, scan_s(runner))
-        wanted = [
-            TrialRequest(p, rate, space.full) for p in locations for rate in space.of(p).rates
-        ]
-        selected = runner.trials("on S", trials_of(plan, wanted))
-        on_s = best_per_location(selected, space.objective)
-        finalists = validate(runner, Evidence(space, space.scans, selected)).finalists
-        groups, seed = plan.parts.groups, plan.settings.seed
-        subsets = resample(plan.parts.report, groups, SHARE, SUBSETS, seed)
-        ids = [edit.id for edit in plan.edit_set.edits]
-        fresh = [
-            _fresh(runner, one.best, [tuple(ids[i] for i in some) for some in subsets])
-            for one in finalists
-        ]
-    order = [one.location for one in finalists]
-    return Chosen(settings.seed, tuple(order), tuple(fresh), order.index(on_s[0].location))
-
-
-def _fresh(runner: LocalTrialRunner, best: Best, subsets: Sequence[tuple[str, ...]]) -> float:
-    """The mean score on fresh subsets, where the bounds are kept on their mean; else 0."""
-    trials: list[Trial] = [
-        replace(best.record.trial, edits=some, split="T", rung=f"fresh-{i}", choosing=False)
-        for i, some in enumerate(subsets)
+    trials = [
+        lab.trial(location, rate, choosing=True)
+        for location in locations
+        for rate in lab.space.of(location).rates
     ]
-    records = runner.trials("fresh", trials)
-    broken = shortfall(gathered(records), asked_for(runner.objective.strict)) > 0
+    on_s = lab.run(trials, "on S")
+    finalists = lab.finalists(on_s)
+    indices = resample(lab.split.report, lab.split.groups, SHARE, SUBSETS, seed)
+    subsets = [[lab.edits.edits[i].id for i in subset] for subset in indices]
+    fresh = [_fresh(lab, finalist.best.record, subsets) for finalist in finalists]
+    order = [finalist.location for finalist in finalists]
+    first_on_s = best_per_location(on_s, lab.space.objective)[0]
+    return Chosen(seed, tuple(order), tuple(fresh), order.index(first_on_s.location))
+
+
+def _fresh(lab: locscope.Experiment, best: TrialRecord, subsets: Sequence[Sequence[str]]) -> float:
+    """The mean score on fresh subsets, where the bounds are kept on their mean; else 0."""
+    location, rate = best.trial.location, best.trial.recipe.lr
+    trials = [
+        lab.trial(location, rate, edits=subset, name=f"fresh-{i}", batch=best.trial.recipe.batch)
+        for i, subset in enumerate(subsets)
+    ]
+    records = lab.run(trials, "fresh")
+    broken = shortfall(gathered(records), asked_for(lab.space.objective)) > 0
     return 0.0 if broken else fmean(record.score for record in records)
 
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 
+import locscope
 from locscope.errors import UsageError
 from locscope.records import ScanVerdict, Scorecard
 from locscope.records.outcome import PREDICTS, VERDICTS
 from locscope.report.data.scorecard_rows import scorecard_lines
 from locscope.report.data.words import number
-from locscope.workflows.report import load_run
 
 POPULAR = (
     "causal-tracing",
@@ -96,11 +96,11 @@ def judged(folders: Iterable[Path]) -> tuple[Judged, ...]:
     """The runs with their scorecards; a UsageError where one has none."""
     found = []
     for folder in folders:
-        inputs = load_run(folder)
-        if inputs.scorecard is None:
+        search = locscope.open_run(folder)
+        if search.scorecard is None:
             raise UsageError(f"{folder} has no scorecard: run `locscope search --scans all` there")
-        run, model = inputs.run, inputs.run.model
-        found.append(Judged(model.name, model.hash, run.edits, run.seed, inputs.scorecard))
+        run, model = search.inputs.run, search.inputs.run.model
+        found.append(Judged(model.name, model.hash, run.edits, run.seed, search.scorecard))
     return tuple(found)
 
 

@@ -13,19 +13,14 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
+from typing import Any
 
-from locscope.progress import Silent
+import locscope
 from locscope.records import TrialRecord
-from locscope.runs.folder import open_run
 from locscope.scoring.statistics import spearman
 from locscope.selection.choice import best_per_location
 from locscope.selection.forecast import forecasts
-from locscope.selection.space import Fidelity, Space, TrialRequest, spent
-from locscope.settings import SearchSettings
-from locscope.workflows.search.local_runner import LocalTrialRunner
-from locscope.workflows.search.plan import plan_search
-from locscope.workflows.search.select import scan_s, space_of
-from locscope.workflows.search.stages import trials_of
+from locscope.selection.space import Space, spent
 
 PAGE = Path(__file__).parents[1] / "reports" / "look_fidelity.md"
 LOOKS = ((10, 5), (20, 5), (20, 10), (30, 8))
@@ -38,29 +33,30 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("runs/fidelity"))
     args = parser.parse_args()
-    settings = SearchSettings(seed=args.seed, quarters=False, scans=(), audit=0)
-    plan = plan_search(settings, args.work / str(args.seed))
-    with open_run(plan.folder, plan.frozen) as folder:
-        runner = LocalTrialRunner(plan, folder, Silent())
-        space = space_of(runner, scan_s(runner))
-        full = _run(runner, space, space.full)
-        rows = [_row(space, _run(runner, space, _quick(*look)), full) for look in LOOKS]
+    with locscope.open_experiment(
+        output=args.work / str(args.seed), seed=args.seed, quarters=False, scans=(), audit=0
+    ) as lab:
+        space = lab.space
+        full = _run(lab, lab.select)
+        rows = [_row(space, _looks(lab, *look), full) for look in LOOKS]
     text = _page(space, full, rows, args.seed)
     PAGE.write_text(text, encoding="utf-8")
     print(text)
 
 
-def _quick(edits: int, epochs: int) -> Fidelity:
-    return Fidelity(f"{edits} x {epochs}", edits, epochs, quick=True)
+def _looks(lab: locscope.Experiment, edits: int, epochs: int) -> tuple[TrialRecord, ...]:
+    """Every location at three rates on the first edits of S, by probabilities alone."""
+    name = f"{edits} x {epochs}"
+    return _run(lab, lab.first(edits), name=name, quick=True, epochs=epochs)
 
 
-def _run(runner: LocalTrialRunner, space: Space, fidelity: Fidelity) -> tuple[TrialRecord, ...]:
-    requests = [
-        TrialRequest(candidate.location, rate, fidelity)
-        for candidate in space.candidates
+def _run(lab: locscope.Experiment, edits: Sequence[str], **how: Any) -> tuple[TrialRecord, ...]:
+    trials = [
+        lab.trial(candidate.location, rate, edits=edits, choosing=True, **how)
+        for candidate in lab.space.candidates
         for rate in candidate.rates
     ]
-    return runner.trials(fidelity.rung, trials_of(runner.plan, requests))
+    return lab.run(trials)
 
 
 def _row(space: Space, looks: Sequence[TrialRecord], full: Sequence[TrialRecord]) -> str:

@@ -5,7 +5,7 @@
 Each recipe has its own best rate, found on seed 0 as a search finds it: around where Adam's first
 step is predicted to change the loss by 0.3 nats, further while the best lies on the edge, and finer
 where a bound cuts a gain off; then come the other seeds. A seed is an order of the edits and, of
-`half`, `budget` and `lora`, another draw. Trials are kept in `--keep`, one file each: a run that
+`half`, `budget` and `lora`, another draw. Trials are kept in `--keep`, in a run folder: a run that
 was stopped goes on where it was. `--limit 20 --recipes full,lora` is a short run; all of it takes
 about five minutes on one core.
 """
@@ -13,28 +13,20 @@ about five minutes on one core.
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import nan
 from pathlib import Path
 
 import numpy as np
 
-from locscope.cli.listener import listener
-from locscope.edits import EditSet
-from locscope.locations import Location
-from locscope.models.parts import slices
-from locscope.progress import Progress
-from locscope.records import Recipe, Trial, TrialRecord, default_batch, dumps, loads
-from locscope.runs.files import write_atomic
+import locscope
+from locscope.records import Trial, TrialRecord
 from locscope.scoring.objectives import BALANCED
 from locscope.selection.candidates import FIRST_STEP, rounded
 from locscope.selection.choice import ranked
 from locscope.selection.grids import climbed
-from locscope.settings import EditSettings
-from locscope.tuning.recipes import RECIPES, recipe_named
-from locscope.tuning.trial import run_trial, starting_rate
-from locscope.tuning.workspace import Workspace
-from locscope.workflows.workspace import load_edits, open_model, open_workspace
 
 OBJECTIVE = BALANCED
+RECIPES = locscope.list_recipes()
 MEASURES = ("reliability", "generalization", "locality", "perplexity_ratio", "kl", "retention")
 SAME = 0.02
 """Scores that lie no further apart on any seed are called equal."""
@@ -50,42 +42,6 @@ QUESTIONS = {
 
 
 @dataclass(frozen=True)
-class Ring:
-    """Where all recipes meet: one location, one set of edits, one folder of records."""
-
-    workspace: Workspace
-    edit_set: EditSet
-    location: str
-    keep: Path
-    progress: Progress
-
-    def trial(self, kind: str, lr: float, seed: int) -> Trial:
-        """A trial of a recipe on all edits."""
-        edit_set = self.edit_set
-        return Trial(
-            location=self.location,
-            recipe=Recipe(lr=lr, batch=default_batch(len(edit_set.edits)), kind=kind),
-            edits=tuple(edit.id for edit in edit_set.edits),
-            split="all",
-            rung="masks",
-            seed=seed,
-            model=self.workspace.loaded.info.hash,
-            edit_set=edit_set.fingerprint,
-        )
-
-    def run(self, trial: Trial) -> TrialRecord:
-        """Its record, kept or run."""
-        path = self.keep / f"{trial.id}.json"
-        if path.exists():
-            return loads(TrialRecord, path.read_text(encoding="utf-8"))
-        record = run_trial(self.workspace, trial).record
-        write_atomic(path, dumps(record))
-        said = f"{trial.recipe.kind} lr {trial.recipe.lr:.2e} seed {trial.seed}"
-        self.progress.say(f"{said}: score {record.score:.3f}, {record.seconds:.1f} s")
-        return record
-
-
-@dataclass(frozen=True)
 class Arm:
     """A recipe at its best rate, over all seeds; `tried` are the rates on seed 0, sorted."""
 
@@ -98,15 +54,13 @@ class Arm:
 def main() -> None:
     """Runs all recipes and writes the table and what it says."""
     args = _parse()
-    kinds = [recipe_named(kind).name for kind in args.recipes.split(",") if kind] or list(RECIPES)
-    args.keep.mkdir(parents=True, exist_ok=True)
-    settings = EditSettings(model=args.model, edits=args.edits, limit=args.limit)
-    progress = listener()
-    edit_set = load_edits(settings)
-    workspace = open_workspace(settings, open_model(settings), edit_set, progress)
-    ring = Ring(workspace, edit_set, args.location, args.keep, progress)
-    arms = [arm_of(ring, kind, args.seeds) for kind in kinds]
-    text = written(ring, arms)
+    kinds = [kind for kind in args.recipes.split(",") if kind] or list(RECIPES.index)
+    folder = args.keep / f"{Path(args.model).name}-{Path(args.edits).stem}-{args.limit}"
+    with locscope.open_experiment(
+        args.model, args.edits, output=folder, limit=args.limit, progress=True
+    ) as lab:
+        arms = [arm_of(lab, args.location, kind, args.seeds) for kind in kinds]
+        text = written(lab, args.location, arms)
     args.output.write_text(text, encoding="utf-8")
     print(text)
 
@@ -124,30 +78,42 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def arm_of(ring: Ring, kind: str, seeds: int) -> Arm:
+def arm_of(lab: locscope.Experiment, location: str, kind: str, seeds: int) -> Arm:
     """A recipe's rates on seed 0, and its best one on the others; of arbitrary weights three."""
-    first = ring.trial(kind, 1.0, 0)
-    start = rounded(starting_rate(ring.workspace, first, FIRST_STEP))
+    start = rounded(lab.starting_rate(_trial(lab, location, kind, nan), FIRST_STEP))
     tried = climbed(
-        start, lambda rates: [ring.run(ring.trial(kind, lr, 0)) for lr in rates], OBJECTIVE
+        start,
+        lambda rates: list(lab.run([_trial(lab, location, kind, lr) for lr in rates], kind)),
+        OBJECTIVE,
     )
     best = ranked(tried, OBJECTIVE)[0]
     count = max(3, seeds) if kind == "budget" else seeds
     others = [replace(best.trial, seed=seed) for seed in range(1, count)]
     tried = tuple(sorted(tried, key=lambda one: one.trial.recipe.lr))
-    return Arm(kind, start, tried, (best, *map(ring.run, others)))
+    return Arm(kind, start, tried, (best, *lab.run(others, kind)))
 
 
-def written(ring: Ring, arms: Sequence[Arm]) -> str:
+def _trial(lab: locscope.Experiment, location: str, kind: str, lr: float) -> Trial:
+    """A recipe on all edits, on seed 0."""
+    ids = [edit.id for edit in lab.edits.edits]
+    return lab.trial(location, lr, edits=ids, name="masks", seed=0, kind=kind)
+
+
+def written(lab: locscope.Experiment, location: str, arms: Sequence[Arm]) -> str:
     """The report: a table, and in words how each recipe stands beside the whole matrices."""
-    info, edits = ring.workspace.loaded.info, len(ring.edit_set.edits)
-    location = slices(ring.workspace.loaded.model, Location.parse(ring.location))
+    info, edits = lab.model.info, len(lab.edits.edits)
+    weights = sum(
+        cell.parameters
+        for site in locscope.Location.parse(location).sites
+        for cell in info.grid
+        if cell.part == site.part and site.first <= cell.layer <= site.last
+    )
     head = ("recipe", "trained", "lr", "of the start", "rates", "steps", "norm", "score")
     names = [*head, *MEASURES, "out of bounds", "s"]
     lines = [
-        f"# What to tune at {ring.location}: {info.name}, {edits} edits",
+        f"# What to tune at {location}: {info.name}, {edits} edits",
         "",
-        f"{ring.location} has {sum(piece.count for piece in location):,} weights. Means over seeds",
+        f"{location} has {weights:,} weights. Means over seeds",
         "(standard deviation), every recipe at its own best rate, chosen on seed 0 of the same",
         "edits. So many numbers were `trained`; `of the start` is the best rate over that of equal",
         "predicted first steps, `norm` the Euclidean norm of the change.",
@@ -211,7 +177,7 @@ def _lesson(arm: Arm, full: Arm) -> str:
     moved = ", ".join(
         f"{name} {_mean(arm, name):.2f} for {_mean(full, name):.2f}" for name in MEASURES[:4]
     )
-    question = QUESTIONS.get(arm.kind, RECIPES[arm.kind].note)
+    question = QUESTIONS.get(arm.kind, RECIPES.loc[arm.kind, "note"])
     return (
         f"- {arm.kind} ({question}?): {_verdict(gaps)}, score {np.mean(gaps):+.3f} against full "
         f"({min(gaps):+.3f} to {max(gaps):+.3f} over {len(gaps)} seeds) with {share:.0%} of its "

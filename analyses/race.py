@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import locscope
 from analyses.race_parts.contest import REVERSED, Entry, contest
 from analyses.race_parts.models import made
 from analyses.race_parts.report import page
-from locscope.progress import Silent
 from locscope.runs.files import write_atomic
 from locscope.settings import SearchSettings
 
@@ -39,21 +39,22 @@ def main() -> None:
     for name in args.models.split(","):
         model, title = made(name, args.work / "models"), _title(name, args)
         for seed in range(args.first, args.first + args.seeds):
-            settings = SearchSettings(
-                model=model,
+            against = [other for other in args.against.split(",") if other]
+            wanted = {(title, seed, NAMES.get(other, other)) for other in ("race", *against)}
+            if wanted <= there and not args.again:
+                continue
+            folder = args.work / title.replace(" ", "-") / str(seed)
+            with locscope.open_experiment(
+                model,
+                output=folder,
                 seed=seed,
                 quarters=args.ranges,
                 audit=0,
                 repetitions=args.parts,
                 thorough=False,
                 bound_margin=args.bound_margin,
-            )
-            against = [other for other in args.against.split(",") if other]
-            wanted = {(title, seed, NAMES.get(other, other)) for other in ("race", *against)}
-            if wanted <= there and not args.again:
-                continue
-            folder = args.work / title.replace(" ", "-") / str(seed)
-            found = contest(settings, title, folder, against, Silent())
+            ) as lab:
+                found = contest(lab, title, against)
             _add(found)
             print(*(f"{e.strategy}: {e.location} {e.score_r:.3f}" for e in found), sep="; ")
     print(PAGE.read_text(encoding="utf-8"))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import binomtest, rankdata
 
+import locscope
 from locscope.edits.splits import groups
 from locscope.errors import UsageError
 from locscope.records import Descriptor, ScanResult, ScanScore, ScanVerdict, Scorecard
@@ -34,7 +35,6 @@ from locscope.scorecard.scorecard import scorecard
 from locscope.scorecard.strata import depth_of, stratum_of
 from locscope.scorecard.verdicts import WRONG_WAY, claims
 from locscope.selection.strategies.race import RUNG_1
-from locscope.workflows.report import load_run
 
 PAGE = Path("reports/random_scans.md")
 Values = NDArray[np.float64]
@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--shuffles", type=int, default=1999)
     parser.add_argument("--output", type=Path, default=PAGE)
     args = parser.parse_args()
-    bed = bed_of(load_run(args.run))
+    bed = bed_of(locscope.open_run(args.run).inputs)
     count = -(-args.scans // len(bed.shapes))
     tallies = [tally(bed, kind, draw, count, args.shuffles) for kind, draw in KINDS.items()]
     depth = tally(bed, "depth and smooth noise", later, count, args.shuffles)

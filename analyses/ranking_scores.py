@@ -17,15 +17,11 @@ from pathlib import Path
 
 from scipy import stats
 
+import locscope
 from locscope.edits.splits import drawn_order
-from locscope.progress import Silent
-from locscope.records import Measure, Recipe, Trial, TrialRecord, default_batch
+from locscope.records import Measure, TrialRecord
 from locscope.scoring.bounds import SHARES
 from locscope.scoring.objectives import merit, quick_score, score
-from locscope.settings import SearchSettings, settings_of
-from locscope.workflows.search.local_runner import LocalTrialRunner
-from locscope.workflows.search.plan import plan_search
-from locscope.workflows.search.select import scan_s, space_of
 
 PAGE = Path(__file__).parents[1] / "reports" / "ranking_scores.md"
 
@@ -76,28 +72,25 @@ def measured(
     model: str, edits: str, parts: Sequence[str], small: int, fresh: int
 ) -> tuple[Pair, ...]:
     """Every location at three rates, both ways; the two sets of edits share no group."""
-    given = {"model": model, "edits": edits, "parts": tuple(parts), "quarters": False}
-    with tempfile.TemporaryDirectory() as folder:
-        plan = plan_search(
-            settings_of(SearchSettings, given | {"conflicts": "last"}), Path(folder) / "run"
-        )
-        runner = LocalTrialRunner(plan, Path(folder), Silent())
-        groups = plan.parts.groups
-        ids = [edit.id for edit in plan.given.edits]
-        order = [ids[i] for i in drawn_order(range(len(ids)), groups, 0)]
-        few, others = order[:small], order[small : small + fresh]
-        locations = space_of(runner, scan_s(runner)).candidates
-        asked = [(one.location, rate) for one in locations for rate in one.rates]
-        first = runner.trials("few", [_trial(plan.loaded.info.hash, *one, few) for one in asked])
-        second = runner.trials(
-            "fresh", [_trial(plan.loaded.info.hash, *one, others) for one in asked]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        locscope.open_experiment(
+            model,
+            edits,
+            output=Path(folder) / "run",
+            parts=tuple(parts),
+            quarters=False,
+            conflicts="last",
+        ) as lab,
+    ):
+        ids = [edit.id for edit in lab.edits.edits]
+        order = [ids[i] for i in drawn_order(range(len(ids)), lab.split.groups, 0)]
+        tried = [(place.location, rate) for place in lab.space.candidates for rate in place.rates]
+        first, second = (
+            lab.run([lab.trial(*at, edits=subset, name=name) for at in tried], name)
+            for name, subset in (("few", order[:small]), ("fresh", order[small : small + fresh]))
         )
     return tuple(Pair(*two) for two in zip(first, second, strict=True))
-
-
-def _trial(model: str, location: str, lr: float, edits: Sequence[str]) -> Trial:
-    recipe = Recipe(lr=lr, batch=default_batch(len(edits)))
-    return Trial(location, recipe, tuple(edits), "S", "full", 0, model, "")
 
 
 def page(pairs: Sequence[Pair], small: int, fresh: int) -> str:

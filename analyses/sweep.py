@@ -15,32 +15,25 @@ each in a --work of its own. Records of all that lie in one folder are one sweep
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, isnan, nan
 from pathlib import Path
 from statistics import fmean
 
-from locscope.progress import Silent
+import locscope
 from locscope.records import (
     Deployment,
     Measure,
-    Recipe,
     Recommendation,
-    ScanResult,
     Trial,
     TrialRecord,
     default_batch,
 )
-from locscope.runs.folder import open_run
 from locscope.runs.store import read_record
 from locscope.scoring.bounds import Bound, bound_of, named, ratio_limit
 from locscope.scoring.objectives import BALANCED, merit, score
-from locscope.selection.candidates import candidates, first_step_for, rounded
+from locscope.selection.candidates import Grid, candidates, first_step_for, rounded
 from locscope.selection.choice import utility
-from locscope.settings import SearchSettings, settings_of
-from locscope.workflows.search.local_runner import LocalTrialRunner
-from locscope.workflows.search.plan import Plan, plan_search
-from locscope.workflows.search.select import scan_s
 
 REPORTS = Path(__file__).parents[1] / "reports"
 BEST = 10
@@ -53,23 +46,22 @@ SHOWN = ("reliability", "generalization", "locality", "perplexity_ratio", "reten
 def main() -> None:
     """Runs what is missing of the sweep and writes the page."""
     args = _parse()
-    given = {
-        "model": args.model,
-        "edits": args.edits,
-        "limit": args.limit,
-        "conflicts": "last",
-        "abilities": args.abilities,
-        "parts": tuple(args.parts.split(",")),
-        "quarters": False,
-        "device": args.device,
-        "dtype": args.dtype,
-    }
-    settings = settings_of(SearchSettings, given)
-    name = f"{Path(args.model).name}-{Path(args.edits).stem}"
-    plan = plan_search(settings, args.work / name)
-    found = swept(plan, args.locations, args.share)
+    name, parts = f"{Path(args.model).name}-{Path(args.edits).stem}", tuple(args.parts.split(","))
+    with locscope.open_experiment(
+        args.model,
+        args.edits,
+        output=args.work / name,
+        limit=args.limit,
+        conflicts="last",
+        abilities=args.abilities,
+        parts=parts,
+        quarters=False,
+        device=args.device,
+        dtype=args.dtype,
+    ) as lab:
+        found = swept(lab, Grid(parts), args.locations, args.share)
     if found is None:
-        print(f"{plan.folder} has its share: put the records of the others there, and go on")
+        print(f"{args.work / name} has its share: put the records of the others there, and go on")
         return
     text = page(name, found, [found_in(run) for run in args.runs])
     (REPORTS / f"sweep-{name}.md").write_text(text, encoding="utf-8")
@@ -107,63 +99,54 @@ class Swept:
 
 
 def swept(
-    plan: Plan, named_locations: Sequence[str] = (), share: slice = slice(None)
+    lab: locscope.Experiment,
+    grid: Grid,
+    named_locations: Sequence[str] = (),
+    share: slice = slice(None),
 ) -> Swept | None:
     """The records of the whole sweep, from its folder where they are there.
 
     `named_locations` are taken for the best, and nothing is swept. None where only a `share` of the
     trials was run and the folder lacks those of others.
     """
-    with open_run(plan.folder, plan.frozen) as folder:
-        runner = LocalTrialRunner(plan, folder, Silent())
-        some, edits = plan.chosen, [edit.id for edit in plan.given.edits]
-        gradient = scan_s(runner)[0]
-        starts = _starting_rates(plan, gradient, len(some))
-        asked = [_trial(plan, location, starts[location], some) for location in starts]
-        first = () if named_locations else _run(runner, "sweep", asked, share)
-        if first is None:
-            return None
-        best = sorted(first, key=lambda one: -merit(one.measures))[:BEST]
-        locations = named_locations or [one.trial.location for one in best]
-        starts = _starting_rates(plan, gradient, len(edits))
-        asked = [
-            _trial(plan, location, rounded(starts[location] * factor), edits)
-            for location in locations
-            for factor in FACTORS
-        ]
-        full = _run(runner, "ten best", asked, share)
-        return None if full is None else Swept(first, full)
+    edits = [edit.id for edit in lab.edits.edits]
+    starts = _starting_rates(lab, grid, len(lab.select))
+    trials = [_trial(lab, location, starts[location], lab.select) for location in starts]
+    first = () if named_locations else _run(lab, "sweep", trials, share)
+    if first is None:
+        return None
+    best = sorted(first, key=lambda record: -merit(record.measures))[:BEST]
+    locations = named_locations or [record.trial.location for record in best]
+    starts = _starting_rates(lab, grid, len(edits))
+    trials = [
+        _trial(lab, location, rounded(starts[location] * factor), edits)
+        for location in locations
+        for factor in FACTORS
+    ]
+    full = _run(lab, "ten best", trials, share)
+    return None if full is None else Swept(first, full)
 
 
 def _run(
-    runner: LocalTrialRunner, stage: str, asked: Sequence[Trial], share: slice
+    lab: locscope.Experiment, stage: str, trials: Sequence[Trial], share: slice
 ) -> tuple[TrialRecord, ...] | None:
     """Runs a share of the trials; the records of all of them, once all are there."""
-    runner.trials(stage, asked[share])
-    done = all(trial.id in runner.known for trial in asked)
-    return runner.trials(stage, asked) if done else None
+    lab.run(trials[share], stage)
+    records = lab.recorded(trials)
+    return records if len(records) == len(trials) else None
 
 
-def _starting_rates(plan: Plan, gradient: ScanResult, edits: int) -> dict[str, float]:
+def _starting_rates(lab: locscope.Experiment, grid: Grid, edits: int) -> dict[str, float]:
     """Every location of the grid and the rate at which it starts on so many edits."""
-    steps = plan.settings.epochs * ceil(edits / default_batch(edits))
-    first_step = first_step_for(plan.to_learn, steps)
-    found = candidates(plan.loaded.info, gradient, plan.settings.grid, first_step=first_step)
-    return {one.location: one.lr for one in found}
+    steps = lab.space.epochs * ceil(edits / default_batch(edits))
+    first_step = first_step_for(lab.space.to_learn, steps)
+    places = candidates(lab.model.info, lab.scans[0], grid, first_step=first_step)
+    return {place.location: place.lr for place in places}
 
 
-def _trial(plan: Plan, location: str, lr: float, edits: Sequence[str]) -> Trial:
-    recipe = Recipe(lr=lr, batch=default_batch(len(edits)), epochs=plan.settings.epochs)
-    return Trial(
-        location=location,
-        recipe=recipe,
-        edits=tuple(edits),
-        split="all",
-        rung="sweep",
-        seed=plan.settings.seed,
-        model=plan.loaded.info.hash,
-        edit_set=plan.given.fingerprint,
-    )
+def _trial(lab: locscope.Experiment, location: str, lr: float, edits: Sequence[str]) -> Trial:
+    """A trial as a sweep of all edits has it, whichever part of them it tunes."""
+    return replace(lab.trial(location, lr, edits=edits, name="sweep"), split="all")
 
 
 def found_in(run: Path) -> Recommendation:

@@ -34,6 +34,30 @@ TABLES: dict[str, tuple[Mapping[str, Any], str]] = {
     "locscope/tuning/recipes": (RECIPES, "(recipe_input) -> tuple[TunedPart, ...]"),
 }
 """Folder of a table, the table, and the signature that functions of its entries alone have."""
+TABLES_AND_NUMBERS = (
+    *("locscope.edits.splits", "locscope.errors", "locscope.locations", "locscope.records"),
+    *("locscope.recommendation.finalists", "locscope.report.data", "locscope.runs"),
+    *("locscope.scorecard", "locscope.scoring", "locscope.selection", "locscope.settings"),
+)
+"""What scripts of `analyses/` import besides the API: records and plain functions of them, which
+run no model; whatever runs one is asked of the API, as a researcher would."""
+NOT_ON_THE_API: dict[str, tuple[str, ...]] = {
+    # An experiment splits at least ten edits in three. The paper tunes all edits of a file, and its
+    # run folders are those of `EditSettings`: hours of trials of models with 8B weights.
+    "analyses/locft_parts/running.py": (
+        *("locscope.edits", "locscope.execution.local", "locscope.models.load"),
+        *("locscope.progress", "locscope.tuning", "locscope.workflows"),
+    ),
+    "analyses/reproduce_locft.py": (
+        *("locscope.cli.listener", "locscope.models", "locscope.progress"),
+        "locscope.workflows.workspace",
+    ),
+    # lm-eval is asked of tuned weights, which no record keeps: they are put into the model here.
+    "analyses/locft_parts/capability.py": ("locscope.models",),
+    # A constant of the recipe, for the sentence on how it differs from the paper's code.
+    "analyses/locft_parts/report.py": ("locscope.tuning.breadth_first",),
+}
+"""Scripts that import more, with those modules."""
 # Written so that this file does not match.
 MACHINE_PATH = re.compile(r"(?<![\w./-])/(?:work|root|home|Users)/\w")
 PIN = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.]+")
@@ -171,6 +195,35 @@ def test_a_script_reads_the_options_that_it_takes(name: str) -> None:
         if isinstance(node.value, ast.Name) and node.value.id in ("args", "options")
     }
     assert not taken or read <= taken
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in SOURCES if name.startswith("analyses/") and "/bench_" not in name]
+)
+def test_a_script_takes_what_it_needs_from_the_api(name: str) -> None:
+    """Benchmarks (`bench_*`) measure internals and may import them."""
+    imported = {
+        module
+        for node in ast.walk(_tree(name))
+        for module in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+        if module.startswith("locscope.")
+    }
+    allowed = (*TABLES_AND_NUMBERS, *NOT_ON_THE_API.get(name, ()))
+    assert {m for m in imported if not any(f"{m}.".startswith(f"{a}.") for a in allowed)} == set()
+
+
+def test_exceptions_from_the_api_are_needed() -> None:
+    needed = {
+        name: {m for m in modules if f"from {m}" in (ROOT / name).read_text(encoding="utf-8")}
+        for name, modules in NOT_ON_THE_API.items()
+    }
+    assert needed == {name: set(modules) for name, modules in NOT_ON_THE_API.items()}
 
 
 def test_the_root_is_tidy() -> None:

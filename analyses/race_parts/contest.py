@@ -7,17 +7,10 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean
 
-from locscope.progress import Progress
+import locscope
 from locscope.records import ScanResult, TrialRecord
-from locscope.runs.folder import open_run
 from locscope.selection.choice import ranked
-from locscope.selection.space import FULL, Budget, Space, at_rung, spent
-from locscope.settings import SearchSettings
-from locscope.workflows.search.holdout import on_t
-from locscope.workflows.search.local_runner import LocalTrialRunner
-from locscope.workflows.search.plan import plan_search
-from locscope.workflows.search.select import scan_s, select, space_of
-from locscope.workflows.search.stages import Evidence
+from locscope.selection.space import FULL, Budget, at_rung, spent
 
 REVERSED = "race, scans reversed"
 SCANNED = ("race", "reversed")
@@ -54,38 +47,26 @@ class Entry:
         return fmean(s * kept for s, kept in zip(self.scores_r, self.kept, strict=True))
 
 
-def contest(
-    settings: SearchSettings, name: str, folder: Path, against: Sequence[str], progress: Progress
-) -> tuple[Entry, ...]:
+def contest(lab: locscope.Experiment, name: str, against: Sequence[str]) -> tuple[Entry, ...]:
     """The race and the strategies it is compared with, on the same split and the same trials."""
-    plan = plan_search(settings, folder)
-    with open_run(plan.folder, plan.frozen) as opened:
-        runner = LocalTrialRunner(plan, opened, progress)
-        space = space_of(runner, scan_s(runner))
-        race = _chosen(runner, space, "race")
-        chosen = {"race": race}
-        chosen |= {other: _choice(runner, space, other, race) for other in against}
-        scans = sum(scan.seconds for scan in space.scans)
-        return tuple(
-            _entry(runner, name, other, records, scans if other in SCANNED else 0.0)
-            for other, records in chosen.items()
-        )
-
-
-def _chosen(runner: LocalTrialRunner, space: Space, name: str) -> tuple[TrialRecord, ...]:
-    return select(runner, Evidence(space, space.scans), name).selected
+    race = lab.choose("race")
+    chosen = {"race": race, **{other: _choice(lab, other, race) for other in against}}
+    scans = sum(scan.seconds for scan in lab.scans)
+    return tuple(
+        _entry(lab, name, other, records, scans if other in SCANNED else 0.0)
+        for other, records in chosen.items()
+    )
 
 
 def _choice(
-    runner: LocalTrialRunner, space: Space, name: str, race: Sequence[TrialRecord]
+    lab: locscope.Experiment, name: str, race: Sequence[TrialRecord]
 ) -> tuple[TrialRecord, ...]:
     if name == "reversed":
-        mirrored = tuple(_mirrored(scan) for scan in space.scans)
-        return _chosen(runner, replace(space, scans=mirrored), "race")
+        mirrored = tuple(_mirrored(scan) for scan in lab.space.scans)
+        return lab.choose("race", replace(lab.space, scans=mirrored))
     if name == "random":
-        allowed = Budget(spent(race), "operations")
-        return _chosen(runner, replace(space, budget=allowed), name)
-    return _chosen(runner, space, name)
+        return lab.choose(name, replace(lab.space, budget=Budget(spent(race), "operations")))
+    return lab.choose(name)
 
 
 def _mirrored(scan: ScanResult) -> ScanResult:
@@ -93,15 +74,13 @@ def _mirrored(scan: ScanResult) -> ScanResult:
 
 
 def _entry(
-    runner: LocalTrialRunner, model: str, name: str, records: Sequence[TrialRecord], scans: float
+    lab: locscope.Experiment, model: str, name: str, records: Sequence[TrialRecord], scans: float
 ) -> Entry:
-    plan = runner.plan
-    best = ranked(at_rung(records, FULL), plan.objective.strict)[0]
-    trials = [on_t(plan, best, i) for i in range(len(plan.on_t))]
-    found = runner.trials("on T", trials)
+    best = ranked(at_rung(records, FULL), lab.space.objective)[0]
+    held_out = lab.held_out(best)
     return Entry(
         model=model,
-        seed=plan.settings.seed,
+        seed=lab.space.seed,
         strategy=REVERSED if name == "reversed" else name,
         location=best.trial.location,
         lr=best.trial.recipe.lr,
@@ -110,8 +89,8 @@ def _entry(
         trials=len(records),
         flops=spent(records),
         seconds=scans + sum(record.seconds for record in records),
-        scores_r=tuple(record.score for record in found),
-        kept=tuple(not record.violated for record in found),
+        scores_r=tuple(record.score for record in held_out),
+        kept=tuple(not record.violated for record in held_out),
         code=_code(),
     )
 

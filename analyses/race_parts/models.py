@@ -22,10 +22,9 @@ from transformers import (
     PretrainedConfig,
 )
 
+import locscope
 from analyses.demo import saving, training
 from analyses.demo.corpus import Corpus, Encoder, batches
-from locscope.models.aliases import resolve
-from locscope.models.hub import locate
 
 SEEN = 2
 """Channels that a blind block sees."""
@@ -55,11 +54,18 @@ def made(name: str, folder: Path) -> str:
         partial = folder / f".{name}"
         shutil.rmtree(partial, ignore_errors=True)
         if plus:
-            with_blind_blocks(locate(resolve(base)), partial, int(count))
+            with_blind_blocks(_directory(base), partial, int(count))
         else:
-            trained(CONFIGS[name], locate(resolve("demo")), partial, STEPS)
+            trained(CONFIGS[name], _directory("demo"), partial, STEPS)
         partial.rename(target)
     return str(target)
+
+
+def _directory(name: str) -> Path:
+    """Where the files of a model lie that is known by name."""
+    directory = locscope.load_model(name, device="cpu").directory
+    assert directory is not None, f"{name} has no files"
+    return directory
 
 
 def trained(config: PretrainedConfig, source: Path, target: Path, steps: int) -> Path:

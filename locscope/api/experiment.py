@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING, Any, final
 
 from locscope.api.bars import progress_of
 from locscope.api.loading import Edits, Model, as_loaded, names_of
+from locscope.api.tables import trials_frame
 from locscope.edits import EditSet
+from locscope.edits.splits import Split
 from locscope.errors import UsageError, unknown
 from locscope.models.load import Loaded
+from locscope.recommendation.finalists import Finalist
 from locscope.records import Recipe, ScanResult, Trial, TrialRecord, default_batch
 from locscope.runs.folder import open_run as open_folder
 from locscope.scans.context import ScanContext
-from locscope.selection.space import FULL, Space
+from locscope.selection.space import FULL, Space, at_rung
 from locscope.settings import SearchSettings, settings_of
+from locscope.tuning.trial import starting_rate
+from locscope.workflows.search.holdout import on_t, validate
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.select import scan_context, scan_s, select, space_of
@@ -57,6 +62,14 @@ class Experiment:
         """All edits, as they are used."""
         return self._plan.edit_set
 
+    @property
+    def split(self) -> Split:
+        """S, V and T as indices of the edits, with the groups of edits that are never parted.
+
+        `locscope.edits.splits` draws further subsets from them.
+        """
+        return self._plan.parts
+
     @cached_property
     def scans(self) -> tuple[ScanResult, ...]:
         """The scans that the settings name, on S; the weight gradient first."""
@@ -70,6 +83,29 @@ class Experiment:
     def scan_context(self) -> ScanContext:
         """What a function that scans is given, about the edits of S."""
         return scan_context(self._runner)
+
+    def first(self, count: int) -> tuple[str, ...]:
+        """The ids of so many edits of S, in an order drawn by the seed.
+
+        More edits include fewer: the rungs of a race are tuned on such subsets.
+        """
+        return self._plan.first_of_s(count)
+
+    def starting_rate(self, trial: Trial, first_step: float | None = None) -> float:
+        """The learning rate at which a trial's first step is predicted to lower the loss so far.
+
+        Args:
+            trial: what `trial` gives; its own rate plays no part.
+            first_step: the change of the loss in nats; that of the settings without one.
+
+        Returns:
+            The rate, by the gradient of the trial's edits to all that its recipe steps.
+
+        Raises:
+            UsageError: no finite gradient tells one, or the model lacks the location.
+        """
+        wanted = self._plan.first_step if first_step is None else first_step
+        return starting_rate(self._runner.workspace, trial, wanted)
 
     def trial(
         self,
@@ -144,6 +180,39 @@ class Experiment:
         """
         return self._runner.trials(stage, trials)
 
+    def recorded(self, trials: Sequence[Trial]) -> tuple[TrialRecord, ...]:
+        """The records of those trials that the folder has already; nothing is run."""
+        known = self._runner.known
+        return self.run([trial for trial in trials if trial.id in known])
+
+    def finalists(self, records: Sequence[TrialRecord]) -> tuple[Finalist, ...]:
+        """The best locations of trials on S, tuned afresh on V as a search does.
+
+        Args:
+            records: of trials on all of S, named `full`, one or more at each location.
+
+        Returns:
+            As many as the setting `finalists` says; the one that S and V choose is the first.
+
+        Raises:
+            UsageError: none of the trials is named `full`.
+        """
+        if not at_rung(records, FULL):
+            raise UsageError(f"finalists are chosen among trials named '{FULL}': there is none")
+        return validate(self._runner, Evidence(self.space, self.scans, tuple(records))).finalists
+
+    def held_out(self, record: TrialRecord) -> tuple[TrialRecord, ...]:
+        """What was chosen, tuned afresh on edits that nothing was chosen on.
+
+        Args:
+            record: of the trial that was chosen.
+
+        Returns:
+            A record for each subset of T; the setting `repetitions` says how many there are.
+        """
+        subsets = range(len(self._plan.on_t))
+        return self.run([on_t(self._plan, record, subset) for subset in subsets], "on T")
+
     def choose(self, strategy: str, space: Space | None = None) -> tuple[TrialRecord, ...]:
         """All trials that a strategy asks for, in its order.
 
@@ -168,23 +237,7 @@ class Experiment:
         Returns:
             The frame, in the order of the records.
         """
-        import pandas as pd
-
-        rows = [
-            {
-                "location": record.trial.location,
-                "lr": record.trial.recipe.lr,
-                "rung": record.trial.rung,
-                "split": record.trial.split,
-                "seed": record.trial.seed,
-                "edits": len(record.trial.edits),
-                "score": record.score,
-                "violated": "; ".join(record.violated),
-                **{measure.name: measure.value for measure in record.measures},
-            }
-            for record in records
-        ]
-        return pd.DataFrame(rows)
+        return trials_frame(records)
 
     def _check(self, edits: Sequence[str], recipe: Mapping[str, Any]) -> None:
         known = {edit.id for edit in self.edits.edits}

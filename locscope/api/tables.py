@@ -1,7 +1,9 @@
-"""What there is to choose from, as data frames."""
+"""What there is to choose from, and trials, as data frames."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from locscope.records import TrialRecord
 from locscope.workflows.listing import listing
 
 if TYPE_CHECKING:
@@ -89,3 +91,24 @@ def list_recipes() -> "pd.DataFrame":
         True
     """
     return _table("recipes")
+
+
+def trials_frame(records: Sequence[TrialRecord]) -> "pd.DataFrame":
+    """A row for each record, a column for each measure, in the order of the records."""
+    import pandas as pd
+
+    rows = [
+        {
+            "location": record.trial.location,
+            "lr": record.trial.recipe.lr,
+            "rung": record.trial.rung,
+            "split": record.trial.split,
+            "seed": record.trial.seed,
+            "edits": len(record.trial.edits),
+            "score": record.score,
+            "violated": "; ".join(record.violated),
+            **{measure.name: measure.value for measure in record.measures},
+        }
+        for record in records
+    ]
+    return pd.DataFrame(rows)

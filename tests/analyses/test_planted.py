@@ -8,14 +8,14 @@ from worlds import EDITS, MATERIAL, frozen, loaded_of, same, snapshot, text_gene
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
 
-from analyses.planted_parts import judging  # noqa: E402
-from analyses.planted_parts.control import falls, remembered, whole_fall  # noqa: E402
-from analyses.planted_parts.keeping import Kept, Scanned, forget, read, save  # noqa: E402
-from analyses.planted_parts.lessons import NAME_TOKENS, lessons, turned  # noqa: E402
-from analyses.planted_parts.planting import Plant, Soil, planted  # noqa: E402
-from analyses.planted_parts.report import rows_of, written  # noqa: E402
-from analyses.planted_parts.scanning import Column, columns_of, context_of  # noqa: E402
-from analyses.planted_parts.summary import summaries  # noqa: E402
+from analyses.bench_planted_parts import judging  # noqa: E402
+from analyses.bench_planted_parts.control import falls, remembered, whole_fall  # noqa: E402
+from analyses.bench_planted_parts.keeping import Kept, Scanned, forget, read, save  # noqa: E402
+from analyses.bench_planted_parts.lessons import NAME_TOKENS, lessons, turned  # noqa: E402
+from analyses.bench_planted_parts.planting import Plant, Soil, planted  # noqa: E402
+from analyses.bench_planted_parts.report import rows_of, written  # noqa: E402
+from analyses.bench_planted_parts.scanning import Column, columns_of, context_of  # noqa: E402
+from analyses.bench_planted_parts.summary import summaries  # noqa: E402
 from locscope.evaluation.build_suite import prepare  # noqa: E402
 from locscope.forward.decoding import Request, decode  # noqa: E402
 from locscope.forward.packed import encode_prompt  # noqa: E402

@@ -10,6 +10,8 @@ import pytest
 import report_factory as factory
 from scipy import stats
 
+import locscope
+
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
 
@@ -23,6 +25,7 @@ from analyses.scorecard_models import (  # noqa: E402
     p_not_zero,
     pooled,
 )
+from locscope.api.run import Run  # noqa: E402
 from locscope.errors import UsageError  # noqa: E402
 from locscope.records import Scorecard  # noqa: E402
 from locscope.records.outcome import CANNOT_TELL, DOES_NOT, PREDICTS  # noqa: E402
@@ -61,12 +64,12 @@ def test_a_variant_is_its_mean_over_the_runs_that_measured_it() -> None:
 
 
 def test_runs_are_read_from_their_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locator_scorecard, "load_run", lambda folder: factory.inputs())
+    monkeypatch.setattr(locscope, "open_run", lambda folder: Run(folder, factory.inputs()))
     (found,) = judged([Path("run")])
     assert found.label == "demo, demo, seed 0"
     assert repr(found.card) == repr(factory.scorecard())
     without = factory.inputs(scorecard=None)
-    monkeypatch.setattr(locator_scorecard, "load_run", lambda folder: without)
+    monkeypatch.setattr(locscope, "open_run", lambda folder: Run(folder, without))
     with pytest.raises(UsageError, match="has no scorecard"):
         judged([Path("run")])
 

@@ -118,6 +118,38 @@ def test_an_experiment_runs_its_trials_once(tiny, monkeypatch):
         assert repr(lab.run(trials)) == repr(first)
 
 
+def test_an_experiment_validates_a_choice_and_holds_it_out(tiny):
+    with locscope.open_experiment(
+        tiny, edit_rows(), output="mine", **SMALL | {"repetitions": 2}
+    ) as lab:
+        tried = [lab.trial(place.location, choosing=True) for place in lab.space.candidates]
+        assert lab.recorded(tried) == ()
+        on_s = lab.run(tried)
+        assert repr(lab.recorded(tried)) == repr(on_s)
+        with pytest.raises(UsageError, match="trials named 'full': there is none"):
+            lab.finalists(())
+        finalists = lab.finalists(on_s)
+        assert {finalist.location for finalist in finalists} <= {t.location for t in tried}
+        assert all(set(r.trial.edits) <= set(lab.validate) for f in finalists for r in f.on_v)
+        held_out = lab.held_out(finalists[0].best.record)
+        assert [record.trial.split for record in held_out] == ["T", "T"]
+        assert all(set(record.trial.edits) <= set(lab.report) for record in held_out)
+        assert {record.trial.recipe for record in held_out} == {
+            finalists[0].best.record.trial.recipe
+        }
+
+
+def test_an_experiment_tells_subsets_and_starting_rates(tiny):
+    with locscope.open_experiment(tiny, edit_rows(), output="mine", **SMALL) as lab:
+        assert set(lab.first(2)) < set(lab.first(4)) <= set(lab.select)
+        assert tuple(lab.edits.edits[i].id for i in lab.split.report) == lab.report
+        place = lab.space.candidates[0]
+        trial = lab.trial(place.location, 1.0)
+        assert lab.starting_rate(trial) == pytest.approx(place.lr, rel=5e-3)
+        one, two = (lab.starting_rate(trial, nats) for nats in (1.0, 2.0))
+        assert two == pytest.approx(2 * one)
+
+
 def test_a_name_that_is_taken_is_refused_and_ones_own_may_be_written_again():
     with pytest.raises(UsageError, match="a scan 'random' already"):
         locscope.register_scan("random")(lambda context: {})

@@ -5,11 +5,11 @@ from math import isnan
 
 import numpy as np
 
-from analyses.planted_parts.judging import judge, peak, rank, rise
-from analyses.planted_parts.keeping import Kept
-from analyses.planted_parts.planting import Plant
-from analyses.planted_parts.summary import Summary, Verdicts, summaries
-from analyses.planted_parts.words import HEAD, TABLE, spoken, summary_line, verdict
+from analyses.bench_planted_parts.judging import judge, peak, rank, rise
+from analyses.bench_planted_parts.keeping import Kept
+from analyses.bench_planted_parts.planting import Plant
+from analyses.bench_planted_parts.summary import Summary, Verdicts, summaries
+from analyses.bench_planted_parts.words import HEAD, TABLE, spoken, summary_line, verdict
 from locscope.locations import Location
 
 EVERYWHERE = "everywhere"

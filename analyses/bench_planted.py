@@ -1,6 +1,6 @@
 """Do localisation scans find knowledge that was planted at a known location?
 
-    python -m analyses.planted --seeds 2 --output reports/planted.md
+    python -m analyses.bench_planted --seeds 2 --output reports/planted.md
 
 Facts about invented subjects are tuned into the bundled model at one location, every scan looks at
 the planted model alone, and is judged by the rank that it gives to the planted layer. Results are
@@ -18,12 +18,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from analyses.planted_parts.control import falls, remembered, whole_fall
-from analyses.planted_parts.keeping import Kept, Scanned, forget, path_of, read, save
-from analyses.planted_parts.lessons import lessons, turned
-from analyses.planted_parts.planting import Plant, Soil, planted
-from analyses.planted_parts.report import RECALL, rows_of, written
-from analyses.planted_parts.scanning import ALSO, columns_of, context_of, there
+from analyses.bench_planted_parts.control import falls, remembered, whole_fall
+from analyses.bench_planted_parts.keeping import Kept, Scanned, forget, path_of, read, save
+from analyses.bench_planted_parts.lessons import lessons, turned
+from analyses.bench_planted_parts.planting import Plant, Soil, planted
+from analyses.bench_planted_parts.report import RECALL, rows_of, written
+from analyses.bench_planted_parts.scanning import ALSO, columns_of, context_of, there
 from locscope.errors import LocscopeError
 from locscope.evaluation.build_suite import prepare
 from locscope.evaluation.suite import EvalTexts

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from analyses.planted_parts.planting import Soil
+from analyses.bench_planted_parts.planting import Soil
 from locscope.evaluation.exact_match import read
 from locscope.locations import Location
 from locscope.models.parts import blocks, slices

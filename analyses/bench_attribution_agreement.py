@@ -1,6 +1,6 @@
 """Attribution patching against exact patching, and the head gradient against exact ablation.
 
-    python -m analyses.attribution_agreement --output reports/attribution_agreement.md
+    python -m analyses.bench_attribution_agreement --output reports/attribution_agreement.md
 
 The bundled model on its own facts, and two models of random weights (one of GPT-2's kind, one with
 grouped queries) on random prompts. Exact: one clean activation put into the corrupted run, at every
@@ -245,7 +245,7 @@ def _report(
         f"and for the others beside it; `integrated` has {STEPS} steps. Heads are patched at all",
         "tokens at once; `block` is the stream behind a block. In the last layer only the last",
         "token is read, so that its other cells are zero in both.",
-        "`python -m analyses.attribution_agreement`",
+        "`python -m analyses.bench_attribution_agreement`",
         "",
         "| model | component | cells | attribution | integrated | abs attribution | "
         "abs integrated | abs atp-star |",

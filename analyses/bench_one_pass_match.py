@@ -1,6 +1,6 @@
 """Strict exact match in one pass against Hugging Face's `generate`, on edited models.
 
-    python -m analyses.one_pass_match --output reports/one_pass_match.md
+    python -m analyses.bench_one_pass_match --output reports/one_pass_match.md
 
 All edits of the bundled model, several edited models (locations x rates), float32 and bfloat16. A
 row is decided in one pass, or found too close and sent to decoding; `generate` is the judge of
@@ -115,7 +115,7 @@ def _table(rows: Sequence[Row]) -> str:
     lines = [
         "# Strict exact match in one pass against `generate`",
         "",
-        "`python -m analyses.one_pass_match`",
+        "`python -m analyses.bench_one_pass_match`",
         "",
         "| dtype | tuned | edits | exact | sent to decoding | differ, decided in one pass | "
         "differ, decoded |",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from math import isnan
 
-from analyses.planted_parts.summary import Summary
+from analyses.bench_planted_parts.summary import Summary
 from locscope.scoring.statistics import Interval
 
 LAYERS = 10
@@ -11,7 +11,7 @@ CHANCE = (LAYERS + 1) / 2
 HEAD = (
     "# Do scans find knowledge that was planted at a known location?",
     "",
-    "Bundled model (10 blocks), `python -m analyses.planted` (every rank in `planted.csv`).",
+    "Bundled model (10 blocks), `python -m analyses.bench_planted` (every rank in `planted.csv`).",
     "",
     "Twelve facts about invented subjects, which the model answers otherwise before, are tuned in "
     "at one location: steps of equal length along the gradient on a sphere around the old weights, "

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from analyses.planted_parts.planting import Plant
-from analyses.planted_parts.scanning import Column
+from analyses.bench_planted_parts.planting import Plant
+from analyses.bench_planted_parts.scanning import Column
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analyses.planted_parts.judging import Verdict
+from analyses.bench_planted_parts.judging import Verdict
 from locscope.scoring.statistics import Interval, mean_interval
 
 TOP = 3

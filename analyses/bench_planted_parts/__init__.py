@@ -1,0 +1,1 @@
+"""The parts of `analyses.bench_planted`: lessons, planting, control, scanning, judging, report."""

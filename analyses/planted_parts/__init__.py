@@ -1,1 +1,0 @@
-"""The parts of `analyses.planted`: lessons, planting, control, scanning, judging, report."""
