@@ -79,7 +79,7 @@ def at_count(
 ) -> Relaxed | None:
     """The looser bound to go by on the edits that will be made; None for the one asked for.
 
-    `tried` are trials on all of these, and `known` is the bound that S led to: what is lost grows
+    `tried` are trials on all of these, and `of_s` is the bound that S led to: what is lost grows
     with the edits, so that it may be too tight here, or no longer needed where more was tried.
     """
     records = [judged(record, objective) for record in tried]

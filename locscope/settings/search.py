@@ -58,7 +58,9 @@ class SearchSettings(SharedSettings, ScanChoices):
     quarters: bool = setting(True, "try quarters of the layers and pairs of them too", SEARCH)
     consecutive: int = setting(1, "try so many layers in a row too", SEARCH, ge=1)
     locations: tuple[str, ...] = setting((), "more locations to try", SEARCH)
-    finalists: int = setting(3, "locations whose learning rate is searched", SEARCH, ge=1)
+    finalists: int = setting(
+        3, "most promising locations: rates searched, then validated on V", SEARCH, ge=1
+    )
     audit: int = setting(
         8, "locations drawn and run in full to judge the scans by; 0: none", SEARCH, ge=0
     )

@@ -43,7 +43,7 @@ MOST_DEPLOYED = 1000
 class Plan:
     """All that is settled before anything is tuned or written.
 
-    `given` are the edits as they were read: those of the session may have lent neighbours.
+    `given` are the edits as they were read: those of `edit_set` may have lent neighbours.
     """
 
     settings: SearchSettings
