@@ -6,6 +6,7 @@ run again, and an experiment that was cut off goes on.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -19,17 +20,17 @@ from locscope.edits.splits import Split
 from locscope.errors import UsageError, unknown
 from locscope.models.load import Loaded
 from locscope.recommendation.finalists import Finalist
-from locscope.records import Recipe, ScanResult, Trial, TrialRecord, default_batch
+from locscope.records import Recipe, ScanResult, Trial, TrialRecord
 from locscope.runs.folder import open_run as open_folder
 from locscope.scans.context import ScanContext
-from locscope.selection.space import FULL, Space, at_rung
+from locscope.selection.space import FULL, Fidelity, Space, TrialRequest, at_rung
 from locscope.settings import SearchSettings, settings_of
 from locscope.tuning.trial import starting_rate
 from locscope.workflows.search.holdout import on_t, validate
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.select import scan_context, scan_s, select, space_of
-from locscope.workflows.search.stages import Evidence
+from locscope.workflows.search.stages import Evidence, trial_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,27 +141,18 @@ class Experiment:
             UsageError: no rate is given and the location is no candidate, an edit is unknown, or a
                 field of the recipe is, or it is one that the open experiment has settled.
         """
-        settings, plan = self._plan.settings, self._plan
         tuned = self.select if edits is None else tuple(edits)
         self._check(tuned, recipe)
         rate = self.space.of(location).lr if lr is None else lr
-        usual = {
-            "batch": settings.batch_size or default_batch(len(tuned)),
-            "epochs": settings.epochs,
-            "prefixes": settings.prefixes,
-            "prompt_format": settings.prompt_format,
-        }
-        return Trial(
-            location=location,
-            recipe=Recipe(lr=rate, **{**usual, **recipe}),
+        fidelity = Fidelity(name, len(tuned), self._plan.settings.epochs, quick)
+        usual = trial_of(self._plan, TrialRequest(location, rate, fidelity))
+        return replace(
+            usual,
+            recipe=replace(usual.recipe, **recipe),
             edits=tuned,
             split=self._split_of(tuned),
-            rung=name,
-            seed=settings.seed if seed is None else seed,
-            model=plan.loaded.info.hash,
-            edit_set=plan.edit_set.fingerprint,
+            seed=usual.seed if seed is None else seed,
             thorough=thorough,
-            quick=quick,
             choosing=choosing,
         )
 
@@ -268,7 +260,9 @@ def open_experiment(
     progress: bool = False,
     **settings: Any,
 ) -> Iterator[Experiment]:
-    """Opens a run folder for trials of one's own; it is locked within the block.
+    """Opens a folder for trials of one's own; it is locked within the block.
+
+    It has records and no report: `open_run` does not read it.
 
     Args:
         model: a name, or what `load_model` gives.

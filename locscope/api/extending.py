@@ -6,7 +6,7 @@ strategy="mine")`. A package registers its own through an entry point (`locscope
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 from locscope.edits.formats import FORMATS, EditFormat
 from locscope.errors import UsageError
@@ -22,8 +22,6 @@ from locscope.selection.strategies import STRATEGIES, Strategy
 ScanFunction = Callable[[ScanContext], Findings | Mapping[str, float]]
 MeasureFunction = Callable[[Evaluation, Evaluation], Measure | float]
 Reader = Callable[..., Any]
-AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
-Entry = TypeVar("Entry")
 NO_SOURCE = "registered at run time"
 
 

@@ -11,15 +11,13 @@ from locscope.evaluation.build_suite import prepare
 from locscope.evaluation.measures.locality import SAME_TOKENS
 from locscope.evaluation.measures.matches import MATCHED, multihop, right_in
 from locscope.evaluation.measures.outcomes import EditValue, edit_measure, general, local, reliable
-from locscope.evaluation.suite import EditQuestions, EvalSuite, EvalTexts, Evaluation, observe
+from locscope.evaluation.suite import EditQuestions, EvalSuite, Evaluation, observe
 from locscope.forward.decoding import TextGenerator
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.records import Edit, Measure, Probe, ProtocolRow, Trial
 from locscope.tuning.trial import as_tuned
-from locscope.tuning.workspace import Workspace
+from locscope.tuning.workspace import NO_TEXTS, Workspace
 
-NOTHING = EvalTexts(neutral=())
-"""Neutral texts and abilities do not depend on the protocol, so they are not asked again."""
 ASKED: tuple[tuple[str, EditValue, str], ...] = (
     ("reliability", reliable, MATCHED),
     ("generalization", general, MATCHED),
@@ -123,7 +121,8 @@ def _protocol_suite(
         edits = [replace(edit, forms=(), multihop=()) for edit in edits]
     if not protocol.stops:
         text_generator = replace(text_generator, stops=())
-    suite = prepare(text_generator, edits, NOTHING, prompt_format)
+    # Neutral texts and abilities do not depend on the protocol, so they are not asked again.
+    suite = prepare(text_generator, edits, NO_TEXTS, prompt_format)
     # Asked from the embeddings on, so that no suite takes a share of the memory for activations.
     prefix_cache = PrefixCache(
         workspace.loaded.model, suite.packed, tokens_at_once=workspace.prefix_cache.tokens_at_once

@@ -116,20 +116,19 @@ class LocalTrialRunner:
 
     def _about(self, edits: Sequence[Edit] | None) -> Workspace:
         """One whose evaluation suite is about these edits, on the texts of the search."""
+        # The hidden states of two suites would not fit the budget: one of them goes first.
         if edits is None or tuple(edits) == self.plan.edit_set.edits:
-            # The hidden states of two suites would not fit the budget.
             self._other = None
             return self.workspace
+        self.workspace.prefix_cache.release()
         if self._other is None or self._other[0] != tuple(edits):
             self._other = None
             self._other = (tuple(edits), self._with_suite(edits))
-        self.workspace.prefix_cache.release()
         return self._other[1]
 
     def _with_suite(self, edits: Sequence[Edit]) -> Workspace:
         own, began = self.workspace, time.perf_counter()
         cache = own.prefix_cache
-        cache.release()
         with stage(self.progress, SUITE, 1):
             suite = prepare(
                 own.suite.text_generator,

@@ -5,7 +5,7 @@ which nothing was chosen on: the untouched model is tuned afresh on parts of T a
 the runner-up, the depth rule's location and random ones alike.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -51,9 +51,6 @@ UNFINISHED = "unfinished"
 """Status of a run that has its recommendation, and may have been cut off after it."""
 MORE = "not finished: what is added to the recommendation; the same command goes on"
 
-Info = Callable[[str, Sequence[str]], RunInfo]
-"""From a status and notes to the record of the run so far."""
-
 
 @dataclass(frozen=True)
 class Found:
@@ -94,10 +91,12 @@ def search(
         recommendation = _recommend(plan, evidence)
         write_record(folder, "recommendation", "final", recommendation)
         # Before the other stages: whoever cuts them off keeps the recommendation.
-        _publish(runner, _so_far(runner, evidence, recommendation, info))
+        notes = _notes(evidence)
+        inputs = _so_far(runner, evidence, recommendation, info(UNFINISHED, (*notes, MORE)))
+        _publish(runner, inputs)
         for run_stage in ADDING:
             evidence = run_stage(runner, evidence)
-        inputs = _finished(runner, evidence, recommendation, info)
+        inputs = _finished(runner, evidence, inputs, info("done", notes))
         _publish(runner, inputs)
         # Last: the same command goes on with a search that was cut off, and writes no model twice.
         if save is not None:
@@ -117,12 +116,12 @@ def _recommend(plan: Plan, evidence: Evidence) -> Recommendation:
 
 
 def _so_far(
-    runner: LocalTrialRunner, evidence: Evidence, recommendation: Recommendation, info: Info
+    runner: LocalTrialRunner, evidence: Evidence, recommendation: Recommendation, run: RunInfo
 ) -> ReportInputs:
     """The recommendation with what an earlier run added to it, which is there from the first."""
     panels = (runner.known_panel(one) for one in evidence.held_out if one.role in ROLES)
     return ReportInputs(
-        run=info(UNFINISHED, (*_notes(evidence), MORE)),
+        run=run,
         recommendation=recommendation,
         scans=evidence.scans,
         trials=tuple(runner.known.values()),
@@ -133,16 +132,16 @@ def _so_far(
 
 
 def _finished(
-    runner: LocalTrialRunner, evidence: Evidence, recommendation: Recommendation, info: Info
+    runner: LocalTrialRunner, evidence: Evidence, inputs: ReportInputs, run: RunInfo
 ) -> ReportInputs:
-    """The same with what was added; what an earlier run added and this one did not ask for stays"""
-    inputs = _so_far(runner, evidence, recommendation, info)
+    """The same with what was added; what an earlier run added and this one did not ask for
+    stays."""
     if evidence.audit is not None:
         card = scorecard(evidence.scans, evidence.audit, evidence.space.seed)
         write_record(runner.folder, "scorecard", "final", card)
         inputs = replace(inputs, scorecard=card)
-    panels = evidence.panels or inputs.panels
-    return replace(inputs, run=info("done", _notes(evidence)), panels=panels)
+    panels, trials = evidence.panels or inputs.panels, tuple(runner.known.values())
+    return replace(inputs, run=run, panels=panels, trials=trials)
 
 
 def _publish(runner: LocalTrialRunner, inputs: ReportInputs) -> None:

@@ -6,18 +6,18 @@ from math import nan
 
 from locscope.errors import UsageError
 from locscope.recommendation.looser_bounds import judged, relaxed
-from locscope.records import Recipe, ScanResult, Trial, TrialRecord
+from locscope.records import ScanResult, TrialRecord
 from locscope.runs.store import read_record
 from locscope.scans.context import ScanContext
 from locscope.selection.candidates import candidates, depth_rule
 from locscope.selection.choice import Best, best_per_location
 from locscope.selection.rates import wanted_rates
-from locscope.selection.space import FULL, Space, TrialRequest, at_rung
+from locscope.selection.space import FULL, Fidelity, Space, TrialRequest, at_rung
 from locscope.selection.strategies import strategy
 from locscope.tuning.trial import gradient_l1
 from locscope.workflows.scan import run_scans
 from locscope.workflows.search.local_runner import LocalTrialRunner
-from locscope.workflows.search.stages import Evidence, TrialRunner, rungs_of, trials_of
+from locscope.workflows.search.stages import Evidence, TrialRunner, rungs_of, trial_of, trials_of
 
 SCAN = "weight-gradient"
 """Starting rates come from it."""
@@ -81,16 +81,8 @@ def space_of(runner: LocalTrialRunner, scans: Sequence[ScanResult]) -> Space:
 def _gradient_l1(runner: LocalTrialRunner, location: str) -> float:
     """That of the edits of S, where the scan has no row: several sites, or a part it leaves out."""
     plan = runner.plan
-    trial = Trial(
-        location=location,
-        recipe=Recipe(lr=nan, batch=len(plan.chosen)),
-        edits=plan.chosen,
-        split="S",
-        rung=SCAN,
-        seed=plan.settings.seed,
-        model=plan.loaded.info.hash,
-        edit_set=plan.edit_set.fingerprint,
-    )
+    fidelity = Fidelity(SCAN, len(plan.chosen), plan.settings.epochs)
+    trial = trial_of(plan, TrialRequest(location, nan, fidelity))
     return gradient_l1(runner.workspace, trial, runner.progress)
 
 
