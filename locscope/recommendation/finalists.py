@@ -7,8 +7,9 @@ few of S are tuned afresh on subsets of V, and the choice rests on all of these 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isnan, nan
+from math import inf, isnan, nan
 
+from locscope.recommendation.paired import Groups, paired
 from locscope.records import Measure, TrialRecord
 from locscope.scoring.bounds import shortfall, violations
 from locscope.scoring.front import Point, bends
@@ -45,17 +46,27 @@ class Finalist:
 
 
 def in_order(
-    finalists: Sequence[Finalist], objective: Objective, non_inferiority: float
+    finalists: Sequence[Finalist],
+    objective: Objective,
+    non_inferiority: float,
+    groups: Groups,
+    seed: int = 0,
 ) -> tuple[Finalist, ...]:
     """The chosen finalist first, then the others from the best on.
 
-    The best on S and V together is chosen, or a smaller one that is not inferior to it. What keeps
-    the bounds asked for goes before what does not, the nearest to them first, then by merit. A
-    location with fewer weights is not inferior where it breaks no bound that the best keeps and
-    lacks at most `non_inferiority` of its score.
+    The best on S and V together is chosen, or a smaller one that is shown not to be inferior. What
+    keeps the bounds asked for goes before what does not, the nearest to them first, then by merit.
+    A location with fewer weights is not inferior where it misses the bounds by no more than the
+    best does, and the whole interval of what it lacks, paired on S and V, is within
+    `non_inferiority`. `groups` are ids of the edits of S and V that belong together.
     """
     best, *others = ordered = _by_standing(finalists, objective)
-    near = [other for other in others if _not_inferior(other, best, objective, non_inferiority)]
+    near = [
+        other
+        for other in others
+        if _may_replace(other, best, objective, non_inferiority)
+        and _apart(other, best, objective, groups, seed) >= -non_inferiority
+    ]
     first = min((best, *near), key=lambda finalist: finalist.best.record.parameter_count)
     return (first, *(finalist for finalist in ordered if finalist is not first))
 
@@ -67,8 +78,9 @@ def reason_for(finalists: Sequence[Finalist], objective: Objective, non_inferior
     if first is best:
         return f"best of the finalists on S and V ({value:.3f} over {trials} trials)"
     return (
-        f"on S and V within {non_inferiority:g} of {best.location} ({value:.3f} and "
-        f"{score(best.measures, objective):.3f} over {trials} trials), and smaller"
+        f"smaller than {best.location}, and shown on S and V to lack less than "
+        f"{non_inferiority:g} of its score ({value:.3f} and {score(best.measures, objective):.3f} "
+        f"over {trials} trials)"
     )
 
 
@@ -140,7 +152,7 @@ def _standing(
     )
 
 
-def _not_inferior(smaller: Finalist, best: Finalist, objective: Objective, margin: float) -> bool:
+def _may_replace(smaller: Finalist, best: Finalist, objective: Objective, margin: float) -> bool:
     bounds = asked_for(objective)
     if smaller.best.record.parameter_count >= best.best.record.parameter_count:
         return False
@@ -152,6 +164,17 @@ def _not_inferior(smaller: Finalist, best: Finalist, objective: Objective, margi
         if decides[0] < decides[1] - margin:
             return False
     return merit(smaller.measures, objective) >= merit(best.measures, objective) - margin
+
+
+def _apart(
+    smaller: Finalist, best: Finalist, objective: Objective, groups: Groups, seed: int
+) -> float:
+    """The low end of the interval of how much more the smaller scores on S and V; minus infinity
+    where there is none, as nothing is shown then."""
+    # A mean that lies within the margin shows little: chance moves it by as much as the margin.
+    trials = [(finalist.best.record, *finalist.on_v) for finalist in (smaller, best)]
+    low = paired(*trials, objective, groups, seed).low
+    return -inf if isnan(low) else low
 
 
 def gathered_value(finalist: Finalist, name: str) -> float:

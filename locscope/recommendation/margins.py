@@ -7,6 +7,7 @@ from math import isnan, nan
 import numpy as np
 
 from locscope.recommendation.finalists import RANDOM, Finalist
+from locscope.recommendation.paired import Groups, paired, per_edit, rows, shared_by
 from locscope.records import Margin, Measure, TrialRecord
 from locscope.scoring.chance import margin_over_mean
 from locscope.scoring.objectives import Objective
@@ -23,8 +24,6 @@ OVER_TRIALS = (
     "paired by repetition, Student's t over random locations, widened for the {shared:.0%} of "
     "edits that two repetitions share"
 )
-
-Groups = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -50,25 +49,11 @@ def is_tie(margin: Margin) -> bool:
 
 
 def margin(context: Context, first: Finalist, other: Finalist) -> Margin:
-    """How much more the first scores on T than the other, paired.
-
-    By edit where the score is a mean over edits; else by repetition, of which there are few, so
-    that the interval is wide.
-    """
-    objective = context.objective
-    if not objective.kept:
-        interval = paired_margin(
-            _per_edit(context.groups, first.on_t, objective.weights),
-            _per_edit(context.groups, other.on_t, objective.weights),
-            _rows(context.groups),
-            tuple(objective.weights.values()),
-            seed=context.seed,
-        )
-        return _as_margin(other.role, other.location, interval, OVER_EDITS)
-    # Both were tuned on the same subset in turn: its luck cancels.
-    pairs = zip(first.on_t, other.on_t, strict=True)
-    interval = repeated([mine.score - its.score for mine, its in pairs], _shared(first))
-    words = OVER_REPETITIONS.format(shared=_shared(first), count=len(first.on_t))
+    """How much more the first scores on T than the other."""
+    interval = paired(first.on_t, other.on_t, context.objective, context.groups, context.seed)
+    words = OVER_EDITS
+    if context.objective.kept:
+        words = OVER_REPETITIONS.format(shared=shared_by(first.on_t), count=len(first.on_t))
     return _as_margin(other.role, other.location, interval, words)
 
 
@@ -80,12 +65,12 @@ def margin_over_randoms(context: Context, first: Finalist, randoms: Sequence[Fin
         mine = {record.trial.edits: record.score for record in first.on_t}
         drawn = [record for location in randoms for record in location.on_t]
         apart = [mine[record.trial.edits] - record.score for record in drawn]
-        interval = repeated(apart, _shared(first))
-        return _as_margin(RANDOM, words, interval, OVER_TRIALS.format(shared=_shared(first)))
+        interval = repeated(apart, shared_by(first.on_t))
+        return _as_margin(RANDOM, words, interval, OVER_TRIALS.format(shared=shared_by(first.on_t)))
     interval = margin_over_mean(
-        _per_edit(context.groups, first.on_t, objective.weights),
-        [_per_edit(context.groups, location.on_t, objective.weights) for location in randoms],
-        _rows(context.groups),
+        per_edit(context.groups, first.on_t, objective.weights),
+        [per_edit(context.groups, location.on_t, objective.weights) for location in randoms],
+        rows(context.groups),
         tuple(objective.weights.values()),
         seed=context.seed,
     )
@@ -106,33 +91,9 @@ def score_of(
         interval = repeated([record.score for record in records], shared)
         low, high = (min(1.0, max(0.0, end)) for end in (interval.low, interval.high))
         return interval if isnan(interval.low) else replace(interval, low=low, high=high)
-    values, weights = _per_edit(groups, records, objective.weights), [*objective.weights.values()]
+    values, weights = per_edit(groups, records, objective.weights), [*objective.weights.values()]
     # Against nothing at all, a paired margin is the score itself.
-    return paired_margin(values, np.zeros_like(values), _rows(groups), weights, seed=seed)
-
-
-def _shared(finalist: Finalist) -> float:
-    return shared_edits([record.trial.edits for record in finalist.on_t])
-
-
-def _per_edit(groups: Groups, records: Sequence[TrialRecord], terms: Collection[str]) -> np.ndarray:
-    """Means over the repetitions, shape (edits, terms); NaN for edits and terms not measured."""
-    # Groups lie together, so that `_rows` can name them by ranges.
-    row = {edit: i for i, edit in enumerate(edit for group in groups for edit in group)}
-    sums, counts = np.zeros((len(row), len(terms))), np.zeros((len(row), len(terms)))
-    for outcome in (outcome for record in records for outcome in record.outcomes):
-        for column, term in enumerate(terms):
-            value = getattr(outcome, term)
-            if not isnan(value):
-                sums[row[outcome.edit], column] += value
-                counts[row[outcome.edit], column] += 1
-    return np.divide(sums, counts, out=np.full_like(sums, nan), where=counts > 0)
-
-
-def _rows(groups: Groups) -> list[range]:
-    """Rows of `_per_edit` that belong together."""
-    ends = np.cumsum([len(group) for group in groups])
-    return [range(int(end) - len(group), int(end)) for end, group in zip(ends, groups, strict=True)]
+    return paired_margin(values, np.zeros_like(values), rows(groups), weights, seed=seed)
 
 
 def pooled(records: Sequence[TrialRecord]) -> tuple[Measure, ...]:

@@ -66,7 +66,7 @@ class SearchSettings(SharedSettings, ScanChoices):
     )
     validations: int = setting(2, "subsets of V that the finalists are validated on", SEARCH, ge=1)
     non_inferiority: float = setting(
-        0.01, "score that a smaller location may lack to be chosen", BOUNDS, ge=0, lt=1
+        0.01, "score that a smaller location may be shown to lack and is chosen", BOUNDS, ge=0, lt=1
     )
     deploy: int | None = setting(
         None, "edits that will be made; the recipe is fitted to them", SEARCH, unset="all", ge=1

@@ -15,12 +15,14 @@ from locscope.recommendation.finalists import (
     in_order,
     reason_for,
 )
-from locscope.records import Measure, TrialRecord
+from locscope.records import EditOutcome, Measure, TrialRecord
 from locscope.scoring.bounds import violations
 from locscope.scoring.objectives import Objective
 from locscope.selection.choice import Best
 
 CAPABLE = OBJECTIVES["capability-first"]
+TERMS = ("reliability", "generalization", "locality")
+GROUPS = tuple((f"edit-{n}",) for n in range(60))
 
 
 def finalist(
@@ -35,14 +37,27 @@ def finalist(
         judged(tuned(location, objective, count=weights, **values), counts[i] if counts else 1000)
         for i, values in enumerate(trials)
     )
+    # As on S and on parts of V, no two trials share an edit.
+    others = [
+        replace(record, trial=replace(record.trial, edits=(f"edit-{i}",)))
+        for i, record in enumerate(others)
+    ]
     return Finalist(Best(location, first, (first,)), tuple(others))
 
 
 def judged(record: TrialRecord, count: int) -> TrialRecord:
+    """The record with measures of so many items, and every edit's outcome at their values."""
+    values = {measure.name: measure.value for measure in record.measures}
+    shares = {name: values.get(name, nan) for name in TERMS}
     return replace(
         record,
         measures=tuple(replace(m, count=count if m.count else 0) for m in record.measures),
+        outcomes=tuple(outcome(edit, **shares) for (edit,) in GROUPS),
     )
+
+
+def outcome(edit: str, **values: float) -> EditOutcome:
+    return EditOutcome(edit, reliability_strict=nan, **values)
 
 
 def level(share: float, ratio: float = 1.0, **more: float) -> dict[str, float]:
@@ -50,7 +65,7 @@ def level(share: float, ratio: float = 1.0, **more: float) -> dict[str, float]:
 
 
 def order(*some: Finalist, objective: Objective = BALANCED, margin: float = 0.0) -> list[str]:
-    return [one.location for one in in_order(some, objective, margin)]
+    return [one.location for one in in_order(some, objective, margin, GROUPS)]
 
 
 def test_measures_are_means_weighed_by_what_was_judged() -> None:
@@ -113,7 +128,7 @@ def test_the_best_on_s_and_v_together_is_first() -> None:
     lucky = finalist("L0.mlp", level(0.9), level(0.6), level(0.6))
     outcome_reliability = finalist("L1.mlp", level(0.8), level(0.8), level(0.8))
     third = finalist("L2.mlp", level(0.7), level(0.6), level(0.6))
-    ordered = in_order([lucky, outcome_reliability, third], BALANCED, 0.0)
+    ordered = in_order([lucky, outcome_reliability, third], BALANCED, 0.0, GROUPS)
     assert [one.location for one in ordered] == ["L1.mlp", "L0.mlp", "L2.mlp"]
     assert (
         reason_for(ordered, BALANCED, 0.0)
@@ -156,12 +171,43 @@ def test_a_smaller_one_that_lacks_little_is_chosen() -> None:
     some = (best, near, least, larger, poor)
     assert order(*some)[:2] == ["L0.mlp", "L3.mlp"]
     assert order(*some, margin=0.006) == ["L1.mlp", "L0.mlp", "L3.mlp", "L2.mlp", "L4.mlp"]
-    ordered = in_order(some, BALANCED, 0.01)
+    ordered = in_order(some, BALANCED, 0.01, GROUPS)
     # The others stay in their order: the best is the runner-up.
     assert [one.location for one in ordered] == [f"L{n}.mlp" for n in (2, 0, 3, 1, 4)]
     assert reason_for(ordered, BALANCED, 0.01) == (
-        "on S and V within 0.01 of L0.mlp (0.842 and 0.850 over 2 trials), and smaller"
+        "smaller than L0.mlp, and shown on S and V to lack less than 0.01 of its score "
+        "(0.842 and 0.850 over 2 trials)"
     )
+
+
+def test_a_smaller_one_is_chosen_only_where_its_lack_is_shown_to_be_small() -> None:
+    """Equal means over edits that come out differently leave room for a lack beyond the margin."""
+    best = finalist("L0.mlp", level(0.8), weights=30)
+    small = finalist("L1.mlp", level(0.8), weights=10)
+
+    def split(one: Finalist, right: range) -> Finalist:
+        outcomes = tuple(
+            outcome(edit, **dict.fromkeys(TERMS, float(n in right)))
+            for n, (edit,) in enumerate(GROUPS)
+        )
+        return replace(
+            one, best=replace(one.best, record=replace(one.best.record, outcomes=outcomes))
+        )
+
+    # Both have 48 of 60 right: the same ones, or 36 the same and 12 others.
+    best = split(replace(best, best=replace(best.best, record=better(best.best.record))), range(48))
+    assert order(best, split(small, range(48)), margin=0.01)[0] == "L1.mlp"
+    assert order(best, split(small, range(12, 60)), margin=0.01)[0] == "L0.mlp"
+    assert order(best, split(small, range(12, 60)), margin=0.4)[0] == "L1.mlp"
+    # Without outcomes of edits nothing is shown.
+    blank = replace(small.best, record=replace(small.best.record, outcomes=()))
+    assert order(best, replace(small, best=blank), margin=0.4)[0] == "L0.mlp"
+
+
+def better(record: TrialRecord) -> TrialRecord:
+    """A little ahead in its measures, within any margin."""
+    measures = (replace(m, value=m.value + 0.001 * (m.name == "locality")) for m in record.measures)
+    return replace(record, measures=tuple(measures))
 
 
 def test_a_smaller_one_that_breaks_a_bound_is_not_chosen() -> None:
@@ -174,9 +220,8 @@ def test_a_smaller_one_that_breaks_a_bound_is_not_chosen() -> None:
 
 def test_a_smaller_one_must_not_lack_what_breaks_ties() -> None:
     def made(location: str, general: float, weights: int) -> Finalist:
-        return finalist(
-            location, shares(0.99, general, 0.9, 1.001), objective=CAPABLE, weights=weights
-        )
+        trials = [shares(0.99, general, 0.9, 1.001)] * 3
+        return finalist(location, *trials, objective=CAPABLE, weights=weights)
 
     best, worse, near = made("L0.mlp", 0.9, 30), made("L1.mlp", 0.5, 10), made("L2.mlp", 0.895, 20)
     assert order(best, worse, near, objective=CAPABLE, margin=0.01) == [

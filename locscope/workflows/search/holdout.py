@@ -29,7 +29,10 @@ def validate(runner: TrialRunner, evidence: Evidence) -> Evidence:
         Finalist(best, tuple(records[t.id] for t in trials[n * count : (n + 1) * count]))
         for n, best in enumerate(first)
     ]
-    ordered = in_order(finalists, runner.objective.strict, settings.non_inferiority)
+    groups = runner.plan.groups_of(runner.plan.parts.choosing)
+    ordered = in_order(
+        finalists, runner.objective.strict, settings.non_inferiority, groups, settings.seed
+    )
     return replace(evidence, finalists=ordered)
 
 
