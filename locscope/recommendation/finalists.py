@@ -172,8 +172,8 @@ def _apart(
     """The low end of the interval of how much more the smaller scores on S and V; minus infinity
     where there is none, as nothing is shown then."""
     # A mean that lies within the margin shows little: chance moves it by as much as the margin.
-    trials = [(finalist.best.record, *finalist.on_v) for finalist in (smaller, best)]
-    low = paired(*trials, objective, groups, seed).low
+    first, other = ((finalist.best.record, *finalist.on_v) for finalist in (smaller, best))
+    low = paired(first, other, objective, groups, seed).low
     return -inf if isnan(low) else low
 
 

@@ -1,6 +1,6 @@
 """How contenders compare on T: pooled measures, scores and paired margins with their intervals."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 
