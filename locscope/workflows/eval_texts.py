@@ -45,6 +45,13 @@ def gather(
     )
 
 
+def check_files(neutral: Path | None, abilities: Path | None) -> None:
+    """Raises UsageError where a file of neutral texts or of abilities cannot be used."""
+    if neutral:
+        _lines(neutral)
+    _abilities(abilities)
+
+
 def _file(home: Path | None, name: str) -> Path | None:
     path = home / name if home else None
     return path if path and path.is_file() else None

@@ -20,7 +20,7 @@ from locscope.records import Edit
 from locscope.selection.candidates import first_step_for
 from locscope.settings import SharedSettings
 from locscope.tuning.workspace import Workspace
-from locscope.workflows.eval_texts import gather
+from locscope.workflows.eval_texts import check_files, gather
 
 GIB = 1 << 30
 
@@ -59,7 +59,11 @@ def parted(edit_set: EditSet, share: float, seed: int) -> tuple[EditSet, Split]:
 
 
 def open_model(settings: SharedSettings, loaded: Loaded | None = None) -> Loaded:
-    """The model of the settings, unless it is `loaded` already."""
+    """The model of the settings, unless it is `loaded` already.
+
+    Before minutes of loading, the files of texts and abilities that were given are read.
+    """
+    check_files(settings.neutral, settings.abilities)
     return loaded or load(
         settings.model,
         device=settings.device,

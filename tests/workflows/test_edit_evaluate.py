@@ -128,3 +128,16 @@ def test_never_writes_over_anything(tiny_dir: Path, edits_file: Path, tmp_path: 
     settings = EditSettings(model=str(tiny_dir), edits=str(edits_file), location="L0.attn")
     with pytest.raises(UsageError, match="is there already"):
         plan_edit(settings, None, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["neutral", "abilities"])
+def test_files_of_texts_are_read_before_the_model_is(
+    name: str, edits_file: Path, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing"
+    settings = EditSettings(
+        model=str(tmp_path), edits=str(edits_file), location="L1.mlp", **{name: missing}
+    )
+    # The folder holds no model, which would be said if it were read first.
+    with pytest.raises(UsageError, match=f"cannot read {name}.*{missing}: No such file"):
+        plan_edit(settings, None, None)

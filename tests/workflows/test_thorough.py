@@ -88,7 +88,13 @@ def test_what_is_stored_is_not_run_again(
     monkeypatch.setattr(local, "run_trial", lambda *_: pytest.fail("a trial was run again"))
     again = search(plan_search(settings, copied), Silent())
     assert repr(again.inputs.panels) == repr(found.inputs.panels)
-    assert stages(copied)["other protocols"] == (2, 2)
+    # What nothing was added to is not counted again; a scan that found nothing is tried again.
+    first, second = (
+        [one for one in info.stages if not one.stage.startswith("scan ")]
+        for info in (read_info(found.folder), read_info(copied))
+        if info is not None
+    )
+    assert second == first
 
 
 def test_a_panel_of_another_trial_is_run_again(

@@ -58,6 +58,7 @@ class LocalTrialRunner:
         }
         self._left = dict(SHARES)
         self._uncounted = set(self.known) if uncounted else set[str]()
+        self._counted = not uncounted
         self._other: tuple[tuple[Edit, ...], Workspace] | None = None
 
     def trials(
@@ -80,7 +81,7 @@ class LocalTrialRunner:
             share=self._share(stage),
         )
         seconds = time.perf_counter() - began + earlier
-        self.costs.append(StageCost(stage, seconds, len(trials), resumed))
+        self._count(StageCost(stage, seconds, len(trials), resumed))
         return tuple(judged(self.known[trial.id], self.objective) for trial in trials)
 
     def protocols(self, stage: str, wanted: Sequence[Finalist]) -> tuple[ProtocolResults, ...]:
@@ -93,7 +94,7 @@ class LocalTrialRunner:
         if missing:
             panels |= {panel.role: panel for panel in self._run_panels(stage, missing)}
         seconds, resumed = time.perf_counter() - began, len(wanted) - len(missing)
-        self.costs.append(StageCost(stage, seconds, len(wanted), resumed))
+        self._count(StageCost(stage, seconds, len(wanted), resumed))
         return tuple(panel for panel in panels.values() if panel is not None)
 
     def known_panel(self, wanted: Finalist) -> ProtocolResults | None:
@@ -164,6 +165,11 @@ class LocalTrialRunner:
                 panels.append(panel)
                 self.progress.advance(f"{wanted.role} {wanted.location}")
         return panels
+
+    def _count(self, cost: StageCost) -> None:
+        """Notes a stage, unless an earlier run noted it and nothing is added to it."""
+        if cost.tasks > cost.resumed or not self._counted:
+            self.costs.append(cost)
 
     def _uncounted_seconds(self, trials: dict[str, Trial]) -> float:
         lost = self._uncounted & trials.keys()
