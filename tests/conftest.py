@@ -12,3 +12,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.envi
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+import shape_checks
+
+# Before any module of the package is loaded.
+shape_checks.install()
