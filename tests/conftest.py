@@ -18,3 +18,8 @@ settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+import shape_checks
+
+# Before any module of the package is loaded.
+shape_checks.install()
