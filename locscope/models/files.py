@@ -29,6 +29,8 @@ OWN = ("neutral.txt", "abilities.json")
 NAMES = frozenset((*CONFIGS, *TOKENIZER, *OWN))
 REPLACED = ("README.md", "locscope.json")
 """Not copied either, but an edited model has its own: they describe it, and the old another."""
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx")
+"""What names of weights end in, of whatever format."""
 _LICENCE = re.compile(r"(licen[cs]e|copying|notice|use_policy)[\w-]*(\.(txt|md|rst))?", re.I)
 _SHOWN = 8
 
@@ -55,6 +57,12 @@ def left_out(directory: Path, files: Iterable[Path]) -> tuple[str, ...]:
     taken = {path.relative_to(directory).parts[0] for path in files} | set(REPLACED)
     others = [name for name in _entries(directory) if name not in taken]
     return tuple(f"{name}/" if (directory / name).is_dir() else name for name in others)
+
+
+def other_weights(directory: Path, weights: Collection[Path]) -> tuple[str, ...]:
+    """The names of files beside `weights` that may hold weights, which nothing reads."""
+    others = left_out(directory, weights)
+    return tuple(name for name in others if name.endswith((*WEIGHTS, INDEX)))
 
 
 def in_words(names: Collection[str]) -> str:
