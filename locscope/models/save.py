@@ -132,7 +132,7 @@ def _bytes(key: str, tensor: Tensor) -> memoryview:
             f"cannot save {key}: some of its weights are not finite in {tensor.dtype}, in which "
             "the base is stored; choose a lower --lr"
         )
-    return memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _first(checkpoint: Checkpoint, shard: Path, key: str) -> int:
