@@ -15,7 +15,7 @@ from locscope.models.save import put_changes
 from locscope.records import Measure, TrialRecord
 from locscope.tuning.trial import Tuned
 from locscope.workflows.edit import EditPlan
-from locscope.workflows.saving import check_output, save_tuned
+from locscope.workflows.saving import check_output, save_in_memory, save_tuned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,13 +106,12 @@ class EditedModel:
             Its path.
 
         Raises:
-            UsageError: something is there already.
+            UsageError: something is there already, or the disk refuses.
         """
         path = Path(output)
-        check_output(path)
+        check_output(path, self.base)
         if self.base.directory is None:
-            self.model.save_pretrained(path)
-            self.base.tokenizer.save_pretrained(path)
+            save_in_memory(self.model, self.base.tokenizer, path)
         else:
             plan = self._plan
             save_tuned(self.base, self._tuned, plan.settings, plan.objective, path)

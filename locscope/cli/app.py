@@ -11,11 +11,11 @@ import typer
 from typer.core import TyperGroup
 
 from locscope import __version__
+from locscope.cli.stopping import INTERRUPTED, LINE
 from locscope.errors import LocscopeError, ran_out_of_memory
 
 NOTHING_MET = 3
 OUT_OF_MEMORY = 4
-INTERRUPTED = 130
 """Exit codes besides 0, 1 and 2, which are those of the shell: done, failed, used wrongly."""
 
 _FINDING, _USING = "locscope.cli.finding", "locscope.cli.using"
@@ -90,8 +90,7 @@ def guarded() -> Iterator[None]:
     except LocscopeError as error:
         raise _exit(str(error), error.exit_code) from None
     except KeyboardInterrupt:
-        line = "interrupted: the same command goes on with what is done"
-        raise _exit(line, INTERRUPTED) from None
+        raise _exit(LINE, INTERRUPTED) from None
     # torch raises a RuntimeError where memory ends, on some devices one of its own class.
     except (MemoryError, RuntimeError) as error:
         if not ran_out_of_memory(error):

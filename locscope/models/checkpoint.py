@@ -13,9 +13,9 @@ from typing import Any
 
 from locscope.errors import UsageError
 from locscope.models.families import FAMILIES
+from locscope.models.files import INDEX, refuse_leaving
+from locscope.models.files import WHOLE as WEIGHTS
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 """Sets of files, any of which makes a tokenizer."""
@@ -52,6 +52,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
     """
     config = read_config(directory)
     weights = _weight_files(directory)
+    refuse_leaving(directory, weights)
     if not any(all((directory / name).is_file() for name in names) for names in TOKENIZERS):
         raise UsageError(
             f"no tokenizer in '{directory}': it needs tokenizer.json (or tokenizer.model, "

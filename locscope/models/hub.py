@@ -5,18 +5,33 @@ from pathlib import Path
 from locscope.errors import UsageError
 from locscope.models.aliases import Source
 from locscope.models.checkpoint import read_checkpoint, read_config
+from locscope.models.files import INDEX, NAMES, TEMPLATES
+from locscope.runs.new_folder import is_partial
 
-WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "README.md"]
-UNWANTED = ["*/*", "consolidated*", "params.json"]
+WANTED = [
+    *sorted(NAMES),
+    *(f"{TEMPLATES}/*.jinja", INDEX, "*.safetensors", "README.md"),
+    *("LICEN[CS]E*", "[Ll]icen[cs]e*", "COPYING*", "NOTICE*", "Notice*", "USE_POLICY*"),
+    # Not a file of a model: its presence beside whole weights is refused.
+    "adapter_config.json",
+]
+"""The files of a checkpoint (`models/files.py`), as the hub's patterns."""
+UNWANTED = ["*/*.safetensors", "[!a]*/*", "*/*/*", "consolidated*"]
 """Other formats and copies of the same weights, in subfolders or in their makers' own layout."""
 
 
 def locate(source: Source) -> Path:
     """The directory of a source's files, which are downloaded first where that is possible.
 
-    Raises UsageError where they are not here and cannot be downloaded.
+    Raises UsageError where they are not here and cannot be downloaded, and for a folder that a save
+    did not finish.
     """
     if isinstance(source, Path):
+        if is_partial(source):
+            raise UsageError(
+                f"'{source}' is not a whole model: a save of it was cut off; give the same command "
+                "again, which removes this and writes the model anew"
+            )
         return source
     # Slow to import, and not needed for a directory.
     from huggingface_hub import constants

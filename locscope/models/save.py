@@ -1,22 +1,27 @@
 """Saving an edited model: the base's files as they are, with the tuned tensors replaced."""
 
+import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+import torch
 from jaxtyping import Float
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from locscope.errors import LocscopeError, UsageError
+from locscope.errors import LocscopeError
+from locscope.models.checkpoint import Checkpoint
+from locscope.models.files import CONFIG, belonging
 from locscope.models.parts import Slice, put
+from locscope.runs.files import sync
 
-CARD = "README.md"
 _IN_BLOCK = re.compile(r"(?:layers|h)\.\d+\..+$")
+_BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -34,54 +39,115 @@ def put_changes(model: PreTrainedModel, changes: Sequence[Change]) -> None:
         put(named[change.slice.name], change.slice, change.values)
 
 
-def save_edited(base: Path, out: Path, changes: Sequence[Change]) -> None:
-    """Copies the model in `base` to `out`, with the changed weights.
+def check_savable(checkpoint: Checkpoint, names: Iterable[str]) -> None:
+    """A LocscopeError where the checkpoint has no single tensor of one of these parameters."""
+    for name in names:
+        _stored_at(name, checkpoint)
 
-    Every other weight, configuration and tokenizer stay as they are on disk; the card is not
-    copied, for it describes another model. A tensor is written in the dtype it has on disk. Raises
-    UsageError where `out` exists and is not an empty directory, LocscopeError where the checkpoint
-    has no single tensor of a changed parameter.
+
+def save_edited(
+    checkpoint: Checkpoint, out: Path, changes: Sequence[Change], *, code: bool = False
+) -> None:
+    """Writes the model of a checkpoint into the folder `out`, with the changed weights.
+
+    Only its own files are written (`belonging`, with its Python modules for `code`), and every byte
+    is read back from the disk and compared. config.json comes last, so that nothing takes a part
+    for a model. A tensor is written in the dtype it has on disk. Raises LocscopeError where a
+    changed parameter has no single tensor there or does not fit its dtype, or where the disk gives
+    back something else; OSError where it refuses.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is there already: choose another --output")
-    shards = {shard: _keys(shard) for shard in sorted(base.glob("*.safetensors"))}
-    keys_of: dict[Path, dict[str, str]] = {shard: {} for shard in shards}
-    for change in changes:
-        shard, key = _stored_at(change.slice.name, shards)
-        keys_of[shard][change.slice.name] = key
-    shutil.copytree(
-        base, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors", CARD)
-    )
-    for shard, keys in keys_of.items():
-        _write(shard, out / shard.name, keys, changes)
+    keys = {change.slice.name: _stored_at(change.slice.name, checkpoint) for change in changes}
+    files = belonging(checkpoint.directory, checkpoint.shards, code=code)
+    for path in sorted(files, key=lambda path: path == checkpoint.directory / CONFIG):
+        written = out / path.relative_to(checkpoint.directory)
+        written.parent.mkdir(parents=True, exist_ok=True)
+        tensors: dict[str, Tensor] = {}
+        for change in changes:
+            shard, key = keys[change.slice.name]
+            if shard == path:
+                tensors.setdefault(key, _tensor(path, key))
+                put(tensors[key], change.slice, change.values)
+        _write(path, written, {_first(checkpoint, path, k): _bytes(k, tensors[k]) for k in tensors})
 
 
-def _write(shard: Path, out: Path, keys: Mapping[str, str], changes: Sequence[Change]) -> None:
-    if not keys:
-        shutil.copyfile(shard, out)
-        return
-    # In the dtype of the file: the model in memory may be wider.
-    tensors = load_file(shard)
-    for change in changes:
-        if change.slice.name in keys:
-            put(tensors[keys[change.slice.name]], change.slice, change.values)
+def _write(path: Path, written: Path, changed: Mapping[int, memoryview]) -> None:
+    """A copy of a file with other bytes from some offsets on; no permissions are copied."""
+    shutil.copyfile(path, written)
+    with written.open("r+b") as file:
+        for first, content in changed.items():
+            file.seek(first)
+            file.write(content)
+    sync(written)
+    _forget(written)
+    with path.open("rb") as before, written.open("rb") as after:
+        if not _as_meant(before, after, changed):
+            raise LocscopeError(
+                f"{written.name} was not written as it should be (is the disk sound?): nothing is "
+                "saved, choose another directory"
+            )
+
+
+def _forget(path: Path) -> None:
+    """Drops what memory holds of a file that is on the disk: reading it then reads the disk."""
+    if hasattr(os, "posix_fadvise"):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _as_meant(before: BinaryIO, after: BinaryIO, changed: Mapping[int, memoryview]) -> bool:
+    """Whether two files are equal, byte by byte, but for the bytes that are changed."""
+    for first, content in sorted(changed.items(), key=lambda one: one[0]):
+        if not _equal(before, after, first - before.tell()):
+            return False
+        for start in range(0, len(content), _BLOCK):
+            wanted = content[start : start + _BLOCK]
+            if after.read(len(wanted)) != wanted:
+                return False
+        before.seek(len(content), os.SEEK_CUR)
+    return _equal(before, after, None)
+
+
+def _equal(one: BinaryIO, other: BinaryIO, count: int | None) -> bool:
+    """Whether the next `count` bytes of both are the same; all that follow, for None."""
+    while count is None or count > 0:
+        size = _BLOCK if count is None else min(_BLOCK, count)
+        block = one.read(size)
+        if block != other.read(size):
+            return False
+        if not block:
+            return count is None
+        count = None if count is None else count - len(block)
+    return True
+
+
+def _tensor(shard: Path, key: str) -> Tensor:
+    """In the dtype of the file: the model in memory may be wider."""
     with safe_open(shard, "pt") as file:
-        save_file(tensors, out, metadata=file.metadata())
+        return file.get_tensor(key).clone()
 
 
-def _keys(shard: Path) -> frozenset[str]:
-    with safe_open(shard, "pt") as file:
-        return frozenset(file.keys())
+def _bytes(key: str, tensor: Tensor) -> memoryview:
+    if not torch.isfinite(tensor).all():
+        raise LocscopeError(
+            f"cannot save {key}: some of its weights are not finite in {tensor.dtype}, in which "
+            "the base is stored; choose a lower --lr"
+        )
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def _stored_at(name: str, shards: Mapping[Path, frozenset[str]]) -> tuple[Path, str]:
+def _first(checkpoint: Checkpoint, shard: Path, key: str) -> int:
+    *_, first, _ = checkpoint.shards[shard][key]
+    return first
+
+
+def _stored_at(name: str, checkpoint: Checkpoint) -> tuple[Path, str]:
     """The file of a parameter, and its key there."""
     # Checkpoints may leave out or move the outer modules: the tail names it within its block.
     match = _IN_BLOCK.search(name)
     tail = match.group() if match else name
     matches = [
         (shard, key)
-        for shard, keys in shards.items()
+        for shard, keys in checkpoint.shards.items()
         for key in keys
         if key in (name, tail) or key.endswith(f".{tail}")
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from locscope.runs.files import explained, write_atomic
+from locscope.runs.files import write_atomic
 
 NAME = "README.md"
 LICENCE = ("license", "license_name", "license_link")
@@ -31,10 +31,8 @@ def licence_of(directory: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def write_card(directory: str | os.PathLike[str], text: str) -> None:
-    """Writes the card into the directory of a model."""
-    path = Path(directory) / NAME
-    with explained(f"write {path}"):
-        write_atomic(path, text)
+    """Writes the card into the directory of a model; OSError where that cannot be."""
+    write_atomic(Path(directory) / NAME, text)
 
 
 def _front_matter(text: str) -> str:

@@ -30,13 +30,15 @@ def write_atomic_with(path: Path, write: Callable[[Path], object]) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     try:
         write(partial)
-        _sync(partial)
+        sync(partial)
         partial.replace(path)
         # The rename itself is on disk only when the folder is.
-        _sync(path.parent)
+        sync(path.parent)
     # Ctrl-C too must leave nothing behind.
     except BaseException:
-        partial.unlink(missing_ok=True)
+        # What went wrong is told, not that the disk refuses this too.
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise
 
 
@@ -69,13 +71,14 @@ def read_yaml(path: Path, what: str) -> Any:
         raise UsageError(f"cannot read {what} {path}: not YAML{line}") from error
 
 
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Returns when a file's content, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

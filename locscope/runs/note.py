@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from locscope.errors import UsageError
 from locscope.records import TrialRecord, dumps, loads
-from locscope.runs.files import explained, write_atomic
+from locscope.runs.files import write_atomic
 
 NAME = "locscope.json"
 BUNDLED = "demo"
@@ -43,10 +43,8 @@ def absolute(edits: str) -> str:
 
 
 def write_note(directory: str | os.PathLike[str], note: EditNote) -> None:
-    """Writes the note into the directory of the edited model."""
-    path = Path(directory) / NAME
-    with explained(f"write {path}"):
-        write_atomic(path, dumps(note, indent=2) + "\n")
+    """Writes the note into the directory of the edited model; OSError where that cannot be."""
+    write_atomic(Path(directory) / NAME, dumps(note, indent=2) + "\n")
 
 
 def read_note(directory: str | os.PathLike[str]) -> EditNote | None:

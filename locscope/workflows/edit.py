@@ -21,8 +21,18 @@ from locscope.tuning.recipes import NO_RATE_HINT, recipe_named
 from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trial import Tuned, run_trial, starting_rate
 from locscope.tuning.workspace import Workspace
-from locscope.workflows.saving import check_output, save_tuned
-from locscope.workflows.workspace import first_step, load_edits, open_model, open_workspace
+from locscope.workflows.saving import (
+    check_output,
+    note_on_files,
+    save_tuned,
+)
+from locscope.workflows.workspace import (
+    first_step,
+    load_edits,
+    note_on_weights,
+    open_model,
+    open_workspace,
+)
 
 EDITS, DEPLOY = "edits", "deploy"
 OF_THE_FILE = ("limit", "conflicts", EDITS, DEPLOY)
@@ -57,7 +67,8 @@ def plan_edit(
 ) -> EditPlan:
     """Reads and checks everything; nothing is written and nothing tuned.
 
-    Without an `output` nothing will be saved. A model that is `loaded` is not read again.
+    Without an `output` nothing will be saved; what a killed save left beside it is removed. A model
+    that is `loaded` is not read again.
     """
     if output is not None:
         check_output(output)
@@ -80,6 +91,7 @@ def plan_edit(
     slices(loaded.model, location)
     if output is not None:
         _check_savable(loaded, location, recipe)
+        check_output(output, loaded, location)
     return EditPlan(
         settings=settings,
         loaded=loaded,
@@ -136,6 +148,9 @@ def tune(plan: EditPlan, progress: Progress) -> Tuned:
 def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
     """Tunes, measures, saves the edited model; returns the trial's record."""
     assert plan.output is not None, "plan an edit that is to be saved with its output"
+    code = plan.settings.trust_remote_code
+    for line in (*note_on_weights(plan.loaded), *note_on_files(plan.loaded, code=code)):
+        progress.say(line)
     tuned = tune(plan, progress)
     save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)
     return tuned.record

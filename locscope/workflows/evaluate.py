@@ -14,21 +14,24 @@ from locscope.models.hub import locate
 from locscope.models.load import Loaded
 from locscope.progress import Progress, stage
 from locscope.records import Measure, dumps
-from locscope.runs.note import read_note
+from locscope.runs.note import EditNote, read_note
 from locscope.settings import EvaluateSettings
 from locscope.workflows.recorded_edits import Asked, edits_to_ask
 from locscope.workflows.workspace import open_model, open_workspace, with_text_generator
 
 NO_BASE = "needs the untouched model: give --base"
+GONE = "needs the untouched model, recorded as "
+"""How the protocol begins of what a base is needed for that is no longer where it was."""
 
 
 @dataclass(frozen=True)
 class EvaluatePlan:
-    """The edited model and what it is compared with; no base where none is known."""
+    """The edited model and what it is compared with; `no_base` is why there is nothing."""
 
     edited: Loaded
     base: Loaded | None
     asked: Asked
+    no_base: str = NO_BASE
 
     @property
     def settings(self) -> EvaluateSettings:
@@ -42,20 +45,42 @@ class EvaluatePlan:
 
 
 def plan_evaluate(settings: EvaluateSettings) -> EvaluatePlan:
-    """Loads both models and the edits; a UsageError where the base is not the recorded one."""
+    """Loads both models and the edits; a UsageError where the base is not the recorded one.
+
+    A recorded base that is not there any more is no reason to refuse: what needs it is left out.
+    """
     note = read_note(locate(resolve(settings.model)))
     asked = edits_to_ask(settings, note)
     settings = asked.settings
     edited = open_model(settings)
-    name = settings.base or (note.base if note else None)
-    base = open_model(settings.model_copy(update={"model": name})) if name else None
-    if base and note and not settings.base and base.info.hash != note.base_hash:
-        raise UsageError(
-            f"the base recorded at saving, {name}, has changed since: give --base to use it"
-        )
+    if note and not settings.base and not _is_there(note.base):
+        lost = f"{GONE}{note.base}, which is not there: give --base"
+        return EvaluatePlan(edited, None, asked, lost)
+    base = _base(settings, note)
     if base and base.tokenizer.get_vocab() != edited.tokenizer.get_vocab():
-        raise UsageError(f"{settings.model} and its base {name} have different tokenizers")
+        raise UsageError(
+            f"{settings.model} and its base {base.info.name} have different tokenizers"
+        )
     return EvaluatePlan(edited, base, asked)
+
+
+def _base(settings: EvaluateSettings, note: EditNote | None) -> Loaded | None:
+    """The base that is given, or else the recorded one, which has to be as it was."""
+    if settings.base:
+        return open_model(settings.model_copy(update={"model": settings.base}))
+    if note is None:
+        return None
+    try:
+        base = open_model(settings.model_copy(update={"model": note.base}))
+    except UsageError as error:
+        raise UsageError(
+            f"cannot use the base recorded at saving ({error}): give --base"
+        ) from error
+    if base.info.hash != note.base_hash:
+        raise UsageError(
+            f"the base recorded at saving, {note.base}, has changed since: give --base to use it"
+        )
+    return base
 
 
 def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
@@ -63,6 +88,8 @@ def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
     base = plan.base or plan.edited
     for line in plan.edit_set.notes:
         progress.say(line)
+    if plan.no_base != NO_BASE:
+        progress.say(f"not everything is measured: some of it {plan.no_base}")
     workspace = open_workspace(plan.settings, base, plan.asked.given, progress)
     suite = with_text_generator(workspace.suite, plan.edited)
     prefix_cache, ids = (
@@ -73,7 +100,9 @@ def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
         texts = suite.texts_for(choosing=False)
         now = observe(suite, prefix_cache, ids, texts=texts)
     measures = measure_all(now, workspace.before.of(ids).on(texts))
-    return measures if plan.base else tuple(map(_without_base, measures))
+    if plan.base:
+        return measures
+    return tuple(_without_base(measure, plan.no_base) for measure in measures)
 
 
 def evaluate_json(measures: tuple[Measure, ...]) -> str:
@@ -86,11 +115,27 @@ def _plain(measure: Measure) -> dict[str, float | int | str | None]:
     found = json.loads(dumps(measure))
     plain = {key: found[key] for key in ("value", "count", "protocol", "low", "high", "before")}
     if plain["value"] is None:
-        plain["reason"] = "needs a base" if measure.protocol == NO_BASE else "nothing to judge by"
+        plain["reason"] = _reason(measure.protocol)
     return plain
 
 
-def _without_base(measure: Measure) -> Measure:
+def _reason(protocol: str) -> str:
+    """Why nothing was measured."""
+    if protocol.startswith(GONE):
+        return protocol
+    return "needs a base" if protocol == NO_BASE else "nothing to judge by"
+
+
+def _is_there(base: str) -> bool:
+    """Whether the files of a model can be found by its name."""
+    try:
+        locate(resolve(base))
+    except UsageError:
+        return False
+    return True
+
+
+def _without_base(measure: Measure, reason: str) -> Measure:
     if measure.name in NEEDS_BASE:
-        return Measure(measure.name, nan, 0, NO_BASE)
+        return Measure(measure.name, nan, 0, reason)
     return replace(measure, before=nan)

@@ -3,28 +3,67 @@
 from importlib.metadata import version
 from pathlib import Path
 
-from locscope.errors import UsageError
+from safetensors import SafetensorError
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from locscope.errors import LocscopeError, UsageError
+from locscope.locations import Location
 from locscope.models.aliases import name_of, resolve
+from locscope.models.checkpoint import digest, read_checkpoint
+from locscope.models.files import belonging, in_words, left_out, stays
 from locscope.models.load import Loaded
-from locscope.models.save import save_edited
+from locscope.models.parts import slices
+from locscope.models.save import check_savable, save_edited
 from locscope.report.output.model_card import model_card
+from locscope.runs.card import NAME as CARD
 from locscope.runs.card import licence_of, write_card
+from locscope.runs.files import explained
+from locscope.runs.new_folder import check_new, check_room, new_folder
 from locscope.runs.note import DATA, EditNote, absolute, write_note
 from locscope.scoring.objectives import Objective
 from locscope.settings import SharedSettings
 from locscope.tuning.trial import Tuned
 
 
-def check_output(output: Path) -> None:
-    """A UsageError where a model cannot be written there without touching what is there."""
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UsageError(f"{output} is there already: choose another directory")
+def check_output(
+    output: Path, loaded: Loaded | None = None, location: Location | None = None
+) -> None:
+    """A UsageError where a model cannot be written there without touching what is there.
+
+    With the model that is to be tuned, also where its files do not fit on that disk; what a save of
+    it left that was killed is removed. A LocscopeError where its files have no tensor for a weight
+    of the location (any, for None).
+    """
+    check_new(output)
+    if loaded is None or loaded.directory is None:
+        return
+    checkpoint = read_checkpoint(loaded.directory)
+    location = location or Location.parse(f"L0-{loaded.info.layers - 1}.block")
+    check_savable(checkpoint, [part.name for part in slices(loaded.model, location)])
+    files = belonging(loaded.directory, checkpoint.shards, code=True)
+    check_room(output, sum(path.stat().st_size for path in files))
+
+
+def note_on_files(loaded: Loaded, *, code: bool = False) -> tuple[str, ...]:
+    """What of the model's folder is not saved, with the Python modules unless there is `code`."""
+    if loaded.directory is None:
+        return ()
+    weights = read_checkpoint(loaded.directory).shards
+    others = left_out(loaded.directory, belonging(loaded.directory, weights, code=code))
+    if not others:
+        return ()
+    return (f"not a part of the model that was read, and not saved: {in_words(others)}",)
 
 
 def save_tuned(
     loaded: Loaded, tuned: Tuned, settings: SharedSettings, objective: Objective, output: Path
 ) -> None:
-    """Writes the tuned model into `output`; the settings say which model and edits it is of."""
+    """Writes the tuned model into `output`; the settings say which model and edits it is of.
+
+    The folder appears whole, when every byte was read back from the disk, or not at all. Raises
+    UsageError where the disk refuses, LocscopeError where the files of the base are not those that
+    were loaded.
+    """
     home = loaded.directory
     if home is None:
         raise UsageError(
@@ -32,7 +71,6 @@ def save_tuned(
         )
     source = resolve(settings.model)
     by_name = settings.model == "demo" or isinstance(source, str)
-    save_edited(home, output, tuned.changes)
     note = EditNote(
         schema_number=1,
         base=settings.model if by_name else str(source),
@@ -42,8 +80,30 @@ def save_tuned(
         record=tuned.record,
         data=_data(settings),
     )
-    write_note(output, note)
-    write_card(output, model_card(note, name_of(source), objective.bounds, licence_of(home)))
+    checkpoint = read_checkpoint(home)
+    if digest(checkpoint) != loaded.info.hash:
+        raise LocscopeError(f"the model in '{home}' has changed since it was loaded: tune again")
+    licence = licence_of(home) if stays(home / CARD, home) else {}
+    with explained(f"save the model (nothing is left in {output})"), new_folder(output) as partial:
+        write_note(partial, note)
+        write_card(partial, model_card(note, name_of(source), objective.bounds, licence))
+        save_edited(checkpoint, partial, tuned.changes, code=settings.trust_remote_code)
+
+
+def save_in_memory(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, output: Path
+) -> None:
+    """Writes a model that has no files, as Hugging Face does, whole or not at all.
+
+    Raises UsageError where the disk refuses.
+    """
+    with explained(f"save the model (nothing is left in {output})"), new_folder(output) as partial:
+        try:
+            model.save_pretrained(partial)
+            tokenizer.save_pretrained(partial)
+        except SafetensorError as error:
+            # Its text is all that tells a full disk.
+            raise OSError(str(error)) from error
 
 
 def _data(settings: SharedSettings) -> dict[str, str | int]:

@@ -14,6 +14,8 @@ from locscope.evaluation.suite import EvalSuite, EvalTexts
 from locscope.forward.batching import tokens_that_fit
 from locscope.forward.decoding import TextGenerator
 from locscope.forward.prefix_cache import Budget, PrefixCache
+from locscope.models.checkpoint import read_checkpoint
+from locscope.models.files import in_words, other_weights
 from locscope.models.load import Loaded, load, stop_ids
 from locscope.progress import Progress, stage
 from locscope.records import Edit
@@ -72,6 +74,18 @@ def open_model(settings: SharedSettings, loaded: Loaded | None = None) -> Loaded
     )
 
 
+def note_on_weights(loaded: Loaded) -> tuple[str, ...]:
+    """Which weights were read, where the model's folder has others too."""
+    if loaded.directory is None:
+        return ()
+    weights = read_checkpoint(loaded.directory).shards
+    others = other_weights(loaded.directory, weights)
+    if not others:
+        return ()
+    read = in_words([path.name for path in weights])
+    return (f"weights are read from {read}, not from {in_words(others)}",)
+
+
 def text_generator_of(loaded: Loaded) -> TextGenerator:
     """What decoding needs of a model."""
     return TextGenerator(loaded.model, loaded.tokenizer, stop_ids(loaded.model, loaded.tokenizer))
@@ -107,7 +121,7 @@ def write_suite(
     prefix_cache = PrefixCache(
         loaded.model, suite.packed, budget, tokens_that_fit(loaded.model, budget.device)
     )
-    notes = edit_set.notes
+    notes = (*edit_set.notes, *note_on_weights(loaded))
     if suite.unaligned:
         notes = (*notes, f"{suite.unaligned} rows tokenise differently with answer: decoded")
     return Workspace(loaded, suite, prefix_cache, eval_texts, notes)

@@ -10,6 +10,7 @@ from families import save_tiny
 from safetensors.torch import load_file
 
 from locscope.errors import UsageError
+from locscope.evaluation.measures import NEEDS_BASE
 from locscope.progress import Silent
 from locscope.scoring.objectives import BALANCED
 from locscope.selection.candidates import LEARNS_IN_FULL
@@ -121,6 +122,34 @@ def test_a_changed_base_is_noticed(edits_file: Path, tmp_path: Path) -> None:
         (base / path.name).write_bytes(path.read_bytes())
     with pytest.raises(UsageError, match="has changed since"):
         plan_evaluate(EvaluateSettings(model=str(out), edits=str(edits_file)))
+
+
+def test_of_a_base_that_is_gone_what_needs_it_is_null_with_the_reason(
+    edits_file: Path, tmp_path: Path
+) -> None:
+    base, out = save_tiny(tmp_path / "base", "llama"), tmp_path / "edited"
+    settings = EditSettings(
+        model=str(base), edits=str(edits_file), location="L0.attn", lr=1e-3, epochs=1
+    )
+    edit(plan_edit(settings, None, out), Silent())
+    asked = EvaluateSettings(model=str(out))
+    before = {one.name: one for one in evaluate(plan_evaluate(asked), Silent())}
+    moved = base.rename(tmp_path / "moved")
+    found = evaluate(plan_evaluate(asked), Silent())
+    for name, plain in json.loads(evaluate_json(found))["measures"].items():
+        if name in NEEDS_BASE:
+            assert plain["value"] is None
+            assert str(base) in plain["reason"]
+            assert "--base" in plain["reason"]
+    assert {one.name: one for one in found}["reliability"].value == before["reliability"].value
+    named = evaluate(plan_evaluate(EvaluateSettings(model=str(out), base=str(moved))), Silent())
+    assert {one.name: one.value for one in named if one.name in NEEDS_BASE} == pytest.approx(
+        {name: one.value for name, one in before.items() if name in NEEDS_BASE}, nan_ok=True
+    )
+    # What is there and is no model is no base that is gone.
+    base.mkdir()
+    with pytest.raises(UsageError, match=r"cannot use the base recorded .*give --base"):
+        plan_evaluate(asked)
 
 
 def test_never_writes_over_anything(tiny_dir: Path, edits_file: Path, tmp_path: Path) -> None:

@@ -1,50 +1,34 @@
-"""A search that is killed goes on where it was: nothing lost or run twice, the same result."""
+"""What is killed goes on where it was: nothing is lost, run twice or half written, and the result
+is the same.
+
+LOCSCOPE_KILLS=50 python -m pytest -m slow tests/workflows/test_kill.py kills so often in all.
+"""
 
 import os
 import re
+import shutil
 import signal
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 import pytest
-import torch
+from killing import Case, Kept, begun, content, ended, kept, partials, records, wait
 from typer.testing import CliRunner
 
 from locscope.cli.app import app
+from locscope.errors import UsageError
+from locscope.runs.note import read_note
+from locscope.settings import EvaluateSettings
+from locscope.workflows.evaluate import plan_evaluate
 
-PATIENCE = 240.0
-"""Seconds after which a search that says nothing new has failed."""
-QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
+KILLS = int(os.environ.get("LOCSCOPE_KILLS", "20"))
+"""In all of the slow tests: two fifths at searches, a fifth at scans, two fifths at edits."""
+SEED = int(os.environ.get("LOCSCOPE_SEED", "20"))
 SMALL = ("--parts", "mlp.down", "--no-quarters", "--finalists", "1", "--repetitions", "2")
 SHORT = ("--epochs", "3", "--audit", "2", "--scans", "weight-gradient")
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A file as it lies there: rewriting it changes the time."""
-
-    content: bytes
-    written: int
-
-
-@dataclass(frozen=True)
-class Case:
-    """A search to start, where it goes, and what it says.
-
-    One that is `fresh` is a new interpreter; else it is a copy of this process, which has all
-    libraries in memory.
-    """
-
-    words: tuple[str, ...]
-    folder: Path
-    log: Path
-    fresh: bool = False
 
 
 def case(model: Path, edits: Path, folder: Path, *more: str, fresh: bool = False) -> Case:
@@ -53,74 +37,16 @@ def case(model: Path, edits: Path, folder: Path, *more: str, fresh: bool = False
     return Case(words, folder, folder.with_suffix(".log"), fresh)
 
 
-@contextmanager
-def begun(one: Case) -> Iterator[int]:
-    """The number of a process that searches; it does not outlive the block."""
-    pid = os.fork()
-    if pid == 0:
-        _become(one)
-    try:
-        yield pid
-    finally:
-        if _exit_code(pid) is None:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+def scan_case(model: Path, edits: Path, folder: Path) -> Case:
+    given = ("--model", str(model), "--edits", str(edits), "--output", str(folder))
+    scans = ("--scans", "weight-gradient,head-gradient,mlp-ablation,causal-tracing")
+    return Case(("scan", *given, *scans), folder, folder.with_suffix(".log"), fresh=True)
 
 
-def _become(one: Case) -> None:
-    """In the child: searches and ends."""
-    code = 70
-    try:
-        file = os.open(one.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(file, 1)
-        os.dup2(file, 2)
-        if one.fresh:
-            words = [sys.executable, "-m", "locscope", *one.words]
-            os.execve(sys.executable, words, {**os.environ, **QUIET})
-        torch.set_num_threads(1)
-        code = CliRunner().invoke(app, list(one.words)).exit_code
-    finally:
-        os._exit(code)
-
-
-def _exit_code(pid: int) -> int | None:
-    """Of a process that has ended, and was not waited for; the signal, below 0, if it was killed.
-
-    None while it goes on, and where its end was seen before.
-    """
-    try:
-        there, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return 0
-    return os.waitstatus_to_exitcode(status) if there else None
-
-
-def ended(one: Case) -> int:
-    with begun(one) as pid:
-        return wait(pid, one)
-
-
-def wait(pid: int, one: Case, met: Callable[[], bool] = lambda: False) -> int | None:
-    """Until that is so (then None) or the process has ended: its exit code."""
-    until = time.monotonic() + PATIENCE
-    while not met():
-        code = _exit_code(pid)
-        if code is not None:
-            return code
-        assert time.monotonic() < until, one.log.read_text()
-        time.sleep(0.005)
-    return None
-
-
-def trials(folder: Path) -> dict[str, Kept]:
-    return {
-        path.name: Kept(path.read_bytes(), path.stat().st_mtime_ns)
-        for path in folder.glob("records/trial-*.json")
-    }
-
-
-def records(folder: Path) -> int:
-    return sum(1 for _ in folder.glob("records/*.json"))
+def edit_case(model: Path, edits: Path, folder: Path, fresh: bool = False) -> Case:
+    given = ("--model", str(model), "--edits", str(edits), "--output", str(folder))
+    words = ("edit", *given, "--location", "L1.mlp", "--lr", "0.002", "--epochs", "3")
+    return Case(words, folder, folder.with_suffix(".log"), fresh)
 
 
 def kill_at_random(one: Case, draw: Random) -> bool:
@@ -137,23 +63,63 @@ def kill_at_random(one: Case, draw: Random) -> bool:
         return os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
 
-def survive(kills: int, alone: Case, killed: Case) -> None:
-    """Kills a search so often and compares what it finds in the end with one left alone."""
+def survive(kills: int, alone: Case, killed: Case, kind: str, same: tuple[str, ...]) -> None:
+    """Kills a search or scan so often and compares what it finds in the end with one left alone."""
     code = ended(alone)
     assert code in {0, 3}, alone.log.read_text()
-    draw, kept = Random(20), dict[str, Kept]()
+    draw, seen = Random(SEED), dict[str, Kept]()
     for _ in range(kills):
-        assert kill_at_random(killed, draw)
-        there = trials(killed.folder)
-        assert kept.items() <= there.items(), "a finished trial was lost or run twice"
-        kept = there
+        kill_at_random(killed, draw)
+        there = kept(killed.folder, kind)
+        assert seen.items() <= there.items(), "what was finished was lost or run twice"
+        seen = there
     assert ended(killed) == code, killed.log.read_text()
-    there = trials(killed.folder)
-    assert kept.items() <= there.items()
-    assert there.keys() == trials(alone.folder).keys()
+    there = kept(killed.folder, kind)
+    assert seen.items() <= there.items()
+    assert there.keys() == kept(alone.folder, kind).keys()
     assert not (killed.folder / "records" / "damaged").exists()
-    for name in ("recommendation.yaml", "scorecard.json"):
+    for name in same:
         assert (killed.folder / name).read_bytes() == (alone.folder / name).read_bytes()
+
+
+SEARCHED = ("recommendation.yaml", "scorecard.json")
+
+
+def survive_saving(kills: int, alone: Case, killed: Case) -> None:
+    """Kills an edit so often, half of the times within its save: a model is there whole or not at
+    all, what is left is no model, and the same command writes it."""
+    began = time.monotonic()
+    code = ended(alone)
+    took = time.monotonic() - began
+    assert code in {0, 3}, alone.log.read_text()
+    draw, left = Random(SEED), 0
+    for number in range(kills):
+        with begun(killed) as pid:
+            if number % 2 == 0:
+                wait(pid, killed, lambda: bool(partials(killed.folder)), every=0.0)
+                time.sleep(draw.uniform(0, 0.02))
+            else:
+                time.sleep(draw.uniform(0, took))
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        left += _believed(alone, killed)
+    shutil.rmtree(killed.folder, ignore_errors=True)
+    assert ended(killed) == code, killed.log.read_text()
+    assert content(killed.folder) == content(alone.folder)
+    assert partials(killed.folder) == []
+    assert left or kills < 4, "no kill was within a save"
+
+
+def _believed(alone: Case, killed: Case) -> bool:
+    """Checks what a kill left; whether there is a part of a model."""
+    for folder in partials(killed.folder):
+        with pytest.raises(UsageError, match="not a whole model: a save of it was cut off"):
+            plan_evaluate(EvaluateSettings(model=str(folder)))
+    if killed.folder.exists():
+        assert content(killed.folder) == content(alone.folder)
+        assert read_note(killed.folder) is not None
+        shutil.rmtree(killed.folder)
+    return bool(partials(killed.folder))
 
 
 def test_three_kills_change_nothing(tiny_dir: Path, edits_file: Path, tmp_path: Path) -> None:
@@ -161,16 +127,54 @@ def test_three_kills_change_nothing(tiny_dir: Path, edits_file: Path, tmp_path: 
         3,
         case(tiny_dir, edits_file, tmp_path / "alone", "--no-thorough"),
         case(tiny_dir, edits_file, tmp_path / "killed", "--no-thorough"),
+        "trial",
+        SEARCHED,
+    )
+
+
+def test_a_killed_save_leaves_no_model(tiny_dir: Path, edits_file: Path, tmp_path: Path) -> None:
+    survive_saving(
+        2,
+        edit_case(tiny_dir, edits_file, tmp_path / "alone"),
+        edit_case(tiny_dir, edits_file, tmp_path / "killed"),
     )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_twenty_kills_change_nothing(tiny_dir: Path, edits_file: Path, tmp_path: Path) -> None:
+def test_many_kills_change_nothing(tiny_dir: Path, edits_file: Path, tmp_path: Path) -> None:
     survive(
-        20,
+        2 * KILLS // 5,
         case(tiny_dir, edits_file, tmp_path / "alone", fresh=True),
         case(tiny_dir, edits_file, tmp_path / "killed", fresh=True),
+        "trial",
+        SEARCHED,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_many_kills_of_a_scan_change_nothing(
+    tiny_dir: Path, edits_file: Path, tmp_path: Path
+) -> None:
+    survive(
+        KILLS // 5,
+        scan_case(tiny_dir, edits_file, tmp_path / "alone"),
+        scan_case(tiny_dir, edits_file, tmp_path / "killed"),
+        "scan",
+        (),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_many_kills_of_an_edit_leave_no_half_model(
+    tiny_dir: Path, edits_file: Path, tmp_path: Path
+) -> None:
+    survive_saving(
+        2 * KILLS // 5,
+        edit_case(tiny_dir, edits_file, tmp_path / "alone", fresh=True),
+        edit_case(tiny_dir, edits_file, tmp_path / "killed", fresh=True),
     )
 
 
@@ -181,11 +185,11 @@ def test_a_second_search_is_told_who_has_the_folder(
     with begun(one) as pid:
         assert wait(pid, one, (one.folder / "records").exists) is None, one.log.read_text()
         os.kill(pid, signal.SIGSTOP)
-        before = trials(one.folder)
+        before = kept(one.folder)
         second = CliRunner().invoke(app, list(one.words))
         assert second.exit_code == 2
         (line,) = [some for some in second.stderr.splitlines() if some.startswith("locscope: ")]
         holder = re.escape(f"in use by process {pid} on {socket.gethostname()} since ")
         assert re.search(holder + r"\d{4}-", line)
         assert second.stdout == ""
-        assert trials(one.folder) == before
+        assert kept(one.folder) == before

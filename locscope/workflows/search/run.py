@@ -24,7 +24,7 @@ from locscope.selection.grids import on_edge
 from locscope.selection.space import FULL, Space, at_rung
 from locscope.workflows.provenance import earlier_costs, run_info
 from locscope.workflows.publish import publish
-from locscope.workflows.saving import save_tuned
+from locscope.workflows.saving import check_output, note_on_files, save_tuned
 from locscope.workflows.search.audit import audit
 from locscope.workflows.search.comparisons import ROLES, compare_recipes, other_protocols
 from locscope.workflows.search.edit_counts import edit_counts
@@ -74,6 +74,9 @@ def search(
     A `tracker` is opened once the folder is ours, and told of every trial that was run. The model
     tuned as recommended is written to `save`.
     """
+    # Refused now rather than after days of searching.
+    if save is not None:
+        check_output(save, plan.loaded)
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     with (
         open_run(plan.folder, plan.frozen, fresh=fresh) as folder,
@@ -163,6 +166,8 @@ def _save(runner: LocalTrialRunner, recommendation: Recommendation, output: Path
         return
     plan, trial = runner.plan, runner.known[recommendation.deployment.trial].trial
     with stage(runner.progress, "saving the model", 1):
+        for line in note_on_files(plan.loaded, code=plan.settings.trust_remote_code):
+            runner.progress.say(line)
         tuned = runner.tuned(trial, plan.given.edits)
         save_tuned(plan.loaded, tuned, plan.settings, plan.objective, output)
 

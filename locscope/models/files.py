@@ -1,0 +1,107 @@
+"""The files that belong to a checkpoint: what is downloaded, loaded and saved is this list.
+
+Everything else in a model's folder (other formats of the weights, optimizer states, run folders,
+`.git`, keys) is nobody's to copy. A link is followed where it ends in the folder itself or, for a
+snapshot in a hub's cache, among the blobs of the same model; any other leaves the folder, and could
+carry what lies there into a model that is published.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from locscope.errors import UsageError
+
+CONFIG = "config.json"
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+CONFIGS = (CONFIG, "generation_config.json", "preprocessor_config.json", "processor_config.json")
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("tokenizer.model", "tokenizer.model.v3", "tekken.json", "spiece.model"),
+    *("sentencepiece.bpe.model", "vocab.json", "vocab.txt", "merges.txt"),
+    *("chat_template.jinja", "chat_template.json"),
+)
+TEMPLATES = "additional_chat_templates"
+"""The one subfolder: chat templates beside the default one."""
+OWN = ("neutral.txt", "abilities.json")
+"""What a model can bring for locscope's own measures."""
+NAMES = frozenset((*CONFIGS, *TOKENIZER, *OWN))
+REPLACED = ("README.md", "locscope.json")
+"""Not copied either, but an edited model has its own: they describe it, and the old another."""
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx")
+"""What names of weights end in, of whatever format."""
+_LICENCE = re.compile(r"(licen[cs]e|copying|notice|use_policy)[\w-]*(\.(txt|md|rst))?", re.I)
+_SHOWN = 8
+
+
+def belonging(
+    directory: Path, weights: Collection[Path], *, code: bool = False
+) -> tuple[Path, ...]:
+    """The files of the checkpoint in `directory` of which `weights` were read, sorted by name.
+
+    `code` takes the Python modules too, which a model has to have that is loaded with
+    `trust_remote_code`. What is no file, or a link that leaves the folder, is not among them.
+    """
+    names = [name for name in _entries(directory) if _belongs(name, code)]
+    names += [f"{TEMPLATES}/{name}" for name in _templates(directory)]
+    # Beside one whole file an index is of other weights.
+    if directory / WHOLE not in weights:
+        names.append(INDEX)
+    found = {directory / name for name in names} | set(weights)
+    return tuple(sorted(path for path in found if path.is_file() and stays(path, directory)))
+
+
+def left_out(directory: Path, files: Iterable[Path]) -> tuple[str, ...]:
+    """The names of what lies beside `files` in the folder, folders with a slash behind them."""
+    taken = {path.relative_to(directory).parts[0] for path in files} | set(REPLACED)
+    others = [name for name in _entries(directory) if name not in taken]
+    return tuple(f"{name}/" if (directory / name).is_dir() else name for name in others)
+
+
+def other_weights(directory: Path, weights: Collection[Path]) -> tuple[str, ...]:
+    """The names of files beside `weights` that may hold weights, which nothing reads."""
+    others = left_out(directory, weights)
+    return tuple(name for name in others if name.endswith((*WEIGHTS, INDEX)))
+
+
+def in_words(names: Collection[str]) -> str:
+    """Some of the names with commas, and how many more there are."""
+    shown = sorted(names)[:_SHOWN]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def refuse_leaving(directory: Path, weights: Iterable[Path]) -> None:
+    """A UsageError where a file that is loaded is a link that leaves the model's folder."""
+    loaded = [directory / name for name in (*sorted(NAMES), INDEX)]
+    loaded += [directory / TEMPLATES / name for name in _templates(directory)]
+    for path in (*loaded, *weights):
+        if path.is_file() and not stays(path, directory):
+            raise UsageError(
+                f"'{path}' is a link out of the model's folder, to '{os.path.realpath(path)}': "
+                "put the file itself there"
+            )
+
+
+def stays(path: Path, directory: Path) -> bool:
+    """Whether a file lies in the folder where its links end, or among the blobs of its model."""
+    home = Path(os.path.realpath(directory))
+    roots = [home]
+    # A hub's cache: models--ORG--NAME/snapshots/HASH/FILE links to models--ORG--NAME/blobs/HASH.
+    if home.parent.name == "snapshots" and home.parent.parent.name.startswith("models--"):
+        roots.append(Path(os.path.realpath(home.parent.parent / "blobs")))
+    return any(Path(os.path.realpath(path)).is_relative_to(root) for root in roots)
+
+
+def _belongs(name: str, code: bool) -> bool:
+    licence = _LICENCE.fullmatch(name) is not None
+    return name in NAMES or licence or (code and name.endswith(".py"))
+
+
+def _templates(directory: Path) -> list[str]:
+    return [name for name in _entries(directory / TEMPLATES) if name.endswith(".jinja")]
+
+
+def _entries(directory: Path) -> list[str]:
+    return sorted(os.listdir(directory)) if directory.is_dir() else []

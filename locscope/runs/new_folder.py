@@ -1,0 +1,150 @@
+"""A folder that appears under its name whole, or not at all.
+
+It is written beside that name, brought to the disk, and then renamed. What a killed process leaves
+has a name that no reader takes (`is_partial`), and is removed when the folder is written again.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from locscope.errors import UsageError
+from locscope.runs.files import SUFFIX, explained, sync
+
+_PARTIAL = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(SUFFIX)}", re.S)
+_LONGEST = 200
+"""Bytes of the final name within the partial one: file systems allow 255 in all."""
+SPARE = 2**20
+"""Bytes besides the contents: a note, a card, and what folders take."""
+
+
+def is_partial(folder: Path) -> bool:
+    """Whether that is a folder which was never finished, by its name."""
+    return _PARTIAL.fullmatch(folder.name) is not None
+
+
+def check_new(output: Path) -> None:
+    """A UsageError where a folder cannot be made there without touching what is there."""
+    with explained(f"write {output}"):
+        if os.path.lexists(output):
+            _check_empty(output)
+        target = _target(output)
+        above = target.parent
+        while not above.exists():
+            above = above.parent
+        if not above.is_dir():
+            raise UsageError(f"cannot write {output}: {above} is not a directory")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise UsageError(f"cannot write {output}: no permission to write into {above}")
+        # It is renamed into place, and nothing can take the place of a mount.
+        if os.path.ismount(target):
+            raise UsageError(f"cannot write {output}: it is a mount point, give a folder in it")
+
+
+def check_room(output: Path, size: int) -> None:
+    """A UsageError where `size` bytes do not fit there; what an earlier try left is removed."""
+    with explained(f"write {output}"):
+        target = _target(output)
+        remove_stale(target)
+        above = target.parent
+        while not above.exists():
+            above = above.parent
+        free = shutil.disk_usage(above).free
+    if free < size + SPARE:
+        raise UsageError(
+            f"cannot write {output}: it needs {_megabytes(size + SPARE)}, and {_megabytes(free)} "
+            "are free there; make room, or choose another directory"
+        )
+
+
+@contextlib.contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `output` when the block ends well, or vanishes.
+
+    Raises OSError where the file system refuses, and where something is at `output` by now.
+    """
+    target = _target(output)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(target)
+    partial = target.with_name(f"{_stem(target)}{secrets.token_hex(4)}{SUFFIX}")
+    moved = False
+    try:
+        partial.mkdir()
+        with _held(partial, sure=False):
+            yield partial
+            _sync_all(partial)
+            if target.exists():
+                partial.chmod(target.stat().st_mode & 0o7777)
+            # Over an empty folder at most: the kernel refuses any other.
+            partial.rename(target)
+            moved = True
+            sync(target.parent)
+    # Ctrl-C too must leave nothing behind, nor a folder that may not outlive a loss of power.
+    except BaseException:
+        shutil.rmtree(target if moved else partial, ignore_errors=True)
+        raise
+
+
+def remove_stale(target: Path) -> None:
+    """Removes what processes that are gone have left of this folder."""
+    start = _stem(target)
+    for path in target.parent.iterdir() if target.parent.is_dir() else ():
+        ours = path.name.startswith(start) and is_partial(path) and not path.is_symlink()
+        if ours and len(path.name) == len(start) + 8 + len(SUFFIX):
+            with contextlib.suppress(OSError), _held(path, sure=True):
+                shutil.rmtree(path)
+
+
+def _target(output: Path) -> Path:
+    """Where the folder will be: links are followed, and it has a name of its own."""
+    return Path(os.path.realpath(output))
+
+
+def _check_empty(output: Path) -> None:
+    if output.is_symlink():
+        # Of a loop, this says so.
+        with contextlib.suppress(FileNotFoundError):
+            output.stat()
+        if not output.exists():
+            raise UsageError(f"{output} is a link to what is not there: choose another directory")
+    if not output.is_dir() or any(output.iterdir()):
+        raise UsageError(f"{output} is there already: choose another directory")
+
+
+def _stem(target: Path) -> str:
+    name = target.name.encode(errors="surrogateescape")[:_LONGEST]
+    return f".{name.decode(errors='ignore')}."
+
+
+@contextlib.contextmanager
+def _held(folder: Path, *, sure: bool) -> Iterator[None]:
+    """Marks the folder as in use, for as long as this process lives.
+
+    Raises OSError where another process has it and, if it has to be `sure`, where the file system
+    knows no locks.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if sure:
+                raise
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sync_all(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        sync(path)
+    sync(folder)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
