@@ -59,9 +59,12 @@ def read_checkpoint(directory: Path) -> Checkpoint:
             f"no tokenizer in '{directory}': it needs tokenizer.json (or tokenizer.model, "
             "or vocab.json and merges.txt) beside config.json"
         )
+    checkpoint = Checkpoint(directory, config, shards)
+    # For its error, before sizes are compared with those of tensors that are no weights.
+    stored_dtype(checkpoint)
     check_config(directory / "config.json", config, shards)
     _check_files(directory, config)
-    return Checkpoint(directory, config, shards)
+    return checkpoint
 
 
 def read_config(directory: Path) -> dict[str, Any]:

@@ -15,15 +15,16 @@ from locscope.models.weights import Tensors
 LAYERS = ("num_hidden_layers", "n_layer")
 SIZES = (
     *("hidden_size", "intermediate_size", "head_dim", "vocab_size", "n_embd", "n_inner"),
-    *("num_attention_heads", "num_key_value_heads", "n_head"),
+    *("num_attention_heads", "num_key_value_heads", "n_head", "num_labels"),
 )
+"""None is larger than the widest tensor. By `num_labels` Hugging Face makes a name for each."""
 LENGTHS = (
     *("max_position_embeddings", "n_positions", "n_ctx", "sliding_window"),
     "original_max_position_embeddings",
 )
 OPTIONAL = (
-    *("num_key_value_heads", "head_dim", "n_inner", "sliding_window", "rotary_dim"),
-    *("attn_logit_softcapping", "final_logit_softcapping", "original_max_position_embeddings"),
+    *("num_key_value_heads", "head_dim", "n_inner", "sliding_window", "num_labels"),
+    "original_max_position_embeddings",
 )
 """Keys that may be null."""
 POSITIVE = (
@@ -33,6 +34,10 @@ POSITIVE = (
 EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon")
 SHARES = ("partial_rotary_factor", "rotary_pct")
 FLAGS = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_parallel_residual")
+NAMES = (
+    *("dtype", "torch_dtype", "rope_type", "hidden_act", "hidden_activation"),
+    "activation_function",
+)
 DTYPES = ("float32", "float16", "bfloat16", "float64", "auto")
 
 LONGEST = 2**30
@@ -50,8 +55,8 @@ def check_config(path: Path, config: dict[str, Any], shards: dict[Path, Tensors]
             raise UsageError(f"cannot use '{path}': {shown(key)} is {shown(value)}, {wrong}")
     for key in _objects(config):
         name = key.rpartition(".")[2]
-        if name in (*LAYERS, *SIZES, *LENGTHS, *EPSILONS):
-            raise UsageError(f"cannot use '{path}': {shown(key)} is no number")
+        if name in (*LAYERS, *SIZES, *LENGTHS, *EPSILONS, *NAMES):
+            raise UsageError(f"cannot use '{path}': {shown(key)} is neither a number nor a text")
     _check_text_config(path, config)
     inner = text_config(config)
     _check_heads(path, inner)
@@ -89,6 +94,7 @@ def _wrong(name: str, value: Any, tensors: int, widest: int) -> str:
         "not a number from 0 to 1": name not in EPSILONS or 0 <= number < 1,
         "not a share from 0 to 1": name not in SHARES or 0 < number <= 1,
         "neither true nor false": name not in FLAGS or isinstance(value, bool),
+        "and only true is of use": name != "return_dict" or value is True,
     }
     return next((words for words, right in allowed.items() if not right), "")
 

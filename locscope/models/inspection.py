@@ -44,7 +44,8 @@ def read_tokenizer(directory: Path, trust_remote_code: bool) -> PreTrainedTokeni
     Raises UsageError, which names its file, where it cannot be read or used.
     """
     config, whole = directory / "tokenizer_config.json", directory / "tokenizer.json"
-    doing = f"cannot use the tokenizer in '{directory}'"
+    files = ", ".join(path.name for path in (whole, config) if path.is_file())
+    doing = f"cannot use the tokenizer in '{directory}' ({files})"
     if not trust_remote_code and config.is_file() and "auto_map" in read_object(config):
         doing = f"{doing}: {REMOTE.format(file=config.name)}"
     try:
@@ -64,7 +65,7 @@ def outline(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedModel:
     """
     path = checkpoint.directory / "config.json"
     _refuse_unknown_names(path, checkpoint.config)
-    doing = f"cannot make a model from '{path}'"
+    doing = f"cannot make a model from '{path}' and its weights"
     if "auto_map" in checkpoint.config and not trust_remote_code:
         doing = f"{doing}: {REMOTE.format(file=path.name)}"
     with plain_errors(doing, f"no memory for the shapes of '{path}'"):
@@ -233,5 +234,6 @@ def _sizes(shape: Iterable[int]) -> str:
 def _key_of(config: dict[str, Any], stored: Iterable[int], wanted: Iterable[int]) -> str:
     """The keys of a configuration whose value is the size that differs, as far as one is."""
     sizes = set(wanted) - set(stored)
-    keys = [key for key, value in text_config(config).items() if value in sizes and value]
-    return " or ".join(keys) or "the sizes in it"
+    stated = text_config(config).items()
+    keys = [key for key, value in stated if type(value) is int and value in sizes]
+    return " or ".join(keys) or "other keys of it"

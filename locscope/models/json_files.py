@@ -15,6 +15,9 @@ from locscope.errors import UsageError
 LARGEST = 16 * 2**20
 """Bytes of a JSON file other than a tokenizer's: the largest known, an index, has 9 MB."""
 
+DEPTH = 64
+"""Objects within objects: far more than any configuration has, far fewer than end a stack."""
+
 _POINTER = b"version https://git-lfs"
 
 
@@ -58,14 +61,20 @@ def refuse_pointer(path: Path) -> None:
 
 
 def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Everything in nested objects and lists that is neither, with its key, as `a.b.0`."""
+    """Everything in nested objects and lists that is neither, with its key, as `a.b.0`.
+
+    Raises RecursionError beyond `DEPTH`.
+    """
     # A stack of our own: a generator within a generator takes time by depth for every leaf.
-    waiting = [(key, value)]
+    waiting = [(key, value, 0)]
     while waiting:
-        key, value = waiting.pop()
+        key, value, depth = waiting.pop()
+        if depth > DEPTH:
+            raise RecursionError
         if isinstance(value, dict | list):
-            inner = list(value.items() if isinstance(value, dict) else enumerate(value))
-            waiting += [(f"{key}.{k}" if key else str(k), item) for k, item in reversed(inner)]
+            inner = value.items() if isinstance(value, dict) else enumerate(value)
+            below = [(f"{key}.{k}" if key else str(k), item, depth + 1) for k, item in inner]
+            waiting += reversed(below)
         else:
             yield key, value
 

@@ -206,8 +206,8 @@ def _planned(
     """The model on `meta`, its tokenizer and what is known of it, from all but the weights."""
     chosen = pick_dtype(dtype, device, stored_dtype(checkpoint))
     with quiet():
-        tokenizer = read_tokenizer(checkpoint.directory, trust_remote_code)
         model = outline(checkpoint, trust_remote_code)
+        tokenizer = read_tokenizer(checkpoint.directory, trust_remote_code)
     refuse_stops(checkpoint.directory, model, tokenizer, stop_ids(model, tokenizer))
     info = _info(name, name_of(source), checkpoint, model, chosen)
     return Loaded(model, tokenizer, info, checkpoint.directory)

@@ -68,7 +68,7 @@ def read_weights(directory: Path) -> dict[Path, Tensors]:
     if missing:
         raise UsageError(
             f"{len(missing)} of {len(files)} weight files are missing in '{directory}' "
-            f"({missing[0]}): download them"
+            f"({shown(missing[0])}): download them"
         )
     shards = {directory / name: read_header(directory / name) for name in files}
     _refuse_contradictions(index, named, shards)
@@ -96,7 +96,7 @@ def read_header(path: Path) -> Tensors:
 def _no_weights(directory: Path) -> UsageError:
     pickles = sorted(path.name for pattern in PICKLES for path in directory.glob(pattern))
     others = [(found.name, OTHERS[p]) for p in OTHERS for found in sorted(directory.glob(p))]
-    shards = sorted(path.name for path in directory.glob("*.safetensors"))
+    shards = sorted(path.name for path in directory.glob("*.safetensors") if path.is_file())
     if others:
         name, kind = others[0]
         return UsageError(
@@ -122,13 +122,12 @@ def _weight_map(index: Path) -> dict[str, str]:
         raise UsageError(f"no weight_map in '{index}': download the model again")
     for tensor, name in named.items():
         # Plain names alone: a path could leave the folder, and would be copied when saving.
-        if not isinstance(name, str) or name != Path(name).name or "\\" in name or "\0" in name:
+        plain = isinstance(name, str) and name == Path(name).name and len(name.encode()) < 256
+        if not plain or "\\" in name or "\0" in name or not name.endswith(".safetensors"):
             raise UsageError(
                 f"weight_map of '{index}': {shown(tensor)} is in {shown(name)}, which is not the "
-                "name of a file of this folder: download the model again"
+                "name of a safetensors file of this folder: download the model again"
             )
-        if not name.endswith(".safetensors"):
-            raise UsageError(f"weight_map of '{index}': {shown(name)} is not a safetensors file")
     return named
 
 
@@ -173,6 +172,9 @@ def _entries(path: Path, header: bytes) -> list[tuple[str, Any]]:
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise UsageError(f"the header of '{path}' has {shown(twice[0])} twice: download it again")
+    notes = dict(pairs).get("__metadata__", [])
+    if not isinstance(notes, list) or not all(_is_pair(x) and isinstance(x[1], str) for x in notes):
+        raise UsageError(f"the header of '{path}' is broken at '__metadata__': it is no texts")
     return [(name, entry) for name, entry in pairs if name != "__metadata__"]
 
 
