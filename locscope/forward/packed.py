@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from locscope.errors import UsageError
+from locscope.models.plain_errors import plain_errors
 from locscope.scoring.text import REASONING
 
 PROMPT_FORMATS = ("raw", "chat", "qa")
@@ -61,7 +62,7 @@ class PackedTokens:
 def frame(tokenizer: PreTrainedTokenizerBase, prompt: str, prompt_format: str) -> str:
     """The prompt as the model reads it, in `raw`, `chat` or `qa` format.
 
-    Raises UsageError for `chat` where the tokenizer has no chat template.
+    Raises UsageError for `chat` where the tokenizer has no chat template, or one that fails.
     """
     if prompt_format == "raw":
         return prompt
@@ -74,9 +75,13 @@ def frame(tokenizer: PreTrainedTokenizerBase, prompt: str, prompt_format: str) -
     # A template that does not know the option may refuse it.
     if "enable_thinking" in str(tokenizer.chat_template):
         quiet = {"enable_thinking": False}
-    text = str(
-        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **quiet)
-    )
+    # The template is a program that came with the model.
+    with plain_errors("--prompt-format chat: the tokenizer's chat template fails", "no memory"):
+        text = str(
+            tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, **quiet
+            )
+        )
     begun, closed = REASONING
     # A template that opens a reasoning block all the same: the block is closed, empty.
     if text.rstrip().endswith(begun):

@@ -113,6 +113,9 @@ ALIASES = {
 DEMO = Path(__file__).parent / "demo"
 """The directory of the bundled model."""
 
+_CACHED = "models--"
+"""How folders of models begin in the hub's cache."""
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -122,7 +125,12 @@ Source = Path | str
 
 def name_of(source: Source) -> str:
     """As it is written down: the hub id, or the directory's own name."""
-    return source if isinstance(source, str) else source.name
+    if isinstance(source, str):
+        return source
+    cache = source.parent.parent.name
+    if source.parent.name == "snapshots" and cache.startswith(_CACHED):
+        return cache.removeprefix(_CACHED).replace("--", "/")
+    return source.name
 
 
 def resolve(name: str) -> Source:
@@ -135,17 +143,40 @@ def resolve(name: str) -> Source:
         return DEMO
     path = Path(os.path.expanduser(name))
     if name and path.is_dir():
-        return path.resolve()
+        return _snapshot(path.resolve())
     if name.lower() in ALIASES:
         return ALIASES[name.lower()]
     # Before the hub: `org/model.gguf` that is a file here is meant as that file.
     if path.is_file():
-        raise UsageError(f"model '{name}' is a file: give the directory that holds config.json")
+        gguf = "GGUF, which cannot be tuned" if path.suffix == ".gguf" else "a file"
+        raise UsageError(f"model '{name}' is {gguf}: give the directory that holds config.json")
     if _HUB_ID.fullmatch(name):
         return name
     if _looks_like_a_path(name):
         raise UsageError(f"no directory '{name}': give a directory that holds a model, or its name")
     raise _unknown(name)
+
+
+def _snapshot(directory: Path) -> Path:
+    """The snapshot that a folder of the hub's cache stands for; any other directory as it is.
+
+    Raises UsageError where it is not told which of its snapshots that is.
+    """
+    inside = directory / "snapshots"
+    if (directory / "config.json").exists() or not inside.is_dir():
+        return directory
+    snapshots = sorted(path.name for path in inside.iterdir() if path.is_dir())
+    main = directory / "refs" / "main"
+    # Looked up among the names that are there: what the file says could lead anywhere.
+    named = main.read_bytes()[:100].decode(errors="replace").strip() if main.is_file() else ""
+    if named in snapshots or len(snapshots) == 1:
+        return inside / (named if named in snapshots else snapshots[0])
+    if not snapshots:
+        raise UsageError(f"'{directory}' is a folder of the hub's cache without a snapshot")
+    raise UsageError(
+        f"'{directory}' is a folder of the hub's cache with {len(snapshots)} snapshots and no "
+        f"refs/main among them: give one, as '{inside / snapshots[0]}'"
+    )
 
 
 def _unknown(name: str) -> UsageError:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from locscope.errors import UsageError
+from locscope.models.config_checks import check_config, check_generation
 from locscope.models.families import FAMILIES
-from locscope.models.files import INDEX, refuse_leaving
-from locscope.models.files import WHOLE as WEIGHTS
+from locscope.models.files import INDEX, WHOLE, refuse_leaving
+from locscope.models.json_files import read_object, refuse_pointer, shown
+from locscope.models.weights import ADAPTER, Tensors, read_weights
 
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 """Sets of files, any of which makes a tokenizer."""
 
@@ -29,11 +30,13 @@ SAMPLES, SAMPLE = 32, 16 * 2**10
 """Larger ones: so many blocks of so many bytes, evenly spaced over every tensor."""
 
 _VOLATILE = ("transformers_version", "_name_or_path")
-_LARGEST_HEADER = 100 * 2**20
-
-
-Tensors = dict[str, tuple[str, int, int]]
-"""Of a safetensors file: every tensor's dtype, and its byte range in the file."""
+_OBJECTS = (
+    *("generation_config.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "chat_template.json", "processor_config.json"),
+)
+"""What is read besides the configuration, each a JSON object where it is there."""
+_TEXTS = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja")
+_LARGEST_TEXT = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,19 @@ def read_checkpoint(directory: Path) -> Checkpoint:
     Raises UsageError for the first thing that is missing or cannot be used.
     """
     config = read_config(directory)
-    weights = _weight_files(directory)
-    refuse_leaving(directory, weights)
+    shards = read_weights(directory)
+    refuse_leaving(directory, shards)
     if not any(all((directory / name).is_file() for name in names) for names in TOKENIZERS):
         raise UsageError(
             f"no tokenizer in '{directory}': it needs tokenizer.json (or tokenizer.model, "
             "or vocab.json and merges.txt) beside config.json"
         )
-    return Checkpoint(directory, config, {path: _tensors(path) for path in weights})
+    checkpoint = Checkpoint(directory, config, shards)
+    # For its error, before sizes are compared with those of tensors that are no weights.
+    stored_dtype(checkpoint)
+    check_config(directory / "config.json", config, shards)
+    _check_files(directory, config)
+    return checkpoint
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -67,20 +75,58 @@ def read_config(directory: Path) -> dict[str, Any]:
     Raises UsageError where there is none, or its model cannot be tuned.
     """
     path = directory / "config.json"
-    if (directory / "adapter_config.json").is_file() and not path.is_file():
-        raise UsageError(
-            f"'{directory}' holds an adapter: merge it into its model, give the result"
-        )
+    if (directory / ADAPTER).is_file():
+        raise _adapter(directory)
     if not path.is_file():
-        raise UsageError(f"no config.json in '{directory}': give the directory of a whole model")
-    config = _json(path)
+        raise UsageError(_no_config(directory))
+    config = read_object(path)
     kind = config.get("model_type", "")
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         supported = ", ".join(sorted(FAMILIES))
-        raise UsageError(f"model type '{kind}' of '{directory}' is not supported: {supported} are")
-    if config.get("quantization_config"):
+        raise UsageError(
+            f"model type {shown(kind)} of '{directory}' is not supported: {supported} are"
+        )
+    if config.get("quantization_config") or config.get("quantization"):
         raise UsageError(f"the model in '{directory}' is quantised: give the unquantised weights")
     return config
+
+
+def _adapter(directory: Path) -> UsageError:
+    if any((directory / name).is_file() for name in (WHOLE, INDEX)):
+        # Hugging Face would put it on top of the weights, unsaid, where peft is installed.
+        return UsageError(
+            f"'{directory}' holds an adapter beside whole weights ({ADAPTER}): move it out of the "
+            "folder, or merge it into the weights and give the result"
+        )
+    return UsageError(
+        f"'{directory}' holds an adapter ({ADAPTER}): merge it into its model, give the result"
+    )
+
+
+def _no_config(directory: Path) -> str:
+    inside = sorted(path.parent.name for path in directory.glob("*/config.json"))
+    gguf = sorted(path.name for path in directory.glob("*.gguf"))
+    found = f"no config.json in '{directory}'"
+    if gguf:
+        return f"{found}, only GGUF ({gguf[0]}), which cannot be tuned: give its source's folder"
+    if inside:
+        return f"{found}, but in its folder {shown(inside[0])}: give that one"
+    return f"{found}: give the directory of a whole model"
+
+
+def _check_files(directory: Path, config: dict[str, Any]) -> None:
+    """Reads what is small besides the configuration, and looks at how the rest begins."""
+    for name in _OBJECTS:
+        if (directory / name).is_file():
+            content = read_object(directory / name)
+            if name == "generation_config.json":
+                check_generation(directory / name, config, content)
+    for name in _TEXTS:
+        path = directory / name
+        if path.is_file():
+            refuse_pointer(path)
+            if path.stat().st_size > _LARGEST_TEXT:
+                raise UsageError(f"cannot use '{path}': it is too large for a tokenizer's file")
 
 
 def stored_dtype(checkpoint: Checkpoint) -> str:
@@ -90,8 +136,8 @@ def stored_dtype(checkpoint: Checkpoint) -> str:
     """
     sizes: Counter[str] = Counter()
     for tensors in checkpoint.shards.values():
-        for dtype, first, last in tensors.values():
-            sizes[dtype] += last - first
+        for tensor in tensors.values():
+            sizes[tensor.dtype] += tensor.last - tensor.first
     most = sizes.most_common(1)[0][0] if sizes else "none"
     if most not in DTYPES:
         raise UsageError(
@@ -117,69 +163,6 @@ def digest(checkpoint: Checkpoint, whole: int = READ_WHOLE) -> str:
     return total.hexdigest()[:16]
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read '{path}': {error}") from None
-    if not isinstance(value, dict):
-        raise UsageError(f"cannot read '{path}': it is not a JSON object")
-    return value
-
-
-def _weight_files(directory: Path) -> list[Path]:
-    if (directory / WEIGHTS).is_file():
-        return [directory / WEIGHTS]
-    if (directory / INDEX).is_file():
-        return _indexed(directory)
-    pickles = sorted(path.name for pattern in PICKLES for path in directory.glob(pattern))
-    if pickles:
-        raise UsageError(
-            f"'{directory}' has only pickled weights ({pickles[0]}), which may run code when read: "
-            f"locscope reads {WEIGHTS}, save the model as safetensors"
-        )
-    raise UsageError(f"no weights in '{directory}': it needs {WEIGHTS} (or shards and {INDEX})")
-
-
-def _indexed(directory: Path) -> list[Path]:
-    files = _json(directory / INDEX).get("weight_map")
-    if not isinstance(files, dict) or not files:
-        raise UsageError(f"no weight_map in '{directory / INDEX}': download the model again")
-    shards = [directory / name for name in sorted(set(files.values()))]
-    missing = [path.name for path in shards if not path.is_file()]
-    if missing:
-        raise UsageError(
-            f"{len(missing)} of {len(shards)} weight files are missing in '{directory}' "
-            f"({missing[0]}): download them"
-        )
-    return shards
-
-
-def _tensors(path: Path) -> Tensors:
-    size = path.stat().st_size
-    # The file begins with the length of its JSON header, 8 bytes, little-endian.
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(_LARGEST_HEADER, size - 8):
-            raise UsageError(f"'{path}' is not a whole safetensors file: download it again")
-        header = file.read(length)
-    try:
-        entries = json.loads(header)
-        start = 8 + length
-        tensors = {k: _span(v, start) for k, v in entries.items() if k != "__metadata__"}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UsageError(f"'{path}' is not a whole safetensors file: download it again") from None
-    if size != max((last for _, _, last in tensors.values()), default=start):
-        raise UsageError(f"'{path}' is cut short or too long: download it again")
-    return tensors
-
-
-def _span(entry: dict[str, Any], start: int) -> tuple[str, int, int]:
-    # Offsets in the header count from the end of the header.
-    first, last = entry["data_offsets"]
-    return entry["dtype"], start + int(first), start + int(last)
-
-
 def _digest_shard(path: Path, tensors: Tensors, total: Any, sampled: bool) -> None:
     with path.open("rb") as file:
         if not sampled:
@@ -187,8 +170,8 @@ def _digest_shard(path: Path, tensors: Tensors, total: Any, sampled: bool) -> No
                 total.update(block)
             return
         # The header: tensors follow it without a gap.
-        total.update(file.read(min((first for _, first, _ in tensors.values()), default=-1)))
-        for _, first, last in tensors.values():
+        total.update(file.read(min((tensor.first for tensor in tensors.values()), default=-1)))
+        for _, _, first, last in tensors.values():
             for offset in _offsets(last - first):
                 file.seek(first + offset)
                 total.update(file.read(min(SAMPLE, last - first - offset)))

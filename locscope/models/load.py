@@ -5,29 +5,35 @@ Plain Hugging Face throughout: the object loaded here is the one that is tuned a
 
 import hashlib
 import json
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils import logging as hf_logging
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from locscope.errors import OutOfMemory, UsageError, unknown
-from locscope.models.aliases import name_of, resolve
-from locscope.models.checkpoint import Checkpoint, digest, read_checkpoint, stored_dtype
+from locscope.errors import UsageError, unknown
+from locscope.models.aliases import Source, name_of, resolve
+from locscope.models.checkpoint import (
+    READ_WHOLE,
+    Checkpoint,
+    digest,
+    read_checkpoint,
+    stored_dtype,
+)
 from locscope.models.hub import locate
+from locscope.models.inspection import (
+    embeddings,
+    outline,
+    read_model,
+    read_tokenizer,
+    refuse_not_finite,
+    refuse_stops,
+    stored_tensors,
+    try_forward,
+)
 from locscope.models.parts import family_of, grid
+from locscope.models.plain_errors import plain_errors, quiet
 from locscope.records import ModelInfo
 
 IN_MEMORY = "in memory"
@@ -60,17 +66,21 @@ def load(
     target = pick_device(device)
     source = resolve(name)
     checkpoint = read_checkpoint(locate(source))
-    chosen = pick_dtype(dtype, target, stored_dtype(checkpoint))
-    with _quiet(), _plain_errors(name, target):
-        tokenizer = _tokenizer(checkpoint.directory, trust_remote_code)
-        model = _model(checkpoint.directory, DTYPES[chosen], trust_remote_code)
+    directory = checkpoint.directory
+    planned = _planned(name, source, checkpoint, dtype, target, trust_remote_code)
+    chosen = planned.info.dtype
+    full = f"model '{name}' does not fit on {target}: try --dtype bfloat16"
+    with quiet(), plain_errors(f"cannot load the weights in '{directory}'", full):
+        model = read_model(checkpoint, DTYPES[chosen], trust_remote_code)
         nn.Module.to(model, target)
     model.requires_grad_(False)
     # Rows are padded on the right, which causal attention never reads. Without a pad token the
     # model does not warn of inputs that look padded.
     model.config.pad_token_id = None
-    info = _info(name, name_of(source), checkpoint, model, chosen)
-    return Loaded(model.eval(), tokenizer, info, checkpoint.directory)
+    model.eval()
+    refuse_not_finite(directory, model.named_parameters(), chosen)
+    try_forward(directory, model, planned.tokenizer, chosen)
+    return replace(planned, model=model, info=replace(planned.info, device=str(model.device)))
 
 
 def in_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Loaded:
@@ -102,15 +112,26 @@ def peek(
 
     Raises UsageError as `load` does.
     """
+    how = {"device": device, "dtype": dtype}
+    return plan(name, **how, trust_remote_code=trust_remote_code).info
+
+
+def plan(
+    name: str, *, device: str = "auto", dtype: str = "auto", trust_remote_code: bool = False
+) -> Loaded:
+    """What `load` will give, with the model on `meta`: its shapes fit the stored weights.
+
+    Raises UsageError as `load` does, but for large weights that are not finite: they stay unread.
+    """
     source = resolve(name)
     checkpoint = read_checkpoint(locate(source))
-    chosen = pick_dtype(dtype, pick_device(device), stored_dtype(checkpoint))
-    with _quiet(), _plain_errors(name, torch.device("meta")), torch.device("meta"):
-        config = AutoConfig.from_pretrained(
-            checkpoint.directory, local_files_only=True, trust_remote_code=trust_remote_code
-        )
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    return _info(name, name_of(source), checkpoint, model, chosen)
+    target = pick_device(device)
+    planned = _planned(name, source, checkpoint, dtype, target, trust_remote_code)
+    # So many bytes are read for the digest in any case.
+    if sum(path.stat().st_size for path in checkpoint.shards) <= READ_WHOLE:
+        stored = planned.info.stored
+        refuse_not_finite(checkpoint.directory, stored_tensors(checkpoint), stored)
+    return planned
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -162,8 +183,7 @@ def pad_id(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> int:
 
     An id that the model has no embedding for is passed over.
     """
-    embeddings: Any = model.get_input_embeddings()
-    rows = embeddings.weight.shape[0]
+    rows = embeddings(model)
     for value in (tokenizer.pad_token_id, tokenizer.eos_token_id):
         if isinstance(value, int) and 0 <= value < rows:
             return value
@@ -175,30 +195,22 @@ def _available() -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def _tokenizer(directory: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(
-        directory, local_files_only=True, trust_remote_code=trust_remote_code
-    )
-
-
-def _model(directory: Path, dtype: torch.dtype, trust_remote_code: bool) -> PreTrainedModel:
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        directory,
-        dtype=dtype,
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=trust_remote_code,
-        output_loading_info=True,
-    )
-    model, report = loaded
-    # Hugging Face would fill what is missing with random numbers and go on.
-    lost = sorted(report["missing_keys"]) or sorted(str(key) for key in report["mismatched_keys"])
-    if lost:
-        raise UsageError(
-            f"the weights in '{directory}' do not fit its config.json: {len(lost)} tensors are "
-            f"missing or of another shape ({lost[0]})"
-        )
-    return model
+def _planned(
+    name: str,
+    source: Source,
+    checkpoint: Checkpoint,
+    dtype: str,
+    device: torch.device,
+    trust_remote_code: bool,
+) -> Loaded:
+    """The model on `meta`, its tokenizer and what is known of it, from all but the weights."""
+    chosen = pick_dtype(dtype, device, stored_dtype(checkpoint))
+    with quiet():
+        model = outline(checkpoint, trust_remote_code)
+        tokenizer = read_tokenizer(checkpoint.directory, trust_remote_code)
+    refuse_stops(checkpoint.directory, model, tokenizer, stop_ids(model, tokenizer))
+    info = _info(name, name_of(source), checkpoint, model, chosen)
+    return Loaded(model, tokenizer, info, checkpoint.directory)
 
 
 def _info(
@@ -211,7 +223,7 @@ def _info(
 def _described(
     name: str, source: str, model: PreTrainedModel, *, dtype: str, stored: str, digest: str
 ) -> ModelInfo:
-    config: Any = model.config.get_text_config()
+    config = model.config.get_text_config()
     heads = config.num_attention_heads
     return ModelInfo(
         name=name,
@@ -229,33 +241,3 @@ def _described(
         hash=digest,
         grid=grid(model),
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Hugging Face's bars, reports and warnings off stderr, which is ours."""
-    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        hf_logging.set_verbosity(verbosity)
-        if bars:
-            hf_logging.enable_progress_bar()
-
-
-@contextmanager
-def _plain_errors(name: str, device: torch.device) -> Iterator[None]:
-    """Turns what Hugging Face says of a broken directory or a full device into one line."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError):
-        raise OutOfMemory(
-            f"model '{name}' does not fit on {device}: try --dtype bfloat16"
-        ) from None
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UsageError(f"cannot load model '{name}': {lines[0]}") from error

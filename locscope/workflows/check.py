@@ -11,9 +11,10 @@ from locscope.edits.checks import find_conflicts
 from locscope.edits.enough import resolution_note, why_too_few
 from locscope.edits.splits import groups, shares_of
 from locscope.errors import UsageError
+from locscope.evaluation.limits import refuse_unreadable
 from locscope.evaluation.measures import THOROUGH
 from locscope.locations import Location
-from locscope.models.load import peek, pick_device
+from locscope.models.load import pick_device, plan
 from locscope.models.parts import require
 from locscope.records import Edit, ModelInfo, default_batch
 from locscope.scoring.bounds import BOUNDABLE
@@ -60,18 +61,20 @@ class CheckResult:
 
 def check(settings: SearchSettings) -> CheckResult:
     """Reads edits and the model's shape (not its weights) and estimates a search."""
-    info = peek(
+    planned = plan(
         settings.model,
         device=settings.device,
         dtype=settings.dtype,
         trust_remote_code=settings.trust_remote_code,
     )
+    info = planned.info
     check_parts(settings, info)
     for site in (
         site for location in settings.locations for site in Location.parse(location).sites
     ):
         require(site, info.family, info.layers, info.parts, info.heads)
     found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
+    refuse_unreadable(planned.model, planned.tokenizer, found.edits, settings.prompt_format)
     conflicts = len(find_conflicts(found.edits))
     blocked = bool(conflicts) and settings.conflicts is None
     if not blocked:

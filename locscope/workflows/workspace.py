@@ -10,6 +10,7 @@ from locscope.edits import EditSet, narrowed, read_edits
 from locscope.edits.checks import drop_edited_neighbours, lend_neighbours, resolve_conflicts
 from locscope.edits.splits import Split, split
 from locscope.evaluation.build_suite import prepare
+from locscope.evaluation.limits import refuse_unreadable, refuse_unreadable_texts
 from locscope.evaluation.suite import EvalSuite, EvalTexts
 from locscope.forward.batching import tokens_that_fit
 from locscope.forward.decoding import TextGenerator
@@ -22,9 +23,11 @@ from locscope.records import Edit
 from locscope.selection.candidates import first_step_for
 from locscope.settings import SharedSettings
 from locscope.tuning.workspace import Workspace
-from locscope.workflows.eval_texts import check_files, gather
+from locscope.workflows.eval_texts import PREFIX_TOKENS, check_files, gather
 
 GIB = 1 << 30
+PREFIX_ROOM = 2 * PREFIX_TOKENS
+"""Tokens of a prefix before a prompt: it may tokenise differently there."""
 
 
 def first_step(workspace: Workspace, edits: Sequence[str], batch: int, epochs: int) -> float:
@@ -113,11 +116,18 @@ def open_workspace(
 def write_suite(
     settings: SharedSettings, loaded: Loaded, edit_set: EditSet, *, prefixes: int = 0
 ) -> Workspace:
-    """Writes the evaluation suite; the model is not asked yet."""
+    """Writes the evaluation suite; the model is not asked yet.
+
+    Raises UsageError for a text that the model cannot read.
+    """
+    reader, form = (loaded.model, loaded.tokenizer), settings.prompt_format
+    before = PREFIX_ROOM if prefixes else 0
+    refuse_unreadable(*reader, edit_set.edits, form, before)
     text_generator = text_generator_of(loaded)
     budget = Budget(int(settings.device_memory * GIB), int(settings.host_memory * GIB))
     eval_texts = _eval_texts(settings, text_generator, edit_set.edits, loaded.directory, prefixes)
-    suite = prepare(text_generator, edit_set.edits, eval_texts, settings.prompt_format, budget)
+    refuse_unreadable_texts(*reader, eval_texts, form)
+    suite = prepare(text_generator, edit_set.edits, eval_texts, form, budget)
     prefix_cache = PrefixCache(
         loaded.model, suite.packed, budget, tokens_that_fit(loaded.model, budget.device)
     )

@@ -161,7 +161,7 @@ BROKEN: dict[Callable[[Path], None], list[str]] = {
     _pickles: ["only pickled weights (pytorch_model.bin)", "safetensors"],
     _short: ["cut short"],
     _empty: ["not a whole safetensors file"],
-    _pointer: ["not a whole safetensors file"],
+    _pointer: ["model.safetensors' is a Git LFS pointer", "git lfs pull"],
     _integers: ["stored as I8", "cannot be tuned"],
 }
 
