@@ -13,7 +13,7 @@ from locscope.evaluation.suite import Ability, EvalTexts
 from locscope.forward.decoding import TextGenerator
 from locscope.forward.sampling import sample_texts
 from locscope.records import Edit
-from locscope.runs.files import read_text
+from locscope.runs.reading import read_text
 
 SAMPLES = 32
 SAMPLE_TOKENS = 24
