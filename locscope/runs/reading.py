@@ -52,9 +52,13 @@ def read_bytes(path: Path, most: int = MOST_TEXT, *, links: bool = True) -> byte
     if "\0" in str(path):
         raise Unreadable("its name holds a NUL character")
     descriptor = os.open(path, flags)
-    with open(descriptor, "rb") as file:
+    try:
         _check_kind(os.fstat(descriptor), path, most)
         os.set_blocking(descriptor, True)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    with open(descriptor, "rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise Unreadable(_too_large(most))

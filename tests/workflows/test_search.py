@@ -24,7 +24,8 @@ from locscope.recommendation.looser_bounds import judged
 from locscope.records import Measure, Recommendation, Scorecard, TrialRecord, loads
 from locscope.report.data.recommendation_rows import recipes_table
 from locscope.runs.edit_config import read_recommendation
-from locscope.runs.folder import open_run, read_info
+from locscope.runs.folder import open_run
+from locscope.runs.info import read_info
 from locscope.runs.store import iterate
 from locscope.scoring.bounds import shortfall
 from locscope.scoring.objectives import BALANCED, Objective, merit, objective_of
