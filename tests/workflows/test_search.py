@@ -374,6 +374,7 @@ def test_resumes_without_running_a_trial_again(
     marker = json.loads((copied / "run.json").read_text())
     kept = {key: marker[key] for key in ("schema_number", "settings")}
     (copied / "run.json").write_text(json.dumps({**kept, "status": "started"}))
+    (copied / "records" / "run-info.json").unlink()
     took = sum(record.seconds for record in trials_in(copied).values())
     ran = []
     monkeypatch.setattr(local, "run_trial", lambda *args: ran.append(1) or run_trial(*args))
