@@ -25,6 +25,7 @@ from locscope.settings import SearchSettings
 
 PATIENCE = 5.0
 """Seconds for one file, on a machine with much else to do: one that hangs takes for ever."""
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 MOST = 1600
 """Characters of a line."""
 
@@ -97,7 +98,7 @@ def test_recommendations_changed_by_hand(tmp_path: Path) -> None:
 
     def wrong(change: Change) -> str:
         where, value = change
-        path.write_text(yaml.safe_dump(changed(content, where, value)))
+        path.write_text(yaml.dump(changed(content, where, value), Dumper=DUMPER))
         line = complaint(lambda: read_recommendation(path))
         # Of a location and a model the error says what it is.
         named = where[-1] in line or (where[-1] == "layer" and "layer" in line)
