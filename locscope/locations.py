@@ -7,7 +7,7 @@ Layers count from 0, ranges are inclusive.
 import re
 from dataclasses import dataclass, replace
 
-from locscope.errors import UsageError
+from locscope.errors import UsageError, shortened, shown
 
 MLP_PARTS = ("mlp.gate", "mlp.up", "mlp.down")
 ATTENTION_PARTS = ("attn.q", "attn.k", "attn.v", "attn.o")
@@ -15,7 +15,13 @@ PARTS = (*MLP_PARTS, "mlp", *ATTENTION_PARTS, "attn", "block")
 PAPER_PARTS = ("block", "attn", "mlp", "mlp.up", "mlp.down")
 """The five parts of the location analysis of LocFT-BF (arXiv 2509.22072, section 3)."""
 
-_SITE = re.compile(r"L(?P<first>\d+)(?:-(?P<last>\d+))?\.(?P<part>[a-z.]+?)(?:\.h(?P<head>\d+))?")
+# Numbers of any length here, as a long one is no other mistake; not \d, which has digits of all
+# scripts.
+_SITE = re.compile(
+    r"L(?P<first>[0-9]+)(?:-(?P<last>[0-9]+))?\.(?P<part>[a-z.]+?)(?:\.h(?P<head>[0-9]+))?"
+)
+MOST_DIGITS, MOST_SITES = 4, 1000
+"""No model has 10,000 layers, or heads in one; a range of them is gone through one by one."""
 _GRAMMAR = "write L<layer>.<part>, as L22.mlp.down, L8-15.mlp.up, L4.attn.h3, joined by +"
 
 
@@ -99,7 +105,10 @@ class Location:
     @staticmethod
     def parse(text: str) -> "Location":
         """Reads a location; raises UsageError, which says how to write one, where it cannot."""
-        return Location(tuple(_parse_site(piece, text) for piece in text.split("+")))
+        pieces = text.split("+", MOST_SITES)
+        if len(pieces) > MOST_SITES:
+            raise UsageError(f"location {shown(text)} joins more than {MOST_SITES} with +")
+        return Location(tuple(_parse_site(piece, text) for piece in pieces))
 
 
 def paper_location(family: str, layers: int) -> Location:
@@ -125,8 +134,11 @@ def _parent(site: Site) -> str:
 
 def _parse_site(piece: str, text: str) -> Site:
     match = _SITE.fullmatch(piece.strip())
+    text = shortened(text, 200)
     if match is None:
         raise UsageError(f"cannot read location '{text}': {_GRAMMAR}")
+    if any(len(match[name] or "") > MOST_DIGITS for name in ("first", "last", "head")):
+        raise UsageError(f"'{text}': layers and heads have at most {MOST_DIGITS} digits")
     first, part, head = int(match["first"]), match["part"], match["head"]
     last = first if match["last"] is None else int(match["last"])
     if part not in PARTS:

@@ -14,6 +14,7 @@ from typing import Any
 
 from locscope.errors import UsageError
 from locscope.records import Probe
+from locscope.runs.reading import Unreadable, once
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ def rows_of(path: Path) -> tuple[Row, ...]:
 
 
 def _text(path: Path) -> str:
-    if path.is_dir():
-        raise UsageError(f"{path} is a directory: give the file with the edits")
-    if not path.exists():
-        raise UsageError(f"no edits file {path}: give a file, or 'demo' for the bundled edits")
     try:
+        if path.is_dir():
+            raise UsageError(f"{path} is a directory: give the file with the edits")
+        if not path.exists():
+            raise UsageError(f"no edits file {path}: give a file, or 'demo' for the bundled edits")
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
@@ -57,7 +58,9 @@ def _text(path: Path) -> str:
 
 def _decoded(text: str, where: str, hint: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=once)
+    except Unreadable as error:
+        raise UsageError(f"{where}: {error}: leave one") from error
     except json.JSONDecodeError as error:
         position = f"line {error.lineno}, column {error.colno}"
         raise UsageError(f"{where}: not JSON ({error.msg} at {position}); {hint}") from error

@@ -130,7 +130,10 @@ class Epoch:
 @dataclass(frozen=True)
 class TrialRecord:
     """What a trial gave. `status` is `done`, or says after how many epochs it was given up:
-    what was measured is then the model as it was there."""
+    what was measured is then the model as it was there.
+
+    `environment` is what it was run with that no setting says, as `torch 2.13.0`.
+    """
 
     trial: Trial
     status: str
@@ -146,6 +149,8 @@ class TrialRecord:
     seconds: Number
     flops: Number
     violated: tuple[str, ...] = ()
+    # With a default, so that records from before the field was there are read.
+    environment: tuple[str, ...] = ()
 
     def measure(self, name: str) -> Measure:
         """The measure of that name; not measured is a NaN with count 0."""

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from locscope.errors import UsageError
 from locscope.runs.files import write_atomic
+from locscope.runs.reading import MOST_YAML, Unreadable, parse_yaml, read_text
 
 NAME = "README.md"
 LICENCE = ("license", "license_name", "license_link")
@@ -19,9 +19,9 @@ def licence_of(directory: str | os.PathLike[str]) -> dict[str, Any]:
     Empty where there is no card, or none that says it: a card is no reason to refuse a model.
     """
     try:
-        text = (Path(directory) / NAME).read_text(encoding="utf-8-sig")
-        front_matter = yaml.safe_load(_front_matter(text))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        text = read_text(Path(directory) / NAME, "model card")
+        front_matter = parse_yaml(_front_matter(text))
+    except (UsageError, Unreadable):
         return {}
     if not isinstance(front_matter, dict) or not front_matter.get(LICENCE[0]):
         return {}
@@ -41,4 +41,5 @@ def _front_matter(text: str) -> str:
     first, *lines = text.splitlines()[:1000] or [""]
     if first.rstrip() != "---" or "---" not in (ends := [line.rstrip() for line in lines]):
         return ""
-    return "\n".join(lines[: ends.index("---")])
+    found = "\n".join(lines[: ends.index("---")])
+    return found if len(found) <= MOST_YAML else ""

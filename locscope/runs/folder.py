@@ -1,12 +1,10 @@
 """A run folder: ours or not, one process at a time, one set of settings.
 
-``run.json`` marks a folder as ours. It holds the settings from the first moment on, and the whole
-`RunInfo` when the run has something to tell.
+``run.json`` marks a folder as ours (`runs/info.py`).
 """
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import socket
@@ -14,19 +12,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
-
-from pydantic import ValidationError
+from typing import TextIO
 
 from locscope.errors import UsageError
-from locscope.records import RunInfo, dumps, loads
-from locscope.runs.files import SUFFIX, explained, write_atomic
+from locscope.runs.files import SUFFIX, explained
+from locscope.runs.info import (
+    MARKER,
+    content_of,
+    copied,
+    mark,
+    missing_records,
+    read_settings,
+    restore,
+)
+from locscope.runs.store import RECORDS
 
-SCHEMA = 1
-"""Of run.json; readers open older ones and refuse newer ones."""
-MARKER = "run.json"
 LOCK = "run.lock"
-RECORDS = "records"
 UNSET = "(not set)"
 
 
@@ -62,15 +63,16 @@ def open_run(
         folder.mkdir(parents=True, exist_ok=True)
         locks.enter_context(_locked(folder))
         notes: tuple[str, ...] = ()
-        if fresh and (folder / MARKER).exists():
+        if fresh and _is_run(folder):
             notes = (f"moved the run that was there to {_move_aside(folder)}",)
             folder.mkdir()
             locks.enter_context(_locked(folder))
-        resumed = (folder / MARKER).exists()
+        resumed = _is_run(folder)
         if resumed:
             _check_settings(folder, settings)
+            notes += (*restore(folder), *_missed(folder))
         else:
-            _mark(folder, settings)
+            mark(folder, settings)
         (folder / RECORDS).mkdir(exist_ok=True)
         opened = RunFolder(folder, dict(settings), resumed, notes)
         # Outside the explanation: an error of the work in the block is not one of the folder.
@@ -84,61 +86,16 @@ def default_name(model: str, edits: str, settings_hash: str) -> Path:
     return Path("runs") / f"{_safe(model)}-{_safe(edits, stem=True)}-{_safe(settings_hash)}"
 
 
-def write_info(folder: str | os.PathLike[str], info: RunInfo) -> None:
-    """Writes what is known of the run as a whole to ``run.json``."""
-    with explained(f"write {Path(folder) / MARKER}"):
-        write_atomic(Path(folder) / MARKER, dumps(info, indent=2) + "\n")
+def _is_run(folder: Path) -> bool:
+    return os.path.lexists(folder / MARKER) or copied(folder) is not None
 
 
-def read_info(folder: str | os.PathLike[str]) -> RunInfo | None:
-    """What ``run.json`` tells of the run; None where it began and has not told anything yet.
-
-    A UsageError where the folder is not one of ours or is newer than this program.
-    """
-    marker = _marker(Path(folder))
-    # Only settings were written yet: the run began and has no result.
-    if "verb" not in marker:
-        return None
-    try:
-        return loads(RunInfo, json.dumps(marker))
-    except ValidationError as error:
-        field = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UsageError(f"cannot read {Path(folder) / MARKER}: see its field '{field}'") from error
-
-
-def read_settings(folder: str | os.PathLike[str]) -> dict[str, str]:
-    """The settings of the run in the folder; a UsageError where it is not one of ours."""
-    return {str(k): str(v) for k, v in _marker(Path(folder))["settings"].items()}
-
-
-def _mark(folder: Path, settings: Mapping[str, str]) -> None:
-    marker = {"schema_number": SCHEMA, "status": "started", "settings": dict(settings)}
-    write_atomic(folder / MARKER, json.dumps(marker, indent=2, ensure_ascii=False) + "\n")
-
-
-def _marker(folder: Path) -> dict[str, Any]:
-    path = folder / MARKER
-    if not path.is_file():
-        raise UsageError(f"{folder} is not a run folder: it has no {MARKER}")
-    try:
-        marker = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError:
-        marker = None
-    number = marker.get("schema_number") if isinstance(marker, dict) else None
-    if not isinstance(marker, dict) or type(number) is not int or not _has_settings(marker):
-        raise UsageError(f"{path} was not written by locscope: choose another --output")
-    if number > SCHEMA:
-        raise UsageError(
-            f"{path} was written by a newer locscope (schema {number}, this one reads up to "
-            f"{SCHEMA}): update locscope"
-        )
-    return marker
-
-
-def _has_settings(marker: Mapping[str, Any]) -> bool:
-    return isinstance(marker.get("settings"), dict)
+def _missed(folder: Path) -> tuple[str, ...]:
+    names = missing_records(folder)
+    if not names:
+        return ()
+    some = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+    return (f"records that were there are missing ({len(names)}: {some}): their tasks run again",)
 
 
 def _check_ours(folder: Path) -> None:
@@ -146,8 +103,8 @@ def _check_ours(folder: Path) -> None:
         raise UsageError(f"run folder {folder} is a file: choose another --output")
     with explained(f"read {folder}"):
         names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-    if MARKER in names:
-        _marker(folder)
+    if MARKER in names or copied(folder) is not None:
+        content_of(folder)
         return
     # A run that was killed while it opened the folder leaves no more than these.
     strangers = sorted(n for n in names if n != LOCK and not n.endswith(SUFFIX))

@@ -1,17 +1,28 @@
 """The note beside an edited model: what it was before, and what was done to it."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from locscope.errors import UsageError
+from locscope.errors import UsageError, shown, unknown
 from locscope.records import TrialRecord, dumps, loads
+from locscope.records.checks import unsound
 from locscope.runs.files import write_atomic
+from locscope.runs.reading import read_json
 
 NAME = "locscope.json"
+SCHEMA = 1
+"""Of the note; readers open older ones and refuse newer ones."""
+MOST = 1 << 28
+"""Bytes of a note: its record has an outcome for every edit."""
+LONGEST = 4096
+"""Characters of a path or of a name."""
+_REMEDY = "give --model a directory that `locscope edit` wrote, or remove the file"
 BUNDLED = "demo"
 """In place of a file: the edits that come with the package."""
 DATA = ("limit", "seed", "conflicts", "neutral", "abilities")
@@ -50,9 +61,33 @@ def write_note(directory: str | os.PathLike[str], note: EditNote) -> None:
 def read_note(directory: str | os.PathLike[str]) -> EditNote | None:
     """The note of an edited model, None for any other; a UsageError where it is unreadable."""
     path = Path(directory) / NAME
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
+    content = read_json(path, "the note of an edited model", MOST)
+    _check_schema(path, content)
     try:
-        return loads(EditNote, path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise UsageError(f"cannot read {path}: give --base instead") from error
+        note = loads(EditNote, json.dumps(content))
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UsageError(f"cannot read {path}: see its field '{field}'; {_REMEDY}") from error
+    strange = [key for key in note.data if key not in DATA]
+    if strange:
+        raise UsageError(f"{path}: {unknown('setting under data', strange[0], DATA)}; {_REMEDY}")
+    for field, text in (("base", note.base), ("edits", note.edits)):
+        if not text or "\0" in text or len(text) > LONGEST:
+            raise UsageError(f"{path}: '{field}' is {shown(text)}, which names nothing; {_REMEDY}")
+    if reason := unsound(note.record):
+        raise UsageError(f"{path}: of its record, {reason}; {_REMEDY}")
+    return note
+
+
+def _check_schema(path: Path, content: Any) -> None:
+    number = content.get("schema_number") if isinstance(content, dict) else None
+    # Not isinstance: true is an int to Python.
+    if type(number) is not int or number < 1:
+        raise UsageError(f"cannot read {path}: it has no schema number; {_REMEDY}")
+    if number > SCHEMA:
+        raise UsageError(
+            f"{path} was written by a newer locscope (schema {shown(number)}, this one reads up to "
+            f"{SCHEMA}): update locscope"
+        )

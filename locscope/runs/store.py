@@ -2,8 +2,8 @@
 
 ``records/<kind>-<id>.json`` holds ``{"schema", "kind", "checksum", "payload"}``; the checksum is
 the SHA-256 of the payload as compact JSON with sorted keys. They are the only truth of a run:
-tables and reports are rebuilt from them. A file that is damaged is moved to ``records/damaged/``,
-so that its task runs again.
+tables and reports are rebuilt from them. A file that is damaged, or anything else under its name,
+is moved to ``records/damaged/``, so that its task runs again.
 """
 
 import hashlib
@@ -19,7 +19,9 @@ from pydantic import ValidationError
 from locscope.errors import UsageError
 from locscope.progress import Progress, Silent
 from locscope.records import dumps, loads
+from locscope.records.checks import identity, unsound
 from locscope.runs.files import explained, write_atomic
+from locscope.runs.reading import Unreadable, read_bytes
 
 Record = TypeVar("Record")
 Folder = str | os.PathLike[str]
@@ -51,11 +53,16 @@ def _with_new_names(value: Any) -> Any:
 UPGRADES: dict[int, Upgrade] = {1: lambda _, payload: _with_new_names(payload)}
 """By schema: what turns (kind, payload) of that schema into the payload of the next."""
 RECORDS, DAMAGED = "records", "damaged"
+MOST = 1 << 29
+"""Bytes of a record: a scan with a number for each of ten thousand edits has a tenth of it."""
+LARGEST = 1 << 63
+"""Whole numbers are below it, as tables hold them."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 _KIND = re.compile(r"[a-z][a-z_]{0,30}")
+_FILE = re.compile(rf"({_KIND.pattern})-{_NAME.pattern}\.json")
 
 
-class _DamagedError(Exception):
+class DamagedRecord(Exception):
     """A file that cannot be trusted; the text says why."""
 
 
@@ -70,7 +77,7 @@ def write_record(folder: Folder, kind: str, id: str, record: Any) -> Path:
     envelope = {
         "schema": SCHEMA,
         "kind": kind,
-        "checksum": _checksum(payload),
+        "checksum": checksum(payload),
         "payload": payload,
     }
     with explained(f"write {path}"):
@@ -80,24 +87,49 @@ def write_record(folder: Folder, kind: str, id: str, record: Any) -> Path:
 
 
 def read_record(
-    folder: Folder, kind: str, id: str, type: type[Record], progress: Progress | None = None
+    folder: Folder,
+    kind: str,
+    id: str,
+    type: type[Record],
+    progress: Progress | None = None,
+    *,
+    damaged: list[str] | None = None,
 ) -> Record | None:
     """The record of a task; None where there is none or it was damaged, which is said.
 
-    A UsageError where a newer program wrote it.
+    Where `damaged` is given, nothing is moved: name and reason of what cannot be used are added
+    to it. A UsageError where a newer program wrote it.
     """
     path = record_path(folder, kind, id)
-    return _read(path, kind, type, progress or Silent()) if path.exists() else None
+    # Not `exists`: a link that leads nowhere is no record, and in its way.
+    return _read(path, kind, type, progress, damaged) if os.path.lexists(path) else None
 
 
 def iterate(
-    folder: Folder, kind: str, type: type[Record], progress: Progress | None = None
+    folder: Folder,
+    kind: str,
+    type: type[Record],
+    progress: Progress | None = None,
+    *,
+    damaged: list[str] | None = None,
 ) -> Iterator[Record]:
     """All sound records of a kind, in the order of their ids; as `read_record` for the others."""
-    for path in sorted((Path(folder) / RECORDS).glob(f"{kind}-*.json")):
-        record = _read(path, kind, type, progress or Silent())
-        if record is not None:
-            yield record
+    for name in record_names(folder):
+        if name.startswith(f"{kind}-"):
+            record = _read(Path(folder) / RECORDS / name, kind, type, progress, damaged)
+            if record is not None:
+                yield record
+
+
+def record_names(folder: Folder) -> tuple[str, ...]:
+    """The names of all files of records, in order; a UsageError where they cannot be listed."""
+    path = Path(folder) / RECORDS
+    with explained(f"read {path}"):
+        try:
+            names = os.listdir(path)
+        except FileNotFoundError:
+            return ()
+    return tuple(sorted(name for name in names if _FILE.fullmatch(name)))
 
 
 def record_path(folder: Folder, kind: str, id: str) -> Path:
@@ -107,23 +139,73 @@ def record_path(folder: Folder, kind: str, id: str) -> Path:
     return Path(folder) / RECORDS / f"{kind}-{id}.json"
 
 
-def _read(path: Path, kind: str, type: type[Record], progress: Progress) -> Record | None:
-    with explained(f"read {path}"):
-        content = path.read_bytes()
+def checksum(payload: Any) -> str:
+    """The SHA-256 of plain values as compact JSON with sorted keys."""
+    # ASCII and sorted, so that no writer's order or encoding changes the checksum.
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def set_aside(path: Path, records: Path | None = None) -> str:
+    """Moves the file to the damaged ones of its folder of records, never over another; says what
+    became of it."""
+    folder = (records or path.parent) / DAMAGED
     try:
-        return _opened(path, content, kind, type)
-    except _DamagedError as reason:
-        progress.say(f"{path.name} is damaged ({reason}): {_set_aside(path)}")
-        return None
+        folder.mkdir(parents=True, exist_ok=True)
+        number, aside = 1, folder / path.name
+        while os.path.lexists(aside):
+            number += 1
+            aside = folder / f"{path.stem}.{number}{path.suffix}"
+        path.rename(aside)
+    except OSError as error:
+        return f"left out, and left where it is ({error.strerror or error})"
+    return f"moved to {RECORDS}/{DAMAGED}"
+
+
+def _read(
+    path: Path,
+    kind: str,
+    type: type[Record],
+    progress: Progress | None,
+    damaged: list[str] | None,
+) -> Record | None:
+    try:
+        return read_file(path, kind, type)
+    except DamagedRecord as reason:
+        problem = str(reason)
+    except OSError as error:
+        # It may be sound: who may read it decides, and an error of the disk may pass.
+        if damaged is None:
+            raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+        problem = error.strerror or str(error)
+    if damaged is not None:
+        damaged.append(f"{path.name} ({problem})")
+    else:
+        (progress or Silent()).say(f"{path.name} is damaged ({problem}): {set_aside(path)}")
+    return None
+
+
+def read_file(path: Path, kind: str, type: type[Record]) -> Record:
+    """The record in a file, checked; DamagedRecord or OSError where there is none."""
+    try:
+        content = read_bytes(path, MOST, links=False)
+        record = _opened(path, content, kind, type)
+    except Unreadable as error:
+        raise DamagedRecord(str(error)) from error
+    # In all that goes through the values one level calls the next.
+    except RecursionError as error:
+        raise DamagedRecord("nested too deeply") from error
+    _check_identity(path, kind, record)
+    return record
 
 
 def _opened(path: Path, content: bytes, kind: str, type: type[Record]) -> Record:
     try:
-        envelope = json.loads(content)
+        envelope = json.loads(content, parse_int=_whole, parse_constant=_no_number)
     except ValueError as error:
-        raise _DamagedError("not JSON") from error
+        raise DamagedRecord("not JSON") from error
     if not isinstance(envelope, dict) or not _is_number(envelope.get("schema")):
-        raise _DamagedError("no schema number")
+        raise DamagedRecord("no schema number")
     # First of all: of a newer schema nothing else is known, not even how it is checked.
     if envelope["schema"] > SCHEMA:
         raise UsageError(
@@ -131,17 +213,40 @@ def _opened(path: Path, content: bytes, kind: str, type: type[Record]) -> Record
             f"up to {SCHEMA}): update locscope"
         )
     payload = envelope.get("payload")
-    if envelope.get("checksum") != _checksum(payload):
-        raise _DamagedError("its checksum does not fit")
+    if envelope.get("checksum") != checksum(payload):
+        raise DamagedRecord("its checksum does not fit")
     if envelope.get("kind") != kind or not isinstance(payload, dict):
-        raise _DamagedError(f"not a record of kind {kind}")
+        raise DamagedRecord(f"not a record of kind {kind}")
     return _loaded(type, _upgraded(kind, payload, envelope["schema"]))
+
+
+def _check_identity(path: Path, kind: str, record: Any) -> None:
+    """A copy under another name would count twice, a scan under another's name for that one."""
+    if reason := unsound(record):
+        raise DamagedRecord(reason)
+    name = f"{kind}-{identity(record)}.json"
+    if not identity(record) or path.name == name:
+        return
+    # Trials of older programs were named by a hash of fewer fields: alone they are what they are.
+    if kind != "trial" or os.path.lexists(path.with_name(name)):
+        raise DamagedRecord(f"it is the record of {name}")
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if abs(value) >= LARGEST:
+        raise Unreadable("a whole number in it is too large")
+    return value
+
+
+def _no_number(text: str) -> float:
+    raise Unreadable(f"{text} in it is no number")
 
 
 def _upgraded(kind: str, payload: dict[str, Any], schema: int) -> dict[str, Any]:
     for number in range(schema, SCHEMA):
         if number not in UPGRADES:
-            raise _DamagedError(f"schema {number} is unknown")
+            raise DamagedRecord(f"schema {number} is unknown")
         payload = UPGRADES[number](kind, payload)
     return payload
 
@@ -151,29 +256,10 @@ def _loaded(type: type[Record], payload: dict[str, Any]) -> Record:
         return loads(type, json.dumps(payload))
     except ValidationError as error:
         field = ".".join(map(str, error.errors()[0]["loc"]))
-        raise _DamagedError(f"its field '{field}' cannot be read") from error
+        # Without a field it is the text as a whole, of which only the depth can be wrong here.
+        what = f"its field '{field}' cannot be read" if field else "nested too deeply"
+        raise DamagedRecord(what) from error
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _checksum(payload: Any) -> str:
-    # ASCII and sorted, so that no writer's order or encoding changes the checksum.
-    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _set_aside(path: Path) -> str:
-    """Moves the file to the damaged ones, never over another; says what became of it."""
-    folder = path.parent / DAMAGED
-    try:
-        folder.mkdir(exist_ok=True)
-        number, aside = 1, folder / path.name
-        while aside.exists():
-            number += 1
-            aside = folder / f"{path.stem}.{number}{path.suffix}"
-        path.rename(aside)
-    except OSError as error:
-        return f"left out, and left where it is ({error.strerror or error})"
-    return f"moved to {RECORDS}/{DAMAGED}"

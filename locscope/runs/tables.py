@@ -5,16 +5,14 @@ one layer; `part` of a head is ``attn.h3``; joined locations have their parts jo
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from locscope.locations import Location, Site
-from locscope.progress import Progress
 from locscope.records import ScanResult, TrialRecord
 from locscope.runs.files import explained, write_atomic_with
-from locscope.runs.store import iterate
 
 NUMBER, INTEGER, TEXT = "float64", "int64", "string"
 _PLACE = {"trial": TEXT, "location": TEXT, "layer": INTEGER, "part": TEXT}
@@ -89,17 +87,14 @@ LOSS_PROTOCOL = "mean loss on target and end tokens while tuning, nats"
 Row = dict[str, Any]
 
 
-def rebuild_tables(
-    folder: str | os.PathLike[str], progress: Progress | None = None
+def write_tables(
+    folder: str | os.PathLike[str], trials: Sequence[TrialRecord], scans: Sequence[ScanResult]
 ) -> dict[str, int]:
-    """Writes the four tables of the run folder anew; gives the number of rows of each file.
+    """Writes the four tables of the run folder; gives the number of rows of each file.
 
     In `measures` the loss of every epoch is a row with its number (from 1); what was measured
     after tuning has the number of the last epoch. `broken` in `edits` has a prompt per line.
-    Records that are damaged are left out, which `progress` is told.
     """
-    trials = list(iterate(folder, "trial", TrialRecord, progress))
-    scans = list(iterate(folder, "scan", ScanResult, progress))
     tables = {
         "trials.parquet": (TRIALS, [_trial_row(record) for record in trials]),
         "measures.parquet": (MEASURES, [row for r in trials for row in _measure_rows(r)]),

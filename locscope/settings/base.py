@@ -4,11 +4,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
-from locscope.errors import UsageError, unknown
+from locscope.errors import UsageError, shown, unknown
 from locscope.plugins import load_plugins
-from locscope.runs.files import read_yaml
+from locscope.runs.reading import Unreadable, once, read_yaml
 
 DATA, SEARCH, BOUNDS, SCANS = "Data", "Search", "Objective and bounds", "Scans"
 TUNING, COMPUTE, OUTPUT = "Tuning", "Compute", "Output"
@@ -16,6 +23,12 @@ PANELS = (DATA, SEARCH, BOUNDS, SCANS, TUNING, COMPUTE, OUTPUT)
 """Groups of options, in the order in which the help of a command shows them."""
 MOST_SEED = 1 << 32
 """Seeds are below it, as every library's generators want them."""
+MANY, RATE, GIBIBYTES, LAYERS = 1_000_000, 1000.0, 1e6, 10_000
+"""Above what anyone means, and below what a loop or an allocation would not come back from."""
+REPEATS = 1000
+"""The same for what is done again in full each time."""
+LONGEST, ENTRIES = 4096, 10_000
+"""Characters of a text (a path has no more), and texts in a list of them."""
 
 
 def setting(
@@ -45,10 +58,10 @@ def setting(
 
 
 BATCH_SIZE = setting(
-    None, "edits a batch", TUNING, unset="a quarter of the edits, within 8 and 100", ge=1
+    None, "edits a batch", TUNING, unset="a quarter of the edits, within 8 and 100", ge=1, le=MANY
 )
-EPOCHS = setting(25, "passes over the edits at most", TUNING, ge=1)
-PREFIXES = setting(0, "random-prefix copies of every edit", TUNING, ge=0)
+EPOCHS = setting(25, "passes over the edits at most", TUNING, ge=1, le=MANY)
+PREFIXES = setting(0, "random-prefix copies of every edit", TUNING, ge=0, le=REPEATS)
 
 
 class SharedSettings(BaseModel):
@@ -60,7 +73,9 @@ class SharedSettings(BaseModel):
 
     model: str = setting("demo", "demo, a directory, an alias or a hub id", DATA)
     edits: str = setting("demo", "demo, or a file of edits", DATA)
-    limit: int | None = setting(None, "use so many edits, chosen by the seed", DATA, ge=1)
+    limit: int | None = setting(
+        None, "use so many edits, chosen by the seed", DATA, ge=1, le=MOST_SEED
+    )
     seed: int = setting(0, "seed of every random choice", DATA, ge=0, lt=MOST_SEED)
     conflicts: Literal["last", "drop"] | None = setting(
         None, "prompts with several targets: last or drop", DATA, unset="refused"
@@ -73,10 +88,24 @@ class SharedSettings(BaseModel):
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, ...", COMPUTE)
     dtype: str = setting("auto", "auto, float32, bfloat16 or float16, to compute in", COMPUTE)
     trust_remote_code: bool = setting(False, "run code that a model brings along", COMPUTE)
-    device_memory: float = setting(8.0, "GiB of cached activations on the device", COMPUTE, gt=0)
-    host_memory: float = setting(
-        8.0, "GiB of cached activations on the host; the rest goes to a file", COMPUTE, gt=0
+    device_memory: float = setting(
+        8.0, "GiB of cached activations on the device", COMPUTE, gt=0, le=GIBIBYTES
     )
+    host_memory: float = setting(
+        8.0,
+        "GiB of cached activations on the host; the rest goes to a file",
+        COMPUTE,
+        gt=0,
+        le=GIBIBYTES,
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: Any, info: ValidationInfo) -> Any:
+        """The value as it is; a UsageError for what Python would make a number or text of."""
+        name = str(info.field_name)
+        _check_plain(name, value, cls.model_fields[name].annotation)
+        return value
 
 
 Settings = TypeVar("Settings", bound=SharedSettings)
@@ -97,7 +126,8 @@ def settings_of(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
         # Only the first: errors of the command line are one line.
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise UsageError(f"setting '{key}' is {first['input']!r}: {first['msg'].lower()}") from None
+        found = shown(first["input"])
+        raise UsageError(f"setting '{key}' is {found}: {first['msg'].lower()}") from None
 
 
 def read_settings_file(path: Path | None) -> dict[str, Any]:
@@ -110,4 +140,32 @@ def read_settings_file(path: Path | None) -> dict[str, Any]:
     content = read_yaml(path, "settings")
     if content is not None and not isinstance(content, dict):
         raise UsageError(f"settings {path} hold no keys: write `key: value` lines")
-    return {str(key).replace("-", "_"): value for key, value in (content or {}).items()}
+    try:
+        return once((key.replace("-", "_"), value) for key, value in (content or {}).items())
+    except Unreadable as error:
+        raise UsageError(f"cannot read settings {path}: {error}") from error
+
+
+def _check_plain(name: str, value: Any, annotation: Any) -> None:
+    """A UsageError where true is meant to be a number, a number true, or a text cannot be one."""
+    takes_bool, entries = annotation is bool, [value]
+    if isinstance(value, dict):
+        entries = [*value, *value.values()]
+    elif isinstance(value, list | tuple):
+        entries = [*value]
+    if len(entries) > ENTRIES:
+        raise UsageError(f"setting '{name}' has {len(entries)} entries: give at most {ENTRIES}")
+    for entry in entries:
+        if isinstance(entry, bool) and not takes_bool:
+            raise UsageError(f"setting '{name}' is {entry}, which is neither a number nor a text")
+        if takes_bool and isinstance(entry, int | float) and not isinstance(entry, bool):
+            raise UsageError(f"setting '{name}' is {shown(entry)}: give true or false")
+        if isinstance(entry, str | Path) and (reason := _no_text(str(entry))):
+            raise UsageError(f"setting '{name}' is {shown(str(entry))}: {reason}")
+
+
+def _no_text(text: str) -> str:
+    """Why it is no text of a setting; empty where it is one."""
+    if len(text) > LONGEST:
+        return f"it has {len(text)} characters, and at most {LONGEST} are read"
+    return "it holds a NUL character" if "\0" in text else ""

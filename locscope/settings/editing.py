@@ -9,6 +9,7 @@ from locscope.settings.base import (
     DATA,
     EPOCHS,
     PREFIXES,
+    RATE,
     TUNING,
     SharedSettings,
     setting,
@@ -25,7 +26,7 @@ class EditSettings(SharedSettings):
         "full", "what of the location is tuned, and how; see list recipes", TUNING, choices=RECIPES
     )
     lr: float | None = setting(
-        None, "learning rate of Adam", TUNING, unset="where a search starts", gt=0
+        None, "learning rate of Adam", TUNING, unset="where a search starts", gt=0, le=RATE
     )
     batch_size: int | None = BATCH_SIZE
     epochs: int = EPOCHS

@@ -8,7 +8,7 @@ from locscope.errors import unknown
 from locscope.records import ScanOptions
 from locscope.scans import SCANS as SCAN_TABLE
 from locscope.scans import is_cheap
-from locscope.settings.base import SCANS, SharedSettings, setting
+from locscope.settings.base import LAYERS, MANY, MOST_SEED, SCANS, SharedSettings, setting
 
 ALL, CHEAP = "all", "cheap"
 SCAN_NAMES = "names of scans with commas between, cheap, or all"
@@ -32,23 +32,32 @@ class ScanChoices(BaseModel):
         unset="each scan's own",
     )
     noise: float = setting(
-        3.0, "noise, in standard deviations of the subjects' embeddings", SCANS, gt=0
+        3.0, "noise, in standard deviations of the subjects' embeddings", SCANS, gt=0, le=MANY
     )
-    samples: int = setting(10, "draws of noise", SCANS, ge=1)
+    samples: int = setting(10, "draws of noise", SCANS, ge=1, le=MANY)
     stream: Literal["own", "rome"] = setting(
         "own", "random numbers of the noise: own or rome", SCANS
     )
     window: int = setting(
-        0, "layers restored together", SCANS, unset="10 of 32; 10 with stream rome", ge=0
+        0,
+        "layers restored together",
+        SCANS,
+        unset="10 of 32; 10 with stream rome",
+        ge=0,
+        le=LAYERS,
     )
-    steps: int = setting(0, "steps of integrated gradients", SCANS, unset="each scan's own", ge=0)
+    steps: int = setting(
+        0, "steps of integrated gradients", SCANS, unset="each scan's own", ge=0, le=MANY
+    )
     ablation: Literal["default", "zero", "mean", "resample"] = setting(
         "default",
         "heads and MLPs are replaced by: zero, mean or resample",
         SCANS,
         unset="each scan's own",
     )
-    requests: int = setting(100, "edits that a scan reads if it is not cheap; 0: all", SCANS, ge=0)
+    requests: int = setting(
+        100, "edits that a scan reads if it is not cheap; 0: all", SCANS, ge=0, le=MOST_SEED
+    )
 
     @property
     def scan_options(self) -> ScanOptions:

@@ -1,12 +1,12 @@
 """Settings of `locscope search` and `locscope check`."""
 
 from dataclasses import replace
-from math import inf, nan
+from math import nan
 from typing import final
 
 from pydantic import field_validator, model_validator
 
-from locscope.errors import UsageError, unknown
+from locscope.errors import UsageError, shown, unknown
 from locscope.locations import PAPER_PARTS, PARTS, Location
 from locscope.scoring.objectives import OBJECTIVES, Objective, objective_of
 from locscope.selection.candidates import Grid
@@ -16,7 +16,12 @@ from locscope.settings.base import (
     BATCH_SIZE,
     BOUNDS,
     EPOCHS,
+    LAYERS,
+    MANY,
+    MOST_SEED,
     PREFIXES,
+    RATE,
+    REPEATS,
     SEARCH,
     SharedSettings,
     setting,
@@ -29,6 +34,8 @@ EVERY = "every"
 DRAWS = 3
 """Fewest repetitions with the recipe `budget`: each draws its weights anew."""
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+LONGEST_BUDGET = 1e9
+"""Seconds: thirty years."""
 
 
 @final
@@ -56,23 +63,38 @@ class SearchSettings(SharedSettings, ScanChoices):
     )
     parts: tuple[str, ...] = setting(PAPER_PARTS, "parts of every layer to try", SEARCH)
     quarters: bool = setting(True, "try quarters of the layers and pairs of them too", SEARCH)
-    consecutive: int = setting(1, "try so many layers in a row too", SEARCH, ge=1)
+    consecutive: int = setting(1, "try so many layers in a row too", SEARCH, ge=1, le=LAYERS)
     locations: tuple[str, ...] = setting((), "more locations to try", SEARCH)
     finalists: int = setting(
-        3, "most promising locations: rates searched, then validated on V", SEARCH, ge=1
+        3,
+        "most promising locations: rates searched, then validated on V",
+        SEARCH,
+        ge=1,
+        le=MANY,
     )
     audit: int = setting(
-        8, "locations drawn and run in full to judge the scans by; 0: none", SEARCH, ge=0
+        8,
+        "locations drawn and run in full to judge the scans by; 0: none",
+        SEARCH,
+        ge=0,
+        le=MANY,
     )
-    validations: int = setting(2, "subsets of V that the finalists are validated on", SEARCH, ge=1)
+    validations: int = setting(
+        2, "subsets of V that the finalists are validated on", SEARCH, ge=1, le=REPEATS
+    )
     non_inferiority: float = setting(
         0.01, "score that a smaller location may be shown to lack and is chosen", BOUNDS, ge=0, lt=1
     )
     deploy: int | None = setting(
-        None, "edits that will be made; the recipe is fitted to them", SEARCH, unset="all", ge=1
+        None,
+        "edits that will be made; the recipe is fitted to them",
+        SEARCH,
+        unset="all",
+        ge=1,
+        le=MOST_SEED,
     )
-    repetitions: int = setting(3, "subsets of T that is reported on", SEARCH, ge=1)
-    controls: int = setting(5, "random locations to compare with", SEARCH, ge=1)
+    repetitions: int = setting(3, "subsets of T that is reported on", SEARCH, ge=1, le=REPEATS)
+    controls: int = setting(5, "random locations to compare with", SEARCH, ge=1, le=REPEATS)
     recipes: tuple[str, ...] = setting(
         (), "recipes to compare at the recommended location, or every", SEARCH, unset="none"
     )
@@ -83,6 +105,7 @@ class SearchSettings(SharedSettings, ScanChoices):
         SEARCH,
         unset="by what there is to learn",
         gt=0,
+        le=RATE,
     )
     batch_size: int | None = BATCH_SIZE
     epochs: int = EPOCHS
@@ -119,13 +142,23 @@ class SearchSettings(SharedSettings, ScanChoices):
     @classmethod
     def _written_budget(cls, value: object) -> object:
         """The budget as text, also where a settings file has the number 0.15."""
-        return str(value) if isinstance(value, int | float) else value
+        known = isinstance(value, int | float) and not isinstance(value, bool)
+        return str(value) if known else value
 
     @field_validator("budget")
     @classmethod
     def _readable_budget(cls, value: str | None) -> str | None:
         if value is not None:
             _allowance(value)
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _weighable(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, weight in value.items():
+            # Sums of larger ones, and what is divided by them, are no longer finite.
+            if weight > MANY:
+                raise UsageError(f"weight {weight:g} of {shown(name)}: give at most {MANY}")
         return value
 
     @field_validator("locations")
@@ -178,7 +211,7 @@ def _allowance(text: str) -> Budget:
         amount = float(text if seconds is None else number) * (seconds or 1)
     except ValueError:
         amount = nan
-    if not 0 < amount < inf or (seconds is None and amount > 1):
+    if not 0 < amount <= (LONGEST_BUDGET if seconds else 1):
         raise UsageError(
             f"cannot read budget '{text}': write a share of a sweep up to 1, as 0.15, or a time, "
             "as 90s, 5m or 2h"

@@ -179,6 +179,10 @@ def _from_config(settings: EditSettings, config: Path) -> EditConfig:
             f"--config decides {', '.join(both)} too: give either --config or --location"
         )
     wanted = read_recommendation(config)
+    try:
+        settings_of(EditSettings, {k: v for k, v in wanted.data.items() if k != DEPLOY})
+    except UsageError as error:
+        raise UsageError(f"{config}, under 'data': {error}") from error
     recipe_named(wanted.recipe.kind)
     named = "model" in settings.model_fields_set
     wanted = replace(wanted, data=_of_the_edits(settings, wanted))

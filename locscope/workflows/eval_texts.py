@@ -1,6 +1,5 @@
 """What a model is asked besides the edits: neutral text, abilities, prefixes for augmentation."""
 
-import json
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +12,7 @@ from locscope.evaluation.suite import Ability, EvalTexts
 from locscope.forward.decoding import TextGenerator
 from locscope.forward.sampling import sample_texts
 from locscope.records import Edit
-from locscope.runs.files import read_text
+from locscope.runs.reading import read_json, read_text
 
 SAMPLES = 32
 SAMPLE_TOKENS = 24
@@ -94,10 +93,8 @@ def _abilities(path: Path | None) -> tuple[Ability, ...]:
     if path is None:
         return ()
     try:
-        found = TypeAdapter(tuple[Ability, ...]).validate_json(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read abilities {path}: {error.strerror or error}") from error
-    except (ValidationError, json.JSONDecodeError) as error:
+        found = TypeAdapter(tuple[Ability, ...]).validate_python(read_json(path, "abilities"))
+    except ValidationError as error:
         raise UsageError(
             f"cannot read abilities {path}: write a JSON list of {{task, prompt, answer, chance}}"
         ) from error

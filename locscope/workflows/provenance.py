@@ -1,16 +1,18 @@
 """Where the numbers of a run come from: the settings that decide them, versions, what it took."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from os import PathLike
+
+import torch
 
 from locscope.edits import EditSet
 from locscope.evaluation.suite import EvalTexts
 from locscope.models.load import Loaded
-from locscope.records import RunInfo, StageCost
+from locscope.records import RunInfo, StageCost, TrialRecord
 from locscope.records.codec import fingerprint
-from locscope.runs.folder import read_info
+from locscope.runs.info import read_info
 from locscope.settings import SharedSettings
 
 WITHOUT_EFFECT = frozenset({"device", "device_memory", "host_memory"})
@@ -75,6 +77,33 @@ def earlier_costs(folder: PathLike[str]) -> tuple[StageCost, ...]:
     """What earlier runs in the same folder took, where one was finished before."""
     info = read_info(folder)
     return () if info is None else info.stages
+
+
+def environment(loaded: Loaded) -> tuple[str, ...]:
+    """What decides the last digits of a trial, and no setting says: versions, device, threads."""
+    device = loaded.info.device
+    if device.startswith("cuda"):
+        device = f"{device} ({torch.cuda.get_device_name(device)})"
+    return (
+        *(f"{name} {number}" for name, number in versions().items()),
+        f"device {device}",
+        f"threads {torch.get_num_threads()}",
+    )
+
+
+def other_environments(known: Iterable[TrialRecord], now: Sequence[str]) -> tuple[str, ...]:
+    """A note where trials were run in another environment than now; records of older programs do
+    not tell theirs."""
+    others = [record.environment for record in known if record.environment]
+    others = [before for before in others if before != tuple(now)]
+    if not others:
+        return ()
+    gone = dict.fromkeys(part for before in others for part in before if part not in now)
+    come = [part for part in now if any(part not in before for before in others)]
+    return (
+        f"{len(others)} trials of this folder were run with {', '.join(gone)}, and those now with "
+        f"{', '.join(come)}: numbers may differ in their last digits",
+    )
 
 
 def versions() -> dict[str, str]:

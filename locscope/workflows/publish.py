@@ -22,7 +22,7 @@ from locscope.runs.recommendation import (
     recommendation_yaml,
     write_recommendation,
 )
-from locscope.runs.tables import rebuild_tables
+from locscope.runs.tables import write_tables
 
 LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text")
 """Families whose modules are named as Llama's, so that LocFT's patterns pick them."""
@@ -50,7 +50,7 @@ def publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> 
         write_atomic(folder / "scorecard.json", dumps(inputs.scorecard, indent=2) + "\n")
     write_atomic(folder / "report.html", render_report(inputs))
     write_figures(inputs, folder / "figures")
-    rebuild_tables(folder)
+    write_tables(folder, inputs.trials, inputs.scans)
 
 
 def data_of(settings: Mapping[str, str], made: Deployment | None) -> dict[str, str | int]:

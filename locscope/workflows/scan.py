@@ -16,7 +16,8 @@ from locscope.records import ScanResult, StageCost
 from locscope.records.codec import fingerprint
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.words import duration
-from locscope.runs.folder import default_name, open_run, write_info
+from locscope.runs.folder import default_name, open_run
+from locscope.runs.info import write_info
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.scans import SCANS, is_cheap
 from locscope.scans.context import ScanContext
@@ -146,7 +147,7 @@ def run_scans(
     A scan that cannot see this model is said and recorded as such, and the others go on; a
     UsageError where none can.
     """
-    waiting = [name for name in names if not _found_something(folder, name)]
+    waiting = [name for name in names if not _found_something(folder, name, context.progress)]
     if not waiting:
         return ()
     a_pass, sizes = seconds_of_a_pass(context), sizes_of(context)
@@ -171,9 +172,9 @@ def run_scans(
     return tuple(costs)
 
 
-def _found_something(folder: str | PathLike[str], name: str) -> bool:
+def _found_something(folder: str | PathLike[str], name: str, progress: Progress) -> bool:
     """Whether the folder has a result of the scan that could use any edit."""
-    found = read_record(folder, "scan", name, ScanResult)
+    found = read_record(folder, "scan", name, ScanResult, progress)
     return found is not None and found.usable > 0
 
 

@@ -248,3 +248,22 @@ def test_narrowed_is_hashed_anew(tmp_path):
     assert fewer.fingerprint != edits.fingerprint
     assert (len(fewer.edits), fewer.notes[-1], fewer.total) == (2, "one left out", 3)
     assert narrowed(fewer, edits.edits).fingerprint == edits.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("e.json", '[{"prompt": "a", "prompt": "b", "target": "c"}]'),
+        ("e.jsonl", '{"prompt": "a", "prompt": "b", "target": "c"}\n'),
+        ("e.json", '[{"prompt": "p", "target": "c", "forms": [{"prompt": "a", "prompt": "b"}]}]'),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=r"key 'prompt' is there twice, as 'a' and 'b': leave one"):
+        read_edits(str(tmp_path / name))
+
+
+def test_a_name_that_no_file_can_have():
+    with pytest.raises(UsageError, match="File name too long"):
+        read_edits("x" * 300)

@@ -8,15 +8,8 @@ import pytest
 from locscope.errors import UsageError
 from locscope.records import ModelInfo, RunInfo
 from locscope.runs.files import write_atomic, write_atomic_with
-from locscope.runs.folder import (
-    LOCK,
-    MARKER,
-    default_name,
-    open_run,
-    read_info,
-    read_settings,
-    write_info,
-)
+from locscope.runs.folder import LOCK, default_name, open_run
+from locscope.runs.info import MARKER, read_info, read_settings, write_info
 
 SETTINGS = {"seed": "0", "model": "demo"}
 MODEL = ModelInfo("demo", "demo", "llama", 1, 8, 2, 1, 16, 100, "float32", "float32", "cpu", "abc")
@@ -154,6 +147,8 @@ def test_reading_folders_that_are_not_runs(tmp_path):
         read_info(tmp_path)
     write_info(tmp_path, INFO)
     broken = {**json.loads((tmp_path / MARKER).read_text()), "edit_count": "many"}
+    del broken["checksum"]
+    (tmp_path / "records" / "run-info.json").unlink()
     (tmp_path / MARKER).write_text(json.dumps(broken))
     with pytest.raises(UsageError, match="field 'edit_count'"):
         read_info(tmp_path)

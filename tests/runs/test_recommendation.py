@@ -146,7 +146,7 @@ def changed(tmp_path, change):
         (lambda top, own: own["recipe"].pop("lr"), "missing key under 'recipe' 'lr'"),
         (lambda top, own: own["recipe"].update(rate=1), "unknown key under 'recipe' 'rate'"),
         (lambda top, own: own["recipe"].update(lr="fast"), "'lr' under 'recipe' cannot be read"),
-        (lambda top, own: own["recipe"].update(batch=0), "must be above 0"),
+        (lambda top, own: own["recipe"].update(batch=0), "give a number from 1"),
         (lambda top, own: own.update(provenance={}), "'model': name the model"),
         (lambda top, own: own.update(schema=2), "newer locscope .schema 2"),
         (lambda top, own: own.update(schema="1"), "'schema' must be a whole number"),

@@ -59,7 +59,7 @@ def damage(path: Path, how: str) -> None:
         "another kind": json.dumps({**envelope, "kind": "scan"}),
         "schema 0": json.dumps({**envelope, "schema": 0}),
         "a field lost": json.dumps(
-            {**envelope, "payload": {}, "checksum": store._checksum({})},
+            {**envelope, "payload": {}, "checksum": store.checksum({})},
         ),
         "binary": "\x00\ufffd",
     }[how]
@@ -117,7 +117,7 @@ def test_a_trial_of_schema_1_is_read_with_the_names_of_today(tmp_path, monkeypat
     new = trial_record()
     payload = json.loads(dumps(new))
     payload["trial"]["glance"] = payload["trial"].pop("quick")
-    old = {"schema": 1, "kind": "trial", "checksum": store._checksum(payload), "payload": payload}
+    old = {"schema": 1, "kind": "trial", "checksum": store.checksum(payload), "payload": payload}
     path = record_path(tmp_path, "trial", "old")
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(old))

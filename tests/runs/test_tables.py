@@ -3,8 +3,7 @@ from math import isnan
 import pandas as pd
 from samples import scan_result, trial_record
 
-from locscope.runs.store import write_record
-from locscope.runs.tables import EDITS, MEASURES, SCANS, TRIALS, layer_and_part, rebuild_tables
+from locscope.runs.tables import EDITS, MEASURES, SCANS, TRIALS, layer_and_part, write_tables
 
 
 def test_locations():
@@ -15,11 +14,8 @@ def test_locations():
 
 
 def filled(folder, order=(0, 1, 2)):
-    for seed in order:
-        record = trial_record("L4.attn.h3" if seed else "L2.mlp.down", seed)
-        write_record(folder, "trial", record.trial.id, record)
-    write_record(folder, "scan", "gradient", scan_result())
-    return rebuild_tables(folder)
+    trials = [trial_record("L4.attn.h3" if seed else "L2.mlp.down", seed) for seed in order]
+    return write_tables(folder, trials, [scan_result()])
 
 
 def test_every_record_is_in_its_tables(tmp_path):
@@ -58,7 +54,7 @@ def test_equal_records_give_equal_files(tmp_path):
 
 
 def test_nothing_gives_empty_tables_with_columns(tmp_path):
-    assert set(rebuild_tables(tmp_path).values()) == {0}
+    assert set(write_tables(tmp_path, (), ()).values()) == {0}
     empty = pd.read_parquet(tmp_path / "measures.parquet")
     assert list(empty.columns) == list(MEASURES)
     assert empty["value"].dtype == "float64"

@@ -11,7 +11,7 @@ from locscope.cli.app import app
 from locscope.errors import UsageError
 from locscope.progress import Progress, Silent
 from locscope.records import ScanResult
-from locscope.runs.folder import read_info
+from locscope.runs.info import read_info
 from locscope.runs.store import iterate
 from locscope.scans import SCANS, is_cheap
 from locscope.scans.context import ScanContext

@@ -24,7 +24,8 @@ from locscope.recommendation.looser_bounds import judged
 from locscope.records import Measure, Recommendation, Scorecard, TrialRecord, loads
 from locscope.report.data.recommendation_rows import recipes_table
 from locscope.runs.edit_config import read_recommendation
-from locscope.runs.folder import open_run, read_info
+from locscope.runs.folder import open_run
+from locscope.runs.info import read_info
 from locscope.runs.store import iterate
 from locscope.scoring.bounds import shortfall
 from locscope.scoring.objectives import BALANCED, Objective, merit, objective_of
@@ -373,6 +374,7 @@ def test_resumes_without_running_a_trial_again(
     marker = json.loads((copied / "run.json").read_text())
     kept = {key: marker[key] for key in ("schema_number", "settings")}
     (copied / "run.json").write_text(json.dumps({**kept, "status": "started"}))
+    (copied / "records" / "run-info.json").unlink()
     took = sum(record.seconds for record in trials_in(copied).values())
     ran = []
     monkeypatch.setattr(local, "run_trial", lambda *args: ran.append(1) or run_trial(*args))

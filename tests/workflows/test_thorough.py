@@ -12,7 +12,8 @@ from locscope.edits.texts import key
 from locscope.execution import local
 from locscope.progress import Silent
 from locscope.records import COUNT_RUNG, ProtocolResults, TrialRecord
-from locscope.runs.folder import open_run, read_info
+from locscope.runs.folder import open_run
+from locscope.runs.info import read_info
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.selection.choice import Best
 from locscope.selection.space import Fidelity, TrialRequest

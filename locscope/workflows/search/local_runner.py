@@ -18,6 +18,7 @@ from locscope.selection.candidates import rounded
 from locscope.tuning.protocols import protocol_suites, run_panel
 from locscope.tuning.trial import Tuned, run_trial, starting_rate
 from locscope.tuning.workspace import Workspace
+from locscope.workflows.provenance import environment, other_environments
 from locscope.workflows.search.plan import Plan
 
 Listener = Callable[[TrialRecord], None]
@@ -35,7 +36,8 @@ IN_ROUNDS = ("full", "controls", "fitting to the edits")
 
 @final
 class LocalTrialRunner:
-    """Tunes and measures; `costs` are the stages so far, `known` all records of the folder.
+    """Tunes and measures; `costs` are the stages so far, `known` all records of the folder, `notes`
+    tell whether they were made in another environment.
 
     A run that was killed left records but no costs: with `uncounted` theirs are added where their
     trials are asked for.
@@ -56,6 +58,10 @@ class LocalTrialRunner:
         self.known = {
             record.trial.id: record for record in iterate(folder, "trial", TrialRecord, progress)
         }
+        self._environment = environment(plan.loaded)
+        self.notes = other_environments(self.known.values(), self._environment)
+        for note in self.notes:
+            progress.say(note)
         self._left = dict(SHARES)
         self._uncounted = set(self.known) if uncounted else set[str]()
         self._counted = not uncounted
@@ -185,6 +191,7 @@ class LocalTrialRunner:
         return now
 
     def _keep(self, record: TrialRecord) -> None:
+        record = replace(record, environment=self._environment)
         write_record(self.folder, "trial", record.trial.id, record)
         self.known[record.trial.id] = record
         if self.heard is not None:

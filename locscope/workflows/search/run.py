@@ -16,7 +16,8 @@ from locscope.progress import Progress, stage
 from locscope.recommendation.recommend import recommend
 from locscope.records import Recommendation, RunInfo, Scorecard, StageCost, TrialRecord
 from locscope.report.data.inputs import ReportInputs
-from locscope.runs.folder import open_run, write_info
+from locscope.runs.folder import open_run
+from locscope.runs.info import write_info
 from locscope.runs.store import read_record, write_record
 from locscope.scorecard.scorecard import scorecard
 from locscope.selection.choice import Best, ranked
@@ -94,7 +95,7 @@ def search(
         recommendation = _recommend(plan, evidence)
         write_record(folder, "recommendation", "final", recommendation)
         # Before the other stages: whoever cuts them off keeps the recommendation.
-        notes = _notes(evidence)
+        notes = (*runner.notes, *_notes(evidence))
         inputs = _so_far(runner, evidence, recommendation, info(UNFINISHED, (*notes, MORE)))
         _publish(runner, inputs)
         for run_stage in ADDING:
@@ -128,7 +129,7 @@ def _so_far(
         recommendation=recommendation,
         scans=evidence.scans,
         trials=tuple(runner.known.values()),
-        scorecard=read_record(runner.folder, "scorecard", "final", Scorecard),
+        scorecard=read_record(runner.folder, "scorecard", "final", Scorecard, runner.progress),
         edits=runner.plan.edit_set.edits,
         panels=tuple(panel for panel in panels if panel is not None),
     )

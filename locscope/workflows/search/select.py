@@ -47,7 +47,9 @@ def scan_s(runner: LocalTrialRunner) -> tuple[ScanResult, ...]:
     """The scans of S, each from its record where there is one; the weight gradient first."""
     names = tuple(dict.fromkeys((SCAN, *runner.plan.settings.scans)))
     runner.costs += run_scans(scan_context(runner), names, runner.folder)
-    found = (read_record(runner.folder, "scan", name, ScanResult) for name in names)
+    found = (
+        read_record(runner.folder, "scan", name, ScanResult, runner.progress) for name in names
+    )
     return tuple(one for one in found if one is not None)
 
 
