@@ -3,14 +3,24 @@
 The command line turns them into exit codes; any other error is a defect and keeps its traceback.
 """
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from locscope.display import visible
+
 
 class LocscopeError(Exception):
-    """Base of all errors shown as one line. Abstract: raise one of the two below."""
+    """What cannot be done for a reason outside of the request, as a full disk (exit code 1).
+
+    The base of the two below, and so of all errors that are shown as one line: whatever they quote
+    is escaped, for terminals, logs and notebooks alike.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class UsageError(LocscopeError):
@@ -33,14 +43,27 @@ def unknown(kind: str, name: str, table: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} '{name}': {hint}")
 
 
+NO_MEMORY = (
+    *("allocate memory", "out of memory", "not enough memory", "bad_alloc", "bad allocation"),
+    *("start new thread", "thread creation failed", "pthread_create", "ALLOC_FAILED"),
+    *("failed to map segment", "memory exhausted", "unable to mmap"),
+)
+"""What messages have where memory ended: of torch's on any device, of threads, which need a stack,
+and of shared libraries that are mapped when they are first imported."""
+
+
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on the host or on a device."""
-    words = str(error)
+    """Whether memory ran out, on the host or on a device: for this error, or what it came from."""
     # torch's class is told by its name, as nothing here imports torch; on a CPU torch raises a bare
     # RuntimeError, which only its message tells from others.
-    return (
+    if (
         isinstance(error, (MemoryError, OutOfMemory))
         or type(error).__name__ == "OutOfMemoryError"
-        or "allocate memory" in words
-        or "out of memory" in words
-    )
+        or getattr(error, "errno", None) == errno.ENOMEM
+    ):
+        return True
+    # Messages of ours, and of system errors with a number, quote names of files, of any words.
+    quotes = isinstance(error, LocscopeError) or getattr(error, "errno", None) is not None
+    if not quotes and any(words in str(error) for words in NO_MEMORY):
+        return True
+    return error.__cause__ is not None and ran_out_of_memory(error.__cause__)
