@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from locscope.errors import UsageError
 from locscope.records import RunInfo, dumps, loads
 from locscope.runs.files import SUFFIX, explained, write_atomic
+from locscope.runs.private import without_home
 
 SCHEMA = 1
 """Of run.json; readers open older ones and refuse newer ones."""
@@ -108,7 +109,9 @@ def read_info(folder: str | os.PathLike[str]) -> RunInfo | None:
 
 def read_settings(folder: str | os.PathLike[str]) -> dict[str, str]:
     """The settings of the run in the folder; a UsageError where it is not one of ours."""
-    return {str(k): str(v) for k, v in _marker(Path(folder))["settings"].items()}
+    found = _marker(Path(folder))["settings"]
+    # Runs of earlier versions have the home folder in them.
+    return {str(name): without_home(str(value)) for name, value in found.items()}
 
 
 def _mark(folder: Path, settings: Mapping[str, str]) -> None:

@@ -1,8 +1,8 @@
 """The note beside an edited model: what it was before, and what was done to it."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from locscope.errors import UsageError
 from locscope.records import TrialRecord, dumps, loads
 from locscope.runs.files import explained, write_atomic
+from locscope.runs.private import with_home, without_home
 
 NAME = "locscope.json"
 BUNDLED = "demo"
@@ -37,16 +38,16 @@ class EditNote:
 
 
 def absolute(edits: str) -> str:
-    """The edits' file so that it is found from anywhere."""
+    """The edits' file so that it is found from anywhere; `~` is the home folder."""
     # A model is asked again from another folder, where a relative path names nothing.
-    return edits if edits == BUNDLED else str(Path(edits).expanduser().resolve())
+    return edits if edits == BUNDLED else without_home(str(Path(edits).expanduser().resolve()))
 
 
 def write_note(directory: str | os.PathLike[str], note: EditNote) -> None:
     """Writes the note into the directory of the edited model."""
     path = Path(directory) / NAME
     with explained(f"write {path}"):
-        write_atomic(path, dumps(note, indent=2) + "\n")
+        write_atomic(path, dumps(_with_paths(note, without_home), indent=2) + "\n")
 
 
 def read_note(directory: str | os.PathLike[str]) -> EditNote | None:
@@ -55,6 +56,12 @@ def read_note(directory: str | os.PathLike[str]) -> EditNote | None:
     if not path.is_file():
         return None
     try:
-        return loads(EditNote, path.read_bytes())
+        return _with_paths(loads(EditNote, path.read_bytes()), with_home)
     except (OSError, ValidationError) as error:
         raise UsageError(f"cannot read {path}: give --base instead") from error
+
+
+def _with_paths(note: EditNote, written: Callable[[str], str]) -> EditNote:
+    """The note with its paths written otherwise."""
+    data = {key: written(one) if isinstance(one, str) else one for key, one in note.data.items()}
+    return replace(note, base=written(note.base), edits=written(note.edits), data=data)

@@ -17,6 +17,7 @@ from locscope.records.codec import fingerprint
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.words import duration
 from locscope.runs.folder import default_name, open_run, write_info
+from locscope.runs.private import without_secrets
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.scans import SCANS, is_cheap
 from locscope.scans.context import ScanContext
@@ -186,5 +187,5 @@ def _unseen(name: str, context: ScanContext, error: UsageError) -> ScanResult:
         seed=context.seed,
         seconds=0.0,
         edits=context.edits,
-        notes=(str(error),),
+        notes=(without_secrets(str(error)),),
     )

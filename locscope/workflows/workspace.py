@@ -120,8 +120,8 @@ def _eval_texts(
         text_generator,
         edits,
         home,
-        neutral=settings.neutral,
-        abilities=settings.abilities,
+        neutral=settings.neutral and settings.neutral.expanduser(),
+        abilities=settings.abilities and settings.abilities.expanduser(),
         prefixes=prefixes,
         seed=settings.seed,
     )
