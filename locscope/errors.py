@@ -43,6 +43,8 @@ def unknown(kind: str, name: str, table: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} '{name}': {hint}")
 
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Numbers of system errors of a disk that takes nothing more, whatever is asked of it."""
 NO_MEMORY = (
     *("allocate memory", "out of memory", "not enough memory", "bad_alloc", "bad allocation"),
     *("start new thread", "thread creation failed", "pthread_create", "ALLOC_FAILED"),

@@ -14,15 +14,15 @@ from typer.core import TyperGroup
 
 from locscope import __version__
 from locscope.display import guarded_streams, visible
-from locscope.errors import LocscopeError, ran_out_of_memory
+from locscope.errors import DISK_FULL, LocscopeError, ran_out_of_memory
 
 FAILED, WRONG_USAGE = 1, 2
 NOTHING_MET = 3
 OUT_OF_MEMORY = 4
 INTERRUPTED = 130
 """Exit codes besides 0; 1 and 2 are those of the shell: failed, used wrongly."""
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""Numbers of system errors of a disk that takes nothing more."""
+REFUSED = (*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)
+"""Numbers of system errors that are of the machine and not of this program."""
 
 _FINDING, _USING = "locscope.cli.finding", "locscope.cli.using"
 COMMANDS = {
@@ -123,17 +123,17 @@ def exit_code_of(error: Exception) -> int | None:
         return OUT_OF_MEMORY
     if isinstance(error, LocscopeError):
         return error.exit_code
-    return FAILED if isinstance(error, OSError) and error.errno in FULL else None
+    return FAILED if isinstance(error, OSError) and error.errno in REFUSED else None
 
 
 def line_of(error: Exception) -> str:
     """What is said of such an error."""
     if isinstance(error, LocscopeError) and exit_code_of(error) == error.exit_code:
         return str(error)
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and error.errno in REFUSED:
         where = f" {error.filename}" if error.filename else ""
-        said = f"cannot write{where}: {error.strerror}; what is done is kept: free space"
-        return f"{said} and give the same command again"
+        said = f"the system refuses to read or write{where}: {error.strerror}"
+        return f"{said}; what was done is kept, and the same command goes on"
     return (
         "out of memory: take a smaller model or part, fewer edits (--limit), --dtype bfloat16, "
         "or let the process have more (ulimit -v)"

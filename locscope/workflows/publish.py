@@ -12,7 +12,7 @@ from locscope.records import Deployment, ModelInfo, Recommendation, TrialRecord,
 from locscope.report.data.inputs import ReportInputs, standing
 from locscope.report.draw.gallery import write_figures
 from locscope.report.output.page import render_report
-from locscope.runs.files import write_atomic
+from locscope.runs.files import explained, write_atomic
 from locscope.runs.note import absolute
 from locscope.runs.private import without_home
 from locscope.runs.recommendation import (
@@ -34,7 +34,16 @@ WHOLE = ("limit", "seed", "deploy")
 
 
 def publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> None:
-    """Writes recommendation.yaml, exports, scorecard.json, report.html, figures and tables."""
+    """Writes recommendation.yaml, exports, scorecard.json, report.html, figures and tables.
+
+    Each is written whole or not at all. Raises LocscopeError where the disk is full, UsageError
+    where it takes nothing for another reason.
+    """
+    with explained(f"write the report of {folder}"):
+        _publish(folder, inputs, info, edits)
+
+
+def _publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> None:
     if inputs.recommendation is not None:
         text = recommendation_yaml(
             inputs.recommendation,

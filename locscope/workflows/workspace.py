@@ -19,6 +19,7 @@ from locscope.progress import Progress, stage
 from locscope.records import Edit
 from locscope.selection.candidates import first_step_for
 from locscope.settings import SharedSettings
+from locscope.settings.base import warn_of_code
 from locscope.tuning.workspace import Workspace
 from locscope.workflows.eval_texts import gather
 
@@ -60,6 +61,8 @@ def parted(edit_set: EditSet, share: float, seed: int) -> tuple[EditSet, Split]:
 
 def open_model(settings: SharedSettings, loaded: Loaded | None = None) -> Loaded:
     """The model of the settings, unless it is `loaded` already."""
+    if loaded is None:
+        warn_of_code(settings.model, settings.trust_remote_code)
     return loaded or load(
         settings.model,
         device=settings.device,
