@@ -3,21 +3,28 @@
 The command line turns them into exit codes; any other error is a defect and keeps its traceback.
 """
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 from reprlib import Repr
+
+from locscope.display import visible
 
 LONGEST = 1500
 """Characters of an error; what is longer quotes an input that nobody reads to the end."""
 
 
 class LocscopeError(Exception):
-    """Base of all errors shown as one line. Abstract: raise one of the two below."""
+    """What cannot be done for a reason outside of the request, as a full disk (exit code 1).
+
+    The base of the two below, and so of all errors that are shown as one line: whatever they quote
+    is escaped, for terminals, logs and notebooks alike.
+    """
 
     exit_code = 1
 
     def __str__(self) -> str:
-        return shortened(super().__str__(), LONGEST)
+        return shortened(visible(super().__str__()), LONGEST)
 
 
 class UsageError(LocscopeError):
@@ -56,14 +63,29 @@ def unknown(kind: str, name: str, table: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} '{name}': {hint}")
 
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Numbers of system errors of a disk that takes nothing more, whatever is asked of it."""
+NO_MEMORY = (
+    *("allocate memory", "out of memory", "not enough memory", "bad_alloc", "bad allocation"),
+    *("start new thread", "thread creation failed", "pthread_create", "ALLOC_FAILED"),
+    *("failed to map segment", "memory exhausted", "unable to mmap"),
+)
+"""What messages have where memory ended: of torch's on any device, of threads, which need a stack,
+and of shared libraries that are mapped when they are first imported."""
+
+
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on the host or on a device."""
-    words = str(error)
+    """Whether memory ran out, on the host or on a device: for this error, or what it came from."""
     # torch's class is told by its name, as nothing here imports torch; on a CPU torch raises a bare
     # RuntimeError, which only its message tells from others.
-    return (
+    if (
         isinstance(error, (MemoryError, OutOfMemory))
         or type(error).__name__ == "OutOfMemoryError"
-        or "allocate memory" in words
-        or "out of memory" in words
-    )
+        or getattr(error, "errno", None) == errno.ENOMEM
+    ):
+        return True
+    # Messages of ours, and of system errors with a number, quote names of files, of any words.
+    quotes = isinstance(error, LocscopeError) or getattr(error, "errno", None) is not None
+    if not quotes and any(words in str(error) for words in NO_MEMORY):
+        return True
+    return error.__cause__ is not None and ran_out_of_memory(error.__cause__)

@@ -2,6 +2,7 @@
 
 from typing import Any, final
 
+from locscope.display import visible
 from locscope.progress import Progress, Silent
 
 
@@ -23,9 +24,9 @@ class Bar(Progress):
         from tqdm.auto import tqdm
 
         if not self._shares:
-            self._bar = tqdm(total=total, desc=stage, leave=False)
+            self._bar = tqdm(total=total, desc=visible(stage), leave=False)
         else:
-            self._bar.set_postfix_str(stage)
+            self._bar.set_postfix_str(visible(stage))
         self._shares.append(share)
 
     def advance(self, note: str = "") -> None:
@@ -33,7 +34,7 @@ class Bar(Progress):
         if len(self._shares) == 1:
             self._bar.update(1)
         elif note:
-            self._bar.set_postfix_str(note)
+            self._bar.set_postfix_str(visible(note))
 
     def finish(self, *, failed: bool = False) -> None:
         """An inner stage moves the bar by its share; the outermost one closes it."""
@@ -47,4 +48,4 @@ class Bar(Progress):
         """A line above the bar."""
         from tqdm.auto import tqdm
 
-        tqdm.write(line)
+        tqdm.write(visible(line))

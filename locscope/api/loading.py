@@ -13,6 +13,7 @@ from locscope.errors import UsageError
 from locscope.models.load import Loaded, in_memory, load
 from locscope.plugins import load_plugins
 from locscope.runs.files import explained, write_atomic
+from locscope.settings.base import warn_of_code
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -41,7 +42,7 @@ def load_model(
         tokenizer: of a model in memory; names bring their own.
         device: `auto` is CUDA where there is a GPU; a model in memory stays where it is.
         dtype: to compute in; `auto` is float32 on a CPU, elsewhere as stored.
-        trust_remote_code: run code that the model brings along.
+        trust_remote_code: run code that the model brings along; warns of it.
 
     Returns:
         The model with its tokenizer and `info` (layers, parts, sizes).
@@ -55,6 +56,7 @@ def load_model(
         10
     """
     if isinstance(model, str | os.PathLike):
+        warn_of_code(os.fspath(model), trust_remote_code)
         return load(
             os.fspath(model), device=device, dtype=dtype, trust_remote_code=trust_remote_code
         )

@@ -149,20 +149,19 @@ class Run:
 
     def __repr__(self) -> str:
         what = self.recommendation or f"{len(self.inputs.scans)} scans"
-        return f"Run('{self.folder}': {what!r})"
+        return f"Run({str(self.folder)!r}: {what!r})"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """The result as the terminal shows it, once."""
         from io import StringIO
 
-        from rich.console import Console
-
+        from locscope.display import console
         from locscope.report.output.terminal import terminal_summary
 
-        console = Console(file=StringIO(), record=True, width=100)
-        console.print(terminal_summary(self.inputs))
-        page = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>", clear=False)
-        return {"text/html": page, "text/plain": console.export_text()}
+        shown = console(file=StringIO(), record=True, width=100)
+        shown.print(terminal_summary(self.inputs))
+        page = shown.export_html(inline_styles=True, code_format="<pre>{code}</pre>", clear=False)
+        return {"text/html": page, "text/plain": shown.export_text()}
 
 
 def open_run(folder: str | PathLike[str]) -> Run:

@@ -1,7 +1,9 @@
 """The program itself: its commands, and how one ends that cannot do what it was asked to do."""
 
+import errno
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -12,11 +14,15 @@ from typer.core import TyperGroup
 
 from locscope import __version__
 from locscope.cli.stopping import INTERRUPTED, LINE
-from locscope.errors import LocscopeError, ran_out_of_memory
+from locscope.display import guarded_streams, visible
+from locscope.errors import DISK_FULL, LocscopeError, ran_out_of_memory
 
+FAILED, WRONG_USAGE = 1, 2
 NOTHING_MET = 3
 OUT_OF_MEMORY = 4
-"""Exit codes besides 0, 1 and 2, which are those of the shell: done, failed, used wrongly."""
+"""Exit codes besides 0; 1 and 2 are those of the shell: failed, used wrongly."""
+REFUSED = (*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)
+"""Numbers of system errors that are of the machine and not of this program."""
 
 _FINDING, _USING = "locscope.cli.finding", "locscope.cli.using"
 COMMANDS = {
@@ -50,13 +56,21 @@ class _Commands(TyperGroup):
     Options are derived from settings, and to make those takes as long as all of `--help`.
     """
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Runs the command that was written, and ends the process with its exit code."""
+        with _wrong_usage():
+            code = super().main(*args, **{**extra, "standalone_mode": False})
+        sys.exit(code)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command that is called, with its options, and the arguments left for it."""
         name, stub, rest = super().resolve_command(ctx, args)
         if name is None or stub is None:
             return name, stub, rest
-        module = import_module(COMMANDS[name][0])
-        command = typer.main.get_group(module.commands).commands[name]
+        # Already here: libraries are mapped into memory, of which there may be too little.
+        with guarded():
+            module = import_module(COMMANDS[name][0])
+            command = typer.main.get_group(module.commands).commands[name]
         # From the table: that of the module is its function's docstring, for developers.
         command.help = stub.help
         return name, command, rest
@@ -83,24 +97,81 @@ def command_line() -> str:
 def guarded() -> Iterator[None]:
     """Turns errors that users are meant to see into one line on stderr and an exit code.
 
-    Raises typer.Exit, with that code; any other error is a defect and keeps its traceback.
+    What is written to stdout and stderr meanwhile is escaped, by whomever. Raises typer.Exit, with
+    that code; any other error is a defect and keeps its traceback.
     """
     try:
-        yield
-    except LocscopeError as error:
-        raise _exit(str(error), error.exit_code) from None
+        with guarded_streams(), _plain_warnings():
+            yield
+            # Here, where it can be told: a full disk is noticed when what was printed is written.
+            sys.stdout.flush()
     except KeyboardInterrupt:
         raise _exit(LINE, INTERRUPTED) from None
-    # torch raises a RuntimeError where memory ends, on some devices one of its own class.
-    except (MemoryError, RuntimeError) as error:
-        if not ran_out_of_memory(error):
+    except typer.Exit:
+        raise
+    except Exception as error:
+        code = exit_code_of(error)
+        if code is None:
             raise
-        line = "out of memory: take a smaller part, fewer edits (--limit), or --dtype bfloat16"
-        raise _exit(line, OUT_OF_MEMORY) from None
+        raise _exit(line_of(error), code) from None
+
+
+def exit_code_of(error: Exception) -> int | None:
+    """The code to end with, for errors that a person can do something about; None for defects."""
+    if ran_out_of_memory(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, LocscopeError):
+        return error.exit_code
+    return FAILED if isinstance(error, OSError) and error.errno in REFUSED else None
+
+
+def line_of(error: Exception) -> str:
+    """What is said of such an error."""
+    if isinstance(error, LocscopeError) and exit_code_of(error) == error.exit_code:
+        return str(error)
+    if isinstance(error, OSError) and error.errno in REFUSED:
+        where = f" {error.filename}" if error.filename else ""
+        said = f"the system refuses to read or write{where}: {error.strerror}"
+        return f"{said}; what was done is kept, and the same command goes on"
+    return (
+        "out of memory: take a smaller model or part, fewer edits (--limit), --dtype bfloat16, "
+        "or let the process have more (ulimit -v)"
+    )
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings as a line each, without the file and code that raised them."""
+    with warnings.catch_warnings():
+        # Not where Python was told what to do with them, as by tests: raise, say.
+        if not sys.warnoptions:
+            warnings.showwarning = _warned
+        yield
+
+
+def _warned(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"locscope: warning: {visible(message)}", file=sys.stderr)  # noqa: T201
+
+
+@contextmanager
+def _wrong_usage() -> Iterator[None]:
+    """One line for options that the command line has not, or with values that they cannot have."""
+    try:
+        yield
+    except Exception as error:
+        # Errors of the command line's own library, whose classes are private: they have a message
+        # that is made of what was written, and the command that it was written for.
+        told, context = getattr(error, "format_message", None), getattr(error, "ctx", None)
+        if told is None:
+            raise
+        command = context.command_path if context is not None else "locscope"
+        if type(error).__name__ != "NoArgsIsHelpError":  # Of which help has been printed.
+            _exit(f"{told().rstrip('.')} (`{command} --help` says what there is)", WRONG_USAGE)
+        sys.exit(WRONG_USAGE)
 
 
 def _exit(line: str, code: int) -> typer.Exit:
-    print(f"locscope: {line}", file=sys.stderr)  # noqa: T201
+    print(f"locscope: {visible(line)}", file=sys.stderr)  # noqa: T201
     return typer.Exit(code)
 
 

@@ -56,10 +56,8 @@ def search(
 ) -> None:
     """Searches, or says what a search would do; exits with 3 where nothing meets the bounds."""
     settings = read_settings(SearchSettings, file, written)
-    from rich.console import Console
-
     from locscope.cli.listener import listener
-    from locscope.cli.printing import say
+    from locscope.cli.printing import say_json, show
     from locscope.integrations.trackers import check_tracker, open_tracker
     from locscope.report.output.terminal import search_json, terminal_summary
     from locscope.workflows.saving import check_output
@@ -87,9 +85,9 @@ def search(
     if save is not None:
         progress.say(f"saved to {save}")
     if format == "json":
-        say(search_json(outcome.inputs))
+        say_json(search_json(outcome.inputs))
     else:
-        Console().print(terminal_summary(outcome.inputs))
+        show(terminal_summary(outcome.inputs))
     progress.say(f"report: {outcome.folder / 'report.html'}")
     found = outcome.inputs.recommendation
     raise typer.Exit(0 if found is not None and found.met else NOTHING_MET)
@@ -98,7 +96,7 @@ def search(
 def _dry_run(settings: SearchSettings, output: Path | None, format: str) -> None:
     """Loads the model, plans, calibrates, and prints what the search would take."""
     from locscope.cli.listener import listener
-    from locscope.cli.printing import print_rows, say
+    from locscope.cli.printing import print_rows, say_json
     from locscope.records import dumps
     from locscope.workflows.dry_run.run import dry_run
     from locscope.workflows.search.plan import plan_search
@@ -110,7 +108,7 @@ def _dry_run(settings: SearchSettings, output: Path | None, format: str) -> None
     plan = plan_search(settings, output, progress)
     forecast = dry_run(plan, progress, time.perf_counter() - began)
     if format == "json":
-        say(dumps(forecast, indent=2))
+        say_json(dumps(forecast, indent=2))
     else:
         print_rows([(line.name, line.value) for line in forecast.lines])
 
@@ -127,10 +125,8 @@ def scan(
 ) -> None:
     """Scans; exits with 3 where no scan can use any of the edits."""
     settings = read_settings(ScanSettings, file, written)
-    from rich.console import Console
-
     from locscope.cli.listener import listener
-    from locscope.cli.printing import say
+    from locscope.cli.printing import say_json, show
     from locscope.report.output.terminal import scan_json, scan_summary
     from locscope.workflows.scan import plan_scan
     from locscope.workflows.scan import scan as run_scans
@@ -139,9 +135,9 @@ def scan(
     plan = plan_scan(settings, output, progress)
     outcome = run_scans(plan, progress, fresh=fresh, command=command_line())
     if format == "json":
-        say(scan_json(outcome.inputs.scans))
+        say_json(scan_json(outcome.inputs.scans))
     else:
-        Console().print(scan_summary(outcome.inputs.scans))
+        show(scan_summary(outcome.inputs.scans))
     if not outcome.usable:
         progress.say("no scan could use any of the edits")
     progress.say(f"report: {outcome.folder / 'report.html'}")
@@ -155,13 +151,13 @@ def check(
 ) -> None:
     """Checks; exits with 2 where the edits cannot be used."""
     settings = read_settings(SearchSettings, file, written)
-    from locscope.cli.printing import print_rows, say
+    from locscope.cli.printing import print_rows, say_json
     from locscope.records import dumps
     from locscope.workflows.check import check as run_check
 
     result = run_check(settings)
     if format == "json":
-        say(dumps(result, indent=2))
+        say_json(dumps(result, indent=2))
     else:
         print_rows([(line.name, line.value) for line in result.lines])
     raise typer.Exit(0 if result.usable else 2)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import final
 
 from rich.console import Console, Group, RenderableType
@@ -10,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from locscope.display import console, guarded_streams, visible
 from locscope.progress import WHOLE, Progress
 from locscope.report.data.words import duration
 
@@ -29,7 +31,8 @@ class _Stage:
     """
 
     def __init__(self, name: str, total: int, share: float) -> None:
-        self.name, self.total, self.share, self.done, self.skipped = name, total, share, 0.0, 0.0
+        self.name, self.total, self.share = visible(name), total, share
+        self.done, self.skipped = 0.0, 0.0
         self.began = self.reported = time.monotonic()
 
     @property
@@ -51,13 +54,14 @@ class Terminal(Progress):
     when the job ends or is interrupted.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, shown: Console) -> None:
+        self._console = shown
         self._open: list[_Stage] = []
         self._note = ""
         self._live = Live(
-            console=console, get_renderable=self._draw, transient=True, refresh_per_second=4
+            console=shown, get_renderable=self._draw, transient=True, refresh_per_second=4
         )
+        self._streams = ExitStack()
 
     def start(self, stage: str, total: int, share: float = 0.0) -> None:
         """A stage begins, within the one that is open."""
@@ -65,24 +69,27 @@ class Terminal(Progress):
         self._note = ""
         if len(self._open) == 1:
             self._live.start()
+            # Over the streams that it has set: what others print is decoded there for its colours.
+            self._streams.enter_context(guarded_streams())
 
     def advance(self, note: str = "") -> None:
         """One step of the innermost stage."""
         self._open[-1].done += 1
-        self._note = note
+        self._note = visible(note)
 
     def finish(self, *, failed: bool = False) -> None:
         """The innermost stage ends."""
         ended = close(self._open)
         self._note = ""
         if not self._open:
+            self._streams.close()
             self._live.stop()
         if not failed and (ended.share or not self._open):
             self.say(f"{ended.name}: {duration(ended.seconds)}")
 
     def say(self, line: str) -> None:
         """A line above the bars."""
-        self._console.print(line, style="dim", highlight=False, markup=False)
+        self._console.print(visible(line), style="dim", highlight=False, markup=False)
 
     def _draw(self) -> RenderableType:
         if not self._open:
@@ -92,10 +99,10 @@ class Terminal(Progress):
         rows.add_column(width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
         rows.add_column(ratio=1)
         rows.add_column(width=COUNT_WIDTH, no_wrap=True)
-        rows.add_row(self._open[0].name, ProgressBar(1.0, whole), self._left(whole))
+        rows.add_row(Text(self._open[0].name), ProgressBar(1.0, whole), self._left(whole))
         if at_work is not self._open[0]:
             bar = ProgressBar(at_work.total or 1, at_work.done)
-            rows.add_row(f"  {at_work.name}", bar, at_work.count)
+            rows.add_row(Text(f"  {at_work.name}"), bar, at_work.count)
         return Group(rows, Text(f"  {self._note}", "dim", no_wrap=True, overflow="ellipsis"))
 
     def _left(self, whole: float) -> str:
@@ -111,8 +118,8 @@ class Terminal(Progress):
 class Lines(Progress):
     """A line at the start of a stage and every few seconds in it, with the time left."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, shown: Console) -> None:
+        self._console = shown
         self._open: list[_Stage] = []
 
     def start(self, stage: str, total: int, share: float = 0.0) -> None:
@@ -139,7 +146,7 @@ class Lines(Progress):
 
     def say(self, line: str) -> None:
         """A line."""
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(visible(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def close(stages: list[_Stage]) -> _Stage:
@@ -163,5 +170,5 @@ def share_done(stages: Sequence[_Stage]) -> float:
 
 def listener() -> Progress:
     """The listener that fits this stderr."""
-    console = Console(stderr=True)
-    return Terminal(console) if console.is_terminal else Lines(console)
+    shown = console(stderr=True)
+    return Terminal(shown) if shown.is_terminal else Lines(shown)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from math import isnan
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from locscope.display import LINES, console, visible, visible_json
 from locscope.records import Measure
 
 
@@ -15,14 +16,16 @@ def print_measures(measures: Sequence[Measure], title: str) -> None:
     """A table of the measures that people are shown."""
     from locscope.evaluation.measures import listed
 
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    # As Text, here and below: a bracket in a value would be read as markup.
+    table = Table(title=Text(visible(title)), title_justify="left", box=SIMPLE_HEAD)
     for name in ("measure", "value", "95 %", "before", "count"):
         left = name == "measure"
         table.add_column(name, justify="left" if left else "right", no_wrap=left)
     for row in listed(measures):
         interval = "" if isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
-        table.add_row(row.name, _number(row.value), interval, _number(row.before), str(row.count))
-    Console().print(table)
+        cells = (row.name, _number(row.value), interval, _number(row.before), str(row.count))
+        table.add_row(*(Text(visible(cell)) for cell in cells))
+    console().print(table)
 
 
 def _number(value: float) -> str:
@@ -33,11 +36,20 @@ def print_rows(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values beneath each other."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in rows:
-        # As Text: a bracket in a value would be read as markup.
-        table.add_row(Text(name), Text(value))
-    Console().print(table)
+        table.add_row(Text(visible(name)), Text(visible(value, LINES)))
+    console().print(table)
 
 
 def say(text: str) -> None:
-    """Plain text to stdout, as it is."""
-    Console(soft_wrap=True).out(text, highlight=False)
+    """A line of plain text to stdout."""
+    console(soft_wrap=True).out(visible(text), highlight=False)
+
+
+def say_json(text: str) -> None:
+    """JSON to stdout; characters that command a terminal are escaped as JSON escapes them."""
+    console(soft_wrap=True).out(visible_json(text), highlight=False)
+
+
+def show(result: RenderableType) -> None:
+    """What a report or a scan is for people, to stdout."""
+    console().print(result)

@@ -37,7 +37,7 @@ def edit(
     """Edits; exits with 3 where the model has not learned or is out of bounds."""
     settings = read_settings(EditSettings, file, written)
     from locscope.cli.listener import listener
-    from locscope.cli.printing import print_measures, say
+    from locscope.cli.printing import print_measures, say_json
     from locscope.models.parts import summary
     from locscope.records import dumps
     from locscope.scoring.objectives import nothing_learned
@@ -50,7 +50,7 @@ def edit(
     record = run_edit(plan, progress)
     progress.say(f"saved to {output}")
     if format == "json":
-        say(dumps(record, indent=2))
+        say_json(dumps(record, indent=2))
     else:
         print_measures(record.measures, f"{record.trial.location} at {record.trial.recipe.lr:g}")
     missed = [f"out of bounds: {line}" for line in record.violated]
@@ -68,13 +68,13 @@ def evaluate(
     """Evaluates."""
     settings = read_settings(EvaluateSettings, file, written)
     from locscope.cli.listener import listener
-    from locscope.cli.printing import print_measures, say
+    from locscope.cli.printing import print_measures, say_json
     from locscope.workflows.evaluate import evaluate as run_evaluate
     from locscope.workflows.evaluate import evaluate_json, plan_evaluate
 
     measures = run_evaluate(plan_evaluate(settings), listener())
     if format == "json":
-        say(evaluate_json(measures))
+        say_json(evaluate_json(measures))
     else:
         print_measures(measures, settings.model)
 
@@ -106,11 +106,11 @@ def list_(
     format: options.Format = "table",
 ) -> None:
     """Prints one of the tables of what there is."""
-    from locscope.cli.printing import print_rows, say
+    from locscope.cli.printing import print_rows, say_json
     from locscope.workflows.listing import listing
 
     table = listing(kind)
     if format == "json":
-        say(json.dumps(dict(table), indent=2))
+        say_json(json.dumps(dict(table), indent=2))
     else:
         print_rows(table)

@@ -6,8 +6,11 @@ else in a file. Every round of trials begins at low layers again, so copies of i
 were entered stay on the host, and it goes on from the nearest.
 """
 
+import errno
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from locscope.errors import LocscopeError, ran_out_of_memory
 from locscope.forward.batching import packed
 from locscope.forward.blocks import run_blocks
 from locscope.forward.packed import NO_LABEL, PackedTokens
@@ -53,6 +57,11 @@ class Budget:
 
 COPIES = 8
 """Copies of the stream take at most one part in so many of the host's budget."""
+
+
+NOT_RESERVED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""Numbers of errors of file systems that reserve no room; there it is written."""
+BLOCK = 1 << 24
 
 
 @final
@@ -153,10 +162,43 @@ class PrefixCache:
         if size <= self.budget.host:
             return torch.empty(shape, dtype=dtype)
         # The mapping outlives the file's name, so nothing is left on the disk, whatever happens.
-        with tempfile.TemporaryDirectory(prefix="locscope-prefix-") as folder:
-            path = str(Path(folder) / "stream")
-            flat = torch.from_file(path, shared=True, size=shape[0] * width, dtype=dtype)
+        with _folder() as folder:
+            path = folder / "stream"
+            _reserve(path, size)
+            flat = torch.from_file(str(path), shared=True, size=shape[0] * width, dtype=dtype)
         return flat.view(shape)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for a file of the cache. Raises LocscopeError where the disk has no room for it."""
+    where = tempfile.gettempdir()
+    try:
+        with tempfile.TemporaryDirectory(prefix="locscope-prefix-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if ran_out_of_memory(error):
+            raise
+        raise LocscopeError(
+            f"no room for cached activations in {where} ({error.strerror or error}): what was done "
+            "before is kept; make room there, set TMPDIR to another disk, or give more "
+            "--host-memory"
+        ) from error
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Takes the room on the disk at once: a mapped file that the disk has no block for kills the
+    process when it is written, past every error."""
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+                return
+            except OSError as error:
+                if error.errno not in NOT_RESERVED:
+                    raise
+        for start in range(0, size, BLOCK):
+            file.write(bytes(min(BLOCK, size - start)))
 
 
 def chunks(

@@ -8,10 +8,11 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from locscope.errors import UsageError
+from locscope.errors import DISK_FULL, LocscopeError, UsageError
 
 SUFFIX = ".partial"
 """Ends the names of files being written; one that stays behind is of no use to anyone."""
+GOES_ON = "what was done before is kept: make room, and give the same command again"
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
@@ -41,11 +42,17 @@ def write_atomic_with(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextlib.contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Turns an error of the file system (no permission, disk full) into a UsageError on `what`."""
+    """Turns an error of the file system (no permission) into a UsageError on `what`.
+
+    Where the disk is full it is a LocscopeError: nothing is wrong with what was asked for.
+    """
     try:
         yield
     except OSError as error:
-        raise UsageError(f"cannot {what}: {error.strerror or error}") from error
+        line = f"cannot {what}: {error.strerror or error}"
+        if error.errno in DISK_FULL:
+            raise LocscopeError(f"{line}; {GOES_ON}") from error
+        raise UsageError(line) from error
 
 
 def sync(path: Path) -> None:

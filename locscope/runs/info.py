@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from locscope.errors import UsageError, shown
 from locscope.records import RunInfo, dumps, loads
 from locscope.runs.files import explained, write_atomic
+from locscope.runs.private import without_home
 from locscope.runs.reading import Unreadable, parse_json, read_bytes
 from locscope.runs.store import (
     RECORDS,
@@ -63,7 +64,8 @@ def read_info(folder: str | os.PathLike[str]) -> RunInfo | None:
 def read_settings(folder: str | os.PathLike[str]) -> dict[str, str]:
     """The settings of the run in the folder; a UsageError where it is not one of ours."""
     content, _ = content_of(Path(folder))
-    return {str(k): str(v) for k, v in content["settings"].items()}
+    # Runs of earlier versions have the home folder in them.
+    return {str(name): without_home(str(value)) for name, value in content["settings"].items()}
 
 
 def missing_records(folder: str | os.PathLike[str]) -> tuple[str, ...]:

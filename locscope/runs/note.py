@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from locscope.errors import UsageError, shown, unknown
 from locscope.records import TrialRecord, dumps, loads
 from locscope.records.checks import unsound
 from locscope.runs.files import write_atomic
+from locscope.runs.private import with_home, without_home
 from locscope.runs.reading import read_json
 
 NAME = "locscope.json"
@@ -48,14 +49,15 @@ class EditNote:
 
 
 def absolute(edits: str) -> str:
-    """The edits' file so that it is found from anywhere."""
+    """The edits' file so that it is found from anywhere; `~` is the home folder."""
     # A model is asked again from another folder, where a relative path names nothing.
-    return edits if edits == BUNDLED else str(Path(edits).expanduser().resolve())
+    return edits if edits == BUNDLED else without_home(str(Path(edits).expanduser().resolve()))
 
 
 def write_note(directory: str | os.PathLike[str], note: EditNote) -> None:
     """Writes the note into the directory of the edited model; OSError where that cannot be."""
-    write_atomic(Path(directory) / NAME, dumps(note, indent=2) + "\n")
+    text = dumps(_with_paths(note, without_home), indent=2) + "\n"
+    write_atomic(Path(directory) / NAME, text)
 
 
 def read_note(directory: str | os.PathLike[str]) -> EditNote | None:
@@ -66,7 +68,7 @@ def read_note(directory: str | os.PathLike[str]) -> EditNote | None:
     content = read_json(path, "the note of an edited model", MOST)
     _check_schema(path, content)
     try:
-        note = loads(EditNote, json.dumps(content))
+        note = _with_paths(loads(EditNote, json.dumps(content)), with_home)
     except ValidationError as error:
         field = ".".join(map(str, error.errors()[0]["loc"]))
         raise UsageError(f"cannot read {path}: see its field '{field}'; {_REMEDY}") from error
@@ -79,6 +81,12 @@ def read_note(directory: str | os.PathLike[str]) -> EditNote | None:
     if reason := unsound(note.record):
         raise UsageError(f"{path}: of its record, {reason}; {_REMEDY}")
     return note
+
+
+def _with_paths(note: EditNote, written: Callable[[str], str]) -> EditNote:
+    """The note with its paths written otherwise."""
+    data = {key: written(one) if isinstance(one, str) else one for key, one in note.data.items()}
+    return replace(note, base=written(note.base), edits=written(note.edits), data=data)
 
 
 def _check_schema(path: Path, content: Any) -> None:

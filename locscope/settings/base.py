@@ -1,5 +1,6 @@
 """What settings of all verbs have in common, and how they are declared, read and refused."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -13,6 +14,7 @@ from pydantic import (
     field_validator,
 )
 
+from locscope.display import visible
 from locscope.errors import UsageError, shown, unknown
 from locscope.plugins import load_plugins
 from locscope.runs.reading import Unreadable, once, read_yaml
@@ -21,6 +23,8 @@ DATA, SEARCH, BOUNDS, SCANS = "Data", "Search", "Objective and bounds", "Scans"
 TUNING, COMPUTE, OUTPUT = "Tuning", "Compute", "Output"
 PANELS = (DATA, SEARCH, BOUNDS, SCANS, TUNING, COMPUTE, OUTPUT)
 """Groups of options, in the order in which the help of a command shows them."""
+CODE = "trust_remote_code"
+"""The setting that lets a model's own code run: from the command line or Python alone."""
 MOST_SEED = 1 << 32
 """Seeds are below it, as every library's generators want them."""
 MANY, RATE, GIBIBYTES, LAYERS = 1_000_000, 1000.0, 1e6, 10_000
@@ -130,10 +134,25 @@ def settings_of(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
         raise UsageError(f"setting '{key}' is {found}: {first['msg'].lower()}") from None
 
 
+def warn_of_code(model: str, trusted: bool) -> None:
+    """A warning, each time that a model is loaded whose own code is trusted."""
+    if not trusted:
+        return
+    with warnings.catch_warnings():
+        # Python shows a warning once for a place in the code; here every use is another decision.
+        if not any(action == "error" for action, *_ in warnings.filters):
+            warnings.simplefilter("always")
+        warnings.warn(
+            f"{CODE}: Python code in the folder of model '{visible(model)}' runs with all your "
+            "rights; read it first",
+            stacklevel=3,
+        )
+
+
 def read_settings_file(path: Path | None) -> dict[str, Any]:
     """The keys of a YAML settings file (none without a file); dashes and underscores are alike.
 
-    Raises UsageError where the file cannot be read or holds no keys.
+    Raises UsageError where the file cannot be read, holds no keys, or would run a model's code.
     """
     if path is None:
         return {}
@@ -141,9 +160,16 @@ def read_settings_file(path: Path | None) -> dict[str, Any]:
     if content is not None and not isinstance(content, dict):
         raise UsageError(f"settings {path} hold no keys: write `key: value` lines")
     try:
-        return once((key.replace("-", "_"), value) for key, value in (content or {}).items())
+        found = once((key.replace("-", "_"), value) for key, value in (content or {}).items())
     except Unreadable as error:
         raise UsageError(f"cannot read settings {path}: {error}") from error
+    if CODE in found:
+        # A file may come with the model whose code it would let run.
+        raise UsageError(
+            f"settings {path} cannot say '{CODE}': only who runs the command can, by "
+            "--trust-remote-code; take the line out"
+        )
+    return found
 
 
 def _check_plain(name: str, value: Any, annotation: Any) -> None:

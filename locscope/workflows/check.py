@@ -21,6 +21,7 @@ from locscope.scoring.bounds import BOUNDABLE
 from locscope.scoring.objectives import refuse_unmeasurable
 from locscope.selection.candidates import depth_rule, located
 from locscope.settings import SearchSettings
+from locscope.settings.base import warn_of_code
 from locscope.tuning.trial_cost import forward_flops, step_flops
 from locscope.workflows.search.plan import Parted, check_parts, split_edits
 from locscope.workflows.workspace import load_edits
@@ -61,6 +62,7 @@ class CheckResult:
 
 def check(settings: SearchSettings) -> CheckResult:
     """Reads edits and the model's shape (not its weights) and estimates a search."""
+    warn_of_code(settings.model, settings.trust_remote_code)
     planned = plan(
         settings.model,
         device=settings.device,

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
 
@@ -13,6 +14,7 @@ from locscope.models.load import Loaded
 from locscope.records import RunInfo, StageCost, TrialRecord
 from locscope.records.codec import fingerprint
 from locscope.runs.info import read_info
+from locscope.runs.private import without_home, without_secrets
 from locscope.settings import SharedSettings
 
 WITHOUT_EFFECT = frozenset({"device", "device_memory", "host_memory"})
@@ -30,7 +32,7 @@ def frozen_settings(
     settings of the verb that may change within a folder."""
     return {
         **{
-            name: str(value)
+            name: without_home(str(value))
             for name, value in settings.model_dump().items()
             if name not in WITHOUT_EFFECT | without
         },
@@ -62,13 +64,13 @@ def run_info(
         settings_hash=fingerprint(frozen),
         seed=seed,
         versions=versions(),
-        model=loaded.info,
+        model=replace(loaded.info, name=without_home(loaded.info.name)),
         edits=edit_set.name,
         edits_hash=edit_set.fingerprint,
         edit_count=len(edit_set.edits),
-        notes=tuple(notes),
+        notes=tuple(map(without_secrets, notes)),
         stages=tuple(costs),
-        command=command,
+        command=without_secrets(command),
         started=started,
     )
 

@@ -12,8 +12,9 @@ from locscope.records import Deployment, ModelInfo, Recommendation, TrialRecord,
 from locscope.report.data.inputs import ReportInputs, standing
 from locscope.report.draw.gallery import write_figures
 from locscope.report.output.page import render_report
-from locscope.runs.files import write_atomic
+from locscope.runs.files import explained, write_atomic
 from locscope.runs.note import absolute
+from locscope.runs.private import without_home
 from locscope.runs.recommendation import (
     DATA_KEYS,
     LLAMA_PATTERNS,
@@ -33,12 +34,21 @@ WHOLE = ("limit", "seed", "deploy")
 
 
 def publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> None:
-    """Writes recommendation.yaml, exports, scorecard.json, report.html, figures and tables."""
+    """Writes recommendation.yaml, exports, scorecard.json, report.html, figures and tables.
+
+    Each is written whole or not at all. Raises LocscopeError where the disk is full, UsageError
+    where it takes nothing for another reason.
+    """
+    with explained(f"write the report of {folder}"):
+        _publish(folder, inputs, info, edits)
+
+
+def _publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> None:
     if inputs.recommendation is not None:
         text = recommendation_yaml(
             inputs.recommendation,
-            model_path=ALIASES.get(info.name.lower(), info.name),
-            data_path=edits,
+            model_path="demo" if info.name == "demo" else without_home(_path_of(info)),
+            data_path=without_home(edits),
             patterns=LLAMA_PATTERNS if info.family in LLAMA_LIKE else {},
             why_not=_why_not(info, edits),
             data=data_of(inputs.run.settings, inputs.recommendation.deployment),
@@ -78,11 +88,16 @@ def about_of(
         and record.trial.location == recommendation.best.location
     ]
     return About(
-        model=str(DEMO) if info.name == "demo" else ALIASES.get(info.name.lower(), info.name),
+        model=without_home(_path_of(info)),
         depth=info.layers,
         names=names_of(info.family),
         lora=_told(tried),
     )
+
+
+def _path_of(info: ModelInfo) -> str:
+    """The model as other tools can load it."""
+    return str(DEMO) if info.name == "demo" else ALIASES.get(info.name.lower(), info.name)
 
 
 def _told(tried: Sequence[TrialRecord]) -> TrialRecord | None:

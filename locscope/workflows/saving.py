@@ -108,5 +108,7 @@ def save_in_memory(
 
 def _data(settings: SharedSettings) -> dict[str, str | int]:
     found = {name: getattr(settings, name, None) for name in DATA}
-    plain = {n: str(v.resolve()) if isinstance(v, Path) else v for n, v in found.items()}
+    plain = {
+        n: str(v.expanduser().resolve()) if isinstance(v, Path) else v for n, v in found.items()
+    }
     return {name: value for name, value in plain.items() if value is not None}

@@ -18,6 +18,7 @@ from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.words import duration
 from locscope.runs.folder import default_name, open_run
 from locscope.runs.info import write_info
+from locscope.runs.private import without_secrets
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.scans import SCANS, is_cheap
 from locscope.scans.context import ScanContext
@@ -187,5 +188,5 @@ def _unseen(name: str, context: ScanContext, error: UsageError) -> ScanResult:
         seed=context.seed,
         seconds=0.0,
         edits=context.edits,
-        notes=(str(error),),
+        notes=(without_secrets(str(error)),),
     )

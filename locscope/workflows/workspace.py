@@ -22,6 +22,7 @@ from locscope.progress import Progress, stage
 from locscope.records import Edit
 from locscope.selection.candidates import first_step_for
 from locscope.settings import SharedSettings
+from locscope.settings.base import warn_of_code
 from locscope.tuning.workspace import Workspace
 from locscope.workflows.eval_texts import PREFIX_TOKENS, check_files, gather
 
@@ -69,6 +70,8 @@ def open_model(settings: SharedSettings, loaded: Loaded | None = None) -> Loaded
     Before minutes of loading, the files of texts and abilities that were given are read.
     """
     check_files(settings.neutral, settings.abilities)
+    if loaded is None:
+        warn_of_code(settings.model, settings.trust_remote_code)
     return loaded or load(
         settings.model,
         device=settings.device,
@@ -148,8 +151,8 @@ def _eval_texts(
         text_generator,
         edits,
         home,
-        neutral=settings.neutral,
-        abilities=settings.abilities,
+        neutral=settings.neutral and settings.neutral.expanduser(),
+        abilities=settings.abilities and settings.abilities.expanduser(),
         prefixes=prefixes,
         seed=settings.seed,
     )

@@ -1,8 +1,12 @@
+import errno
+import os
+
 import pytest
 import torch
 from families import CONFIGS
 from worlds import PAIRS, frozen, prefix_cache_of
 
+from locscope.errors import LocscopeError, ran_out_of_memory
 from locscope.forward import prefix_cache as module
 from locscope.forward.prefix_cache import COPIES, Budget, chunks
 
@@ -108,3 +112,45 @@ def test_copies_stay_within_their_share_of_the_host(room, kept):
     whole = final(prefix_cache_of(frozen("llama")))
     prefix_cache.enter(1)
     assert close(final(prefix_cache), whole)
+
+
+def _refused(number, calls):
+    def refuse(*arguments):
+        calls.append(arguments)
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+def test_room_for_the_file_is_reserved_or_written(tmp_path, monkeypatch):
+    """A mapped file without room on the disk would end the process when it is written."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    model, calls, streams = frozen("llama"), [], []
+    for change in ("as it is", errno.EOPNOTSUPP, errno.EINVAL, None):
+        with monkeypatch.context() as patch:
+            if change is None:
+                patch.delattr("os.posix_fallocate")
+            elif change != "as it is":
+                patch.setattr("os.posix_fallocate", _refused(change, calls))
+            prefix_cache = prefix_cache_of(model, budget=TIERS["file"])
+            prefix_cache.enter(1)
+            streams.append(prefix_cache._stream.clone())
+    assert len(calls) == 2
+    assert all(torch.equal(stream, streams[0]) for stream in streams)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES])
+def test_no_room_for_the_file_is_told(number, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    prefix_cache = prefix_cache_of(frozen("llama"), budget=TIERS["file"])
+    with monkeypatch.context() as patch:
+        patch.setattr("os.posix_fallocate", _refused(number, []))
+        with pytest.raises(LocscopeError, match=r"no room for cached activations in .*TMPDIR"):
+            prefix_cache.enter(1)
+        patch.setattr("os.posix_fallocate", _refused(errno.ENOMEM, []))
+        with pytest.raises(OSError, match="allocate memory") as raised:
+            prefix_cache.enter(1)
+    assert ran_out_of_memory(raised.value)
+    assert list(tmp_path.iterdir()) == []
+    prefix_cache.enter(1)
+    assert final(prefix_cache).isfinite().all()

@@ -26,6 +26,7 @@ from locscope.report.data.tradeoff import tradeoff
 from locscope.report.data.words import score_title
 from locscope.report.draw.figures import draw_chart, draw_contenders
 from locscope.report.draw.heatmaps import draw_heatmap, least_width
+from locscope.runs.files import write_atomic
 
 IMAGES = ("png", "svg")
 IMAGE_WIDTH = 900
@@ -166,7 +167,7 @@ def write_figures(inputs: ReportInputs, directory: Path) -> tuple[Path, ...]:
     drawn, written = figures(inputs), []
     for name, figure in drawn.items():
         path = directory / f"{name}.json"
-        path.write_text(str(figure.to_json()), encoding="utf-8")
+        write_atomic(path, str(figure.to_json()))
         written.append(path)
     if importlib.util.find_spec("kaleido") is None:
         return tuple(written)

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from locscope.display import LINES, visible
 from locscope.records import Measure, Recommendation, ScanResult, ScanScore, dumps
 from locscope.report.data.count_rows import count_line
 from locscope.report.data.inputs import ReportInputs
@@ -31,20 +32,20 @@ def terminal_summary(inputs: ReportInputs) -> RenderableType:
     """
     verdict = verdict_of(inputs)
     if inputs.only_scans:
-        return Group(Text(verdict.sentence, style="bold"), scan_summary(inputs.scans))
+        return Group(_text(verdict.sentence, style="bold"), scan_summary(inputs.scans))
     colour = {"met": "green", "tie": "yellow"}.get(verdict.kind, "red")
-    head = [Text(verdict.sentence, style="bold"), Text(verdict.badge, style=colour)]
+    head = [_text(verdict.sentence, style="bold"), _text(verdict.badge, style=colour)]
     if inputs.best is not None:
         recommendation = inputs.recommendation
         head += [
-            Text(line)
+            _text(line)
             for line in (*_why(recommendation), objective_line(inputs), bounds_line(inputs))
             if line
         ]
-        margins = [Text(f"margin {line}") for line in margin_lines(inputs)]
+        margins = [_text(f"margin {line}") for line in margin_lines(inputs)]
         lines = (("protocols", protocol_line(inputs)), ("edit counts", count_line(inputs)))
-        shown = [Text(f"{name} {line}") for name, line in lines if line]
-        judged = [Text(f"scans {verdict_counts(inputs.scorecard)}")] if inputs.scorecard else []
+        shown = [_text(f"{name} {line}") for name, line in lines if line]
+        judged = [_text(f"scans {verdict_counts(inputs.scorecard)}")] if inputs.scorecard else []
         table = _upright(contenders_table(recommendation))
         return Group(*head, table, *margins, *shown, *judged)
     trials = trials_table(inputs)
@@ -64,7 +65,7 @@ def _why(recommendation: Recommendation | None) -> tuple[str, ...]:
 def _upright(table: Table) -> RichTable:
     """A contender per column: measures read downwards and fit a narrow terminal."""
     upright = RichTable(
-        title=Text(table.caption),
+        title=_text(table.caption),
         title_justify="left",
         box=SIMPLE_HEAD,
         show_edge=False,
@@ -74,20 +75,20 @@ def _upright(table: Table) -> RichTable:
     # Where it is narrow the words on the left make room; names of locations are never cut.
     upright.add_column("", overflow="fold")
     for row in table.rows:
-        upright.add_column(Text(row[0].text), justify="right", no_wrap=True, overflow="fold")
+        upright.add_column(_text(row[0].text), justify="right", no_wrap=True, overflow="fold")
     # The last column holds the margins: they get lines of their own below.
     for index, name in enumerate(table.columns[1:-1], start=1):
-        upright.add_row(Text(name), *(Text(row[index].text) for row in table.rows))
+        upright.add_row(_text(name), *(_text(row[index].text) for row in table.rows))
     return upright
 
 
 def _best_trials(table: Table) -> list[RenderableType]:
     shown = [table.columns.index(name) for name in ("location", "lr", "score", "note")]
-    best = RichTable(title=Text(table.caption), title_justify="left")
+    best = RichTable(title=_text(table.caption), title_justify="left")
     for index in shown:
         best.add_column(table.columns[index])
     for row in table.rows[:BEST_TRIALS]:
-        best.add_row(*(Text(row[index].text) for index in shown))
+        best.add_row(*(_text(row[index].text) for index in shown))
     return [best]
 
 
@@ -95,23 +96,28 @@ def scan_summary(results: Iterable[ScanResult]) -> RenderableType:
     """A row per variant of every scan with its best locations, and below what the scans note."""
     results = tuple(results)
     data = scans_table(results)
-    table = RichTable(title=Text(data.caption), title_justify="left", box=SIMPLE_HEAD)
+    table = RichTable(title=_text(data.caption), title_justify="left", box=SIMPLE_HEAD)
     for column in ("scan", "variant", "usable", "best locations, best heads", "time"):
         right = column in ("usable", "time")
         table.add_column(column, justify="right" if right else "left", no_wrap=right)
     before = ""
     for row in data.rows:
         scan, variant, usable, locations, heads, seconds = (cell.text for cell in row)
-        best = locations + (f"\nheads: {heads}" if heads else "")
+        best = visible(locations) + (f"\nheads: {visible(heads)}" if heads else "")
         cells = ("" if scan == before else scan, variant, usable, best, seconds)
-        table.add_row(*map(Text, cells))
+        table.add_row(*(_text(cell, keep=LINES) for cell in cells))
         before = scan
     notes: dict[str, list[str]] = {}
     for result in results:
         low = ("a low score recommends a location",) if result.descriptor.sign < 0 else ()
         for note in (*low, *filter(None, (result.settings,)), *result.notes):
             notes.setdefault(note, []).append(result.descriptor.name)
-    return Group(table, *(Text(f"{', '.join(names)}: {note}") for note, names in notes.items()))
+    return Group(table, *(_text(f"{', '.join(names)}: {note}") for note, names in notes.items()))
+
+
+def _text(value: str, style: str = "", keep: str = "") -> Text:
+    """A cell or line: no markup, and nothing raw of an input, so that columns are as wide as it."""
+    return Text(visible(value, keep), style=style)
 
 
 def scan_json(results: Iterable[ScanResult]) -> str:

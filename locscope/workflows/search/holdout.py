@@ -10,6 +10,7 @@ from importlib.metadata import version
 from locscope.recommendation.finalists import RANDOM, Finalist, in_order
 from locscope.recommendation.margins import Context
 from locscope.records import Trial, TrialRecord
+from locscope.runs.private import without_home
 from locscope.selection.choice import Best
 from locscope.workflows.search.plan import Plan
 from locscope.workflows.search.select import DEPTH_RULE, ranking
@@ -100,9 +101,9 @@ def context(plan: Plan) -> Context:
     every: Sequence[int] = range(len(plan.edit_set.edits))
     return Context(
         objective=plan.objective,
-        model=plan.settings.model,
+        model=without_home(plan.settings.model),
         model_hash=plan.loaded.info.hash,
-        edits=plan.settings.edits,
+        edits=without_home(plan.settings.edits),
         edits_hash=plan.edit_set.fingerprint,
         seed=plan.settings.seed,
         version=version("locscope"),
