@@ -58,16 +58,18 @@ def mean_ranks(values: ArrayLike) -> Values:
     """Ranks from 1 along the last axis; ties share their mean rank."""
     array = np.asarray(values, dtype=float)
     # One sort serves all rows, of which there are thousands.
-    order = np.argsort(array, axis=-1, kind="stable")
+    order = np.argsort(array, axis=-1)
     ordered, size = np.take_along_axis(array, order, -1), array.shape[-1]
     rises = ordered[..., 1:] != ordered[..., :-1]
+    positions, ranks = np.arange(size), np.empty(array.shape)
+    if rises.all():  # no ties, as of almost all scores
+        np.put_along_axis(ranks, order, positions + 1.0, -1)
+        return ranks
     edge = np.ones((*array.shape[:-1], 1), dtype=bool)
-    positions = np.arange(size)
     first = np.where(np.concatenate([edge, rises], -1), positions, 0)
     last = np.where(np.concatenate([rises, edge], -1), positions, size)
     first = np.maximum.accumulate(first, axis=-1)
     last = np.minimum.accumulate(last[..., ::-1], axis=-1)[..., ::-1]
-    ranks = np.empty(array.shape)
     np.put_along_axis(ranks, order, (first + last) / 2 + 1, -1)
     return ranks
 
