@@ -1,27 +1,39 @@
 """What a person sees: commands in a pty, 80 and 120 columns wide, read by a screen emulator."""
 
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from families import save_tiny
 from rich.console import Console
 from screens import CUT, in_terminal
+from towns import edit_rows
 
 from locscope.cli.listener import Lines, Terminal, share_done
 from locscope.progress import Progress, stage, track
 from locscope.report.data.words import duration
 
-SMALL = ["--limit", "24", "--parts", "mlp.down", "--no-quarters", "--repetitions", "2"]
+TINY = ["--model", "tiny", "--edits", "edits.json"]
+SMALL = [*TINY, "--parts", "mlp.down", "--no-quarters", "--repetitions", "2"]
 SMALL += ["--epochs", "3", "--audit", "0", "--no-thorough"]
 SHARE = re.compile(r"━ (\d+)%")
 """How far the whole job is, behind its bar."""
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where commands find a tiny model and edits: what they show does not depend on the model."""
+    save_tiny(tmp_path / "tiny", "llama")
+    (tmp_path / "edits.json").write_text(json.dumps(edit_rows()), encoding="utf-8")
+    return tmp_path
+
+
 @pytest.mark.parametrize("width", [80, 120])
-def test_a_scan_in_a_terminal(tmp_path: Path, width: int) -> None:
-    command = ["scan", "--scans", "weight-gradient,logit-lens", "--limit", "16", "--output", "s"]
-    seen = in_terminal(command, width, tmp_path)
+def test_a_scan_in_a_terminal(folder: Path, width: int) -> None:
+    command = ["scan", *TINY, "--scans", "weight-gradient,logit-lens", "--output", "s"]
+    seen = in_terminal(command, width, folder)
     assert seen.code == 0, seen.text
     assert "report: s/report.html" in seen.text
     assert not any(mark in seen.text for mark in CUT)
@@ -29,9 +41,9 @@ def test_a_scan_in_a_terminal(tmp_path: Path, width: int) -> None:
     assert seen.cursor
 
 
-def test_a_search_in_a_terminal(tmp_path: Path) -> None:
+def test_a_search_in_a_terminal(folder: Path) -> None:
     """Bars move and nothing of them is cut; what is left is lines and the result."""
-    seen = in_terminal(["search", *SMALL, "--output", "run"], 80, tmp_path)
+    seen = in_terminal(["search", *SMALL, "--output", "run"], 80, folder)
     assert seen.code in {0, 3}, seen.text
     assert "report: run/report.html" in seen.text
     drawn = [line for screen in seen.screens for line in screen.splitlines() if "━" in line]
@@ -43,9 +55,9 @@ def test_a_search_in_a_terminal(tmp_path: Path) -> None:
     assert seen.cursor
 
 
-def test_an_interrupted_search_leaves_a_clean_screen(tmp_path: Path) -> None:
+def test_an_interrupted_search_leaves_a_clean_screen(folder: Path) -> None:
     command = ["search", *SMALL, "--output", "run"]
-    seen = in_terminal(command, 80, tmp_path, interrupt_at="rung 1")
+    seen = in_terminal(command, 80, folder, interrupt_at="rung 1")
     assert seen.code == 130, seen.text
     assert "interrupted: the same command goes on" in seen.text
     assert "━" not in seen.text
