@@ -6,6 +6,7 @@ Layers count from 0, ranges are inclusive.
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from locscope.errors import UsageError, shortened, shown
 
@@ -102,7 +103,9 @@ class Location:
         """The location of one part of one layer."""
         return Location((Site(layer, layer, part, head),))
 
+    # A scorecard reads the same few hundred names many thousand times.
     @staticmethod
+    @lru_cache(1 << 14)
     def parse(text: str) -> "Location":
         """Reads a location; raises UsageError, which says how to write one, where it cannot."""
         pieces = text.split("+", MOST_SITES)

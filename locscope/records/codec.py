@@ -46,8 +46,6 @@ def loads(kind: type[Record], text: str | bytes) -> Record:
 
 def fingerprint(*values: Any, length: int = 12) -> str:
     """A short stable hash of plain values and records, for names of trials and folders."""
-    parts = [
-        v if isinstance(v, str) else TypeAdapter(type(v)).dump_json(v).decode() for v in values
-    ]
+    parts = [value if isinstance(value, str) else dumps(value) for value in values]
     # A separator that no value holds, so that ("a", "bc") and ("ab", "c") differ.
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:length]

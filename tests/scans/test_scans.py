@@ -7,6 +7,7 @@ from math import isnan, nan
 import numpy as np
 import pytest
 import torch
+from families import tiny
 from scan_worlds import SCAN_EDITS, scan_context
 from worlds import same, snapshot
 
@@ -46,9 +47,8 @@ def test_every_entry_names_a_function_and_is_described():
 @TWO
 @EVERY
 def test_it_scores_locations_of_the_model_and_leaves_it_as_it_was(family, name):
-    context = scan_context(family, options=OPTIONS)
-    before = snapshot(context.loaded.model)
-    result = run_scan(name, context)
+    context, result = scanned(family, name)
+    before = snapshot(tiny(family))
     locations = {(part.layer, part.part) for part in context.loaded.info.grid}
     heads = range(context.loaded.info.heads)
     assert result.usable <= result.requests == len(SCAN_EDITS)
