@@ -1,5 +1,6 @@
 """Saving a tuned model: its weights, the note that `evaluate` reads, and the card for people."""
 
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
@@ -80,11 +81,14 @@ def save_tuned(
         record=tuned.record,
         data=_data(settings),
     )
-    checkpoint = read_checkpoint(home)
-    if digest(checkpoint) != loaded.info.hash:
-        raise LocscopeError(f"the model in '{home}' has changed since it was loaded: tune again")
-    licence = licence_of(home) if stays(home / CARD, home) else {}
-    with explained(f"save the model (nothing is left in {output})"), new_folder(output) as partial:
+    with explained(f"save the model (nothing is left in {output})"), ExitStack() as written:
+        checkpoint = read_checkpoint(home)
+        if digest(checkpoint) != loaded.info.hash:
+            raise LocscopeError(
+                f"the model in '{home}' has changed since it was loaded: give the command again"
+            )
+        licence = licence_of(home) if stays(home / CARD, home) else {}
+        partial = written.enter_context(new_folder(output))
         write_note(partial, note)
         write_card(partial, model_card(note, name_of(source), objective.bounds, licence))
         save_edited(checkpoint, partial, tuned.changes, code=settings.trust_remote_code)
