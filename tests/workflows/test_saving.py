@@ -1,7 +1,9 @@
 """A saved model is its own files, whole and read back, or it is not there."""
 
 import json
+import resource
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +93,45 @@ def test_nothing_stays_where_the_disk_refuses_any_step(
         shutil.rmtree(out, ignore_errors=True)
     # Each file is made, copied, changed, synced and read back.
     assert failed > 60 / every
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 10_000, 20_000, 50_000])
+def test_a_file_that_the_system_cuts_short_is_no_model(
+    limit: int, one: tuple[EditPlan, Tuned], tmp_path: Path
+) -> None:
+    """The kernel's own error in the midst of a write, which needs no full disk and no root."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(UsageError, match=r"nothing is left in .*: File too large$"):
+            save(*one, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_in_the_midst_of_a_save(
+    one: tuple[EditPlan, Tuned], tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.call(mount, stderr=-3):
+        pytest.skip("no file system can be mounted here")
+    try:
+        with pytest.raises(UsageError, match="are free there; make room"):
+            check_output(disk / "out", one[0].loaded)
+        for free in (0, 8, 20, 40, 60, 80, 100, 120):
+            (disk / "other").write_bytes(bytes(2**20 - free * 1024))
+            with pytest.raises(UsageError, match=r"nothing is left in .*: No space left on dev"):
+                save(*one, disk / "out")
+            assert [path.name for path in disk.iterdir()] == ["other"]
+            (disk / "other").unlink()
+        save(*one, disk / "out")
+        assert content(disk / "out").keys() == content(home(one[0])).keys()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_what_the_disk_gives_back_otherwise_is_not_saved(

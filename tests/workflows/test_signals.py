@@ -9,6 +9,8 @@ from random import Random
 import pytest
 from killing import Case, begun, content, ended, exit_code, partials, wait
 
+from locscope.cli.stopping import stoppable
+
 TRIES = int(os.environ.get("LOCSCOPE_SIGNALS", "4"))
 """At random moments, for each signal; besides two within the save."""
 LINE = "locscope: interrupted: the same command goes on with what is done"
@@ -72,21 +74,22 @@ def test_a_signal_ends_an_edit_in_one_line(
 def test_a_hangup_that_is_ignored_stays_so_and_a_second_signal_does_not_break_the_cleaning(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from locscope.cli.stopping import stoppable
+    cleaned: list[str] = []
+
+    def work() -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            os.kill(os.getpid(), signal.SIGTERM)
+            cleaned.append("cleaned")
+            # What imports make of an interruption.
+            raise ImportError("cannot import name") from None
 
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    cleaned = []
     try:
         with pytest.raises(SystemExit) as caught, stoppable():
-            os.kill(os.getpid(), signal.SIGHUP)
-            try:
-                os.kill(os.getpid(), signal.SIGTERM)
-                cleaned.append("not interrupted")
-            except KeyboardInterrupt:
-                os.kill(os.getpid(), signal.SIGTERM)
-                cleaned.append("cleaned")
-                # What imports make of an interruption.
-                raise ImportError("cannot import name") from None
+            work()
     finally:
         signal.signal(signal.SIGHUP, before)
     assert caught.value.code == 130
