@@ -86,13 +86,15 @@ def test_a_hangup_that_is_ignored_stays_so_and_a_second_signal_does_not_break_th
             # What imports make of an interruption.
             raise ImportError("cannot import name") from None
 
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    numbers = [getattr(signal, name) for name in NAMES]
+    before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with pytest.raises(SystemExit) as caught, stoppable():
             work()
     finally:
-        signal.signal(signal.SIGHUP, before)
+        for number in numbers:
+            signal.signal(number, before[number])
     assert caught.value.code == 130
     assert cleaned == ["cleaned"]
     assert capsys.readouterr().err == LINE + "\n"
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
