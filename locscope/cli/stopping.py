@@ -4,10 +4,11 @@ Python turns Ctrl-C into an exception, which cleans up on its way; SIGTERM (of a
 and SIGHUP (of a terminal that was closed) would end the process on the spot.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 INTERRUPTED = 130
@@ -17,8 +18,12 @@ LINE = "interrupted: the same command goes on with what is done"
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within, the signals are exceptions; whatever comes of one ends the process as interrupted."""
+    """Within, the signals are exceptions; whatever comes of one ends the process as interrupted.
+
+    Afterwards, while the interpreter takes itself down, they end it with the exit code that it has.
+    """
     asked: list[int] = []
+    code = 1
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
@@ -32,15 +37,22 @@ def stoppable() -> Iterator[None]:
     taken = [
         n for n in numbers if signal.getsignal(n) in (signal.SIG_DFL, signal.default_int_handler)
     ]
-    before = [(number, signal.signal(number, stop)) for number in taken]
+    for number in taken:
+        signal.signal(number, stop)
     try:
         yield
+        code = 0
     except BaseException as error:
         # An import that is interrupted may end in any error.
-        if not asked or (isinstance(error, SystemExit) and error.code in (0, None, INTERRUPTED)):
+        ended = error.code or 0 if isinstance(error, SystemExit) else 1
+        code = ended if isinstance(ended, int) else 1
+        if not asked or code in (0, INTERRUPTED):
             raise
+        code = INTERRUPTED
         print(f"locscope: {LINE}", file=sys.stderr)  # noqa: T201
         sys.exit(INTERRUPTED)
     finally:
-        for number, handler in before:
-            signal.signal(number, handler)
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        for number in taken:
+            signal.signal(number, lambda *_: os._exit(code))

@@ -61,7 +61,7 @@ def left_out(directory: Path, files: Iterable[Path]) -> tuple[str, ...]:
 
 def other_weights(directory: Path, weights: Collection[Path]) -> tuple[str, ...]:
     """The names of files beside `weights` that may hold weights, which nothing reads."""
-    others = left_out(directory, weights)
+    others = left_out(directory, belonging(directory, weights))
     return tuple(name for name in others if name.endswith((*WEIGHTS, INDEX)))
 
 

@@ -31,12 +31,12 @@ def is_partial(folder: Path) -> bool:
 def check_new(output: Path) -> None:
     """A UsageError where a folder cannot be made there without touching what is there."""
     with explained(f"write {output}"):
-        if os.path.lexists(output):
+        # Not asked of `exists`, which keeps to itself that a path is too long, or a loop of links.
+        with contextlib.suppress(FileNotFoundError):
+            output.lstat()
             _check_empty(output)
         target = _target(output)
-        above = target.parent
-        while not above.exists():
-            above = above.parent
+        above = _above(target)
         if not above.is_dir():
             raise UsageError(f"cannot write {output}: {above} is not a directory")
         if not os.access(above, os.W_OK | os.X_OK):
@@ -51,10 +51,7 @@ def check_room(output: Path, size: int) -> None:
     with explained(f"write {output}"):
         target = _target(output)
         remove_stale(target)
-        above = target.parent
-        while not above.exists():
-            above = above.parent
-        free = shutil.disk_usage(above).free
+        free = shutil.disk_usage(_above(target)).free
     if free < size + SPARE:
         raise UsageError(
             f"cannot write {output}: it needs {_megabytes(size + SPARE)}, and {_megabytes(free)} "
@@ -105,13 +102,18 @@ def _target(output: Path) -> Path:
     return Path(os.path.realpath(output))
 
 
+def _above(target: Path) -> Path:
+    """The nearest folder above that is there."""
+    return next(path for path in target.parents if os.path.lexists(path))
+
+
 def _check_empty(output: Path) -> None:
-    if output.is_symlink():
-        # Of a loop, this says so.
-        with contextlib.suppress(FileNotFoundError):
-            output.stat()
-        if not output.exists():
-            raise UsageError(f"{output} is a link to what is not there: choose another directory")
+    try:
+        output.stat()
+    except FileNotFoundError:
+        raise UsageError(
+            f"{output} is a link to what is not there: choose another directory"
+        ) from None
     if not output.is_dir() or any(output.iterdir()):
         raise UsageError(f"{output} is there already: choose another directory")
 

@@ -1,5 +1,6 @@
 """Saving a tuned model: its weights, the note that `evaluate` reads, and the card for people."""
 
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
@@ -69,24 +70,17 @@ def save_tuned(
         raise UsageError(
             "a model in memory has no files to copy: take `.model` and call its save_pretrained"
         )
-    source = resolve(settings.model)
-    by_name = settings.model == "demo" or isinstance(source, str)
-    note = EditNote(
-        schema_number=1,
-        base=settings.model if by_name else str(source),
-        base_hash=loaded.info.hash,
-        version=version("locscope"),
-        edits=absolute(settings.edits),
-        record=tuned.record,
-        data=_data(settings),
-    )
-    checkpoint = read_checkpoint(home)
-    if digest(checkpoint) != loaded.info.hash:
-        raise LocscopeError(f"the model in '{home}' has changed since it was loaded: tune again")
-    licence = licence_of(home) if stays(home / CARD, home) else {}
-    with explained(f"save the model (nothing is left in {output})"), new_folder(output) as partial:
+    with explained(f"save the model (nothing is left in {output})"), ExitStack() as written:
+        checkpoint = read_checkpoint(home)
+        if digest(checkpoint) != loaded.info.hash:
+            raise LocscopeError(
+                f"the model in '{home}' has changed since it was loaded: give the command again"
+            )
+        note, name = _note(loaded, tuned, settings), name_of(resolve(settings.model))
+        licence = licence_of(home) if stays(home / CARD, home) else {}
+        partial = written.enter_context(new_folder(output))
         write_note(partial, note)
-        write_card(partial, model_card(note, name_of(source), objective.bounds, licence))
+        write_card(partial, model_card(note, name, objective.bounds, licence))
         save_edited(checkpoint, partial, tuned.changes, code=settings.trust_remote_code)
 
 
@@ -104,6 +98,20 @@ def save_in_memory(
         except SafetensorError as error:
             # Its text is all that tells a full disk.
             raise OSError(str(error)) from error
+
+
+def _note(loaded: Loaded, tuned: Tuned, settings: SharedSettings) -> EditNote:
+    source = resolve(settings.model)
+    by_name = settings.model == "demo" or isinstance(source, str)
+    return EditNote(
+        schema_number=1,
+        base=settings.model if by_name else str(source),
+        base_hash=loaded.info.hash,
+        version=version("locscope"),
+        edits=absolute(settings.edits),
+        record=tuned.record,
+        data=_data(settings),
+    )
 
 
 def _data(settings: SharedSettings) -> dict[str, str | int]:

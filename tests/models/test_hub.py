@@ -10,9 +10,10 @@ import huggingface_hub
 import pytest
 from families import save_tiny
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 
 from locscope.errors import UsageError
-from locscope.models.hub import locate
+from locscope.models.hub import UNWANTED, WANTED, locate
 from locscope.models.load import load, peek
 
 ID = "some-org/some-model"
@@ -73,6 +74,17 @@ def test_a_model_is_downloaded_config_first(saved: Path, online: Callable[[Any],
     assert asked[0] == ["config.json"]
     assert "*.safetensors" in asked[1]
     assert not any("bin" in pattern for pattern in asked[1])
+
+
+def test_the_files_of_a_checkpoint_are_downloaded_and_no_other():
+    mine = ["config.json", "chat_template.jinja", "additional_chat_templates/tools.jinja"]
+    mine += ["model-00001-of-00002.safetensors", "model.safetensors.index.json", "LICENSE.txt"]
+    mine += ["tokenizer.model", "adapter_config.json"]
+    others = ["original/config.json", "onnx/model.safetensors", "consolidated.safetensors"]
+    others += ["pytorch_model.bin", "optimizer.pt", "modeling_x.py", "runs/LICENSE", "trainer.json"]
+    others += ["additional/model.safetensors", "additional_chat_templates/more/x.jinja"]
+    found = filter_repo_objects([*mine, *others], allow_patterns=WANTED, ignore_patterns=UNWANTED)
+    assert list(found) == mine
 
 
 def test_what_cannot_be_tuned_is_not_downloaded(

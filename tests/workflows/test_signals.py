@@ -1,0 +1,100 @@
+"""Signals end an edit in one line, whenever they come, and nothing half written stays."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+from killing import Case, begun, content, ended, exit_code, partials, wait
+
+from locscope.cli.stopping import stoppable
+
+TRIES = int(os.environ.get("LOCSCOPE_SIGNALS", "4"))
+"""At random moments, for each signal; besides two within the save."""
+LINE = "locscope: interrupted: the same command goes on with what is done"
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+def edit_case(model: Path, edits: Path, folder: Path) -> Case:
+    given = ("--model", str(model), "--edits", str(edits), "--output", str(folder))
+    words = ("edit", *given, "--location", "L1.mlp", "--lr", "0.002", "--epochs", "3")
+    return Case(words, folder, folder.with_suffix(".log"), fresh=True)
+
+
+def outcome(pid: int, one: Case) -> int:
+    until = time.monotonic() + 120
+    while (code := exit_code(pid)) is None:
+        assert time.monotonic() < until, one.log.read_text()
+        time.sleep(0.01)
+    return code
+
+
+def check(code: int, one: Case, whole: dict[str, bytes], done: int) -> None:
+    said = one.log.read_text()
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+    assert partials(one.folder) == []
+    if code == 130:
+        assert said.splitlines().count(LINE) == 1
+        assert not one.folder.exists()
+        return
+    # Python itself was not yet ready, or the model was.
+    assert code == done or (code < 0 and said == ""), said
+    if code == done:
+        assert content(one.folder) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_signal_ends_an_edit_in_one_line(
+    tiny_dir: Path, edits_file: Path, tmp_path: Path
+) -> None:
+    alone = edit_case(tiny_dir, edits_file, tmp_path / "alone")
+    began = time.monotonic()
+    done = ended(alone)
+    took, whole, draw = time.monotonic() - began, content(alone.folder), Random(TRIES)
+    codes = []
+    for number in range(TRIES + 2):
+        for name in NAMES:
+            one = edit_case(tiny_dir, edits_file, tmp_path / f"{name}{number}")
+            with begun(one) as pid:
+                if number < 2:
+                    wait(pid, one, lambda one=one: bool(partials(one.folder)), every=0.0)
+                    time.sleep(draw.uniform(0, 0.01))
+                else:
+                    time.sleep(draw.uniform(0.1, took))
+                os.kill(pid, getattr(signal, name))
+                codes.append(outcome(pid, one))
+            check(codes[-1], one, whole, done)
+    assert codes.count(130) > len(codes) / 3, codes
+
+
+def test_a_hangup_that_is_ignored_stays_so_and_a_second_signal_does_not_break_the_cleaning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cleaned: list[str] = []
+
+    def work() -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            os.kill(os.getpid(), signal.SIGTERM)
+            cleaned.append("cleaned")
+            # What imports make of an interruption.
+            raise ImportError("cannot import name") from None
+
+    numbers = [getattr(signal, name) for name in NAMES]
+    before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as caught, stoppable():
+            work()
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])
+    assert caught.value.code == 130
+    assert cleaned == ["cleaned"]
+    assert capsys.readouterr().err == LINE + "\n"
