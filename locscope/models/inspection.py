@@ -32,10 +32,7 @@ SENTENCE = "The capital of France is Paris."
 """What a model is tried with."""
 BUFFERS = ("inv_freq", "attn.bias", "attention.bias", "masked_bias")
 """Ends of names under a layer that old checkpoints have and no model reads."""
-REMOTE = (
-    "it has code of its own ({file}: auto_map), which runs only where you say so: read it, then "
-    "give --trust-remote-code"
-)
+REMOTE = "it may need code of its own ({file}: auto_map), read it and give --trust-remote-code"
 
 
 def read_tokenizer(directory: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:

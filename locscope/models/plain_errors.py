@@ -13,7 +13,7 @@ from transformers.utils import logging as hf_logging
 
 from locscope.errors import LocscopeError, OutOfMemory, UsageError, ran_out_of_memory
 
-LONGEST = 200
+LONGEST = 140
 """Characters of another package's error that are shown."""
 
 _PANIC = "PanicException"
