@@ -68,12 +68,12 @@ def test_a_token_without_an_embedding_is_named(fields: dict):
 
 def test_neutral_texts_and_abilities_are_held_against_the_context_too():
     reader = tiny("llama"), tiny_tokenizer()
-    ability = Ability("What?", "That", "facts")
+    ability = Ability("facts", "What?", "That")
     refuse_unreadable_texts(*reader, EvalTexts(("Some text.",), (ability,), ()), "raw")
     with pytest.raises(UsageError, match="the neutral text 'word"):
         refuse_unreadable_texts(*reader, EvalTexts((LONG,), (), ()), "raw")
     with pytest.raises(UsageError, match="the ability 'word"):
-        refuse_unreadable_texts(*reader, EvalTexts((), (Ability(LONG, "a", "facts"),), ()), "raw")
+        refuse_unreadable_texts(*reader, EvalTexts((), (Ability("facts", LONG, "a"),), ()), "raw")
 
 
 @pytest.mark.parametrize(
