@@ -34,10 +34,13 @@ POSITIVE = (
 EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon")
 SHARES = ("partial_rotary_factor", "rotary_pct")
 FLAGS = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_parallel_residual")
+ATTENTION = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
+"""Any other than the two built in may be code that is fetched from the hub and run."""
 NAMES = (
     *("dtype", "torch_dtype", "rope_type", "hidden_act", "hidden_activation"),
-    "activation_function",
+    *("activation_function", *ATTENTION),
 )
+"""What else no object or list can stand for."""
 DTYPES = ("float32", "float16", "bfloat16", "float64", "auto")
 
 LONGEST = 2**30
@@ -94,6 +97,7 @@ def _wrong(name: str, value: Any, tensors: int, widest: int) -> str:
         "not a number from 0 to 1": name not in EPSILONS or 0 <= number < 1,
         "not a share from 0 to 1": name not in SHARES or 0 < number <= 1,
         "neither true nor false": name not in FLAGS or isinstance(value, bool),
+        "neither eager nor sdpa": name not in ATTENTION or value in ("eager", "sdpa"),
         "and only true is of use": name != "return_dict" or value is True,
     }
     return next((words for words, right in allowed.items() if not right), "")

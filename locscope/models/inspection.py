@@ -13,8 +13,10 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -32,10 +34,7 @@ SENTENCE = "The capital of France is Paris."
 """What a model is tried with."""
 BUFFERS = ("inv_freq", "attn.bias", "attention.bias", "masked_bias")
 """Ends of names under a layer that old checkpoints have and no model reads."""
-REMOTE = (
-    "it has code of its own ({file}: auto_map), which runs only where you say so: read it, then "
-    "give --trust-remote-code"
-)
+REMOTE = "it may need code of its own ({file}: auto_map), read it and give --trust-remote-code"
 
 
 def read_tokenizer(directory: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:
@@ -68,7 +67,13 @@ def outline(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedModel:
     doing = f"cannot make a model from '{path}' and its weights"
     if "auto_map" in checkpoint.config and not trust_remote_code:
         doing = f"{doing}: {REMOTE.format(file=path.name)}"
-    with plain_errors(doing, f"no memory for the shapes of '{path}'"):
+    full = f"no memory for the shapes of '{path}'"
+    with plain_errors(doing, full):
+        model = _made(checkpoint.directory, trust_remote_code)
+    if _stored_alike(model, checkpoint):
+        return model
+    # Names may differ where the checkpoint is older than the code: Hugging Face's loader knows.
+    with plain_errors(doing, full):
         model, report = _loaded(
             checkpoint.directory,
             trust_remote_code,
@@ -111,7 +116,7 @@ def embeddings(model: PreTrainedModel) -> int:
     return module.weight.shape[0]
 
 
-def refuse_not_finite(directory: Path, tensors: Iterable[tuple[str, Tensor]], dtype: str) -> None:
+def refuse_not_finite(where: str, tensors: Iterable[tuple[str, Tensor]], dtype: str) -> None:
     """Raises UsageError for the first tensor that holds a NaN or an infinity.
 
     Reads every number once, without a copy: half a second for 16 GB on a GPU, three on a CPU.
@@ -123,7 +128,7 @@ def refuse_not_finite(directory: Path, tensors: Iterable[tuple[str, Tensor]], dt
         least, most = torch.aminmax(tensor)
         if not torch.isfinite(least) or not torch.isfinite(most):
             raise UsageError(
-                f"{shown(name)} of the model in '{directory}' holds numbers that are not finite in "
+                f"{shown(name)} of the model in {where} holds numbers that are not finite in "
                 f"{dtype}: {_remedy(dtype)}"
             )
 
@@ -166,6 +171,31 @@ def _tried(directory: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     coded = tokenizer(SENTENCE, return_offsets_mapping=True)
     tokenizer.decode(list(coded["input_ids"]), skip_special_tokens=True)
     return tokenizer
+
+
+def _made(directory: Path, trust_remote_code: bool) -> PreTrainedModel:
+    """The model of a configuration on `meta`, with the folder's generation config."""
+    own = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    with torch.device("meta"):
+        config = AutoConfig.from_pretrained(directory, **own)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    if (directory / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(directory, local_files_only=True)
+    return model
+
+
+def _stored_alike(model: PreTrainedModel, checkpoint: Checkpoint) -> bool:
+    """Whether the files hold exactly the model's tensors, by name and shape."""
+    stored = {
+        name: tensor.shape
+        for tensors in checkpoint.shards.values()
+        for name, tensor in tensors.items()
+    }
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if model.config.get_text_config().tie_word_embeddings is True:
+        # Written once, under the name of the embeddings.
+        wanted = {n: shape for n, shape in wanted.items() if n in stored or n != "lm_head.weight"}
+    return stored == wanted
 
 
 def _loaded(directory: Path, trust: bool, **how: Any) -> tuple[PreTrainedModel, dict[str, Any]]:

@@ -78,7 +78,7 @@ def load(
     # model does not warn of inputs that look padded.
     model.config.pad_token_id = None
     model.eval()
-    refuse_not_finite(directory, model.named_parameters(), chosen)
+    refuse_not_finite(f"'{directory}'", model.named_parameters(), chosen)
     try_forward(directory, model, planned.tokenizer, chosen)
     return replace(planned, model=model, info=replace(planned.info, device=str(model.device)))
 
@@ -87,10 +87,11 @@ def in_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Loa
     """A model that is in memory already, as it is: its dtype is the one it is tuned and saved in.
 
     It is put into eval mode, and nothing of it requires a gradient afterwards. Raises UsageError
-    where its family is not supported.
+    where its family is not supported, or a weight is not finite.
     """
-    # For its error alone, before all weights are hashed.
+    # For their errors alone, before all weights are hashed.
     family_of(model)
+    refuse_not_finite("memory", model.named_parameters(), str(model.dtype).removeprefix("torch."))
     config = model.config.to_dict()
     # All bytes: there are no files of which a digest of headers would tell the model.
     total = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
@@ -130,7 +131,7 @@ def plan(
     # So many bytes are read for the digest in any case.
     if sum(path.stat().st_size for path in checkpoint.shards) <= READ_WHOLE:
         stored = planned.info.stored
-        refuse_not_finite(checkpoint.directory, stored_tensors(checkpoint), stored)
+        refuse_not_finite(f"'{checkpoint.directory}'", stored_tensors(checkpoint), stored)
     return planned
 
 

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from locscope.errors import UsageError
 from locscope.models.files import INDEX, WHOLE
@@ -180,7 +180,9 @@ def _entries(path: Path, header: bytes) -> list[tuple[str, Any]]:
 def _stored(path: Path, name: str, entry: Any, start: int) -> StoredTensor:
     """One entry of a header, whose offsets count from the end of the header, at `start`."""
     broken = f"the header of '{path}' is broken at {shown(name)}"
-    fields = dict(entry) if isinstance(entry, list) and all(_is_pair(x) for x in entry) else {}
+    fields: dict[str, Any] = {}
+    if isinstance(entry, list) and all(_is_pair(x) for x in entry):
+        fields = dict(entry)
     dtype, shape, span = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(dtype, str) or dtype not in BITS:
         raise UsageError(f"{broken}: its dtype is {shown(dtype)}, which is none of safetensors")
@@ -201,7 +203,7 @@ def _is_pair(item: Any) -> bool:
     return isinstance(item, tuple) and len(item) == 2
 
 
-def _is_counts(value: Any) -> bool:
+def _is_counts(value: Any) -> TypeGuard[list[int]]:
     """Whether it is a list of whole numbers of bytes or rows that a disk could hold."""
     return (
         isinstance(value, list)

@@ -235,6 +235,11 @@ CONFIGS: list[Row] = [
     *settings("return_dict", "config.json|return_dict", False, "x"),
     *settings("return_dict", ACCEPTED, True),
     *settings(
+        "attn_implementation", "config.json|attn_impl", "a/kernel", "\0", 5, [], "paged|sdpa"
+    ),
+    *settings("_attn_implementation", "config.json|attn_implementation", "a/kernel", {}, "flash"),
+    *settings("attn_implementation", ACCEPTED, "eager", None),
+    *settings(
         "model_type", "model type", "opt", 5, None, [], {}, "", "Llama", "\x1b[2J", "a" * 9**4
     ),
     *settings("model_type", "config.json", "gpt2", "phi3", "gpt_neox", "qwen2", "gemma3"),
@@ -626,7 +631,10 @@ VALUES: list[Row] = rows(
     },
 )
 
-FOUND: list[Row] = []
+FOUND: list[Row] = [
+    ("found-109", merged(CONFIG, {"auto_map": {}, "bos_token_id": []}), "config.json|auto_map"),
+    ("found-1349", merged(CONFIG, {"initializer_range": "\0" * 90}), "config.json"),
+]
 """What `fuzz_folders.py` found."""
 
 ALL = [*CONFIGS, *ROPES, *TEXTS, *FILES, *TOKENIZERS, *HEADERS, *INDEXES, *VALUES, *FOUND]

@@ -33,6 +33,24 @@ def test_demo_is_the_bundled_directory_even_beside_a_directory_of_that_name(
     assert resolve("./demo") == tmp_path.resolve() / "demo"
 
 
+def test_a_folder_of_the_hubs_cache_is_the_snapshot_of_main_and_has_the_models_name(
+    tmp_path: Path,
+):
+    cache = tmp_path / "models--org--name"
+    for commit in ("0a1", "b2c"):
+        (cache / "snapshots" / commit).mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"2 snapshots and no refs/main.*snapshots/0a1"):
+        resolve(str(cache))
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("b2c\n")
+    found = resolve(str(cache))
+    assert found == cache.resolve() / "snapshots" / "b2c"
+    assert name_of(found) == "org/name"
+    (cache / "refs" / "main").write_text("../../elsewhere")
+    with pytest.raises(UsageError, match="2 snapshots"):
+        resolve(str(cache))
+
+
 def test_a_directory_named_like_an_alias_or_a_hub_id_is_that_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from bad_input import model_folders
+from bad_input import fuzz_model_folders, model_folders
 from families import save_tiny
 
 from locscope.errors import UsageError
@@ -39,6 +39,16 @@ def test_a_bad_folder_is_refused_in_one_line_that_names_what_is_wrong(
     assert all(word in said for word in words.split("|")), said
     assert len(said) < 300
     assert said.isprintable(), said
+
+
+@pytest.mark.slow
+def test_folders_changed_at_random_are_told_in_one_line_or_right(
+    good: Path, tmp_path: Path
+) -> None:
+    """`python tests/bad_input/fuzz_model_folders.py 600 0` looks for more."""
+    seeds = (*fuzz_model_folders.SEEDS, *range(400))
+    found = [fuzz_model_folders.told(_opened, good, tmp_path / str(seed), seed) for seed in seeds]
+    assert [wrong for wrong in found if wrong] == []
 
 
 def test_the_folders_are_many_and_their_names_tell_them_apart() -> None:

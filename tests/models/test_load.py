@@ -11,11 +11,12 @@ import pytest
 import torch
 from families import BOS, FAMILIES, save_tiny, tiny, tiny_tokenizer
 from safetensors.torch import load_file, save_file
+from transformers import LlamaModel
 from transformers.utils import logging as hf_logging
 
 from locscope.errors import UsageError
 from locscope.forward.blocks import run_blocks
-from locscope.models.load import load, pad_id, peek, pick_device, pick_dtype, stop_ids
+from locscope.models.load import in_memory, load, pad_id, peek, pick_device, pick_dtype, stop_ids
 
 TEXT = "The capital of ☃ é\n  is Rome, 1234."
 
@@ -190,6 +191,30 @@ def test_weights_that_do_not_fit_the_config_are_refused_not_made_up(directory: P
     save_file(weights, directory / "model.safetensors", {"format": "pt"})
     with pytest.raises(UsageError, match=str(directory)):
         load(str(directory))
+
+
+def test_a_forward_that_fails_is_told_as_the_models_own(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(*_: object, **__: object) -> None:
+        raise IndexError("no such\nrow")
+
+    monkeypatch.setattr(LlamaModel, "forward", fails)
+    with pytest.raises(UsageError, match=r"own forward fails.*IndexError no such row$"):
+        load(str(saved))
+
+
+def test_weights_in_memory_that_are_not_finite_are_named():
+    model = tiny("llama")
+    model.get_parameter("model.layers.1.mlp.up_proj.weight").data[3, 4] = -float("inf")
+    with pytest.raises(UsageError, match=r"layers\.1\.mlp\.up_proj\.weight.*in memory.*not finite"):
+        in_memory(model, tiny_tokenizer())
+
+
+def test_our_own_errors_keep_their_traceback(saved: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("locscope.models.load.digest", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        load(str(saved))
 
 
 def test_unknown_devices_and_dtypes_are_refused(saved: Path):

@@ -1,12 +1,14 @@
 """`check` accepts what `edit` accepts, and says what a search needs besides."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from locscope.cli.app import app
+from locscope.errors import UsageError
 from locscope.settings import SearchSettings
 from locscope.workflows.check import CheckResult, check
 
@@ -41,6 +43,33 @@ def test_what_an_edit_can_use_is_usable_though_no_search_would_start(
     given = ["check", "--model", str(tiny_dir), "--edits", str(tmp_path / "edits.json")]
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("tokenizer.json", "version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        ("adapter_config.json", "{}", "an adapter beside whole weights"),
+        ("config.json", "[]", "config.json"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_one_line_and_exit_code_2(
+    tiny_dir: Path, tmp_path: Path, file: str, content: str, words: str
+) -> None:
+    model, edits = tmp_path / "model", tmp_path / "edits.json"
+    shutil.copytree(tiny_dir, model)
+    (model / file).write_text(content)
+    edits.write_text(json.dumps(ROWS))
+    result = CliRunner().invoke(app, ["check", "--model", str(model), "--edits", str(edits)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_text_that_the_model_cannot_read_is_refused(tiny_dir: Path, tmp_path: Path) -> None:
+    rows = [*ROWS, {**ROWS[0], "prompt": "a" * 2000}]
+    with pytest.raises(UsageError, match=r"edit .* tokens with its answer, and the model reads"):
+        checked(tiny_dir, tmp_path, rows)
 
 
 def test_few_edits_are_told_what_a_search_can_conclude(tiny_dir: Path, tmp_path: Path) -> None:
