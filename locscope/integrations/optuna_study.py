@@ -62,8 +62,9 @@ def write_study(
 
 def check_study(path: Path) -> None:
     """Raises UsageError where no study can be written: the file exists, or there is no Optuna."""
-    if path.exists():
-        raise UsageError(f"{path} is there already: choose another file for --optuna")
+    with explained(f"write {path}"):
+        if path.exists():
+            raise UsageError(f"{path} is there already: choose another file for --optuna")
     _optuna()
 
 

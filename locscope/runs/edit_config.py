@@ -64,7 +64,8 @@ def read_recommendation(path: str | os.PathLike[str]) -> EditConfig:
     A UsageError names the file and the key that is unknown, missing, unreadable, or says
     otherwise at the top than under `locscope`.
     """
-    file = Path(path) / NAME if Path(path).is_dir() else Path(path)
+    # Not Path.is_dir, which does not answer where a name is too long.
+    file = Path(path) / NAME if os.path.isdir(path) else Path(path)
     content = _loaded(file)
     _check_keys(file, "key", content, (*REFERENCE_KEYS, SECTION), (SECTION,))
     section = content[SECTION]

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from locscope.errors import UsageError
+from locscope.errors import UsageError, shown
 from locscope.runs.files import SUFFIX, explained
 from locscope.runs.info import (
     MARKER,
@@ -99,9 +99,12 @@ def _missed(folder: Path) -> tuple[str, ...]:
 
 
 def _check_ours(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"run folder {folder} is a file: choose another --output")
+    if "\0" in str(folder):
+        raise UsageError(f"run folder {shown(str(folder))}: its name holds a NUL character")
+    # Asking whether it exists is refused too, where its name is too long.
     with explained(f"read {folder}"):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"run folder {folder} is a file: choose another --output")
         names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
     if MARKER in names or copied(folder) is not None:
         content_of(folder)

@@ -105,3 +105,37 @@ def recommendation_changes() -> list[Change]:
         *((("num_steps",), bad) for bad in (True, 0, [1])),
     ]
     return [*recipe, *words, *kinds, *keys, *more]
+
+
+NO_COUNT = ("0", "-1", "1.5", "true", "1e3", "9" * 40, "9" * 5000, "nan", "")
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "--limit": NO_COUNT,
+    "--repetitions": (*NO_COUNT, "100000000"),
+    "--epochs": (*NO_COUNT, "99999999999"),
+    "--batch-size": (*NO_COUNT, "99999999999"),
+    "--seed": ("-1", "4294967296", "x", "0x1"),
+    "--prefixes": ("-1", "1000000000"),
+    "--consecutive": ("0", "9999999"),
+    "--window": ("-1", "99999999"),
+    "--steps": ("-1", "99999999999"),
+    "--noise": ("0", "nan", "1e300"),
+    "--first-step": ("0", "-1", "1e300", "nan"),
+    "--share": ("0", "1", "nan", "-1", "inf", "1e-400"),
+    "--device-memory": ("0", "-1", "nan", "inf", "1e300"),
+    "--budget": ("", "0", "nan", "inf", "-1m", "1e999h", "9e99s", "5x", "x" * 6000),
+    "--weight": ("", "=", "locality", "locality=", "locality=nan", "locality=1e300", "x=1"),
+    "--bound": ("", "kl", "kl<=", "kl<=nan", "reliability>=2", "x<=1", "x" * 6000),
+    "--locations": (
+        "",
+        "L",
+        "L1",
+        "L0-99999.mlp",
+        "L1.mlp+",
+        "L" + "9" * 5000 + ".mlp",
+        "+" * 6000,
+    ),
+    "--parts": ("", "x", "mlp,,attn", "x" * 6000),
+    "--scans": ("", "x", "x" * 6000),
+    "--settings": ("", "x" * 300, "x" * 6000, "/dev/null/x", "/dev/zero", "/"),
+}
+"""Options of a search with values that none can have."""
