@@ -38,7 +38,7 @@ PLACES = {
     "evaluating": "locscope.tuning.trial.observe",
     "saving": "locscope.workflows.edit.save_tuned",
     "publishing": "locscope.workflows.publish.render_report",
-    "tables": "locscope.workflows.publish.rebuild_tables",
+    "tables": "locscope.workflows.publish.write_tables",
     "figures": "locscope.workflows.publish.write_figures",
 }
 
