@@ -1,6 +1,7 @@
 """The program itself: its commands, and how one ends that cannot do what it was asked to do."""
 
 import errno
+import mmap
 import shlex
 import sys
 import warnings
@@ -21,6 +22,10 @@ FAILED, WRONG_USAGE = 1, 2
 NOTHING_MET = 3
 OUT_OF_MEMORY = 4
 """Exit codes besides 0; 1 and 2 are those of the shell: failed, used wrongly."""
+LEAST = 1000 << 20
+NEEDED = {"list": 200 << 20, "report": 400 << 20, "check": 820 << 20}
+"""Bytes of address space (ulimit -v) that commands on the bundled model take at least; 1,250 MiB
+were not enough for a search of it."""
 REFUSED = (*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)
 """Numbers of system errors that are of the machine and not of this program."""
 
@@ -69,6 +74,7 @@ class _Commands(TyperGroup):
             return name, stub, rest
         # Already here: libraries are mapped into memory, of which there may be too little.
         with guarded():
+            _check_room(name)
             module = import_module(COMMANDS[name][0])
             command = typer.main.get_group(module.commands).commands[name]
         # From the table: that of the module is its function's docstring, for developers.
@@ -91,6 +97,16 @@ app = typer.Typer(
 def command_line() -> str:
     """The command as it was written."""
     return shlex.join(["locscope", *sys.argv[1:]])
+
+
+def _check_room(command: str) -> None:
+    """An OSError where the process may not have the memory that libraries take.
+
+    Some of them end it, or wait without end, where they get none while they are loaded.
+    """
+    # Read only, so that nothing of it has to be there: it is held against the limit alone.
+    how = {"prot": mmap.PROT_READ} if hasattr(mmap, "PROT_READ") else {}
+    mmap.mmap(-1, NEEDED.get(command, LEAST), **how).close()
 
 
 @contextmanager

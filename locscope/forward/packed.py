@@ -76,7 +76,8 @@ def frame(tokenizer: PreTrainedTokenizerBase, prompt: str, prompt_format: str) -
     if "enable_thinking" in str(tokenizer.chat_template):
         quiet = {"enable_thinking": False}
     # The template is a program that came with the model.
-    with plain_errors("--prompt-format chat: the tokenizer's chat template fails", "no memory"):
+    full = "no memory for the chat template: let the process have more (ulimit -v)"
+    with plain_errors("--prompt-format chat: the tokenizer's chat template fails", full):
         text = str(
             tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True, **quiet

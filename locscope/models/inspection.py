@@ -67,7 +67,7 @@ def outline(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedModel:
     doing = f"cannot make a model from '{path}' and its weights"
     if "auto_map" in checkpoint.config and not trust_remote_code:
         doing = f"{doing}: {REMOTE.format(file=path.name)}"
-    full = f"no memory for the shapes of '{path}'"
+    full = f"no memory for the shapes of '{path}': let the process have more (ulimit -v)"
     with plain_errors(doing, full):
         model = _made(checkpoint.directory, trust_remote_code)
     if _stored_alike(model, checkpoint):

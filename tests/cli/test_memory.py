@@ -1,0 +1,136 @@
+"""Memory that ends: one line with what to do and exit code 4, wherever it happens."""
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from families import save_tiny
+from towns import edit_rows
+from typer.testing import CliRunner
+
+from locscope.cli.app import app, guarded
+from locscope.errors import LocscopeError, OutOfMemory, UsageError, ran_out_of_memory
+
+ERRORS: dict[str, Callable[[], Exception]] = {
+    "Python": MemoryError,
+    "host": lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 99 bytes"),
+    "GPU": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "cuBLAS": lambda: RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"),
+    "C++": lambda: RuntimeError("std::bad_alloc"),
+    "system": lambda: OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+    "file": lambda: OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), "a file"),
+    "thread": lambda: RuntimeError("can't start new thread"),
+    "library": lambda: ImportError("libx.so: failed to map segment from shared object"),
+    "mapped": lambda: RuntimeError("unable to mmap 99 bytes from file <x>: Cannot allocate memory"),
+}
+PLACES = {
+    "loading": "transformers.AutoModelForCausalLM.from_pretrained",
+    "suite": "locscope.workflows.workspace.prepare",
+    "tuning": "locscope.tuning.trial.temporarily_trainable",
+    "evaluating": "locscope.tuning.trial.observe",
+    "saving": "locscope.workflows.edit.save_tuned",
+    "publishing": "locscope.workflows.publish.render_report",
+    "tables": "locscope.workflows.publish.write_tables",
+    "figures": "locscope.workflows.publish.write_figures",
+}
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("m")
+    (folder / "e.json").write_text(json.dumps(edit_rows(6)))
+    return ["--model", str(save_tiny(folder / "tiny", "llama")), "--edits", str(folder / "e.json")]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_memory_may_end_anywhere(
+    place: str, given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publishes = place in ("publishing", "tables", "figures")
+    verb = ["scan", "--scans", "depth-rule"] if publishes else ["edit", "--location", "L1.mlp.down"]
+    verb += [] if publishes else ["--lr", "1e-3", "--epochs", "1"]
+    # Every error has its turns: to run all in every place takes minutes.
+    first = list(PLACES).index(place)
+    for name in [*ERRORS, *ERRORS][first : first + 2]:
+        made = ERRORS[name]
+
+        def full(*_: object, made: Callable[[], Exception] = made, **__: object) -> None:
+            raise made()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PLACES[place], full)
+            result = CliRunner().invoke(app, [*verb, *given, "--output", str(tmp_path / "out")])
+        assert result.exit_code == 4, f"{name}: {result.output}{result.exception!r}"
+        lines = [one for one in result.stderr.splitlines() if one.startswith("locscope: ")]
+        assert len(lines) == 1, result.stderr
+        assert "--dtype bfloat16" in lines[0] or "ulimit" in lines[0]
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_every_way_in_which_memory_ends_is_known(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended, guarded():
+        raise ERRORS[name]()
+    assert ended.value.exit_code == 4
+    assert capsys.readouterr().err.startswith("locscope: out of memory")
+
+
+def test_only_memory_is_told_so() -> None:
+    caused = UsageError("cannot load model 'x'")
+    caused.__cause__ = OSError(errno.ENOMEM, "Cannot allocate memory")
+    assert ran_out_of_memory(caused)
+    assert ran_out_of_memory(OutOfMemory("it does not fit"))
+    others = (
+        UsageError("cannot read 'out of memory.json'"),
+        LocscopeError("no file 'bad_alloc'"),
+        FileNotFoundError(errno.ENOENT, "No such file", "out of memory.json"),
+        RuntimeError("shapes (2, 3) and (4, 5) do not fit"),
+        ImportError("No module named 'kaleido'"),
+    )
+    assert not any(map(ran_out_of_memory, others))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("verb", ["list", "report", "check", "edit", "search"])
+def test_under_a_limit_of_address_space(verb: str, given: list[str], tmp_path: Path) -> None:
+    """Libraries that are loaded then end the process, or wait, before anything can be told."""
+    out = ["--output", str(tmp_path / "out")]
+    words = {
+        "list": ["recipes"],
+        "report": [str(tmp_path / "none")],
+        "check": given,
+        "edit": [*given, "--location", "L1.mlp.down", "--lr", "1e-3", "--epochs", "1", *out],
+        "search": [*given, *out],
+    }[verb]
+    codes = []
+    for mebibytes in (64, 150, 260, 380, 520, 700, 760, 820, 900, 1000):
+
+        def limit(size: int = mebibytes << 20) -> None:
+            resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+        done = subprocess.run(
+            [sys.executable, "-m", "locscope", verb, *words],
+            preexec_fn=limit,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        codes.append(done.returncode)
+        told = [line for line in done.stderr.splitlines() if line.startswith("locscope: ")]
+        assert "Traceback" not in done.stderr
+        if done.returncode == 4:
+            assert len(told) == 1, done.stderr
+            assert "out of memory" in told[0]
+    assert set(codes) <= {0, 2, 3, 4}, codes
+    assert codes[0] == 4
