@@ -209,6 +209,12 @@ def test_extras_are_those_of_the_package() -> None:
     assert [name for name in project["optional-dependencies"] if f"`{name}`" not in text] == []
 
 
+def test_counts_are_those_of_the_tables() -> None:
+    text = TEXTS["about/comparison.md"]
+    assert f"{len(SCANS)} scans" in text
+    assert f"{len(RECIPES)} recipes" in text
+
+
 def test_figures_are_those_of_the_reports() -> None:
     """Tables that are taken from a report have its numbers."""
     report = {
