@@ -65,7 +65,6 @@ docs: $(STAMP)
 # The documentation as web pages, in docs/site; a link that leads nowhere is an error.
 site: $(STAMP)
 	$(PIP) install -q -c $(VENV)/constraints.txt -e '.[docs]' >&2
-	$(BIN)/python -m pytest tests/test_docs.py -m "$(FAST)"
 	$(BIN)/python -m mkdocs build --strict --config-file docs/mkdocs.yml
 
 # A Python that has a fitting torch lends it to the environment. Where venv has no pip to put
