@@ -25,7 +25,7 @@ print(found if found.split(".")[:2] == pin.split(".")[:2] else "")
 endef
 export KEPT_TORCH
 
-.PHONY: search install test test-all check lint types bench docs
+.PHONY: search install test test-all check lint types bench docs site
 .DELETE_ON_ERROR:
 
 search: $(STAMP)
@@ -61,6 +61,11 @@ docs: $(STAMP)
 	  $(PIP) install -q -c $(VENV)/constraints.txt -e '.[notebook]' && \
 	  $(BIN)/python -m pytest --nbmake notebooks; \
 	fi
+
+# The documentation as web pages, in docs/site; a link that leads nowhere is an error.
+site: $(STAMP)
+	$(PIP) install -q -c $(VENV)/constraints.txt -e '.[docs]' >&2
+	$(BIN)/python -m mkdocs build --strict --config-file docs/mkdocs.yml
 
 # A Python that has a fitting torch lends it to the environment. Where venv has no pip to put
 # into the environment (some systems split it off), the Python's own pip brings one.

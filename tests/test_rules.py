@@ -22,7 +22,7 @@ FILE_LINES = 300
 FOLDER_FILES, SHORT_FILE, DATACLASSES = 15, 40, 155
 HOOKS = "locscope/interp/hooked_model.py"
 """The only file that may hook into a model, within a `with`."""
-FOLDERS = {".ci", "analyses", "locscope", "notebooks", "reports", "tests"}
+FOLDERS = {".ci", "analyses", "docs", "locscope", "notebooks", "reports", "tests"}
 FILES = {
     *(".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"),
     *("constraints.txt", "pyproject.toml"),
