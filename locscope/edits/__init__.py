@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from locscope.edits.checks import Policy, drop_edited_neighbours, resolve_conflicts
 from locscope.edits.formats import FORMATS, EditFormat
 from locscope.edits.reading import read_rows
 from locscope.edits.recognise import recognise
@@ -24,7 +25,7 @@ from locscope.errors import UsageError
 from locscope.records import Edit
 from locscope.records.codec import fingerprint
 
-__all__ = ["FORMATS", "EditFormat", "EditSet", "narrowed", "read_edits", "recognise"]
+__all__ = ["FORMATS", "EditFormat", "EditSet", "narrowed", "read_edits", "recognise", "settled"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,16 @@ def narrowed(edit_set: EditSet, edits: Iterable[Edit], *notes: str) -> EditSet:
     return replace(
         edit_set, edits=edits, fingerprint=fingerprint(edits), notes=(*edit_set.notes, *notes)
     )
+
+
+def settled(edit_set: EditSet, conflicts: Policy | None) -> EditSet:
+    """The set as it is used: conflicts resolved by that policy, edited neighbours left out.
+
+    Raises UsageError for conflicts without a policy, and where no edit is left.
+    """
+    resolved = resolve_conflicts(edit_set.edits, conflicts)
+    trimmed = drop_edited_neighbours(resolved.edits)
+    return narrowed(edit_set, trimmed.edits, *resolved.notes, *trimmed.notes)
 
 
 def _read(name: str, source: str, where: str, limit: int | None, seed: int) -> EditSet:
