@@ -46,7 +46,6 @@ TARGETS = {
     "counterfact-nested": "requested_rewrite.target_new",
     "rippleedits": "edit.prompt",
     "wikibio": "labels",
-    "convsent": "sent",
     "requests": "target_new",
     "counterfact-tracing": "target_false",
     "known": "attribute",
@@ -61,4 +60,5 @@ TARGETS = {
         ("cknowedit", "knowedit", "counterfact", "wikibigedit", "sanitation"), "target_new"
     ),
 }
-"""The field of the new target, `field.key` where it is inside of another; chats have none."""
+"""The field of the new target, `field.key` where it is inside of another; chats have none, and
+opinions are chosen from two."""

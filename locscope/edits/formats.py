@@ -108,11 +108,13 @@ _PUBLISHED = (
     published(
         "convsent",
         "KnowEdit: ConvSent (ent, sent, pos, neg)",
-        "ent, sent",
-        "pos, neg",
+        "ent",
+        "pos, neg, sent",
         "knowedit:read_convsent",
+        any_of="pos, neg",
         note="the set has no prompts: what the model thinks of the entity is asked, and the first "
-        "opinion of the wanted sentiment is the target, of which exact match asks every word",
+        "opinion of the wanted sentiment (without `sent`, in turn) is the target, of which exact "
+        "match asks every word",
     ),
     published(
         "requests",

@@ -106,6 +106,10 @@ def _hub_rows(source: str) -> Iterator[Row]:
         ) from error
     try:
         found: Any = load_dataset(name, split=split or None)
+        splits = [] if isinstance(found, Dataset) else list(found)
+        if len(splits) < 2:
+            rows = [dict(row) for row in (found[splits[0]] if splits else found)]
+            return _numbered(map(without_nan, rows), source, "row")
     # Of the hub, the network, the files in it: all sorts of errors, whose first line says it.
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
@@ -113,11 +117,4 @@ def _hub_rows(source: str) -> Iterator[Row]:
             f"no file {source}, and no data set of the Hugging Face hub can be read for it "
             f"({reason}): check the name and the connection, or download the file"
         ) from error
-    if not isinstance(found, Dataset):
-        splits = list(found)
-        if len(splits) > 1:
-            raise UsageError(
-                f"{name} has the splits {', '.join(splits)}: write --edits {name}:{splits[0]}"
-            )
-        found = found[splits[0]]
-    return _numbered((without_nan(dict(row)) for row in found), source, "row")
+    raise UsageError(f"{name} has the splits {', '.join(splits)}: write {name}:{splits[0]}")

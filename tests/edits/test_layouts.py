@@ -313,6 +313,13 @@ def test_what_readers_leave_out_is_counted(tmp_path: Path) -> None:
     assert "left out, further opinions of the same sentiment: 3" in notes
 
 
+def test_opinions_without_a_wanted_sentiment_are_taken_in_turn(tmp_path: Path) -> None:
+    row = {"ent": "Mu", "pos": ["Lovely."], "neg": ["Awful."]}
+    found = read(tmp_path, [row, row, {**row, "sent": "positive"}, {**row, "sent": "odd"}])
+    assert [edit.target for edit in found.edits] == ["Awful.", "Lovely.", "Lovely."]
+    assert any("no opinion of the wanted sentiment ('odd') (row 4)" in n for n in found.notes)
+
+
 @pytest.mark.parametrize(
     "bad",
     [chat("Q?"), chat("Q?", "A", "B?", "C"), chat("Q?", ""), {"messages": ["Q?", "A"]}],

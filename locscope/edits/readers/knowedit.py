@@ -74,16 +74,16 @@ def read_sanitation(row: Row) -> Edit:
 def read_convsent(row: Row) -> Edit:
     """The edit in a row with an entity (`ent`) and opinions `pos` and `neg`: the first of `sent`.
 
-    Raises UsageError where a field is missing, or there is no opinion of that sentiment.
+    Where no sentiment is wanted, rows have it in turn. Raises UsageError where a field is missing,
+    or there is no opinion of that sentiment.
     """
-    entity, wanted = required(row, "ent"), required(row, "sent")
-    opinions = {"pos": texts(row, "pos"), "neg": texts(row, "neg")}
-    sentiment = next((name for name in opinions if wanted.lower().startswith(name)), "")
-    if not sentiment or not opinions[sentiment]:
-        raise UsageError(f"{row.where}: field 'sent' is '{wanted}', and there is no such opinion")
-    target, *others = opinions[sentiment]
-    row.left_out.extend(["further opinions of the same sentiment"] * len(others))
-    return Edit(id="", prompt=OPINION.format(entity), target=target, subject=entity)
+    entity, opinions = required(row, "ent"), {name: texts(row, name) for name in ("neg", "pos")}
+    wanted = optional(row, "sent") or ("pos", "neg")[row.number % 2]
+    found = next((opinions[name] for name in opinions if wanted.lower().startswith(name)), ())
+    if not found:
+        raise UsageError(f"{row.where}: no opinion of the wanted sentiment ('{wanted}')")
+    row.left_out.extend(["further opinions of the same sentiment"] * len(found[1:]))
+    return Edit(id="", prompt=OPINION.format(entity), target=found[0], subject=entity)
 
 
 def read_chinese(row: Row) -> Edit:
