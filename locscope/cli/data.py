@@ -3,7 +3,6 @@
 It loads no model, and imports neither torch nor the options that searches derive from settings.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -41,13 +40,14 @@ def convert(
     format: options.Format = "table",
 ) -> None:
     """Writes edits in our own format, and says what was read and what was left out."""
-    from locscope.cli.printing import print_rows, say
+    from locscope.cli.printing import print_rows, say_json
+    from locscope.records import dumps
     from locscope.workflows.edit_files import Line, about_edits
     from locscope.workflows.edit_files import convert as run_convert
 
     found = run_convert(source, output, limit, seed)
     lines = [*about_edits(found), Line("written", str(output))]
     if format == "json":
-        say(json.dumps({"lines": [{"name": x.name, "value": x.value} for x in lines]}, indent=2))
+        say_json(dumps({"lines": lines}, indent=2))
     else:
         print_rows([(line.name, line.value) for line in lines])

@@ -19,6 +19,7 @@ from locscope.edits.kinds import (
 from locscope.edits.rows import Row, kind_of
 from locscope.edits.shapes import rows_in
 from locscope.errors import UsageError
+from locscope.runs.reading import Unreadable, read_bytes, reason_of
 
 Found = tuple[tuple[Row, ...], tuple[str, ...]]
 """Rows, and notes on what of the source is not in them."""
@@ -72,9 +73,9 @@ def _bytes(path: Path) -> bytes:
             raise UsageError(f"{path} is a directory: give the file with the edits")
         if not path.exists():
             raise UsageError(f"no edits file {path}: give a file, or 'demo' for the bundled edits")
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+        return read_bytes(path)
+    except (OSError, Unreadable) as error:
+        raise UsageError(f"cannot read {path}: {reason_of(error)}") from error
 
 
 def _suffix(path: Path) -> str:
