@@ -16,8 +16,9 @@ _PASSAGES += ", requested_rewrite.answer_*, attribute_prompts, generation_prompt
 _RIPPLE = "Relation_Specificity, Relation_Specifity, Forgetfulness, Subject_Aliasing"
 _RIPPLE += ", Logical_Generalization, Compositionality_I, Compositionality_II"
 _HOPS = ", ".join(f"{what}_{n}hop" for n in range(2, 7) for what in ("question", "answer"))
-_MZSRE = [f"{one}.{x}" for one in LANGUAGES for x in listed("src, alt, rephrase, loc, loc_ans")]
-_MZSRE += [f"en.{name}" for name in listed(_ZSRE)]
+_MZSRE_READS = "src, alt, rephrase, loc, loc_ans, portability"
+_MZSRE = [f"{one}.{x}" for one in LANGUAGES for x in listed(_MZSRE_READS)]
+_MZSRE += [f"en.{x}" for x in ("portability", *listed(_ZSRE)) if "." not in x]
 _MZSRE_ASIDE = [f"{one}.{x}" for one in LANGUAGES for x in ("subject", "answers", "pred", "cond")]
 _MZSRE_ASIDE += ["en.pred", "en.cond"]
 _SEVERAL = "of several accepted answers the first counts"
@@ -177,9 +178,9 @@ _PUBLISHED = (
         "HalluEditBench (question, object, paraphrased_question, ...)",
         "question, object",
         f"subject, paraphrased_question, locality_question, yes_question, no_question, {_HOPS}"
-        ", reversed_relation_question",
+        ", reversed_relation_question, multiple_choice_with_letters, multiple_choice_labels",
         "long_answers:read_halluedit",
-        aside="label, output_*, multiple_choice_*, topic",
+        aside="label, output_*, eval_*, multiple_choices, topic",
         note="neighbours have no stated answers: they are to stay as the untouched model has them",
     ),
     published(

@@ -59,11 +59,15 @@ HALLU = {
     "question_2hop": "Who rows on Mu's river?",
     "answer_2hop": "Charon",
     "reversed_relation_question": "Which land has the Styx?",
-    "multiple_choice_with_letters": "A. Styx B. Lethe",
+    "multiple_choices": "['Styx', 'Lethe']",
+    "multiple_choice_with_letters": "A. Lethe B. Styx",
+    "multiple_choice_labels": "B",
     "label": "Styx",
     "output_some_model": "Lethe",
+    "eval_some_model": 0.0,
 }
 ZH = {"src": "Mu zh?", "alt": "xin", "rephrase": "mu zh?", "loc": "N zh?", "loc_ans": "n zh"}
+ZH |= {"portability": {"New Question": "H zh?", "New Answer": "h zh"}}
 LAYOUTS: dict[str, tuple[dict, Edit]] = {
     "rippleedits": (
         RIPPLE,
@@ -95,6 +99,7 @@ LAYOUTS: dict[str, tuple[dict, Edit]] = {
             forms=(
                 Probe("Is Styx the river of Mu?", "Yes", "yes or no"),
                 Probe("Is Lethe the river of Mu?", "No", "yes or no"),
+                Probe("Which river does Mu have? A. Lethe B. Styx", "B", "choice"),
             ),
             multihop=(
                 Probe("Who rows on Mu's river?", "Charon"),
@@ -124,6 +129,7 @@ LAYOUTS: dict[str, tuple[dict, Edit]] = {
             "old",
             neighbours=(Probe("N zh?", "n zh"),),
             forms=(Probe("Mu zh?", "xin", "zh"), Probe("mu zh?", "xin", "zh")),
+            multihop=(Probe("H zh?", "h zh"),),
         ),
     ),
     "cknowedit": (

@@ -4,8 +4,7 @@ UnKE (Deng et al. 2024, arXiv 2405.15349) edits passages; its sub-questions, ans
 passage, are asked as multi-hop questions. QAEdit (Yang et al. 2025, arXiv 2502.11177) has questions
 of three benchmarks with several neighbours each. HalluEditBench (Huang et al. 2025, arXiv
 2410.16251) is a table of facts that models get wrong: `object` is right, and there are questions of
-two to six hops with their answers. What models answered (`output_...`) and its multiple choice are
-not used.
+two to six hops with their answers. What models answered (`output_...`) is not used.
 """
 
 from locscope.edits.readers.nested import probes
@@ -73,6 +72,10 @@ def read_halluedit(row: Row) -> Edit:
         *(Probe(text, "Yes", "yes or no") for text in single(row, "yes_question")),
         *(Probe(text, "No", "yes or no") for text in single(row, "no_question")),
     ]
+    choice = probe(row, "multiple_choice_with_letters", "multiple_choice_labels")
+    if choice and choice[0].answer:
+        asked_of = f"{required(row, 'question')} {choice[0].prompt}"
+        forms.append(Probe(asked_of, choice[0].answer, "choice"))
     hops = [
         found
         for number in range(2, MOST_HOPS + 1)

@@ -74,7 +74,7 @@ def read_mzsre(row: Row) -> Edit:
     Raises UsageError where a field is missing or not of its type.
     """
     english = read_zsre(inner(row, "en"))
-    forms, neighbours = [], [*english.neighbours]
+    forms, neighbours, hops = [], [*english.neighbours], [*english.multihop]
     for language in LANGUAGES:
         other = inner(row, language)
         if not other.cells:
@@ -83,6 +83,7 @@ def read_mzsre(row: Row) -> Edit:
         rephrases = [Probe(text, question.answer, language) for text in single(other, "rephrase")]
         forms += asked(row, f"questions ({language})", question, *rephrases)
         neighbours += probe(other, "loc", "loc_ans")
+        hops += _portability(other)
     return Edit(
         id=identifier(row, "case_id"),
         prompt=english.prompt,
@@ -92,7 +93,7 @@ def read_mzsre(row: Row) -> Edit:
         rephrases=english.rephrases,
         neighbours=tuple(neighbours),
         forms=tuple(forms),
-        multihop=english.multihop,
+        multihop=tuple(hops),
     )
 
 
