@@ -16,11 +16,9 @@ _PASSAGES += ", requested_rewrite.answer_*, attribute_prompts, generation_prompt
 _RIPPLE = "Relation_Specificity, Relation_Specifity, Forgetfulness, Subject_Aliasing"
 _RIPPLE += ", Logical_Generalization, Compositionality_I, Compositionality_II"
 _HOPS = ", ".join(f"{what}_{n}hop" for n in range(2, 7) for what in ("question", "answer"))
-_MZSRE_READS = "src, alt, rephrase, loc, loc_ans, portability"
-_MZSRE = [f"{one}.{x}" for one in LANGUAGES for x in listed(_MZSRE_READS)]
-_MZSRE += [f"en.{x}" for x in ("portability", *listed(_ZSRE)) if "." not in x]
-_MZSRE_ASIDE = [f"{one}.{x}" for one in LANGUAGES for x in ("subject", "answers", "pred", "cond")]
-_MZSRE_ASIDE += ["en.pred", "en.cond"]
+_LANGUAGE = "src, alt, subject, answers, rephrase, loc, loc_ans, portability"
+_MZSRE = ", ".join(f"{one}.{name}" for one in LANGUAGES for name in listed(_LANGUAGE))
+_MZSRE_ASIDE = ", ".join(f"{one}.{name}" for one in LANGUAGES for name in ("pred", "cond"))
 _SEVERAL = "of several accepted answers the first counts"
 
 _PUBLISHED = (
@@ -36,11 +34,13 @@ _PUBLISHED = (
     published(
         "mzsre",
         "MzsRE: one row of zsRE for each language (en, zh, ...)",
-        "en.src, en.alt",
-        ", ".join([*_MZSRE, "case_id"]),
+        "",
+        f"{_MZSRE}, case_id",
         "questions:read_mzsre",
-        aside=", ".join(_MZSRE_ASIDE),
-        note="the English edit is tuned; the other languages are asked as other forms of it",
+        any_of=", ".join(f"{one}.src" for one in LANGUAGES),
+        aside=_MZSRE_ASIDE,
+        note="the English edit is tuned, or that of the first language; the others are asked as "
+        "other forms of it, without their subjects and old answers",
     ),
     published(
         "zsre",
@@ -54,7 +54,7 @@ _PUBLISHED = (
         "mquake",
         "MQuAKE (requested_rewrite, questions, new_answer, ...)",
         "requested_rewrite.prompt, requested_rewrite.target_new, questions",
-        f"{_REQUEST}, new_answer",
+        f"{_REQUEST}, new_answer, loc, loc_ans",
         "multihop:read_mquake",
         expand="locscope.edits.readers.multihop:rewrites",
         aside=f"{_PASSAGES}, answer, answer_alias, answer_extended, new_answer_alias"

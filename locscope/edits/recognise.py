@@ -79,7 +79,8 @@ def _refusal(cells: Mapping[str, Any]) -> str:
     if len(others) == len(cells):
         return f"{said}, nor any of them; {hint}"
     lacking = " and ".join(f"'{field}'" for field in missing(entry, cells))
-    needed = f"needs {lacking}" if lacking else f"needs one of {', '.join(entry.any_of)}"
+    one_of = shorten(", ".join(entry.any_of), SHOWN)
+    needed = f"needs {lacking}" if lacking else f"needs one of {one_of}"
     unread = f" and does not read {shorten(', '.join(others), SHOWN)}" if others else ""
     return f"{said}; the nearest, {entry.name}, {needed}{unread}; {hint}"
 
@@ -87,7 +88,9 @@ def _refusal(cells: Mapping[str, Any]) -> str:
 def _nearness(entry: EditFormat, cells: Mapping[str, Any]) -> float:
     """How many of the fields the format knows, less what it lacks and what it does not know."""
     known = sum(_known(field, entry) for field in cells)
-    return known - len(missing(entry, cells)) - (len(cells) - known) / 2
+    lacking = len(missing(entry, cells))
+    lacking += bool(entry.any_of) and not any(_there(cells, field) for field in entry.any_of)
+    return known - lacking - (len(cells) - known) / 2
 
 
 def _known(field: str, entry: EditFormat) -> bool:

@@ -237,6 +237,12 @@ def test_every_field_goes_where_it_belongs(tmp_path: Path, name: str) -> None:
     assert found.edits == (edit,)
 
 
+def test_without_english_the_first_language_of_mzsre_is_edited(tmp_path: Path) -> None:
+    (edit,) = read(tmp_path, [{"zh": ZH, "cz": {"src": "Q cz?", "alt": "novy"}}]).edits
+    assert (edit.prompt, edit.target, edit.rephrases) == ("Mu zh?", "xin", ("mu zh?",))
+    assert edit.forms == (Probe("Q cz?", "novy", "cz"),)
+
+
 def rewrite(subject: str, old: str, new: str) -> dict:
     return {
         "prompt": "The river of {} is",
@@ -273,6 +279,10 @@ def test_mquake_rows_become_edits_that_share_their_questions(tmp_path: Path) -> 
     assert [edit.id for edit in found.edits] == ["1", "1.2", "2"]
     assert found.edits[1].multihop == hops
     assert "single_hops, orig" in found.notes[1]
+    (more,) = read(
+        tmp_path, [{**mquake(3, rewrite("A", "x", "y")), "loc": "N?", "loc_ans": "n"}]
+    ).edits
+    assert more.neighbours == (Probe("N?", "n"),)
 
 
 def test_a_limit_takes_rows_with_several_edits_whole(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 MQuAKE (Zhong et al. 2023, arXiv 2305.14795): a row has one or several edits and questions whose
 answer follows from all of them. Each edit becomes one, with all questions of its row. Its
-`single_hops` and `orig` (the chain of facts) are not used.
+`single_hops` and `orig` (the chain of facts) are not used. EasyEdit's copy adds a neighbour.
 
 RippleEdits (Cohen et al. 2024, arXiv 2307.12976): the edit is a sentence, which is cut where its
 object begins, as nothing says where. Its six criteria are lists of tests of several queries:
@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from locscope.edits.readers.counterfact import read_published
-from locscope.edits.rows import Row, asked, first_text, identifier, inner, kind_of, required, texts
+from locscope.edits.rows import Row, asked, first_text, inner, kind_of, probe, required, texts
 from locscope.errors import UsageError
 from locscope.records import Edit, Probe
 
@@ -48,7 +48,9 @@ def read_mquake(row: Row) -> Edit:
     answer = first_text(row, "new_answer", row.cells.get("new_answer"))
     hops = (Probe(question, answer) for question in texts(row, "questions"))
     return replace(
-        edit, id=identifier(row, "case_id"), multihop=asked(row, "multi-hop questions", *hops)
+        edit,
+        neighbours=(*edit.neighbours, *probe(row, "loc", "loc_ans")),
+        multihop=asked(row, "multi-hop questions", *hops),
     )
 
 
@@ -81,7 +83,8 @@ def _queries(row: Row, criterion: str) -> Iterator[Probe]:
     """The queries of all tests of a criterion, with the first accepted answer of each."""
     for test in _objects(row, criterion, row.cells.get(criterion)):
         for query in _objects(row, f"{criterion}.test_queries", test.get("test_queries")):
-            prompt = first_text(row, f"{criterion}.prompt", query.get("prompt"))
+            said = query.get("prompt") or query.get("phrase")
+            prompt = first_text(row, f"{criterion}.prompt", said)
             answers = [
                 answer.get("value")
                 for answer in _objects(row, f"{criterion}.answers", query.get("answers"))

@@ -12,6 +12,7 @@ character's voice, which no measure here asks for.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from locscope.edits.rows import (
     Row,
@@ -28,8 +29,8 @@ from locscope.edits.rows import (
 )
 from locscope.records import Edit, Probe
 
-LANGUAGES = ("cs", "de", "du", "nl", "es", "fr", "pt", "ru", "th", "tr", "vi", "zh")
-"""Languages of MzsRE beside English, as its files call them (`du` is Dutch)."""
+LANGUAGES = ("en", "cz", "cs", "de", "du", "nl", "es", "fr", "pt", "ru", "th", "tr", "vi", "zh")
+"""Languages of MzsRE, as its files call them (`cz` is Czech, `du` Dutch)."""
 
 
 def read_zsre(row: Row) -> Edit:
@@ -69,28 +70,27 @@ def read_decao(row: Row) -> Edit:
 
 
 def read_mzsre(row: Row) -> Edit:
-    """The English edit in a row with one of zsRE for each language; the others are forms of it.
+    """The English edit in a row with one of zsRE for each language, or that of the first language
+    there is; the others are forms of it.
 
     Raises UsageError where a field is missing or not of its type.
     """
-    english = read_zsre(inner(row, "en"))
-    forms, neighbours, hops = [], [*english.neighbours], [*english.multihop]
-    for language in LANGUAGES:
-        other = inner(row, language)
-        if not other.cells:
-            continue
+    rows = {language: inner(row, language) for language in LANGUAGES}
+    # In the order of the file, English first.
+    named = dict.fromkeys(("en", *row.cells))
+    first, *others = [name for name in named if name in rows and rows[name].cells] or ["en"]
+    edited = read_zsre(rows[first])
+    forms, neighbours, hops = list[Probe](), [*edited.neighbours], [*edited.multihop]
+    for language in others:
+        other = rows[language]
         question = Probe(required(other, "src"), optional(other, "alt"), language)
         rephrases = [Probe(text, question.answer, language) for text in single(other, "rephrase")]
         forms += asked(row, f"questions ({language})", question, *rephrases)
         neighbours += probe(other, "loc", "loc_ans")
         hops += _portability(other)
-    return Edit(
+    return replace(
+        edited,
         id=identifier(row, "case_id"),
-        prompt=english.prompt,
-        target=english.target,
-        subject=english.subject,
-        old=english.old,
-        rephrases=english.rephrases,
         neighbours=tuple(neighbours),
         forms=tuple(forms),
         multihop=tuple(hops),
