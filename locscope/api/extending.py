@@ -195,7 +195,9 @@ def register_format(
     def add(function: Reader) -> Reader:
         path = _checked(FORMATS, "format", name, function)
         read = (*fields, *reads)
-        FORMATS[name] = EditFormat(name, title or name, tuple(fields), read, path, note=note)
+        FORMATS[name] = EditFormat(
+            name, title or name, tuple(fields), read, path, note=note, strict=True
+        )
         return function
 
     return add

@@ -30,6 +30,7 @@ REFUSED = (*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, err
 """Numbers of system errors that are of the machine and not of this program."""
 
 _FINDING, _USING = "locscope.cli.finding", "locscope.cli.using"
+_DATA = "locscope.cli.data"
 COMMANDS = {
     "search": (
         _FINDING,
@@ -43,6 +44,7 @@ COMMANDS = {
         _FINDING,
         "Say what was read, whether it can be used, and what a search needs and takes.",
     ),
+    "convert": (_DATA, "Write edits of any known layout as our own JSONL, without a model."),
     "edit": (_USING, "Tune one location on all edits and save the edited model."),
     "evaluate": (_USING, "Measure an edited model on its edits and against its base."),
     "report": (

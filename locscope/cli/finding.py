@@ -149,13 +149,18 @@ def scan(
 def check(
     *, file: options.SettingsFile = None, format: options.Format = "table", **written: Any
 ) -> None:
-    """Checks; exits with 2 where the edits cannot be used."""
+    """Checks, edits alone where no model is named; exits with 2 where they cannot be used."""
     settings = read_settings(SearchSettings, file, written)
     from locscope.cli.printing import print_rows, say_json
     from locscope.records import dumps
-    from locscope.workflows.check import check as run_check
+    from locscope.workflows.edit_files import check_edits, edits_alone
 
-    result = run_check(settings)
+    if edits_alone(settings):
+        result = check_edits(settings)
+    else:
+        from locscope.workflows.check import check as run_check
+
+        result = run_check(settings)
     if format == "json":
         say_json(dumps(result, indent=2))
     else:

@@ -1,33 +1,39 @@
 """Edit sets: read from a file whose format is recognised, checked, and split without leaks.
 
-A format is a function `(row) -> Edit` in a file here and an entry in `FORMATS` (`formats.py`). What
-is the same for all formats is done here: fields that no reader uses, templates with {}, ids.
+A format is a function `(row) -> Edit` in a file of `readers/` and an entry in `FORMATS`
+(`formats.py`). What is the same for all formats is done here: the kind of file, fields that no
+reader uses, rows that cannot be used, templates with {}, ids.
 """
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from locscope.edits.formats import FORMATS, EditFormat, recognise
-from locscope.edits.rows import Row, rows_of
-from locscope.edits.texts import filled, key
+from locscope.edits.checks import Policy, drop_edited_neighbours, resolve_conflicts
+from locscope.edits.formats import FORMATS, EditFormat
+from locscope.edits.reading import read_rows
+from locscope.edits.recognise import recognise
+from locscope.edits.rows import Row
+from locscope.edits.sources import on_hub, rows_of
+from locscope.edits.texts import key
 from locscope.edits.unread import unread
 from locscope.errors import UsageError
 from locscope.records import Edit
 from locscope.records.codec import fingerprint
 
-__all__ = ["FORMATS", "EditFormat", "EditSet", "narrowed", "read_edits", "recognise"]
+__all__ = ["FORMATS", "EditFormat", "EditSet", "narrowed", "read_edits", "recognise", "settled"]
 
 
 @dataclass(frozen=True)
 class EditSet:
     """The edits of a run: `total` rows were in the file, `fingerprint` is a hash of these edits.
 
-    `source` is what they can be read from again: `demo`, or the path of the file. `notes` are
-    sentences on the file for those who read the results.
+    `source` is what they can be read from again: `demo`, the path of the file, or a name on the
+    hub. `notes` are sentences on it for those who read the results.
     """
 
     name: str
@@ -40,7 +46,8 @@ class EditSet:
 
 
 def read_edits(source: str, *, limit: int | None = None, seed: int = 0) -> EditSet:
-    """The edits in a file, or the bundled ones for `demo`, `limit` of them chosen by `seed`.
+    """The edits in a file, a data set of the Hugging Face hub (`ORG/NAME` or `ORG/NAME:SPLIT`), or
+    the bundled ones for `demo`; `limit` of them chosen by `seed`.
 
     Every row is checked, also those that the limit leaves out. Raises UsageError, which names
     file, row and field, where something cannot be used, and where the limit is below 1.
@@ -52,9 +59,10 @@ def read_edits(source: str, *, limit: int | None = None, seed: int = 0) -> EditS
         if not packaged.is_file():
             raise UsageError("the bundled edits are missing from this installation: reinstall")
         with as_file(packaged) as path:
-            return _read("demo", source, path, limit, seed)
-    path = Path(source).expanduser()
-    return _read(path.stem, source, path, limit, seed)
+            return _read("demo", source, str(path), limit, seed)
+    # A name for run folders: of a data set of the hub with its split, but no slash and colon.
+    name = re.sub(r"[^\w.-]+", "-", source) if on_hub(source) else Path(source).stem
+    return _read(name, source, source, limit, seed)
 
 
 def narrowed(edit_set: EditSet, edits: Iterable[Edit], *notes: str) -> EditSet:
@@ -65,18 +73,28 @@ def narrowed(edit_set: EditSet, edits: Iterable[Edit], *notes: str) -> EditSet:
     )
 
 
-def _read(name: str, source: str, path: Path, limit: int | None, seed: int) -> EditSet:
-    rows = rows_of(path)
+def settled(edit_set: EditSet, conflicts: Policy | None) -> EditSet:
+    """The set as it is used: conflicts resolved by that policy, edited neighbours left out.
+
+    Raises UsageError for conflicts without a policy, and where no edit is left.
+    """
+    resolved = resolve_conflicts(edit_set.edits, conflicts)
+    trimmed = drop_edited_neighbours(resolved.edits)
+    return narrowed(edit_set, trimmed.edits, *resolved.notes, *trimmed.notes)
+
+
+def _read(name: str, source: str, where: str, limit: int | None, seed: int) -> EditSet:
+    rows, beside = rows_of(where)
     entry = recognise(rows)
     unused = unread(entry, rows)
-    raw = [entry.read(row) for row in rows]
-    made = [filled(row.where, edit) for row, edit in zip(rows, raw, strict=True)]
-    edits = _with_ids(entry.name, rows, made)
-    chosen = _chosen(edits, limit, seed)
-    templates = sum(edit is not before for edit, before in zip(made, raw, strict=True))
-    notes = (*_file_notes(entry, unused, templates), *_notes(chosen))
+    read = read_rows(entry, rows)
+    edits = _with_ids(entry.name, read.rows, read.edits)
+    chosen = _chosen(read.rows, edits, limit, seed)
+    notes = (*beside, *_file_notes(entry, unused, read.templates), *read.notes, *_notes(chosen))
     if len(chosen) < len(edits):
-        notes = (f"{len(chosen)} of {len(edits)} rows, chosen at random with seed {seed}", *notes)
+        what = "rows" if len(edits) == len(rows) else "edits"
+        drawn = f"{len(chosen)} of {len(edits)} {what}, chosen at random with seed {seed}"
+        notes = (drawn, *notes)
     return EditSet(name, entry.name, chosen, fingerprint(chosen), len(rows), notes, source)
 
 
@@ -90,11 +108,27 @@ def _file_notes(entry: EditFormat, unused: Sequence[str], templates: int) -> tup
     return tuple(notes)
 
 
-def _chosen(edits: tuple[Edit, ...], limit: int | None, seed: int) -> tuple[Edit, ...]:
+def _chosen(
+    rows: Sequence[Row], edits: tuple[Edit, ...], limit: int | None, seed: int
+) -> tuple[Edit, ...]:
+    """`limit` of the edits, in file order, as the last of conflicting ones counts.
+
+    Edits of one row of the file are taken together or not at all: they have questions in common.
+    """
     if limit is None or limit >= len(edits):
         return edits
-    # Sorted, as the last of conflicting edits counts: that is said of the order of the file.
-    return tuple(edits[i] for i in sorted(random.Random(seed).sample(range(len(edits)), limit)))
+    rng, groups = random.Random(seed), dict[int, list[int]]()
+    for position, row in enumerate(rows):
+        groups.setdefault(row.number, []).append(position)
+    if len(groups) == len(edits):
+        return tuple(edits[i] for i in sorted(rng.sample(range(len(edits)), limit)))
+    taken = list[int]()
+    for group in rng.sample(list(groups.values()), len(groups)):
+        if len(taken) + len(group) <= limit:
+            taken += group
+    if not taken:
+        raise UsageError(f"limit {limit} leaves no edits: every row of this file has more")
+    return tuple(edits[i] for i in sorted(taken))
 
 
 def _with_ids(name: str, rows: Sequence[Row], edits: Sequence[Edit]) -> tuple[Edit, ...]:

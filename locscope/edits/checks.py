@@ -5,7 +5,7 @@ Nothing is changed in place: every function returns new edits and says what it l
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -48,7 +48,7 @@ def resolve_conflicts(edits: Sequence[Edit], policy: Policy | None) -> Checked:
         raise UsageError(_refusal(conflicts))
     last = {same[-1].id for same in conflicts if policy == "last"}
     dropped = {edit.id for same in conflicts for edit in same} - last
-    settled = [edit for edit in edits if edit.id not in dropped]
+    settled, unanswerable = _without_questions_of(dropped, edits)
     merged = tuple(_merged(same) for same in _by_prompt(settled).values())
     if not merged:
         raise UsageError("no edits are left when those with conflicting targets are dropped")
@@ -56,6 +56,8 @@ def resolve_conflicts(edits: Sequence[Edit], policy: Policy | None) -> Checked:
     if dropped:
         left_out = f"{len(dropped)} (prompts: {len(conflicts)})"
         notes.append(f"edits left out for conflicting targets: {left_out}")
+    if unanswerable:
+        notes.append(f"multi-hop questions left out, which need an edit left out: {unanswerable}")
     if repeats := len(settled) - len(merged):
         notes.append(f"edits merged with one of equal prompt and target: {repeats}")
     return Checked(merged, tuple(notes))
@@ -101,6 +103,17 @@ def lend_neighbours(
     starts = range(0, len(lent) - count + 1, count)
     blocks = [tuple(lent[start : start + count]) for start in starts]
     return tuple(replace(edit, neighbours=blocks[i % len(blocks)]) for i, edit in enumerate(tuned))
+
+
+def _without_questions_of(
+    dropped: Collection[str], edits: Sequence[Edit]
+) -> tuple[list[Edit], int]:
+    """The edits that are not dropped, without the questions that those have too, and how many
+    questions that are: one that several edits have needs all of them."""
+    lost = {question for edit in edits if edit.id in dropped for question in edit.multihop}
+    kept = [edit for edit in edits if edit.id not in dropped]
+    left = [replace(e, multihop=tuple(m for m in e.multihop if m not in lost)) for e in kept]
+    return left, sum(len(e.multihop) for e in kept) - sum(len(e.multihop) for e in left)
 
 
 def _by_prompt(edits: Sequence[Edit]) -> dict[str, list[Edit]]:

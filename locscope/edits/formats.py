@@ -1,162 +1,247 @@
 """The edit formats: the fields that identify each, those that its reader uses, and the reader.
 
-A format is a function `(row) -> Edit` in a file of this folder and an entry in `FORMATS`.
+A format is a function `(row) -> Edit` in a file of `readers/` and an entry in `FORMATS`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from locscope.edits.entry import EditFormat, listed, published
+from locscope.edits.readers.questions import LANGUAGES
 
-from locscope.edits.rows import Row
-from locscope.errors import UsageError
-from locscope.plugins import function_of
-from locscope.records import Edit
+_FLAT = "subject, rephrase_prompt, locality_prompt, locality_ground_truth"
+_ZSRE = "subject, answers, rephrase, loc, loc_ans"
+_ZSRE += ", portability.New Question, portability.New Answer"
+_REQUEST = "requested_rewrite.subject, requested_rewrite.target_true, requested_rewrite.question"
+_REQUEST += ", paraphrase_prompts, neighborhood_prompts, case_id"
+_PASSAGES = "requested_rewrite.prompt_full, requested_rewrite.fact_*, requested_rewrite.unsfact_*"
+_PASSAGES += ", requested_rewrite.answer_*, attribute_prompts, generation_prompts"
+_RIPPLE = "Relation_Specificity, Relation_Specifity, Forgetfulness, Subject_Aliasing"
+_RIPPLE += ", Logical_Generalization, Compositionality_I, Compositionality_II"
+_HOPS = ", ".join(f"{what}_{n}hop" for n in range(2, 7) for what in ("question", "answer"))
+_LANGUAGE = "src, alt, subject, answers, rephrase, loc, loc_ans, portability"
+_MZSRE = ", ".join(f"{one}.{name}" for one in LANGUAGES for name in listed(_LANGUAGE))
+_MZSRE_ASIDE = ", ".join(f"{one}.{name}" for one in LANGUAGES for name in ("pred", "cond"))
+_SEVERAL = "of several accepted answers the first counts"
 
-
-@dataclass(frozen=True)
-class EditFormat:
-    """An edit format.
-
-    A file has it whose rows have all of `fields`, which every edit needs, and at least one of
-    `any_of`, if there are such; `a.b` is the key `b` of an object in field `a`. `reads` are all
-    fields that the reader uses, `aside` those of the layout that say nothing of an edit. `note` is
-    for those who read results on such a file. `function` is `module:name`, imported when it is
-    used; it takes a Row and gives an Edit, whose id is empty where the file has none.
-    """
-
-    name: str
-    title: str
-    fields: tuple[str, ...]
-    reads: tuple[str, ...]
-    function: str
-    any_of: tuple[str, ...] = ()
-    aside: tuple[str, ...] = ()
-    note: str = ""
-
-    def read(self, row: Row) -> Edit:
-        """The edit in a row."""
-        return function_of(self.function)(row)
-
-
-_FLAT = ("prompt", "target_new", "subject")
-_FLAT += ("rephrase_prompt", "locality_prompt", "locality_ground_truth")
-
-FORMATS: dict[str, EditFormat] = {
-    "zsre": EditFormat(
+_PUBLISHED = (
+    published(
+        "zsre-decao",
+        "zsRE of De Cao (input, alternatives, filtered_rephrases, ...)",
+        "input, alternatives",
+        "id, output, rephrases, filtered_rephrases",
+        "questions:read_decao",
+        aside="prediction, meta",
+        note="of several new answers to choose from the first is taken",
+    ),
+    published(
+        "mzsre",
+        "MzsRE: one row of zsRE for each language (en, zh, ...)",
+        "",
+        f"{_MZSRE}, case_id",
+        "questions:read_mzsre",
+        any_of=", ".join(f"{one}.src" for one in LANGUAGES),
+        aside=_MZSRE_ASIDE,
+        note="the English edit is tuned, or that of the first language; the others are asked as "
+        "other forms of it, without their subjects and old answers",
+    ),
+    published(
         "zsre",
-        "zsRE, flat (src, alt, ...)",
-        fields=("src", "alt"),
-        reads=(
-            *("src", "alt", "subject", "answers", "rephrase", "loc", "loc_ans"),
-            *("portability.New Question", "portability.New Answer"),
-        ),
-        function="locscope.edits.questions:read_zsre",
-        aside=("pred", "cond", "portability.Recalled Relation"),
+        "zsRE of MEND, EasyEdit and LocFT (src, alt, ...)",
+        "src, alt",
+        _ZSRE,
+        "questions:read_zsre",
+        aside="pred, cond, portability.Recalled Relation",
     ),
-    "counterfact-nested": EditFormat(
+    published(
+        "mquake",
+        "MQuAKE (requested_rewrite, questions, new_answer, ...)",
+        "requested_rewrite.prompt, requested_rewrite.target_new, questions",
+        f"{_REQUEST}, new_answer, loc, loc_ans",
+        "multihop:read_mquake",
+        expand="locscope.edits.readers.multihop:rewrites",
+        aside=f"{_PASSAGES}, answer, answer_alias, answer_extended, new_answer_alias"
+        ", new_answer_extended, single_hops, new_single_hops, orig",
+        note="a question needs all edits of its row, and those of other rows may change its answer "
+        "too",
+    ),
+    published(
         "counterfact-nested",
-        "CounterFact as published (requested_rewrite, paraphrase_prompts, ...)",
-        fields=("requested_rewrite.prompt", "requested_rewrite.target_new"),
-        reads=(
-            *("requested_rewrite.prompt", "requested_rewrite.subject"),
-            *("requested_rewrite.target_new", "requested_rewrite.target_true"),
-            *("paraphrase_prompts", "neighborhood_prompts", "case_id"),
-        ),
-        function="locscope.edits.counterfact:read_published",
-        aside=("attribute_prompts", "generation_prompts"),
+        "CounterFact as ROME publishes it, AKEW (requested_rewrite, paraphrase_prompts, ...)",
+        "requested_rewrite.prompt, requested_rewrite.target_new",
+        _REQUEST,
+        "counterfact:read_published",
+        aside=_PASSAGES,
     ),
-    "knowedit": EditFormat(
+    published(
+        "rippleedits",
+        "RippleEdits (edit, Compositionality_I, ...)",
+        "edit.prompt",
+        f"edit.original_fact, edit.previous_fact, {_RIPPLE}",
+        "multihop:read_ripple",
+        any_of=_RIPPLE,
+        aside="example_type, edit.subject_id, edit.relation, edit.target_id",
+        note=f"{_SEVERAL}; facts that a question takes for known (condition_queries) are not tried",
+    ),
+    published(
+        "cknowedit",
+        "CKnowEdit (prompt, target_old, target_new, ...)",
+        "prompt, target_new, target_old",
+        "id, subject, rephrase, locality, portability",
+        "knowedit:read_chinese",
+        note="portability is asked as multi-hop questions",
+    ),
+    published(
         "knowedit",
-        "KnowEdit (prompt, target_new, locality or portability, ...)",
-        fields=("prompt", "target_new"),
-        any_of=("locality", "portability"),
-        reads=(
-            *("prompt", "target_new", "subject", "ground_truth", "case_id"),
-            *("rephrase", "rephrase_prompt", "locality", "portability"),
-        ),
-        function="locscope.edits.knowedit:read",
-        aside=("cond",),
-        note="portability is asked as multi-hop questions (those without an answer are left out); "
-        "of several accepted answers the first counts",
+        "KnowEdit: wiki_recent, wiki_counterfact, ZsRE (prompt, target_new, locality, ...)",
+        "prompt, target_new",
+        "subject, ground_truth, case_id, rephrase, rephrase_prompt, locality, portability",
+        "knowedit:read",
+        any_of="locality, portability",
+        aside="cond",
+        note=f"portability is asked as multi-hop questions; {_SEVERAL}",
     ),
-    "requests": EditFormat(
+    published(
+        "wikibio",
+        "KnowEdit: WikiBio (text, labels, concept, locality)",
+        "text, labels",
+        "concept, locality",
+        "knowedit:read_wikibio",
+        note="targets are whole sentences, of which exact match asks every word",
+    ),
+    published(
+        "convsent",
+        "KnowEdit: ConvSent (ent, sent, pos, neg)",
+        "ent",
+        "pos, neg, sent",
+        "knowedit:read_convsent",
+        any_of="pos, neg",
+        note="the set has no prompts: what the model thinks of the entity is asked, and the first "
+        "opinion of the wanted sentiment (without `sent`, in turn) is the target, of which exact "
+        "match asks every word",
+    ),
+    published(
         "requests",
         "requests of ROME, MEMIT, AlphaEdit (prompt, subject, target_new: {str})",
-        fields=("prompt", "target_new.str"),
-        reads=("prompt", "subject", "target_new.str", "target_true.str", "case_id"),
-        function="locscope.edits.counterfact:read_request",
+        "prompt, target_new.str",
+        "subject, target_true.str, case_id",
+        "counterfact:read_request",
     ),
-    "counterfact": EditFormat(
+    published(
+        "counterfact-tracing",
+        "counterfact-tracing of the hub (prompt, target_true, target_false, ...)",
+        "prompt, target_false",
+        "target_true, subject",
+        "counterfact:read_tracing",
+        aside="relation_prefix, relation_suffix",
+    ),
+    published(
+        "known",
+        "known_1000 of ROME (prompt, attribute, template, ...)",
+        "prompt, attribute",
+        "subject, known_id",
+        "counterfact:read_known",
+        any_of="known_id, template, prediction",
+        aside="template, prediction",
+        note="these are facts that models know, for scans: the target is the true answer, and "
+        "tuning on it teaches nothing new",
+    ),
+    published(
         "counterfact",
-        "CounterFact, flat (prompt, target_new, ground_truth, ...)",
-        fields=("prompt", "target_new", "ground_truth"),
-        reads=(*_FLAT, "ground_truth", "case_id"),
-        function="locscope.edits.counterfact:read_flat",
+        "CounterFact of EasyEdit and LocFT (prompt, target_new, ground_truth, ...)",
+        "prompt, target_new, ground_truth",
+        f"{_FLAT}, case_id",
+        "counterfact:read_flat",
     ),
-    "wikibigedit": EditFormat(
+    published(
         "wikibigedit",
-        "WikiBigEdit, flat (prompt, target_new, ...)",
-        fields=("prompt", "target_new"),
-        reads=_FLAT,
-        function="locscope.edits.questions:read_wikibigedit",
+        "WikiBigEdit of LocFT, keyword arrays of EasyEdit (prompt, target_new, ...)",
+        "prompt, target_new",
+        _FLAT,
+        "questions:read_wikibigedit",
     ),
-    "wikibigedit-hub": EditFormat(
+    published(
         "wikibigedit-hub",
-        "WikiBigEdit as published (update, ans, ...)",
-        fields=("update", "ans"),
-        reads=("update", "ans", "subject", "rephrase", "loc", "loc_ans", "mhop", "mhop_ans"),
-        function="locscope.edits.questions:read_wikibigedit_hub",
-        aside=("object", "personas"),
+        "WikiBigEdit as on the hub (update, ans, ...)",
+        "update, ans",
+        "subject, rephrase, loc, loc_ans, mhop, mhop_ans",
+        "questions:read_wikibigedit_hub",
+        aside="object, personas",
     ),
+    published(
+        "qaedit",
+        "QAEdit (prompt, target, locality: [{loc, loc_ans}], ...)",
+        "prompt, target",
+        "id, subject, ground_truth, rephrase, locality, portability",
+        "long_answers:read_qaedit",
+        any_of="locality, portability",
+    ),
+    published(
+        "halluedit",
+        "HalluEditBench (question, object, paraphrased_question, ...)",
+        "question, object",
+        f"subject, paraphrased_question, locality_question, yes_question, no_question, {_HOPS}"
+        ", reversed_relation_question, multiple_choice_with_letters, multiple_choice_labels",
+        "long_answers:read_halluedit",
+        aside="label, output_*, eval_*, multiple_choices, topic",
+        note="neighbours have no stated answers: they are to stay as the untouched model has them",
+    ),
+    published(
+        "unke",
+        "UnKE (question, answer, para_question, sub_question, ...)",
+        "question, answer",
+        "id, para_question, sub_question, sub_answer",
+        "long_answers:read_unke",
+        any_of="para_question, sub_question",
+        note="targets are whole passages, of which exact match asks every word",
+    ),
+    published(
+        "sanitation",
+        "KnowEdit: sanitation (question, target_new, ground_truth)",
+        "question, target_new",
+        "ground_truth, locality",
+        "knowedit:read_sanitation",
+    ),
+    published(
+        "alpaca",
+        "fine-tuning data of Alpaca (instruction, input, output)",
+        "instruction, output",
+        "input",
+        "fine_tuning:read_alpaca",
+        aside="text",
+    ),
+    published(
+        "messages",
+        "chats (messages: [{role, content}])",
+        "messages",
+        "",
+        "fine_tuning:read_messages",
+    ),
+    published(
+        "sharegpt",
+        "chats of ShareGPT (conversations: [{from, value}])",
+        "conversations",
+        "",
+        "fine_tuning:read_sharegpt",
+    ),
+    published(
+        "completion",
+        "prompts and completions (prompt, completion)",
+        "prompt, completion",
+        "id",
+        "fine_tuning:read_completion",
+    ),
+)
+
+FORMATS: dict[str, EditFormat] = {
+    **{entry.name: entry for entry in _PUBLISHED},
     "own": EditFormat(
         "own",
         "your own JSON, JSONL or CSV (prompt, target, ...)",
         fields=("prompt", "target"),
-        reads=(
-            *("prompt", "target", "id", "subject", "old"),
-            *("rephrases", "neighbours", "forms", "multihop"),
-        ),
-        function="locscope.edits.own:read",
+        reads=listed("prompt, target, id, subject, old, rephrases, neighbours, forms, multihop"),
+        function="locscope.edits.readers.own:read",
+        strict=True,
     ),
 }
 """The formats, in the order in which they are tried: the first that fits is taken.
 
 The order matters: a KnowEdit or flat CounterFact file has all fields of flat WikiBigEdit too.
 """
-
-
-def recognise(rows: Sequence[Row]) -> EditFormat:
-    """The format of a file with these rows.
-
-    Half of the rows must have its fields: a first row without an old answer does not decide, nor
-    does a slip in one of many. Raises UsageError where no format fits.
-    """
-    for entry in FORMATS.values():
-        complete = sum(not missing(entry, row.cells) for row in rows)
-        if 2 * complete >= len(rows) and _any_there(rows, entry.any_of):
-            return entry
-    # Rows with some of a format's fields count as that format, so that the missing one is named.
-    for entry in reversed(FORMATS.values()):
-        if _any_there(rows, entry.fields):
-            return entry
-    fields = ", ".join(rows[0].cells) or "no fields"
-    titles = "; ".join(entry.title for entry in FORMATS.values())
-    raise UsageError(
-        f"{rows[0].where}: no known edit format has these fields ({fields}): there are {titles}"
-    )
-
-
-def missing(entry: EditFormat, cells: Mapping[str, Any]) -> tuple[str, ...]:
-    """The fields that every edit of the format needs and that are not there."""
-    return tuple(field for field in entry.fields if not _there(cells, field))
-
-
-def _any_there(rows: Sequence[Row], fields: Sequence[str]) -> bool:
-    """Whether any row has any of the fields, or there are no fields to look for."""
-    return not fields or any(_there(row.cells, field) for row in rows for field in fields)
-
-
-def _there(cells: Mapping[str, Any], field: str) -> bool:
-    name, _, key = field.partition(".")
-    value = cells.get(name)
-    return name in cells and (not key or (isinstance(value, Mapping) and key in value))

@@ -2,8 +2,8 @@
 
 Locations are selected on S, the finalists are validated on V, and T is what is reported on.
 
-Edits that share a subject, a prompt or a neighbour's prompt form a group (also where the prompt of
-one is a neighbour of another), and a group is never split.
+Edits that share a subject, a prompt, a neighbour's prompt or a multi-hop question form a group
+(also where the prompt of one is a neighbour of another), and a group is never split.
 """
 
 import random
@@ -168,6 +168,9 @@ def _names(edit: Edit, neighbours: bool) -> Iterable[tuple[str, str]]:
     if neighbours:
         for neighbour in edit.neighbours:
             yield "prompt", key(neighbour.prompt)
+        # A question that two edits have needs both: its answer is none where one is not tuned.
+        for question in edit.multihop:
+            yield "question", key(question.prompt)
 
 
 def _root(parent: list[int], index: int) -> int:

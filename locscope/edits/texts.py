@@ -28,7 +28,8 @@ def filled(where: str, edit: Edit) -> Edit:
         blanks = len(_BLANK.findall(text))
         if blanks == 0:
             return text
-        if blanks > 1 or not edit.subject:
+        # A subject with a blank of its own would be filled into itself when read back.
+        if blanks > 1 or not edit.subject or _BLANK.search(edit.subject):
             raise UsageError(f"{where}: {_refusal(kind, text, blanks)}")
         # A function, as a backslash in a subject would be read as a group reference.
         return _BLANK.sub(lambda _: edit.subject, text)

@@ -8,9 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from math import isnan
+from textwrap import shorten
 from typing import Any
 
-from locscope.edits.formats import EditFormat, missing
+from locscope.edits.formats import EditFormat
+from locscope.edits.recognise import missing, named, spread
 from locscope.edits.rows import Row
 from locscope.errors import UsageError
 
@@ -33,6 +35,8 @@ _MEANT = {
     "target_true": ("old", "ground_truth"),
 }
 """Beginning of a field's name in other layouts, and the names of its content in formats here."""
+SHOWN = 200
+"""Characters of a list of fields in an error."""
 ALIKE = 0.75
 """How alike two names must be (0..1, of difflib) for one to be taken as a slip for the other."""
 
@@ -45,7 +49,7 @@ def unread(entry: EditFormat, rows: Sequence[Row]) -> tuple[str, ...]:
     """
     harmless = dict[str, None]()
     for row in rows:
-        cells = _spread(row.cells, entry.reads)
+        cells = spread(row.cells, entry.reads)
         left = {name: value for name, value in cells.items() if name not in entry.reads}
         filled = [name for name, value in left.items() if not _empty(value)]
         refused = [n for n in filled if not _is_harmless(n, left[n], entry, row.from_csv)]
@@ -53,18 +57,6 @@ def unread(entry: EditFormat, rows: Sequence[Row]) -> tuple[str, ...]:
             raise UsageError(f"{row.where}: {_refusal(entry, refused, row.cells)}")
         harmless.update(dict.fromkeys(filled))
     return tuple(harmless)
-
-
-def _spread(cells: Mapping[str, Any], reads: Sequence[str]) -> dict[str, Any]:
-    """The cells, with the keys of an object as `field.key` where the reader uses some of them."""
-    inside = {name.partition(".")[0] for name in reads if "." in name}
-    spread = dict[str, Any]()
-    for name, value in cells.items():
-        if name in inside and isinstance(value, Mapping):
-            spread.update({f"{name}.{key}": inner for key, inner in value.items()})
-        elif name not in inside:
-            spread[name] = value
-    return spread
 
 
 def _empty(value: Any) -> bool:
@@ -79,7 +71,7 @@ def _empty(value: Any) -> bool:
 
 
 def _is_harmless(name: str, value: Any, entry: EditFormat, from_csv: bool) -> bool:
-    if name in entry.aside or isinstance(value, int | float):
+    if named(name, entry.aside) or isinstance(value, int | float):
         return True
     # Cells of a CSV file are all texts: a number is recognised by its characters.
     if from_csv and isinstance(value, str) and _is_number(value):
@@ -108,9 +100,10 @@ def _refusal(entry: EditFormat, names: Sequence[str], cells: Mapping[str, Any]) 
     )
     fields = "field" if len(names) == 1 else "fields"
     needed = f", and {' and '.join(lacking)} is missing" if lacking else ""
+    reads = shorten(", ".join(entry.reads), SHOWN)
     return (
-        f"unknown {fields} {shown}{needed}; the {entry.name} format reads "
-        f"{', '.join(entry.reads)}: rename what belongs to an edit and remove the rest"
+        f"unknown {fields} {shown}{needed}; the {entry.name} format reads {reads}: rename what "
+        "belongs to an edit and remove the rest"
     )
 
 

@@ -50,8 +50,12 @@ class EditNote:
 
 def absolute(edits: str) -> str:
     """The edits' file so that it is found from anywhere; `~` is the home folder."""
-    # A model is asked again from another folder, where a relative path names nothing.
-    return edits if edits == BUNDLED else without_home(str(Path(edits).expanduser().resolve()))
+    # A model is asked again from another folder, where a relative path names nothing. What is no
+    # file is a data set of the hub.
+    path = Path(edits).expanduser()
+    if edits == BUNDLED or not path.exists():
+        return edits
+    return without_home(str(path.resolve()))
 
 
 def write_note(directory: str | os.PathLike[str], note: EditNote) -> None:

@@ -76,7 +76,7 @@ class SharedSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = setting("demo", "demo, a directory, an alias or a hub id", DATA)
-    edits: str = setting("demo", "demo, or a file of edits", DATA)
+    edits: str = setting("demo", "demo, a file of edits, or ORG/DATASET[:SPLIT] of the hub", DATA)
     limit: int | None = setting(
         None, "use so many edits, chosen by the seed", DATA, ge=1, le=MOST_SEED
     )

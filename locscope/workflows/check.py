@@ -4,12 +4,10 @@ What `edit` can use is in order here; what a search needs besides stands in a li
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from locscope.edits import EditSet, read_edits
+from locscope.edits import read_edits
 from locscope.edits.checks import find_conflicts
-from locscope.edits.enough import resolution_note, why_too_few
-from locscope.edits.splits import groups, shares_of
+from locscope.edits.enough import why_too_few
 from locscope.errors import UsageError
 from locscope.evaluation.limits import refuse_unreadable
 from locscope.evaluation.measures import THOROUGH
@@ -23,41 +21,25 @@ from locscope.selection.candidates import depth_rule, located
 from locscope.settings import SearchSettings
 from locscope.settings.base import warn_of_code
 from locscope.tuning.trial_cost import forward_flops, step_flops
+from locscope.workflows.edit_files import (
+    UNSETTLED,
+    CheckResult,
+    Line,
+    about_conflicts,
+    about_edits,
+    search_line,
+)
 from locscope.workflows.search.plan import Parted, check_parts, split_edits
 from locscope.workflows.workspace import load_edits
 
 GIB = 1 << 30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-CHOOSE = "choose --conflicts last or drop"
-UNSETTLED = f"needs one target for each prompt: {CHOOSE}"
 TOKENS_PER_CHARACTER = 0.3
 """A rough figure for English text and common tokenizers; used before any tokenizer is loaded."""
 RATES, CONTENDERS = 3, 4
 """Learning rates of a location, and what is measured on T: with runner-up and two rules."""
 GOOD_RATE = {"cpu": 3e10, "cuda": 1e14}
 """Operations a second that small batches reach, for a first guess of the time."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One thing found out, and what to do about it where something is wrong."""
-
-    name: str
-    value: str
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """All that was found.
-
-    `usable` is whether `edit` can use the edits, `ready` whether a search would start, as far as
-    edits and the shape of the model tell: what it answers and which abilities it has is seen once
-    it is loaded.
-    """
-
-    usable: bool
-    ready: bool
-    lines: tuple[Line, ...]
 
 
 def check(settings: SearchSettings) -> CheckResult:
@@ -84,42 +66,19 @@ def check(settings: SearchSettings) -> CheckResult:
     lacking = f"a search {UNSETTLED}" if blocked else _lacking(found.edits, settings)
     lines = (
         *_about_model(info, settings),
-        *_about_edits(found),
-        *_about_conflicts(conflicts, settings),
+        *about_edits(found),
+        *about_conflicts(conflicts, settings),
         _edit_line(info, blocked),
-        _search_line(lacking, len(found.edits), settings.share),
+        search_line(lacking, len(found.edits), settings.share),
         *_estimate(info, found.edits, settings),
     )
     return CheckResult(not blocked, not lacking, lines)
-
-
-def _about_edits(found: EditSet) -> list[Line]:
-    edits = found.edits
-    return [
-        Line("edits", f"{len(edits)} of {found.total} in {found.name} ({found.format} format)"),
-        Line("with", _has(edits)),
-        Line("groups", f"{len(groups(edits))} that share no subject, prompt or neighbour"),
-        *(Line("note", note) for note in found.notes),
-    ]
-
-
-def _about_conflicts(count: int, settings: SearchSettings) -> list[Line]:
-    if not count:
-        return []
-    how = f"resolved: {settings.conflicts}" if settings.conflicts else CHOOSE
-    return [Line("conflicts", f"{count} prompts with several targets; {how}")]
 
 
 def _edit_line(info: ModelInfo, blocked: bool) -> Line:
     location = depth_rule(info)
     able = f"can tune all of them at a location of your choice, as edit --location {location}"
     return Line("edit", f"edit {UNSETTLED}" if blocked else able)
-
-
-def _search_line(lacking: str, count: int, share: float) -> Line:
-    """Whether a search would start, and what it could conclude."""
-    note = resolution_note(count, shares_of(share))
-    return Line("search", lacking or (f"would start; {note}" if note else "would start"))
 
 
 def _lacking(edits: Sequence[Edit], settings: SearchSettings) -> str:
@@ -166,16 +125,6 @@ def _about_model(info: ModelInfo, settings: SearchSettings) -> list[Line]:
         Line("parts", ", ".join(info.parts)),
         Line("candidates", f"{len(locations)} locations; weights a layer: {sizes or 'none'}"),
     ]
-
-
-def _has(edits: Sequence[Edit]) -> str:
-    counts = {
-        "rephrases": sum(len(edit.rephrases) for edit in edits),
-        "neighbours": sum(len(edit.neighbours) for edit in edits),
-        "other forms": sum(len(edit.forms) for edit in edits),
-        "multi-hop questions": sum(len(edit.multihop) for edit in edits),
-    }
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _estimate(info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings) -> list[Line]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from locscope.edits import EditSet, narrowed, read_edits
+from locscope.edits.sources import on_hub
 from locscope.errors import UsageError
 from locscope.runs.note import BUNDLED, EditNote
 from locscope.settings import EvaluateSettings, settings_of
@@ -55,7 +56,7 @@ def edits_to_ask(settings: EvaluateSettings, note: EditNote | None) -> Asked:
 
 
 def _recorded(model: str, note: EditNote) -> str:
-    if note.edits != BUNDLED and not Path(note.edits).is_file():
+    if not (note.edits == BUNDLED or on_hub(note.edits) or Path(note.edits).is_file()):
         raise UsageError(
             f"{model} was tuned on edits from {note.edits}, which is not there any more: give the "
             "file with --edits"

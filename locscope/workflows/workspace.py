@@ -6,8 +6,8 @@ from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
-from locscope.edits import EditSet, narrowed, read_edits
-from locscope.edits.checks import drop_edited_neighbours, lend_neighbours, resolve_conflicts
+from locscope.edits import EditSet, narrowed, read_edits, settled
+from locscope.edits.checks import lend_neighbours
 from locscope.edits.splits import Split, split
 from locscope.evaluation.build_suite import prepare
 from locscope.evaluation.limits import refuse_unreadable, refuse_unreadable_texts
@@ -39,9 +39,7 @@ def first_step(workspace: Workspace, edits: Sequence[str], batch: int, epochs: i
 def load_edits(settings: SharedSettings) -> EditSet:
     """The edits as they will be used: conflicts settled, neighbours that are edited left out."""
     found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
-    resolved = resolve_conflicts(found.edits, settings.conflicts)
-    trimmed = drop_edited_neighbours(resolved.edits)
-    return narrowed(found, trimmed.edits, *resolved.notes, *trimmed.notes)
+    return settled(found, settings.conflicts)
 
 
 def parted(edit_set: EditSet, share: float, seed: int) -> tuple[EditSet, Split]:

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from locscope.cli import finding, using
+from locscope.cli import data, finding, using
 from locscope.cli.app import COMMANDS, app
 from locscope.cli.options import read_settings
 from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, SearchSettings
@@ -27,7 +27,7 @@ OFF_COMMAND_LINE: dict[str, tuple[type[SharedSettings], Iterable[str]]] = {
 
 
 def command_of(name: str) -> Any:
-    module = finding if COMMANDS[name][0] == finding.__name__ else using
+    (module,) = (one for one in (data, finding, using) if COMMANDS[name][0] == one.__name__)
     return typer.main.get_group(module.commands).commands[name]
 
 
@@ -57,7 +57,7 @@ def test_an_option_says_what_its_field_says_and_is_left_to_it(name: str) -> None
 
 
 def test_every_command_is_in_the_list_and_the_other_way_round() -> None:
-    for module in (finding, using):
+    for module in (data, finding, using):
         named = {name for name, (home, _) in COMMANDS.items() if home == module.__name__}
         assert set(typer.main.get_group(module.commands).commands) == named
     assert set(OFF_COMMAND_LINE) == {

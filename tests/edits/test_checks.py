@@ -133,3 +133,17 @@ def test_nothing_is_lent_where_there_are_neighbours_or_no_lenders():
     assert lend_neighbours(own[1:], []) == tuple(own[1:])
     (one,) = lend_neighbours(own[1:], [edit("3", "C", "x")], per_edit=5)
     assert [n.prompt for n in one.neighbours] == ["C"]
+
+
+def test_questions_that_need_an_edit_left_out_are_left_out_too():
+    shared, own, other = Probe("H", "h"), Probe("G", "g"), Probe("H", "another answer")
+    edits = [
+        edit("1", "A", "x", multihop=(shared,)),
+        edit("2", "B", "x", multihop=(shared, own)),
+        edit("3", "A", "y", multihop=(other,)),
+        edit("4", "C", "y", multihop=(other,)),
+    ]
+    last = resolve_conflicts(edits, "last")
+    assert [one.multihop for one in last.edits] == [(own,), (other,), (other,)]
+    assert last.notes[-1] == "multi-hop questions left out, which need an edit left out: 1"
+    assert [one.multihop for one in resolve_conflicts(edits, "drop").edits] == [(own,), ()]

@@ -96,13 +96,17 @@ def test_knowedit_without_old_answers_and_with_a_first_row_that_has_no_neighbour
             {"Forgetfulness": [{"prompt": ["N", "M"], "ground_truth": ["a"]}]},
             "field 'locality' has 2 prompts without",
         ),
-        ({"F": [{"prompt": "N", "answer": "a"}]}, "unknown key in 'locality' 'answer'"),
+        ({"F": [{"prompt": "N", "reply": "a"}]}, "unknown key in 'locality' 'reply'"),
         (3, "field 'locality' has a number"),
     ],
 )
-def test_knowedit_refuses(tmp_path, locality, words):
-    with pytest.raises(UsageError, match=f"row 2: {words}"):
-        read(tmp_path, WIKI, {**WIKI, "locality": locality})
+def test_knowedit_leaves_out_what_lies_in_no_known_way(tmp_path, locality, words):
+    edits = read(tmp_path, WIKI, {**WIKI, "locality": locality})
+    (note,) = (note for note in edits.notes if "cannot be used" in note)
+    assert words in note
+    assert note.endswith("(row 2)")
+    with pytest.raises(UsageError, match=f"rows that cannot be used: 1; {words}"):
+        read(tmp_path, {**WIKI, "locality": locality})
 
 
 def test_requests_are_filled_in(tmp_path):
@@ -146,8 +150,12 @@ def test_counterfact_as_rome_publishes_it(tmp_path):
         neighbours=(Probe("Tunis is in", "Africa"), Probe("Lagos is in", "Africa")),
     )
     assert "attribute_prompts, generation_prompts" in edits.notes[0]
-    with pytest.raises(UsageError, match=r"'requested_rewrite.question'"):
-        read(tmp_path, {**row, "requested_rewrite": {**request, "question": "Where is {}?"}})
+    (edit,) = read(
+        tmp_path, {**row, "requested_rewrite": {**request, "question": "Where is {}?"}}
+    ).edits
+    assert edit.forms == (Probe("Where is Mu?", "Asia", "question"),)
+    with pytest.raises(UsageError, match=r"'requested_rewrite.answers'"):
+        read(tmp_path, {**row, "requested_rewrite": {**request, "answers": "Asia"}})
 
 
 def test_zsre_with_portability(tmp_path):

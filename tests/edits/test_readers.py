@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from formats import MINIMAL
+from formats import MINIMAL, TARGETS
 
 import locscope.edits
 from locscope.edits import FORMATS, narrowed, read_edits
@@ -109,14 +109,45 @@ def with_cell(cells: dict, path: str, value) -> dict:
     }
 
 
-@pytest.mark.parametrize("name", FORMATS)
+LISTS = {"zsre-decao", "cknowedit", "knowedit", "wikibio", "qaedit", "sanitation"}
+"""Formats whose target may be a list of accepted answers."""
+
+
+@pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.parametrize("value", ["", "  ", None, 7, ["x"], "missing"])
 def test_every_format_names_row_and_field_of_a_bad_target(tmp_path, name, value):
-    path = FORMATS[name].fields[1]
+    """Strict ones refuse it; of a published set such a row is left out and counted."""
+    path = TARGETS[name]
     bad = with_cell(MINIMAL[name], path, value)
     field = path.rpartition(".")[2]
-    with pytest.raises(UsageError, match=rf"row 2.*: field '({field}|str)' is"):
-        read_edits(write(tmp_path, [MINIMAL[name], bad]))
+    rows = [MINIMAL[name], bad]
+    if FORMATS[name].strict:
+        with pytest.raises(UsageError, match=rf"row 2: field '{field}' is"):
+            read_edits(write(tmp_path, rows))
+    elif value == ["x"] and name in LISTS:
+        assert read_edits(write(tmp_path, rows)).edits[1].target == "x"
+    else:
+        edits = read_edits(write(tmp_path, rows))
+        assert (len(edits.edits), edits.total) == (1, 2)
+        (note,) = (note for note in edits.notes if "cannot be used" in note)
+        assert "left out, rows that cannot be used: 1; " in note
+        assert note.endswith("(row 2)")
+        assert f"field '{field}' is" in note or "field 'str' is" in note
+
+
+def test_rows_that_cannot_be_used_are_counted_by_reason(tmp_path):
+    good, bad = MINIMAL["zsre"], {"src": "Q?", "alt": ""}
+    rows = [good, bad, good, {"src": "Q?", "alt": 3}, good, bad, *[good] * 9, *[bad] * 5]
+    edits = read_edits(write(tmp_path, rows))
+    assert (len(edits.edits), edits.total) == (12, 20)
+    (note,) = (note for note in edits.notes if "cannot be used" in note)
+    assert note == (
+        "left out, rows that cannot be used: 8; field 'alt' is empty; every edit needs it "
+        "(row 2, 6, 16, 17, 18 and 2 more); field 'alt' is a number, not a text; put it in quotes "
+        "(row 4)"
+    )
+    with pytest.raises(UsageError, match="row 1: read as zsre, rows that cannot be used: 2"):
+        read_edits(write(tmp_path, [good, bad, bad]))
 
 
 def test_own_format_in_full(tmp_path):
@@ -194,16 +225,20 @@ def test_own_format_refuses(tmp_path, change, message):
         ("a.json", "", "is empty"),
         ("a.json", "[]", "has no rows"),
         ("a.json", "{oops", "not JSON"),
-        ("a.json", '{"prompt": "x"}', "found an object"),
-        ("a.json", '{"prompt": "x"}\n{"prompt": "y"}', "name a file with one object per line"),
+        ("a.json", '"x"', "found a text; write one list of objects"),
+        ("a.json", '{"prompt": "x"}\n{"prompt" "y"}', "line 2: not JSON"),
+        ("a.json", '{"a": [{"prompt": "x"}], "b": [{"prompt": "y"}]}', "several lists .*'a', 'b'"),
+        ("a.json", '{"prompts": ["x", "y"], "target_new": ["z"]}', "'target_new' has 1 entries"),
         ("a.json", '["x"]', "row 1: an edit is an object"),
-        ("a.json", '[{"question": "x"}]', "row 1: no known edit format has these fields"),
-        ("a.json", '[{"target": "x"}]', "row 1: field 'prompt' is missing"),
+        ("a.json", '[{"question": "x"}]', "row 1: no known layout has these fields"),
+        ("a.json", '[{"target": "x"}]', "row 1: no .* the nearest, own, needs 'prompt'; name"),
+        ("a.json", '[{"target": "x", "q": 1}]', "needs 'prompt' and does not read q; name"),
+        ("a.json", '[{"Text": "x"}]', r"has these fields \(Text\), nor any of them"),
         ("a.json", "[" * 100_000, "not JSON"),
         ("a.jsonl", '{"prompt"', "line 1: not JSON"),
         ("a.csv", "prompt,prompt\nx,y", "line 1: the header"),
         ("a.csv", "prompt,target\nx,y,z", "line 2: 3 cells under 2 columns"),
-        ("a.csv", "prompt,target\nx", "line 2: field 'target' is missing"),
+        ("a.csv", "prompt,target\nx,y\nx", "line 3: field 'target' is missing"),
         ("a.csv", "prompt,target\nx,", "line 2: field 'target' is empty"),
         ("a.csv", 'prompt,target\n"x', "not CSV"),
         ("a.csv", "prompt,target\n", "has no rows"),
@@ -221,7 +256,7 @@ def test_sources_that_are_no_text_files(tmp_path):
     for source, message in [
         (tmp_path, "is a directory"),
         (tmp_path / "none.json", "no edits file"),
-        (tmp_path / "binary.json", "not UTF-8"),
+        (tmp_path / "binary.json", "not UTF-16 text"),
     ]:
         with pytest.raises(UsageError, match=message):
             read_edits(str(source))

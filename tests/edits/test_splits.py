@@ -230,3 +230,10 @@ def test_published_sets_split_exactly(name):
     assert not sides[0] & sides[1]
     assert not sides[0] & sides[2]
     assert not sides[1] & sides[2]
+
+
+def test_edits_that_a_question_needs_are_in_one_group():
+    hop = (Probe("Who rows?", "Charon"),)
+    edits = [Edit(str(i), f"P{i}", "x", f"S{i}", multihop=hop * (i in (1, 3))) for i in range(5)]
+    assert groups(edits) == ((0,), (1, 3), (2,), (4,))
+    assert len(groups(edits, neighbours=False)) == 5

@@ -42,6 +42,20 @@ def read(row: Row) -> Edit:
     )
 
 
+def row_of(edit: Edit) -> dict[str, Any]:
+    """The edit as a row of this format, without what it does not have; `read` gives it back."""
+    cells: dict[str, Any] = {"id": edit.id, "prompt": edit.prompt, "target": edit.target}
+    cells |= {"subject": edit.subject, "old": edit.old, "rephrases": list(edit.rephrases)}
+    for name in ("neighbours", "forms", "multihop"):
+        cells[name] = [_as_object(probe) for probe in getattr(edit, name)]
+    return {name: value for name, value in cells.items() if value}
+
+
+def _as_object(probe: Probe) -> dict[str, str]:
+    cells = {"kind": probe.kind, "prompt": probe.prompt, "answer": probe.answer}
+    return {name: value for name, value in cells.items() if value}
+
+
 def _entries(row: Row, field: str) -> list[Any]:
     value = row.cells.get(field)
     if value is None or value == "":

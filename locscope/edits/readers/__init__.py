@@ -1,0 +1,1 @@
+"""Readers of edit formats: `(row) -> Edit`, each named by its entry in `FORMATS`."""
