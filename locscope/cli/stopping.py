@@ -10,10 +10,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import final
 
 INTERRUPTED = 130
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 LINE = "interrupted: the same command goes on with what is done"
+
+
+@final
+class _Stopped(KeyboardInterrupt):
+    """A signal. Of its own class: where the plain one passes through `exec`, as in imports, Python
+    ends by SIGINT in the end, whoever has caught it."""
 
 
 @contextmanager
@@ -30,7 +37,7 @@ def stoppable() -> Iterator[None]:
         asked.append(number)
         # One is enough: a second one would break off the cleaning up. Ctrl-C is a person's.
         if len(asked) == 1 or number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise _Stopped
 
     numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
     # What is ignored stays so: that is how nohup keeps a command alive.
