@@ -135,10 +135,13 @@ def refuse_not_finite(where: str, tensors: Iterable[tuple[str, Tensor]], dtype: 
 
 def stored_tensors(checkpoint: Checkpoint) -> Iterable[tuple[str, Tensor]]:
     """Every tensor of the weight files, one after the other."""
-    for path in checkpoint.shards:
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118 (no mapping)
-                yield name, file.get_tensor(name)
+    for path, tensors in checkpoint.shards.items():
+        with plain_errors(f"cannot read '{path}'", f"no memory to read '{path}'"):
+            file = safe_open(path, "pt")
+        for name in tensors:
+            with plain_errors(f"cannot read {shown(name)} of '{path}'", f"no memory for '{path}'"):
+                tensor = file.get_tensor(name)
+            yield name, tensor
 
 
 @torch.no_grad()

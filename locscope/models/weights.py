@@ -159,8 +159,8 @@ def _refuse_quantised(path: Path, tensors: Tensors) -> None:
 def _entries(path: Path, header: bytes) -> list[tuple[str, Any]]:
     """Names and entries of a header, in their order."""
     try:
-        # Pairs, as an object of Python would keep one of two entries of the same name.
-        pairs = json.loads(header.decode("utf-8"), object_pairs_hook=list)
+        # Tuples of pairs: an object of Python would keep one of two entries of the same name.
+        pairs = json.loads(header.decode("utf-8"), object_pairs_hook=tuple)
     except (ValueError, RecursionError):
         raise UsageError(
             f"'{path}' is not a whole safetensors file (its header is no JSON): download it again"
@@ -171,8 +171,8 @@ def _entries(path: Path, header: bytes) -> list[tuple[str, Any]]:
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise UsageError(f"the header of '{path}' has {shown(twice[0])} twice: download it again")
-    notes = dict(pairs).get("__metadata__", [])
-    if not isinstance(notes, list) or not all(_is_pair(x) and isinstance(x[1], str) for x in notes):
+    notes = dict(pairs).get("__metadata__", ())
+    if not isinstance(notes, tuple) or not all(isinstance(text, str) for _, text in notes):
         raise UsageError(f"the header of '{path}' is broken at '__metadata__': it is no texts")
     return [(name, entry) for name, entry in pairs if name != "__metadata__"]
 
@@ -180,9 +180,7 @@ def _entries(path: Path, header: bytes) -> list[tuple[str, Any]]:
 def _stored(path: Path, name: str, entry: Any, start: int) -> StoredTensor:
     """One entry of a header, whose offsets count from the end of the header, at `start`."""
     broken = f"the header of '{path}' is broken at {shown(name)}"
-    fields: dict[str, Any] = {}
-    if isinstance(entry, list) and all(_is_pair(x) for x in entry):
-        fields = dict(entry)
+    fields: dict[str, Any] = dict(entry) if isinstance(entry, tuple) else {}
     dtype, shape, span = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(dtype, str) or dtype not in BITS:
         raise UsageError(f"{broken}: its dtype is {shown(dtype)}, which is none of safetensors")
@@ -197,10 +195,6 @@ def _stored(path: Path, name: str, entry: Any, start: int) -> StoredTensor:
             "its data_offsets: download it again"
         )
     return StoredTensor(dtype, tuple(shape), start + first, start + last)
-
-
-def _is_pair(item: Any) -> bool:
-    return isinstance(item, tuple) and len(item) == 2
 
 
 def _is_counts(value: Any) -> TypeGuard[list[int]]:

@@ -30,7 +30,7 @@ from bad_input.model_folders import (
     put,
 )
 
-SEEDS: tuple[int, ...] = ()
+SEEDS: tuple[int, ...] = (109, 1349, 23229)
 """Changes that were not told well once."""
 
 VALUES: tuple[Any, ...] = (

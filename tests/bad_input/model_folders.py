@@ -507,6 +507,8 @@ HEADERS: list[Row] = rows(
         "entry-empty": (header(lambda e: e.update({UP: {}})), f"{BROKEN}|{UP}"),
         "name-escape": (header(lambda e: e.update({"\x1b[2J": {}})), f"{BROKEN}|x1b"),
         "name-long": (header(lambda e: e.update({"a" * 9**5: {}})), BROKEN),
+        "metadata-list": (header(lambda e: e.update({"__metadata__": []})), f"{BROKEN}|metadata"),
+        "entry-pairs": (header(lambda e: e.update({UP: [["dtype", "F32"]]})), f"{BROKEN}|{UP}"),
         "metadata-number": (header(lambda e: e.update({"__metadata__": 5})), BROKEN),
         "metadata-numbers": (header(lambda e: e.update({"__metadata__": {"a": 5}})), BROKEN),
         "dtype-unknown": (entry(dtype="F128"), f"{BROKEN}|{UP}|F128"),
