@@ -69,7 +69,7 @@ def test_a_pipe_of_the_shell_is_read() -> None:
 
 
 def test_errors_quote_long_inputs_shortened() -> None:
-    assert shown("a" * 10**6) == f"'{'a' * 37}...{'a' * 38}'" or len(shown("a" * 10**6)) < 100
+    assert len(shown("a" * 10**6)) < 100
     assert len(str(UsageError("b" * 10**6))) < LONGEST + 60
     assert str(UsageError("short")) == "short"
     assert shortened("abcdef", 4) == "ab [... 2 characters ...] ef"
