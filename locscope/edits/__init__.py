@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from locscope.display import LINES, visible
 from locscope.edits.checks import Policy, drop_edited_neighbours, resolve_conflicts
 from locscope.edits.formats import FORMATS, EditFormat
 from locscope.edits.reading import read_rows
@@ -159,6 +160,10 @@ def _with_ids(name: str, rows: Sequence[Row], edits: Sequence[Edit]) -> tuple[Ed
     return tuple(named)
 
 
+def _hides(edit: Edit) -> bool:
+    return any(visible(text, LINES) != text for text in (edit.prompt, edit.target, edit.subject))
+
+
 def _notes(edits: tuple[Edit, ...]) -> tuple[str, ...]:
     counts = Counter[str]()
     for edit in edits:
@@ -166,4 +171,6 @@ def _notes(edits: tuple[Edit, ...]) -> tuple[str, ...]:
         counts["a rephrase equal to the prompt"] += key(edit.prompt) in map(key, edit.rephrases)
         counts["no rephrases"] += not edit.rephrases
         counts["no neighbours"] += not edit.neighbours
+        # A space of no width is a token of its own, and a target with one is never answered.
+        counts["characters that are not seen"] += _hides(edit)
     return tuple(f"edits with {what}: {count}" for what, count in counts.items() if count)

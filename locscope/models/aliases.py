@@ -142,12 +142,13 @@ def resolve(name: str) -> Source:
     if name == "demo":
         return DEMO
     path = Path(os.path.expanduser(name))
-    if name and path.is_dir():
+    # Not Path's own, which raises for a name that is too long for a file.
+    if name and os.path.isdir(path):
         return _snapshot(path.resolve())
     if name.lower() in ALIASES:
         return ALIASES[name.lower()]
     # Before the hub: `org/model.gguf` that is a file here is meant as that file.
-    if path.is_file():
+    if os.path.isfile(path):
         gguf = "GGUF, which cannot be tuned" if path.suffix == ".gguf" else "a file"
         raise UsageError(f"model '{name}' is {gguf}: give the directory that holds config.json")
     if _HUB_ID.fullmatch(name):

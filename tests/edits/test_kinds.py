@@ -28,6 +28,15 @@ EDITS = tuple(
 )
 
 
+ENDS = ("", "\u200b", "\u202e", " é", "\n")
+"""Of targets: a space without width and a mark that turns text around are not seen."""
+
+
+def packed(data: bytes) -> bytes:
+    # Without the time, which would name a test otherwise in every process.
+    return gzip.compress(data, mtime=0)
+
+
 def as_json(rows: Any = ROWS) -> str:
     return json.dumps(rows, ensure_ascii=False)
 
@@ -59,10 +68,10 @@ FILES: dict[str, bytes] = {
     "mark.json": b"\xef\xbb\xbf" + as_json().encode(),
     "utf16.json": as_json().encode("utf-16"),
     "utf32.json": as_json().encode("utf-32"),
-    "list.json.gz": gzip.compress(as_json().encode()),
+    "list.json.gz": packed(as_json().encode()),
     "lines.jsonl.bz2": bz2.compress(lines().encode()),
     "table.csv.xz": lzma.compress(table(",").encode()),
-    "gzip_without_saying.json": gzip.compress(lines().encode()),
+    "gzip_without_saying.json": packed(lines().encode()),
     "commas.csv": table(",").encode(),
     "semicolons.csv": table(";").encode(),
     "tabs.tsv": table("\t").encode(),
@@ -95,8 +104,8 @@ def test_the_same_edits_in_every_kind_of_file(tmp_path: Path, name: str) -> None
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
         (b"<!DOCTYPE html>", "is a web page"),
         (b"PAR1rest", "damaged Parquet"),
-        (gzip.compress(as_json().encode())[:-9], "cannot unpack .*: it is damaged"),
-        (gzip.compress(b"PK\x03\x04rest"), "is a zip archive"),
+        (packed(as_json().encode())[:-9], "cannot unpack .*: it is damaged"),
+        (packed(b"PK\x03\x04rest"), "is a zip archive"),
         ("prompt,target\nÄ,b".encode("latin-1"), "byte 14 is not UTF-8 text; save it as UTF-8"),
         (as_json().encode("utf-16")[:-1], "is not UTF-16 text"),
         (b"prompt;target\nx;y;z", "line 2: 3 cells under 2 columns; quote cells with semicolons"),
@@ -116,10 +125,19 @@ def test_what_unpacks_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "edits.json.gz"
-    path.write_bytes(gzip.compress(b" " * 5000))
+    path.write_bytes(packed(b" " * 5000))
     monkeypatch.setattr(kinds, "MOST_UNPACKED", 1000)
     with pytest.raises(UsageError, match="unpacks to more than"):
         read_edits(str(path))
+
+
+def test_what_is_not_seen_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "edits.json"
+    rows = [
+        {"prompt": f"The work {n} is by", "target": f"Ibsen{end}"} for n, end in enumerate(ENDS)
+    ]
+    path.write_text(json.dumps(rows))
+    assert "edits with characters that are not seen: 2" in read_edits(str(path)).notes
 
 
 def test_nan_is_what_is_missing(tmp_path: Path) -> None:
