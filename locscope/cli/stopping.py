@@ -10,10 +10,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import final
+from typing import Any, final
 
 INTERRUPTED = 130
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+SOON = 0.02
+"""Seconds until a signal that was dropped is given again."""
 LINE = "interrupted: the same command goes on with what is done"
 
 
@@ -46,6 +48,17 @@ def stoppable() -> Iterator[None]:
     ]
     for number in taken:
         signal.signal(number, stop)
+    before, alarm = sys.unraisablehook, signal.signal(signal.SIGALRM, stop)
+
+    def again(lost: Any) -> None:
+        if lost.exc_type is not _Stopped:
+            before(lost)
+            return
+        # A destructor is no place to stop in, and Python drops what is raised there.
+        asked.clear()
+        signal.setitimer(signal.ITIMER_REAL, SOON)
+
+    sys.unraisablehook = again
     try:
         yield
         code = 0
@@ -59,6 +72,9 @@ def stoppable() -> Iterator[None]:
         print(f"locscope: {LINE}", file=sys.stderr)  # noqa: T201
         sys.exit(INTERRUPTED)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, alarm)
+        sys.unraisablehook = before
         with suppress(OSError, ValueError):
             sys.stdout.flush()
         for number in taken:

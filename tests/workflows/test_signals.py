@@ -11,6 +11,7 @@ from random import Random
 import pytest
 from killing import Case, begun, content, ended, exit_code, partials, wait
 
+import locscope
 from locscope.cli.stopping import stoppable
 
 TRIES = int(os.environ.get("LOCSCOPE_SIGNALS", "4"))
@@ -76,12 +77,40 @@ def test_a_signal_ends_an_edit_in_one_line(
     assert codes.count(130) > len(codes) / 3, codes
 
 
-def test_an_interruption_within_exec_ends_in_130_too() -> None:
+def test_an_interruption_within_exec_ends_in_130_too(tmp_path: Path) -> None:
     """As in the midst of an import, of which many make code from text."""
     sent = "__import__('os').kill(__import__('os').getpid(), 2)"
-    words = f"from locscope.cli.stopping import stoppable\nwith stoppable():\n    exec({sent!r})"
-    done = subprocess.run([sys.executable, "-c", words], check=False, capture_output=True)
+    lines = ["from locscope.cli.stopping import stoppable", "with stoppable():"]
+    (tmp_path / "sending.py").write_text("\n".join([*lines, f"    exec({sent!r})"]))
+    words = [sys.executable, "-m", "sending"]
+    root = str(Path(locscope.__file__).parents[1])
+    done = subprocess.run(
+        words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}, check=False, stderr=-1
+    )
     assert (done.returncode, done.stderr.decode()) == (130, LINE + "\n")
+
+
+def test_a_signal_that_a_destructor_drops_comes_again(capsys: pytest.CaptureFixture[str]) -> None:
+    class Dropping:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def work() -> None:
+        Dropping()
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            time.sleep(0.01)
+
+    numbers = [getattr(signal, name) for name in NAMES]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        with pytest.raises(SystemExit) as caught, stoppable():
+            work()
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == LINE + "\n"
 
 
 def test_a_hangup_that_is_ignored_stays_so_and_a_second_signal_does_not_break_the_cleaning(
