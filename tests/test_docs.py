@@ -34,6 +34,7 @@ EACH = pytest.mark.parametrize("name", TEXTS)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"`((?:analyses|docs|locscope|notebooks|reports|tests)/[\w./-]+)`")
+TEST = re.compile(r"`(test_\w+)`")
 SCRIPT = re.compile(r"python -m (analyses\.[\w.]+)")
 TO_BE_WRITTEN = {"spectral_norm", "from_the_middle", "riddles"}
 """Files that the pages on extending tell the reader to write."""
@@ -278,3 +279,13 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(build, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "index.html").is_file()
+
+
+def test_tests_that_prove_a_promise_are_there() -> None:
+    named = TEST.findall(TEXTS["about/reliability.md"])
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    defined = {
+        name for text in files for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)
+    }
+    assert len(named) > 40
+    assert [name for name in named if name not in defined] == []
