@@ -187,7 +187,11 @@ def test_texts_that_mention_an_edit_left_out_are_not_neutral_either(
     check(made.folder, repeated(made.folder, tmp_path / "edited"))
 
 
-def test_data_are_what_edit_takes(found: Found) -> None:
+def test_data_are_what_edit_takes(
+    found: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "2024").touch()
     at = found.inputs.recommendation.deployment
     told = {"edits": "2024", "limit": "None", "seed": "7", "deploy": "99", "dtype": "float32"}
     plain = {"edits": str(Path("2024").resolve()), "seed": 7, "dtype": "float32"}

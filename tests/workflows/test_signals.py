@@ -80,7 +80,9 @@ def test_a_signal_ends_an_edit_in_one_line(
 def test_an_interruption_within_exec_ends_in_130_too(tmp_path: Path) -> None:
     """As in the midst of an import, of which many make code from text."""
     sent = "__import__('os').kill(__import__('os').getpid(), 2)"
-    lines = ["from locscope.cli.stopping import stoppable", "with stoppable():"]
+    # A shell starts what runs in the background with SIGINT ignored, and ignored it would stay.
+    lines = ["import signal", "signal.signal(signal.SIGINT, signal.default_int_handler)"]
+    lines += ["from locscope.cli.stopping import stoppable", "with stoppable():"]
     (tmp_path / "sending.py").write_text("\n".join([*lines, f"    exec({sent!r})"]))
     words = [sys.executable, "-m", "sending"]
     root = str(Path(locscope.__file__).parents[1])
