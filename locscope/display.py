@@ -23,12 +23,14 @@ HIDDEN = re.compile(
     # No width, line separators, bidi marks, embeddings, overrides and isolates, invisible
     # operators, byte order mark, annotations, invisible music and shorthand, tags.
     r"\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"
-    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f\U000e01f0-\U000e0fff]"
     # Joiners, which Persian, Indic scripts and emoji need between their characters.
-    r"|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+    r"|(?<![^\x00-\x7f])[\u200c\u200d]"
 )
 """Characters that are not seen, or that command a terminal."""
 LINES = "\n"
+BAR = re.compile(r"(?:\r|(?:\n|\x1b\[A)+\Z)?")
+"""What bars of other libraries begin with: a return, or lines down and up and nothing else."""
 
 
 def visible(text: object, keep: str = "") -> str:
@@ -106,9 +108,10 @@ class _Escaped:
         self.behind = behind
 
     def write(self, text: str) -> int:
-        """Writes the text escaped; tabs and line ends stay, as does the return before a bar."""
-        bar = "\r" if text.startswith("\r") else ""
-        self.behind.write(bar + visible(text.removeprefix(bar), "\n\t"))
+        """Writes the text escaped; tabs and line ends stay, as does what goes before a bar."""
+        found = BAR.match(text)
+        bar = found[0] if found else ""
+        self.behind.write(bar + visible(text[len(bar) :], "\n\t"))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:

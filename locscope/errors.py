@@ -86,6 +86,8 @@ def ran_out_of_memory(error: BaseException) -> bool:
         return True
     # Messages of ours, and of system errors with a number, quote names of files, of any words.
     quotes = isinstance(error, LocscopeError) or getattr(error, "errno", None) is not None
-    if not quotes and any(words in str(error) for words in NO_MEMORY):
+    # A disk from which nothing may be run is another reason why a library is not mapped.
+    refused = "not permitted" in str(error)
+    if not quotes and not refused and any(words in str(error) for words in NO_MEMORY):
         return True
     return error.__cause__ is not None and ran_out_of_memory(error.__cause__)

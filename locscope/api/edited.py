@@ -109,7 +109,7 @@ class EditedModel:
             UsageError: something is there already, or the disk refuses.
         """
         path = Path(output)
-        check_output(path, self.base)
+        check_output(path, self.base, self._plan.location)
         if self.base.directory is None:
             save_in_memory(self.model, self.base.tokenizer, path)
         else:

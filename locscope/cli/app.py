@@ -150,7 +150,7 @@ def line_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in REFUSED:
         where = f" {error.filename}" if error.filename else ""
         said = f"the system refuses to read or write{where}: {error.strerror}"
-        return f"{said}; what was done is kept, and the same command goes on"
+        return f"{said}: mend that, and give the same command again"
     return (
         "out of memory: take a smaller model or part, fewer edits (--limit), --dtype bfloat16, "
         "or let the process have more (ulimit -v)"

@@ -90,14 +90,16 @@ def _wrong(name: str, value: Any, tensors: int, widest: int) -> str:
     if name in SIZES:
         return _not_whole(value, widest, f"and the widest of the weights is {widest}")
     if name in ("dtype", "torch_dtype"):
-        return "" if value in DTYPES else f"none of {', '.join(DTYPES)}"
+        plain = value.removeprefix("torch.") if isinstance(value, str) else value
+        return "" if plain in DTYPES else f"none of {', '.join(DTYPES)}"
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1.0
     allowed = {
         "not a positive number": name not in POSITIVE or 0 < number < _LARGEST,
         "not a number from 0 to 1": name not in EPSILONS or 0 <= number < 1,
         "not a share from 0 to 1": name not in SHARES or 0 < number <= 1,
         "neither true nor false": name not in FLAGS or isinstance(value, bool),
-        "neither eager nor sdpa": name not in ATTENTION or value in ("eager", "sdpa"),
+        "neither eager nor sdpa (remove the key)": name not in ATTENTION
+        or value in ("eager", "sdpa"),
         "and only true is of use": name != "return_dict" or value is True,
     }
     return next((words for words, right in allowed.items() if not right), "")

@@ -31,7 +31,7 @@ REPLACED = ("README.md", "locscope.json")
 """Not copied either, but an edited model has its own: they describe it, and the old another."""
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx")
 """What names of weights end in, of whatever format."""
-_LICENCE = re.compile(r"(licen[cs]e|copying|notice|use_policy)[\w-]*(\.(txt|md|rst))?", re.I)
+_LICENCE = re.compile(r"(licen[cs]e|copying|notice|use_policy)[\w-]*(\.lesser)?(\.(txt|md|rst))?", re.I)
 _SHOWN = 8
 
 
@@ -78,9 +78,11 @@ def refuse_leaving(directory: Path, weights: Iterable[Path]) -> None:
     loaded += [directory / TEMPLATES / name for name in _templates(directory)]
     for path in (*loaded, *weights):
         if path.is_file() and not stays(path, directory):
+            end = Path(os.path.realpath(path))
+            whole = f", or give --model '{end.parent}'" if (end.parent / CONFIG).is_file() else ""
             raise UsageError(
-                f"'{path}' is a link out of the model's folder, to '{os.path.realpath(path)}': "
-                "put the file itself there"
+                f"'{path}' is a link out of the model's folder, to '{end}', which a model from "
+                f"elsewhere could use to take your files along: put the file itself there{whole}"
             )
 
 
@@ -90,7 +92,8 @@ def stays(path: Path, directory: Path) -> bool:
     roots = [home]
     # A hub's cache: models--ORG--NAME/snapshots/HASH/FILE links to models--ORG--NAME/blobs/HASH.
     if home.parent.name == "snapshots" and home.parent.parent.name.startswith("models--"):
-        roots.append(Path(os.path.realpath(home.parent.parent / "blobs")))
+        # As it is: a `blobs` that is itself a link could lead to anything.
+        roots.append(home.parent.parent / "blobs")
     return any(Path(os.path.realpath(path)).is_relative_to(root) for root in roots)
 
 

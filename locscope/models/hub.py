@@ -7,13 +7,15 @@ from locscope.models.aliases import Source
 from locscope.models.checkpoint import read_checkpoint, read_config
 from locscope.models.files import INDEX, NAMES, TEMPLATES
 from locscope.runs.new_folder import is_partial
+from locscope.runs.note import NAME as NOTE
 
 WANTED = [
     *sorted(NAMES),
     *(f"{TEMPLATES}/*.jinja", INDEX, "*.safetensors", "README.md"),
     *("LICEN[CS]E*", "[Ll]icen[cs]e*", "COPYING*", "NOTICE*", "Notice*", "USE_POLICY*"),
-    # Not a file of a model: its presence beside whole weights is refused.
-    "adapter_config.json",
+    # No file of a model: the presence of one beside whole weights is refused, and the other says of
+    # an edited model what it was made from.
+    *("adapter_config.json", NOTE),
 ]
 """The files of a checkpoint (`models/files.py`), as the hub's patterns."""
 UNWANTED = ["*/*.safetensors", "[!a]*/*", "*/*/*", "consolidated*"]

@@ -134,11 +134,12 @@ def refuse_not_finite(where: str, tensors: Iterable[tuple[str, Tensor]], dtype: 
 
 
 def stored_tensors(checkpoint: Checkpoint) -> Iterable[tuple[str, Tensor]]:
-    """Every tensor of the weight files, one after the other."""
+    """Every tensor of the weight files but buffers, one after the other."""
     for path, tensors in checkpoint.shards.items():
         with plain_errors(f"cannot read '{path}'", f"no memory to read '{path}'"):
             file = safe_open(path, "pt")
-        for name in tensors:
+        # Buffers are not loaded, and masks among them are infinite in float16.
+        for name in (name for name in tensors if not name.endswith(BUFFERS)):
             with plain_errors(f"cannot read {shown(name)} of '{path}'", f"no memory for '{path}'"):
                 tensor = file.get_tensor(name)
             yield name, tensor

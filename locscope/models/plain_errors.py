@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from transformers.utils import logging as hf_logging
 
+from locscope.display import visible
 from locscope.errors import LocscopeError, OutOfMemory, UsageError, ran_out_of_memory
 
 LONGEST = 140
@@ -40,8 +41,7 @@ def plain_errors(doing: str, out_of_memory: str) -> Iterator[None]:
 
 def in_one_line(error: BaseException) -> str:
     """The kind of an error and what it says, cut, on one line."""
-    words = " ".join(str(error).split())
-    words = "".join(one if one.isprintable() else repr(one)[1:-1] for one in words)
+    words = visible(" ".join(str(error).split()))
     # Validators of configurations put the key in a heading of their own, which says it best.
     words = re.sub(r"^Validation error for field '(\w+)': \w+: ", r"\1: ", words)
     kind = type(error).__name__

@@ -21,6 +21,8 @@ from locscope.models.parts import Slice, put
 from locscope.runs.files import sync
 
 _IN_BLOCK = re.compile(r"(?:layers|h)\.\d+\..+$")
+_OTHER_PARTS = re.compile(r"vision|audio|multi_modal")
+"""In keys of the other parts of a model of several, whose blocks have the names of ours."""
 _BLOCK = 2**20
 
 
@@ -149,7 +151,7 @@ def _stored_at(name: str, checkpoint: Checkpoint) -> tuple[Path, str]:
         (shard, key)
         for shard, keys in checkpoint.shards.items()
         for key in keys
-        if key in (name, tail) or key.endswith(f".{tail}")
+        if (key in (name, tail) or key.endswith(f".{tail}")) and not _OTHER_PARTS.search(key)
     ]
     exact = [(shard, key) for shard, key in matches if key == name]
     if len(exact or matches) != 1:

@@ -12,7 +12,7 @@ from locscope.errors import DISK_FULL, LocscopeError, UsageError
 
 SUFFIX = ".partial"
 """Ends the names of files being written; one that stays behind is of no use to anyone."""
-GOES_ON = "what was done before is kept: make room, and give the same command again"
+GOES_ON = "make room, and give the same command again"
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:

@@ -12,9 +12,14 @@ SECRET = re.compile(r"TOKEN|API_?KEY|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 SHORTEST = 8
 """Characters of such a value; a shorter one may be a part of any word."""
 HIDDEN = "***"
-_TOKENS = re.compile(r"\b(?:hf|sk|ghp|gho|github_pat|glpat|wandb)[_-][A-Za-z0-9_-]{8,}")
+_TOKENS = re.compile(
+    r"\b(?:(?:hf_|gh[pousr]_|glpat-|github_pat_)[A-Za-z0-9_-]{16,}"
+    r"|sk-(?=[\w-]*\d)(?=[\w-]*[A-Z])[\w-]{20,})"
+)
 _WRITTEN = re.compile(
-    r"(--?[\w-]*(?:token|api-?key|secret|password)[\w-]*(?:=|\s+))(?:'[^']*'|\S+)", re.IGNORECASE
+    # Options of that name, but `--tokenizer` and words within a text.
+    r"((?<!\S)--?[\w-]*(?:token(?!i)|api-?key|secret|password)[\w-]*(?:=|\s+))(?:'[^']*'|\S+)",
+    re.IGNORECASE,
 )
 _IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+@")
 

@@ -163,7 +163,7 @@ def read_settings_file(path: Path | None) -> dict[str, Any]:
         found = once((key.replace("-", "_"), value) for key, value in (content or {}).items())
     except Unreadable as error:
         raise UsageError(f"cannot read settings {path}: {error}") from error
-    if CODE in found:
+    if found.get(CODE, False) is not False:
         # A file may come with the model whose code it would let run.
         raise UsageError(
             f"settings {path} cannot say '{CODE}': only who runs the command can, by "

@@ -20,7 +20,7 @@ from locscope.cli import _defect
 from locscope.cli.app import app, guarded
 from locscope.cli.listener import Lines, Terminal
 from locscope.cli.printing import print_measures, print_rows, say, say_json, show
-from locscope.display import HIDDEN, console, visible, visible_json
+from locscope.display import HIDDEN, console, guarded_streams, visible, visible_json
 from locscope.errors import UsageError, unknown
 from locscope.progress import Progress, stage
 from locscope.records import Descriptor, Measure, ScanResult
@@ -59,6 +59,8 @@ INPUTS = {
     "markup end": "a[/]b",
     "emoji code": "a:bomb:b",
 }
+SEEN = ("葛\U000e0100城", "می\u200cخواهم", "خانه\u200c", "क्\u200dष", "👩\u200d💻")
+"""Texts of languages and emoji that need characters without width: variants and joiners."""
 MARKUP = ("markup", "markup link", "markup end", "emoji code")
 """Inputs that are harmless as they stand, and have to come out so."""
 IN_COMMANDS = ("link", "C1 title", "line", "nul", "override", "half", "markup end")
@@ -268,3 +270,17 @@ def test_a_terminal_is_not_commanded(tmp_path: Path) -> None:
     wrong = in_terminal(["scan", "--limit", "\x1b]0;owned\x07"], 100, tmp_path)
     assert wrong.code == 2
     assert len([line for line in wrong.lines if line]) <= 2
+
+
+@pytest.mark.parametrize("text", SEEN)
+def test_what_languages_need_is_shown_as_it_is(text: str) -> None:
+    assert visible(text) == text
+
+
+def test_bars_of_other_libraries_may_move_and_nothing_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with guarded_streams():
+        for chunk in ("\n\n", "\x1b[A\x1b[A", "\rhalf", "\x1b[A\x1b[31mred"):
+            sys.stderr.write(chunk)
+    assert capsys.readouterr().err == "\n\n\x1b[A\x1b[A\rhalf\\x1b[A\\x1b[31mred"

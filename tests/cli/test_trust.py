@@ -28,7 +28,7 @@ def _said(*words: str) -> Result:
 @pytest.mark.parametrize(
     "line",
     [
-        *("trust_remote_code: true", "trust-remote-code: true", "trust_remote_code: false"),
+        *("trust_remote_code: true", "trust-remote-code: true"),
         *("{trust_remote_code: 1}", '"trust_remote-code": yes', "? trust_remote_code\n: true"),
     ],
 )

@@ -79,6 +79,29 @@ def test_what_is_loaded_may_not_leave_the_folder(folder: Path, name: str, absolu
     assert inside not in belonging(folder, [folder / WHOLE])
 
 
+def test_blobs_that_are_themselves_a_link_lead_nowhere(folder: Path) -> None:
+    secrets = folder.parent / "secrets"
+    secrets.mkdir()
+    (secrets / "key").write_text("-----BEGIN PRIVATE KEY-----")
+    snapshot = folder.parent / "models--org--name/snapshots/0a1b"
+    snapshot.parent.mkdir(parents=True)
+    folder.rename(snapshot)
+    (snapshot.parent.parent / "blobs").symlink_to(secrets)
+    (snapshot / "LICENSE").symlink_to("../../blobs/key")
+    files = belonging(snapshot, read_checkpoint(snapshot).shards)
+    assert snapshot / "LICENSE" not in files
+
+
+def test_a_link_to_another_model_is_told_which_one(folder: Path) -> None:
+    store = folder.parent / "store"
+    store.mkdir()
+    (store / "config.json").write_text("{}")
+    (folder / WHOLE).rename(store / WHOLE)
+    (folder / WHOLE).symlink_to(store / WHOLE)
+    with pytest.raises(UsageError, match=f"or give --model '{store}'"):
+        read_checkpoint(folder)
+
+
 def test_a_folder_that_leaves_is_not_listed(folder: Path) -> None:
     other = folder.parent / "other"
     put(folder.parent, "other/x.jinja")

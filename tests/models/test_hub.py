@@ -79,7 +79,8 @@ def test_a_model_is_downloaded_config_first(saved: Path, online: Callable[[Any],
 def test_the_files_of_a_checkpoint_are_downloaded_and_no_other():
     mine = ["config.json", "chat_template.jinja", "additional_chat_templates/tools.jinja"]
     mine += ["model-00001-of-00002.safetensors", "model.safetensors.index.json", "LICENSE.txt"]
-    mine += ["tokenizer.model", "adapter_config.json"]
+    # The last says what an edited model was made from.
+    mine += ["tokenizer.model", "adapter_config.json", "locscope.json"]
     others = ["original/config.json", "onnx/model.safetensors", "consolidated.safetensors"]
     others += ["pytorch_model.bin", "optimizer.pt", "modeling_x.py", "runs/LICENSE", "trainer.json"]
     others += ["additional/model.safetensors", "additional_chat_templates/more/x.jinja"]

@@ -16,7 +16,16 @@ from transformers.utils import logging as hf_logging
 
 from locscope.errors import UsageError
 from locscope.forward.blocks import run_blocks
-from locscope.models.load import in_memory, load, pad_id, peek, pick_device, pick_dtype, stop_ids
+from locscope.models.load import (
+    in_memory,
+    load,
+    pad_id,
+    peek,
+    pick_device,
+    pick_dtype,
+    plan,
+    stop_ids,
+)
 
 TEXT = "The capital of ☃ é\n  is Rome, 1234."
 
@@ -209,6 +218,17 @@ def test_weights_in_memory_that_are_not_finite_are_named():
     model.get_parameter("model.layers.1.mlp.up_proj.weight").data[3, 4] = -float("inf")
     with pytest.raises(UsageError, match=r"layers\.1\.mlp\.up_proj\.weight.*in memory.*not finite"):
         in_memory(model, tiny_tokenizer())
+
+
+def test_a_mask_that_is_infinite_in_half_precision_is_no_weight(tmp_path: Path):
+    """As checkpoints of GPT-NeoX in float16 have one: it is a buffer, which nothing loads."""
+    folder = save_tiny(tmp_path / "neox", "gptneox")
+    path = folder / "model.safetensors"
+    name = "gpt_neox.layers.0.attention.masked_bias"
+    save_file(
+        {**load_file(path), name: torch.tensor(float("-inf"))}, path, metadata={"format": "pt"}
+    )
+    assert plan(str(folder)).info.layers == load(str(folder)).info.layers
 
 
 def test_our_own_errors_keep_their_traceback(saved: Path, monkeypatch: pytest.MonkeyPatch):

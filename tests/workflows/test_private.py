@@ -84,6 +84,15 @@ def test_a_search_tells_nothing_and_its_recommendation_is_applied(
     _run(monkeypatch, "evaluate", "--model", "edited")
 
 
+ORDINARY = (
+    "--model hf-internal-testing/tiny",
+    "--edits sk-questions-large-2024.jsonl",
+    "per-token loss of wandb-project-name",
+    "--tokenizer x",
+)
+"""Texts that have a part of a token's or its option's name, and no token."""
+
+
 @pytest.mark.parametrize(
     ("text", "left"),
     [
@@ -98,6 +107,7 @@ def test_a_search_tells_nothing_and_its_recommendation_is_applied(
         (f"a {TOKEN} b", "a *** b"),
         ("the token of a word --limit 3", "the token of a word --limit 3"),
         ("given to secretvalue99 alone", "given to *** alone"),
+        *((text, text) for text in ORDINARY),
     ],
 )
 def test_what_is_left_of_a_command(

@@ -257,3 +257,13 @@ def test_a_tensor_that_the_files_lack_or_have_twice_is_told_before_tuning(
         }
         with pytest.raises(LocscopeError, match=f"cannot save {names[0]}: the checkpoint's keys"):
             check_savable(replace(checkpoint, shards=shards), names)
+    # Blocks of another part of a model of several are named alike, and are not meant.
+    seeing = {
+        path: {
+            p + key: tensor
+            for p in ("language_model.", "vision_tower.")
+            for key, tensor in t.items()
+        }
+        for path, t in checkpoint.shards.items()
+    }
+    check_savable(replace(checkpoint, shards=seeing), names)
