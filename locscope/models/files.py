@@ -31,7 +31,9 @@ REPLACED = ("README.md", "locscope.json")
 """Not copied either, but an edited model has its own: they describe it, and the old another."""
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx")
 """What names of weights end in, of whatever format."""
-_LICENCE = re.compile(r"(licen[cs]e|copying|notice|use_policy)[\w-]*(\.lesser)?(\.(txt|md|rst))?", re.I)
+_LICENCE = re.compile(
+    r"(licen[cs]e|copying|notice|use_policy)[\w-]*(\.lesser)?(\.(txt|md|rst))?", re.I
+)
 _SHOWN = 8
 
 
