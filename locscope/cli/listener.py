@@ -139,8 +139,13 @@ class Lines(Progress):
             self.say(f"{stage.name}: {stage.count}, {duration(left)} left. {note}".rstrip(". "))
 
     def finish(self, *, failed: bool = False) -> None:
-        """Prints how long it took."""
+        """Prints how long it took.
+
+        Of a stage that failed before its first step the error says all.
+        """
         ended = close(self._open)
+        if failed and not ended.done:
+            return
         end = f"stopped at {ended.count} after" if failed else "done in"
         self.say(f"{ended.name}: {end} {duration(ended.seconds)}")
 

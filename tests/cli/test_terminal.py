@@ -116,9 +116,10 @@ def test_a_stage_that_ends_well_is_done_however_few_steps_it_told_of() -> None:
     assert "tuning: done in" in console.export_text()
 
 
-def _fail(progress: Progress) -> None:
+def _fail(progress: Progress, steps: int) -> None:
     with stage(progress, "tuning", 3):
-        progress.advance()
+        for _ in range(steps):
+            progress.advance()
         raise KeyError
 
 
@@ -126,5 +127,8 @@ def test_a_stage_that_fails_is_not_done() -> None:
     console = Console(width=80, record=True)
     progress = Lines(console)
     with pytest.raises(KeyError):
-        _fail(progress)
+        _fail(progress, 1)
     assert "tuning: stopped at 1 of 3 after" in console.export_text()
+    with pytest.raises(KeyError):
+        _fail(progress, 0)
+    assert "stopped" not in console.export_text()
