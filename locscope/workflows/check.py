@@ -5,7 +5,7 @@ What `edit` can use is in order here; what a search needs besides stands in a li
 
 from collections.abc import Sequence
 
-from locscope.edits import read_edits
+from locscope.edits import EditSet, read_edits, settled
 from locscope.edits.checks import find_conflicts
 from locscope.edits.enough import why_too_few
 from locscope.errors import UsageError
@@ -30,7 +30,6 @@ from locscope.workflows.edit_files import (
     search_line,
 )
 from locscope.workflows.search.plan import Parted, check_parts, split_edits
-from locscope.workflows.workspace import load_edits
 
 GIB = 1 << 30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -62,8 +61,8 @@ def check(settings: SearchSettings) -> CheckResult:
     conflicts = len(find_conflicts(found.edits))
     blocked = bool(conflicts) and settings.conflicts is None
     if not blocked:
-        found = load_edits(settings)
-    lacking = f"a search {UNSETTLED}" if blocked else _lacking(found.edits, settings)
+        found = settled(found, settings.conflicts)
+    lacking = f"a search {UNSETTLED}" if blocked else _lacking(found, settings)
     lines = (
         *_about_model(info, settings),
         *about_edits(found),
@@ -81,16 +80,16 @@ def _edit_line(info: ModelInfo, blocked: bool) -> Line:
     return Line("edit", f"edit {UNSETTLED}" if blocked else able)
 
 
-def _lacking(edits: Sequence[Edit], settings: SearchSettings) -> str:
+def _lacking(found: EditSet, settings: SearchSettings) -> str:
     """What a search needs that these edits do not have; empty where it would start.
 
     A UsageError where a bound, or all that the objective goes by, cannot be measured with them.
     """
-    lacking = why_too_few(len(edits))
+    lacking = why_too_few(len(found.edits))
     try:
-        sides = _sides(split_edits(settings))
+        sides = _sides(split_edits(settings, found))
     except UsageError as error:
-        sides = [edits]
+        sides = [found.edits]
         lacking = lacking or f"a search needs edits that it can split: {error}"
     refuse_unmeasurable(settings.full_objective, _askable(sides))
     return lacking

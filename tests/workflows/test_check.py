@@ -8,8 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from locscope.cli.app import app
+from locscope.edits import read_edits
 from locscope.errors import UsageError
 from locscope.settings import SearchSettings
+from locscope.workflows import check as checking
+from locscope.workflows import workspace
 from locscope.workflows.check import CheckResult, check
 
 ROWS = [{"prompt": f"a{i} is", "target": "b", "subject": f"s{i}"} for i in range(80)]
@@ -43,6 +46,22 @@ def test_what_an_edit_can_use_is_usable_though_no_search_would_start(
     given = ["check", "--model", str(tiny_dir), "--edits", str(tmp_path / "edits.json")]
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 0, result.output
+
+
+def test_edits_are_read_once(
+    tiny_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may come over a network."""
+    read = []
+
+    def counted(*args, **more):
+        read.append(args)
+        return read_edits(*args, **more)
+
+    for module in (checking, workspace):
+        monkeypatch.setattr(module, "read_edits", counted)
+    assert checked(tiny_dir, tmp_path, ROWS).ready
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize(

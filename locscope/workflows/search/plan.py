@@ -113,9 +113,10 @@ class Parted:
     on_t: Subsets
 
 
-def split_edits(settings: SearchSettings) -> Parted:
-    """Reads the edits and splits them; a UsageError where they do not allow it."""
-    given = load_edits(settings)
+def split_edits(settings: SearchSettings, given: EditSet | None = None) -> Parted:
+    """Reads the edits, unless they are `given`, and splits them; a UsageError where they do not
+    allow it."""
+    given = given or load_edits(settings)
     if reason := why_too_few(len(given.edits)):
         raise UsageError(reason)
     if note := resolution_note(len(given.edits), shares_of(settings.share)):
