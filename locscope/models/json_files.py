@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from locscope.errors import UsageError
+from locscope.runs.reading import Unreadable, once
 
 LARGEST = 16 * 2**20
 """Bytes of a JSON file other than a tokenizer's: the largest known, an index, has 9 MB."""
@@ -31,7 +32,7 @@ def read_object(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         if size > LARGEST:
             raise UsageError(f"cannot read '{path}': {size / 2**20:.0f} MiB are no JSON of a model")
-        value = json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_once)
+        value = json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=once)
         if not isinstance(value, dict):
             raise UsageError(f"cannot read '{path}': it is not a JSON object")
         for key, leaf in leaves(value):
@@ -41,7 +42,7 @@ def read_object(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read '{path}': it is nested too deeply") from None
     except UnicodeDecodeError:
         raise UsageError(f"cannot read '{path}': it is not UTF-8 text") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Unreadable) as error:
         raise UsageError(f"cannot read '{path}': {error}") from None
     return value
 
@@ -89,13 +90,3 @@ def shown(value: Any, limit: int = 60) -> str:
         return "a number of more than 20 digits"
     text = repr(value[:limit] if isinstance(value, str | list | tuple) else value)
     return text if len(text) <= limit else f"{text[:limit]}..."
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, unless a key is in it twice: readers differ in which one counts."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
-        raise ValueError(f"the key {shown(twice)} is there twice")
-    return found
