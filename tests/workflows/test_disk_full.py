@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def test_a_full_disk_behind_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("there is no /dev/full")
     with full.open("w") as out:
         done = subprocess.run(
-            ["python", "-m", "locscope", "list", "recipes"],
+            [sys.executable, "-m", "locscope", "list", "recipes"],
             stdout=out,
             stderr=subprocess.PIPE,
             text=True,
