@@ -85,9 +85,9 @@ def chosen(lab: locscope.Experiment, locations: Sequence[str], seed: int) -> Cho
     indices = resample(lab.split.report, lab.split.groups, SHARE, SUBSETS, seed)
     subsets = [[lab.edits.edits[i].id for i in subset] for subset in indices]
     fresh = [_fresh(lab, finalist.best.record, subsets) for finalist in finalists]
-    order = [finalist.location for finalist in finalists]
+    order = [str(finalist.location) for finalist in finalists]
     first_on_s = best_per_location(on_s, lab.space.objective)[0]
-    return Chosen(seed, tuple(order), tuple(fresh), order.index(first_on_s.location))
+    return Chosen(seed, tuple(order), tuple(fresh), order.index(str(first_on_s.location)))
 
 
 def _fresh(lab: locscope.Experiment, best: TrialRecord, subsets: Sequence[Sequence[str]]) -> float:

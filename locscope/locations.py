@@ -6,7 +6,7 @@ Layers count from 0, ranges are inclusive.
 
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from locscope.errors import UsageError, shortened, shown
 
@@ -48,11 +48,25 @@ class Site:
 
 @dataclass(frozen=True)
 class Location:
-    """The weights that get tuned: one or more sites. ``Location.parse(str(x)) == x``."""
+    """The weights that get tuned: one or more sites. ``Location.parse(str(x)) == x``.
+
+    Locations are sorted as they are written, as files and tables have them.
+    """
 
     sites: tuple[Site, ...]
 
     def __str__(self) -> str:
+        return self._text
+
+    # Tables are keyed by locations: the hash of a text is kept, that of a tuple made each time.
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __lt__(self, other: "Location") -> bool:
+        return self._text < other._text
+
+    @cached_property
+    def _text(self) -> str:
         return "+".join(map(str, self.sites))
 
     @property

@@ -82,7 +82,7 @@ def _entry(
         model=model,
         seed=lab.space.seed,
         strategy=REVERSED if name == "reversed" else name,
-        location=best.trial.location,
+        location=str(best.trial.location),
         lr=best.trial.recipe.lr,
         score_s=best.score,
         met_s=not best.violated,

@@ -18,6 +18,7 @@ from locscope.api.tables import trials_frame
 from locscope.edits import EditSet
 from locscope.edits.splits import Split
 from locscope.errors import UsageError, unknown
+from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.recommendation.finalists import Finalist
 from locscope.records import Recipe, ScanResult, Trial, TrialRecord
@@ -110,7 +111,7 @@ class Experiment:
 
     def trial(
         self,
-        location: str,
+        location: Location | str,
         lr: float | None = None,
         *,
         edits: Sequence[str] | None = None,
@@ -145,7 +146,7 @@ class Experiment:
         self._check(tuned, recipe)
         rate = self.space.of(location).lr if lr is None else lr
         fidelity = Fidelity(name, len(tuned), self._plan.settings.epochs, quick)
-        usual = trial_of(self._plan, TrialRequest(location, rate, fidelity))
+        usual = trial_of(self._plan, TrialRequest(Location.parse(str(location)), rate, fidelity))
         return replace(
             usual,
             recipe=replace(usual.recipe, **recipe),

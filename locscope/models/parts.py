@@ -138,7 +138,7 @@ def summary(model: PreTrainedModel, location: Location) -> str:
 def _layer_part(model: PreTrainedModel, layer: int, part: str) -> LayerPart:
     location = Location.at(layer, part)
     count = sum(piece.count for piece in slices(model, location))
-    return LayerPart(str(location), layer, part, count)
+    return LayerPart(location, layer, part, count)
 
 
 def require(site: Site, kind: str, layers: int, parts: Sequence[str], heads: int) -> None:

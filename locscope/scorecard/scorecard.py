@@ -17,6 +17,7 @@ from math import nan
 import numpy as np
 from numpy.typing import NDArray
 
+from locscope.locations import Location
 from locscope.records import ScanResult, ScanVerdict, Scorecard
 from locscope.records.outcome import DOES_NOT
 from locscope.scorecard.audit import (
@@ -187,7 +188,7 @@ def _random(judged: Outcome, field: Stratum | None, seed: int) -> ScanVerdict:
     return replace(row, count=len(field.columns))
 
 
-def _paired(values: Values, locations: Sequence[str], full: Outcome) -> Interval:
+def _paired(values: Values, locations: Sequence[Location], full: Outcome) -> Interval:
     """Spearman's correlation, parts mixed, with the full trials of the same locations."""
     where = {name: i for i, name in enumerate(locations)}
     pairs = [(where[name], i) for i, name in enumerate(full.locations) if name in where]

@@ -87,7 +87,7 @@ def plan_edit(
     edit_set = _deployed(given, wanted, settings)
     if recipe.batch == 0:
         recipe = replace(recipe, batch=default_batch(len(edit_set.edits)))
-    location, loaded = Location.parse(wanted.location), open_model(settings, loaded)
+    location, loaded = wanted.location, open_model(settings, loaded)
     slices(loaded.model, location)
     if output is not None:
         _check_savable(loaded, location, recipe)
@@ -118,7 +118,7 @@ def open_edit(plan: EditPlan, progress: Progress) -> Workspace:
 def trial_of(plan: EditPlan, workspace: Workspace, progress: Progress) -> Trial:
     """The trial that an edit is; its rate is found where none is given."""
     trial = Trial(
-        location=str(plan.location),
+        location=plan.location,
         recipe=plan.recipe,
         edits=tuple(edit.id for edit in plan.edit_set.edits),
         split="all",
@@ -168,7 +168,7 @@ def _from_settings(settings: EditSettings) -> EditConfig:
         prefixes=settings.prefixes,
         prompt_format=settings.prompt_format,
     )
-    return EditConfig(settings.model, settings.location, recipe)
+    return EditConfig(settings.model, Location.parse(settings.location), recipe)
 
 
 def _from_config(settings: EditSettings, config: Path) -> EditConfig:

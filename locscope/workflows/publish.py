@@ -84,8 +84,7 @@ def about_of(
     tried = [
         record
         for record in trials
-        if record.trial.recipe.kind == "lora"
-        and record.trial.location == recommendation.best.location
+        if record.trial.recipe.kind == "lora" and record.trial.location == recommendation.location
     ]
     return About(
         model=without_home(_path_of(info)),

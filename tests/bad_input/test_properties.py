@@ -196,7 +196,7 @@ def test_a_recommendation_is_read_as_it_was_written(lr, batch, prefixes, locatio
     text = recommendation_yaml(rec, model_path="m", data_path="d", patterns={})
     with file_of(text.encode(), "r.yaml") as path:
         read = read_recommendation(path)
-    assert (read.recipe, read.location) == (recipe, str(location))
+    assert (read.recipe, read.location) == (recipe, location)
 
 
 @QUICK

@@ -4,6 +4,7 @@ from math import inf, isnan, nan
 import pytest
 from pydantic import ValidationError
 
+from locscope.locations import Location
 from locscope.records import Epoch, Measure, Recipe, Trial, dumps, loads
 from locscope.records.codec import Number
 
@@ -46,6 +47,6 @@ def test_other_things_are_no_numbers(text):
 
 def test_a_trial_keeps_its_name():
     """Names of records on disk: a change here would make every run start anew."""
-    trial = Trial("L1.mlp", Recipe(1e-3, 8), ("a",), "S", "sweep", 0, "m", "e")
+    trial = Trial(Location.parse("L1.mlp"), Recipe(1e-3, 8), ("a",), "S", "sweep", 0, "m", "e")
     assert trial.id == loads(Trial, dumps(trial)).id
     assert trial.id == "95283044c7de"

@@ -54,7 +54,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "no record": (changed(record=None), "field 'record"),
     "no location": (
         changed(record=record(trial=record()["trial"] | {"location": "nowhere"})),
-        "'trial.location' is no location",
+        "'record.trial.location'",
     ),
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from locscope.locations import Location
 from locscope.records import ScanScore, ScanVerdict, Scorecard, dumps, loads
 from locscope.records.outcome import AS_DEPTH, CANNOT_TELL, DOES_NOT, PREDICTS, VERDICTS
 from locscope.scorecard.audit import (
@@ -85,7 +86,7 @@ def test_what_broke_counts_and_a_location_counts_at_its_best_rate_within_the_bou
         audits.record("L3.mlp", ()),
     ]
     found = outcome_of(records, as_measured("e0", "e1"), LOOK_TERMS)
-    assert found.locations == ("L0.mlp", "L1.mlp", "L2.mlp", "L3.mlp")
+    assert found.locations == tuple(Location.at(layer, "mlp") for layer in range(4))
     assert found.score[0] == pytest.approx([0.5, 0.8, 0.3, 0.0])
     assert found.standing[0] == pytest.approx([0.5, -0.2, 0.3, -1.0])
     assert found.utility[0] == pytest.approx([0.5, 0.0, 0.3, 0.0])
@@ -102,7 +103,8 @@ def test_a_scan_is_the_mean_over_drawn_requests_and_over_the_layers_of_a_locatio
     scores.append(ScanScore("v", 0, "attn", 7.0))
     edits = audits.names(4)
     draws = draws_of(Audit((), (), ()), (found := audits.scan(scores, sign=-1, edits=edits),), 9, 0)
-    locations = ("L0.mlp", "L0-2.mlp", "L0.mlp+L2.mlp", "L3.mlp", "L0-3.mlp", "L0.mlp+L0.attn")
+    names = ("L0.mlp", "L0-2.mlp", "L0.mlp+L2.mlp", "L3.mlp", "L0-3.mlp", "L0.mlp+L0.attn")
+    locations = tuple(map(Location.parse, names))
     ranking = ranking_of(found, "v", locations, draws)
     assert not ranking.resampled
     assert ranking_of(found, "v", locations[:3], draws).resampled
@@ -118,7 +120,7 @@ def test_scores_that_are_no_means_over_requests_are_held_fixed() -> None:
     scores = [ScanScore("v", i, "mlp", 0.3 + i, values=values) for i in range(3)]
     found = audits.scan(scores, edits=audits.names(2))
     draws = draws_of(Audit((), (), ()), (found,), 5, 0)
-    ranking = ranking_of(found, "v", ("L0.mlp", "L1.mlp", "L2.mlp"), draws)
+    ranking = ranking_of(found, "v", [Location.at(i, "mlp") for i in range(3)], draws)
     assert not ranking.resampled
     assert ranking.scores == pytest.approx(np.tile([0.3, 1.3, 2.3], (6, 1)))
 
@@ -170,7 +172,7 @@ def test_correlation_and_added_share_equal_plain_least_squares_on_ranks() -> Non
     got = row(scorecard([found], audit, 0, **FEW), "some")
     x, y, part, depth = [], [], [], []
     for one in audit.looks:
-        layer, name = one.trial.location[1:].split(".", 1)
+        layer, name = str(one.trial.location)[1:].split(".", 1)
         x.append(found.at("v", int(layer), name))
         y.append(np.mean([o.target_probability for o in one.outcomes]))
         part.append(name)
@@ -198,7 +200,7 @@ def rho(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _cell(one) -> tuple[int, str]:
-    layer, name = one.trial.location[1:].split(".", 1)
+    layer, name = str(one.trial.location)[1:].split(".", 1)
     return int(layer), name
 
 
@@ -235,7 +237,7 @@ def test_few_locations_few_edits_and_no_differences_are_no_verdict() -> None:
     said = row(scorecard([found], one_group, 0, **FEW), "some")
     assert said.verdict == CANNOT_TELL
     assert isnan(said.within_low)
-    flat = tuple(audits.look(one.trial.location, [0.5] * 40) for one in audit.looks)
+    flat = tuple(audits.look(str(one.trial.location), [0.5] * 40) for one in audit.looks)
     card = scorecard([found], replace(audit, looks=flat, full=()), 0, **FEW)
     assert {one.verdict for one in card.verdicts} == {CANNOT_TELL, DOES_NOT}
     assert row(card, "some").regret_1 == 0
@@ -255,7 +257,8 @@ def test_a_scan_of_some_parts_is_judged_on_these() -> None:
     got = row(scorecard([some], audit, 0, **FEW), "mlps")
     assert got.count == 10
     best = {
-        o.trial.location: np.mean([e.target_probability for e in o.outcomes]) for o in audit.looks
+        str(o.trial.location): np.mean([e.target_probability for e in o.outcomes])
+        for o in audit.looks
     }
     mine = sorted(some.scores, key=lambda one: -one.score)[:3]
     lacks = max(best.values()) - max(best[f"L{one.layer}.mlp"] for one in mine)
@@ -406,7 +409,7 @@ def test_ranges_count_in_regret_but_are_no_evidence_of_their_own() -> None:
     assert (more.count, more.within, more.p_added) == (70, bare.within, bare.p_added)
     assert more.regret_1 > bare.regret_1
     locations = ("L3.mlp", "L3.mlp+L3.attn", "L3.attn+L3.mlp", "L3-4.mlp", "L3.mlp+L4.mlp")
-    assert [stratum_of(x) for x in (*locations, "L3.attn.h0")] == [
+    assert [stratum_of(Location.parse(x)) for x in (*locations, "L3.attn.h0")] == [
         "mlp",
         *["attn+mlp"] * 2,
         *[""] * 3,

@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from locscope.cli.app import app
+from locscope.locations import Location
 from locscope.progress import Silent
 from locscope.records import Recipe, ScanResult, Trial
 from locscope.runs.store import read_record
@@ -111,7 +112,9 @@ def test_a_control_recommends_what_it_ran_itself(name: str, plan: Plan, found: F
 def test_work_is_counted_from_the_texts(plan: Plan) -> None:
     suite, info = plan.workspace.suite, plan.loaded.info
     packed, block = suite.packed, next(one.parameters for one in info.grid if one.part == "block")
-    trial = Trial("L1.mlp", Recipe(1e-3, 3, epochs=2), plan.chosen, "S", "full", 0, "m", "e")
+    trial = Trial(
+        Location.parse("L1.mlp"), Recipe(1e-3, 3, epochs=2), plan.chosen, "S", "full", 0, "m", "e"
+    )
     work = trial_cost_of(suite, info, trial, 1, 7)
     rows = [row for one in suite.of(plan.chosen) for row in one.training]
     tokens = sum(int(packed.lengths[row]) for row in rows)
@@ -131,7 +134,7 @@ def test_recipes_that_tune_everywhere_are_counted_so(plan: Plan, found: Found, k
     runner = LocalTrialRunner(plan, plan.folder / "none", Silent())
     space = space_of(runner, [read_record(found.folder, "scan", "weight-gradient", ScanResult)])
     recipe = Recipe(1e-4, 3, kind=kind, epochs=2, skip_below=0.0, stop_below=0.0)
-    trial = Trial("L2.mlp.down", recipe, plan.chosen, "T", "full", 0, "m", "e")
+    trial = Trial(Location.parse("L2.mlp.down"), recipe, plan.chosen, "T", "full", 0, "m", "e")
     context = runner.workspace
     paper = work_on_paper(context, space, trial)
     record = run_trial(context, trial).record

@@ -10,6 +10,7 @@ import pytest
 from locscope.edits import read_edits
 from locscope.edits.texts import key
 from locscope.execution import local
+from locscope.locations import Location
 from locscope.progress import Silent
 from locscope.records import COUNT_RUNG, ProtocolResults, TrialRecord
 from locscope.runs.folder import open_run
@@ -132,8 +133,10 @@ def curve(settings: SearchSettings, folder: Path) -> tuple[Plan, list[TrialRecor
     with open_run(plan.folder, plan.frozen) as opened:
         runner = LocalTrialRunner(plan, opened, Silent())
         full = Fidelity("full", len(plan.chosen), 4)
-        (record,) = runner.trials("full", [trial_of(plan, TrialRequest("L1.mlp.down", 1e-3, full))])
-        best = Best("L1.mlp.down", record, (record,))
+        (record,) = runner.trials(
+            "full", [trial_of(plan, TrialRequest(Location.parse("L1.mlp.down"), 1e-3, full))]
+        )
+        best = Best(record.trial.location, record, (record,))
         count_curve(runner, [best])
         assert {one.trial.id for one in runner.known.values()} > {record.trial.id}
     return plan, counted(folder)

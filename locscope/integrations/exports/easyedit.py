@@ -14,7 +14,6 @@ from locscope.integrations.exports.about import (
     parts_by_layer,
     why_not_whole,
 )
-from locscope.locations import Location
 from locscope.records import Recommendation
 from locscope.runs.recommendation import why_not_recipe
 
@@ -29,7 +28,7 @@ _NOTE = (
 def export(recommendation: Recommendation, about: About) -> Export | Unsupported:
     """The hyperparameters, or why FT cannot do this."""
     best = recommendation.deployment or recommendation.best
-    location = Location.parse(best.location)
+    location = recommendation.location
     reason = why_not_recipe(best.recipe) or why_not_whole(location, about.names)
     if reason:
         return Unsupported(reason)

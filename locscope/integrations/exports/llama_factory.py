@@ -21,7 +21,7 @@ _NOTE = (
 def export(recommendation: Recommendation, about: About) -> Export | Unsupported:
     """The arguments, or why freeze tuning cannot do this."""
     best = recommendation.deployment or recommendation.best
-    location = Location.parse(best.location)
+    location = recommendation.location
     reason = _why_not_recipe(best.recipe) or _why_not_location(location, about.depth)
     if reason:
         return Unsupported(reason)

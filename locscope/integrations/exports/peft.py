@@ -23,7 +23,7 @@ from locscope.records.trials import RANK
 
 def export(recommendation: Recommendation, about: About) -> Export | Unsupported:
     """The configuration; it has no learning rate, and its note says whether LoRA was measured."""
-    location = Location.parse(recommendation.best.location)
+    location = recommendation.location
     reason = why_not_whole(location, about.names)
     if reason:
         return Unsupported(reason)

@@ -69,7 +69,7 @@ class Seen:
     full: Sequence[TrialRecord]
 
     @cached_property
-    def in_full(self) -> frozenset[str]:
+    def in_full(self) -> frozenset[Location]:
         """Locations that were run in full."""
         return frozenset(record.trial.location for record in self.full)
 
@@ -148,8 +148,8 @@ def _beside(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
         return ()
     best = leading(seen.full, space.objective)[0]
     there = {one.location: one for one in space.candidates}
-    here = Location.parse(best.location)
-    near = [str(location) for location in (here.moved(-1), here.moved(1), here.wider) if location]
+    here = best.location
+    near = [location for location in (here.moved(-1), here.moved(1), here.wider) if location]
     step = best.record.trial.recipe.lr / there[best.location].lr
     return tuple(
         TrialRequest(
@@ -211,13 +211,13 @@ def _line(space: Space, seen: Seen, records: Sequence[TrialRecord]) -> tuple[For
     return with_scan_prior(space, forecasts(space, seen.second or seen.first, records))
 
 
-def _always_run(space: Space) -> tuple[str, ...]:
+def _always_run(space: Space) -> tuple[Location, ...]:
     return (*space.drawn[:ALWAYS_RUN], space.depth_rule)
 
 
-def _by_location(line: Sequence[Forecast]) -> dict[str, Forecast]:
+def _by_location(line: Sequence[Forecast]) -> dict[Location, Forecast]:
     """Every location at the rate that promises most, in the order of the line."""
-    best: dict[str, Forecast] = {}
+    best: dict[Location, Forecast] = {}
     for one in line:
         best.setdefault(one.location, one)
     return best

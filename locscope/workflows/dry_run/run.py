@@ -14,7 +14,6 @@ from math import isnan, nan
 
 import torch
 
-from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.progress import Progress, stage
 from locscope.records import ScanResult, Trial, dumps
@@ -160,7 +159,7 @@ def _stages(
         seconds += _suites(runner, space, timing, name, trials)
         flops = sum(one.flops for one in costs)
         stages.append(StageForecast(name, len(trials), flops, seconds))
-        layer = Location.parse(trials[-1].location).lowest if trials else layer
+        layer = trials[-1].location.lowest if trials else layer
     return stages
 
 
@@ -183,7 +182,7 @@ def _kinds(space: Space) -> dict[str, int]:
     """How many candidates there are of each part and number of layers."""
     found = Counter[str]()
     for one in space.candidates:
-        sites = Location.parse(one.location).sites
+        sites = one.location.sites
         layers = sum(site.last - site.first + 1 for site in sites)
         found[one.part if layers == 1 else f"{one.part} of {layers} layers"] += 1
     return dict(found)

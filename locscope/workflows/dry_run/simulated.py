@@ -49,7 +49,7 @@ class SimulatedRunner:
         self.objective: Objective = plan.objective
         self.asked: dict[str, list[Trial]] = {}
         self._known: dict[str, TrialRecord] = {}
-        self._first_rates: dict[tuple[str, str], float] = {}
+        self._first_rates: dict[tuple[Location, str], float] = {}
 
     def trials(
         self, stage: str, trials: Sequence[Trial], edits: Sequence[Edit] | None = None
@@ -58,7 +58,7 @@ class SimulatedRunner:
         del edits  # Made-up answers are the same for every evaluation suite.
         once = {trial.id: trial for trial in trials if trial.id not in self._known}
         self._known |= {key: self._record(trial) for key, trial in once.items()}
-        ordered = sorted(once.values(), key=lambda trial: Location.parse(trial.location).lowest)
+        ordered = sorted(once.values(), key=lambda trial: trial.location.lowest)
         self.asked.setdefault(stage, []).extend(ordered)
         return tuple(self._known[trial.id] for trial in trials)
 
@@ -120,4 +120,4 @@ def simulate(
 def _utility(trial: Trial, first: float) -> float:
     """From 0 to 1: drawn for the location, less away from the rate that was tried first there."""
     steps = abs(log(trial.recipe.lr / first, STEP))
-    return max(0.1, random.Random(trial.location).uniform(0.4, 0.9) - 0.1 * steps)
+    return max(0.1, random.Random(str(trial.location)).uniform(0.4, 0.9) - 0.1 * steps)

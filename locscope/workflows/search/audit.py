@@ -7,6 +7,7 @@ What a strategy has run of it is not run again, the rest is counted apart from c
 from collections.abc import Sequence
 from dataclasses import replace
 
+from locscope.locations import Location
 from locscope.records import TrialRecord
 from locscope.scorecard.audit import Audit
 from locscope.selection.space import FULL, Space, TrialRequest, at_rung
@@ -52,7 +53,7 @@ def is_swept(space: Space, selected: Sequence[TrialRecord]) -> bool:
     return all((c.location, rate) in tried for c in space.candidates for rate in c.rates)
 
 
-def _tried(selected: Sequence[TrialRecord]) -> set[tuple[str, float]]:
+def _tried(selected: Sequence[TrialRecord]) -> set[tuple[Location, float]]:
     full = at_rung(selected, FULL)
     return {(record.trial.location, record.trial.recipe.lr) for record in full}
 
