@@ -63,15 +63,15 @@ class _Commands(TyperGroup):
     Options are derived from settings, and to make those takes as long as all of `--help`.
     """
 
-    def main(self, *args: Any, **extra: Any) -> Any:
-        """Runs the command that was written, and ends the process with its exit code."""
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """The options before the command, read."""
         with _wrong_usage():
-            code = super().main(*args, **{**extra, "standalone_mode": False})
-        sys.exit(code)
+            return super().make_context(*args, **extra)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command that is called, with its options, and the arguments left for it."""
-        name, stub, rest = super().resolve_command(ctx, args)
+        with _wrong_usage():
+            name, stub, rest = super().resolve_command(ctx, args)
         if name is None or stub is None:
             return name, stub, rest
         # Already here: libraries are mapped into memory, of which there may be too little.
@@ -81,6 +81,8 @@ class _Commands(TyperGroup):
             command = typer.main.get_group(module.commands).commands[name]
         # From the table: that of the module is its function's docstring, for developers.
         command.help = stub.help
+        # Where it reads its options, and not around its run: that adds a frame to every traceback.
+        command.make_context = _wrong_usage()(command.make_context)
         return name, command, rest
 
 

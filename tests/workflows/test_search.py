@@ -19,7 +19,7 @@ from locscope.errors import UsageError
 from locscope.execution import local
 from locscope.locations import Location
 from locscope.progress import Silent
-from locscope.recommendation.fitting import BOUND_MARGIN
+from locscope.recommendation.fitting import KEPT_FREE
 from locscope.recommendation.looser_bounds import judged
 from locscope.records import Measure, Recommendation, Scorecard, TrialRecord, loads
 from locscope.report.data.recommendation_rows import recipes_table
@@ -144,7 +144,7 @@ def objective_of_fits(recommendation: Recommendation) -> Objective:
         return objective_of("balanced", bounds=[recommendation.relaxed])
     roomless = any("leaves room" in note for note in recommendation.notes)
     return replace(
-        BALANCED, bound_margin=0.0 if roomless else recommendation.bound_margin * BOUND_MARGIN
+        BALANCED, bound_margin=0.0 if roomless else recommendation.bound_margin * KEPT_FREE
     )
 
 
