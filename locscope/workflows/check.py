@@ -15,7 +15,7 @@ from locscope.locations import Location
 from locscope.models.load import pick_device, plan
 from locscope.models.parts import require
 from locscope.records import Edit, ModelInfo, default_batch
-from locscope.scoring.bounds import BOUNDABLE
+from locscope.scoring.bounds import boundable
 from locscope.scoring.objectives import refuse_unmeasurable
 from locscope.selection.candidates import depth_rule, located
 from locscope.settings import SearchSettings
@@ -102,7 +102,7 @@ def _sides(split: Parted) -> list[Sequence[Edit]]:
 
 def _askable(sides: Sequence[Sequence[Edit]]) -> frozenset[str]:
     """Names of the measures that every side has something for, as far as the edits tell."""
-    can = frozenset(BOUNDABLE) - THOROUGH
+    can = frozenset(boundable()) - THOROUGH
     for edits in sides:
         if not any(edit.rephrases for edit in edits):
             can -= {"generalization", "rephrase_probability"}
