@@ -93,3 +93,11 @@ FAMILIES = {
     "gpt_neox": Family("gpt_neox", _NEOX_LEAVES, attention="attention", qkv=INTERLEAVED),
 }
 """`model_type` of a configuration to its family."""
+
+FINAL_NORMS = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}
+"""By family, the module of the final norm beside the layers, where it is not `norm`."""
+
+
+def named_like_llama(family: str) -> bool:
+    """Whether all modules have the names of Llama's, so that patterns for these pick them."""
+    return FAMILIES.get(family) == FAMILIES["llama"]

@@ -1,13 +1,14 @@
 """Writes what people read from the records of a search: YAML, exports, page, figures, tables."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from locscope.integrations.exports import About, Names, write_exports
 from locscope.models.aliases import ALIASES, DEMO
-from locscope.models.families import FAMILIES
+from locscope.models.families import FAMILIES, FINAL_NORMS, named_like_llama
 from locscope.records import Deployment, ModelInfo, Recommendation, TrialRecord, dumps
 from locscope.report.data.inputs import ReportInputs, standing
 from locscope.report.draw.gallery import write_figures
@@ -25,12 +26,18 @@ from locscope.runs.recommendation import (
 )
 from locscope.runs.tables import write_tables
 
-LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text")
-"""Families whose modules are named as Llama's, so that LocFT's patterns pick them."""
-FINAL_NORMS = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}
-"""By family, the module of the final norm beside the layers, where it is not `norm`."""
 WHOLE = ("limit", "seed", "deploy")
 """Settings of `DATA_KEYS` that are whole numbers."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search or scan ends with: where the results lie, and what they are; `usable` is false
+    where no scan that was asked for could use any edit."""
+
+    folder: Path
+    inputs: ReportInputs
+    usable: bool = True
 
 
 def publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> None:
@@ -49,7 +56,7 @@ def _publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) ->
             inputs.recommendation,
             model_path="demo" if info.name == "demo" else without_home(_path_of(info)),
             data_path=without_home(edits),
-            patterns=LLAMA_PATTERNS if info.family in LLAMA_LIKE else {},
+            patterns=LLAMA_PATTERNS if named_like_llama(info.family) else {},
             why_not=_why_not(info, edits),
             data=data_of(inputs.run.settings, inputs.recommendation.deployment),
         )

@@ -21,11 +21,11 @@ from locscope.tuning.trial import run_trial
 from locscope.tuning.trial_cost import trial_cost_of
 from locscope.workflows.dry_run.memory import memory_of
 from locscope.workflows.dry_run.run import dry_run
-from locscope.workflows.dry_run.simulated import Cost, SimulatedRunner, simulate
+from locscope.workflows.dry_run.simulated import CostForecast, SimulatedRunner, simulate
 from locscope.workflows.dry_run.timing import work_on_paper
+from locscope.workflows.publish import Found
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import Plan, plan_search
-from locscope.workflows.search.run import Found
 from locscope.workflows.search.select import controls_of, ran_in_full, ranking, select, space_of
 from locscope.workflows.search.stages import Evidence
 
@@ -85,7 +85,7 @@ def test_every_strategy_can_be_played_on_paper(
     gradient = read_record(found.folder, "scan", "weight-gradient", ScanResult)
     assert gradient is not None
     space = space_of(runner, (gradient,))
-    asked = simulate(made, space, (gradient,), lambda trial: Cost(1.0, 1.0))
+    asked = simulate(made, space, (gradient,), lambda trial: CostForecast("", 1, 1.0, 1.0))
     trials = [trial for some in asked.values() for trial in some]
     assert len({trial.id for trial in trials}) == len(trials)
     assert {trial.split for trial in trials} == {"S", "V", "T", "all"}
@@ -98,7 +98,7 @@ def test_a_control_recommends_what_it_ran_itself(name: str, plan: Plan, found: F
     assert gradient is not None
     runner = LocalTrialRunner(plan, plan.folder / "none", Silent())
     space = space_of(runner, (gradient,))
-    paper = SimulatedRunner(plan, space, lambda trial: Cost(1.0, 1.0))
+    paper = SimulatedRunner(plan, space, lambda trial: CostForecast("", 1, 1.0, 1.0))
     chosen = select(paper, Evidence(space, (gradient,)), name).selected
     controls = controls_of(paper, space, chosen)
     ran = {record.trial.location for record in chosen}

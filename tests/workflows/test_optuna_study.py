@@ -14,7 +14,7 @@ from locscope.errors import UsageError
 from locscope.integrations.optuna_study import write_study
 from locscope.locations import Location
 from locscope.records import Measure, Recipe, Trial, TrialRecord
-from locscope.workflows.search.run import Found
+from locscope.workflows.publish import Found
 
 
 def record(location: str, lr: float, score: float, rung: str = "sweep") -> TrialRecord:

@@ -11,9 +11,8 @@ from locscope.integrations.exports import EXPORTS
 from locscope.models.families import FAMILIES as KNOWN
 from locscope.models.parts import slices
 from locscope.records import Recipe
-from locscope.workflows.publish import about_of, names_of
+from locscope.workflows.publish import Found, about_of, names_of
 from locscope.workflows.report import load_run
-from locscope.workflows.search.run import Found
 
 
 def test_a_run_has_exports_of_what_it_recommends(found: Found) -> None:

@@ -20,12 +20,13 @@ from locscope.selection.choice import Best
 from locscope.selection.space import Fidelity, TrialRequest
 from locscope.settings import SearchSettings
 from locscope.tuning.protocols import PROTOCOLS
+from locscope.workflows.publish import Found
 from locscope.workflows.report import load_run
 from locscope.workflows.search import local_runner
 from locscope.workflows.search.edit_counts import count_curve, counts, edit_count_schedule
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import Plan, plan_search
-from locscope.workflows.search.run import Found, search
+from locscope.workflows.search.run import search
 from locscope.workflows.search.stages import trial_of
 
 

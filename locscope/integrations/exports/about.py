@@ -39,17 +39,14 @@ class About:
 
 @dataclass(frozen=True)
 class Export:
-    """The text of a file for another tool; `note` is for those who use it."""
+    """The text of a file for another tool; `note` is for those who use it.
 
-    text: str
-    note: str
+    Without text, `reason` says why the tool cannot express this location or this recipe.
+    """
 
-
-@dataclass(frozen=True)
-class Unsupported:
-    """Why a tool cannot express this location or this recipe."""
-
-    reason: str
+    text: str = ""
+    note: str = ""
+    reason: str = ""
 
 
 def parts_by_layer(location: Location) -> dict[int, tuple[str, ...]]:

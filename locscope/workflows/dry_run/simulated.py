@@ -14,6 +14,7 @@ from typing import final
 from locscope.locations import Location
 from locscope.recommendation.finalists import Finalist
 from locscope.records import Edit, Epoch, Measure, ProtocolResults, ScanResult, Trial, TrialRecord
+from locscope.records.codec import Number
 from locscope.scoring.bounds import COLLAPSE, ratio_limit, violations
 from locscope.scoring.objectives import QUICK, Objective
 from locscope.selection.candidates import STEP
@@ -30,11 +31,14 @@ BEYOND = 1.3
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a trial takes: seconds without moving the prefix cache, floating-point operations."""
+class CostForecast:
+    """What a stage (or rung) with so many trials or scans will take: floating-point operations, and
+    seconds, for one trial without moving the prefix cache."""
 
+    stage: str
+    tasks: int
+    flops: Number
     seconds: float
-    flops: float
 
 
 @final
@@ -44,7 +48,7 @@ class SimulatedRunner:
     They lie in the order in which they would run: by layer, for the prefix cache's sake.
     """
 
-    def __init__(self, plan: Plan, space: Space, cost: Callable[[Trial], Cost]) -> None:
+    def __init__(self, plan: Plan, space: Space, cost: Callable[[Trial], CostForecast]) -> None:
         self.plan, self.space, self.cost = plan, space, cost
         self.objective: Objective = plan.objective
         self.asked: dict[str, list[Trial]] = {}
@@ -108,7 +112,7 @@ class SimulatedRunner:
 
 
 def simulate(
-    plan: Plan, space: Space, scans: Sequence[ScanResult], cost: Callable[[Trial], Cost]
+    plan: Plan, space: Space, scans: Sequence[ScanResult], cost: Callable[[Trial], CostForecast]
 ) -> dict[str, list[Trial]]:
     """The trials of a search by stage, in the order in which they would run; nothing is run."""
     runner, evidence = SimulatedRunner(plan, space, cost), Evidence(space, tuple(scans))

@@ -21,7 +21,7 @@ from locscope.selection.strategies.race import first_rung
 from locscope.tuning.recipes import TUNES_ALL_BLOCKS
 from locscope.tuning.trial_cost import TrialCost, blocks_of, trial_cost_of
 from locscope.tuning.workspace import Workspace
-from locscope.workflows.dry_run.simulated import Cost
+from locscope.workflows.dry_run.simulated import CostForecast
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.stages import trial_of
 
@@ -51,10 +51,11 @@ class Timing:
         """What of it goes into asking the evaluation suite."""
         return self.seconds(replace(work, trials=0.0, steps=0.0, tuning_flops=0.0, updates=0.0))
 
-    def cost(self, workspace: Workspace, space: Space, trial: Trial) -> Cost:
+    def cost(self, workspace: Workspace, space: Space, trial: Trial) -> CostForecast:
         """What a trial takes if it goes through all its epochs."""
         work = work_on_paper(workspace, space, trial)
-        return Cost(self.seconds(work), work.tuning_flops + work.reading_flops)
+        flops = work.tuning_flops + work.reading_flops
+        return CostForecast(trial.rung, 1, flops, self.seconds(work))
 
     def prefix_cache_seconds(self, trials: Sequence[Trial], layer: int = 0) -> float:
         """What the prefix cache takes to follow trials in this order, from the given layer on."""
