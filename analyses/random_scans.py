@@ -30,7 +30,7 @@ from locscope.records import Descriptor, ScanResult, ScanScore, ScanVerdict, Sco
 from locscope.records.outcome import AS_DEPTH, PREDICTS
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.words import number
-from locscope.scorecard.audit import LOOK_TERMS, Audit, draws_of, outcome_of
+from locscope.scorecard.audit import QUICK_TERMS, Audit, draws_of, outcome_of
 from locscope.scorecard.scorecard import scorecard
 from locscope.scorecard.strata import depth_of, stratum_of
 from locscope.scorecard.verdicts import WRONG_WAY, claims
@@ -215,7 +215,7 @@ def known(bed: Bed, noise: float, count: int, shuffles: int) -> tuple[str, ...]:
 
 def _knowing(bed: Bed, noise: float, rng: np.random.Generator) -> ScanResult:
     """A scan whose score is the rank of what tuning showed at a location, with noise."""
-    shown = outcome_of(bed.audit.looks, draws_of(bed.audit, (), 1, 0), LOOK_TERMS)
+    shown = outcome_of(bed.audit.quick_trials, draws_of(bed.audit, (), 1, 0), QUICK_TERMS)
     single = [i for i, name in enumerate(shown.locations) if stratum_of(name)]
     standing = rankdata(shown.standing[0][single])
     scores = standing + noise * standing.std() * rng.normal(size=len(single))

@@ -20,7 +20,7 @@ from locscope.records import (
     TrialRecord,
 )
 from locscope.selection.candidates import Grid, candidates
-from locscope.selection.space import FULL, Budget, Space, TrialRequest
+from locscope.selection.space import FULL, SearchBudget, Space, TrialRequest
 from locscope.selection.strategies import strategy
 
 SIZES = {"block": 5000, "attn": 1200, "mlp": 3600, "mlp.up": 1200, "mlp.down": 1201}
@@ -91,7 +91,9 @@ class World:
         site = Location.parse(str(location)).sites[0]
         return 0.3 / sum(self.norm(n, site.part) for n in range(site.first, site.last + 1))
 
-    def space(self, *scans: ScanResult, budget: Budget | None = None, finalists: int = 3) -> Space:
+    def space(
+        self, *scans: ScanResult, budget: SearchBudget | None = None, finalists: int = 3
+    ) -> Space:
         gradient = scan(self.norm, self.layers)
         found = candidates(
             info(self.layers), gradient, Grid(PAPER_PARTS, self.quarters), (RULE,)

@@ -46,7 +46,7 @@ class Finalist:
         return gathered((self.best.record, *self.on_v))
 
 
-def in_order(
+def ranked_finalists(
     finalists: Sequence[Finalist],
     objective: Objective,
     non_inferiority: float,
@@ -73,7 +73,7 @@ def in_order(
 
 
 def reason_for(finalists: Sequence[Finalist], objective: Objective, non_inferiority: float) -> str:
-    """Why the first of the finalists is chosen, given as `in_order` has them."""
+    """Why the first of the finalists is chosen, given as `ranked_finalists` has them."""
     first, best = finalists[0], _by_standing(finalists, objective)[0]
     trials, value = 1 + len(first.on_v), score(first.measures, objective)
     if first is best:

@@ -13,20 +13,20 @@ from locscope.records import EditOutcome, ScanResult, TrialRecord
 from locscope.scoring.objectives import QUICK
 
 Values = NDArray[np.float64]
-LOOK_TERMS, FULL_TERMS = tuple(QUICK.values()), tuple(QUICK)
+QUICK_TERMS, FULL_TERMS = tuple(QUICK.values()), tuple(QUICK)
 
 
 @dataclass(frozen=True)
 class Audit:
     """Trials by which scans are judged, none of them chosen by a scan.
 
-    `looks` are trials of every candidate at the first rung, `full` those of a random sample in
-    full, each on the same edits. `groups` are ids of edits that rise and fall together; an edit in
+    `quick_trials` are those of every candidate at the first rung, `full` those of a random sample,
+    each on the same edits. `groups` are ids of edits that rise and fall together; an edit in
     none is one of its own. `rule` is the location of the depth rule, for a row where no scan of
     that name was run. A location tried at several rates counts at its best.
     """
 
-    looks: tuple[TrialRecord, ...]
+    quick_trials: tuple[TrialRecord, ...]
     full: tuple[TrialRecord, ...]
     groups: tuple[tuple[str, ...], ...]
     rule: Location | None = None
@@ -98,7 +98,7 @@ class Ranking:
 
 def draws_of(audit: Audit, scans: Sequence[ScanResult], count: int, seed: int) -> Draws:
     """Resamples the groups of all edits of the trials and scans."""
-    trials = (*audit.looks, *audit.full)
+    trials = (*audit.quick_trials, *audit.full)
     seen = [edit for record in trials for edit in record.trial.edits]
     seen += [edit for scan in scans for edit in scan.edits]
     group = {edit: members[0] for members in audit.groups for edit in members}

@@ -39,7 +39,7 @@ class TrialRequest:
 
 
 @dataclass(frozen=True)
-class Budget:
+class SearchBudget:
     """What choosing may take: a share of a sweep's operations, operations, or seconds of trials."""
 
     amount: float
@@ -63,7 +63,7 @@ class Space:
     seed: int
     depth_rule: Location
     finalists: int = 3
-    budget: Budget | None = None
+    budget: SearchBudget | None = None
     first_step: float = FIRST_STEP
     to_learn: float = nan
 

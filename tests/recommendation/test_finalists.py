@@ -13,7 +13,7 @@ from locscope.recommendation.finalists import (
     Finalist,
     gathered,
     gathered_value,
-    in_order,
+    ranked_finalists,
     reason_for,
 )
 from locscope.records import EditOutcome, Measure, TrialRecord
@@ -66,7 +66,7 @@ def level(share: float, ratio: float = 1.0, **more: float) -> dict[str, float]:
 
 
 def order(*some: Finalist, objective: Objective = BALANCED, margin: float = 0.0) -> list[str]:
-    return [str(one.location) for one in in_order(some, objective, margin, GROUPS)]
+    return [str(one.location) for one in ranked_finalists(some, objective, margin, GROUPS)]
 
 
 def test_measures_are_means_weighed_by_what_was_judged() -> None:
@@ -130,7 +130,7 @@ def test_the_best_on_s_and_v_together_is_first() -> None:
     lucky = finalist("L0.mlp", level(0.9), level(0.6), level(0.6))
     outcome_reliability = finalist("L1.mlp", level(0.8), level(0.8), level(0.8))
     third = finalist("L2.mlp", level(0.7), level(0.6), level(0.6))
-    ordered = in_order([lucky, outcome_reliability, third], BALANCED, 0.0, GROUPS)
+    ordered = ranked_finalists([lucky, outcome_reliability, third], BALANCED, 0.0, GROUPS)
     assert [str(one.location) for one in ordered] == ["L1.mlp", "L0.mlp", "L2.mlp"]
     assert (
         reason_for(ordered, BALANCED, 0.0)
@@ -173,7 +173,7 @@ def test_a_smaller_one_that_lacks_little_is_chosen() -> None:
     some = (best, near, least, larger, poor)
     assert order(*some)[:2] == ["L0.mlp", "L3.mlp"]
     assert order(*some, margin=0.006) == ["L1.mlp", "L0.mlp", "L3.mlp", "L2.mlp", "L4.mlp"]
-    ordered = in_order(some, BALANCED, 0.01, GROUPS)
+    ordered = ranked_finalists(some, BALANCED, 0.01, GROUPS)
     # The others stay in their order: the best is the runner-up.
     assert [str(one.location) for one in ordered] == [f"L{n}.mlp" for n in (2, 0, 3, 1, 4)]
     assert reason_for(ordered, BALANCED, 0.01) == (

@@ -14,7 +14,15 @@ from locscope.locations import Location
 from locscope.records import Measure, TrialRecord, dumps, loads
 from locscope.selection.choice import best_per_location
 from locscope.selection.forecast import forecasts
-from locscope.selection.space import FULL, Budget, Space, TrialRequest, left, spent, sweep_flops
+from locscope.selection.space import (
+    FULL,
+    SearchBudget,
+    Space,
+    TrialRequest,
+    left,
+    spent,
+    sweep_flops,
+)
 from locscope.selection.strategies import STRATEGIES, strategy
 from locscope.selection.strategies.race import ALWAYS_RUN, RUNG_1, RUNG_2, SURVIVORS, TRIES
 
@@ -70,7 +78,7 @@ def test_is_a_pure_function_also_of_records_that_were_read_again(name: str) -> N
 @pytest.mark.parametrize("amount", [0.01, 0.1, 0.3])
 def test_a_share_of_the_sweep_is_kept_within_a_batch(name: str, amount: float) -> None:
     world = World()
-    space = world.space(budget=Budget(amount, "share"))
+    space = world.space(budget=SearchBudget(amount, "share"))
     held(world, space, world.search(name, space))
 
 
@@ -78,7 +86,7 @@ def test_a_share_of_the_sweep_is_kept_within_a_batch(name: str, amount: float) -
 @pytest.mark.parametrize("seconds", [1.0, 50_000.0, 200_000.0])
 def test_seconds_are_kept_within_a_batch(name: str, seconds: float) -> None:
     world = World()
-    space = world.space(budget=Budget(seconds, "seconds"))
+    space = world.space(budget=SearchBudget(seconds, "seconds"))
     held(world, space, world.search(name, space))
 
 
@@ -93,14 +101,14 @@ def held(world: World, space: Space, batches: list[tuple[TrialRequest, ...]]) ->
 
 def test_a_sweep_ends_with_its_budget() -> None:
     world = World()
-    space = world.space(budget=Budget(1.0, "seconds"))
+    space = world.space(budget=SearchBudget(1.0, "seconds"))
     (only,) = world.search("sweep", space)
     assert {ask.location for ask in only} == {space.drawn[0]}
 
 
 def test_without_a_second_look_a_race_starts_where_full_runs_do() -> None:
     world = World()
-    space = world.space(budget=Budget(1.0, "seconds"))
+    space = world.space(budget=SearchBudget(1.0, "seconds"))
     looks, (full,) = world.search("race", space)
     assert all(ask.fidelity.quick for ask in looks)
     assert full.lr == space.of(full.location).lr
@@ -163,7 +171,7 @@ def test_with_a_budget_guests_reach_the_top_too(amount: float, seed: int) -> Non
             return replace(found, measures=measures, violated=broke)
 
     world = Drifting(seed=seed)
-    space = world.space(budget=Budget(amount, "share"))
+    space = world.space(budget=SearchBudget(amount, "share"))
     asked = [ask for batch in world.search("race", space) for ask in batch]
     full = [ask.location for ask in asked if ask.fidelity == space.full]
     assert {*space.drawn[:ALWAYS_RUN], RULE} <= set(full[: 1 + ALWAYS_RUN + 1])
@@ -335,7 +343,7 @@ def test_race_tries_the_next_in_line_while_nothing_keeps_the_bounds() -> None:
 def test_with_a_budget_a_race_looks_where_scans_say_first() -> None:
     for sign in (1, -1):
         world = World()
-        space = world.space(world.truth(sign), budget=Budget(0.02, "share"))
+        space = world.space(world.truth(sign), budget=SearchBudget(0.02, "share"))
         first = world.search("race", space)[0]
         assert len(first) < len(space.candidates)
         said = sorted(space.candidates, key=lambda one: -sign * world.value_at(one.location))
@@ -420,7 +428,7 @@ def test_random_goes_in_the_drawn_order_at_starting_rates() -> None:
 @pytest.mark.parametrize("name", ["random", "tpe"])
 def test_a_budget_leaves_some_for_the_rates_of_the_best(name: str) -> None:
     world = World()
-    space = world.space(budget=Budget(0.3, "share"))
+    space = world.space(budget=SearchBudget(0.3, "share"))
     asked = [ask for batch in world.search(name, space) for ask in batch]
     counts = Counter(ask.location for ask in asked)
     assert counts[best(world, space, [tuple(asked)])] >= 3

@@ -20,11 +20,11 @@ def audit(runner: TrialRunner, evidence: Evidence) -> Evidence:
     plan, space, selected = runner.plan, evidence.space, evidence.selected
     if not plan.settings.audit:
         return evidence
-    looks, full = audit_requests(space, selected, plan.settings.audit)
-    records = runner.trials("audit", trials_of(plan, (*looks, *full)))
+    quick, full = audit_requests(space, selected, plan.settings.audit)
+    records = runner.trials("audit", trials_of(plan, (*quick, *full)))
     held = Audit(
-        looks=records[: len(looks)],
-        full=swept(space, selected) if is_swept(space, selected) else records[len(looks) :],
+        quick_trials=records[: len(quick)],
+        full=swept(space, selected) if is_swept(space, selected) else records[len(quick) :],
         groups=plan.groups_of(plan.parts.select),
         rule=space.depth_rule,
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from locscope.locations import Location
-from locscope.recommendation.finalists import RANDOM, Finalist, in_order
+from locscope.recommendation.finalists import RANDOM, Finalist, ranked_finalists
 from locscope.recommendation.margins import Context
 from locscope.records import Trial, TrialRecord
 from locscope.runs.private import without_home
@@ -32,7 +32,7 @@ def validate(runner: TrialRunner, evidence: Evidence) -> Evidence:
         for n, best in enumerate(first)
     ]
     groups = runner.plan.groups_of(runner.plan.parts.choosing)
-    ordered = in_order(
+    ordered = ranked_finalists(
         finalists, runner.objective.strict, settings.non_inferiority, groups, settings.seed
     )
     return replace(evidence, finalists=ordered)
