@@ -34,10 +34,12 @@ A loss that overflowed was measured: infinity is the text "inf" or "-inf" in JSO
 def _location(value: Any) -> Location:
     if isinstance(value, Location):
         return value
+    if not isinstance(value, str):
+        raise ValueError("a location is text")
     try:
         return Location.parse(value)
-    # What pydantic tells apart as a field that cannot be read.
-    except (UsageError, AttributeError) as error:
+    # pydantic takes a ValueError alone for a field that cannot be read.
+    except UsageError as error:
         raise ValueError(str(error)) from error
 
 
@@ -51,7 +53,7 @@ def _location_or_words(value: Any) -> Location | str:
 
 
 def _location_or_none(value: Any) -> Location | None:
-    return _location(value) if value else None
+    return None if value in ("", None) else _location(value)
 
 
 At = Annotated[Location, PlainValidator(_location), PlainSerializer(str)]
