@@ -82,8 +82,8 @@ class Space:
 
     def request(self, location: Location | str, lr: float | None = None) -> TrialRequest:
         """A full trial there, at its starting rate where none is given."""
-        candidate = self.of(location)
-        return TrialRequest(candidate.location, candidate.lr if lr is None else lr, self.full)
+        at = Location.parse(str(location))
+        return TrialRequest(at, self.of(at).lr if lr is None else lr, self.full)
 
     @property
     def drawn(self) -> tuple[Location, ...]:
