@@ -25,6 +25,7 @@ DEEPEST = 32
 LONGEST_NUMBER = 4000
 """Digits; Python makes no integer of 4301. The fields have narrower limits, and name their key."""
 
+_BLOCK = 1 << 20
 _PIPES = ("/dev/", "/proc/")
 _WORDS = {"": None, "~": None, "null": None}
 _WORDS |= dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(("false", "no", "off"), False)
@@ -59,10 +60,14 @@ def read_bytes(path: Path, most: int = MOST_TEXT, *, links: bool = True) -> byte
         os.close(descriptor)
         raise
     with open(descriptor, "rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+        # In blocks: to read so many bytes at once takes memory for all of them, and most are few.
+        blocks, left = list[bytes](), most + 1
+        while left > 0 and (block := file.read(min(left, _BLOCK))):
+            blocks.append(block)
+            left -= len(block)
+    if left <= 0:
         raise Unreadable(_too_large(most))
-    return content
+    return b"".join(blocks)
 
 
 def read_text(path: Path, what: str, most: int = MOST_TEXT) -> str:
