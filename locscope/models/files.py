@@ -13,9 +13,9 @@ from pathlib import Path
 
 from locscope.errors import UsageError
 
-CONFIG = "config.json"
+CONFIG, GENERATION = "config.json", "generation_config.json"
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-CONFIGS = (CONFIG, "generation_config.json", "preprocessor_config.json", "processor_config.json")
+CONFIGS = (CONFIG, GENERATION, "preprocessor_config.json", "processor_config.json")
 TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("tokenizer.model", "tokenizer.model.v3", "tekken.json", "spiece.model"),
@@ -29,8 +29,11 @@ OWN = ("neutral.txt", "abilities.json")
 NAMES = frozenset((*CONFIGS, *TOKENIZER, *OWN))
 REPLACED = ("README.md", "locscope.json")
 """Not copied either, but an edited model has its own: they describe it, and the old another."""
-WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx")
-"""What names of weights end in, of whatever format."""
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+FORMATS = {".gguf": "GGUF", ".h5": "TensorFlow", ".msgpack": "Flax", ".onnx": "ONNX"}
+"""What names of weights end in that are not read: pickles, and other formats with their names."""
+WEIGHTS = (".safetensors", *PICKLED, *FORMATS)
+"""The same of weights of whatever format."""
 _LICENCE = re.compile(
     r"(licen[cs]e|copying|notice|use_policy)[\w-]*(\.lesser)?(\.(txt|md|rst))?", re.I
 )
