@@ -6,10 +6,14 @@ snapshot in a hub's cache, among the blobs of the same model; any other leaves t
 carry what lies there into a model that is published.
 """
 
+import errno
 import os
 import re
-from collections.abc import Collection, Iterable
+import stat
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from locscope.errors import UsageError
 
@@ -89,6 +93,38 @@ def refuse_leaving(directory: Path, weights: Iterable[Path]) -> None:
                 f"'{path}' is a link out of the model's folder, to '{end}', which a model from "
                 f"elsewhere could use to take your files along: put the file itself there{whole}"
             )
+
+
+@contextmanager
+def open_own(path: Path, directory: Path) -> Iterator[BinaryIO]:
+    """A file of the folder, open to be read within the block.
+
+    Raises UsageError where it leaves the folder, also where a link took its place just now.
+    """
+    end = os.path.realpath(path)
+    if not stays(Path(end), directory):
+        raise _replaced(path)
+    try:
+        # Not blocking: a pipe that took its place would wait for ever.
+        descriptor = os.open(end, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _replaced(path) from None
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        # Folders on the way may be links by now too.
+        same = os.path.samestat(status, os.lstat(end)) and os.path.realpath(end) == end
+        if not same or not stat.S_ISREG(status.st_mode):
+            raise _replaced(path)
+        yield file
+
+
+def _replaced(path: Path) -> UsageError:
+    return UsageError(
+        f"'{path}' became a link out of the model's folder, or no file, while it was used: look at "
+        "who writes there, and give the command again"
+    )
 
 
 def stays(path: Path, directory: Path) -> bool:

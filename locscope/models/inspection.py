@@ -29,7 +29,7 @@ from locscope.models.config_checks import text_config
 from locscope.models.families import FAMILIES
 from locscope.models.files import CONFIG, GENERATION
 from locscope.models.json_files import read_object
-from locscope.models.plain_errors import plain_errors
+from locscope.models.plain_errors import plain_errors, unwritten
 from locscope.runs.reading import leaves
 
 SENTENCE = "The capital of France is Paris."
@@ -50,11 +50,11 @@ def read_tokenizer(directory: Path, trust_remote_code: bool) -> PreTrainedTokeni
     if not trust_remote_code and config.is_file() and "auto_map" in read_object(config):
         doing = f"{doing}: {REMOTE.format(file=config.name)}"
     try:
-        with plain_errors(doing, doing):
+        with plain_errors(doing, doing), unwritten():
             return _tried(directory, trust_remote_code)
     except UsageError:
         if whole.is_file():
-            with plain_errors(f"cannot read '{whole}'", doing):
+            with plain_errors(f"cannot read '{whole}'", doing), unwritten():
                 Tokenizer.from_file(str(whole))
         raise
 

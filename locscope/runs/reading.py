@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from math import isfinite
 from pathlib import Path
-from typing import Any, final
+from typing import IO, Any, final
 
 import yaml
 
@@ -63,13 +63,19 @@ def read_bytes(path: Path, most: int = MOST_TEXT, *, links: bool = True) -> byte
         os.close(descriptor)
         raise
     with open(descriptor, "rb") as file:
-        # In blocks: to read so many bytes at once takes memory for all of them, and most are few.
-        blocks, left = list[bytes](), most + 1
-        while left > 0 and (block := file.read(min(left, _BLOCK))):
-            blocks.append(block)
-            left -= len(block)
-    if left <= 0:
+        content = read_within(file, most)
+    if len(content) > most:
         raise Unreadable(_too_large(most))
+    return content
+
+
+def read_within(file: IO[bytes], most: int) -> bytes:
+    """All that a file has, or `most` bytes and one more where it has more."""
+    # In blocks: to read so many at once takes memory for all of them, and most files have few.
+    blocks, left = list[bytes](), most + 1
+    while left > 0 and (block := file.read(min(left, _BLOCK))):
+        blocks.append(block)
+        left -= len(block)
     return b"".join(blocks)
 
 
