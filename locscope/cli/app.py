@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from locscope import __version__
-from locscope.cli.stopping import INTERRUPTED, LINE
+from locscope.cli.stopping import INTERRUPTED, line
 from locscope.display import guarded_streams, visible
 from locscope.errors import DISK_FULL, LocscopeError, ran_out_of_memory
 
@@ -126,7 +126,7 @@ def guarded() -> Iterator[None]:
             # Here, where it can be told: a full disk is noticed when what was printed is written.
             sys.stdout.flush()
     except KeyboardInterrupt:
-        raise _exit(LINE, INTERRUPTED) from None
+        raise _exit(line(), INTERRUPTED) from None
     except typer.Exit:
         raise
     except Exception as error:

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from locscope.errors import UsageError, unknown
+from locscope.models.files import CONFIG
 
 ALIASES = {
     "llama-2-7b": "meta-llama/Llama-2-7b-chat-hf",
@@ -164,7 +165,7 @@ def _snapshot(directory: Path) -> Path:
     Raises UsageError where it is not told which of its snapshots that is.
     """
     inside = directory / "snapshots"
-    if (directory / "config.json").exists() or not inside.is_dir():
+    if (directory / CONFIG).exists() or not inside.is_dir():
         return directory
     snapshots = sorted(path.name for path in inside.iterdir() if path.is_dir())
     main = directory / "refs" / "main"

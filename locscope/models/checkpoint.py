@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from locscope.errors import UsageError
+from locscope.errors import UsageError, shown
 from locscope.models.config_checks import check_config, check_generation
 from locscope.models.families import FAMILIES
-from locscope.models.files import INDEX, WHOLE, refuse_leaving
-from locscope.models.json_files import read_object, refuse_pointer, shown
+from locscope.models.files import CONFIG, GENERATION, INDEX, WHOLE, refuse_leaving
+from locscope.models.json_files import read_object, refuse_mark, refuse_pointer
 from locscope.models.weights import ADAPTER, Tensors, read_weights
 
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
@@ -31,7 +31,7 @@ SAMPLES, SAMPLE = 32, 16 * 2**10
 
 _VOLATILE = ("transformers_version", "_name_or_path")
 _OBJECTS = (
-    *("generation_config.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *(GENERATION, "tokenizer_config.json", "special_tokens_map.json"),
     *("added_tokens.json", "chat_template.json", "processor_config.json"),
 )
 """What is read besides the configuration, each a JSON object where it is there."""
@@ -64,7 +64,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
     checkpoint = Checkpoint(directory, config, shards)
     # For its error, before sizes are compared with those of tensors that are no weights.
     stored_dtype(checkpoint)
-    check_config(directory / "config.json", config, shards)
+    check_config(directory / CONFIG, config, shards)
     _check_files(directory, config)
     return checkpoint
 
@@ -74,7 +74,7 @@ def read_config(directory: Path) -> dict[str, Any]:
 
     Raises UsageError where there is none, or its model cannot be tuned.
     """
-    path = directory / "config.json"
+    path = directory / CONFIG
     if (directory / ADAPTER).is_file():
         raise _adapter(directory)
     if not path.is_file():
@@ -104,7 +104,7 @@ def _adapter(directory: Path) -> UsageError:
 
 
 def _no_config(directory: Path) -> str:
-    inside = sorted(path.parent.name for path in directory.glob("*/config.json"))
+    inside = sorted(path.parent.name for path in directory.glob(f"*/{CONFIG}"))
     gguf = sorted(path.name for path in directory.glob("*.gguf"))
     found = f"no config.json in '{directory}'"
     if gguf:
@@ -119,12 +119,14 @@ def _check_files(directory: Path, config: dict[str, Any]) -> None:
     for name in _OBJECTS:
         if (directory / name).is_file():
             content = read_object(directory / name)
-            if name == "generation_config.json":
+            if name == GENERATION:
                 check_generation(directory / name, config, content)
     for name in _TEXTS:
         path = directory / name
         if path.is_file():
             refuse_pointer(path)
+            if path.suffix == ".json":
+                refuse_mark(path)
             if path.stat().st_size > _LARGEST_TEXT:
                 raise UsageError(f"cannot use '{path}': it is too large for a tokenizer's file")
 

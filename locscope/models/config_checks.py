@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from locscope.errors import UsageError
-from locscope.models.json_files import leaves, shown
+from locscope.errors import UsageError, shown
 from locscope.models.weights import Tensors
+from locscope.runs.reading import leaves
 
 LAYERS = ("num_hidden_layers", "n_layer")
 SIZES = (

@@ -5,7 +5,7 @@ from pathlib import Path
 from locscope.errors import UsageError
 from locscope.models.aliases import Source
 from locscope.models.checkpoint import read_checkpoint, read_config
-from locscope.models.files import INDEX, NAMES, TEMPLATES
+from locscope.models.files import CONFIG, INDEX, NAMES, TEMPLATES
 from locscope.runs.new_folder import is_partial
 from locscope.runs.note import NAME as NOTE
 
@@ -69,7 +69,7 @@ def _downloaded(hub_id: str) -> Path:
         raise UsageError(f"model '{hub_id}' is not on this machine, and we are offline: {remedy}")
     try:
         # What cannot be tuned is refused before gigabytes come.
-        read_config(_snapshot(hub_id, ["config.json"]))
+        read_config(_snapshot(hub_id, [CONFIG]))
         return _snapshot(hub_id, WANTED)
     except GatedRepoError:
         raise UsageError(

@@ -23,12 +23,14 @@ from transformers import (
 from transformers.activations import ACT2FN
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from locscope.errors import UsageError
+from locscope.errors import UsageError, shown
 from locscope.models.checkpoint import Checkpoint
 from locscope.models.config_checks import text_config
 from locscope.models.families import FAMILIES
-from locscope.models.json_files import leaves, read_object, shown
-from locscope.models.plain_errors import plain_errors
+from locscope.models.files import CONFIG, GENERATION
+from locscope.models.json_files import read_object
+from locscope.models.plain_errors import plain_errors, unwritten
+from locscope.runs.reading import leaves
 
 SENTENCE = "The capital of France is Paris."
 """What a model is tried with."""
@@ -48,11 +50,11 @@ def read_tokenizer(directory: Path, trust_remote_code: bool) -> PreTrainedTokeni
     if not trust_remote_code and config.is_file() and "auto_map" in read_object(config):
         doing = f"{doing}: {REMOTE.format(file=config.name)}"
     try:
-        with plain_errors(doing, doing):
+        with plain_errors(doing, doing), unwritten():
             return _tried(directory, trust_remote_code)
     except UsageError:
         if whole.is_file():
-            with plain_errors(f"cannot read '{whole}'", doing):
+            with plain_errors(f"cannot read '{whole}'", doing), unwritten():
                 Tokenizer.from_file(str(whole))
         raise
 
@@ -62,7 +64,7 @@ def outline(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedModel:
 
     Raises UsageError, which names file and key, where they differ or no model can be made.
     """
-    path = checkpoint.directory / "config.json"
+    path = checkpoint.directory / CONFIG
     _refuse_unknown_names(path, checkpoint.config)
     doing = f"cannot make a model from '{path}' and its weights"
     if "auto_map" in checkpoint.config and not trust_remote_code:
@@ -183,7 +185,7 @@ def _made(directory: Path, trust_remote_code: bool) -> PreTrainedModel:
     with torch.device("meta"):
         config = AutoConfig.from_pretrained(directory, **own)
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    if (directory / "generation_config.json").is_file():
+    if (directory / GENERATION).is_file():
         model.generation_config = GenerationConfig.from_pretrained(directory, local_files_only=True)
     return model
 

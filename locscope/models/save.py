@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from locscope.errors import LocscopeError
 from locscope.models.checkpoint import Checkpoint
-from locscope.models.files import CONFIG, belonging
+from locscope.models.files import CONFIG, belonging, open_own
 from locscope.models.parts import Slice, put
 from locscope.runs.files import sync
 
@@ -69,19 +69,22 @@ def save_edited(
             if shard == path:
                 tensors.setdefault(key, _tensor(path, key))
                 put(tensors[key], change.slice, change.values)
-        _write(path, written, {_first(checkpoint, path, k): _bytes(k, tensors[k]) for k in tensors})
+        with open_own(path, checkpoint.directory) as before:
+            changed = {_first(checkpoint, path, k): _bytes(k, tensors[k]) for k in tensors}
+            _write(before, written, changed)
 
 
-def _write(path: Path, written: Path, changed: Mapping[int, memoryview]) -> None:
+def _write(before: BinaryIO, written: Path, changed: Mapping[int, memoryview]) -> None:
     """A copy of a file with other bytes from some offsets on; no permissions are copied."""
-    shutil.copyfile(path, written)
-    with written.open("r+b") as file:
+    with written.open("wb") as file:
+        shutil.copyfileobj(before, file, _BLOCK)
         for first, content in changed.items():
             file.seek(first)
             file.write(content)
     sync(written)
     _forget(written)
-    with path.open("rb") as before, written.open("rb") as after:
+    before.seek(0)
+    with written.open("rb") as after:
         if not _as_meant(before, after, changed):
             raise LocscopeError(
                 f"{written.name} was not written as it should be (is the disk sound?): nothing is "

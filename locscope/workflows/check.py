@@ -4,11 +4,10 @@ What `edit` can use is in order here; what a search needs besides stands in a li
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from locscope.edits import EditSet, read_edits, settled
 from locscope.edits.checks import find_conflicts
-from locscope.edits.enough import why_too_few
-from locscope.errors import UsageError
 from locscope.evaluation.limits import refuse_unreadable
 from locscope.evaluation.measures import THOROUGH
 from locscope.locations import Location
@@ -28,6 +27,7 @@ from locscope.workflows.edit_files import (
     about_conflicts,
     about_edits,
     search_line,
+    tried,
 )
 from locscope.workflows.search.plan import Parted, check_parts, split_edits
 
@@ -85,12 +85,8 @@ def _lacking(found: EditSet, settings: SearchSettings) -> str:
 
     A UsageError where a bound, or all that the objective goes by, cannot be measured with them.
     """
-    lacking = why_too_few(len(found.edits))
-    try:
-        sides = _sides(split_edits(settings, found))
-    except UsageError as error:
-        sides = [found.edits]
-        lacking = lacking or f"a search needs edits that it can split: {error}"
+    parted, lacking = tried(len(found.edits), partial(split_edits, settings, found))
+    sides = _sides(parted) if parted else [found.edits]
     refuse_unmeasurable(settings.full_objective, _askable(sides))
     return lacking
 

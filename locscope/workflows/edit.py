@@ -12,6 +12,7 @@ from locscope.models.parts import slices
 from locscope.progress import Progress, stage
 from locscope.records import Recipe, Trial, TrialRecord, default_batch
 from locscope.runs.edit_config import EditConfig, read_recommendation
+from locscope.runs.new_folder import note_on_partials
 from locscope.runs.note import absolute
 from locscope.scoring.bounds import bound_of
 from locscope.scoring.objectives import Objective, objective_of
@@ -149,7 +150,8 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
     """Tunes, measures, saves the edited model; returns the trial's record."""
     assert plan.output is not None, "plan an edit that is to be saved with its output"
     code = plan.settings.trust_remote_code
-    for line in (*note_on_weights(plan.loaded), *note_on_files(plan.loaded, code=code)):
+    notes = (*note_on_weights(plan.loaded), *note_on_files(plan.loaded, code=code))
+    for line in (*notes, *note_on_partials(plan.output)):
         progress.say(line)
     tuned = tune(plan, progress)
     save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)

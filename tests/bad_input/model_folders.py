@@ -305,7 +305,7 @@ TEXTS: list[Row] = [
         "nul": "\0",
         "not-utf8": b'{"a": "\xff\xfe"}',
         "utf16": '{"a": 1}'.encode("utf-16"),
-        "bom": b'\xef\xbb\xbf{"a": 1}',
+        "byte order mark": b'\xef\xbb\xbf{"a": 1}',
         "deep-object": nested(100_000),
         "deep-list": nested(100_000, "[", "]"),
         "deep-enough-for-python": nested(900),
