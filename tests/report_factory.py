@@ -253,15 +253,15 @@ def recommendation(tie=False, met=True, missed=(), **more) -> Recommendation:
         "deployment": deployment(),
         "reason": "best of the finalists on S and V (0.915 over 3 trials)",
         "notes": ("score 0.880 on 240 edits and 0.920 held out, on 24 at a time",),
+        "margins": (
+            Margin("runner-up", Location.parse("L7.mlp.down"), 0.02, 0.004, 0.05),
+            Margin("depth-rule", Location.parse("L5.mlp.down"), 0.11, 0.07, 0.15),
+            Margin("random", Location.parse("L2.attn"), 0.5, 0.42, 0.58),
+        ),
     } | more
-    margins = (
-        Margin("runner-up", Location.parse("L7.mlp.down"), 0.02, 0.004, 0.05),
-        Margin("depth-rule", Location.parse("L5.mlp.down"), 0.11, 0.07, 0.15),
-        Margin("random", Location.parse("L2.attn"), 0.5, 0.42, 0.58),
-    )
     return Recommendation(
         score_name="harmonic(reliability, generalization, locality)", objective="balanced",
-        margins=margins, tie=tie, met=met, missed=missed, model="demo", model_hash="c0ffee123456",
+        tie=tie, met=met, missed=missed, model="demo", model_hash="c0ffee123456",
         edits="demo", edits_hash="ed175e75", seed=0, version="0.1.0", **given,
     )  # fmt: skip
 

@@ -126,7 +126,9 @@ class Recommendation:
     recommended location. `deployment` is that location on the edits that will be made: sentence,
     `met` and `missed` follow it, and its recipe is the one to use. `reason` says why the location
     was chosen, `non_inferiority` is the score that a smaller one may lack. `notes` say why numbers
-    that seem to contradict each other do not. `randoms` are the random locations one by one.
+    that seem to contradict each other do not. `randoms` are the random locations one by one, and
+    `ahead` names those that scored more on T than the recommended one on the same edits, the one
+    with the largest lead first.
 
     `weights` (of the score's terms) and `bounds` are all that were in force, as one writes them.
     `bound_margin` is the share of what bounds on drift allow that choices leave free. `front` is
@@ -160,6 +162,7 @@ class Recommendation:
     randoms: tuple[Contender, ...] = ()
     relaxed: str = ""
     looser: tuple[BoundPoint, ...] = ()
+    ahead: tuple[str, ...] = ()
 
     @property
     def best(self) -> Contender:

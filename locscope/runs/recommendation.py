@@ -49,7 +49,7 @@ SECTION_KEYS = (
     *("schema", "sentence", "reference_keys", "location", "recipe", "parameters"),
     *("parameter_count", "score", "measures", "margins", "runner_up", "met", "missed"),
     *("weights", "bounds", "bound_margin", "front", "provenance", "reason", "notes", "deployed"),
-    *("held_out", "data", "relaxed"),
+    *("held_out", "data", "relaxed", "random_ahead"),
 )
 
 
@@ -152,6 +152,7 @@ def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
         "reason": rec.reason,
         "notes": list(rec.notes),
         "relaxed": rec.relaxed,
+        "random_ahead": list(rec.ahead),
         "deployed": {
             "edits": rec.deployment.edits if rec.deployment else 0,
             "given": rec.deployment.given if rec.deployment else 0,

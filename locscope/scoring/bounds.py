@@ -19,8 +19,8 @@ SHARES = (
 RATIOS = ("perplexity_ratio", "mean_perplexity_ratio")
 RATIO = 1.1
 """What the pooled perplexity ratio may be by default: up to there SmolLM2-135M kept 99 % of small
-abilities on average (`reports/sweep-smollm2-counterfact_3k.md`). That is no law: at one ratio low
-layers lost more of them (9 % at worst) than high ones."""
+abilities on average (`reports/sweep-smollm2-24-edits.md`). That is no law: at one ratio low layers
+lost more of them (9 % at worst) than high ones."""
 COLLAPSE = (*RATIOS, "kl", "retention")
 """Measures of what becomes of the rest of the model."""
 BOUNDABLE = (*SHARES, *COLLAPSE)

@@ -338,6 +338,59 @@ def test_random_locations_are_one_contender_beside_which_each_is_kept() -> None:
     assert repr(loads(Recommendation, dumps(found))) == repr(found)
 
 
+@pytest.mark.parametrize(
+    ("mine", "drawn", "ahead", "words"),
+    [
+        (ALL, (HALF, MANY, {}), (), ()),
+        (
+            HALF,
+            ({}, {}, {}, dict.fromkeys(EDITS, 0.3), {}),
+            ("L3.attn",),
+            ("1 of 5 on the same edits (L3.attn, 0.300 to 0.000).",),
+        ),
+        (
+            MANY,
+            (ALL, ALL, MANY),
+            ("L0.attn", "L1.attn"),
+            (
+                "Random locations did better there: their mean (-0.133, 95 % ",
+                "; 2 of 3 on the same edits (most L0.attn, 1.000 to 0.800).",
+            ),
+        ),
+        # One alone has no interval: it is named, and is no mean.
+        (
+            MANY,
+            (ALL,),
+            ("L0.attn",),
+            ("there: 1 of 1 on the same edits (L0.attn, 1.000 to 0.800).",),
+        ),
+    ],
+)
+def test_random_locations_that_did_better_are_in_the_sentence(
+    mine: dict[str, float],
+    drawn: Sequence[dict[str, float]],
+    ahead: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    """Bounds decide what is met; the sentence does not keep back that chance did better."""
+    parts = [made("L1.mlp", mine, edits=part) for part in (EDITS[:6], EDITS[6:])]
+    found = recommended([on_t("recommended", *parts)], randoms=randoms(*drawn))
+    assert found.ahead == ahead
+    assert ("Random locations did better" in found.sentence) == bool(words)
+    assert all(said in found.sentence for said in words)
+    assert found.met
+
+
+def test_a_random_location_that_breaks_a_bound_is_not_ahead() -> None:
+    beyond, ratios = made("L9.attn", ALL, 1.06, edits=EDITS[:6]), (1.04, 1.06)
+    one = Finalist(Best("L9.attn", beyond, (beyond,)), role=RANDOM, on_t=(beyond,))
+    for ratio in ratios:
+        mine = [made("L1.mlp", MANY, ratio, edits=part) for part in (EDITS[:6], EDITS[6:])]
+        found = recommended([on_t("recommended", *mine)], randoms=[one])
+        # Where the recommended one breaks it there too, the bound tells nothing apart.
+        assert found.ahead == (("L9.attn",) if ratio > 1.05 else ())
+
+
 def test_a_single_random_location_is_no_chance() -> None:
     found = recommended([on_t("recommended", made("L1.mlp", ALL))], randoms=randoms(HALF))
     assert found.contenders[-1].location == Location.parse("L0.attn")

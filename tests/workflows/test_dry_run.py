@@ -15,6 +15,8 @@ from locscope.locations import Location
 from locscope.progress import Silent
 from locscope.records import Recipe, ScanResult, Trial
 from locscope.runs.store import read_record
+from locscope.scoring.objectives import objective_of
+from locscope.selection.space import TrialRequest
 from locscope.selection.strategies import STRATEGIES
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
@@ -27,7 +29,7 @@ from locscope.workflows.publish import Found
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import Plan, plan_search
 from locscope.workflows.search.select import controls_of, ran_in_full, ranking, select, space_of
-from locscope.workflows.search.stages import Evidence
+from locscope.workflows.search.stages import Evidence, trials_of
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +109,31 @@ def test_a_control_recommends_what_it_ran_itself(name: str, plan: Plan, found: F
     assert named == {space.depth_rule, *space.drawn[: plan.settings.controls]}
     everything = {record.trial.location for record in ran_in_full(chosen, controls)}
     assert everything == ran | named
+
+
+def test_made_up_records_are_judged_by_the_bounds_in_force(plan: Plan, found: Found) -> None:
+    """Also those that were answered before a stage went on within looser bounds; a bound on what is
+    learned breaks none on paper."""
+    gradient = read_record(found.folder, "scan", "weight-gradient", ScanResult)
+    assert gradient is not None
+    asked = objective_of("balanced", {}, ["perplexity_ratio<=1.05", "reliability>=0.99"])
+    made = replace(plan, objective=asked)
+    space = space_of(LocalTrialRunner(made, made.folder / "none", Silent()), (gradient,))
+    paper = SimulatedRunner(made, space, lambda trial: Cost(1.0, 1.0))
+    trials = trials_of(
+        made, [TrialRequest(space.depth_rule, rate, space.full) for rate in (1.0, 3.0)]
+    )
+    before = [record.violated for record in paper.trials("full", trials)]
+    assert [len(broken) for broken in before] == [1, 1]
+    assert all("perplexity_ratio" in broken[0] for broken in before)
+    looser = [
+        replace(b, limit=1.08 if b.measure == "perplexity_ratio" else b.limit) for b in asked.bounds
+    ]
+    paper.objective = replace(asked, bounds=tuple(looser), bound_margin=0.0)
+    again = paper.trials("full", trials)
+    assert [len(record.violated) for record in again] == [0, 1]
+    (first, second) = (record.measure("perplexity_ratio").value for record in again)
+    assert first < 1.08 < second
 
 
 def test_work_is_counted_from_the_texts(plan: Plan) -> None:

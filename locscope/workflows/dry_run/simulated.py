@@ -13,9 +13,10 @@ from typing import final
 
 from locscope.locations import Location
 from locscope.recommendation.finalists import Finalist
+from locscope.recommendation.looser_bounds import judged
 from locscope.records import Edit, Epoch, Measure, ProtocolResults, ScanResult, Trial, TrialRecord
 from locscope.records.codec import Number
-from locscope.scoring.bounds import COLLAPSE, ratio_limit, violations
+from locscope.scoring.bounds import Bound, ratio_limit, violations
 from locscope.scoring.objectives import QUICK, Objective
 from locscope.selection.candidates import STEP
 from locscope.selection.space import Space
@@ -64,7 +65,8 @@ class SimulatedRunner:
         self._known |= {key: self._record(trial) for key, trial in once.items()}
         ordered = sorted(once.values(), key=lambda trial: trial.location.lowest)
         self.asked.setdefault(stage, []).extend(ordered)
-        return tuple(self._known[trial.id] for trial in trials)
+        # As in a search: a stage may have replaced the bounds since the trial was answered.
+        return tuple(judged(self._known[trial.id], self.objective) for trial in trials)
 
     def protocols(self, stage: str, wanted: Sequence[Finalist]) -> tuple[ProtocolResults, ...]:
         """No results; each is tuned once more as in its first trial on T."""
@@ -79,11 +81,10 @@ class SimulatedRunner:
     def _record(self, trial: Trial) -> TrialRecord:
         kind = (trial.location, trial.recipe.kind)
         cost, first = self.cost(trial), self._first_rates.setdefault(kind, trial.recipe.lr)
-        utility = _utility(trial, first)
-        measures = [Measure(name, utility, 1, "made up") for name in SHARES]
+        utility, bounds = _utility(trial, first), self.plan.objective.bounds
+        measures = [Measure(name, _keeping(name, utility, bounds), 1, "made up") for name in SHARES]
         measures += [Measure("perplexity_ratio", self._ratio(trial, first), 1, "made up")]
         measures += [Measure("kl", DRIFT, 1, "made up"), Measure("retention", 1.0, 1, "made up")]
-        bounds = [b for b in self.space.objective.bounds if b.measure in COLLAPSE]
         return TrialRecord(
             trial=trial,
             status="done",
@@ -119,6 +120,14 @@ def simulate(
     for stage in (*RECOMMENDING, *ADDING):
         evidence = stage(runner, evidence)
     return runner.asked
+
+
+def _keeping(name: str, value: float, bounds: Sequence[Bound]) -> float:
+    """The value, or the nearest to it that the bounds on that measure allow."""
+    for bound in bounds:
+        if bound.measure == name:
+            value = (min if bound.side == "at most" else max)(value, bound.limit)
+    return value
 
 
 def _utility(trial: Trial, first: float) -> float:
