@@ -32,7 +32,7 @@ from locscope.models.inspection import (
     stored_tensors,
     try_forward,
 )
-from locscope.models.parts import family_of, grid
+from locscope.models.parts import family_of, grid, head_counts
 from locscope.models.plain_errors import plain_errors, quiet
 from locscope.records import ModelInfo
 
@@ -225,7 +225,7 @@ def _described(
     name: str, source: str, model: PreTrainedModel, *, dtype: str, stored: str, digest: str
 ) -> ModelInfo:
     config = model.config.get_text_config()
-    heads = config.num_attention_heads
+    heads, shared = head_counts(model)
     return ModelInfo(
         name=name,
         source=source,
@@ -233,7 +233,7 @@ def _described(
         layers=config.num_hidden_layers,
         width=config.hidden_size,
         heads=heads,
-        key_value_heads=getattr(config, "num_key_value_heads", None) or heads,
+        key_value_heads=shared,
         vocabulary=config.vocab_size,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=dtype,
