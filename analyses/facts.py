@@ -141,7 +141,8 @@ def edits_of(
 
 def listed(wordings: dict[str, tuple[str, ...]], facts: Sequence[Fact], said: Said) -> list[str]:
     """The report: how many facts are known by each wording that was asked, and every answer."""
-    text = ["| relation | facts | known by the first wording | by the second |", "|---|---|---|---|"]
+    text = ["| relation | facts | known by the first wording | by the second |"]
+    text.append("|---|---|---|---|")
     for relation, several in wordings.items():
         mine = [fact for fact in facts if fact.relation == relation]
         counts = [str(n) if n >= 0 else "-" for n in (count(mine, w, said) for w in several[:2])]

@@ -108,7 +108,7 @@ def _no_config(directory: Path) -> str:
     gguf = sorted(path.name for path in directory.glob("*.gguf"))
     found = f"no config.json in '{directory}'"
     if gguf:
-        return f"{found}, only GGUF ({gguf[0]}), which cannot be tuned: give its source's folder"
+        return f"{found}, only GGUF ({gguf[0]}): give that file, not its folder"
     if inside:
         return f"{found}, but in its folder {shown(inside[0])}: give that one"
     return f"{found}: give the directory of a whole model"

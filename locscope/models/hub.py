@@ -1,4 +1,4 @@
-"""The directory of a source: as given, bundled, or in the local cache of the hub."""
+"""The directory of a source: as given, bundled, converted, or in the local cache of the hub."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from locscope.errors import UsageError
 from locscope.models.aliases import Source
 from locscope.models.checkpoint import read_checkpoint, read_config
 from locscope.models.files import INDEX, NAMES, TEMPLATES
+from locscope.models.gguf import SUFFIX, converted
 from locscope.runs.new_folder import is_partial
 from locscope.runs.note import NAME as NOTE
 
@@ -23,12 +24,14 @@ UNWANTED = ["*/*.safetensors", "[!a]*/*", "*/*/*", "consolidated*"]
 
 
 def locate(source: Source) -> Path:
-    """The directory of a source's files, which are downloaded first where that is possible.
+    """The directory of a source's files, which are downloaded or made first where that is possible.
 
     Raises UsageError where they are not here and cannot be downloaded, and for a folder that a save
     did not finish.
     """
     if isinstance(source, Path):
+        if source.suffix == SUFFIX and source.is_file():
+            return converted(source)
         if is_partial(source):
             raise UsageError(
                 f"'{source}' is not a whole model: a save of it was cut off; give the same command "

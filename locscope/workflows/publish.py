@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from locscope.edits import BUNDLED
 from locscope.integrations.exports import About, Names, write_exports
 from locscope.models.aliases import ALIASES, DEMO
 from locscope.models.families import FAMILIES
@@ -131,4 +132,4 @@ def _locft(text: str) -> str:
 def _why_not(info: ModelInfo, edits: str) -> str:
     if info.name == "demo":
         return "the bundled model is not known to it"
-    return "the bundled edits are not in a format that it reads" if edits == "demo" else ""
+    return "the bundled edits are not in a format that it reads" if edits in BUNDLED else ""

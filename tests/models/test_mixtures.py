@@ -96,9 +96,7 @@ def test_experts_are_named_by_hand_and_those_that_are_not_there_refused():
     ]:
         with pytest.raises(UsageError, match=words):
             slices(model, Location.parse(text))
-    with pytest.raises(
-        UsageError, match=r"parts are mlp.down, .*mlp.expert0..3 and their down"
-    ):
+    with pytest.raises(UsageError, match=r"parts are mlp.down, .*mlp.expert0..3 and their down"):
         slices(ALL["gptoss"](), Location.parse("L1.mlp.expert1.up"))
 
 
