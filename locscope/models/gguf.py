@@ -4,8 +4,10 @@ The first start takes a minute or so and writes a folder into the user's cache, 
 ones read. Files that come with a Python package have short names (`PACKAGED`).
 """
 
+import contextlib
 import hashlib
 import importlib.util
+import io
 import os
 import warnings
 from collections import Counter
@@ -86,7 +88,9 @@ def converted(path: Path) -> Path:
         f"{folder}: this takes a minute, once",
         stacklevel=2,
     )
-    with plain_errors(doing, f"no memory to read '{path}'"), quiet():
+    # The loader's bar is no Hugging Face one, which `quiet` would keep off stderr.
+    bar = contextlib.redirect_stderr(io.StringIO())
+    with plain_errors(doing, f"no memory to read '{path}'"), quiet(), bar:
         _convert(path, folder, kinds)
     return folder
 

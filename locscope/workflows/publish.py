@@ -28,7 +28,11 @@ from locscope.runs.tables import write_tables
 
 LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text")
 """Families whose modules are named as Llama's, so that LocFT's patterns pick them."""
-FINAL_NORMS = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}
+FINAL_NORMS = {
+    **dict.fromkeys(("gpt2", "bloom", "falcon"), "ln_f"),
+    **dict.fromkeys(("gpt_neox", "opt"), "final_layer_norm"),
+    "phi": "final_layernorm",
+}
 """By family, the module of the final norm beside the layers, where it is not `norm`."""
 WHOLE = ("limit", "seed", "deploy")
 """Settings of `DATA_KEYS` that are whole numbers."""
@@ -110,8 +114,11 @@ def _told(tried: Sequence[TrialRecord]) -> TrialRecord | None:
 
 
 def names_of(family: str) -> Names:
-    """How a family of `FAMILIES` names its modules."""
-    found = FAMILIES[family]
+    """How a family names its modules; nothing for one that is in no table, or has experts, which
+    are no modules."""
+    found = FAMILIES.get(family)
+    if found is None or found.experts:
+        return Names(layers="", attention="", mlp="", leaves={}, norm="")
     return Names(
         layers=f"{found.owner}.{found.layers}",
         attention=found.attention,
