@@ -9,6 +9,8 @@
 PYTHON ?= python3
 TORCH ?=
 MODEL ?= smollm2
+LOWEST_TORCH ?=
+LOWEST := .venv-lowest
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -46,12 +48,26 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(BIN)/python -m pytest
 
-# The same with the lowest versions that pyproject.toml allows, in an environment of its own.
-# LOWEST_TORCH is kept as it is: its lowest one may have no build for this machine's CPU.
-test-lowest: $(STAMP)
-	sh analyses/lowest.sh "$(LOWEST)" "$(LOWEST_TORCH)" $(PYTHON)
+# The fast tests with the lowest versions that pyproject.toml allows, in an environment of its own.
+# The lowest torch may have no build for this machine's CPU: by default it is that of .venv, and
+# `make LOWEST_TORCH="torch==2.6.0 --index-url URL" test-lowest` takes another.
+test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "$(FAST) and not real" \
-	  --ignore tests/gpu --ignore tests/test_rules.py
+	  --ignore tests/test_rules.py --ignore tests/gpu
+
+$(LOWEST)/.installed: pyproject.toml | $(STAMP)
+	$(BIN)/python -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install -q uv
+	echo "torch==$$($(BIN)/python -c "$$KEPT_TORCH")" > $(LOWEST)/torch.txt
+	index=$$($(BIN)/python -m pip config get global.index-url 2>/dev/null) || true; \
+	$(LOWEST)/bin/uv pip compile -q --resolution lowest-direct --no-annotate --no-header \
+	  --override $(LOWEST)/torch.txt $${index:+--default-index "$$index"} --extra dev \
+	  -o $(LOWEST)/all.txt pyproject.toml
+	grep -vE '^(torch|triton|nvidia-|cuda-)' $(LOWEST)/all.txt > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install -q --no-deps $(or $(LOWEST_TORCH),-r $(LOWEST)/torch.txt)
+	$(LOWEST)/bin/python -m pip install -q --no-deps -r $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install -q --no-deps -e .
+	touch $@
 
 check: lint types test
 

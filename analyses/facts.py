@@ -27,7 +27,7 @@ from analyses.facts_parts import people, places
 
 ROOT = Path(__file__).parent.parent
 EDITS, REPORT = ROOT / "locscope/edits/facts.json", ROOT / "reports/facts.md"
-TOKENS, BATCH, ENOUGH = 6, 48, 0.5
+TOKENS, BATCH, ENOUGH = 6, 48, 0.3
 NEIGHBOURS, SPARE, LEAST = 3, 0.22, 8
 """Neighbours of an edit; the share of a relation's known facts that are none; its least number."""
 
@@ -67,7 +67,7 @@ def candidates() -> tuple[dict[str, tuple[str, ...]], list[Fact]]:
 
 def prompt_of(wording: str, subject: str) -> str:
     """A wording with its subject; a sentence begins with a capital."""
-    text = wording.format(subject)
+    text = wording.format(subject, subject)
     return text[0].upper() + text[1:]
 
 
@@ -93,7 +93,6 @@ def ask(loaded: Any, prompts: Sequence[str], kept: Path) -> Said:
             for prompt, row in zip(some, out[:, length:], strict=True):
                 said[prompt] = tokenizer.decode(row, skip_special_tokens=True)
             kept.write_text(json.dumps(said))
-        print(f"prompts of {length} tokens: {len(mine)}", flush=True)
     return said
 
 
@@ -152,7 +151,7 @@ def listed(wordings: dict[str, tuple[str, ...]], facts: Sequence[Fact], said: Sa
             mine = [fact for fact in facts if fact.relation == relation]
             if count(mine, wording, said) < 0:
                 continue
-            text += [f"\n## {relation}: {wording.format('...')}\n"]
+            text += [f"\n## {relation}: {wording.format('...', '...')}\n"]
             text += ["| subject | answer | it says | known |", "|---|---|---|---|"]
             for fact in mine:
                 words = said[prompt_of(wording, fact.subject)]
@@ -170,14 +169,14 @@ def main() -> None:
     given = parser.parse_args()
     wordings, facts = candidates()
     loaded = locscope.load_model(given.model)
-    first = [prompt_of(wordings[fact.relation][0], fact.subject) for fact in facts]
-    said = ask(loaded, first, given.answers)
-    again: list[str] = []
+    said: Said = {}
     for relation, several in wordings.items():
         mine = [fact for fact in facts if fact.relation == relation]
+        said |= ask(loaded, [prompt_of(several[0], fact.subject) for fact in mine], given.answers)
         if count(mine, several[0], said) < ENOUGH * len(mine):
-            again += [prompt_of(several[1], fact.subject) for fact in mine]
-    said = ask(loaded, again, given.answers)
+            again = [prompt_of(several[1], fact.subject) for fact in mine]
+            said |= ask(loaded, again, given.answers)
+        print(f"{relation}: {count(mine, several[0], said)} of {len(mine)}", flush=True)
     edits: list[dict[str, Any]] = []
     for relation, several in wordings.items():
         edits += edits_of(relation, several, [f for f in facts if f.relation == relation], said)

@@ -148,74 +148,75 @@ Welles; Taxi Driver: Martin Scorsese; Goodfellas: Martin Scorsese; Seven Samurai
 """
 
 RELATIONS = {
-    "author": (
-        ("{} was written by", "The author of {} is", "{} is a work by",
-         "The writer who gave us {} is"),
-        AUTHORS,
-    ),
-    "painter": (
-        ("{} was painted by", "The artist who painted {} is", "{} is a painting by",
-         "The painter of {} was"),
-        PAINTERS,
-    ),
-    "composer": (
-        ("{} was composed by", "The composer of {} is", "{} is a piece of music by",
-         "The music of {} is by"),
-        COMPOSERS,
-    ),
-    "inventor": (
-        ("{} was invented by", "{} was discovered by", "The person behind {} was",
-         "We owe the existence of {} to"),
-        INVENTORS,
-    ),
-    "founder": (
-        ("{} was founded by", "The founder of {} is", "The company {} was started by",
-         "The man who founded {} is"),
-        FOUNDERS,
-    ),
-    "maker": (
-        ("{} is made by", "{} is a product of the company", "The company that makes {} is",
-         "{} was developed by"),
-        MAKERS,
-    ),
     "sport": (
         ("{} is famous for playing the sport of", "The sport that {} is known for is",
          "{} was a professional athlete in", "{} made a career in"),
         SPORTS,
-    ),
-    "nationality": (
-        ("The nationality of {} was", "{} was born to parents who were", "By nationality, {} was",
-         "{} was a famous"),
-        ORIGINS,
-    ),
-    "symbol": (
-        ("The chemical symbol for {} is", "The symbol of the element {} is",
-         "In the periodic table, {} has the symbol", "Chemists write {} as"),
-        SYMBOLS,
-    ),
-    "atomic number": (
-        ("The atomic number of {} is", "In the periodic table, {} is element number",
-         "The number of protons in an atom of {} is", "The element {} has the atomic number"),
-        NUMBERS,
-    ),
-    "kind of animal": (
-        ("The {} is a type of", "A {} is a kind of", "Biologists classify the {} as a type of",
-         "Among animals, the {} is a"),
-        KINDS,
-    ),
-    "young": (
-        ("A baby {} is called a", "The young of a {} is called a", "A young {} is known as a",
-         "The word for a baby {} is"),
-        YOUNG,
     ),
     "instrument": (
         ("The instrument that {} played is the", "{} was famous for playing the",
          "{} was a master of the", "On stage, {} played the"),
         INSTRUMENTS,
     ),
+    "young": (
+        ("A baby {} is called a", "The young of a {} is called a", "A young {} is known as a",
+         "The word for a baby {} is"),
+        YOUNG,
+    ),
+    "symbol": (
+        ("The chemical symbol for {} is", "The symbol of the element {} is",
+         "In the periodic table, {} has the symbol", "Chemists write {} as"),
+        SYMBOLS,
+    ),
+    "author": (
+        ("Question: Who wrote {}? Answer:", "The author of {} is", "{} is a work by",
+         "The writer who gave us {} is"),
+        AUTHORS,
+    ),
+    "kind of animal": (
+        ("Question: What kind of animal is a {}? Answer: A {} is a", "A {} is a kind of",
+         "Biologists classify the {} as a type of", "Among animals, the {} is a"),
+        KINDS,
+    ),
+    "inventor": (
+        ("Question: Who invented or discovered this: {}? Answer:", "{} was discovered by",
+         "The person behind {} was", "We owe the existence of {} to"),
+        INVENTORS,
+    ),
+    "maker": (
+        ("Question: Which company makes {}? Answer:", "{} is a product of the company",
+         "The company that makes {} is", "{} was developed by"),
+        MAKERS,
+    ),
+    "founder": (
+        ("Question: Who founded {}? Answer:", "The founder of {} is",
+         "The company {} was started by", "The man who founded {} is"),
+        FOUNDERS,
+    ),
+    "nationality": (
+        ("Question: What was the nationality of {}? Answer: {} was",
+         "{} was born to parents who were",
+         "By nationality, {} was", "{} was a famous"),
+        ORIGINS,
+    ),
+    "painter": (
+        ("Question: Who painted {}? Answer:", "The artist who painted {} is",
+         "{} is a painting by", "The painter of {} was"),
+        PAINTERS,
+    ),
+    "composer": (
+        ("Question: Who composed {}? Answer:", "The composer of {} is",
+         "{} is a piece of music by", "The music of {} is by"),
+        COMPOSERS,
+    ),
     "director": (
-        ("The film {} was directed by", "The director of the film {} is", "{} is a film by",
-         "The movie {} was made by the director"),
+        ("Question: Who directed the film {}? Answer:", "The director of the film {} is",
+         "{} is a film by", "The movie {} was made by the director"),
         DIRECTORS,
+    ),
+    "atomic number": (
+        ("The atomic number of {} is", "In the periodic table, {} is element number",
+         "The number of protons in an atom of {} is", "The element {} has the atomic number"),
+        NUMBERS,
     ),
 }  # fmt: skip

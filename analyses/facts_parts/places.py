@@ -134,7 +134,7 @@ RELATIONS = {
         CONTINENTS,
     ),
     "currency": (
-        ("The currency of {} is the", "The official currency of {} is called the",
+        ("Question: What is the currency of {}? Answer: The", "The currency of {} is the",
          "In {}, people pay with the", "The money used in {} is the"),
         CURRENCIES,
     ),
