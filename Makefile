@@ -2,11 +2,15 @@
 #
 #   make search                                  the main job on the bundled model
 #   make test                                    the tests
+#   make real                                    a search on SmolLM2 (MODEL=gemma3, qwen05: others)
 #   make PYTHON=python3.12 install               with another Python (3.11 or newer)
 #   make TORCH="torch --index-url URL" install   with a torch from the index of your CPU or CUDA
 
 PYTHON ?= python3
 TORCH ?=
+MODEL ?= smollm2
+LOWEST_TORCH ?=
+LOWEST := .venv-lowest
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -25,11 +29,16 @@ print(found if found.split(".")[:2] == pin.split(".")[:2] else "")
 endef
 export KEPT_TORCH
 
-.PHONY: search install test test-all check lint types bench docs site
+.PHONY: search real install test test-all test-lowest check lint types bench docs site
 .DELETE_ON_ERROR:
 
 search: $(STAMP)
 	$(BIN)/locscope search
+
+# A real model, brought without a hub, and edits of facts that the first of them knows.
+real: $(STAMP)
+	$(BIN)/python -m analyses.fetch_real $(MODEL) >&2
+	$(BIN)/locscope search --model $(MODEL) --edits facts --limit 60
 
 install: $(STAMP)
 
@@ -38,6 +47,27 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest
+
+# The fast tests with the lowest versions that pyproject.toml allows, in an environment of its own.
+# The lowest torch may have no build for this machine's CPU: by default it is that of .venv, and
+# `make LOWEST_TORCH="torch==2.6.0 --index-url URL" test-lowest` takes another.
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "$(FAST) and not real" \
+	  --ignore tests/test_rules.py --ignore tests/gpu
+
+$(LOWEST)/.installed: pyproject.toml | $(STAMP)
+	$(BIN)/python -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install -q uv
+	echo "torch==$$($(BIN)/python -c "$$KEPT_TORCH")" > $(LOWEST)/torch.txt
+	index=$$($(BIN)/python -m pip config get global.index-url 2>/dev/null) || true; \
+	$(LOWEST)/bin/uv pip compile -q --resolution lowest-direct --no-annotate --no-header \
+	  --override $(LOWEST)/torch.txt $${index:+--default-index "$$index"} --extra dev \
+	  -o $(LOWEST)/all.txt pyproject.toml
+	grep -vE '^(torch|triton|nvidia-|cuda-)' $(LOWEST)/all.txt > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install -q --no-deps $(or $(LOWEST_TORCH),-r $(LOWEST)/torch.txt)
+	$(LOWEST)/bin/python -m pip install -q --no-deps -r $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install -q --no-deps -e .
+	touch $@
 
 check: lint types test
 

@@ -42,6 +42,8 @@ TABLES_AND_NUMBERS = (
 """What scripts of `analyses/` import besides the API: records and plain functions of them, which
 run no model; whatever runs one is asked of the API, as a researcher would."""
 NOT_ON_THE_API: dict[str, tuple[str, ...]] = {
+    # Where the user's cache is, and the names of the models that it may hold.
+    "analyses/fetch_real.py": ("locscope.models.gguf",),
     # An experiment splits at least ten edits in three. The paper tunes all edits of a file, and its
     # run folders are those of `EditSettings`: hours of trials of models with 8B weights.
     "analyses/locft_parts/running.py": (

@@ -81,7 +81,7 @@ def read_config(directory: Path) -> dict[str, Any]:
         raise UsageError(_no_config(directory))
     config = read_object(path)
     kind = config.get("model_type", "")
-    if not isinstance(kind, str) or kind not in FAMILIES:
+    if not isinstance(kind, str) or not (kind in FAMILIES or _is_language_model(kind)):
         supported = ", ".join(sorted(FAMILIES))
         raise UsageError(
             f"model type {shown(kind)} of '{directory}' is not supported: {supported} are"
@@ -89,6 +89,14 @@ def read_config(directory: Path) -> dict[str, Any]:
     if config.get("quantization_config") or config.get("quantization"):
         raise UsageError(f"the model in '{directory}' is quantised: give the unquantised weights")
     return config
+
+
+def _is_language_model(kind: str) -> bool:
+    """Whether transformers has a causal language model of this type: tried when it is loaded."""
+    # Slow to import, and only needed for types that no table has.
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 
 def _adapter(directory: Path) -> UsageError:
@@ -108,7 +116,7 @@ def _no_config(directory: Path) -> str:
     gguf = sorted(path.name for path in directory.glob("*.gguf"))
     found = f"no config.json in '{directory}'"
     if gguf:
-        return f"{found}, only GGUF ({gguf[0]}), which cannot be tuned: give its source's folder"
+        return f"{found}, only GGUF ({gguf[0]}): give that file, not its folder"
     if inside:
         return f"{found}, but in its folder {shown(inside[0])}: give that one"
     return f"{found}: give the directory of a whole model"

@@ -249,12 +249,13 @@ def _refuse_misfit(checkpoint: Checkpoint, report: dict[str, Any]) -> None:
             f"{fit}: {len(lost)} tensors are missing ({lost[0]}): num_hidden_layers or another key "
             "asks for more than is stored"
         )
-    family = FAMILIES[checkpoint.config["model_type"]]
-    block = f"{family.layers}."
+    family = FAMILIES.get(checkpoint.config["model_type"])
+    lists = (family.layers,) if family else ("layers", "h", "blocks")
     unread = [
         name
         for name in sorted(report["unexpected_keys"])
-        if (name.startswith(block) or f".{block}" in name) and not name.endswith(BUFFERS)
+        if any(name.startswith(f"{one}.") or f".{one}." in name for one in lists)
+        and not name.endswith(BUFFERS)
     ]
     if unread:
         raise UsageError(

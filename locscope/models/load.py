@@ -32,7 +32,7 @@ from locscope.models.inspection import (
     stored_tensors,
     try_forward,
 )
-from locscope.models.parts import family_of, grid
+from locscope.models.parts import check_family, grid, head_counts
 from locscope.models.plain_errors import plain_errors, quiet
 from locscope.records import ModelInfo
 
@@ -80,6 +80,7 @@ def load(
     model.eval()
     refuse_not_finite(f"'{directory}'", model.named_parameters(), chosen)
     try_forward(directory, model, planned.tokenizer, chosen)
+    check_family(model)
     return replace(planned, model=model, info=replace(planned.info, device=str(model.device)))
 
 
@@ -90,7 +91,7 @@ def in_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Loa
     where its family is not supported, or a weight is not finite.
     """
     # For their errors alone, before all weights are hashed.
-    family_of(model)
+    check_family(model.eval())
     refuse_not_finite("memory", model.named_parameters(), str(model.dtype).removeprefix("torch."))
     config = model.config.to_dict()
     # All bytes: there are no files of which a digest of headers would tell the model.
@@ -225,7 +226,7 @@ def _described(
     name: str, source: str, model: PreTrainedModel, *, dtype: str, stored: str, digest: str
 ) -> ModelInfo:
     config = model.config.get_text_config()
-    heads = config.num_attention_heads
+    heads, shared = head_counts(model)
     return ModelInfo(
         name=name,
         source=source,
@@ -233,7 +234,7 @@ def _described(
         layers=config.num_hidden_layers,
         width=config.hidden_size,
         heads=heads,
-        key_value_heads=getattr(config, "num_key_value_heads", None) or heads,
+        key_value_heads=shared,
         vocabulary=config.vocab_size,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=dtype,

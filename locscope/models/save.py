@@ -18,6 +18,7 @@ from locscope.errors import LocscopeError
 from locscope.models.checkpoint import Checkpoint
 from locscope.models.files import CONFIG, belonging, open_own
 from locscope.models.parts import Slice, put
+from locscope.models.structure.stored import unstacked, windows
 from locscope.runs.files import sync
 
 _IN_BLOCK = re.compile(r"(?:layers|h)\.\d+\..+$")
@@ -43,8 +44,10 @@ def put_changes(model: PreTrainedModel, changes: Sequence[Change]) -> None:
 
 def check_savable(checkpoint: Checkpoint, names: Iterable[str]) -> None:
     """A LocscopeError where the checkpoint has no single tensor of one of these parameters."""
+    shapes = _shapes(checkpoint)
     for name in names:
-        _stored_at(name, checkpoint)
+        if not windows(checkpoint.config["model_type"], name, shapes):
+            _stored_at(name, checkpoint)
 
 
 def save_edited(
@@ -58,6 +61,7 @@ def save_edited(
     changed parameter has no single tensor there or does not fit its dtype, or where the disk gives
     back something else; OSError where it refuses.
     """
+    changes = _unstacked(checkpoint, changes)
     keys = {change.slice.name: _stored_at(change.slice.name, checkpoint) for change in changes}
     files = belonging(checkpoint.directory, checkpoint.shards, code=code)
     for path in sorted(files, key=lambda path: path == checkpoint.directory / CONFIG):
@@ -72,6 +76,24 @@ def save_edited(
         with open_own(path, checkpoint.directory) as before:
             changed = {_first(checkpoint, path, k): _bytes(k, tensors[k]) for k in tensors}
             _write(before, written, changed)
+
+
+def _unstacked(checkpoint: Checkpoint, changes: Sequence[Change]) -> list[Change]:
+    """The changes by the tensors of the checkpoint, where it has experts apart."""
+    shapes, found = _shapes(checkpoint), list[Change]()
+    for change in changes:
+        of = windows(checkpoint.config["model_type"], change.slice.name, shapes)
+        if not of:
+            found.append(change)
+            continue
+        pieces = unstacked(change.slice, of, shapes)
+        found += [Change(piece, change.values[first:last]) for piece, first, last in pieces]
+    return found
+
+
+def _shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+    shards = checkpoint.shards.values()
+    return {key: tensor.shape for tensors in shards for key, tensor in tensors.items()}
 
 
 def _write(before: BinaryIO, written: Path, changed: Mapping[int, memoryview]) -> None:

@@ -24,7 +24,7 @@ MOST = 1 << 28
 LONGEST = 4096
 """Characters of a path or of a name."""
 _REMEDY = "give --model a directory that `locscope edit` wrote, or remove the file"
-BUNDLED = "demo"
+BUNDLED = ("demo", "facts")
 """In place of a file: the edits that come with the package."""
 DATA = ("limit", "seed", "conflicts", "neutral", "abilities")
 """Settings that a model is asked with again, as it was measured when it was tuned."""
@@ -33,7 +33,8 @@ DATA = ("limit", "seed", "conflicts", "neutral", "abilities")
 @dataclass(frozen=True)
 class EditNote:
     """`base` is the untouched model's name or absolute directory, `base_hash` its digest, `edits`
-    the absolute path of the file with the edits, or `demo`; the trial of `record` has their ids.
+    the absolute path of the file with the edits, or a name of `BUNDLED`; the trial of `record` has
+    their ids.
 
     `data` are the settings that say which edits of the file were given and which texts were neutral
     (`DATA`), without those that were left out.
@@ -53,7 +54,7 @@ def absolute(edits: str) -> str:
     # A model is asked again from another folder, where a relative path names nothing. What is no
     # file is a data set of the hub.
     path = Path(edits).expanduser()
-    if edits == BUNDLED or not path.exists():
+    if edits in BUNDLED or not path.exists():
         return edits
     return without_home(str(path.resolve()))
 

@@ -12,7 +12,7 @@ from locscope.evaluation.limits import refuse_unreadable
 from locscope.evaluation.measures import THOROUGH
 from locscope.locations import Location
 from locscope.models.load import pick_device, plan
-from locscope.models.parts import require
+from locscope.models.parts import slices
 from locscope.records import Edit, ModelInfo, default_batch
 from locscope.scoring.bounds import boundable
 from locscope.scoring.objectives import refuse_unmeasurable
@@ -48,10 +48,9 @@ def check(settings: SearchSettings) -> CheckResult:
     )
     info = planned.info
     check_parts(settings, info)
-    for site in (
-        site for location in settings.locations for site in Location.parse(location).sites
-    ):
-        require(site, info.family, info.layers, info.parts, info.heads)
+    for location in settings.locations:
+        # For its error where the model lacks a layer, part or head of it.
+        slices(planned.model, Location.parse(location))
     found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
     refuse_unreadable(planned.model, planned.tokenizer, found.edits, settings.prompt_format)
     conflicts = len(find_conflicts(found.edits))

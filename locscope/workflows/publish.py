@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from locscope.edits import BUNDLED
 from locscope.integrations.exports import About, Names, write_exports
 from locscope.models.aliases import ALIASES, DEMO
 from locscope.models.families import FAMILIES, FINAL_NORMS, named_like_llama
@@ -115,8 +116,11 @@ def _told(tried: Sequence[TrialRecord]) -> TrialRecord | None:
 
 
 def names_of(family: str) -> Names:
-    """How a family of `FAMILIES` names its modules."""
-    found = FAMILIES[family]
+    """How a family names its modules; nothing for one that is in no table, or has experts, which
+    are no modules."""
+    found = FAMILIES.get(family)
+    if found is None or found.experts:
+        return Names(layers="", attention="", mlp="", leaves={}, norm="")
     return Names(
         layers=f"{found.owner}.{found.layers}",
         attention=found.attention,
@@ -137,4 +141,4 @@ def _locft(text: str) -> str:
 def _why_not(info: ModelInfo, edits: str) -> str:
     if info.name == "demo":
         return "the bundled model is not known to it"
-    return "the bundled edits are not in a format that it reads" if edits == "demo" else ""
+    return "the bundled edits are not in a format that it reads" if edits in BUNDLED else ""

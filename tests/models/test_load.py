@@ -121,7 +121,7 @@ def _config_list(path: Path) -> None:
 
 
 def _other_type(path: Path) -> None:
-    (path / "config.json").write_text('{"model_type": "opt"}')
+    (path / "config.json").write_text('{"model_type": "vit"}')
 
 
 def _quantised(path: Path) -> None:
@@ -164,7 +164,7 @@ BROKEN: dict[Callable[[Path], None], list[str]] = {
     _adapter: ["holds an adapter", "merge it"],
     _broken_config: ["cannot read", "config.json"],
     _config_list: ["config.json", "not a JSON object"],
-    _other_type: ["model type 'opt'", "is not supported", "gpt2, gpt_neox, llama"],
+    _other_type: ["model type 'vit'", "is not supported", "gpt2, gpt_neox, gpt_oss"],
     _quantised: ["quantised"],
     _no_tokenizer: ["no tokenizer in", "tokenizer.json"],
     _no_weights: ["no weights in", "model.safetensors"],

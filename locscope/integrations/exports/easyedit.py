@@ -66,7 +66,7 @@ def _templates(names: Names) -> dict[str, str]:
     layer = f"{names.layers}.{{}}"
     return {
         "layer_module_tmp": layer,
-        "mlp_module_tmp": f"{layer}.{names.mlp}",
+        "mlp_module_tmp": f"{layer}.{names.mlp or names.leaves['mlp.down']}",
         "attn_module_tmp": f"{layer}.{names.attention}",
         "ln_f_module": names.norm,
         "lm_head_module": names.head,

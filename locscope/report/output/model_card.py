@@ -98,7 +98,7 @@ def _tensors(names: Sequence[str]) -> str:
 def _file(edits: str) -> str:
     """The name without its folder, which is of one machine."""
     # A card is published: a path would tell whose machine it was.
-    return "the edits bundled with locscope" if edits == BUNDLED else f"`{PurePath(edits).name}`"
+    return "the edits bundled with locscope" if edits in BUNDLED else f"`{PurePath(edits).name}`"
 
 
 def _measured(record: TrialRecord) -> str:
