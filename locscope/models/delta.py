@@ -214,11 +214,11 @@ def _names(path: Path, metadata: Mapping[str, str], keys: Iterable[str]) -> dict
     try:
         names = json.loads(metadata[NAMES])
     except (ValueError, RecursionError):
-        names = None
-    if isinstance(names, dict) and set(names) == set(keys):
-        if all(isinstance(name, str) for name in names.values()):
-            return names
-    raise _no_delta(path, f"its '{NAMES}' are not those of its tensors")
+        names = ()
+    named = isinstance(names, dict) and set(names) == set(keys)
+    if not named or not all(isinstance(name, str) for name in names.values()):
+        raise _no_delta(path, f"its '{NAMES}' are not those of its tensors")
+    return names
 
 
 def _no_delta(path: Path, why: str) -> UsageError:
