@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from locscope.api.changing import edit as edit
     from locscope.api.changing import evaluate as evaluate
     from locscope.api.changing import tuned as tuned
+    from locscope.api.deltas import apply as apply
+    from locscope.api.deltas import revert as revert
     from locscope.api.edited import EditedModel as EditedModel
     from locscope.api.edited import Evaluated as Evaluated
     from locscope.api.experiment import Experiment as Experiment
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from locscope.locations import Location as Location
 
 _HOMES = {
+    "locscope.api.deltas": ("apply", "revert"),
     "locscope.api.edited": ("EditedModel", "Evaluated"),
     "locscope.api.experiment": ("Experiment",),
     "locscope.api.opening": ("open_experiment",),

@@ -30,7 +30,7 @@ REFUSED = (*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, err
 """Numbers of system errors that are of the machine and not of this program."""
 
 _FINDING, _USING = "locscope.cli.finding", "locscope.cli.using"
-_DATA = "locscope.cli.data"
+_DATA, _DELTAS = "locscope.cli.data", "locscope.cli.deltas"
 COMMANDS = {
     "search": (
         _FINDING,
@@ -47,6 +47,8 @@ COMMANDS = {
     "convert": (_DATA, "Write edits of any known layout as our own JSONL, without a model."),
     "edit": (_USING, "Tune one location on all edits and save the edited model."),
     "evaluate": (_USING, "Measure an edited model on its edits and against its base."),
+    "apply": (_DELTAS, "Put deltas of `edit --delta` on a model, and save the result."),
+    "revert": (_DELTAS, "Take deltas off a model again, and save the result."),
     "report": (
         _USING,
         "Draw the report of a run again from its records, or compare several runs.",

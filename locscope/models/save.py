@@ -47,7 +47,7 @@ def check_savable(checkpoint: Checkpoint, names: Iterable[str]) -> None:
     shapes = _shapes(checkpoint)
     for name in names:
         if not windows(checkpoint.config["model_type"], name, shapes):
-            _stored_at(name, checkpoint)
+            stored_at(name, checkpoint)
 
 
 def save_edited(
@@ -61,8 +61,8 @@ def save_edited(
     changed parameter has no single tensor there or does not fit its dtype, or where the disk gives
     back something else; OSError where it refuses.
     """
-    changes = _unstacked(checkpoint, changes)
-    keys = {change.slice.name: _stored_at(change.slice.name, checkpoint) for change in changes}
+    changes = unstacked_changes(checkpoint, changes)
+    keys = {change.slice.name: stored_at(change.slice.name, checkpoint) for change in changes}
     files = belonging(checkpoint.directory, checkpoint.shards, code=code)
     for path in sorted(files, key=lambda path: path == checkpoint.directory / CONFIG):
         written = out / path.relative_to(checkpoint.directory)
@@ -71,14 +71,14 @@ def save_edited(
         for change in changes:
             shard, key = keys[change.slice.name]
             if shard == path:
-                tensors.setdefault(key, _tensor(path, key))
+                tensors.setdefault(key, stored_tensor(path, key))
                 put(tensors[key], change.slice, change.values)
         with open_own(path, checkpoint.directory) as before:
             changed = {_first(checkpoint, path, k): _bytes(k, tensors[k]) for k in tensors}
             _write(before, written, changed)
 
 
-def _unstacked(checkpoint: Checkpoint, changes: Sequence[Change]) -> list[Change]:
+def unstacked_changes(checkpoint: Checkpoint, changes: Sequence[Change]) -> list[Change]:
     """The changes by the tensors of the checkpoint, where it has experts apart."""
     shapes, found = _shapes(checkpoint), list[Change]()
     for change in changes:
@@ -147,8 +147,8 @@ def _equal(one: BinaryIO, other: BinaryIO, count: int | None) -> bool:
     return True
 
 
-def _tensor(shard: Path, key: str) -> Tensor:
-    """In the dtype of the file: the model in memory may be wider."""
+def stored_tensor(shard: Path, key: str) -> Tensor:
+    """A tensor in the dtype of its file: the model in memory may be wider."""
     with safe_open(shard, "pt") as file:
         return file.get_tensor(key).clone()
 
@@ -167,8 +167,8 @@ def _first(checkpoint: Checkpoint, shard: Path, key: str) -> int:
     return first
 
 
-def _stored_at(name: str, checkpoint: Checkpoint) -> tuple[Path, str]:
-    """The file of a parameter, and its key there."""
+def stored_at(name: str, checkpoint: Checkpoint) -> tuple[Path, str]:
+    """The file of a parameter, and its key there; a LocscopeError where there is not just one."""
     # Checkpoints may leave out or move the outer modules: the tail names it within its block.
     match = _IN_BLOCK.search(name)
     tail = match.group() if match else name

@@ -1,4 +1,4 @@
-"""The note beside an edited model: what it was before, and what was done to it."""
+"""The note of an edited model, beside it or in a delta: its base, and what was done to it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from locscope.records import TrialRecord, dumps, loads
 from locscope.records.checks import unsound
 from locscope.runs.files import write_atomic
 from locscope.runs.private import with_home, without_home
-from locscope.runs.reading import read_json
+from locscope.runs.reading import Unreadable, parse_json, read_json
 
 NAME = "locscope.json"
 SCHEMA = 1
@@ -61,8 +61,12 @@ def absolute(edits: str) -> str:
 
 def write_note(directory: str | os.PathLike[str], note: EditNote) -> None:
     """Writes the note into the directory of the edited model; OSError where that cannot be."""
-    text = dumps(_with_paths(note, without_home), indent=2) + "\n"
-    write_atomic(Path(directory) / NAME, text)
+    write_atomic(Path(directory) / NAME, note_text(note) + "\n")
+
+
+def note_text(note: EditNote) -> str:
+    """The note as JSON, without the name of a home folder."""
+    return dumps(_with_paths(note, without_home), indent=2)
 
 
 def read_note(directory: str | os.PathLike[str]) -> EditNote | None:
@@ -70,7 +74,18 @@ def read_note(directory: str | os.PathLike[str]) -> EditNote | None:
     path = Path(directory) / NAME
     if not os.path.lexists(path):
         return None
-    content = read_json(path, "the note of an edited model", MOST)
+    return _checked(path, read_json(path, "the note of an edited model", MOST))
+
+
+def parse_note(text: str, path: Path) -> EditNote:
+    """The note in a text of the file `path`; a UsageError where it is none."""
+    try:
+        return _checked(path, parse_json(text))
+    except Unreadable as error:
+        raise UsageError(f"cannot read the note in {path}: {error}") from error
+
+
+def _checked(path: Path, content: Any) -> EditNote:
     _check_schema(path, content)
     try:
         note = _with_paths(loads(EditNote, json.dumps(content)), with_home)
