@@ -7,6 +7,7 @@ missing and what to do.
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from locscope.models.config_checks import check_config, check_generation
 from locscope.models.families import FAMILIES
 from locscope.models.files import CONFIG, GENERATION, INDEX, WHOLE, refuse_leaving
 from locscope.models.json_files import read_object, refuse_mark, refuse_pointer
-from locscope.models.weights import ADAPTER, Tensors, read_weights
+from locscope.models.weights import ADAPTER, StoredTensor, Tensors, read_weights
 
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 """Sets of files, any of which makes a tokenizer."""
@@ -157,28 +158,43 @@ def stored_dtype(checkpoint: Checkpoint) -> str:
     return DTYPES[most]
 
 
-def digest(checkpoint: Checkpoint, whole: int = READ_WHOLE) -> str:
+Look = Callable[[str, StoredTensor, bytearray], None]
+"""What is done with a tensor while it is read: its name, its entry in the header, its bytes."""
+
+
+def digest(checkpoint: Checkpoint, whole: int = READ_WHOLE, look: Look | None = None) -> str:
     """16 hex digits that tell models apart: config (without version notes), headers and weights.
 
     Up to `whole` bytes every byte is read. Beyond, only headers and 32 blocks of 16 KiB spread over
     every tensor are: a second for 16 GB, which shows any change of a layer, a part or a head, but
-    may miss one of a few scattered weights.
+    may miss one of a few scattered weights. `look` sees every tensor that is read in full.
     """
     # Saving a model again rewrites these, and it is still the same model.
     settings = {k: v for k, v in checkpoint.config.items() if k not in _VOLATILE}
     total = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     size = sum(path.stat().st_size for path in checkpoint.shards)
     for path, tensors in checkpoint.shards.items():
-        _digest_shard(path, tensors, total, sampled=size > whole)
+        if size > whole:
+            _digest_samples(path, tensors, total)
+        else:
+            _digest_whole(path, tensors, total, look)
     return total.hexdigest()[:16]
 
 
-def _digest_shard(path: Path, tensors: Tensors, total: Any, sampled: bool) -> None:
+def _digest_whole(path: Path, tensors: Tensors, total: Any, look: Look | None) -> None:
     with path.open("rb") as file:
-        if not sampled:
-            while block := file.read(2**20):
-                total.update(block)
-            return
+        # The header; then the tensors, which follow it and each other without a gap.
+        total.update(file.read(min((tensor.first for tensor in tensors.values()), default=-1)))
+        for name, tensor in sorted(tensors.items(), key=lambda item: item[1].first):
+            content = bytearray(tensor.last - tensor.first)
+            file.readinto(content)
+            total.update(content)
+            if look is not None:
+                look(name, tensor, content)
+
+
+def _digest_samples(path: Path, tensors: Tensors, total: Any) -> None:
+    with path.open("rb") as file:
         # The header: tensors follow it without a gap.
         total.update(file.read(min((tensor.first for tensor in tensors.values()), default=-1)))
         for _, _, first, last in tensors.values():

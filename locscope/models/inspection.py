@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import (
@@ -24,18 +23,21 @@ from transformers.activations import ACT2FN
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from locscope.errors import UsageError, shown
-from locscope.models.checkpoint import Checkpoint
+from locscope.models.checkpoint import DTYPES, Checkpoint, Look
 from locscope.models.config_checks import text_config
 from locscope.models.families import FAMILIES
 from locscope.models.files import CONFIG, GENERATION
 from locscope.models.json_files import read_object
 from locscope.models.plain_errors import plain_errors, unwritten
+from locscope.models.weights import StoredTensor
 from locscope.runs.reading import leaves
 
 SENTENCE = "The capital of France is Paris."
 """What a model is tried with."""
 BUFFERS = ("inv_freq", "attn.bias", "attention.bias", "masked_bias")
 """Ends of names under a layer that old checkpoints have and no model reads."""
+TORCH = {name: getattr(torch, written) for name, written in DTYPES.items()}
+"""Names of dtypes in a safetensors header to those of torch."""
 REMOTE = "it may need code of its own ({file}: auto_map), read it and give --trust-remote-code"
 
 
@@ -135,16 +137,18 @@ def refuse_not_finite(where: str, tensors: Iterable[tuple[str, Tensor]], dtype: 
             )
 
 
-def stored_tensors(checkpoint: Checkpoint) -> Iterable[tuple[str, Tensor]]:
-    """Every tensor of the weight files but buffers, one after the other."""
-    for path, tensors in checkpoint.shards.items():
-        with plain_errors(f"cannot read '{path}'", f"no memory to read '{path}'"):
-            file = safe_open(path, "pt")
-        # Buffers are not loaded, and masks among them are infinite in float16.
-        for name in (name for name in tensors if not name.endswith(BUFFERS)):
-            with plain_errors(f"cannot read {shown(name)} of '{path}'", f"no memory for '{path}'"):
-                tensor = file.get_tensor(name)
-            yield name, tensor
+def finite_look(where: str, stored: str) -> Look:
+    """What refuses a tensor that is not finite while its file is read for the digest.
+
+    Buffers are passed over: they are not loaded, and masks among them are infinite in float16.
+    """
+
+    def look(name: str, tensor: StoredTensor, content: bytearray) -> None:
+        kind = TORCH.get(tensor.dtype)
+        if kind is not None and content and not name.endswith(BUFFERS):
+            refuse_not_finite(where, [(name, torch.frombuffer(content, dtype=kind))], stored)
+
+    return look
 
 
 @torch.no_grad()

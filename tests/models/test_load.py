@@ -232,7 +232,7 @@ def test_a_mask_that_is_infinite_in_half_precision_is_no_weight(tmp_path: Path):
 
 
 def test_our_own_errors_keep_their_traceback(saved: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("locscope.models.load.digest", lambda _: 1 / 0)
+    monkeypatch.setattr("locscope.models.load.digest", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         load(str(saved))
 
