@@ -44,7 +44,8 @@ def _mean(margin: Margin | None) -> Iterator[str]:
     # Of one location the margin is its own, which is said of it by name.
     if margin is None or isnan(margin.low) or not margin.value < 0:
         return
-    yield f"their mean ({margin.value:+.3f}, 95 % {margin.low:+.3f} to {margin.high:+.3f})"
+    tie = ", a tie" if margin.high >= 0 else ""
+    yield f"their mean ({margin.value:+.3f}, 95 % {margin.low:+.3f} to {margin.high:+.3f}{tie})"
 
 
 def _each(first: Finalist, ahead: Sequence[Finalist], count: int) -> Iterator[str]:
