@@ -34,7 +34,8 @@ def check_hooked_model(hooked: HookedModel, model: PreTrainedModel, prompt: Sequ
 
     It answers as the model does; every hook fires once in a pass; putting every activation back
     changes nothing, while zero instead does, in the first block and the last; attention and MLP sum
-    to what the stream grows by, heads and bias to the attention's output. Raises UsageError where one of these does not hold.
+    to what the stream grows by, heads and bias to the attention's output. Raises UsageError where
+    one of these does not hold.
     """
     ids = torch.tensor([(list(prompt) * LEAST)[: max(LEAST, len(prompt))]], device=model.device)
     plain = logits(model, run_blocks(model, ids))
