@@ -9,8 +9,6 @@
 PYTHON ?= python3
 TORCH ?=
 MODEL ?= smollm2
-LOWEST_TORCH ?=
-LOWEST := .venv-lowest
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -29,7 +27,7 @@ print(found if found.split(".")[:2] == pin.split(".")[:2] else "")
 endef
 export KEPT_TORCH
 
-.PHONY: search real install test test-all test-lowest check lint types bench docs site
+.PHONY: search real install test test-all check lint types bench docs site
 .DELETE_ON_ERROR:
 
 search: $(STAMP)
@@ -47,27 +45,6 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest
-
-# The fast tests with the lowest versions that pyproject.toml allows, in an environment of its own.
-# The lowest torch may have no build for this machine's CPU: by default it is that of .venv, and
-# `make LOWEST_TORCH="torch==2.6.0 --index-url URL" test-lowest` takes another.
-test-lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "$(FAST) and not real" \
-	  --ignore tests/test_rules.py --ignore tests/gpu
-
-$(LOWEST)/.installed: pyproject.toml | $(STAMP)
-	$(BIN)/python -m venv $(LOWEST)
-	$(LOWEST)/bin/python -m pip install -q uv
-	echo "torch==$$($(BIN)/python -c "$$KEPT_TORCH")" > $(LOWEST)/torch.txt
-	index=$$($(BIN)/python -m pip config get global.index-url 2>/dev/null) || true; \
-	$(LOWEST)/bin/uv pip compile -q --resolution lowest-direct --no-annotate --no-header \
-	  --override $(LOWEST)/torch.txt $${index:+--default-index "$$index"} --extra dev \
-	  -o $(LOWEST)/all.txt pyproject.toml
-	grep -vE '^(torch|triton|nvidia-|cuda-)' $(LOWEST)/all.txt > $(LOWEST)/lowest.txt
-	$(LOWEST)/bin/python -m pip install -q --no-deps $(or $(LOWEST_TORCH),-r $(LOWEST)/torch.txt)
-	$(LOWEST)/bin/python -m pip install -q --no-deps -r $(LOWEST)/lowest.txt
-	$(LOWEST)/bin/python -m pip install -q --no-deps -e .
-	touch $@
 
 check: lint types test
 

@@ -95,6 +95,10 @@ def _no_weights(directory: Path) -> UsageError:
     shards = sorted(path.name for path in directory.glob("*.safetensors") if path.is_file())
     if others:
         name, kind = others[0]
+        if kind == "GGUF":
+            return UsageError(
+                f"'{directory}' has only GGUF weights ({name}): give that file itself"
+            )
         return UsageError(
             f"'{directory}' has only {kind} weights ({name}), which cannot be tuned: give the "
             f"folder that they were made from, with {WHOLE}"

@@ -7,7 +7,7 @@ from typing import final
 from pydantic import field_validator, model_validator
 
 from locscope.errors import UsageError, shown, unknown
-from locscope.locations import PAPER_PARTS, PARTS, Location
+from locscope.locations import PAPER_PARTS, PARTS, SHARED_PARTS, Location
 from locscope.scoring.objectives import OBJECTIVES, Objective, objective_of
 from locscope.selection.candidates import Grid
 from locscope.selection.space import SearchBudget
@@ -183,7 +183,7 @@ class SearchSettings(SharedSettings, ScanChoices):
     @classmethod
     def _known_parts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for part in value:
-            if part not in PARTS:
+            if part not in (*PARTS, *SHARED_PARTS):
                 raise unknown("part", part, PARTS)
         return tuple(dict.fromkeys(value))
 
