@@ -71,19 +71,24 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def unwritten() -> Iterator[None]:
-    """Keeps off the terminal what libraries that are not Python write to stderr themselves: a
-    failed assertion of the tokenizers is printed, by several lines, and raised too."""
-    kept = -1
-    # A process may have been begun without a stderr.
+    """Keeps off stdout and stderr what libraries that are not Python write there themselves.
+
+    The tokenizers print the keys that they ignore, on stdout, and a failed assertion by several
+    lines before it is raised.
+    """
+    kept: dict[int, int] = {}
+    # A process may have been begun without them.
     with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
         sys.stderr.flush()
-        kept = os.dup(2)
         nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, 2)
+        for number in (1, 2):
+            kept[number] = os.dup(number)
+            os.dup2(nothing, number)
         os.close(nothing)
     try:
         yield
     finally:
-        if kept >= 0:
-            os.dup2(kept, 2)
-            os.close(kept)
+        for number, before in kept.items():
+            os.dup2(before, number)
+            os.close(before)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,7 @@ from locscope.models.load import (
     plan,
     stop_ids,
 )
+from locscope.models.plain_errors import unwritten
 
 TEXT = "The capital of ☃ é\n  is Rome, 1234."
 
@@ -305,3 +307,21 @@ def test_the_tiny_tokenizer_encodes_any_text():
         assert tokenizer.decode(ids) == BOS + text
     assert tiny_tokenizer(bos=False)("a").input_ids == tokenizer("a").input_ids[1:]
     assert len(tokenizer) == 300
+
+
+def test_what_libraries_print_themselves_is_kept_off_both_streams(
+    saved: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    """A key that the tokenizers do not know is printed by them, on stdout, where JSON may be."""
+    folder = Path(shutil.copytree(saved, tmp_path / "m"))
+    path = folder / "tokenizer_config.json"
+    content = json.loads(path.read_text())
+    token = {"content": "<bos>", "special": True, "use_cache": 1, "__type": "AddedToken"}
+    path.write_text(json.dumps(content | {"bos_token": token}))
+    peek(str(folder))
+    assert capfd.readouterr() == ("", "")
+    with unwritten():
+        os.write(1, b"ignored")
+        os.write(2, b"panicked")
+    os.write(1, b"seen")
+    assert capfd.readouterr() == ("seen", "")
