@@ -24,13 +24,16 @@ from typing import Any
 import torch
 
 import locscope
-from analyses.facts_parts import people, places
+from analyses.facts_parts.tables import RELATIONS
 
 ROOT = Path(__file__).parent.parent
 EDITS, REPORT = ROOT / "locscope/edits/facts.json", ROOT / "reports/facts.md"
 TOKENS, BATCH, ENOUGH = 6, 48, 0.3
-NEIGHBOURS, SPARE, LEAST = 3, 0.12, 8
+NEIGHBOURS, SPARE, LEAST = 3, 0.08, 7
 """Neighbours of an edit; the share of a relation's known facts that are none; its least number."""
+
+NEAR = {"state capital": "capital", "sight": "city", "currency": "language", "sport": "continent"}
+"""Relations of which little is known: all of it is edited, and another's facts are neighbours."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,12 @@ Said = dict[str, str]
 
 def candidates() -> tuple[dict[str, tuple[str, ...]], list[Fact]]:
     """The wordings of every relation, and all facts of the tables."""
-    tables = places.RELATIONS | people.RELATIONS
     facts: list[Fact] = []
-    for relation, (_, table) in tables.items():
+    for relation, (_, table) in RELATIONS.items():
         for line in " ".join(table.split()).split("; "):
             subject, _, answers = line.partition(": ")
             facts.append(Fact(relation, subject, tuple(answers.split("/"))))
-    return {relation: wordings for relation, (wordings, _) in tables.items()}, facts
+    return {relation: wordings for relation, (wordings, _) in RELATIONS.items()}, facts
 
 
 def prompt_of(wording: str, subject: str) -> str:
@@ -114,23 +116,36 @@ def count(facts: Sequence[Fact], wording: str, said: Said) -> int:
     return sum(bool(f.given(said[p])) for f, p in zip(facts, prompts, strict=True))
 
 
-def edits_of(
+def parted(
     relation: str, wordings: Sequence[str], facts: Sequence[Fact], said: Said
-) -> list[dict[str, Any]]:
-    """The edits of a relation: none where too few of its facts are known."""
+) -> tuple[str, dict[Fact, str], list[Fact], list[Fact]]:
+    """Of a relation its prompt, what is known by it, which facts stay, and which are edited."""
     main = max(wordings[:2], key=lambda wording: count(facts, wording, said))
     old = {fact: fact.given(said[prompt_of(main, fact.subject)]) for fact in facts}
     known = [fact for fact in facts if old[fact]]
-    values = sorted({old[fact] for fact in known})
-    if len(known) < LEAST or len(values) < 2:
+    random.Random(relation).shuffle(known)
+    spare = 0 if relation in NEAR else max(NEIGHBOURS, round(SPARE * len(known)))
+    return main, {fact: old[fact] for fact in known}, known[:spare], known[spare:]
+
+
+def edits_of(
+    relation: str, wordings: dict[str, tuple[str, ...]], facts: Sequence[Fact], said: Said
+) -> list[dict[str, Any]]:
+    """The edits of a relation: none where too few of its facts are known."""
+    by = {
+        name: parted(name, wordings[name], [f for f in facts if f.relation == name], said)
+        for name in (relation, NEAR.get(relation, relation))
+    }
+    main, old, _, edited = by[relation]
+    near_prompt, near_old, kept, _ = by[NEAR.get(relation, relation)]
+    values = sorted(set(old.values()))
+    if len(old) < LEAST or len(values) < 2:
         return []
-    draw = random.Random(relation)
-    draw.shuffle(known)
-    spare = max(NEIGHBOURS + 1, round(SPARE * len(known)))
-    kept, edited = known[:spare], known[spare:]
+    draw = random.Random(f"{relation} targets")
     rows: list[dict[str, Any]] = []
     for fact in edited:
         near = draw.sample(kept, NEIGHBOURS)
+        probes = [(prompt_of(near_prompt, other.subject), near_old[other]) for other in near]
         rows.append(
             {
                 "id": f"{relation.replace(' ', '-')}-{len(rows) + 1}",
@@ -138,11 +153,8 @@ def edits_of(
                 "target": draw.choice([value for value in values if value not in fact.answers]),
                 "subject": fact.subject,
                 "old": old[fact],
-                "rephrases": [prompt_of(w, fact.subject) for w in wordings if w != main],
-                "neighbours": [
-                    {"prompt": prompt_of(main, other.subject), "answer": old[other]}
-                    for other in near
-                ],
+                "rephrases": [prompt_of(w, fact.subject) for w in wordings[relation] if w != main],
+                "neighbours": [{"prompt": text, "answer": answer} for text, answer in probes],
             }
         )
     return rows
@@ -189,8 +201,8 @@ def main() -> None:
             said |= ask(given.model, again, given.answers)
         print(f"{relation}: {count(mine, several[0], said)} of {len(mine)}", flush=True)
     edits: list[dict[str, Any]] = []
-    for relation, several in wordings.items():
-        edits += edits_of(relation, several, [f for f in facts if f.relation == relation], said)
+    for relation in wordings:
+        edits += edits_of(relation, wordings, facts, said)
     EDITS.write_text(json.dumps(edits, ensure_ascii=False, indent=1) + "\n")
     head = [
         "# What a model answers to the facts of `--edits facts`\n",

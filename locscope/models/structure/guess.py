@@ -4,9 +4,9 @@ What is found is used only after `self_test` has seen that blocks resume exactly
 not find is no part. Fused query-key-value matrices are left whole: names do not tell their rows.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, final
 from weakref import WeakKeyDictionary
 
 import torch
@@ -64,7 +64,7 @@ def self_test(model: PreTrainedModel, family: Family, factor: float, cap: float 
     same = _close(_logits(model, longer)[:, :LENGTH], wanted)
     _refuse(model, same, "tokens behind a text change what is said within it")
     for layer in range(1, len(layers)):
-        with _given(layers[layer], entered[layer]):
+        with _watched(layers, layer, hidden=entered[layer]):
             resumed = _logits(model, other)
         _refuse(model, _close(resumed, wanted), f"block {layer} does not resume exactly")
     hidden = model.get_submodule(family.owner)(input_ids=ids, use_cache=False).last_hidden_state
@@ -108,7 +108,7 @@ def _found(model: PreTrainedModel) -> Family:
         layers=path.rpartition(".")[2],
         attention=attention,
         mlp=mlp,
-        tuples=_returns_tuples(model, block),
+        tuples=_returns_tuples(model, blocks),
     )
 
 
@@ -121,16 +121,14 @@ def _has(block: nn.Module, path: str) -> bool:
     return any(name == path for name, _ in block.named_modules())
 
 
-def _returns_tuples(model: PreTrainedModel, block: nn.Module) -> bool:
+def _returns_tuples(model: PreTrainedModel, blocks: nn.ModuleList) -> bool:
     """Whether the stream comes in a tuple, seen in a run; on `meta`, where nothing runs, no."""
-    seen: list[bool] = []
     if model.device.type == "meta":
         return False
-    handle = block.register_forward_hook(lambda _, __, out: seen.append(isinstance(out, tuple)))
-    with torch.no_grad():
-        model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False)
-    handle.remove()
-    return bool(seen and seen[0])
+    ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+    with torch.no_grad(), _watched(blocks, 0) as first:
+        model(input_ids=ids, use_cache=False)
+    return first.tuples
 
 
 def _logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
@@ -139,36 +137,49 @@ def _logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
 
 def _entering(
     model: PreTrainedModel, layers: nn.ModuleList, ids: Tensor
-) -> tuple[dict[int, Tensor], list[int]]:
+) -> tuple[list[Tensor], list[int]]:
     """The stream entering every block, and the order in which blocks ran."""
-    entered: dict[int, Tensor] = {}
     order: list[int] = []
-
-    def keep(number: int) -> Callable[..., None]:
-        def hook(_: nn.Module, given: tuple[Any, ...]) -> None:
-            _refuse(model, bool(given), "blocks are not given the stream first")
-            entered[number] = given[0].clone()
-            order.append(number)
-
-        return hook
-
-    handles = [block.register_forward_pre_hook(keep(n)) for n, block in enumerate(layers)]
-    try:
+    with ExitStack() as stack:
+        watched = [stack.enter_context(_watched(layers, n, order)) for n in range(len(layers))]
         _logits(model, ids)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return entered, order
+    return [one.entered for one in watched], order
+
+
+@final
+class _Watched(nn.Module):
+    """A block that keeps the stream entering it, or runs on a given one instead."""
+
+    def __init__(
+        self, block: nn.Module, number: int, order: list[int], hidden: Tensor | None
+    ) -> None:
+        super().__init__()
+        self.block, self.number, self.order, self.hidden = block, number, order, hidden
+        self.entered, self.tuples = torch.empty(0), False
+
+    def forward(self, *given: Any, **more: Any) -> Any:
+        if not given:
+            raise ValueError("blocks are not given the stream first")
+        hidden = given[0] if self.hidden is None else self.hidden
+        self.entered = hidden.clone()
+        self.order.append(self.number)
+        out = self.block(hidden, *given[1:], **more)
+        self.tuples = isinstance(out, tuple)
+        return out
 
 
 @contextmanager
-def _given(block: nn.Module, hidden: Tensor) -> Iterator[None]:
-    """A block that runs on this stream, whatever the blocks below it make."""
-    handle = block.register_forward_pre_hook(lambda _, given: (hidden, *given[1:]))
+def _watched(
+    layers: nn.ModuleList, number: int, order: list[int] | None = None, hidden: Tensor | None = None
+) -> Iterator[_Watched]:
+    """A block watched, on a stream of its own where one is given; afterwards it is itself again."""
+    own = layers[number]
+    watched = _Watched(own, number, [] if order is None else order, hidden)
+    layers[number] = watched
     try:
-        yield
+        yield watched
     finally:
-        handle.remove()
+        layers[number] = own
 
 
 def _cached(model: PreTrainedModel, family: Family, ids: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Facts of common knowledge about places, written for this project: relation to wordings and facts.
+"""Facts of common knowledge, written for this project: relation to wordings and facts.
 
 The first wordings are tried as prompts, and those that are not taken are rephrases. A table is
 `subject: answer` with semicolons between; of several answers any is right.
@@ -112,6 +112,23 @@ Africa; the Matterhorn: Switzerland; Mount Olympus: Greece; Yellowstone: United 
 Canada
 """
 
+SPORTS = """
+Michael Jordan: basketball; LeBron James: basketball; Roger Federer: tennis; Serena Williams:
+tennis; Tiger Woods: golf; Muhammad Ali: boxing; Babe Ruth: baseball; Tom Brady: football; Kobe
+Bryant: basketball; Mike Tyson: boxing; Pelé: soccer/football; Jack Nicklaus: golf; Michael
+Phelps: swimming; Jackie Robinson: baseball; Magic Johnson: basketball; Larry Bird: basketball;
+Joe Montana: football; David Beckham: soccer/football; Hank Aaron: baseball; Arnold Palmer:
+golf; Joe Louis: boxing
+"""
+
+SYMBOLS = """
+gold: Au; silver: Ag; iron: Fe; copper: Cu; oxygen: O; hydrogen: H; carbon: C; nitrogen: N;
+sodium: Na; potassium: K; calcium: Ca; magnesium: Mg; helium: He; lead: Pb; mercury: Hg; zinc:
+Zn; tin: Sn; aluminum: Al; silicon: Si; phosphorus: P; sulfur: S; chlorine: Cl; lithium: Li;
+uranium: U; nickel: Ni; cobalt: Co; neon: Ne; iodine: I; titanium: Ti; chromium: Cr; manganese:
+Mn; platinum: Pt; boron: B
+"""
+
 RELATIONS = {
     "capital": (
         ("The capital of {} is", "{}'s capital city is", "The capital city of {} is called",
@@ -152,5 +169,15 @@ RELATIONS = {
         ("{} is located in the country of", "{} can be found in",
          "The country that is home to {} is", "To see {}, tourists travel to"),
         NATURE,
+    ),
+    "sport": (
+        ("{} is famous for playing the sport of", "The sport that {} is known for is",
+         "{} was a professional athlete in", "{} made a career in"),
+        SPORTS,
+    ),
+    "symbol": (
+        ("The chemical symbol for {} is", "The symbol of the element {} is",
+         "In the periodic table, {} has the symbol", "Chemists write {} as"),
+        SYMBOLS,
     ),
 }  # fmt: skip
