@@ -272,6 +272,8 @@ def test_the_examples_of_a_page_run(name: str, tmp_path: Path, monkeypatch: Any)
             entries.update(were)
 
 
+# CI builds the site itself: `make site`.
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="needs locscope[docs]")
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
