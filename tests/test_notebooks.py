@@ -22,13 +22,11 @@ NAMES = (
 LARGEST = 500_000
 SEARCH = {
     **{"parts": ("mlp.down",), "quarters": False, "thorough": False, "epochs": 1},
-    **{"controls": 1, "repetitions": 1, "validations": 1, "finalists": 1},
+    **{"controls": 1, "repetitions": 1, "validations": 1, "finalists": 1, "limit": 12},
 }
 REAL = Path(os.environ.get("LOCSCOPE_SMOLLM2", "~/.cache/locscope-real/smollm2")).expanduser()
 SMALL: dict[str, dict[str, Any]] = {
-    "01_quickstart": {
-        "SETTINGS": {**SEARCH, "limit": 16, "scans": ("weight-gradient",), "audit": 0}
-    },
+    "01_quickstart": {"SETTINGS": {**SEARCH, "scans": ("weight-gradient",), "audit": 0}},
     "02_where_is_a_fact": {},
     "03_search": {"EDITS": edit_rows(), "SETTINGS": SEARCH, "SCANS": ("weight-gradient",)},
     "04_your_model_your_edits": {"SETTINGS": {**SEARCH, "scans": ("weight-gradient",), "audit": 0}},
