@@ -19,6 +19,8 @@ NAMES = (
     *("01_quickstart", "02_where_is_a_fact", "03_search", "04_your_model_your_edits"),
     "05_real_model",
 )
+EXECUTED = NAMES[:4]
+"""Those that are kept with their outputs; the last needs SmolLM2."""
 LARGEST = 500_000
 SEARCH = {
     **{"parts": ("mlp.down",), "quarters": False, "thorough": False, "epochs": 1},
@@ -70,7 +72,7 @@ def test_these_are_the_notebooks() -> None:
     assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == sorted(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EXECUTED)
 def test_a_notebook_is_small_and_was_executed_from_top_to_bottom(name: str) -> None:
     assert (FOLDER / f"{name}.ipynb").stat().st_size < LARGEST
     counts = [cell["execution_count"] for cell in cells(name) if cell["cell_type"] == "code"]
