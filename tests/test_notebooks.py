@@ -81,7 +81,7 @@ def test_a_notebook_is_small_and_was_executed_from_top_to_bottom(name: str) -> N
     assert "error" not in kinds
     for cell in code(name):
         ends_in_a_value = isinstance(ast.parse(cell["source"]).body[-1], ast.Expr)
-        assert bool(cell["outputs"]) == ends_in_a_value, cell["source"]
+        assert cell["outputs"] or not ends_in_a_value, cell["source"]
 
 
 @pytest.mark.parametrize("name", NAMES)
