@@ -27,7 +27,7 @@ print(found if found.split(".")[:2] == pin.split(".")[:2] else "")
 endef
 export KEPT_TORCH
 
-.PHONY: search real install test test-all check lint types bench docs site
+.PHONY: search real install test test-all check lint types bench docs notebooks site
 .DELETE_ON_ERROR:
 
 search: $(STAMP)
@@ -63,11 +63,12 @@ bench: $(STAMP)
 
 # The commands of the README as they stand there, then every notebook.
 docs: $(STAMP)
-	$(BIN)/python -m pytest tests/test_readme.py
-	if ls notebooks/*.ipynb >/dev/null 2>&1; then \
-	  $(PIP) install -q -c $(VENV)/constraints.txt -e '.[notebook]' && \
-	  $(BIN)/python -m pytest --nbmake notebooks; \
-	fi
+	$(BIN)/python -m pytest tests/test_readme.py tests/test_notebooks.py
+
+# Every notebook with its outputs; needs Chromium, which draws the figures.
+notebooks: $(STAMP)
+	$(PIP) install -q -c $(VENV)/constraints.txt -e '.[notebook,static]' >&2
+	$(BIN)/python -m analyses.notebooks
 
 # The documentation as web pages, in docs/site; a link that leads nowhere is an error.
 site: $(STAMP)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from locscope.api.attention import Attention as Attention
+    from locscope.api.attention import attention as attention
     from locscope.api.changing import edit as edit
     from locscope.api.changing import evaluate as evaluate
     from locscope.api.changing import tuned as tuned
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from locscope.locations import Location as Location
 
 _HOMES = {
+    "locscope.api.attention": ("Attention", "attention"),
     "locscope.api.deltas": ("apply", "revert"),
     "locscope.api.edited": ("EditedModel", "Evaluated"),
     "locscope.api.experiment": ("Experiment",),

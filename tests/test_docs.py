@@ -25,6 +25,10 @@ from locscope.tuning.protocols import PROTOCOLS
 from locscope.tuning.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
+
+from analyses.doc_pictures import LARGEST, PICTURES  # noqa: E402
+
 PAGES = ROOT / "docs" / "pages"
 TEXTS = {
     path.relative_to(PAGES).as_posix(): path.read_text(encoding="utf-8")
@@ -42,8 +46,6 @@ NOT_OURS = re.compile(
     r"\b(exams?|desks?|glances?|trunk|twin|ladder|guests?|sitting)\b", re.IGNORECASE
 )
 """Words that the code has given up for standard terms."""
-LARGEST = 200_000
-"""Bytes of a picture."""
 SMALL = {
     **{"limit": 24, "parts": ("mlp.down",), "quarters": False, "audit": 0, "thorough": False},
     **{"controls": 1, "repetitions": 1, "validations": 1, "epochs": 2, "progress": False},
@@ -131,6 +133,8 @@ def test_pictures_are_small_and_shown() -> None:
     pictures = {path.name for path in (PAGES / "images").iterdir()}
     shown = {Path(link).name for text in TEXTS.values() for link in LINK.findall(text)}
     assert pictures <= shown
+    made = {f"{name}.png" for group in PICTURES.values() for name in group}
+    assert pictures == made | {"search.svg"}
     large = [path.name for path in (PAGES / "images").iterdir() if path.stat().st_size > LARGEST]
     assert large == []
 
@@ -272,6 +276,8 @@ def test_the_examples_of_a_page_run(name: str, tmp_path: Path, monkeypatch: Any)
             entries.update(were)
 
 
+# CI builds the site itself: `make site`.
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="needs locscope[docs]")
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]

@@ -7,7 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from locscope.errors import UsageError, unknown
+from locscope.api.scanned import figure_of
+from locscope.errors import UsageError
 from locscope.locations import Location
 from locscope.records import Recipe, Recommendation, Scorecard
 from locscope.report.data.inputs import ReportInputs
@@ -126,14 +127,12 @@ class Run:
         return figures(self.inputs)
 
     def plot(self, name: str = "score") -> "go.Figure":
-        """A figure of the report.
+        """A figure of the report by a name of `figures`, or by a part of it.
 
         Raises:
             UsageError: there is none of that name; the names that there are.
         """
-        if name not in self.figures:
-            raise unknown("figure", name, self.figures)
-        return self.figures[name]
+        return figure_of(self.figures, name)
 
     def report(self) -> Path:
         """The path of the report, one self-contained HTML file."""

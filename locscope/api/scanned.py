@@ -1,5 +1,6 @@
 """What scans found, as an object."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, final
@@ -13,6 +14,18 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 COLUMNS = ("variant", "location", "layer", "part", "head", "role", "score", "low", "high", "count")
+
+
+def figure_of(figures: "Mapping[str, go.Figure]", name: str) -> "go.Figure":
+    """The figure of that name, or the first whose name holds it, as `tokens-block`.
+
+    Raises:
+        UsageError: there is none; near names.
+    """
+    found = [name] if name in figures else [known for known in figures if name in known]
+    if not found:
+        raise unknown("figure", name, figures)
+    return figures[found[0]]
 
 
 @final
@@ -54,6 +67,7 @@ class ScanRun:
 
         Returns:
             The rows of `to_pandas`, best first: by the scan's sign, where a low score is better.
+            None where the scan could use no edit; its notes say why.
 
         Raises:
             UsageError: the scan is not among the results.
@@ -65,20 +79,20 @@ class ScanRun:
         result = self.results[names.index(name)]
         frame, sign = self.to_pandas(), result.descriptor.sign
         asked = (frame["scan"] == name) & (frame["role"] == "")
-        first = frame.loc[asked & (frame["variant"] == result.variants[0])]
+        first = frame.loc[asked & frame["variant"].isin(result.variants[:1])]
         order = first.assign(_order=first["score"] * sign).sort_values("_order", ascending=False)
         return order.drop(columns="_order").head(count).reset_index(drop=True)
 
     def plot(self, name: str | None = None) -> "go.Figure":
-        """A heatmap by name, or the first one; `names` are those of `figures`.
+        """A heatmap by a name of `figures`, or by a part of it (the first that holds it).
+
+        Args:
+            name: as `tokens-block`; None: the first figure.
 
         Raises:
-            UsageError: there is no figure of that name.
+            UsageError: no figure has such a name.
         """
-        chosen = name or next(iter(self.figures), "")
-        if chosen not in self.figures:
-            raise unknown("figure", chosen, self.figures)
-        return self.figures[chosen]
+        return figure_of(self.figures, name or "")
 
     def __repr__(self) -> str:
         found = ", ".join(

@@ -1,7 +1,6 @@
 """What `import locscope` gives: every function runs as its docstring says, on what is in memory."""
 
 import doctest
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +14,9 @@ from families import save_tiny
 from towns import edit_rows
 
 import locscope
-from locscope.api import changing, finding, loading, run, tables
+from locscope.api import attention, changing, finding, loading, run, tables
 from locscope.errors import UsageError
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 SMALL = {
     **{"limit": 24, "parts": ("mlp.down",), "quarters": False, "audit": 0, "thorough": False},
     **{"controls": 1, "repetitions": 1, "validations": 1, "epochs": 2},
@@ -46,7 +44,7 @@ def test_importing_it_imports_no_torch():
 
 PUBLIC = [
     *(finding.check, finding.scan, changing.edit, changing.tuned, changing.evaluate),
-    *(loading.load_model, loading.load_edits),
+    *(loading.load_model, loading.load_edits, attention.attention),
     *(getattr(tables, name) for name in dir(tables) if name.startswith("list_")),
     pytest.param(finding.search, marks=pytest.mark.slow),
     pytest.param(run.open_run, marks=pytest.mark.slow),
@@ -81,6 +79,9 @@ def test_a_scan_in_memory_has_its_table_its_top_and_its_figures(tiny):
     top = found.top(2, "depth-rule")
     assert top["score"].is_monotonic_decreasing
     assert isinstance(found.plot(), go.Figure)
+    assert found.plot("probability-heads") is found.figures["scan-head-ablation-probability-heads"]
+    with pytest.raises(UsageError, match="probabilty"):
+        found.plot("probabilty")
     assert not Path("runs").exists()
 
 
@@ -145,15 +146,6 @@ def test_a_search_gives_a_run_that_is_opened_again(tiny, tmp_path):
         assert edited.measures[name] == pytest.approx(value, rel=1e-5, nan_ok=True)
     with pytest.raises(UsageError, match="either config or location"):
         locscope.edit(tiny, edit_rows(), config=again, lr=1e-3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_notebooks_run(path: Path) -> None:
-    cells = json.loads(path.read_text())["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    assert code
-    exec("\n".join(code), {})
 
 
 @pytest.mark.slow
