@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from locscope.cli import options
+from locscope.cli import completion, options
 from locscope.cli.app import NOTHING_MET, guarded
-from locscope.cli.options import read_settings, with_settings
+from locscope.cli.options import with_settings
+from locscope.progress import WHOLE, stage
 from locscope.settings import EditSettings, EvaluateSettings
 from locscope.settings.base import OUTPUT, TUNING
 
@@ -20,22 +21,33 @@ IN_SEARCHES = ("device_memory", "host_memory")
 @commands.command()
 @with_settings(EditSettings, without=IN_SEARCHES)
 def edit(
+    settings: EditSettings,
     *,
-    file: options.SettingsFile = None,
     output: Annotated[
-        Path, typer.Option(help="directory for the edited model", rich_help_panel=OUTPUT)
+        Path,
+        typer.Option(
+            help="directory for the edited model",
+            rich_help_panel=OUTPUT,
+            metavar="FOLDER",
+            autocompletion=completion.folders,
+        ),
     ],
     config: Annotated[
         Path | None,
         typer.Option(
-            help="recommendation.yaml, or the run folder it is in", rich_help_panel=TUNING
+            help="recommendation.yaml, or the run folder it is in",
+            rich_help_panel=TUNING,
+            metavar="PATH",
+            autocompletion=completion.files,
         ),
     ] = None,
+    quiet: options.Quiet = False,
     format: options.Format = "table",
-    **written: Any,
 ) -> None:
     """Edits; exits with 3 where the model has not learned or is out of bounds."""
-    settings = read_settings(EditSettings, file, written)
+    from locscope.workflows.early.precheck import before_edit
+
+    before_edit(settings, config, output)
     from locscope.cli.listener import listener
     from locscope.cli.printing import print_measures, say_json
     from locscope.models.parts import summary
@@ -44,10 +56,12 @@ def edit(
     from locscope.workflows.edit import edit as run_edit
     from locscope.workflows.edit import plan_edit
 
-    progress = listener()
-    plan = plan_edit(settings, config, output)
-    progress.say(f"tuning {summary(plan.loaded.model, plan.location)}")
-    record = run_edit(plan, progress)
+    progress = listener(quiet)
+    with stage(progress, "editing", WHOLE):
+        with stage(progress, "loading the model", 1, share=5):
+            plan = plan_edit(settings, config, output)
+        progress.say(f"tuning {summary(plan.loaded.model, plan.location)}")
+        record = run_edit(plan, progress)
     progress.say(f"saved to {output}")
     if format == "json":
         say_json(dumps(record, indent=2))
@@ -56,23 +70,29 @@ def edit(
     missed = [f"out of bounds: {line}" for line in record.violated]
     missed += nothing_learned(record.measures, plan.objective)
     for line in missed:
-        progress.say(line)
+        listener().say(line)
     raise typer.Exit(NOTHING_MET if missed else 0)
 
 
 @commands.command()
 @with_settings(EvaluateSettings, without=IN_SEARCHES)
 def evaluate(
-    *, file: options.SettingsFile = None, format: options.Format = "table", **written: Any
+    settings: EvaluateSettings, *, quiet: options.Quiet = False, format: options.Format = "table"
 ) -> None:
     """Evaluates."""
-    settings = read_settings(EvaluateSettings, file, written)
+    from locscope.workflows.early.precheck import before_evaluate
+
+    before_evaluate(settings)
     from locscope.cli.listener import listener
     from locscope.cli.printing import print_measures, say_json
     from locscope.workflows.evaluate import evaluate as run_evaluate
     from locscope.workflows.evaluate import evaluate_json, plan_evaluate
 
-    measures = run_evaluate(plan_evaluate(settings), listener())
+    progress = listener(quiet)
+    with stage(progress, "evaluating", WHOLE):
+        with stage(progress, "loading the models", 1, share=10):
+            plan = plan_evaluate(settings)
+        measures = run_evaluate(plan, progress)
     if format == "json":
         say_json(evaluate_json(measures))
     else:
@@ -82,33 +102,73 @@ def evaluate(
 @commands.command()
 @guarded()
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="run folders; several are compared")],
-    output: Annotated[Path | None, typer.Option(help="file for the page")] = None,
-    optuna: Annotated[
-        Path | None, typer.Option(help="write the trials of a run there as an Optuna study")
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="run folders; several are compared",
+            metavar="FOLDER...",
+            autocompletion=completion.folders,
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="file for the page (default: report.html in the folder)",
+            rich_help_panel=OUTPUT,
+            metavar="FILE",
+            autocompletion=completion.files,
+        ),
     ] = None,
+    optuna: Annotated[
+        Path | None,
+        typer.Option(
+            help="also write the trials of a run as an Optuna study",
+            rich_help_panel=OUTPUT,
+            metavar="FILE",
+            autocompletion=completion.files,
+        ),
+    ] = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Draws the report of one run, or of several beside each other."""
     from locscope.cli.listener import listener
     from locscope.cli.printing import say
     from locscope.workflows.report import report as run_report
 
-    say(str(run_report(folders, output, optuna, listener())))
+    say(str(run_report(folders, output, optuna, listener(quiet))))
+
+
+def _kinds() -> list[str]:
+    from locscope.workflows.listing import LISTS
+
+    return list(LISTS)
 
 
 @commands.command("list")
 @guarded()
 def list_(
     kind: Annotated[
-        str,
-        typer.Argument(help="models, edits, scans, measures, strategies, objectives or recipes"),
-    ],
+        str | None,
+        typer.Argument(
+            help="models, edits, scans, measures, strategies, objectives, recipes, trackers or "
+            "exports (default: all)",
+            metavar="KIND",
+            autocompletion=completion.of_names(_kinds),
+        ),
+    ] = None,
     format: options.Format = "table",
 ) -> None:
-    """Prints one of the tables of what there is."""
-    from locscope.cli.printing import print_rows, say_json
-    from locscope.workflows.listing import listing
+    """Prints one of the tables of what there is, or all of them."""
+    from locscope.cli.printing import print_rows, print_sections, say_json
+    from locscope.workflows.listing import everything, listing
 
+    if kind is None:
+        tables = everything()
+        if format == "json":
+            say_json(json.dumps({name: dict(rows) for name, rows in tables.items()}, indent=2))
+        else:
+            print_sections(tables)
+        return
     table = listing(kind)
     if format == "json":
         say_json(json.dumps(dict(table), indent=2))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from locscope.errors import UsageError, unknown
+from locscope.errors import UsageError
 from locscope.models.aliases import Source, name_of, resolve
 from locscope.models.checkpoint import (
     READ_WHOLE,
@@ -32,6 +32,7 @@ from locscope.models.inspection import (
     stored_tensors,
     try_forward,
 )
+from locscope.models.names import check_device, check_dtype
 from locscope.models.parts import family_of, grid
 from locscope.models.plain_errors import plain_errors, quiet
 from locscope.records import ModelInfo
@@ -140,12 +141,10 @@ def pick_device(wanted: str) -> torch.device:
 
     Raises UsageError for a device that is unknown or not on this machine.
     """
+    check_device(wanted)
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise unknown("device", wanted, ("auto", "cpu", "cuda", "cuda:0", "mps")) from None
+    device = torch.device(wanted)
     if device.type not in _available() or (device.index or 0) >= _available()[device.type]:
         there = ", ".join(_available())
         raise UsageError(f"device '{wanted}' is not on this machine: there is {there}")
@@ -157,10 +156,9 @@ def pick_dtype(wanted: str, device: torch.device, stored: str) -> str:
 
     Raises UsageError for a dtype that is none of `DTYPES`.
     """
+    check_dtype(wanted)
     if wanted == "auto":
         return stored if device.type != "cpu" and stored in DTYPES else "float32"
-    if wanted not in DTYPES:
-        raise unknown("dtype", wanted, ("auto", *DTYPES))
     return wanted
 
 

@@ -1,6 +1,5 @@
 """From a location to exact weights: which elements of which parameters, by exact module path."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +9,7 @@ from transformers import PreTrainedModel
 from locscope.errors import UsageError
 from locscope.locations import PARTS, Location, Site
 from locscope.models.families import FAMILIES, HALVES, INTERLEAVED, PLAIN, STACKED, Family
+from locscope.models.names import require
 from locscope.records import LayerPart
 
 Ranges = tuple[tuple[int, int], ...]
@@ -139,20 +139,6 @@ def _layer_part(model: PreTrainedModel, layer: int, part: str) -> LayerPart:
     location = Location.at(layer, part)
     count = sum(piece.count for piece in slices(model, location))
     return LayerPart(str(location), layer, part, count)
-
-
-def require(site: Site, kind: str, layers: int, parts: Sequence[str], heads: int) -> None:
-    """Raises UsageError where a model of that kind and size lacks a layer, part or head of it."""
-    if site.last >= layers:
-        raise UsageError(
-            f"{site}: the model has no layer {site.last}, its layers are 0..{layers - 1}"
-        )
-    if site.part not in parts:
-        raise UsageError(
-            f"{site}: {kind} has no part {site.part}, its parts are {', '.join(parts)}"
-        )
-    if site.head is not None and site.head >= heads:
-        raise UsageError(f"{site}: there is no head {site.head}, the heads are 0..{heads - 1}")
 
 
 def head_counts(model: PreTrainedModel) -> tuple[int, int]:

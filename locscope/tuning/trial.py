@@ -12,8 +12,8 @@ from math import nan
 
 import torch
 
-from locscope.evaluation.measures import measure_all
 from locscope.evaluation.measures.outcomes import outcomes_of
+from locscope.evaluation.measuring import measure_all
 from locscope.evaluation.suite import Evaluation, observe, quick_eval
 from locscope.interp.gradients import mean_gradient
 from locscope.locations import Location

@@ -13,7 +13,7 @@ from locscope.evaluation.limits import refuse_unreadable
 from locscope.evaluation.measures import THOROUGH
 from locscope.locations import Location
 from locscope.models.load import pick_device, plan
-from locscope.models.parts import require
+from locscope.models.names import require
 from locscope.records import Edit, ModelInfo, default_batch
 from locscope.scoring.bounds import BOUNDABLE
 from locscope.scoring.objectives import refuse_unmeasurable
@@ -21,6 +21,8 @@ from locscope.selection.candidates import depth_rule, located
 from locscope.settings import SearchSettings
 from locscope.settings.base import warn_of_code
 from locscope.tuning.trial_cost import forward_flops, step_flops
+from locscope.workflows.early.edits import Parted, split_edits
+from locscope.workflows.early.precheck import check_parts
 from locscope.workflows.edit_files import (
     UNSETTLED,
     CheckResult,
@@ -29,7 +31,6 @@ from locscope.workflows.edit_files import (
     about_edits,
     search_line,
 )
-from locscope.workflows.search.plan import Parted, check_parts, split_edits
 
 GIB = 1 << 30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -51,7 +52,7 @@ def check(settings: SearchSettings) -> CheckResult:
         trust_remote_code=settings.trust_remote_code,
     )
     info = planned.info
-    check_parts(settings, info)
+    check_parts(settings, info.family, info.parts)
     for site in (
         site for location in settings.locations for site in Location.parse(location).sites
     ):

@@ -3,24 +3,26 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from locscope.edits import EditSet, narrowed
-from locscope.edits.splits import first_edits
+from locscope.edits import EditSet
 from locscope.errors import UsageError
 from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
 from locscope.progress import Progress, stage
 from locscope.records import Recipe, Trial, TrialRecord, default_batch
-from locscope.runs.edit_config import EditConfig, read_recommendation
-from locscope.runs.note import absolute
-from locscope.scoring.bounds import bound_of
-from locscope.scoring.objectives import Objective, objective_of
+from locscope.scoring.objectives import Objective
 from locscope.selection.candidates import rounded
-from locscope.settings import EditSettings, settings_of
-from locscope.tuning.recipes import NO_RATE_HINT, recipe_named
+from locscope.settings import EditSettings
 from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trial import Tuned, run_trial, starting_rate
 from locscope.tuning.workspace import Workspace
+from locscope.workflows.early.edits import load_edits
+from locscope.workflows.early.wanted import (
+    deployed,
+    objective_wanted,
+    recorded_data,
+    wanted_edit,
+)
 from locscope.workflows.saving import (
     check_output,
     note_on_files,
@@ -28,17 +30,10 @@ from locscope.workflows.saving import (
 )
 from locscope.workflows.workspace import (
     first_step,
-    load_edits,
     note_on_weights,
     open_model,
     open_workspace,
 )
-
-EDITS, DEPLOY = "edits", "deploy"
-OF_THE_FILE = ("limit", "conflicts", EDITS, DEPLOY)
-"""What of a recommendation holds for the file of edits that it was found with alone."""
-BY_CONFIG = ("location", "recipe", "lr", "batch_size", "epochs", "prefixes", "prompt_format")
-"""Settings that a recommendation decides."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +67,17 @@ def plan_edit(
     """
     if output is not None:
         check_output(output)
-    wanted = _from_config(settings, config) if config else _from_settings(settings)
+    wanted = wanted_edit(settings, config)
     recipe, find_rate = wanted.recipe, config is None and settings.lr is None
-    if find_rate and recipe.kind in NO_RATE_HINT:
-        raise UsageError(f"recipe {recipe.kind} has no rate of its own to start at: give --lr")
     settings = settings.model_copy(
         update={
-            **_data(settings, wanted),
+            **recorded_data(settings, wanted),
             "model": wanted.model,
             "prompt_format": recipe.prompt_format,
         }
     )
     given = load_edits(settings)
-    edit_set = _deployed(given, wanted, settings)
+    edit_set = deployed(given, wanted, settings)
     if recipe.batch == 0:
         recipe = replace(recipe, batch=default_batch(len(edit_set.edits)))
     location, loaded = Location.parse(wanted.location), open_model(settings, loaded)
@@ -101,7 +94,7 @@ def plan_edit(
         recipe=recipe,
         find_rate=find_rate,
         output=output,
-        objective=_objective(wanted),
+        objective=objective_wanted(wanted),
     )
 
 
@@ -141,7 +134,7 @@ def tune(plan: EditPlan, progress: Progress) -> Tuned:
     """Tunes, measures and hands out the tuned weights; the model has its own back afterwards."""
     workspace = open_edit(plan, progress)
     trial = trial_of(plan, workspace, progress)
-    with stage(progress, f"tuning {plan.location}", 1):
+    with stage(progress, f"tuning {plan.location}", 1, share=75):
         return run_trial(workspace, trial, plan.objective, keep=True)
 
 
@@ -152,85 +145,9 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
     for line in (*note_on_weights(plan.loaded), *note_on_files(plan.loaded, code=code)):
         progress.say(line)
     tuned = tune(plan, progress)
-    save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)
+    with stage(progress, "saving the model", 1, share=10):
+        save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)
     return tuned.record
-
-
-def _from_settings(settings: EditSettings) -> EditConfig:
-    """Where and how, by the settings; a batch of 0 is still to be chosen, by the edits."""
-    if settings.location is None:
-        raise UsageError("say where to tune: give either --config or --location")
-    recipe = Recipe(
-        lr=settings.lr or 0.0,
-        batch=settings.batch_size or 0,
-        kind=settings.recipe,
-        epochs=settings.epochs,
-        prefixes=settings.prefixes,
-        prompt_format=settings.prompt_format,
-    )
-    return EditConfig(settings.model, settings.location, recipe)
-
-
-def _from_config(settings: EditSettings, config: Path) -> EditConfig:
-    """Where and how, by a recommendation; another model than its own only where it is named."""
-    both = [name for name in BY_CONFIG if name in settings.model_fields_set]
-    if both:
-        raise UsageError(
-            f"--config decides {', '.join(both)} too: give either --config or --location"
-        )
-    wanted = read_recommendation(config)
-    try:
-        settings_of(EditSettings, {k: v for k, v in wanted.data.items() if k != DEPLOY})
-    except UsageError as error:
-        raise UsageError(f"{config}, under 'data': {error}") from error
-    recipe_named(wanted.recipe.kind)
-    named = "model" in settings.model_fields_set
-    wanted = replace(wanted, data=_of_the_edits(settings, wanted))
-    return replace(wanted, model=settings.model) if named else wanted
-
-
-def _of_the_edits(settings: EditSettings, wanted: EditConfig) -> dict[str, object]:
-    """What a recommendation says of edits and texts, as far as it holds for those of the settings.
-
-    How a search chose edits of its file says nothing of another file, nor how many it deployed
-    where the settings have a limit of their own.
-    """
-    given, without = settings.model_fields_set, set[str]()
-    if EDITS in given and not _same_file(settings.edits, wanted.data.get(EDITS)):
-        without |= {*OF_THE_FILE}
-    if "limit" in given:
-        without.add(DEPLOY)
-    return {key: value for key, value in wanted.data.items() if key not in without}
-
-
-def _same_file(edits: str, recorded: object) -> bool:
-    """Whether edits are of the file that a recommendation names; of one that names none, too."""
-    return recorded is None or absolute(edits) == absolute(str(recorded))
-
-
-def _data(settings: EditSettings, wanted: EditConfig) -> dict[str, object]:
-    """The same, where the settings say nothing else."""
-    found = {key: value for key, value in wanted.data.items() if key != DEPLOY}
-    left = {key: value for key, value in found.items() if key not in settings.model_fields_set}
-    return settings_of(EditSettings, left).model_dump(include=set(left))
-
-
-def _deployed(edit_set: EditSet, wanted: EditConfig, settings: EditSettings) -> EditSet:
-    """The edits that a search fitted its recipe to, where those were fewer than it was given."""
-    count = wanted.data.get(DEPLOY)
-    if not isinstance(count, int) or count >= len(edit_set.edits):
-        return edit_set
-    kept = set(first_edits(edit_set.edits, count, settings.seed))
-    note = f"{count} of {len(edit_set.edits)} edits: so many was the search asked to deploy"
-    return narrowed(edit_set, [edit for edit in edit_set.edits if edit.id in kept], note)
-
-
-def _objective(wanted: EditConfig) -> Objective:
-    """The objective; the bounds of a recommendation are all that its search had."""
-    objective = objective_of(wanted.objective, wanted.weights)
-    if wanted.bounds is None:
-        return objective
-    return replace(objective, bounds=tuple(map(bound_of, wanted.bounds)))
 
 
 def _check_savable(loaded: Loaded, location: Location, recipe: Recipe) -> None:

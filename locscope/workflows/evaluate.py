@@ -6,7 +6,8 @@ from math import nan
 
 from locscope.edits import EditSet
 from locscope.errors import UsageError
-from locscope.evaluation.measures import NEEDS_BASE, measure_all
+from locscope.evaluation.measures import NEEDS_BASE
+from locscope.evaluation.measuring import measure_all
 from locscope.evaluation.suite import observe
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.models.aliases import resolve
@@ -96,7 +97,7 @@ def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
         PrefixCache(plan.edited.model, suite.packed),
         [e.id for e in plan.edit_set.edits],
     )
-    with stage(progress, "asking the edited model", 1):
+    with stage(progress, "asking the edited model", 1, share=40):
         texts = suite.texts_for(choosing=False)
         now = observe(suite, prefix_cache, ids, texts=texts)
     measures = measure_all(now, workspace.before.of(ids).on(texts))
