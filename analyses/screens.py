@@ -74,9 +74,12 @@ def pictured(name: str, command: str, folder: str, output: Path) -> list[Text]:
     screen = pyte.Screen(WIDTH, 2 * HEIGHT)
     stream = pyte.Stream(screen)
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    # By the name that a person types, which errors and help repeat.
+    program = Path(folder) / "locscope"
+    program.write_text("from locscope.cli import main\n\nmain()\n")
     child = pexpect.spawn(
         sys.executable,
-        ["-m", "locscope", *shlex.split(command)[1:]],
+        [str(program), *shlex.split(command)[1:]],
         dimensions=(2 * HEIGHT, WIDTH),
         encoding="utf-8",
         cwd=folder,

@@ -5,17 +5,20 @@ help must not wait for torch.
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from locscope.cli import completion, options
 from locscope.cli.app import NOTHING_MET, command_line
 from locscope.cli.options import env, with_settings
+from locscope.cli.written import split
+from locscope.errors import UsageError
 from locscope.progress import WHOLE, stage
 from locscope.settings import ScanSettings, SearchSettings
-from locscope.settings.base import OUTPUT
+from locscope.settings.base import BOUNDS, OUTPUT, settings_of
 from locscope.settings.scan import ScanChoices
 
 commands = typer.Typer()
@@ -33,6 +36,7 @@ IN_CHECK = ("model", "edits", "limit", "seed", "conflicts", "parts")
 IN_CHECK += ("device", "dtype", "trust_remote_code")
 """Settings of a search that a check reads; others are accepted in its settings file."""
 OF_SEARCH = ("output", "save", "tracker", "fresh", "dry_run", "quiet")
+OF_SEARCH += ("retain", "retain_samples", "include_path")
 """Options of a search that its settings file may hold, whoever reads it."""
 Save = Annotated[
     Path | None,
@@ -54,6 +58,30 @@ Tracker = Annotated[
         autocompletion=completion.of_names(_trackers),
     ),
 ]
+Retain = Annotated[
+    Any,
+    typer.Option(
+        parser=split,
+        help="tasks of lm-evaluation-harness (multiple choice) of which a sample bounds retention, "
+        "as mmlu (extra eval)",
+        rich_help_panel=BOUNDS,
+        metavar="A,B",
+        envvar=env("retain"),
+        show_envvar=False,
+    ),
+]
+RetainSamples = Annotated[
+    int,
+    typer.Option(
+        help="items of each of these tasks (default: 50)",
+        show_default=False,
+        rich_help_panel=BOUNDS,
+        metavar="N",
+        min=1,
+        envvar=env("retain_samples"),
+        show_envvar=False,
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option(
@@ -72,6 +100,9 @@ def search(
     *,
     output: options.Output = None,
     save: Save = None,
+    retain: Retain = None,
+    retain_samples: RetainSamples = 50,
+    include_path: options.IncludePath = None,
     tracker: Tracker = None,
     fresh: options.Fresh = False,
     dry_run: DryRun = False,
@@ -85,6 +116,8 @@ def search(
     if tracker is not None:
         check_tracker(tracker)
     before_search(settings, output, save)
+    if retain:
+        settings = _retaining(settings, retain, include_path, retain_samples)
     from locscope.cli.listener import listener
     from locscope.cli.printing import say_json, show
     from locscope.report.output.terminal import search_json, terminal_summary
@@ -117,6 +150,20 @@ def search(
     progress.say(f"report: {outcome.folder / 'report.html'}")
     found = outcome.inputs.recommendation
     raise typer.Exit(0 if found is not None and found.met else NOTHING_MET)
+
+
+def _retaining(
+    settings: SearchSettings, tasks: Sequence[str], include_path: Path | None, count: int
+) -> SearchSettings:
+    """The settings with a file of abilities, sampled from these tasks."""
+    from locscope.integrations.harness import abilities_file
+
+    if settings.abilities is not None:
+        raise UsageError("--retain writes a file of abilities: give it, or --abilities, not both")
+    file = abilities_file(Path("runs"), tuple(tasks), include_path, count, settings.seed)
+    return settings_of(
+        SearchSettings, {**settings.model_dump(exclude_unset=True), "abilities": file}
+    )
 
 
 def _dry_run(settings: SearchSettings, output: Path | None, format: str, quiet: bool) -> None:

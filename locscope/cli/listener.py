@@ -104,9 +104,11 @@ class Terminal(Progress):
         rows.add_column(ratio=1)
         rows.add_column(width=COUNT_WIDTH, no_wrap=True)
         rows.add_row(Text(self._open[0].name), ProgressBar(1.0, whole), self._left(whole))
-        if at_work is not self._open[0]:
-            bar = ProgressBar(at_work.total or 1, at_work.done)
-            rows.add_row(Text(f"  {at_work.name}"), bar, at_work.count)
+        # Of one height always: a line that is printed while it changes would leave a bar behind.
+        inner = at_work is not self._open[0]
+        bar = ProgressBar(at_work.total or 1, at_work.done) if inner else ""
+        name = Text(f"  {at_work.name}") if inner else " "
+        rows.add_row(name, bar, at_work.count if inner else "")
         return Group(rows, Text(f"  {self._note}", "dim", no_wrap=True, overflow="ellipsis"))
 
     def _left(self, whole: float) -> str:

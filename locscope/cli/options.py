@@ -14,21 +14,30 @@ from pydantic.fields import FieldInfo
 
 from locscope.cli import completion
 from locscope.cli.app import guarded
+from locscope.cli.written import flag_of, read_settings, split
 from locscope.errors import UsageError
 from locscope.settings.base import (
     CODE,
     DATA,
     OUTPUT,
     PANELS,
-    Settings,
     SharedSettings,
     read_settings_file,
-    settings_of,
 )
 
 ENV = "LOCSCOPE_"
 """How variables begin that say what an option says."""
-NOT_IN_ENV = (CODE, "output", "save", "fresh", "dry_run", "config")
+NOT_IN_ENV = (
+    CODE,
+    "output",
+    "save",
+    "fresh",
+    "dry_run",
+    "config",
+    "adapter",
+    "push_to_hub",
+    "public",
+)
 """Not to be said once for all commands: what one of them writes or goes by, and whether a model's
 own code runs."""
 METAVARS = {
@@ -70,6 +79,17 @@ Format = Annotated[
         rich_help_panel=OUTPUT,
         envvar=env("format"),
         show_envvar=False,
+    ),
+]
+IncludePath = Annotated[
+    Path | None,
+    typer.Option(
+        help="folder of task files of your own, as lm-evaluation-harness reads them",
+        rich_help_panel=DATA,
+        metavar="FOLDER",
+        envvar=env("include_path"),
+        show_envvar=False,
+        autocompletion=completion.folders,
     ),
 ]
 Quiet = Annotated[
@@ -130,45 +150,6 @@ def with_settings(
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
-
-
-def read_settings(
-    kind: type[Settings], file: Path | None, written: Mapping[str, Any], own: Iterable[str] = ()
-) -> Settings:
-    """The settings of a file and of the options that were written, which win over the file.
-
-    A file says all by the names of settings or of flags, and holds options in `own` too, which are
-    no settings. Raises UsageError where a key is unknown or a value cannot be used.
-    """
-    flags = {_flag(name, field): name for name, field in kind.model_fields.items()}
-    found: dict[str, Any] = {}
-    for key, value in read_settings_file(file).items():
-        name = flags.get(key, key)
-        if name in found:
-            raise UsageError(f"settings {file} say '{name}' twice: leave one of them out")
-        if name not in {*own, "resume"} or name in kind.model_fields:
-            found[name] = _as_written(kind, name, value)
-    # Typer gives an empty list for a repeated option that was left out, None for any other.
-    options = {name: value for name, value in written.items() if value not in (None, [])}
-    options = {name: _as_written(kind, name, value) for name, value in options.items()}
-    return settings_of(kind, {**found, **options})
-
-
-def _flag(name: str, field: FieldInfo) -> str:
-    """The name of a field's flag, with underscores."""
-    shown = cast(dict[str, Any], field.json_schema_extra)
-    return shown["repeated"].lstrip("-").replace("-", "_") or name
-
-
-def _as_written(kind: type[SharedSettings], name: str, value: Any) -> Any:
-    """The value of a setting that is written as its option is: names with commas between them."""
-    field = kind.model_fields.get(name)
-    origin = get_origin(field.annotation) if field else None
-    if origin is dict and not isinstance(value, dict):
-        return dict(map(_pair, [value] if isinstance(value, str) else value))
-    if origin is tuple and isinstance(value, str) and field is not None:
-        return (value,) if _flag(name, field) != name else split(value)
-    return value
 
 
 def _by_env(ctx: typer.Context, given: Mapping[str, Any], error: str) -> str:
@@ -240,7 +221,7 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
         *flags,
         help=text,
         rich_help_panel=shown["panel"],
-        envvar=env(_flag(name, field)) if name not in NOT_IN_ENV else None,
+        envvar=env(flag_of(name, field)) if name not in NOT_IN_ENV else None,
         show_envvar=False,
         **more,
     )
@@ -282,15 +263,3 @@ def _values(annotation: Any) -> tuple[str, ...]:
 def _panel(parameter: inspect.Parameter) -> int:
     """The place of a parameter's panel in the help."""
     return PANELS.index(get_args(parameter.annotation)[1].rich_help_panel)
-
-
-def split(names: str) -> tuple[str, ...]:
-    """Names that were written with commas between them."""
-    return tuple(name.strip() for name in names.split(","))
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"cannot read weight '{text}': write name=value, as locality=2")
-    return name.strip(), value.strip()

@@ -2,20 +2,88 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from locscope.cli import completion, options
 from locscope.cli.app import NOTHING_MET, guarded
-from locscope.cli.options import with_settings
+from locscope.cli.options import env, with_settings
+from locscope.cli.written import split
 from locscope.progress import WHOLE, stage
 from locscope.settings import EditSettings, EvaluateSettings
-from locscope.settings.base import OUTPUT, TUNING
+from locscope.settings.base import DATA, OUTPUT, TUNING
 
 commands = typer.Typer()
 IN_SEARCHES = ("device_memory", "host_memory")
 """Settings of every verb that only searches and scans have use for: they cache activations."""
+Edited = Annotated[
+    Path,
+    typer.Option(
+        help="directory for the edited model",
+        rich_help_panel=OUTPUT,
+        metavar="FOLDER",
+        autocompletion=completion.folders,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="recommendation.yaml, or the run folder it is in",
+        rich_help_panel=TUNING,
+        metavar="PATH",
+        autocompletion=completion.files,
+    ),
+]
+Adapter = Annotated[
+    Path | None,
+    typer.Option(
+        help="also write the change of recipe lora there, as an adapter for PEFT",
+        rich_help_panel=OUTPUT,
+        metavar="FOLDER",
+        autocompletion=completion.folders,
+    ),
+]
+PushToHub = Annotated[
+    str | None,
+    typer.Option(
+        help="also upload the saved model to this repository of the Hugging Face hub",
+        rich_help_panel=OUTPUT,
+        metavar="ORG/NAME",
+    ),
+]
+Public = Annotated[
+    bool,
+    typer.Option(
+        "--public",
+        help="make that repository a public one, if it is not there (default: private)",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+        metavar="",
+    ),
+]
+Tasks = Annotated[
+    Any,
+    typer.Option(
+        parser=split,
+        help="tasks of lm-evaluation-harness to ask both models too, as mmlu,gsm8k (extra eval)",
+        rich_help_panel=DATA,
+        metavar="A,B",
+        envvar=env("tasks"),
+        show_envvar=False,
+    ),
+]
+TaskLimit = Annotated[
+    int | None,
+    typer.Option(
+        help="items of each of these tasks (default: all)",
+        rich_help_panel=DATA,
+        metavar="N",
+        min=1,
+        envvar=env("task_limit"),
+        show_envvar=False,
+    ),
+]
 
 
 @commands.command()
@@ -23,31 +91,21 @@ IN_SEARCHES = ("device_memory", "host_memory")
 def edit(
     settings: EditSettings,
     *,
-    output: Annotated[
-        Path,
-        typer.Option(
-            help="directory for the edited model",
-            rich_help_panel=OUTPUT,
-            metavar="FOLDER",
-            autocompletion=completion.folders,
-        ),
-    ],
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="recommendation.yaml, or the run folder it is in",
-            rich_help_panel=TUNING,
-            metavar="PATH",
-            autocompletion=completion.files,
-        ),
-    ] = None,
+    output: Edited,
+    config: Config = None,
+    adapter: Adapter = None,
+    push_to_hub: PushToHub = None,
+    public: Public = False,
     quiet: options.Quiet = False,
     format: options.Format = "table",
 ) -> None:
     """Edits; exits with 3 where the model has not learned or is out of bounds."""
+    from locscope.integrations.hub import check_hub, push
     from locscope.workflows.early.precheck import before_edit
 
-    before_edit(settings, config, output)
+    before_edit(settings, config, output, adapter=adapter)
+    if push_to_hub is not None:
+        check_hub(push_to_hub)
     from locscope.cli.listener import listener
     from locscope.cli.printing import print_measures, say_json
     from locscope.models.parts import summary
@@ -61,8 +119,11 @@ def edit(
         with stage(progress, "loading the model", 1, share=5):
             plan = plan_edit(settings, config, output)
         progress.say(f"tuning {summary(plan.loaded.model, plan.location)}")
-        record = run_edit(plan, progress)
+        record = run_edit(plan, progress, adapter)
     progress.say(f"saved to {output}")
+    if push_to_hub is not None:
+        where = push(output, push_to_hub, f"locscope edit at {plan.location}", public=public)
+        progress.say(f"pushed to {where}")
     if format == "json":
         say_json(dumps(record, indent=2))
     else:
@@ -77,7 +138,13 @@ def edit(
 @commands.command()
 @with_settings(EvaluateSettings, without=IN_SEARCHES)
 def evaluate(
-    settings: EvaluateSettings, *, quiet: options.Quiet = False, format: options.Format = "table"
+    settings: EvaluateSettings,
+    *,
+    tasks: Tasks = None,
+    task_limit: TaskLimit = None,
+    include_path: options.IncludePath = None,
+    quiet: options.Quiet = False,
+    format: options.Format = "table",
 ) -> None:
     """Evaluates."""
     from locscope.workflows.early.precheck import before_evaluate
@@ -85,14 +152,23 @@ def evaluate(
     before_evaluate(settings)
     from locscope.cli.listener import listener
     from locscope.cli.printing import print_measures, say_json
+    from locscope.workflows.evaluate import (
+        check_tasks,
+        evaluate_json,
+        evaluate_tasks,
+        plan_evaluate,
+    )
     from locscope.workflows.evaluate import evaluate as run_evaluate
-    from locscope.workflows.evaluate import evaluate_json, plan_evaluate
+
+    check_tasks(tasks or (), include_path)
 
     progress = listener(quiet)
     with stage(progress, "evaluating", WHOLE):
         with stage(progress, "loading the models", 1, share=10):
             plan = plan_evaluate(settings)
         measures = run_evaluate(plan, progress)
+        if tasks:
+            measures += evaluate_tasks(plan, tasks, progress, include_path, task_limit)
     if format == "json":
         say_json(evaluate_json(measures))
     else:

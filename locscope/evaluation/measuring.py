@@ -31,7 +31,8 @@ def load_measure(name: str) -> MeasureFunction:
 def measure_all(now: Evaluation, before: Evaluation) -> tuple[Measure, ...]:
     """Every measure of the table; of a quick evaluation those that it can tell.
 
-    Raises ValueError where the two evaluations have not read the same neutral texts.
+    They are in the order of the table. Raises ValueError where the two evaluations have not read
+    the same neutral texts.
     """
     if now.texts != before.texts:
         raise ValueError(f"drift on texts '{now.texts}' beside that on '{before.texts}'")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from locscope.edits import EditSet
 from locscope.errors import UsageError
+from locscope.integrations.adapter import write_adapter
 from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
@@ -138,8 +139,11 @@ def tune(plan: EditPlan, progress: Progress) -> Tuned:
         return run_trial(workspace, trial, plan.objective, keep=True)
 
 
-def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
-    """Tunes, measures, saves the edited model; returns the trial's record."""
+def edit(plan: EditPlan, progress: Progress, adapter: Path | None = None) -> TrialRecord:
+    """Tunes, measures, saves the edited model; returns the trial's record.
+
+    The low-rank change of recipe `lora` is written into the folder `adapter` too, for PEFT.
+    """
     assert plan.output is not None, "plan an edit that is to be saved with its output"
     code = plan.settings.trust_remote_code
     for line in (*note_on_weights(plan.loaded), *note_on_files(plan.loaded, code=code)):
@@ -147,7 +151,15 @@ def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
     tuned = tune(plan, progress)
     with stage(progress, "saving the model", 1, share=10):
         save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)
+        if adapter is not None:
+            _write_adapter(plan, tuned, adapter)
     return tuned.record
+
+
+def _write_adapter(plan: EditPlan, tuned: Tuned, folder: Path) -> None:
+    pieces = [change.slice for change in tuned.changes]
+    pairs = zip(pieces, tuned.stepped[::2], tuned.stepped[1::2], strict=True)
+    write_adapter(folder, plan.loaded.model, tuple(pairs), plan.loaded.info.name)
 
 
 def _check_savable(loaded: Loaded, location: Location, recipe: Recipe) -> None:

@@ -1,8 +1,10 @@
 """`evaluate`: what an edited model says to the edits, and how far it is from its base."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import nan
+from pathlib import Path
 
 from locscope.edits import EditSet
 from locscope.errors import UsageError
@@ -10,6 +12,7 @@ from locscope.evaluation.measures import NEEDS_BASE
 from locscope.evaluation.measuring import measure_all
 from locscope.evaluation.suite import observe
 from locscope.forward.prefix_cache import PrefixCache
+from locscope.integrations.harness import manager_of, task_measures
 from locscope.models.aliases import resolve
 from locscope.models.hub import locate
 from locscope.models.load import Loaded
@@ -104,6 +107,24 @@ def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
     if plan.base:
         return measures
     return tuple(_without_base(measure, plan.no_base) for measure in measures)
+
+
+def check_tasks(tasks: Sequence[str], include_path: Path | None) -> None:
+    """Raises UsageError for tasks that lm-evaluation-harness does not know, or without it."""
+    if tasks:
+        manager_of(tuple(tasks), include_path)
+
+
+def evaluate_tasks(
+    plan: EvaluatePlan,
+    tasks: Sequence[str],
+    progress: Progress,
+    include_path: Path | None = None,
+    limit: int | None = None,
+) -> tuple[Measure, ...]:
+    """What lm-evaluation-harness measures of both models, `limit` items of each task (all)."""
+    with stage(progress, f"tasks {', '.join(tasks)}", 1, share=45):
+        return task_measures(plan.edited, plan.base, tuple(tasks), include_path, limit)
 
 
 def evaluate_json(measures: tuple[Measure, ...]) -> str:

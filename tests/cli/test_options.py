@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from locscope.cli import data, finding, using
 from locscope.cli.app import COMMANDS, app
-from locscope.cli.options import ENV, NOT_IN_ENV, read_settings
+from locscope.cli.options import ENV, NOT_IN_ENV
+from locscope.cli.written import read_settings
 from locscope.errors import UsageError
 from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, SearchSettings
 from locscope.settings.base import PANELS, SharedSettings

@@ -47,11 +47,15 @@ def before_scan(settings: ScanSettings, output: Path | None) -> None:
     _check_places(settings)
 
 
-def before_edit(settings: EditSettings, config: Path | None, output: Path) -> None:
+def before_edit(
+    settings: EditSettings, config: Path | None, output: Path, *, adapter: Path | None = None
+) -> None:
     """The same for an edit, with the recommendation that it goes by, if it does."""
     _before(settings)
     check_new(output)
     wanted = wanted_edit(settings, config)
+    if adapter is not None:
+        _check_adapter(adapter, wanted.recipe.kind)
     named = "edits" in settings.model_fields_set or config is None
     edits = settings.edits if named else str(wanted.data.get("edits", "demo"))
     if not on_hub(edits):
@@ -97,6 +101,13 @@ def _before(settings: SharedSettings) -> None:
         read_text(settings.neutral.expanduser(), "neutral text")
     if settings.abilities is not None:
         read_json(settings.abilities.expanduser(), "abilities")
+
+
+def _check_adapter(folder: Path, recipe: str) -> None:
+    """A UsageError where no adapter can be written: another recipe, or the folder is taken."""
+    if recipe != "lora":
+        raise UsageError(f"--adapter needs low-rank factors: give --recipe lora, not {recipe}")
+    check_new(folder)
 
 
 def _of_file(
