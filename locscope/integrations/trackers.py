@@ -133,7 +133,7 @@ def trackio(name: str, config: Mapping[str, str], folder: Path | None) -> Iterat
         yield lambda row: opened.log(dict(row))
     finally:
         with contextlib.suppress(Exception), quiet():
-            opened.finish()
+            service.finish()
 
 
 TRACKERS: dict[str, Opener] = {
