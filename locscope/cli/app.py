@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from locscope import __version__
 from locscope.cli.near import command_meant, dashed, options_meant
 from locscope.cli.pages import COMMANDS
-from locscope.cli.stopping import INTERRUPTED, LINE
+from locscope.cli.stopping import INTERRUPTED, line
 from locscope.display import guarded_streams, visible
 from locscope.errors import DISK_FULL, LocscopeError, ran_out_of_memory, shown
 
@@ -39,19 +39,17 @@ class _Commands(TyperGroup):
     Options are derived from settings, and to make those takes as long as all of `--help`.
     """
 
-    def main(self, *args: Any, **extra: Any) -> Any:
-        """Runs the command that was written, and ends the process with its exit code."""
-        words = args[0] if args else extra.pop("args", None)
-        words = dashed(sys.argv[1:] if words is None else words)
+    def make_context(self, info_name: Any, args: list[str], *more: Any, **extra: Any) -> Any:
+        """The options before the command, read; underscores in names of options are dashes."""
         with _wrong_usage():
-            code = super().main(words, *args[1:], **{**extra, "standalone_mode": False})
-        sys.exit(code)
+            return super().make_context(info_name, dashed(args), *more, **extra)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command that is called, with its options, and the arguments left for it."""
-        if args and args[0] not in COMMANDS and (meant := command_meant(args[0], COMMANDS)):
-            ctx.fail(f"no command '{args[0]}': did you mean {meant}?")
-        name, stub, rest = super().resolve_command(ctx, args)
+        with _wrong_usage():
+            if args and args[0] not in COMMANDS and (meant := command_meant(args[0], COMMANDS)):
+                ctx.fail(f"no command '{args[0]}': did you mean {meant}?")
+            name, stub, rest = super().resolve_command(ctx, args)
         if name is None or stub is None:
             return name, stub, rest
         # Already here: libraries are mapped into memory, of which there may be too little.
@@ -63,6 +61,8 @@ class _Commands(TyperGroup):
         command.help = stub.help
         settings = any("--settings" in option.opts for option in command.params)
         command.epilog = COMMANDS[name].epilog(settings)
+        # Where it reads its options, and not around its run: that adds a frame to every traceback.
+        command.make_context = _wrong_usage()(command.make_context)
         return name, command, rest
 
 
@@ -106,7 +106,7 @@ def guarded() -> Iterator[None]:
             # Here, where it can be told: a full disk is noticed when what was printed is written.
             sys.stdout.flush()
     except KeyboardInterrupt:
-        raise _exit(LINE, INTERRUPTED) from None
+        raise _exit(line(), INTERRUPTED) from None
     except typer.Exit:
         raise
     except Exception as error:

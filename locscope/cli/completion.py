@@ -118,13 +118,13 @@ def _weights() -> list[str]:
 
 
 def _devices() -> list[str]:
-    from locscope.models.names import DEVICES
+    from locscope.models.structure.names import DEVICES
 
     return list(DEVICES)
 
 
 def _dtypes() -> list[str]:
-    from locscope.models.names import DTYPES
+    from locscope.models.structure.names import DTYPES
 
     return list(DTYPES)
 
@@ -143,7 +143,7 @@ def _shape(model: str) -> Any:
     """The shape of a model that is on this machine; None where it cannot be told."""
     from locscope.models.aliases import resolve
     from locscope.models.checkpoint import read_config
-    from locscope.models.names import shape_of
+    from locscope.models.structure.names import shape_of
 
     try:
         source = resolve(model)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 FINDING, USING, DATA = "locscope.cli.finding", "locscope.cli.using", "locscope.cli.data"
+DELTAS = "locscope.cli.deltas"
 ELSEWHERE = (
     "Options can stand in a YAML file (--settings) or in the environment, --batch-size as "
     "LOCSCOPE_BATCH_SIZE. What is written here wins, then the environment, then the file."
@@ -60,6 +61,16 @@ COMMANDS = {
         USING,
         "Measure an edited model on its edits and against its base.",
         ("locscope evaluate --model runs/edited --format json",),
+    ),
+    "apply": Page(
+        DELTAS,
+        "Put deltas of `edit --delta` on a model, and save the result.",
+        ("locscope apply edits.safetensors --output runs/edited",),
+    ),
+    "revert": Page(
+        DELTAS,
+        "Take deltas off a model again, and save the result.",
+        ("locscope revert edits.safetensors --model runs/edited --output runs/base",),
     ),
     "report": Page(
         USING,

@@ -10,6 +10,7 @@ from locscope.cli import completion, options
 from locscope.cli.app import NOTHING_MET, guarded
 from locscope.cli.options import env, with_settings
 from locscope.cli.written import split
+from locscope.errors import UsageError
 from locscope.progress import WHOLE, stage
 from locscope.settings import EditSettings, EvaluateSettings
 from locscope.settings.base import DATA, OUTPUT, TUNING
@@ -17,8 +18,17 @@ from locscope.settings.base import DATA, OUTPUT, TUNING
 commands = typer.Typer()
 IN_SEARCHES = ("device_memory", "host_memory")
 """Settings of every verb that only searches and scans have use for: they cache activations."""
+Delta = Annotated[
+    Path | None,
+    typer.Option(
+        help="file for the changed tensors alone (.safetensors), which `locscope apply` takes",
+        rich_help_panel=OUTPUT,
+        metavar="FILE",
+        autocompletion=completion.files,
+    ),
+]
 Edited = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         help="directory for the edited model",
         rich_help_panel=OUTPUT,
@@ -91,7 +101,8 @@ TaskLimit = Annotated[
 def edit(
     settings: EditSettings,
     *,
-    output: Edited,
+    output: Edited = None,
+    delta: Delta = None,
     config: Config = None,
     adapter: Adapter = None,
     push_to_hub: PushToHub = None,
@@ -100,6 +111,10 @@ def edit(
     format: options.Format = "table",
 ) -> None:
     """Edits; exits with 3 where the model has not learned or is out of bounds."""
+    if output is None and delta is None:
+        raise UsageError("say where to save: --output DIRECTORY, --delta FILE, or both")
+    if push_to_hub is not None and output is None:
+        raise UsageError("--push-to-hub uploads a saved model: give --output too")
     from locscope.integrations.hub import check_hub, push
     from locscope.workflows.early.precheck import before_edit
 
@@ -117,11 +132,11 @@ def edit(
     progress = listener(quiet)
     with stage(progress, "editing", WHOLE):
         with stage(progress, "loading the model", 1, share=5):
-            plan = plan_edit(settings, config, output)
+            plan = plan_edit(settings, config, output, delta=delta)
         progress.say(f"tuning {summary(plan.loaded.model, plan.location)}")
         record = run_edit(plan, progress, adapter)
-    progress.say(f"saved to {output}")
-    if push_to_hub is not None:
+    progress.say(f"saved to {' and '.join(str(path) for path in (output, delta) if path)}")
+    if push_to_hub is not None and output is not None:
         where = push(output, push_to_hub, f"locscope edit at {plan.location}", public=public)
         progress.say(f"pushed to {where}")
     if format == "json":

@@ -6,7 +6,7 @@ Apart from the table (`measures/__init__.py`), which commands list without impor
 from collections.abc import Callable
 
 from locscope.errors import unknown
-from locscope.evaluation.measures import COLLAPSE, MEASURES, QUICK_MEASURES
+from locscope.evaluation.measures import MEASURES, QUICK_DRIFT, QUICK_MEASURES
 from locscope.evaluation.suite import Evaluation
 from locscope.plugins import function_of
 from locscope.records import Measure
@@ -36,5 +36,5 @@ def measure_all(now: Evaluation, before: Evaluation) -> tuple[Measure, ...]:
     """
     if now.texts != before.texts:
         raise ValueError(f"drift on texts '{now.texts}' beside that on '{before.texts}'")
-    names = (*QUICK_MEASURES, *COLLAPSE) if now.quick else tuple(MEASURES)
+    names = (*QUICK_MEASURES, *QUICK_DRIFT) if now.quick else tuple(MEASURES)
     return tuple(load_measure(name)(now, before) for name in names)

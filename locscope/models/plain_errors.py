@@ -4,12 +4,12 @@ Only calls into those packages stand within `plain_errors`: an error of our own 
 keeps its traceback.
 """
 
+import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-
-from transformers.utils import logging as hf_logging
+from contextlib import contextmanager, suppress
 
 from locscope.display import visible
 from locscope.errors import LocscopeError, OutOfMemory, UsageError, ran_out_of_memory
@@ -54,6 +54,9 @@ def in_one_line(error: BaseException) -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keeps Hugging Face's bars, reports and warnings off stderr, which is ours."""
+    # Here, so that those who only name errors need not wait for it.
+    from transformers.utils import logging as hf_logging
+
     verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
@@ -65,3 +68,23 @@ def quiet() -> Iterator[None]:
         hf_logging.set_verbosity(verbosity)
         if bars:
             hf_logging.enable_progress_bar()
+
+
+@contextmanager
+def unwritten() -> Iterator[None]:
+    """Keeps off the terminal what libraries that are not Python write to stderr themselves: a
+    failed assertion of the tokenizers is printed, by several lines, and raised too."""
+    kept = -1
+    # A process may have been begun without a stderr.
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.flush()
+        kept = os.dup(2)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 2)
+        os.close(nothing)
+    try:
+        yield
+    finally:
+        if kept >= 0:
+            os.dup2(kept, 2)
+            os.close(kept)

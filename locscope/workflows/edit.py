@@ -11,12 +11,14 @@ from locscope.models.load import Loaded
 from locscope.models.parts import slices
 from locscope.progress import Progress, stage
 from locscope.records import Recipe, Trial, TrialRecord, default_batch
+from locscope.runs.new_folder import note_on_partials
 from locscope.scoring.objectives import Objective
 from locscope.selection.candidates import rounded
 from locscope.settings import EditSettings
 from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trial import Tuned, run_trial, starting_rate
 from locscope.tuning.workspace import Workspace
+from locscope.workflows.deltas import check_delta, save_delta
 from locscope.workflows.early.edits import load_edits
 from locscope.workflows.early.wanted import (
     deployed,
@@ -52,6 +54,7 @@ class EditPlan:
     recipe: Recipe
     find_rate: bool
     output: Path | None
+    delta: Path | None
     objective: Objective
 
 
@@ -60,14 +63,17 @@ def plan_edit(
     config: Path | None,
     output: Path | None,
     loaded: Loaded | None = None,
+    delta: Path | None = None,
 ) -> EditPlan:
     """Reads and checks everything; nothing is written and nothing tuned.
 
-    Without an `output` nothing will be saved; what a killed save left beside it is removed. A model
-    that is `loaded` is not read again.
+    Without an `output` no model will be saved, and without a `delta` no file of what changed; what
+    a killed save left beside the output is removed. A model that is `loaded` is not read again.
     """
     if output is not None:
         check_output(output)
+    if delta is not None:
+        check_delta(delta)
     wanted = wanted_edit(settings, config)
     recipe, find_rate = wanted.recipe, config is None and settings.lr is None
     settings = settings.model_copy(
@@ -81,10 +87,11 @@ def plan_edit(
     edit_set = deployed(given, wanted, settings)
     if recipe.batch == 0:
         recipe = replace(recipe, batch=default_batch(len(edit_set.edits)))
-    location, loaded = Location.parse(wanted.location), open_model(settings, loaded)
+    location, loaded = wanted.location, open_model(settings, loaded)
     slices(loaded.model, location)
-    if output is not None:
+    if output is not None or delta is not None:
         _check_savable(loaded, location, recipe)
+    if output is not None:
         check_output(output, loaded, location)
     return EditPlan(
         settings=settings,
@@ -95,6 +102,7 @@ def plan_edit(
         recipe=recipe,
         find_rate=find_rate,
         output=output,
+        delta=delta,
         objective=objective_wanted(wanted),
     )
 
@@ -112,7 +120,7 @@ def open_edit(plan: EditPlan, progress: Progress) -> Workspace:
 def trial_of(plan: EditPlan, workspace: Workspace, progress: Progress) -> Trial:
     """The trial that an edit is; its rate is found where none is given."""
     trial = Trial(
-        location=str(plan.location),
+        location=plan.location,
         recipe=plan.recipe,
         edits=tuple(edit.id for edit in plan.edit_set.edits),
         split="all",
@@ -140,17 +148,21 @@ def tune(plan: EditPlan, progress: Progress) -> Tuned:
 
 
 def edit(plan: EditPlan, progress: Progress, adapter: Path | None = None) -> TrialRecord:
-    """Tunes, measures, saves the edited model; returns the trial's record.
+    """Tunes, measures, saves the edited model or what changed; returns the trial's record.
 
     The low-rank change of recipe `lora` is written into the folder `adapter` too, for PEFT.
     """
-    assert plan.output is not None, "plan an edit that is to be saved with its output"
+    assert plan.output or plan.delta, "plan an edit that is to be saved with its output"
     code = plan.settings.trust_remote_code
-    for line in (*note_on_weights(plan.loaded), *note_on_files(plan.loaded, code=code)):
+    notes = (*note_on_weights(plan.loaded), *note_on_files(plan.loaded, code=code))
+    for line in (*notes, *note_on_partials(plan.output)):
         progress.say(line)
     tuned = tune(plan, progress)
     with stage(progress, "saving the model", 1, share=10):
-        save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)
+        if plan.output is not None:
+            save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)
+        if plan.delta is not None:
+            save_delta(plan.loaded, tuned, plan.settings, plan.delta)
         if adapter is not None:
             _write_adapter(plan, tuned, adapter)
     return tuned.record

@@ -154,7 +154,7 @@ UNLISTED = frozenset({"mean_perplexity_ratio"})
 the table shows. Records, JSON and reports of protocols have them."""
 QUICK_MEASURES = ("target_probability", "rephrase_probability", "neighbour_kept")
 """Measures of the edits that a quick evaluation can tell."""
-COLLAPSE = ("perplexity_ratio", "kl")
+QUICK_DRIFT = ("perplexity_ratio", "kl")
 
 
 def listed(measures: Sequence[Measure]) -> tuple[Measure, ...]:

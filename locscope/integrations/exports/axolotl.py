@@ -11,11 +11,9 @@ import yaml
 from locscope.integrations.exports.about import (
     About,
     Export,
-    Unsupported,
     prefixes_of,
     why_not_whole,
 )
-from locscope.locations import Location
 from locscope.records import Recommendation
 from locscope.runs.recommendation import why_not_recipe
 
@@ -26,13 +24,13 @@ _NOTE = (
 )
 
 
-def export(recommendation: Recommendation, about: About) -> Export | Unsupported:
+def export(recommendation: Recommendation, about: About) -> Export:
     """The configuration, or why it cannot be expressed there."""
     best = recommendation.deployment or recommendation.best
-    location, recipe = Location.parse(best.location), best.recipe
+    location, recipe = recommendation.location, best.recipe
     reason = why_not_recipe(recipe) or why_not_whole(location, about.names)
     if reason:
-        return Unsupported(reason)
+        return Export(reason=reason)
     content = {
         "base_model": about.model,
         "unfrozen_parameters": [f"^{re.escape(one)}" for one in prefixes_of(location, about.names)],

@@ -6,7 +6,7 @@ Its builders put factors into the same modules of all layers (`lora_attn_modules
 
 import yaml
 
-from locscope.integrations.exports.about import About, Export, Unsupported, parts_by_layer
+from locscope.integrations.exports.about import About, Export, parts_by_layer
 from locscope.integrations.exports.peft import note_on_lora
 from locscope.locations import ATTENTION_PARTS, Location
 from locscope.records import Recommendation
@@ -17,12 +17,12 @@ MODULES = dict(zip(ATTENTION_PARTS, ("q_proj", "k_proj", "v_proj", "output_proj"
 _HEADER = "# Overrides for a config of lora_finetune_single_device: set model._component_ there.\n"
 
 
-def export(recommendation: Recommendation, about: About) -> Export | Unsupported:
+def export(recommendation: Recommendation, about: About) -> Export:
     """The overrides, or why its builders cannot do this."""
-    location = Location.parse(recommendation.best.location)
+    location = recommendation.location
     reason = _why_not(location, about.depth)
     if reason:
-        return Unsupported(reason)
+        return Export(reason=reason)
     (parts,) = set(parts_by_layer(location).values())
     whole = bool({"attn", "block"} & set(parts))
     recipe = about.lora.trial.recipe if about.lora else recommendation.best.recipe

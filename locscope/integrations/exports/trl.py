@@ -9,13 +9,11 @@ import yaml
 from locscope.integrations.exports.about import (
     About,
     Export,
-    Unsupported,
     leaves_of,
     parts_by_layer,
     why_not_whole,
 )
 from locscope.integrations.exports.peft import note_on_lora
-from locscope.locations import Location
 from locscope.records import Recommendation
 from locscope.records.trials import RANK
 
@@ -23,12 +21,12 @@ _HEADER = "# To add: dataset_name (prompt and completion, or messages)"
 _NO_RATE = ", and learning_rate: none was measured with LoRA here"
 
 
-def export(recommendation: Recommendation, about: About) -> Export | Unsupported:
+def export(recommendation: Recommendation, about: About) -> Export:
     """The arguments; the rate is that of the trial with LoRA, where one ran."""
-    location = Location.parse(recommendation.best.location)
+    location = recommendation.location
     reason = why_not_whole(location, about.names)
     if reason:
-        return Unsupported(reason)
+        return Export(reason=reason)
     measured = about.lora.trial.recipe if about.lora else None
     recipe, rank = measured or recommendation.best.recipe, (measured.rank if measured else 0)
     content = {

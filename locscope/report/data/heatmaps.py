@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite, isnan, log10, nan
 
-from locscope.locations import PARTS
+from locscope.locations import PARTS, Location
 from locscope.records import TrialRecord
 from locscope.report.data.inputs import Cell, ReportInputs, by_cell, cell_of, in_full, sweep
 from locscope.report.data.words import duration, in_words, number, rate, short, title_of
@@ -196,10 +196,12 @@ def grid(layers: Iterable[int], columns: tuple[str, ...], of: Callable) -> tuple
 
 
 def recommended_cell(
-    inputs: ReportInputs, columns: tuple[str, ...], cell: Callable[[str], Cell | None] = cell_of
+    inputs: ReportInputs,
+    columns: tuple[str, ...],
+    cell: Callable[[Location], Cell | None] = cell_of,
 ) -> tuple[int, int] | None:
     """Row and column of the recommended location, where it is a `cell` of one of the columns."""
-    layer_and_column = cell(inputs.best.location) if inputs.best else None
+    layer_and_column = cell(inputs.recommendation.location) if inputs.recommendation else None
     if layer_and_column is None or layer_and_column[1] not in columns:
         return None
     # Rows are layers from 0 up, so that a layer is its own row.
@@ -213,7 +215,7 @@ def _trial_hover(cell: Cell, record: TrialRecord | None, name: str) -> str:
     measure = record.measure(name)
     before = "" if isnan(measure.before) else f" (before {number(measure.before)})"
     lines = [
-        record.trial.location,
+        str(record.trial.location),
         f"{title_of(name)} {number(_value(record, name))}{before}",
         f"lr {rate(record.trial.recipe.lr)}, {record.steps} steps, {duration(record.seconds)}",
     ]

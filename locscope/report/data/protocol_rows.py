@@ -66,7 +66,7 @@ def _row(panel: ProtocolResults, row: ProtocolRow) -> tuple[TableCell, ...]:
     question = row.title if row.kind != "protocol" else f"{row.name}: {row.title}"
     return (
         TableCell(panel.role),
-        TableCell(panel.location),
+        TableCell(str(panel.location)),
         TableCell(question),
         _value(reliability, alarm=note.startswith("worst")),
         _before(reliability),

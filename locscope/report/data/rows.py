@@ -90,7 +90,7 @@ def _trial_row(record: TrialRecord) -> tuple[TableCell, ...]:
     note = record.status if record.status != "done" else ""
     note = "; ".join(filter(None, (note, *map(in_words, violated))))
     return (
-        TableCell(trial.location),
+        TableCell(str(trial.location)),
         TableCell(trial.split),
         TableCell(trial.rung),
         TableCell(rate(trial.recipe.lr), trial.recipe.lr),

@@ -96,8 +96,8 @@ def _cloud(part: str, records: list[TrialRecord], objective: Objective) -> Serie
     )
 
 
-def _part(location: str) -> str:
-    parts = {site.part for site in Location.parse(location).sites}
+def _part(location: Location) -> str:
+    parts = {site.part for site in location.sites}
     return parts.pop() if len(parts) == 1 else "several"
 
 

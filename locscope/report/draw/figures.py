@@ -100,7 +100,7 @@ def _scatter(series: Series, colour: str, symbol: str, mode: str, **extra) -> go
 
 def draw_contenders(contenders: Sequence[Contender]) -> go.Figure:
     """Scores on T with intervals, the first on top, single repetitions as small rings."""
-    labels = [f"{text(c.role)}<br>{text(c.location)}" for c in contenders]
+    labels = [f"{text(c.role)}<br>{text(str(c.location))}" for c in contenders]
     traces = [_contender_trace(*pair) for pair in zip(contenders, labels, strict=True)]
     singles = [(x, y) for c, y in zip(contenders, labels, strict=True) for x in c.repetitions]
     rings = {"symbol": "circle-open", "size": 6, "color": "#888888"}

@@ -61,7 +61,7 @@ def _run_row(inputs: ReportInputs) -> tuple[TableCell, ...]:
         TableCell(run.edits),
         TableCell(str(run.edit_count), run.edit_count),
         TableCell(str(run.seed), run.seed),
-        TableCell(best.location if best else words.NOT_MEASURED),
+        TableCell(str(best.location) if best else words.NOT_MEASURED),
         TableCell(words.NOT_MEASURED if isnan(depth) else f"{depth:.2f}", depth),
         TableCell(words.rate(lr), lr),
         figure_cell(best.score if best else nan),

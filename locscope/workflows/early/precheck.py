@@ -5,7 +5,7 @@ for either. All of it is checked again where it is used, as Python's API comes i
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from locscope.edits import read_edits
@@ -15,7 +15,7 @@ from locscope.locations import Location
 from locscope.models.aliases import resolve
 from locscope.models.checkpoint import read_checkpoint
 from locscope.models.hub import locate
-from locscope.models.names import check_device, check_dtype, require, shape_of
+from locscope.models.structure.names import check_device, check_dtype, require, shape_of
 from locscope.runs.files import explained
 from locscope.runs.folder import check_ours
 from locscope.runs.new_folder import check_new
@@ -35,7 +35,7 @@ def before_search(settings: SearchSettings, output: Path | None, save: Path | No
         check_new(save)
     if not on_hub(settings.edits):
         split_edits(settings)
-    _check_places(settings, settings.locations, settings.parts)
+    _check_places(settings, map(Location.parse, settings.locations))
 
 
 def before_scan(settings: ScanSettings, output: Path | None) -> None:
@@ -48,11 +48,12 @@ def before_scan(settings: ScanSettings, output: Path | None) -> None:
 
 
 def before_edit(
-    settings: EditSettings, config: Path | None, output: Path, *, adapter: Path | None = None
+    settings: EditSettings, config: Path | None, output: Path | None, *, adapter: Path | None = None
 ) -> None:
     """The same for an edit, with the recommendation that it goes by, if it does."""
     _before(settings)
-    check_new(output)
+    if output is not None:
+        check_new(output)
     wanted = wanted_edit(settings, config)
     if adapter is not None:
         _check_adapter(adapter, wanted.recipe.kind)
@@ -60,7 +61,7 @@ def before_edit(
     edits = settings.edits if named else str(wanted.data.get("edits", "demo"))
     if not on_hub(edits):
         load_edits(settings.model_copy(update=_of_file(settings, wanted.data, edits)))
-    _check_places(settings.model_copy(update={"model": wanted.model}), (wanted.location,))
+    _check_places(settings.model_copy(update={"model": wanted.model}), [wanted.location])
 
 
 def before_evaluate(settings: EvaluateSettings) -> None:
@@ -80,16 +81,7 @@ def before_check(settings: SearchSettings) -> None:
     _before(settings)
     if not on_hub(settings.edits):
         read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
-    _check_places(settings, settings.locations, settings.parts)
-
-
-def check_parts(settings: SearchSettings, family: str, there: Sequence[str]) -> None:
-    """A UsageError where a part to try is not in this model, or there is none to try."""
-    if not settings.parts:
-        raise UsageError(f"no parts to try: there are {', '.join(there)}")
-    for part in settings.parts:
-        if part not in there:
-            raise UsageError(f"{family} has no part {part}: there are {', '.join(there)}")
+    _check_places(settings, map(Location.parse, settings.locations))
 
 
 def _before(settings: SharedSettings) -> None:
@@ -130,14 +122,13 @@ def _check_run_folder(output: Path | None) -> None:
         raise UsageError(f"cannot write {output}: no permission to write into {above}")
 
 
-def _check_places(
-    settings: SharedSettings, locations: Sequence[str] = (), parts: Sequence[str] | None = None
-) -> None:
-    """Raises UsageError where the model's folder, or a location or part in it, cannot be used."""
-    shape = shape_of(read_checkpoint(locate(resolve(settings.model))).config)
-    if shape is None:
+def _check_places(settings: SharedSettings, locations: Iterable[Location] = ()) -> None:
+    """Raises UsageError where the model's folder, or a layer or head in it, cannot be used."""
+    source = resolve(settings.model)
+    # A single file is read whole to tell what is in it.
+    if isinstance(source, Path) and source.is_file():
         return
-    if isinstance(settings, SearchSettings) and parts is not None:
-        check_parts(settings, shape.family, shape.parts)
-    for site in (site for text in locations for site in Location.parse(text).sites):
-        require(site, *shape)
+    shape = shape_of(read_checkpoint(locate(source)).config)
+    for site in (site for location in locations for site in location.sites):
+        if shape is not None:
+            require(site, shape)

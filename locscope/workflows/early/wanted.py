@@ -6,6 +6,7 @@ from pathlib import Path
 from locscope.edits import EditSet, narrowed
 from locscope.edits.splits import first_edits
 from locscope.errors import UsageError
+from locscope.locations import Location
 from locscope.records import Recipe
 from locscope.runs.edit_config import EditConfig, read_recommendation
 from locscope.runs.note import absolute
@@ -46,7 +47,7 @@ def _from_settings(settings: EditSettings) -> EditConfig:
         prefixes=settings.prefixes,
         prompt_format=settings.prompt_format,
     )
-    return EditConfig(settings.model, settings.location, recipe)
+    return EditConfig(settings.model, Location.parse(settings.location), recipe)
 
 
 def _from_config(settings: EditSettings, config: Path) -> EditConfig:

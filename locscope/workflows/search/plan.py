@@ -7,20 +7,20 @@ from pathlib import Path
 
 from locscope.edits import EditSet
 from locscope.edits.splits import Split, drawn_order
+from locscope.errors import UsageError
 from locscope.evaluation.measures import THOROUGH
 from locscope.evaluation.measuring import measure_all
-from locscope.locations import Location
+from locscope.locations import PAPER_PARTS, Location
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
 from locscope.progress import Progress, Silent
-from locscope.records import default_batch
+from locscope.records import ModelInfo, default_batch
 from locscope.records.codec import fingerprint
 from locscope.runs.folder import default_name
 from locscope.scoring.objectives import Objective, refuse_unmeasurable
 from locscope.settings import SearchSettings
 from locscope.tuning.workspace import Workspace
 from locscope.workflows.early.edits import Parted, Subsets, split_edits
-from locscope.workflows.early.precheck import check_parts
 from locscope.workflows.provenance import frozen_settings
 from locscope.workflows.workspace import first_step, open_model, open_workspace
 
@@ -90,6 +90,17 @@ class Plan:
         return tuple(group for group in found if group)
 
 
+def check_parts(settings: SearchSettings, info: ModelInfo) -> None:
+    """A UsageError where a part to try is not in this model, or there is none to try."""
+    there = info.parts
+    if not settings.parts:
+        raise UsageError(f"no parts to try: there are {', '.join(there)}")
+    for part in settings.parts:
+        # The default names parts that some families lack; the candidates are those that are there.
+        if part not in there and settings.parts != PAPER_PARTS:
+            raise UsageError(f"{info.family} has no part {part}: there are {', '.join(there)}")
+
+
 def plan_search(
     settings: SearchSettings,
     output: Path | None,
@@ -101,7 +112,7 @@ def plan_search(
     A model that is `loaded` already is not read again.
     """
     split, loaded = split_edits(settings), open_model(settings, loaded)
-    check_parts(settings, loaded.info.family, loaded.info.parts)
+    check_parts(settings, loaded.info)
     for location in settings.locations:
         slices(loaded.model, Location.parse(location))
     workspace = open_workspace(

@@ -49,18 +49,17 @@ def shape_of(config: Mapping[str, Any]) -> Shape | None:
     return Shape(str(config["model_type"]), layers, tuple(parts), heads)
 
 
-def require(site: Site, kind: str, layers: int, parts: Sequence[str], heads: int) -> None:
-    """Raises UsageError where a model of that kind and size lacks a layer, part or head of it."""
-    if site.last >= layers:
+def require(site: Site, shape: Shape) -> None:
+    """Raises UsageError where a model of that shape lacks a layer or a head of the site; its parts
+    are told once its modules are there."""
+    if site.last >= shape.layers:
         raise UsageError(
-            f"{site}: the model has no layer {site.last}, its layers are 0..{layers - 1}"
+            f"{site}: the model has no layer {site.last}, its layers are 0..{shape.layers - 1}"
         )
-    if site.part not in parts:
+    if site.head is not None and site.head >= shape.heads:
         raise UsageError(
-            f"{site}: {kind} has no part {site.part}, its parts are {', '.join(parts)}"
+            f"{site}: there is no head {site.head}, the heads are 0..{shape.heads - 1}"
         )
-    if site.head is not None and site.head >= heads:
-        raise UsageError(f"{site}: there is no head {site.head}, the heads are 0..{heads - 1}")
 
 
 def check_device(name: str) -> None:
