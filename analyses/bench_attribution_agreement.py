@@ -43,7 +43,8 @@ from locscope.scans.context import ScanContext
 from locscope.scans.run import run_scan
 from locscope.scoring.statistics import spearman
 from locscope.settings import SearchSettings
-from locscope.workflows.workspace import load_edits, open_model, text_generator_of
+from locscope.workflows.early.edits import load_edits
+from locscope.workflows.workspace import open_model, text_generator_of
 
 STEPS = 5
 TOKENWISE = ("block", "attn", "mlp")

@@ -24,9 +24,9 @@ from locscope.settings import SearchSettings
 from locscope.tuning.breadth_first import tune
 from locscope.tuning.master_weights import temporarily_trainable
 from locscope.tuning.trial import stored_dtype
+from locscope.workflows.early.edits import load_edits
 from locscope.workflows.workspace import (
     Workspace,
-    load_edits,
     open_model,
     open_workspace,
     text_generator_of,

@@ -7,6 +7,7 @@ Layers count from 0, ranges are inclusive.
 
 import re
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 
 from locscope.errors import UsageError, shortened, shown
@@ -25,6 +26,24 @@ _SITE = re.compile(
     r"L(?P<first>[0-9]+)(?:-(?P<last>[0-9]+))?\.(?P<part>[a-z.]+?(?:expert[0-9]+[a-z.]*)?)"
     r"(?:\.h(?P<head>[0-9]+))?"
 )
+_LIKE = re.compile(
+    r"(?:[a-z_]+[._/])*?(?:l|layers?|blocks?|h)?[._/ -]?"
+    r"(?P<first>[0-9]{1,4})(?:(?:-|\.\.|:)l?(?P<last>[0-9]{1,4}))?(?P<rest>(?:[._/ -].*)?)"
+)
+"""What people write who mean a location: a number of a layer, and words around it."""
+_OTHER_WORDS = {
+    **{name: f"mlp.{name}" for name in ("gate", "up", "down")},
+    **{name: f"attn.{name}" for name in "qkvo"},
+    **{"fc": "mlp.up", "c_fc": "mlp.up", "mlp.c": "mlp.down", "ffn": "mlp", "ff": "mlp"},
+    **{"query": "attn.q", "key": "attn.k", "value": "attn.v", "attn.out": "attn.o"},
+    **{"attention": "attn", "self": "attn", "self_attn": "attn", "mha": "attn"},
+    **{"layer": "block", "all": "block", "attn.c": "attn.o", "output": "attn.o"},
+    **{"attention.dense": "attn.o", "attention.query_key_value": "attn", "attn.c_attn": "attn"},
+    **{"mlp.dense_h_to_4h": "mlp.up", "mlp.dense_4h_to_h": "mlp.down", "attn_out": "attn.o"},
+}
+"""What other tools and papers call parts."""
+LONGEST = 100
+"""Characters of a site that near names are looked for."""
 _EXPERT = re.compile(r"mlp\.expert(?P<number>[0-9]+)(?:\.(?:gate|up|down))?")
 MOST_DIGITS, MOST_SITES = 4, 1000
 """No model has 10,000 layers, or heads in one; a range of them is gone through one by one."""
@@ -148,6 +167,38 @@ def paper_location(family: str, layers: int) -> Location:
     return Location.at(min(layers - 1, round(layer / of * layers)), part)
 
 
+def part_meant(text: str) -> str:
+    """The part that someone means who writes it as other tools do (`mlp_down`, `down_proj`,
+    `self_attn.q_proj`); empty where that cannot be told."""
+    words = re.sub(r"(?:_proj|(?<!c)_attn|_layer|\.weight|\.bias)\b", "", text.lower())
+    words = ".".join(re.findall(r"[a-z0-9]+(?:_[a-z0-9]+)*", words.replace("mlp_", "mlp.")))
+    words = _OTHER_WORDS.get(words, words)
+    if words in PARTS:
+        return words
+    first, _, last = words.rpartition(".")
+    side, name = _OTHER_WORDS.get(first, first), _OTHER_WORDS.get(last, last)
+    if name in PARTS and side in ("", "block", name.partition(".")[0]):
+        return name
+    near = get_close_matches(f"{side}.{name}" if side else name, PARTS, n=1, cutoff=0.66)
+    return near[0] if near else ""
+
+
+def _meant(piece: str) -> str:
+    """The location that a piece is near to, as `layer22.mlp`, `22.mlp.down` and the names that
+    modules have (`model.layers.22.mlp.down_proj`); empty where none is."""
+    found = _LIKE.fullmatch(piece.strip().lower()) if len(piece) < LONGEST else None
+    if found is None:
+        return ""
+    head = re.search(r"\bh(?:ead)?[._ ]?([0-9]{1,4})$", found["rest"])
+    words = found["rest"][: head.start()] if head else found["rest"]
+    part = part_meant(words) if words.strip(" ._/-") else "attn" if head else "block"
+    layers = "-".join(filter(None, (found["first"], found["last"])))
+    text = f"L{layers}.{part}" + (f".h{head[1]}" if head else "")
+    # Not of a range that is empty, or of a head of an MLP: their own errors say it better.
+    fits = part and (not head or part == "attn") and _SITE.fullmatch(text) is not None
+    return text if fits and int(found["last"] or MOST_SITES**2) >= int(found["first"]) else ""
+
+
 def _parent(site: Site) -> str:
     if site.head is not None:
         return "attn"
@@ -158,7 +209,8 @@ def _parse_site(piece: str, text: str) -> Site:
     match = _SITE.fullmatch(piece.strip())
     text = shortened(text, 200)
     if match is None:
-        raise UsageError(f"cannot read location '{text}': {_GRAMMAR}")
+        hint = f"did you mean {meant}? " if (meant := _meant(piece)) else ""
+        raise UsageError(f"cannot read location '{text}': {hint}{_GRAMMAR}")
     if any(len(match[name] or "") > MOST_DIGITS for name in ("first", "last", "head")):
         raise UsageError(f"'{text}': layers and heads have at most {MOST_DIGITS} digits")
     first, part, head = int(match["first"]), match["part"], match["head"]
@@ -168,9 +220,10 @@ def _parse_site(piece: str, text: str) -> Site:
         raise UsageError(f"'{text}': experts have at most {MOST_DIGITS} digits")
     if part not in (*PARTS, *SHARED_PARTS) and not expert:
         there = ", ".join(PARTS)
+        hint = f"did you mean {meant}? " if (meant := _meant(piece)) else ""
         raise UsageError(
-            f"unknown part '{shortened(part, 60)}' in '{text}': there are {there}, and in mixtures "
-            "mlp.shared and mlp.expert0"
+            f"unknown part '{shortened(part, 60)}' in '{text}': {hint}there are {there}, and in "
+            "mixtures mlp.shared and mlp.expert0"
         )
     if last < first:
         raise UsageError(f"empty layer range in '{text}': the first layer comes first")

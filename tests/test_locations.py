@@ -66,7 +66,8 @@ def test_the_parts_of_the_paper_are_parts():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("22.mlp.down", "cannot read location '22.mlp.down': write L<layer>.<part>"),
+        ("mlp.down", "cannot read location 'mlp.down': write L<layer>.<part>"),
+        ("22.mlp.down", "location '22.mlp.down': did you mean L22.mlp.down\\? write L<layer>"),
         ("", "cannot read location ''"),
         ("L3", "cannot read location 'L3'"),
         ("L-1.mlp", "cannot read location 'L-1.mlp'"),

@@ -24,8 +24,8 @@ HOOKS = "locscope/interp/hooked_model.py"
 """The only file that may hook into a model, within a `with`."""
 FOLDERS = {".ci", "analyses", "docs", "locscope", "notebooks", "reports", "tests"}
 FILES = {
-    *(".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"),
-    *("constraints.txt", "pyproject.toml"),
+    *(".gitignore", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile"),
+    *("README.md", "constraints.txt", "pyproject.toml"),
 }
 TABLES: dict[str, tuple[Mapping[str, Any], str]] = {
     "locscope/edits": (FORMATS, "(row) -> Edit"),

@@ -17,8 +17,9 @@ from locscope.runs.store import iterate, read_record, write_record
 from locscope.settings import EditSettings
 from locscope.tuning.trial import run_trial
 from locscope.tuning.workspace import Workspace
+from locscope.workflows.early.edits import load_edits
 from locscope.workflows.provenance import frozen_settings
-from locscope.workflows.workspace import load_edits, open_workspace
+from locscope.workflows.workspace import open_workspace
 
 
 @dataclass(frozen=True)

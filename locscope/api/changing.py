@@ -29,11 +29,11 @@ from locscope.models.load import Loaded
 from locscope.progress import Silent
 from locscope.settings import EditSettings, EvaluateSettings, settings_of
 from locscope.tuning.trial import as_tuned
+from locscope.workflows.early.edits import load_edits
 from locscope.workflows.edit import EditPlan, open_edit, plan_edit, trial_of, tune
 from locscope.workflows.evaluate import EvaluatePlan, plan_evaluate
 from locscope.workflows.evaluate import evaluate as run_evaluate
 from locscope.workflows.recorded_edits import Asked
-from locscope.workflows.workspace import load_edits
 
 
 def edit(

@@ -14,9 +14,11 @@ import typer
 from typer.core import TyperGroup
 
 from locscope import __version__
+from locscope.cli.near import command_meant, dashed, options_meant
+from locscope.cli.pages import COMMANDS
 from locscope.cli.stopping import INTERRUPTED, line
 from locscope.display import guarded_streams, visible
-from locscope.errors import DISK_FULL, LocscopeError, ran_out_of_memory
+from locscope.errors import DISK_FULL, LocscopeError, ran_out_of_memory, shown
 
 FAILED, WRONG_USAGE = 1, 2
 NOTHING_MET = 3
@@ -29,34 +31,6 @@ were not enough for a search of it."""
 REFUSED = (*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)
 """Numbers of system errors that are of the machine and not of this program."""
 
-_FINDING, _USING = "locscope.cli.finding", "locscope.cli.using"
-_DATA, _DELTAS = "locscope.cli.data", "locscope.cli.deltas"
-COMMANDS = {
-    "search": (
-        _FINDING,
-        "Search the layer configuration to fine-tune, with held-out evidence for it.",
-    ),
-    "scan": (
-        _FINDING,
-        "Scan the untouched model: where do localisation methods see these facts?",
-    ),
-    "check": (
-        _FINDING,
-        "Say what was read, whether it can be used, and what a search needs and takes.",
-    ),
-    "convert": (_DATA, "Write edits of any known layout as our own JSONL, without a model."),
-    "edit": (_USING, "Tune one location on all edits and save the edited model."),
-    "evaluate": (_USING, "Measure an edited model on its edits and against its base."),
-    "apply": (_DELTAS, "Put deltas of `edit --delta` on a model, and save the result."),
-    "revert": (_DELTAS, "Take deltas off a model again, and save the result."),
-    "report": (
-        _USING,
-        "Draw the report of a run again from its records, or compare several runs.",
-    ),
-    "list": (_USING, "List what there is."),
-}
-"""By name, the module whose `commands` have it and what help says of it, in the order of help."""
-
 
 @final
 class _Commands(TyperGroup):
@@ -65,24 +39,28 @@ class _Commands(TyperGroup):
     Options are derived from settings, and to make those takes as long as all of `--help`.
     """
 
-    def make_context(self, *args: Any, **extra: Any) -> Any:
-        """The options before the command, read."""
+    def make_context(self, info_name: Any, args: list[str], *more: Any, **extra: Any) -> Any:
+        """The options before the command, read; underscores in names of options are dashes."""
         with _wrong_usage():
-            return super().make_context(*args, **extra)
+            return super().make_context(info_name, dashed(args), *more, **extra)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command that is called, with its options, and the arguments left for it."""
         with _wrong_usage():
+            if args and args[0] not in COMMANDS and (meant := command_meant(args[0], COMMANDS)):
+                ctx.fail(f"no command '{args[0]}': did you mean {meant}?")
             name, stub, rest = super().resolve_command(ctx, args)
         if name is None or stub is None:
             return name, stub, rest
         # Already here: libraries are mapped into memory, of which there may be too little.
         with guarded():
             _check_room(name)
-            module = import_module(COMMANDS[name][0])
+            module = import_module(COMMANDS[name].module)
             command = typer.main.get_group(module.commands).commands[name]
         # From the table: that of the module is its function's docstring, for developers.
         command.help = stub.help
+        settings = any("--settings" in option.opts for option in command.params)
+        command.epilog = COMMANDS[name].epilog(settings)
         # Where it reads its options, and not around its run: that adds a frame to every traceback.
         command.make_context = _wrong_usage()(command.make_context)
         return name, command, rest
@@ -188,8 +166,27 @@ def _wrong_usage() -> Iterator[None]:
             raise
         command = context.command_path if context is not None else "locscope"
         if type(error).__name__ != "NoArgsIsHelpError":  # Of which help has been printed.
-            _exit(f"{told().rstrip('.')} (`{command} --help` says what there is)", WRONG_USAGE)
+            said = _meant(error, context) or told().rstrip(".")
+            _exit(f"{said} (`{command} --help` says what there is)", WRONG_USAGE)
         sys.exit(WRONG_USAGE)
+
+
+def _meant(error: Any, context: Any) -> str:
+    """What is said of an option that there is not, or of a value that an option cannot have; empty
+    for all else."""
+    name, parameter = getattr(error, "option_name", ""), getattr(error, "param", None)
+    if type(error).__name__ == "NoSuchOption" and context is not None:
+        taken = context.command.params
+        near = options_meant(name, [f for one in taken for f in (*one.opts, *one.secondary_opts)])
+        return f"no option {name}{f': did you mean {near[0]}?' if near else ''}"
+    if type(error).__name__ != "BadParameter" or parameter is None or context is None:
+        return ""
+    found = getattr(error.__cause__, "errors", list)()
+    value = f" is {shown(found[0]['input'])}: it " if found else ": "
+    reason = error.message.rstrip(".").partition(", unable")[0].removeprefix("Input ")
+    source = context.get_parameter_source(parameter.name)
+    by = f" (set by {parameter.envvar})" if source and source.name == "ENVIRONMENT" else ""
+    return f"{parameter.opts[0]}{value}{reason}{by}"
 
 
 def _exit(line: str, code: int) -> typer.Exit:
@@ -216,5 +213,5 @@ def _stub() -> None:
     """Never runs: a command without its options, for the list of commands."""
 
 
-for _name, (_, _help) in COMMANDS.items():
-    app.command(_name, help=_help)(_stub)
+for _name, _page in COMMANDS.items():
+    app.command(_name, help=_page.help)(_stub)

@@ -5,38 +5,90 @@ help must not wait for torch.
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from locscope.cli import options
+from locscope.cli import completion, options
 from locscope.cli.app import NOTHING_MET, command_line
-from locscope.cli.options import read_settings, with_settings
+from locscope.cli.options import env, with_settings
+from locscope.cli.written import split
+from locscope.errors import UsageError
 from locscope.progress import WHOLE, stage
 from locscope.settings import ScanSettings, SearchSettings
-from locscope.settings.base import OUTPUT
+from locscope.settings.base import BOUNDS, OUTPUT, settings_of
 from locscope.settings.scan import ScanChoices
 
 commands = typer.Typer()
+
+
+def _trackers() -> list[str]:
+    from locscope.integrations.trackers import TRACKERS
+
+    return list(TRACKERS)
+
+
 NOT_IN_SEARCH = ("first_step", *ScanChoices.model_fields)
 """Settings of a search that only a settings file or Python gives: experiments with the method."""
 IN_CHECK = ("model", "edits", "limit", "seed", "conflicts", "parts")
 IN_CHECK += ("device", "dtype", "trust_remote_code")
 """Settings of a search that a check reads; others are accepted in its settings file."""
+OF_SEARCH = ("output", "save", "tracker", "fresh", "dry_run", "quiet")
+OF_SEARCH += ("retain", "retain_samples", "include_path")
+"""Options of a search that its settings file may hold, whoever reads it."""
 Save = Annotated[
     Path | None,
     typer.Option(
-        help="also write the model tuned as recommended to this directory", rich_help_panel=OUTPUT
+        help="also write the model tuned as recommended to this directory",
+        rich_help_panel=OUTPUT,
+        metavar="FOLDER",
+        autocompletion=completion.folders,
     ),
 ]
 Tracker = Annotated[
-    str | None, typer.Option(help="who is told of every trial: wandb", rich_help_panel=OUTPUT)
+    str | None,
+    typer.Option(
+        help="who is told of every trial: wandb, mlflow, tensorboard or trackio",
+        rich_help_panel=OUTPUT,
+        metavar="NAME",
+        envvar=env("tracker"),
+        show_envvar=False,
+        autocompletion=completion.of_names(_trackers),
+    ),
+]
+Retain = Annotated[
+    Any,
+    typer.Option(
+        parser=split,
+        help="tasks of lm-evaluation-harness (multiple choice) of which a sample bounds retention, "
+        "as mmlu (extra eval)",
+        rich_help_panel=BOUNDS,
+        metavar="A,B",
+        envvar=env("retain"),
+        show_envvar=False,
+    ),
+]
+RetainSamples = Annotated[
+    int,
+    typer.Option(
+        help="items of each of these tasks (default: 50)",
+        show_default=False,
+        rich_help_panel=BOUNDS,
+        metavar="N",
+        min=1,
+        envvar=env("retain_samples"),
+        show_envvar=False,
+    ),
 ]
 DryRun = Annotated[
     bool,
     typer.Option(
-        "--dry-run", help="say what would be done, and what it takes", rich_help_panel=OUTPUT
+        "--dry-run",
+        help="say what would be done, and what it takes",
+        rich_help_panel=OUTPUT,
+        metavar="",
     ),
 ]
 
@@ -44,36 +96,43 @@ DryRun = Annotated[
 @commands.command()
 @with_settings(SearchSettings, without=NOT_IN_SEARCH)
 def search(
+    settings: SearchSettings,
     *,
-    file: options.SettingsFile = None,
     output: options.Output = None,
     save: Save = None,
+    retain: Retain = None,
+    retain_samples: RetainSamples = 50,
+    include_path: options.IncludePath = None,
     tracker: Tracker = None,
     fresh: options.Fresh = False,
     dry_run: DryRun = False,
+    quiet: options.Quiet = False,
     format: options.Format = "table",
-    **written: Any,
 ) -> None:
     """Searches, or says what a search would do; exits with 3 where nothing meets the bounds."""
-    settings = read_settings(SearchSettings, file, written)
+    from locscope.integrations.trackers import check_tracker, open_tracker
+    from locscope.workflows.early.precheck import before_search
+
+    if tracker is not None:
+        check_tracker(tracker)
+    before_search(settings, output, save)
+    if retain:
+        settings = _retaining(settings, retain, include_path, retain_samples)
     from locscope.cli.listener import listener
     from locscope.cli.printing import say_json, show
-    from locscope.integrations.trackers import check_tracker, open_tracker
     from locscope.report.output.terminal import search_json, terminal_summary
     from locscope.workflows.saving import check_output
     from locscope.workflows.search.plan import plan_search
     from locscope.workflows.search.run import search as run_search
 
-    if tracker is not None:
-        check_tracker(tracker)
     if dry_run:
-        _dry_run(settings, output, format)
+        _dry_run(settings, output, format, quiet)
         raise typer.Exit
     # Refused now rather than after hours of searching.
     if save is not None:
         check_output(save)
     # One stage around all, so that its bar shows how much of the whole search is left.
-    progress = listener()
+    progress = listener(quiet)
     with stage(progress, "searching", WHOLE):
         plan = plan_search(settings, output, progress)
         folder, told = plan.folder, None
@@ -93,7 +152,21 @@ def search(
     raise typer.Exit(0 if found is not None and found.met else NOTHING_MET)
 
 
-def _dry_run(settings: SearchSettings, output: Path | None, format: str) -> None:
+def _retaining(
+    settings: SearchSettings, tasks: Sequence[str], include_path: Path | None, count: int
+) -> SearchSettings:
+    """The settings with a file of abilities, sampled from these tasks."""
+    from locscope.integrations.harness import abilities_file
+
+    if settings.abilities is not None:
+        raise UsageError("--retain writes a file of abilities: give it, or --abilities, not both")
+    file = abilities_file(Path("runs"), tuple(tasks), include_path, count, settings.seed)
+    return settings_of(
+        SearchSettings, {**settings.model_dump(exclude_unset=True), "abilities": file}
+    )
+
+
+def _dry_run(settings: SearchSettings, output: Path | None, format: str, quiet: bool) -> None:
     """Loads the model, plans, calibrates, and prints what the search would take."""
     from locscope.cli.listener import listener
     from locscope.cli.printing import print_rows, say_json
@@ -101,7 +174,7 @@ def _dry_run(settings: SearchSettings, output: Path | None, format: str) -> None
     from locscope.workflows.dry_run.run import dry_run
     from locscope.workflows.search.plan import plan_search
 
-    progress = listener()
+    progress = listener(quiet)
     progress.say("dry run: the model is loaded and tried, nothing is written")
     # Loading the model is a part of what a search takes, so the clock starts before it.
     began = time.perf_counter()
@@ -116,41 +189,41 @@ def _dry_run(settings: SearchSettings, output: Path | None, format: str) -> None
 @commands.command()
 @with_settings(ScanSettings, without=["abilities"])
 def scan(
+    settings: ScanSettings,
     *,
-    file: options.SettingsFile = None,
     output: options.Output = None,
     fresh: options.Fresh = False,
+    quiet: options.Quiet = False,
     format: options.Format = "table",
-    **written: Any,
 ) -> None:
     """Scans; exits with 3 where no scan can use any of the edits."""
-    settings = read_settings(ScanSettings, file, written)
+    from locscope.workflows.early.precheck import before_scan
+
+    before_scan(settings, output)
     from locscope.cli.listener import listener
     from locscope.cli.printing import say_json, show
     from locscope.report.output.terminal import scan_json, scan_summary
     from locscope.workflows.scan import plan_scan
     from locscope.workflows.scan import scan as run_scans
 
-    progress = listener()
-    plan = plan_scan(settings, output, progress)
-    outcome = run_scans(plan, progress, fresh=fresh, command=command_line())
+    progress = listener(quiet)
+    with stage(progress, "scanning", WHOLE):
+        plan = plan_scan(settings, output, progress)
+        outcome = run_scans(plan, progress, fresh=fresh, command=command_line())
     if format == "json":
         say_json(scan_json(outcome.inputs.scans))
     else:
         show(scan_summary(outcome.inputs.scans))
     if not outcome.usable:
-        progress.say("no scan could use any of the edits")
+        listener().say("no scan could use any of the edits")
     progress.say(f"report: {outcome.folder / 'report.html'}")
     raise typer.Exit(0 if outcome.usable else NOTHING_MET)
 
 
 @commands.command()
-@with_settings(SearchSettings, only=IN_CHECK)
-def check(
-    *, file: options.SettingsFile = None, format: options.Format = "table", **written: Any
-) -> None:
+@with_settings(SearchSettings, only=IN_CHECK, aside=OF_SEARCH)
+def check(settings: SearchSettings, *, format: options.Format = "table") -> None:
     """Checks, edits alone where no model is named; exits with 2 where they cannot be used."""
-    settings = read_settings(SearchSettings, file, written)
     from locscope.cli.printing import print_rows, say_json
     from locscope.records import dumps
     from locscope.workflows.edit_files import check_edits, edits_alone
@@ -158,6 +231,9 @@ def check(
     if edits_alone(settings):
         result = check_edits(settings)
     else:
+        from locscope.workflows.early.precheck import before_check
+
+        before_check(settings)
         from locscope.workflows.check import check as run_check
 
         result = run_check(settings)

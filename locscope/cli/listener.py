@@ -1,5 +1,6 @@
 """Progress on stderr: live bars in a terminal, a line every few seconds elsewhere."""
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,13 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from locscope.display import console, guarded_streams, visible
-from locscope.progress import WHOLE, Progress
+from locscope.progress import WHOLE, Progress, Silent
 from locscope.report.data.words import duration
 
 EVERY = 10.0
 """Seconds between lines where there is no terminal."""
 ESTIMATED_FROM = 0.02
 """Share of the whole that has to be done before the time left is estimated."""
+ONE_STEP = 0.9
+"""Share of work that is one step which the first stage within it stands for, if it says none; the
+next one stands for so much of the rest."""
 NAME_WIDTH, COUNT_WIDTH = 28, 22
 """Columns of text on the left and on the right of a bar; the bar takes the rest of the line."""
 
@@ -100,9 +104,11 @@ class Terminal(Progress):
         rows.add_column(ratio=1)
         rows.add_column(width=COUNT_WIDTH, no_wrap=True)
         rows.add_row(Text(self._open[0].name), ProgressBar(1.0, whole), self._left(whole))
-        if at_work is not self._open[0]:
-            bar = ProgressBar(at_work.total or 1, at_work.done)
-            rows.add_row(Text(f"  {at_work.name}"), bar, at_work.count)
+        # Of one height always: a line that is printed while it changes would leave a bar behind.
+        inner = at_work is not self._open[0]
+        bar = ProgressBar(at_work.total or 1, at_work.done) if inner else ""
+        name = Text(f"  {at_work.name}") if inner else " "
+        rows.add_row(name, bar, at_work.count if inner else "")
         return Group(rows, Text(f"  {self._note}", "dim", no_wrap=True, overflow="ellipsis"))
 
     def _left(self, whole: float) -> str:
@@ -157,6 +163,8 @@ class Lines(Progress):
 def close(stages: list[_Stage]) -> _Stage:
     """Takes the innermost stage off; its share of the stage around it is done."""
     ended = stages.pop()
+    if stages and not ended.share and stages[-1].total == 1:
+        stages[-1].done += ONE_STEP * max(0.0, 1 - stages[-1].done)
     # All of its share, however few steps it reported: a search may end a stage early.
     if stages:
         stages[-1].done += ended.share
@@ -168,12 +176,18 @@ def share_done(stages: Sequence[_Stage]) -> float:
     """How much of the outermost stage is done, from 0 to 1, with the steps of stages within it."""
     done, share = 0.0, 0.0
     for stage in reversed(stages):
+        # Work that is one step tells how far it is by stages of its own, mostly one.
+        share = share or (ONE_STEP * (1 - stage.done) if stage.total == 1 else 0.0)
         inner = stage.done + share * done
         done, share = min(1.0, inner / stage.total) if stage.total else 1.0, stage.share
     return done
 
 
-def listener() -> Progress:
-    """The listener that fits this stderr."""
+def listener(quiet: bool = False) -> Progress:
+    """The listener that fits this stderr; one that shows nothing where it shall be `quiet`."""
+    if quiet:
+        # Read by the hub's library when it is imported: its bars are progress too.
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        return Silent()
     shown = console(stderr=True)
     return Terminal(shown) if shown.is_terminal else Lines(shown)

@@ -12,26 +12,54 @@ from typing import Annotated, Any, Literal, cast, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from locscope.cli import completion
 from locscope.cli.app import guarded
+from locscope.cli.written import flag_of, read_settings, split
 from locscope.errors import UsageError
 from locscope.settings.base import (
+    CODE,
     DATA,
     OUTPUT,
     PANELS,
-    Settings,
     SharedSettings,
     read_settings_file,
-    settings_of,
 )
 
-SettingsFile = Annotated[
+ENV = "LOCSCOPE_"
+"""How variables begin that say what an option says."""
+NOT_IN_ENV = (
+    CODE,
+    "output",
+    "save",
+    "fresh",
+    "dry_run",
+    "config",
+    "adapter",
+    "push_to_hub",
+    "public",
+)
+"""Not to be said once for all commands: what one of them writes or goes by, and whether a model's
+own code runs."""
+METAVARS = {
+    **{"model": "MODEL", "base": "MODEL", "edits": "EDITS", "budget": "BUDGET"},
+    **{"location": "LOCATION", "bounds": "BOUND", "weights": "TERM=X", "device": "DEVICE"},
+}
+"""What stands for the value in help, where its type does not tell."""
+
+
+def env(name: str) -> str | None:
+    """The variable that says what an option says; None where there is none."""
+    return None if name in NOT_IN_ENV else f"{ENV}{name.upper()}"
+
+
+Output = Annotated[
     Path | None,
     typer.Option(
-        "--settings", help="YAML file of settings; options here win", rich_help_panel=DATA
+        help="run folder (default: runs/<name>)",
+        rich_help_panel=OUTPUT,
+        metavar="FOLDER",
+        autocompletion=completion.folders,
     ),
-]
-Output = Annotated[
-    Path | None, typer.Option(help="run folder (default: runs/<name>)", rich_help_panel=OUTPUT)
 ]
 Fresh = Annotated[
     bool,
@@ -40,6 +68,7 @@ Fresh = Annotated[
         help="move an existing run aside / go on with it (default: --resume)",
         show_default=False,
         rich_help_panel=OUTPUT,
+        metavar="",
     ),
 ]
 Format = Annotated[
@@ -48,30 +77,74 @@ Format = Annotated[
         help="what is printed to stdout (default: table)",
         show_default=False,
         rich_help_panel=OUTPUT,
+        envvar=env("format"),
+        show_envvar=False,
+    ),
+]
+IncludePath = Annotated[
+    Path | None,
+    typer.Option(
+        help="folder of task files of your own, as lm-evaluation-harness reads them",
+        rich_help_panel=DATA,
+        metavar="FOLDER",
+        envvar=env("include_path"),
+        show_envvar=False,
+        autocompletion=completion.folders,
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        help="no progress and notes on stderr: only errors, and why the exit code is 3",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+        envvar=env("quiet"),
+        show_envvar=False,
+        metavar="",
     ),
 ]
 
 
 def with_settings(
-    kind: type[SharedSettings], *, only: Iterable[str] = (), without: Iterable[str] = ()
+    kind: type[SharedSettings],
+    *,
+    only: Iterable[str] = (),
+    without: Iterable[str] = (),
+    aside: Iterable[str] = (),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator for commands with settings: an option for every field of the model (`only` these,
     or all `without` these) beside the command's own.
 
-    The command takes what was written as keywords and makes its settings by `read_settings`: an
-    option that is left out is left to the settings file, and then to the field's default.
+    The command takes its settings and its own options. What is left out on the command line is
+    looked for in the environment, then in the settings file, then it is the field's default. Keys
+    in `aside` are options of another command that shares its settings files: they are passed over.
     """
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
         names = [n for n in only or kind.model_fields if n not in set(without)]
+        _, *own = inspect.signature(command).parameters.values()
+        mine = [parameter.name for parameter in own]
+        file = _file_option(mine)
+
+        def run(ctx: typer.Context, **written: Any) -> None:
+            path, given = written.pop("file"), {name: written.pop(name) for name in names}
+            try:
+                settings = read_settings(kind, path, given, (*mine, *aside))
+                command(settings, **written)
+            except UsageError as error:
+                raise UsageError(f"{error}{_by_env(ctx, given, str(error))}") from error
+
+        wrapped = guarded()(run)
         derived = [_option(name, kind.model_fields[name]) for name in names]
-        own = inspect.signature(command).parameters.values()
-        own = [parameter for parameter in own if parameter.kind is not parameter.VAR_KEYWORD]
-        run = guarded()(command)
         # Typer reads this signature, and the annotations in it, for the command's options.
-        ordered = inspect.Signature(sorted([*derived, *own], key=_panel))
-        run.__signature__ = ordered  # pyright: ignore[reportFunctionMemberAccess]
-        return run
+        context = inspect.Parameter(
+            "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+        )
+        ordered = sorted([*derived, file, *own], key=_panel)
+        wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+        wrapped.__signature__ = inspect.Signature([context, *ordered])  # pyright: ignore[reportFunctionMemberAccess]
+        return wrapped
 
     return decorated
 
@@ -79,17 +152,47 @@ def with_settings(
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
-def read_settings(kind: type[Settings], file: Path | None, written: Mapping[str, Any]) -> Settings:
-    """The settings of a file and of the options that were written, which win over the file.
+def _by_env(ctx: typer.Context, given: Mapping[str, Any], error: str) -> str:
+    """Which variables hold the values that an error quotes, in brackets; mostly none."""
+    found = []
+    for name, value in given.items():
+        source = ctx.get_parameter_source(name)
+        quoted = value if isinstance(value, list | tuple) else [value]
+        if (
+            source is not None
+            and source.name == "ENVIRONMENT"
+            and any(str(q) in error for q in quoted)
+        ):
+            found.append(env(name))
+    return f" (set by {', '.join(map(str, found))})" if found else ""
 
-    Raises UsageError where a key is unknown or a value cannot be used.
-    """
-    # Typer gives an empty list for a repeated option that was left out, None for any other.
-    options = {name: value for name, value in written.items() if value not in (None, [])}
-    for name, value in options.items():
-        if get_origin(kind.model_fields[name].annotation) is dict:
-            options[name] = dict(map(_pair, value))
-    return settings_of(kind, {**read_settings_file(file), **options})
+
+def _file_option(own: Sequence[str]) -> inspect.Parameter:
+    """The option `--settings`; of its file it takes the command's own options as defaults."""
+
+    def take(ctx: typer.Context, path: Path | None) -> Path | None:
+        if path is not None and not ctx.resilient_parsing:
+            with guarded():
+                found = {k: v for k, v in read_settings_file(path).items() if k in own}
+                if "fresh" in own and "resume" in (keys := read_settings_file(path)):
+                    found["fresh"] = not keys["resume"]
+            ctx.default_map = {**(ctx.default_map or {}), **found}
+        return path
+
+    option = typer.Option(
+        "--settings",
+        help="YAML file of settings, by the names of options",
+        rich_help_panel=DATA,
+        metavar="FILE",
+        is_eager=True,
+        callback=take,
+        envvar=env("settings"),
+        show_envvar=False,
+        autocompletion=completion.files,
+    )
+    return inspect.Parameter(
+        "file", _KEYWORD, default=None, annotation=Annotated[Path | None, option]
+    )
 
 
 def _option(name: str, field: FieldInfo) -> inspect.Parameter:
@@ -97,7 +200,7 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     shown = cast(dict[str, Any], field.json_schema_extra)
     annotation: Any = field.annotation
     flags: list[str] = []
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {"metavar": METAVARS.get(name) or _metavar(annotation)}
     text = _help(field, shown["unset"])
     choices = _values(annotation) or shown["choices"]
     if shown["repeated"]:
@@ -107,14 +210,33 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
         annotation, more = tuple, {"parser": split, "metavar": "A,B"}
     elif choices:
         # Plain text, not typer's choice: the settings refuse it in the words they have for files.
-        annotation, more = str, {"autocompletion": _completion(choices)}
+        annotation = str
     elif annotation is bool and not field.default:
         flags = [f"--{name.replace('_', '-')}"]
+    if name in completion.FIELDS or choices:
+        found = completion.FIELDS.get(name) or completion.of_names(list(choices))
+        more["autocompletion"] = found
     # No default for typer: only None tells an option that was left out from one that was written.
-    option = typer.Option(*flags, help=text, rich_help_panel=shown["panel"], **more)
+    option = typer.Option(
+        *flags,
+        help=text,
+        rich_help_panel=shown["panel"],
+        envvar=env(flag_of(name, field)) if name not in NOT_IN_ENV else None,
+        show_envvar=False,
+        **more,
+    )
     return inspect.Parameter(
         name, _KEYWORD, default=None, annotation=Annotated[annotation | None, option]
     )
+
+
+def _metavar(annotation: Any) -> str:
+    """What stands for a value of that type in help; nothing for a switch."""
+    names = {bool: "", int: "N", float: "X", Path: "FILE"}
+    for kind in (annotation, *get_args(annotation)):
+        if kind in names:
+            return names[kind]
+    return "NAME"
 
 
 def _help(field: FieldInfo, unset: str) -> str:
@@ -138,25 +260,6 @@ def _values(annotation: Any) -> tuple[str, ...]:
     return tuple(value for inner in get_args(annotation) for value in _values(inner))
 
 
-def _completion(choices: Sequence[str]) -> Callable[[str], list[str]]:
-    def complete(incomplete: str) -> list[str]:
-        return [choice for choice in choices if choice.startswith(incomplete)]
-
-    return complete
-
-
 def _panel(parameter: inspect.Parameter) -> int:
     """The place of a parameter's panel in the help."""
     return PANELS.index(get_args(parameter.annotation)[1].rich_help_panel)
-
-
-def split(names: str) -> tuple[str, ...]:
-    """Names that were written with commas between them."""
-    return tuple(name.strip() for name in names.split(","))
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"cannot read weight '{text}': write name=value, as locality=2")
-    return name.strip(), value.strip()

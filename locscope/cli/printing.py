@@ -1,6 +1,6 @@
 """What commands print to stdout: tables, and plain text. Imported only when a command runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 
 from rich.box import SIMPLE_HEAD
@@ -32,12 +32,23 @@ def _number(value: float) -> str:
     return "not measured" if isnan(value) else f"{value:.3f}"
 
 
-def print_rows(rows: Sequence[tuple[str, str]]) -> None:
-    """Names and values beneath each other."""
+def print_rows(rows: Sequence[tuple[str, str]], width: int | None = None) -> None:
+    """Names and values beneath each other; the names take `width` columns, or what they need."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, min_width=width)
+    table.add_column()
     for name, value in rows:
         table.add_row(Text(visible(name)), Text(visible(value, LINES)))
     console().print(table)
+
+
+def print_sections(tables: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    """Several of these beneath each other, with their titles, names in columns of one width."""
+    widest = max(len(name) for rows in tables.values() for name, _ in rows)
+    for title, rows in tables.items():
+        console().print(Text(visible(title), style="bold"))
+        print_rows([(f"  {name}", value) for name, value in rows], widest + 2)
+        say("")
 
 
 def say(text: str) -> None:

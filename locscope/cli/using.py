@@ -6,46 +6,121 @@ from typing import Annotated, Any
 
 import typer
 
-from locscope.cli import options
+from locscope.cli import completion, options
 from locscope.cli.app import NOTHING_MET, guarded
-from locscope.cli.options import read_settings, with_settings
+from locscope.cli.options import env, with_settings
+from locscope.cli.written import split
 from locscope.errors import UsageError
+from locscope.progress import WHOLE, stage
 from locscope.settings import EditSettings, EvaluateSettings
-from locscope.settings.base import OUTPUT, TUNING
+from locscope.settings.base import DATA, OUTPUT, TUNING
 
 commands = typer.Typer()
 IN_SEARCHES = ("device_memory", "host_memory")
 """Settings of every verb that only searches and scans have use for: they cache activations."""
+Delta = Annotated[
+    Path | None,
+    typer.Option(
+        help="file for the changed tensors alone (.safetensors), which `locscope apply` takes",
+        rich_help_panel=OUTPUT,
+        metavar="FILE",
+        autocompletion=completion.files,
+    ),
+]
+Edited = Annotated[
+    Path | None,
+    typer.Option(
+        help="directory for the edited model",
+        rich_help_panel=OUTPUT,
+        metavar="FOLDER",
+        autocompletion=completion.folders,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="recommendation.yaml, or the run folder it is in",
+        rich_help_panel=TUNING,
+        metavar="PATH",
+        autocompletion=completion.files,
+    ),
+]
+Adapter = Annotated[
+    Path | None,
+    typer.Option(
+        help="also write the change of recipe lora there, as an adapter for PEFT",
+        rich_help_panel=OUTPUT,
+        metavar="FOLDER",
+        autocompletion=completion.folders,
+    ),
+]
+PushToHub = Annotated[
+    str | None,
+    typer.Option(
+        help="also upload the saved model to this repository of the Hugging Face hub",
+        rich_help_panel=OUTPUT,
+        metavar="ORG/NAME",
+    ),
+]
+Public = Annotated[
+    bool,
+    typer.Option(
+        "--public",
+        help="make that repository a public one, if it is not there (default: private)",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+        metavar="",
+    ),
+]
+Tasks = Annotated[
+    Any,
+    typer.Option(
+        parser=split,
+        help="tasks of lm-evaluation-harness to ask both models too, as mmlu,gsm8k (extra eval)",
+        rich_help_panel=DATA,
+        metavar="A,B",
+        envvar=env("tasks"),
+        show_envvar=False,
+    ),
+]
+TaskLimit = Annotated[
+    int | None,
+    typer.Option(
+        help="items of each of these tasks (default: all)",
+        rich_help_panel=DATA,
+        metavar="N",
+        min=1,
+        envvar=env("task_limit"),
+        show_envvar=False,
+    ),
+]
 
 
 @commands.command()
 @with_settings(EditSettings, without=IN_SEARCHES)
 def edit(
+    settings: EditSettings,
     *,
-    file: options.SettingsFile = None,
-    output: Annotated[
-        Path | None, typer.Option(help="directory for the edited model", rich_help_panel=OUTPUT)
-    ] = None,
-    delta: Annotated[
-        Path | None,
-        typer.Option(
-            help="file for the changed tensors alone (.safetensors), which `locscope apply` takes",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="recommendation.yaml, or the run folder it is in", rich_help_panel=TUNING
-        ),
-    ] = None,
+    output: Edited = None,
+    delta: Delta = None,
+    config: Config = None,
+    adapter: Adapter = None,
+    push_to_hub: PushToHub = None,
+    public: Public = False,
+    quiet: options.Quiet = False,
     format: options.Format = "table",
-    **written: Any,
 ) -> None:
     """Edits; exits with 3 where the model has not learned or is out of bounds."""
     if output is None and delta is None:
         raise UsageError("say where to save: --output DIRECTORY, --delta FILE, or both")
-    settings = read_settings(EditSettings, file, written)
+    if push_to_hub is not None and output is None:
+        raise UsageError("--push-to-hub uploads a saved model: give --output too")
+    from locscope.integrations.hub import check_hub, push
+    from locscope.workflows.early.precheck import before_edit
+
+    before_edit(settings, config, output, adapter=adapter)
+    if push_to_hub is not None:
+        check_hub(push_to_hub)
     from locscope.cli.listener import listener
     from locscope.cli.printing import print_measures, say_json
     from locscope.models.parts import summary
@@ -54,11 +129,16 @@ def edit(
     from locscope.workflows.edit import edit as run_edit
     from locscope.workflows.edit import plan_edit
 
-    progress = listener()
-    plan = plan_edit(settings, config, output, delta=delta)
-    progress.say(f"tuning {summary(plan.loaded.model, plan.location)}")
-    record = run_edit(plan, progress)
+    progress = listener(quiet)
+    with stage(progress, "editing", WHOLE):
+        with stage(progress, "loading the model", 1, share=5):
+            plan = plan_edit(settings, config, output, delta=delta)
+        progress.say(f"tuning {summary(plan.loaded.model, plan.location)}")
+        record = run_edit(plan, progress, adapter)
     progress.say(f"saved to {' and '.join(str(path) for path in (output, delta) if path)}")
+    if push_to_hub is not None and output is not None:
+        where = push(output, push_to_hub, f"locscope edit at {plan.location}", public=public)
+        progress.say(f"pushed to {where}")
     if format == "json":
         say_json(dumps(record, indent=2))
     else:
@@ -66,23 +146,44 @@ def edit(
     missed = [f"out of bounds: {line}" for line in record.violated]
     missed += nothing_learned(record.measures, plan.objective)
     for line in missed:
-        progress.say(line)
+        listener().say(line)
     raise typer.Exit(NOTHING_MET if missed else 0)
 
 
 @commands.command()
 @with_settings(EvaluateSettings, without=IN_SEARCHES)
 def evaluate(
-    *, file: options.SettingsFile = None, format: options.Format = "table", **written: Any
+    settings: EvaluateSettings,
+    *,
+    tasks: Tasks = None,
+    task_limit: TaskLimit = None,
+    include_path: options.IncludePath = None,
+    quiet: options.Quiet = False,
+    format: options.Format = "table",
 ) -> None:
     """Evaluates."""
-    settings = read_settings(EvaluateSettings, file, written)
+    from locscope.workflows.early.precheck import before_evaluate
+
+    before_evaluate(settings)
     from locscope.cli.listener import listener
     from locscope.cli.printing import print_measures, say_json
+    from locscope.workflows.evaluate import (
+        check_tasks,
+        evaluate_json,
+        evaluate_tasks,
+        plan_evaluate,
+    )
     from locscope.workflows.evaluate import evaluate as run_evaluate
-    from locscope.workflows.evaluate import evaluate_json, plan_evaluate
 
-    measures = run_evaluate(plan_evaluate(settings), listener())
+    check_tasks(tasks or (), include_path)
+
+    progress = listener(quiet)
+    with stage(progress, "evaluating", WHOLE):
+        with stage(progress, "loading the models", 1, share=10):
+            plan = plan_evaluate(settings)
+        measures = run_evaluate(plan, progress)
+        if tasks:
+            measures += evaluate_tasks(plan, tasks, progress, include_path, task_limit)
     if format == "json":
         say_json(evaluate_json(measures))
     else:
@@ -92,33 +193,73 @@ def evaluate(
 @commands.command()
 @guarded()
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="run folders; several are compared")],
-    output: Annotated[Path | None, typer.Option(help="file for the page")] = None,
-    optuna: Annotated[
-        Path | None, typer.Option(help="write the trials of a run there as an Optuna study")
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="run folders; several are compared",
+            metavar="FOLDER...",
+            autocompletion=completion.folders,
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="file for the page (default: report.html in the folder)",
+            rich_help_panel=OUTPUT,
+            metavar="FILE",
+            autocompletion=completion.files,
+        ),
     ] = None,
+    optuna: Annotated[
+        Path | None,
+        typer.Option(
+            help="also write the trials of a run as an Optuna study",
+            rich_help_panel=OUTPUT,
+            metavar="FILE",
+            autocompletion=completion.files,
+        ),
+    ] = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Draws the report of one run, or of several beside each other."""
     from locscope.cli.listener import listener
     from locscope.cli.printing import say
     from locscope.workflows.report import report as run_report
 
-    say(str(run_report(folders, output, optuna, listener())))
+    say(str(run_report(folders, output, optuna, listener(quiet))))
+
+
+def _kinds() -> list[str]:
+    from locscope.workflows.listing import LISTS
+
+    return list(LISTS)
 
 
 @commands.command("list")
 @guarded()
 def list_(
     kind: Annotated[
-        str,
-        typer.Argument(help="models, edits, scans, measures, strategies, objectives or recipes"),
-    ],
+        str | None,
+        typer.Argument(
+            help="models, edits, scans, measures, strategies, objectives, recipes, trackers or "
+            "exports (default: all)",
+            metavar="KIND",
+            autocompletion=completion.of_names(_kinds),
+        ),
+    ] = None,
     format: options.Format = "table",
 ) -> None:
-    """Prints one of the tables of what there is."""
-    from locscope.cli.printing import print_rows, say_json
-    from locscope.workflows.listing import listing
+    """Prints one of the tables of what there is, or all of them."""
+    from locscope.cli.printing import print_rows, print_sections, say_json
+    from locscope.workflows.listing import everything, listing
 
+    if kind is None:
+        tables = everything()
+        if format == "json":
+            say_json(json.dumps({name: dict(rows) for name, rows in tables.items()}, indent=2))
+        else:
+            print_sections(tables)
+        return
     table = listing(kind)
     if format == "json":
         say_json(json.dumps(dict(table), indent=2))

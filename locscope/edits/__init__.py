@@ -103,6 +103,8 @@ def _read(name: str, source: str, where: str, limit: int | None, seed: int) -> E
         what = "rows" if len(edits) == len(rows) else "edits"
         drawn = f"{len(chosen)} of {len(edits)} {what}, chosen at random with seed {seed}"
         notes = (drawn, *notes)
+    elif limit is not None and limit > len(edits):
+        notes = (f"limit {limit} is more than there is: all {len(edits)} edits are used", *notes)
     return EditSet(name, entry.name, chosen, fingerprint(chosen), len(rows), notes, source)
 
 

@@ -5,10 +5,16 @@ A new one is one function here and one entry in `TRACKERS`.
 """
 
 import contextlib
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
+from importlib import import_module
+from itertools import count
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 from locscope.errors import UsageError, unknown
 from locscope.integrations.optuna_study import attributes
@@ -28,12 +34,7 @@ def wandb(name: str, config: Mapping[str, str], folder: Path | None) -> Iterator
 
     Raises UsageError where wandb is not installed or cannot open the run.
     """
-    try:
-        import wandb as service
-    except ImportError:
-        raise UsageError(
-            "tracker wandb needs wandb, which is not installed: pip install wandb"
-        ) from None
+    service = _service("wandb")
     try:
         opened = service.init(
             project=PROJECT,
@@ -56,8 +57,113 @@ def wandb(name: str, config: Mapping[str, str], folder: Path | None) -> Iterator
             opened.finish()
 
 
-TRACKERS: dict[str, Opener] = {"wandb": wandb}
+@contextlib.contextmanager
+def mlflow(name: str, config: Mapping[str, str], folder: Path | None) -> Iterator[Log]:
+    """MLflow: a run with one inside it for every trial; MLFLOW_TRACKING_URI says where.
+
+    Without it they lie in `mlflow.db` in the folder. Raises UsageError where mlflow is not
+    installed or cannot open the run.
+    """
+    service = _service("mlflow")
+    if folder is not None and "MLFLOW_TRACKING_URI" not in os.environ:
+        service.set_tracking_uri(f"sqlite:///{folder.absolute() / 'mlflow.db'}")
+
+    def log(row: Mapping[str, Value]) -> None:
+        texts, numbers = _apart(row)
+        with service.start_run(run_name=texts["id"], nested=True):
+            service.log_params(texts)
+            service.log_metrics(numbers)
+
+    try:
+        service.set_experiment(PROJECT)
+        service.start_run(run_name=name)
+        service.log_params(dict(config))
+    except Exception as error:
+        raise UsageError(
+            f"cannot open tracker mlflow: {_first_line(error)}; set MLFLOW_TRACKING_URI to a server"
+        ) from error
+    try:
+        yield log
+    finally:
+        with contextlib.suppress(Exception):
+            service.end_run()
+
+
+@contextlib.contextmanager
+def tensorboard(name: str, config: Mapping[str, str], folder: Path | None) -> Iterator[Log]:
+    """TensorBoard: `tensorboard --logdir` of the folder, each trial is a step.
+
+    Raises UsageError where tensorboard is not installed.
+    """
+    _service("tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer, steps = SummaryWriter(str((folder or Path("runs")) / "tensorboard" / name)), count()
+    writer.add_text("settings", _listed(config), 0)
+
+    def log(row: Mapping[str, Value]) -> None:
+        texts, numbers = _apart(row)
+        step = next(steps)
+        writer.add_text("trial", _listed(texts), step)
+        for key, value in numbers.items():
+            writer.add_scalar(key, value, step)
+
+    try:
+        yield log
+    finally:
+        writer.close()
+
+
+@contextlib.contextmanager
+def trackio(name: str, config: Mapping[str, str], folder: Path | None) -> Iterator[Log]:
+    """Trackio: runs lie on this machine, where TRACKIO_DIR says; `trackio show` draws them.
+
+    Raises UsageError where trackio is not installed or cannot open the run.
+    """
+    del folder  # One of ours would be looked for by no `trackio show`.
+    service = _service("trackio")
+    # It prints how to look at a run; stdout is the result's.
+    quiet = partial(contextlib.redirect_stdout, sys.stderr)
+    try:
+        with quiet():
+            opened = service.init(project=PROJECT, name=name, config=dict(config))
+    except Exception as error:
+        raise UsageError(f"cannot open tracker trackio: {_first_line(error)}") from error
+    try:
+        yield lambda row: opened.log(dict(row))
+    finally:
+        with contextlib.suppress(Exception), quiet():
+            service.finish()
+
+
+TRACKERS: dict[str, Opener] = {
+    "wandb": wandb,
+    "mlflow": mlflow,
+    "tensorboard": tensorboard,
+    "trackio": trackio,
+}
 """By name, what opens a tracker: inside the block it takes rows of names and values."""
+
+
+def _service(name: str) -> Any:
+    """The module of a service; a UsageError where it is not installed."""
+    try:
+        return import_module(name)
+    except ImportError:
+        raise UsageError(
+            f"tracker {name} needs {name}, which is not installed: pip install 'locscope[{name}]'"
+        ) from None
+
+
+def _apart(row: Mapping[str, Value]) -> tuple[dict[str, str], dict[str, float]]:
+    """The texts of a row, and its numbers."""
+    texts = {key: value for key, value in row.items() if isinstance(value, str)}
+    return texts, {key: value for key, value in row.items() if not isinstance(value, str)}
+
+
+def _listed(texts: Mapping[str, str]) -> str:
+    """Names and values, as Markdown shows them beneath each other."""
+    return "\n".join(f"- {key}: {value}" for key, value in texts.items())
 
 
 def check_tracker(name: str) -> None:

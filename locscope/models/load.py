@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from locscope.errors import UsageError, unknown
+from locscope.errors import UsageError
 from locscope.models.aliases import Source, name_of, resolve
 from locscope.models.checkpoint import (
     Checkpoint,
@@ -34,6 +34,7 @@ from locscope.models.inspection import (
 )
 from locscope.models.parts import check_family, grid, head_counts
 from locscope.models.plain_errors import plain_errors, quiet
+from locscope.models.structure.names import check_device, check_dtype
 from locscope.records import ModelInfo
 
 IN_MEMORY = "in memory"
@@ -138,12 +139,10 @@ def pick_device(wanted: str) -> torch.device:
 
     Raises UsageError for a device that is unknown or not on this machine.
     """
+    check_device(wanted)
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise unknown("device", wanted, ("auto", "cpu", "cuda", "cuda:0", "mps")) from None
+    device = torch.device(wanted)
     if device.type not in _available() or (device.index or 0) >= _available()[device.type]:
         there = ", ".join(_available())
         raise UsageError(f"device '{wanted}' is not on this machine: there is {there}")
@@ -155,10 +154,9 @@ def pick_dtype(wanted: str, device: torch.device, stored: str) -> str:
 
     Raises UsageError for a dtype that is none of `DTYPES`.
     """
+    check_dtype(wanted)
     if wanted == "auto":
         return stored if device.type != "cpu" and stored in DTYPES else "float32"
-    if wanted not in DTYPES:
-        raise unknown("dtype", wanted, ("auto", *DTYPES))
     return wanted
 
 

@@ -11,8 +11,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from transformers.utils import logging as hf_logging
-
 from locscope.display import visible
 from locscope.errors import LocscopeError, OutOfMemory, UsageError, ran_out_of_memory
 
@@ -56,6 +54,9 @@ def in_one_line(error: BaseException) -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keeps Hugging Face's bars, reports and warnings off stderr, which is ours."""
+    # Here, so that those who only name errors need not wait for it.
+    from transformers.utils import logging as hf_logging
+
     verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()

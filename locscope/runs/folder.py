@@ -59,7 +59,7 @@ def open_run(
     has other settings, or is not ours; nothing is written then.
     """
     folder = _named(Path(path))
-    _check_ours(folder)
+    check_ours(folder)
     with explained(f"use run folder {folder}"), contextlib.ExitStack() as locks:
         make_folder(folder)
         locks.enter_context(_locked(folder))
@@ -99,7 +99,8 @@ def _missed(folder: Path) -> tuple[str, ...]:
     return (f"records that were there are missing ({len(names)}: {some}): their tasks run again",)
 
 
-def _check_ours(folder: Path) -> None:
+def check_ours(folder: Path) -> None:
+    """A UsageError where no run can be kept there, for what is there already."""
     if "\0" in str(folder):
         raise UsageError(f"run folder {shown(str(folder))}: its name holds a NUL character")
     # Asking whether it exists is refused too, where its name is too long.

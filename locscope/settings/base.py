@@ -19,7 +19,7 @@ from locscope.errors import UsageError, shown, unknown
 from locscope.plugins import load_plugins
 from locscope.runs.reading import Unreadable, once, read_yaml
 
-DATA, SEARCH, BOUNDS, SCANS = "Data", "Search", "Objective and bounds", "Scans"
+DATA, SEARCH, BOUNDS, SCANS = "Data", "Search", "Bounds", "Scans"
 TUNING, COMPUTE, OUTPUT = "Tuning", "Compute", "Output"
 PANELS = (DATA, SEARCH, BOUNDS, SCANS, TUNING, COMPUTE, OUTPUT)
 """Groups of options, in the order in which the help of a command shows them."""

@@ -11,9 +11,10 @@ from functools import partial
 from math import nan
 
 import torch
+from torch import Tensor
 
-from locscope.evaluation.measures import measure_all
 from locscope.evaluation.measures.outcomes import outcomes_of
+from locscope.evaluation.measuring import measure_all
 from locscope.evaluation.suite import Evaluation, observe, quick_eval
 from locscope.interp.gradients import mean_gradient
 from locscope.models.load import Loaded
@@ -35,10 +36,14 @@ _SILENT = Silent()
 
 @dataclass(frozen=True)
 class Tuned:
-    """A trial's record and, where they were asked for, the weights it ended with."""
+    """A trial's record and, where they were asked for, the weights it ended with.
+
+    `stepped` are the tensors that its optimiser stepped, of recipe `lora` A and B of each slice.
+    """
 
     record: TrialRecord
     changes: tuple[Change, ...]
+    stepped: tuple[Tensor, ...] = ()
 
 
 def run_trial(
@@ -53,6 +58,9 @@ def run_trial(
         epochs = tune(masters)
         now = _evaluated(workspace, trial)
         changes = masters.changes() if keep else ()
+        # Of other recipes they are as large as the weights, and say no more.
+        low_rank = keep and trial.recipe.kind == "lora"
+        stepped = tuple(value.detach().cpu() for value in masters.values) if low_rank else ()
     # Numbers that are stepped, which for lora or lofit are fewer than the weights they change.
     count = sum(value.numel() for value in masters.values)
     layer = workspace.prefix_cache.layer
@@ -67,7 +75,7 @@ def run_trial(
         flops=flops_of(cost, epochs),
         seconds=time.perf_counter() - began,
     )
-    return Tuned(record, changes)
+    return Tuned(record, changes, stepped)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from locscope.scoring.objectives import refuse_unmeasurable
 from locscope.selection.candidates import depth_rule, located
 from locscope.settings import SearchSettings
 from locscope.settings.base import warn_of_code
+from locscope.workflows.early.edits import Parted, split_edits
 from locscope.workflows.edit_files import (
     UNSETTLED,
     CheckResult,
@@ -29,7 +30,7 @@ from locscope.workflows.edit_files import (
     tried,
 )
 from locscope.workflows.search.estimate import search_flops, tokens_of
-from locscope.workflows.search.plan import Parted, check_parts, split_edits
+from locscope.workflows.search.plan import check_parts
 
 GIB = 1 << 30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}

@@ -1,14 +1,18 @@
 """`evaluate`: what an edited model says to the edits, and how far it is from its base."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import nan
+from pathlib import Path
 
 from locscope.edits import EditSet
 from locscope.errors import UsageError
-from locscope.evaluation.measures import NEEDS_BASE, measure_all
+from locscope.evaluation.measures import NEEDS_BASE
+from locscope.evaluation.measuring import measure_all
 from locscope.evaluation.suite import observe
 from locscope.forward.prefix_cache import PrefixCache
+from locscope.integrations.harness import manager_of, task_measures
 from locscope.models.aliases import resolve
 from locscope.models.hub import locate
 from locscope.models.load import Loaded
@@ -96,13 +100,31 @@ def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
         PrefixCache(plan.edited.model, suite.packed),
         [e.id for e in plan.edit_set.edits],
     )
-    with stage(progress, "asking the edited model", 1):
+    with stage(progress, "asking the edited model", 1, share=40):
         texts = suite.texts_for(choosing=False)
         now = observe(suite, prefix_cache, ids, texts=texts)
     measures = measure_all(now, workspace.before.of(ids).on(texts))
     if plan.base:
         return measures
     return tuple(_without_base(measure, plan.no_base) for measure in measures)
+
+
+def check_tasks(tasks: Sequence[str], include_path: Path | None) -> None:
+    """Raises UsageError for tasks that lm-evaluation-harness does not know, or without it."""
+    if tasks:
+        manager_of(tuple(tasks), include_path)
+
+
+def evaluate_tasks(
+    plan: EvaluatePlan,
+    tasks: Sequence[str],
+    progress: Progress,
+    include_path: Path | None = None,
+    limit: int | None = None,
+) -> tuple[Measure, ...]:
+    """What lm-evaluation-harness measures of both models, `limit` items of each task (all)."""
+    with stage(progress, f"tasks {', '.join(tasks)}", 1, share=45):
+        return task_measures(plan.edited, plan.base, tuple(tasks), include_path, limit)
 
 
 def evaluate_json(measures: tuple[Measure, ...]) -> str:

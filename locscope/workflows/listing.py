@@ -55,6 +55,22 @@ def _recipes() -> Rows:
     return [(entry.name, entry.note) for entry in RECIPES.values()]
 
 
+def _trackers() -> Rows:
+    from locscope.integrations.trackers import TRACKERS
+
+    return [(name, _first_line(entry.__doc__)) for name, entry in TRACKERS.items()]
+
+
+def _exports() -> Rows:
+    from locscope.integrations.exports import EXPORTS
+
+    return [(entry.name, entry.title) for entry in EXPORTS.values()]
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().splitlines()[0].rstrip(".")
+
+
 LISTS: dict[str, Callable[[], Rows]] = {
     "models": _models,
     "edits": _edits,
@@ -63,6 +79,8 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "strategies": _strategies,
     "objectives": _objectives,
     "recipes": _recipes,
+    "trackers": _trackers,
+    "exports": _exports,
 }
 
 
@@ -72,3 +90,9 @@ def listing(kind: str) -> Rows:
         raise unknown("list", kind, LISTS)
     load_plugins()
     return LISTS[kind]()
+
+
+def everything() -> dict[str, Rows]:
+    """All the tables, by what they list."""
+    load_plugins()
+    return {kind: rows() for kind, rows in LISTS.items()}

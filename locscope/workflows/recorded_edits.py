@@ -13,7 +13,7 @@ from locscope.edits.sources import on_hub
 from locscope.errors import UsageError
 from locscope.runs.note import BUNDLED, EditNote
 from locscope.settings import EvaluateSettings, settings_of
-from locscope.workflows.workspace import load_edits
+from locscope.workflows.early.edits import load_edits
 
 
 @dataclass(frozen=True)

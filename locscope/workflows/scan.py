@@ -11,7 +11,7 @@ from locscope.edits.splits import groups
 from locscope.errors import UsageError
 from locscope.interp.facts import facts_of
 from locscope.models.load import Loaded
-from locscope.progress import Progress
+from locscope.progress import Progress, stage
 from locscope.records import ScanResult, StageCost
 from locscope.records.codec import fingerprint
 from locscope.report.data.inputs import ReportInputs
@@ -22,13 +22,17 @@ from locscope.runs.private import without_secrets
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.scans import SCANS, is_cheap
 from locscope.scans.context import ScanContext
-from locscope.scans.cost import passes
+from locscope.scans.cost import Sizes, passes
 from locscope.scans.run import run_scan, seconds_of_a_pass, sizes_of
 from locscope.settings import ScanSettings
 from locscope.tuning.workspace import Workspace
+from locscope.workflows.early.edits import load_edits
 from locscope.workflows.provenance import earlier_costs, frozen_settings, run_info
 from locscope.workflows.publish import Found, publish
-from locscope.workflows.workspace import load_edits, open_model, write_suite
+from locscope.workflows.workspace import open_model, write_suite
+
+LOADING, SCANNING = 5, 90
+"""Per cent of a scan's time, about."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,9 @@ def plan_scan(
 ) -> ScanPlan:
     """Reads and checks everything; nothing is scanned or written. A model that is `loaded` already
     is not read again."""
-    edit_set, loaded = load_edits(settings), open_model(settings, loaded)
+    edit_set = load_edits(settings)
+    with stage(progress, "loading the model", 1, share=LOADING):
+        loaded = open_model(settings, loaded)
     progress.say(f"writing the evaluation suite for {len(edit_set.edits)} edits")
     workspace = write_suite(settings, loaded, edit_set)
     if settings.strict:
@@ -70,7 +76,8 @@ def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: st
     with open_run(plan.folder, plan.frozen, fresh=fresh) as folder:
         for note in (*folder.notes, *plan.workspace.suite_notes):
             progress.say(note)
-        costs = run_scans(context_of(plan, progress), plan.settings.scans, folder)
+        context = context_of(plan, progress)
+        costs = run_scans(context, plan.settings.scans, folder, SCANNING)
         found = iterate(folder, "scan", ScanResult, progress)
         ordered = sorted(found, key=lambda one: list(SCANS).index(one.descriptor.name))
         costs = (*earlier_costs(folder), *costs)
@@ -127,9 +134,12 @@ def context_of(plan: ScanPlan, progress: Progress) -> ScanContext:
 
 
 def run_scans(
-    context: ScanContext, names: Sequence[str], folder: str | PathLike[str]
+    context: ScanContext, names: Sequence[str], folder: str | PathLike[str], share: float = 0.0
 ) -> tuple[StageCost, ...]:
     """Runs the scans that have no record in the folder yet, and writes theirs.
+
+    `share` is what part of the whole job they are together (per cent), for progress: each has of it
+    what it has of the passes.
 
     A scan that cannot see this model is said and recorded as such, and the others go on; a
     UsageError where none can.
@@ -138,14 +148,17 @@ def run_scans(
     if not waiting:
         return ()
     a_pass, sizes = seconds_of_a_pass(context), sizes_of(context)
+    work = {name: _work(name, context, sizes) for name in waiting}
     problems: dict[str, UsageError] = {}
     costs: list[StageCost] = []
     for name in waiting:
-        edits = len((context if is_cheap(name) else context.narrowed).edits)
-        work = passes(SCANS[name].passes, sizes) * edits
-        context.progress.say(f"{name}: about {work:,.0f} passes, {duration(work * a_pass)}")
+        context.progress.say(
+            f"{name}: about {work[name]:,.0f} passes, {duration(work[name] * a_pass)}"
+        )
+        part = share * work[name] / (sum(work.values()) or 1.0)
         try:
-            found = run_scan(name, context)
+            with stage(context.progress, f"scan {name}", 1, part):
+                found = run_scan(name, context)
         except UsageError as error:
             problems[name] = error
             context.progress.say(f"{name} was not run: {error}")
@@ -157,6 +170,12 @@ def run_scans(
     for name, error in problems.items():
         write_record(folder, "scan", name, _unseen(name, context, error))
     return tuple(costs)
+
+
+def _work(name: str, context: ScanContext, sizes: Sizes) -> float:
+    """Passes through the model that a scan takes on these edits, about."""
+    edits = len((context if is_cheap(name) else context.narrowed).edits)
+    return passes(SCANS[name].passes, sizes) * edits
 
 
 def _found_something(folder: str | PathLike[str], name: str, progress: Progress) -> bool:

@@ -1,14 +1,11 @@
-"""The beginning of every verb: model and edits in, conflicts settled, the evaluation suite
-written."""
+"""The beginning of every verb: the model in, the evaluation suite written."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
-from locscope.edits import EditSet, narrowed, read_edits, settled
-from locscope.edits.checks import lend_neighbours
-from locscope.edits.splits import Split, split
+from locscope.edits import EditSet
 from locscope.evaluation.build_suite import prepare
 from locscope.evaluation.limits import refuse_unreadable, refuse_unreadable_texts
 from locscope.evaluation.suite import EvalSuite, EvalTexts
@@ -35,32 +32,6 @@ PREFIX_ROOM = 2 * PREFIX_TOKENS
 def first_step(workspace: Workspace, edits: Sequence[str], batch: int, epochs: int) -> float:
     """The loss change (nats) of the first step where trials on these edits (ids) start."""
     return first_step_for(workspace.to_learn(edits), epochs * ceil(len(edits) / batch))
-
-
-def load_edits(settings: SharedSettings) -> EditSet:
-    """The edits as they will be used: conflicts settled, neighbours that are edited left out."""
-    found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
-    return settled(found, settings.conflicts)
-
-
-def parted(edit_set: EditSet, share: float, seed: int) -> tuple[EditSet, Split]:
-    """The edits split into S, V and T by groups.
-
-    Where no edit has neighbours, the other parts lend each one their prompts: they are not tuned
-    in its trials.
-    """
-    parts = split(edit_set.edits, share, seed)
-    edits = list(edit_set.edits)
-    for mine in (parts.select, parts.validate, parts.report):
-        inside = set(mine)
-        others = [edit for i, edit in enumerate(edit_set.edits) if i not in inside]
-        lent = lend_neighbours([edit_set.edits[i] for i in mine], others)
-        for i, edit in zip(mine, lent, strict=True):
-            edits[i] = edit
-    notes = (parts.note,) if parts.note else ()
-    if not any(edit.neighbours for edit in edit_set.edits) and edits != list(edit_set.edits):
-        notes = (*notes, "no neighbours given: prompts of edits not tuned in a trial serve")
-    return narrowed(edit_set, edits, *notes), parts
 
 
 def open_model(settings: SharedSettings, loaded: Loaded | None = None) -> Loaded:

@@ -17,7 +17,7 @@ from bad_input.corpora import (
 )
 from report_factory import recommendation
 
-from locscope.cli.options import read_settings
+from locscope.cli.written import read_settings
 from locscope.errors import UsageError
 from locscope.runs.edit_config import read_recommendation
 from locscope.runs.recommendation import recommendation_yaml

@@ -9,7 +9,7 @@ from families import save_tiny
 from typer.testing import CliRunner
 
 from locscope.cli.app import app
-from locscope.cli.options import read_settings
+from locscope.cli.written import read_settings
 from locscope.selection.space import SearchBudget
 from locscope.settings import SearchSettings
 from locscope.tuning.recipes import RECIPES

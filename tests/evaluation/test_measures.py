@@ -8,8 +8,9 @@ from worlds import MATERIAL, frozen, tokenizer, tune_in_place, world
 
 from locscope.errors import UsageError
 from locscope.evaluation.drift import Drift
-from locscope.evaluation.measures import MEASURES, UNLISTED, listed, load_measure, measure_all
+from locscope.evaluation.measures import MEASURES, UNLISTED, listed
 from locscope.evaluation.measures.outcomes import answered_already, outcome_of
+from locscope.evaluation.measuring import load_measure, measure_all
 from locscope.evaluation.questions import Answer, Question
 from locscope.evaluation.suite import (
     Ability,

@@ -1,11 +1,13 @@
 """Exports say exactly the recommended location, or why they cannot."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import peft
 import pytest
+import transformers
 import yaml
 from families import tiny
 from runs.test_recommendation import RECIPE, recommendation
@@ -148,6 +150,90 @@ def test_llama_factory_frees_exactly_the_parameters_of_the_location(world, locat
     assert picked == asked(model, location)
 
 
+AXOLOTL = {
+    *("base_model", "unfrozen_parameters", "train_on_inputs", "val_set_size", "output_dir"),
+    *("sequence_len", "micro_batch_size", "gradient_accumulation_steps", "num_epochs"),
+    *("learning_rate", "optimizer", "lr_scheduler", "warmup_steps", "weight_decay"),
+    *("max_grad_norm", "sample_packing"),
+}
+"""Keys of axolotl's configuration reference."""
+TRL = {
+    *("model_name_or_path", "output_dir", "use_peft", "lora_r", "lora_alpha", "lora_dropout"),
+    *("lora_target_modules", "learning_rate", "lr_scheduler_type", "num_train_epochs"),
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "weight_decay"),
+    *("max_grad_norm", "completion_only_loss"),
+}
+"""Fields of TRL's ModelConfig and SFTConfig, and of transformers.TrainingArguments."""
+TORCHTUNE = {
+    *("lora_attn_modules", "apply_lora_to_mlp", "apply_lora_to_output", "lora_rank"),
+    *("lora_alpha", "lora_dropout"),
+}
+"""What torchtune's builders of LoRA models take (torchtune.models.llama3.lora_llama3_8b)."""
+
+
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_axolotl_unfreezes_exactly_the_parameters_of_the_location(world, location):
+    family, model = world
+    if not has_parts(model, location):
+        pytest.skip("no such part")
+    found = said("axolotl", location, family)
+    if found.reason:
+        assert asked(model, location) is None
+        return
+    keys = yaml.safe_load(found.text)
+    assert set(keys) == AXOLOTL
+    # As its freeze_layers_except does: each pattern against the start of every name.
+    picked = {
+        name
+        for name, _ in model.named_parameters()
+        if any(re.match(pattern, name) for pattern in keys["unfrozen_parameters"])
+    }
+    assert picked == asked(model, location)
+
+
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_trl_adapts_the_modules_that_peft_does(world, location):
+    family, model = world
+    if not has_parts(model, location):
+        pytest.skip("no such part")
+    found, wanted = said("trl", location, family), said("peft", location, family)
+    assert bool(found.reason) == bool(wanted.reason)
+    if found.reason:
+        return
+    keys = yaml.safe_load(found.text)
+    assert set(keys) == TRL - {"learning_rate"}, "nothing was tuned with LoRA, so no rate is known"
+    assert "learning_rate: none was measured" in found.text
+    matrices = {
+        name.removesuffix(".weight")
+        for name, weight in model.named_parameters()
+        if name in asked(model, location) and weight.dim() == 2
+    }
+    assert set(keys["lora_target_modules"]) == matrices
+    plain = {key: value for key, value in keys.items() if not key.startswith(("lora", "use", "c"))}
+    plain.pop("model_name_or_path")
+    arguments = transformers.TrainingArguments(**plain, use_cpu=True)
+    assert arguments.per_device_train_batch_size == RECIPE.batch
+
+
+@pytest.mark.parametrize(
+    ("location", "attention", "mlp"),
+    [
+        ("L0-11.attn", ["q_proj", "k_proj", "v_proj", "output_proj"], False),
+        ("L0-11.mlp", [], True),
+        ("L0-11.block", ["q_proj", "k_proj", "v_proj", "output_proj"], True),
+        ("L0-11.attn.q+L0-11.attn.v", ["q_proj", "v_proj"], False),
+    ],
+)
+def test_torchtune_puts_lora_into_every_layer(location, attention, mlp):
+    found = said("torchtune", location)
+    assert isinstance(found, Export)
+    keys = yaml.safe_load(found.text)
+    assert set(keys["model"]) == TORCHTUNE
+    assert keys["model"]["lora_attn_modules"] == attention
+    assert keys["model"]["apply_lora_to_mlp"] is mlp
+    assert set(keys) == {"model", "batch_size", "epochs", "gradient_accumulation_steps"}
+
+
 @pytest.mark.parametrize(
     ("name", "location", "recipe", "why"),
     [
@@ -163,6 +249,11 @@ def test_llama_factory_frees_exactly_the_parameters_of_the_location(world, locat
         ("easyedit", "L1.mlp", {"prefixes": 3, "kind": "soft"}, "no such recipe (kind, prefixes)"),
         ("easyedit", "L1.attn.h2", {}, "not one head"),
         ("peft", "L1.attn.h2", {}, "not one head"),
+        ("trl", "L1.attn.h2", {}, "not one head"),
+        ("axolotl", "L1.attn.h2", {}, "not one head"),
+        ("axolotl", "L1.mlp", {"kind": "half"}, "no such recipe (kind)"),
+        ("torchtune", "L5.mlp", {}, "the same modules of every layer, 0 to 11"),
+        ("torchtune", "L0-11.mlp.down", {}, "the whole MLP, not mlp.down alone"),
     ],
 )
 def test_what_a_tool_cannot_say_is_said(name, location, recipe, why):
@@ -210,7 +301,7 @@ def test_rate_batch_and_epochs_are_those_recommended():
 
 
 def test_files_and_a_readme_are_written_and_stale_ones_removed(tmp_path):
-    write_exports(tmp_path, recommendation("L11.mlp"), about_of(), first="First of all.")
+    write_exports(tmp_path, recommendation("L0-11.mlp"), about_of(), first="First of all.")
     home = tmp_path / "exports"
     assert all((home / entry.file).is_file() for entry in EXPORTS.values())
     write_exports(tmp_path, recommendation("L5.mlp.down"), about_of(), first="First of all.")
@@ -226,7 +317,7 @@ def test_every_entry_says_what_it_is():
         assert entry.name == name
         assert entry.title
         assert entry.source
-        made = said(name, "L11.mlp")
+        made = said(name, "L0-11.mlp")
         assert isinstance(made, Export)
         assert made.text
         assert entry.file

@@ -4,7 +4,7 @@ from math import isnan
 import pytest
 from worlds import EDITS, MATERIAL, same, snapshot, world
 
-from locscope.evaluation.measures import measure_all
+from locscope.evaluation.measuring import measure_all
 from locscope.evaluation.suite import observe
 from locscope.locations import Location
 from locscope.models.parts import put

@@ -16,10 +16,11 @@ from locscope.scoring.objectives import BALANCED
 from locscope.selection.candidates import LEARNS_IN_FULL
 from locscope.settings import EditSettings, EvaluateSettings
 from locscope.tuning.trial import gradient_l1
+from locscope.workflows.early.edits import load_edits
 from locscope.workflows.edit import edit, plan_edit
 from locscope.workflows.evaluate import evaluate, evaluate_json, plan_evaluate
 from locscope.workflows.publish import Found
-from locscope.workflows.workspace import load_edits, open_model, open_workspace
+from locscope.workflows.workspace import open_model, open_workspace
 
 KINDS = ("llama", "gpt2", "gptneox", "phi3", "gemma3")
 

@@ -13,10 +13,10 @@ from locscope.errors import UsageError
 from locscope.progress import Silent
 from locscope.runs.note import EditNote, read_note
 from locscope.settings import EditSettings, EvaluateSettings
+from locscope.workflows.early.edits import load_edits
 from locscope.workflows.edit import edit, plan_edit
 from locscope.workflows.evaluate import plan_evaluate
 from locscope.workflows.recorded_edits import edits_to_ask
-from locscope.workflows.workspace import load_edits
 
 
 def rows(count: int = 20) -> list[dict]:

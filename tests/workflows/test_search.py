@@ -34,10 +34,11 @@ from locscope.selection.space import FULL, Fidelity, TrialRequest
 from locscope.selection.strategies.race import LEARNS
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
+from locscope.workflows.early.edits import split_edits
 from locscope.workflows.publish import Found
 from locscope.workflows.report import load_run
 from locscope.workflows.search.local_runner import Listener
-from locscope.workflows.search.plan import plan_search, split_edits
+from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.run import ADDING, on_controls, on_rates, search
 from locscope.workflows.search.stages import trial_of
 

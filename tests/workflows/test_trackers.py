@@ -1,7 +1,10 @@
 """Trackers hear of every trial and cannot stop a search."""
 
+import os
+import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import nan
@@ -12,7 +15,7 @@ import pytest
 
 from locscope.errors import UsageError
 from locscope.integrations import trackers
-from locscope.integrations.trackers import Log, open_tracker, row_of
+from locscope.integrations.trackers import TRACKERS, Log, open_tracker, row_of
 from locscope.locations import Location
 from locscope.progress import Progress
 from locscope.records import Measure, Recipe, Trial, TrialRecord
@@ -97,10 +100,20 @@ def test_an_unknown_tracker_gets_near_names() -> None:
     assert caught.value.exit_code == 2
 
 
-def test_without_wandb_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(UsageError, match="pip install wandb"), open_tracker("wandb", "r", {}):
-        pass
+def test_without_its_service_a_tracker_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in TRACKERS:
+        monkeypatch.setitem(sys.modules, name, None)
+        with (
+            pytest.raises(UsageError, match=rf"pip install 'locscope\[{name}\]'"),
+            open_tracker(name, "r", {}),
+        ):
+            pass
+
+
+def test_every_tracker_has_an_extra() -> None:
+    file = Path(__file__).parents[2] / "pyproject.toml"
+    extras = tomllib.loads(file.read_text())["project"]["optional-dependencies"]
+    assert set(TRACKERS) <= set(extras)
 
 
 def written_late(file: Path, words: Sequence[bytes], seconds: float = 20.0) -> list[bytes]:
@@ -141,3 +154,62 @@ def test_wandb_that_cannot_be_opened_is_refused(
         open_tracker("wandb", "run", {}, tmp_path),
     ):
         pass
+
+
+def _filled(name: str, folder: Path) -> None:
+    with open_tracker(name, "my-run", {"seed": "31415"}, folder) as tell:
+        tell(record("L17.mlp.down", 0.8125))
+        tell(record("L18.attn", nan))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tensorboard_keeps_every_trial(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    _filled("tensorboard", tmp_path)
+    kept = EventAccumulator(str(tmp_path / "tensorboard" / "my-run"))
+    kept.Reload()
+    assert [one.value for one in kept.Scalars("score")] == [0.8125]
+    assert len(kept.Scalars("lr")) == 2
+    texts = [one.tensor_proto.string_val[0].decode() for one in kept.Tensors("trial/text_summary")]
+    assert ["L17.mlp.down" in texts[0], "L18.attn" in texts[1]] == [True, True]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_keeps_every_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    _filled("mlflow", tmp_path)
+    assert (tmp_path / "mlflow.db").is_file()
+    kept = mlflow.search_runs(experiment_names=["locscope"], output_format="list")
+    by_location = {
+        run.data.params["location"]: run for run in kept if "location" in run.data.params
+    }
+    assert by_location["L17.mlp.down"].data.metrics["score"] == 0.8125
+    assert "score" not in by_location["L18.attn"].data.metrics
+    (whole,) = [run for run in kept if "location" not in run.data.params]
+    assert whole.data.params["seed"] == "31415"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_trackio_keeps_every_trial(tmp_path: Path) -> None:
+    pytest.importorskip("trackio")
+    program = (
+        "import sys; sys.path[:0] = sys.argv[1].split(':'); from pathlib import Path; "
+        "from workflows.test_trackers import _filled; _filled('trackio', Path(sys.argv[2]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, ":".join(sys.path), str(tmp_path)],
+        # Where it keeps runs is read when it is imported.
+        env={**os.environ, "TRACKIO_DIR": str(tmp_path / "kept"), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "kept").rglob("*") if path.is_file())
+    assert all(word in kept for word in (b"L17.mlp.down", b"0.8125", b"L18.attn", b"31415"))

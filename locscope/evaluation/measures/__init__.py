@@ -1,17 +1,13 @@
 """What is measured of a tuned model: a table of functions, grouped in files by what they measure.
 
 A measure is a function from the evaluation of the model as it is, and that of the untouched model,
-to a `Measure`. A new one is one function in a file here and one entry in `MEASURES`.
+to a `Measure`. A new one is one function in a file here and one entry in `MEASURES`. The table is
+plain data: nothing of torch is imported with it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from locscope.errors import unknown
-from locscope.evaluation.suite import Evaluation
-from locscope.plugins import function_of
 from locscope.records import Descriptor, Measure
-
-MeasureFunction = Callable[[Evaluation, Evaluation], Measure]
 
 
 def _entry(function: str, title: str, note: str, source: str, sign: int = 1) -> Descriptor:
@@ -159,24 +155,6 @@ the table shows. Records, JSON and reports of protocols have them."""
 QUICK_MEASURES = ("target_probability", "rephrase_probability", "neighbour_kept")
 """Measures of the edits that a quick evaluation can tell."""
 QUICK_DRIFT = ("perplexity_ratio", "kl")
-
-
-def load_measure(name: str) -> MeasureFunction:
-    """The function of an entry, imported now. Raises UsageError for a name not in the table."""
-    if name not in MEASURES:
-        raise unknown("measure", name, MEASURES)
-    return function_of(MEASURES[name].function)
-
-
-def measure_all(now: Evaluation, before: Evaluation) -> tuple[Measure, ...]:
-    """Every measure of the table; of a quick evaluation those that it can tell.
-
-    Raises ValueError where the two evaluations have not read the same neutral texts.
-    """
-    if now.texts != before.texts:
-        raise ValueError(f"drift on texts '{now.texts}' beside that on '{before.texts}'")
-    names = (*QUICK_MEASURES, *QUICK_DRIFT) if now.quick else tuple(MEASURES)
-    return tuple(load_measure(name)(now, before) for name in names)
 
 
 def listed(measures: Sequence[Measure]) -> tuple[Measure, ...]:

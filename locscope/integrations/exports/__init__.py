@@ -62,6 +62,27 @@ EXPORTS: dict[str, ExportFormat] = {
         "hiyouga/LLaMA-Factory, src/llamafactory/hparams/finetuning_args.py (FreezeArguments)",
         "locscope.integrations.exports.llama_factory:export",
     ),
+    "axolotl": ExportFormat(
+        "axolotl",
+        "axolotl, full fine-tuning with all else frozen",
+        "axolotl.yaml",
+        "axolotl-ai-cloud/axolotl, docs/config-reference (unfrozen_parameters)",
+        "locscope.integrations.exports.axolotl:export",
+    ),
+    "trl": ExportFormat(
+        "trl",
+        "TRL, supervised fine-tuning with LoRA",
+        "trl.yaml",
+        "huggingface/trl, trl/trainer/model_config.py and sft_config.py",
+        "locscope.integrations.exports.trl:export",
+    ),
+    "torchtune": ExportFormat(
+        "torchtune",
+        "torchtune, LoRA in every layer",
+        "torchtune.yaml",
+        "pytorch/torchtune, recipes/configs/llama3/8B_lora_single_device.yaml",
+        "locscope.integrations.exports.torchtune:export",
+    ),
 }
 
 

@@ -66,6 +66,17 @@ def leaves_of(part: str, names: Names) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names.leaves[leaf] for leaf in wanted if leaf in names.leaves))
 
 
+def prefixes_of(location: Location, names: Names) -> tuple[str, ...]:
+    """How the names of a location's parameters begin, each with a dot at its end, so that layer 1
+    is not taken for layers 10 to 19; of a location of whole modules."""
+    modules = {"block": "", "mlp": f"{names.mlp}.", "attn": f"{names.attention}."}
+    return tuple(
+        f"{names.layers}.{layer}." + (modules[p] if p in modules else f"{names.leaves[p]}.")
+        for layer, parts in parts_by_layer(location).items()
+        for p in parts
+    )
+
+
 def why_not_whole(location: Location, names: Names) -> str:
     """Why a location is not made of whole modules; empty where it is."""
     if any(site.head is not None for site in location.sites):

@@ -40,7 +40,7 @@ def export(recommendation: Recommendation, about: About) -> Export:
         "fan_in_fan_out": about.names.transposed,
         **_targets(location, about.names),
     }
-    return Export(json.dumps(settings, indent=2) + "\n", _note(about))
+    return Export(json.dumps(settings, indent=2) + "\n", note_on_lora(about))
 
 
 def _targets(location: Location, names: Names) -> dict[str, list[str] | list[int] | str]:
@@ -59,7 +59,8 @@ def _targets(location: Location, names: Names) -> dict[str, list[str] | list[int
     return {"target_modules": [f"{names.layers}.{n}.{leaf}" for n in layers for leaf in modules[n]]}
 
 
-def _note(about: About) -> str:
+def note_on_lora(about: About) -> str:
+    """Whether LoRA was measured at the location, and what it gave."""
     if about.lora is None:
         return (
             f"UNMEASURED: nothing was tuned with LoRA here. Rank and alpha {RANK} are PEFT's "

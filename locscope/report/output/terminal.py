@@ -97,7 +97,7 @@ def scan_summary(results: Iterable[ScanResult]) -> RenderableType:
     results = tuple(results)
     data = scans_table(results)
     table = RichTable(title=_text(data.caption), title_justify="left", box=SIMPLE_HEAD)
-    for column in ("scan", "variant", "usable", "best locations, best heads", "time"):
+    for column in ("scan", "variant", "usable", "best locations", "time"):
         right = column in ("usable", "time")
         table.add_column(column, justify="right" if right else "left", no_wrap=right)
     before = ""

@@ -19,8 +19,8 @@ from locscope.selection.strategies.race import (
 )
 from locscope.settings import SearchSettings
 from locscope.tuning.trial_cost import forward_flops, step_flops
+from locscope.workflows.early.edits import MOST_DEPLOYED, MOST_OF_T
 from locscope.workflows.search.edit_counts import MOST, counts
-from locscope.workflows.search.plan import MOST_DEPLOYED, MOST_OF_T
 
 TOKENS_PER_CHARACTER = 0.3
 """A rough figure for English text and common tokenizers; used before any tokenizer is loaded."""

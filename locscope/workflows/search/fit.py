@@ -14,7 +14,8 @@ from locscope.recommendation.recommend import Deployed
 from locscope.records import Trial, TrialRecord, default_batch
 from locscope.scoring.objectives import Objective, merit
 from locscope.selection.choice import Best
-from locscope.workflows.search.plan import Plan, deployed_edits
+from locscope.workflows.early.edits import deployed_edits
+from locscope.workflows.search.plan import Plan
 from locscope.workflows.search.stages import Evidence, TrialRunner
 
 FIT, DEPLOYED = "fitting to the edits", "deployed"

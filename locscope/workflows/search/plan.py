@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from locscope.edits import EditSet, narrowed
-from locscope.edits.enough import resolution_note, why_too_few
-from locscope.edits.splits import Split, drawn_order, first_edits, halves, resample, shares_of
+from locscope.edits import EditSet
+from locscope.edits.splits import Split, drawn_order
 from locscope.errors import UsageError
-from locscope.evaluation.measures import THOROUGH, measure_all
+from locscope.evaluation.measures import THOROUGH
+from locscope.evaluation.measuring import measure_all
 from locscope.locations import PAPER_PARTS, Location
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
@@ -20,23 +20,12 @@ from locscope.runs.folder import default_name
 from locscope.scoring.objectives import Objective, refuse_unmeasurable
 from locscope.settings import SearchSettings
 from locscope.tuning.workspace import Workspace
+from locscope.workflows.early.edits import Parted, Subsets, split_edits
 from locscope.workflows.provenance import frozen_settings
-from locscope.workflows.workspace import (
-    first_step,
-    load_edits,
-    open_model,
-    open_workspace,
-    parted,
-)
+from locscope.workflows.workspace import first_step, open_model, open_workspace
 
-Subsets = tuple[tuple[str, ...], ...]
 ADDITIONS = frozenset({"thorough", "recipes", "audit"})
 """Settings that only add to a run, so that its folder can go on with another choice."""
-MOST_OF_T = 0.8
-"""A repetition tunes and measures no more of T than this, so that repetitions differ."""
-
-MOST_DEPLOYED = 1000
-"""Edits that a recipe is fitted to unless more are asked for: trials on more are dear."""
 
 
 @dataclass(frozen=True)
@@ -99,60 +88,6 @@ class Plan:
         wanted, ids = set(indices), [edit.id for edit in self.edit_set.edits]
         found = (tuple(ids[i] for i in group if i in wanted) for group in self.parts.groups)
         return tuple(group for group in found if group)
-
-
-@dataclass(frozen=True)
-class Parted:
-    """The edits as read and as used, their split into S, V and T, and the subsets of V and T that
-    trials are made of (ids)."""
-
-    given: EditSet
-    edit_set: EditSet
-    parts: Split
-    on_v: Subsets
-    on_t: Subsets
-
-
-def split_edits(settings: SearchSettings, given: EditSet | None = None) -> Parted:
-    """Reads the edits, unless they are `given`, and splits them; a UsageError where they do not
-    allow it."""
-    given = given or load_edits(settings)
-    if reason := why_too_few(len(given.edits)):
-        raise UsageError(reason)
-    if note := resolution_note(len(given.edits), shares_of(settings.share)):
-        given = narrowed(given, given.edits, note)
-    edit_set, parts = parted(given, settings.share, settings.seed)
-    _check_deployed(settings, given, parts)
-    ids = [edit.id for edit in edit_set.edits]
-    named = lambda subsets: tuple(tuple(ids[i] for i in one) for one in subsets)  # noqa: E731
-    on_v = halves(parts.validate, parts.groups, settings.validations, settings.seed)
-    return Parted(given, edit_set, parts, named(on_v), named(_subsets_of_t(parts, settings)))
-
-
-def deployed_edits(given: EditSet, settings: SearchSettings) -> tuple[str, ...]:
-    """Ids of the edits to be made, in file order: all, or so many in a drawn order of groups."""
-    return first_edits(given.edits, settings.deploy or MOST_DEPLOYED, settings.seed)
-
-
-def _check_deployed(settings: SearchSettings, given: EditSet, parts: Split) -> None:
-    """A UsageError where nothing of S or V is among the edits to be made: recipes are judged by
-    these alone."""
-    if settings.deploy is None:
-        return
-    on_s_and_v = {given.edits[i].id for i in parts.choosing}
-    if on_s_and_v.isdisjoint(deployed_edits(given, settings)):
-        raise UsageError(
-            f"--deploy {settings.deploy}: no recipe can be fitted to edits that are all reported "
-            "on (T); deploy more, or choose another --seed"
-        )
-
-
-def _subsets_of_t(parts: Split, settings: SearchSettings) -> tuple[tuple[int, ...], ...]:
-    if settings.repetitions == 1:
-        return (parts.report,)
-    # No more edits than on S where T has more: how many are tuned changes what a location can hold.
-    size = min(MOST_OF_T, len(parts.select) / len(parts.report))
-    return resample(parts.report, parts.groups, size, settings.repetitions, settings.seed)
 
 
 def check_parts(settings: SearchSettings, info: ModelInfo) -> None:

@@ -1,0 +1,134 @@
+"""What commands refuse at once: options, paths and edits that cannot be used.
+
+Torch takes seconds to import and a model minutes to load; whoever mistyped a path shall not wait
+for either. All of it is checked again where it is used, as Python's API comes in there.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from locscope.edits import read_edits
+from locscope.edits.sources import on_hub
+from locscope.errors import UsageError
+from locscope.locations import Location
+from locscope.models.aliases import resolve
+from locscope.models.checkpoint import read_checkpoint
+from locscope.models.hub import locate
+from locscope.models.structure.names import check_device, check_dtype, require, shape_of
+from locscope.runs.files import explained
+from locscope.runs.folder import check_ours
+from locscope.runs.new_folder import check_new
+from locscope.runs.note import read_note
+from locscope.runs.reading import read_json, read_text
+from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, SearchSettings
+from locscope.settings.base import SharedSettings
+from locscope.workflows.early.edits import load_edits, split_edits
+from locscope.workflows.early.wanted import wanted_edit
+
+
+def before_search(settings: SearchSettings, output: Path | None, save: Path | None = None) -> None:
+    """Raises UsageError for what a search could not use; the model's weights stay unread."""
+    _before(settings)
+    _check_run_folder(output)
+    if save is not None:
+        check_new(save)
+    if not on_hub(settings.edits):
+        split_edits(settings)
+    _check_places(settings, map(Location.parse, settings.locations))
+
+
+def before_scan(settings: ScanSettings, output: Path | None) -> None:
+    """The same for a scan."""
+    _before(settings)
+    _check_run_folder(output)
+    if not on_hub(settings.edits):
+        load_edits(settings)
+    _check_places(settings)
+
+
+def before_edit(
+    settings: EditSettings, config: Path | None, output: Path | None, *, adapter: Path | None = None
+) -> None:
+    """The same for an edit, with the recommendation that it goes by, if it does."""
+    _before(settings)
+    if output is not None:
+        check_new(output)
+    wanted = wanted_edit(settings, config)
+    if adapter is not None:
+        _check_adapter(adapter, wanted.recipe.kind)
+    named = "edits" in settings.model_fields_set or config is None
+    edits = settings.edits if named else str(wanted.data.get("edits", "demo"))
+    if not on_hub(edits):
+        load_edits(settings.model_copy(update=_of_file(settings, wanted.data, edits)))
+    _check_places(settings.model_copy(update={"model": wanted.model}), [wanted.location])
+
+
+def before_evaluate(settings: EvaluateSettings) -> None:
+    """The same for a model that is measured; of one that was edited its own edits are read."""
+    _before(settings)
+    source = resolve(settings.model)
+    if settings.base is not None:
+        resolve(settings.base)
+    edited = isinstance(source, Path) and read_note(source) is not None
+    if not on_hub(settings.edits) and ("edits" in settings.model_fields_set or not edited):
+        read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
+    _check_places(settings)
+
+
+def before_check(settings: SearchSettings) -> None:
+    """The same for a check: conflicts and counts of edits are what it is asked about."""
+    _before(settings)
+    if not on_hub(settings.edits):
+        read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
+    _check_places(settings, map(Location.parse, settings.locations))
+
+
+def _before(settings: SharedSettings) -> None:
+    """Names and files that settings of all verbs have."""
+    check_device(settings.device)
+    check_dtype(settings.dtype)
+    resolve(settings.model)
+    if settings.neutral is not None:
+        read_text(settings.neutral.expanduser(), "neutral text")
+    if settings.abilities is not None:
+        read_json(settings.abilities.expanduser(), "abilities")
+
+
+def _check_adapter(folder: Path, recipe: str) -> None:
+    """A UsageError where no adapter can be written: another recipe, or the folder is taken."""
+    if recipe != "lora":
+        raise UsageError(f"--adapter needs low-rank factors: give --recipe lora, not {recipe}")
+    check_new(folder)
+
+
+def _of_file(
+    settings: EditSettings, recorded: Mapping[str, object], edits: str
+) -> dict[str, object]:
+    """What a recommendation says of conflicts and limit, where the settings say nothing."""
+    wanted = {name: recorded[name] for name in ("conflicts", "limit") if name in recorded}
+    mine = {name: value for name, value in wanted.items() if name not in settings.model_fields_set}
+    return {**mine, "edits": edits}
+
+
+def _check_run_folder(output: Path | None) -> None:
+    """A UsageError where a run folder cannot be made there, or is something else."""
+    if output is None:
+        return
+    check_ours(output)
+    with explained(f"write {output}"):
+        above = next(path for path in (output, *output.absolute().parents) if path.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise UsageError(f"cannot write {output}: no permission to write into {above}")
+
+
+def _check_places(settings: SharedSettings, locations: Iterable[Location] = ()) -> None:
+    """Raises UsageError where the model's folder, or a layer or head in it, cannot be used."""
+    source = resolve(settings.model)
+    # A single file is read whole to tell what is in it.
+    if isinstance(source, Path) and source.is_file():
+        return
+    shape = shape_of(read_checkpoint(locate(source)).config)
+    for site in (site for location in locations for site in location.sites):
+        if shape is not None:
+            require(site, shape)
