@@ -105,7 +105,7 @@ def by_cell(trials: Iterable[TrialRecord]) -> dict[Cell, TrialRecord]:
     """The best trial of every layer and part."""
     best: dict[Cell, TrialRecord] = {}
     for record in trials:
-        cell = cell_of(record.trial.location)
+        cell = cell_of(str(record.trial.location))
         if cell is None:
             continue
         if cell not in best or standing(record) > standing(best[cell]):

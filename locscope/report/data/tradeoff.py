@@ -48,7 +48,7 @@ def tradeoff(inputs: ReportInputs) -> Chart:
     drawn = [record for record in full if is_known(point_of(record, objective))]
     clouds: dict[str, list[TrialRecord]] = defaultdict(list)
     for record in drawn:
-        clouds[_part(record.trial.location)].append(record)
+        clouds[_part(str(record.trial.location))].append(record)
     series = [_cloud(part, clouds[part], objective) for part in sorted(clouds, key=part_order)]
     # The front as it was chosen by; runs that were cut off have none yet.
     recorded = recommendation.front if recommendation else ()
@@ -81,6 +81,7 @@ def _front_series(
             for p in points
         ),
         kind=kind,
+        locations=tuple(str(point.location) for point in points),
     )
 
 
@@ -93,6 +94,7 @@ def _cloud(part: str, records: list[TrialRecord], objective: Objective) -> Serie
         tuple(_hover(record, objective) for record in records),
         part,
         tuple(bool(record.violated) for record in records),
+        locations=tuple(str(record.trial.location) for record in records),
     )
 
 

@@ -94,13 +94,15 @@ def _scatter(series: Series, colour: str, symbol: str, mode: str, **extra) -> go
         },
         customdata=[text(words) for words in series.hover],
         hovertemplate="%{customdata}<extra></extra>",
+        # What a click on a point opens.
+        meta={"locations": list(series.locations)},
         **extra,
     )
 
 
 def draw_contenders(contenders: Sequence[Contender]) -> go.Figure:
     """Scores on T with intervals, the first on top, single repetitions as small rings."""
-    labels = [f"{text(c.role)}<br>{text(c.location)}" for c in contenders]
+    labels = [f"{text(c.role)}<br>{text(str(c.location))}" for c in contenders]
     traces = [_contender_trace(*pair) for pair in zip(contenders, labels, strict=True)]
     singles = [(x, y) for c, y in zip(contenders, labels, strict=True) for x in c.repetitions]
     rings = {"symbol": "circle-open", "size": 6, "color": "#888888"}
@@ -140,6 +142,7 @@ def _contender_trace(contender: Contender, label: str) -> go.Scatter:
         mode="markers",
         marker={"size": 12, "color": colour, "symbol": "diamond" if recommended else "circle"},
         hovertemplate=f"{label}<br>%{{x:.3f}}<extra></extra>",
+        meta={"locations": [str(contender.location)]},
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import plotly.io
 
+from locscope.records import TokenMap
 from locscope.report.data.count_rows import count_charts
 from locscope.report.data.curves import (
     Chart,
@@ -21,7 +22,7 @@ from locscope.report.data.curves import (
 )
 from locscope.report.data.heatmaps import COLLAPSE_VIEWS, EFFICACY_VIEWS, Heatmap, trial_heatmaps
 from locscope.report.data.inputs import ReportInputs
-from locscope.report.data.scan_heatmaps import scan_heatmaps
+from locscope.report.data.scan_heatmaps import fact_data, scan_heatmaps
 from locscope.report.data.tradeoff import tradeoff
 from locscope.report.data.words import score_title
 from locscope.report.draw.figures import draw_chart, draw_contenders
@@ -30,7 +31,7 @@ from locscope.runs.files import write_atomic
 
 IMAGES = ("png", "svg")
 IMAGE_WIDTH = 900
-HALF_PAGE = 470
+HALF_PAGE = 500
 """Pixels that a figure has at the least where two stand side by side."""
 
 
@@ -39,7 +40,7 @@ class Drawn:
     """A figure with its name, its title, a note on how to read it, and a description in words.
 
     Beside others it goes by its `choice`; tables of the same `variant` belong to it. `width` is
-    the least that it needs, in pixels.
+    the least that it needs, in pixels. `facts` are the maps of other prompts that can stand in it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Drawn:
     choice: str = ""
     variant: str = ""
     width: int = 0
+    facts: tuple[TokenMap, ...] = ()
 
     @property
     def wide(self) -> bool:
@@ -118,6 +120,7 @@ def _heatmaps(heatmaps: Iterable[Heatmap]) -> tuple[Drawn, ...]:
             h.choice,
             h.variant,
             least_width(h),
+            h.facts,
         )
         for h in heatmaps
     )
@@ -145,15 +148,20 @@ def _describe_chart(chart: Chart) -> str:
     return f"{chart.title}: {chart.y_title} against {chart.x_title}, for {names}"
 
 
-def specification(drawn: Drawn) -> dict:
-    """The figure as plain JSON data for a page that has its own headings."""
+def specification(drawn: Drawn, most_facts: int = 0) -> dict:
+    """The figure as plain JSON data for a page that has its own headings, with so many facts."""
     plain = json.loads(str(drawn.figure.to_json()))
     # The page has its own headings and background, dark ones too.
     for unused in ("title", "template", "paper_bgcolor"):
         plain["layout"].pop(unused, None)
     plain["layout"]["margin"]["t"] = max(16, plain["layout"]["margin"]["t"] - 40)
     words = {"name": drawn.title, "note": drawn.note, "label": drawn.description}
-    return {**words, "variant": drawn.variant, "width": drawn.width, **plain}
+    found = {**words, "variant": drawn.variant, "width": drawn.width, **plain}
+    facts = drawn.facts[:most_facts]
+    if len(facts) > 1:
+        key = drawn.note.partition(" One prompt,")[0]
+        found |= {"part": facts[0].part, "key": key, "facts": [fact_data(fact) for fact in facts]}
+    return found
 
 
 def figures(inputs: ReportInputs) -> dict[str, go.Figure]:

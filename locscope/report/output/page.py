@@ -13,44 +13,66 @@ from locscope.report.data import rows, words
 from locscope.report.data.count_rows import count_line, counts_table
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.objective_rows import bounds_table, objective_table
-from locscope.report.data.protocol_rows import panels_table, protocol_line
+from locscope.report.data.page.answers import answers, headline
+from locscope.report.data.page.apply import snippets
+from locscope.report.data.page.locations import location_details
+from locscope.report.data.protocol_rows import (
+    asked_protocols,
+    panels_table,
+    protocol_line,
+    side_by_side,
+)
 from locscope.report.data.recommendation_rows import (
     contenders_table,
     fits_table,
     key_cards,
     recipes_table,
 )
+from locscope.report.data.scan_heatmaps import fact_data
 from locscope.report.data.scan_rows import scans_table
-from locscope.report.data.scorecard_rows import scorecard_lines, verdicts_table
+from locscope.report.data.scorecard_rows import scorecard_lines, verdict_lines, verdicts_table
 from locscope.report.data.verdict import margin_lines, verdict_of
 from locscope.report.draw.gallery import Drawn, panels, specification
 from locscope.report.output.scan_sections import scan_sections
+from locscope.runs.private import without_home
+
+FACT_BYTES = 1_000_000
+"""Of all maps of tokens in one page."""
 
 
 def render_report(inputs: ReportInputs) -> str:
     """The whole page as text."""
-    drawn, recommendation = panels(inputs), inputs.recommendation
+    drawn, recommendation, sections = panels(inputs), inputs.recommendation, titles(inputs)
     return render(
         "template.html",
         drawn,
+        location_details(inputs),
         inputs=inputs,
+        titles=sections,
+        headline=headline(inputs),
+        answers=answers(inputs),
+        snippets=snippets(inputs),
+        command=without_home(inputs.run.command),
         verdict=verdict_of(inputs),
         margins=margin_lines(inputs),
         cards=key_cards(inputs),
         made=_made(recommendation),
         notes=[words.sentence(note) for note in recommendation.notes] if recommendation else [],
         fits=fits_table(recommendation),
-        contenders=contenders_table(recommendation),
+        contenders=rows.transposed(contenders_table(recommendation)),
         objective=objective_table(inputs),
         bounds=bounds_table(inputs),
         recipes=recipes_table(inputs),
         panels_table=panels_table(inputs),
+        side_by_side=side_by_side(inputs),
+        asked=asked_protocols(inputs),
         protocol_line=words.sentence(protocol_line(inputs)),
         counts=counts_table(inputs),
         count_line=words.sentence(count_line(inputs)),
         trials=rows.trials_table(inputs),
         outcomes=rows.outcomes_table(inputs),
         verdicts=verdicts_table(inputs),
+        verdict_lines=verdict_lines(inputs),
         judged=scorecard_lines(inputs.scorecard),
         scans=scans_table(inputs.scans),
         sections=scan_sections(inputs),
@@ -58,6 +80,25 @@ def render_report(inputs: ReportInputs) -> str:
         provenance=rows.provenance_tables(inputs),
         version=version_of(inputs),
     )
+
+
+def titles(inputs: ReportInputs) -> dict[str, str]:
+    """The sections of the page that have something to say, by the id of each."""
+    recommended, tuned = inputs.best is not None, not inputs.only_scans
+    asked = bool(inputs.panels) or bool(counts_table(inputs).rows)
+    sections = (
+        ("answer", "In short", recommended),
+        ("apply", "Apply it", recommended),
+        ("places", "What each location did", tuned),
+        ("contenders", "Held out", recommended),
+        ("elsewhere", "Asked otherwise, and on other numbers of edits", asked),
+        ("scans", "Scans, and whether they predicted it" if tuned else "Scans", True),
+        ("trials", "Trials", tuned),
+        ("outcomes", "Edit by edit", tuned),
+        ("protocols", "How it was measured", tuned),
+        ("provenance", "Reproduce", True),
+    )
+    return {name: title for name, title, there in sections if there}
 
 
 def _made(recommendation: Recommendation | None) -> str:
@@ -75,20 +116,37 @@ def version_of(inputs: ReportInputs) -> str:
     return inputs.recommendation.version if inputs.recommendation else recorded
 
 
-def render(template: str, drawn: dict[str, tuple[Drawn, ...]], **values: Any) -> str:
+def render(
+    template: str,
+    drawn: dict[str, tuple[Drawn, ...]],
+    details: dict[str, Any] | None = None,
+    **values: Any,
+) -> str:
     """A template with its figures and the library that draws them inlined."""
-    figures = {name: [specification(view) for view in views] for name, views in drawn.items()}
+    most = _facts_that_fit(drawn)
+    figures = {name: [specification(view, most) for view in views] for name, views in drawn.items()}
     return (
         _environment()
         .get_template(template)
         .render(
             panels=drawn,
             figures=script_json(figures),
-            plotly=_plotly() if drawn else "",
+            details=script_json(details or {}),
+            located=bool(details),
+            plotly=_plotly() if drawn or details else "",
             words=words,
             **values,
         )
     )
+
+
+def _facts_that_fit(drawn: dict[str, tuple[Drawn, ...]]) -> int:
+    """How many facts every view has, so that all of them together keep to their size."""
+    views = [view for panel in drawn.values() for view in panel if view.facts]
+    sizes = [len(json.dumps(fact_data(fact))) for view in views for fact in view.facts]
+    if not sizes:
+        return 0
+    return max(1, int(FACT_BYTES * len(sizes) / sum(sizes) / len(views)))
 
 
 def script_json(value: Any) -> Markup:
@@ -109,7 +167,7 @@ def _plotly() -> Markup:
 @cache
 def _environment() -> Environment:
     loader = PackageLoader("locscope.report.output", "templates")
-    return Environment(
+    environment = Environment(
         loader=loader,
         autoescape=True,
         # A misspelt name in a template is an error and not an empty spot.
@@ -117,3 +175,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Runs of earlier versions have the home folder of who made them in their records.
+    environment.filters["home"] = without_home
+    return environment
