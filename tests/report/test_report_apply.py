@@ -35,11 +35,10 @@ def test_where_how_for_what_with_what_effect_and_how_sure():
 
 
 def test_sites_in_words():
-
-    (head,) = Location.parse("L4.attn.h3").sites
-    assert (
-        site_in_words(head, 8)
-        == "head 3 of attention (all four projections) of layer 4 (of 0 to 7)"
+    head, several = Location.parse("L4.attn.h3+L0-2.attn.q").sites
+    assert site_in_words(head, 8) == "head 3 of attention of layer 4 (of 0 to 7)"
+    assert site_in_words(several, 8) == (
+        "the query projection of attention of layers 0 to 2 (of 0 to 7)"
     )
 
 

@@ -63,8 +63,8 @@ def panels(inputs: ReportInputs) -> dict[str, tuple[Drawn, ...]]:
     """All panels of the page that have something to show: by name, the views to switch between."""
     named = {
         "contenders": _contenders(inputs),
-        "efficacy": _heatmaps(trial_heatmaps(inputs, EFFICACY_VIEWS)),
-        "collapse": _heatmaps(trial_heatmaps(inputs, COLLAPSE_VIEWS)),
+        "efficacy": drawn_heatmaps(trial_heatmaps(inputs, EFFICACY_VIEWS)),
+        "collapse": drawn_heatmaps(trial_heatmaps(inputs, COLLAPSE_VIEWS)),
         "tradeoff": _charts([tradeoff(inputs)]),
         "rates": _charts([rate_curves(inputs)]),
         "losses": _charts([loss_curves(inputs)]),
@@ -87,7 +87,7 @@ def outcome_panel(index: int) -> str:
 def _scan_panels(inputs: ReportInputs) -> dict[str, tuple[Drawn, ...]]:
     named: dict[str, tuple[Drawn, ...]] = {}
     for index, scan in enumerate(inputs.scans):
-        named[scan_panel(index)] = _heatmaps(scan_heatmaps(inputs, scan))
+        named[scan_panel(index)] = drawn_heatmaps(scan_heatmaps(inputs, scan))
         charts = [scan_outcome(inputs, scan, variant) for variant in scan.variants]
         named[outcome_panel(index)] = tuple(
             replace(view, choice=variant, variant=variant)
@@ -109,7 +109,8 @@ def _contenders(inputs: ReportInputs) -> tuple[Drawn, ...]:
     return (Drawn("contenders", "Contenders", note, description, figure),)
 
 
-def _heatmaps(heatmaps: Iterable[Heatmap]) -> tuple[Drawn, ...]:
+def drawn_heatmaps(heatmaps: Iterable[Heatmap]) -> tuple[Drawn, ...]:
+    """Each heatmap drawn, with its description."""
     return tuple(
         Drawn(
             h.name,

@@ -8,8 +8,9 @@ from locscope.report.data.heatmaps import Heatmap
 from locscope.report.draw.theme import ACCENT, axis_title, blank, text
 
 MISSING = "#9a9a9a"
-MOST_LABELLED, MOST_COLUMNS = 640, 16
-"""Cells, and columns, beyond which a heatmap's numbers are left to the hover."""
+MOST_LABELLED = 1000
+MOST_COLUMNS = {"parts": 24}
+"""Cells, and columns by what they are (8 of others), beyond which numbers are left to the hover."""
 SUBJECT = "#D55E00"
 """The band of columns that are set apart."""
 CATEGORY = {"type": "category", "showgrid": False, "zeroline": False, "ticks": ""}
@@ -156,7 +157,8 @@ def _label_trace(heatmap: Heatmap) -> list[go.Scatter]:
 def _labelled(heatmap: Heatmap) -> bool:
     """Whether there is room for the numbers in the cells."""
     rows, columns = len(heatmap.rows), len(heatmap.columns)
-    return columns <= MOST_COLUMNS and rows * columns <= MOST_LABELLED and bool(heatmap.measured)
+    most = MOST_COLUMNS.get(heatmap.across, 8)
+    return columns <= most and rows * columns <= MOST_LABELLED and bool(heatmap.measured)
 
 
 def _ink(heatmap: Heatmap, value: float) -> str:

@@ -116,12 +116,22 @@ function follow(scan, variant) {
   });
 }
 
+// Runs beside each other show the same measure.
+function sameChoice(panel, select) {
+  const own = panel.querySelector("select.view"), wanted = select.selectedOptions[0].textContent;
+  const index = own && own !== select ? [...own.options].findIndex((option) => option.textContent === wanted) : -1;
+  if (index < 0 || own.value === String(index)) return;
+  own.value = index;
+  draw(panel);
+}
+
 const panels = [...document.querySelectorAll(".panel")];
 panels.forEach((panel) => {
   const select = panel.querySelector("select.view"), scan = panel.closest(".scan");
   if (select) select.addEventListener("change", () => {
     draw(panel);
     if (scan) follow(scan, chosen(panel).variant);
+    panel.closest(".together")?.querySelectorAll(".panel").forEach((other) => sameChoice(other, select));
   });
   panel.querySelector(".facts select")?.addEventListener("change", () => draw(panel));
   if (!folded(panel)) draw(panel);

@@ -37,6 +37,7 @@ function redrawLocation() {
   plot.hidden = !traces.length;
   if (!traces.length) return;
   const layout = {
+    font: { family: getComputedStyle(document.body).fontFamily, size: 13 },
     height: 300 + 20 * traces.length, margin: { l: 56, r: 16, t: 16, b: 48 }, showlegend: true,
     plot_bgcolor: "rgba(0,0,0,0)", legend: { orientation: "h", y: -0.22, yanchor: "top", x: 0 },
     xaxis: { title: { text: "epoch" }, zeroline: false }, yaxis: { title: { text: "mean loss (nats)" }, zeroline: false },
