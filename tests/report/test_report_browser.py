@@ -168,7 +168,7 @@ def test_a_real_click_on_the_heatmap(page):
     box = page.locator("[data-figure=efficacy] .nsewdrag").first.bounding_box()
     page.mouse.click(box["x"] + 4, box["y"] + box["height"] - 4)
     page.wait_for_function("document.querySelector('.chosen').textContent.startsWith('L0.mlp.up')")
-    page.locator("[data-table=trials] button[data-location='L7.mlp.down']").first.click()
+    page.locator("[data-table=trials] button.open", has_text="L7.mlp.down").first.click()
     assert page.locator(".chosen").inner_text().startswith("L7.mlp.down")
 
 
@@ -190,7 +190,7 @@ def test_tables_are_filtered_sorted_chosen_from_and_saved(page):
         f"[...document.querySelectorAll('{rows}')].map((row) => Number(row.cells[3].dataset.sort))"
     )
     assert keys == sorted(keys)
-    box.locator("summary").click()
+    page.evaluate("document.querySelectorAll('.columns').forEach((box) => { box.open = true; })")
     assert not box.locator("th", has_text="steps").is_visible()
     box.locator(".columns label", has_text="steps").locator("input").check()
     assert box.locator("th", has_text="steps").is_visible()

@@ -5,9 +5,11 @@ from dataclasses import replace
 from math import nan
 
 import report_factory as factory
+import report_scans as scans
 
 from locscope.records import EditOutcome
 from locscope.report.data.page.locations import location_details
+from locscope.report.output.page import render_report
 
 
 def test_every_location_has_its_trials_and_the_recommended_comes_first():
@@ -55,3 +57,36 @@ def test_what_does_not_fit_is_counted_and_not_listed():
     assert listed == [60, 25, 0]
     assert none["trials"]["L0.mlp"][0]["failed"] == 100
     assert all(len(text) <= 300 for text in full["texts"])
+
+
+def test_the_largest_page_is_under_eight_megabytes():
+    """80 layers, 1600 trials with 100 failed edits in a quarter of them, 100 facts traced."""
+    outcomes = tuple(
+        EditOutcome(f"e{n}", 0.0, 0.0, 0.5, 0.0, f"answer {n} " * 4, (f"neighbour {n} " * 6,))
+        for n in range(100)
+    )
+    swept = factory.sweep_trials(80)
+    quick = tuple(
+        replace(t, trial=replace(t.trial, rung=f"rung {n}", quick=True))
+        for n in (1, 2, 3)
+        for t in swept
+    )
+    full = tuple(replace(record, outcomes=outcomes) for record in swept)
+    traced = scans.causal(80)
+    tokens = replace(
+        scans.token_map("mlp", 80), tokens=("  token",) * 24, values=((0.123,) * 24,) * 80
+    )
+    maps = tuple(
+        replace(tokens, edit=f"e{n}", part=part)
+        for n in range(100)
+        for part in ("mlp", "attn", "block")
+    )
+    inputs = factory.inputs(
+        run=factory.run(layers=80),
+        trials=(*quick, *full, *factory.finalist_trials()),
+        scans=(scans.heads(layers=80, count=64), replace(traced, maps=maps)),
+    )
+    page = render_report(inputs)
+    assert len(page.encode()) < 8_000_000
+    # Several facts can be chosen, though not all hundred fit.
+    assert page.count('"edit":"e1"') == 3

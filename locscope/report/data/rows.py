@@ -34,13 +34,13 @@ MOST_ROWS, MOST_TRIALS = 1000, 2500
 class TableCell:
     """What stands in a cell, and its sort key where it is a number (NaN sorts last).
 
-    A click on it opens the location that it `opens`.
+    Of a location that it `opens`, a click on it shows all that is known.
     """
 
     text: str
     sort: float | None = None
     alarm: bool = False
-    opens: str = ""
+    opens: bool = False
 
     @property
     def long(self) -> bool:
@@ -91,7 +91,7 @@ def figure_cell(value: float, alarm: bool = False) -> TableCell:
     return TableCell(number(value), value, alarm)
 
 
-def trials_table(inputs: ReportInputs) -> Table:
+def trials_table(inputs: ReportInputs, most: int = MOST_TRIALS) -> Table:
     """All trials, the best first; a row's last cell says what it violates or why it failed.
 
     Quick trials come after all others: their scores are of probabilities, on another scale.
@@ -101,10 +101,10 @@ def trials_table(inputs: ReportInputs) -> Table:
     ranked = sorted(inputs.trials, key=standing, reverse=True)
     # Stable, so that the order by standing stays within both kinds.
     records = sorted(ranked, key=lambda record: record.trial.quick)
-    rows = tuple(_trial_row(record) for record in records[:MOST_TRIALS])
+    rows = tuple(_trial_row(record) for record in records[: min(most, MOST_TRIALS)])
     note = "Quick: read by probabilities on few edits, which is another scale."
-    if len(records) > MOST_TRIALS:
-        note += f" The best {MOST_TRIALS} of {len(records)} trials."
+    if len(records) > len(rows):
+        note += f" The best {len(rows)} of {len(records)} trials: trials.parquet has all."
     caption = "Trials: quick ones last, those within the bounds first, then by score"
     return Table("trials", caption, columns, rows, note)
 
@@ -115,7 +115,7 @@ def _trial_row(record: TrialRecord) -> tuple[TableCell, ...]:
     note = record.status if record.status != "done" else ""
     note = "; ".join(filter(None, (note, *map(in_words, violated))))
     return (
-        TableCell(str(trial.location), opens=str(trial.location)),
+        TableCell(str(trial.location), opens=True),
         TableCell(trial.split),
         TableCell(trial.rung),
         TableCell(rate(trial.recipe.lr), trial.recipe.lr),

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io
@@ -22,7 +23,7 @@ from locscope.report.data.curves import (
 )
 from locscope.report.data.heatmaps import COLLAPSE_VIEWS, EFFICACY_VIEWS, Heatmap, trial_heatmaps
 from locscope.report.data.inputs import ReportInputs
-from locscope.report.data.scan_heatmaps import fact_data, scan_heatmaps
+from locscope.report.data.scan_heatmaps import scan_heatmaps
 from locscope.report.data.tradeoff import tradeoff
 from locscope.report.data.words import score_title
 from locscope.report.draw.figures import draw_chart, draw_contenders
@@ -149,20 +150,15 @@ def _describe_chart(chart: Chart) -> str:
     return f"{chart.title}: {chart.y_title} against {chart.x_title}, for {names}"
 
 
-def specification(drawn: Drawn, most_facts: int = 0) -> dict:
-    """The figure as plain JSON data for a page that has its own headings, with so many facts."""
+def specification(drawn: Drawn) -> dict[str, Any]:
+    """The figure as plain JSON data for a page that has its own headings."""
     plain = json.loads(str(drawn.figure.to_json()))
     # The page has its own headings and background, dark ones too.
     for unused in ("title", "template", "paper_bgcolor"):
         plain["layout"].pop(unused, None)
     plain["layout"]["margin"]["t"] = max(16, plain["layout"]["margin"]["t"] - 40)
     words = {"name": drawn.title, "note": drawn.note, "label": drawn.description}
-    found = {**words, "variant": drawn.variant, "width": drawn.width, **plain}
-    facts = drawn.facts[:most_facts]
-    if len(facts) > 1:
-        key = drawn.note.partition(" One prompt,")[0]
-        found |= {"part": facts[0].part, "key": key, "facts": [fact_data(fact) for fact in facts]}
-    return found
+    return {**words, "variant": drawn.variant, "width": drawn.width, **plain}
 
 
 def figures(inputs: ReportInputs) -> dict[str, go.Figure]:

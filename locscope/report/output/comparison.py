@@ -17,7 +17,7 @@ from locscope.report.data.rows import Table, TableCell, figure_cell, transposed
 from locscope.report.data.verdict import verdict_of
 from locscope.report.draw.figures import draw_depths
 from locscope.report.draw.gallery import Drawn, drawn_heatmaps
-from locscope.report.output.page import render
+from locscope.report.output.page import render, specifications
 from locscope.runs.private import without_home
 
 
@@ -39,6 +39,7 @@ def render_comparison(runs: tuple[ReportInputs, ...], folders: Sequence[Path] = 
     return render(
         "comparison.html",
         drawn,
+        specifications(drawn),
         runs=transposed(runs_table(runs, labels)),
         differences=differ,
         maps=[(name, heatmaps[0].title) for name, heatmaps in views.items()],

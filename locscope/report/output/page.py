@@ -36,17 +36,29 @@ from locscope.report.draw.gallery import Drawn, panels, specification
 from locscope.report.output.scan_sections import scan_sections
 from locscope.runs.private import without_home
 
-FACT_BYTES = 1_000_000
-"""Of all maps of tokens in one page."""
+MOST_BYTES = 7_500_000
+"""Of a page, less half a megabyte for its texts and small tables."""
+FACT_BYTES, DETAIL_BYTES, ROW_BYTES = 1_000_000, 1_500_000, 560
+"""Of all maps of tokens and of all locations in detail at most, and of a row of the trials."""
+FEWEST_TRIALS = 300
+"""That have a row, however large the figures are."""
+Figures = dict[str, list[dict[str, Any]]]
+"""By panel, its views as plain data."""
 
 
 def render_report(inputs: ReportInputs) -> str:
     """The whole page as text."""
     drawn, recommendation, sections = panels(inputs), inputs.recommendation, titles(inputs)
+    figures = specifications(drawn)
+    room = max(0, MOST_BYTES - len(_plotly()) - len(script_json(figures)))
+    trials = rows.trials_table(inputs, max(FEWEST_TRIALS, room // 2 // ROW_BYTES))
+    room = max(0, room - len(trials.rows) * ROW_BYTES)
+    _add_facts(figures, drawn, min(FACT_BYTES, 2 * room // 5))
     return render(
         "template.html",
         drawn,
-        location_details(inputs),
+        figures,
+        location_details(inputs, min(DETAIL_BYTES, room // 2)),
         inputs=inputs,
         titles=sections,
         headline=headline(inputs),
@@ -69,7 +81,7 @@ def render_report(inputs: ReportInputs) -> str:
         protocol_line=words.sentence(protocol_line(inputs)),
         counts=counts_table(inputs),
         count_line=words.sentence(count_line(inputs)),
-        trials=rows.trials_table(inputs),
+        trials=trials,
         outcomes=rows.outcomes_table(inputs),
         verdicts=verdicts_table(inputs),
         verdict_lines=verdict_lines(inputs),
@@ -116,15 +128,19 @@ def version_of(inputs: ReportInputs) -> str:
     return inputs.recommendation.version if inputs.recommendation else recorded
 
 
+def specifications(drawn: dict[str, tuple[Drawn, ...]]) -> Figures:
+    """All views of all panels as plain data."""
+    return {name: [specification(view) for view in views] for name, views in drawn.items()}
+
+
 def render(
     template: str,
     drawn: dict[str, tuple[Drawn, ...]],
+    figures: Figures,
     details: dict[str, Any] | None = None,
     **values: Any,
 ) -> str:
     """A template with its figures and the library that draws them inlined."""
-    most = _facts_that_fit(drawn)
-    figures = {name: [specification(view, most) for view in views] for name, views in drawn.items()}
     return (
         _environment()
         .get_template(template)
@@ -140,20 +156,30 @@ def render(
     )
 
 
-def _facts_that_fit(drawn: dict[str, tuple[Drawn, ...]]) -> int:
-    """How many facts every view has, so that all of them together keep to their size."""
-    views = [view for panel in drawn.values() for view in panel if view.facts]
-    sizes = [len(json.dumps(fact_data(fact))) for view in views for fact in view.facts]
-    if not sizes:
-        return 0
-    return max(1, int(FACT_BYTES * len(sizes) / sum(sizes) / len(views)))
+def _add_facts(figures: Figures, drawn: dict[str, tuple[Drawn, ...]], most: int) -> None:
+    """Puts the maps of further facts beside each first one, of as many facts as have room."""
+    pairs = [
+        (spec, view.facts)
+        for name, views in drawn.items()
+        for spec, view in zip(figures[name], views, strict=True)
+        if len(view.facts) > 1
+    ]
+    data = [(spec, facts[0].part, [fact_data(fact) for fact in facts]) for spec, facts in pairs]
+    sizes = [len(json.dumps(fact)) for _, _, facts in data for fact in facts]
+    fitting = max(1, most * len(sizes) // sum(sizes) // len(data)) if data else 0
+    for spec, part, facts in data:
+        # Whoever reads has to know that there are others.
+        rest = len(facts) - fitting
+        note = f" {rest} more facts are in the run's records." if rest > 0 else ""
+        key = spec["note"].partition(" One prompt,")[0]
+        spec |= {"part": part, "key": key + note, "facts": facts[:fitting]}
 
 
 def script_json(value: Any) -> Markup:
     """JSON that can stand in a script element: nothing in it can end the element."""
     # A NaN is no JSON: the browser would refuse the whole page.
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    for risky in "<>&\u2028\u2029":
+    for risky in "<\u2028\u2029":
         text = text.replace(risky, f"\\u{ord(risky):04x}")
     return Markup(text)
 

@@ -91,8 +91,8 @@ if (place && details.trials) {
   const which = place.querySelector(".which");
   which.replaceChildren(...Object.keys(details.trials).map((name) => new Option(name, name)));
   which.addEventListener("change", () => showLocation(which.value, false));
-  document.querySelectorAll("button[data-location]").forEach((button) => {
-    button.addEventListener("click", () => showLocation(button.dataset.location, true));
+  document.querySelectorAll("button.open").forEach((button) => {
+    button.addEventListener("click", () => showLocation(button.textContent, true));
   });
   showLocation(details.recommended in details.trials ? details.recommended : which.value, false);
 }
