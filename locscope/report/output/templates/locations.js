@@ -10,8 +10,8 @@ function rowsTable(name, caption, columns, rows) {
   const head = make("tr", {}, ...columns.map((column) => make("th", { scope: "col" }, column)));
   const body = rows.map((row) => make("tr", {}, ...row.map((cell) => {
     const isNumber = typeof cell === "number" || cell === null;
-    const td = make("td", { className: isNumber ? "number" : "" }, isNumber ? number(cell) : String(cell));
-    return td;
+    const figures = isNumber || /^[-+.e\d]+$/.test(cell);
+    return make("td", { className: figures ? "number" : "" }, isNumber ? number(cell) : cell);
   })));
   const table = make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body));
   const box = make("div", { className: "table" }, make("div", { className: "scroll", tabindex: "0", role: "region", "aria-label": caption }, table));
