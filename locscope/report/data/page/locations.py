@@ -29,6 +29,7 @@ def location_details(inputs: ReportInputs, most_bytes: int = MOST_BYTES) -> dict
     """
     if not inputs.trials:
         return {}
+    details: dict[str, Any] = {}
     for listed in LISTED:
         details = _details(inputs, listed)
         if len(json.dumps(details, ensure_ascii=False).encode()) <= most_bytes:
