@@ -2,11 +2,13 @@
 #
 #   make search                                  the main job on the bundled model
 #   make test                                    the tests
+#   make real                                    a search on SmolLM2 (MODEL=gemma3, qwen05: others)
 #   make PYTHON=python3.12 install               with another Python (3.11 or newer)
 #   make TORCH="torch --index-url URL" install   with a torch from the index of your CPU or CUDA
 
 PYTHON ?= python3
 TORCH ?=
+MODEL ?= smollm2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -25,11 +27,16 @@ print(found if found.split(".")[:2] == pin.split(".")[:2] else "")
 endef
 export KEPT_TORCH
 
-.PHONY: search install test test-all check lint types bench docs site
+.PHONY: search real install test test-all check lint types bench docs site
 .DELETE_ON_ERROR:
 
 search: $(STAMP)
 	$(BIN)/locscope search
+
+# A real model, brought without a hub, and edits of facts that the first of them knows.
+real: $(STAMP)
+	$(BIN)/python -m analyses.fetch_real $(MODEL) >&2
+	$(BIN)/locscope search --model $(MODEL) --edits facts --limit 60
 
 install: $(STAMP)
 

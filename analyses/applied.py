@@ -5,7 +5,8 @@
 For every model, edit set and seed: a search with its defaults, then `edit --config` with what it
 recommends on the same edits, then `evaluate` of the saved model. The table has the bounds as the
 search said them and as the edit did, and the largest difference of a measure between the three.
-Finished runs lie in --work; writes reports/applied.md.
+Finished runs lie in --work; writes reports/applied.md after each, where rows of other models, edits
+and seeds stay as they are.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import locscope
 from locscope.records import Measure, Recommendation
 
 PAGE = Path(__file__).parents[1] / "reports" / "applied.md"
+HEAD = "| model, edits |"
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--work", type=Path, default=Path("runs/applied"))
     args = parser.parse_args()
-    rows = [
-        applied(model, edits, args.limit, seed, args.work)
-        for model in args.models.split(",")
-        for edits in args.edits.split(",")
-        for seed in range(args.seeds)
-    ]
-    text = _page(rows)
-    PAGE.write_text(text, encoding="utf-8")
-    print(text)
+    for model in args.models.split(","):
+        for edits in args.edits.split(","):
+            for seed in range(args.seeds):
+                row = applied(model, edits, args.limit, seed, args.work)
+                there = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+                PAGE.write_text(page((*rows_of(there), line(row))), encoding="utf-8")
+    print(PAGE.read_text(encoding="utf-8"))
 
 
 def applied(model: str, edits: str, limit: int | None, seed: int, work: Path) -> Applied:
@@ -93,26 +93,38 @@ def apart(one: Sequence[Measure], other: Sequence[Measure]) -> float:
     return max(float("inf") if isnan(value) else value for value in differences)
 
 
-def _page(rows: Sequence[Applied]) -> str:
+def rows_of(text: str) -> list[str]:
+    """The rows of a page that was written before, without the head of their table."""
+    return [row for row in text.splitlines() if row.startswith("| ") and not row.startswith(HEAD)]
+
+
+def line(row: Applied) -> str:
+    """One row of the table."""
+    made, best = row.found.deployment, row.found.best
+    assert made is not None
+    said = "meets" if row.found.met else "misses"
+    return (
+        f"| {row.name} | {row.seed} | {made.location} | {made.edits} | {made.score:.3f} | "
+        f"{best.score:.3f} | {said} | {'misses' if row.violated else 'meets'} | "
+        f"{row.edit_apart:.1e} | {row.evaluate_apart:.1e} | {row.trials} | "
+        f"{row.seconds / 60:.1f} |"
+    )
+
+
+def page(rows: Sequence[str]) -> str:
+    """The report; of two rows of one model, edit set and seed the later."""
+    latest = {tuple(row.split("|")[1:3]): row for row in rows}
     lines = [
         "# Recommendations, followed to their end\n",
         "Written by `python -m analyses.applied`. Each row is a search, `edit --config` with what",
         "it recommends on the same edits, and `evaluate` of the saved model. Apart: the largest",
-        "difference of any measure from what the search said of its deployed trial.\n",
-        "| model, edits | seed | location | edits | score | held out | said | edit | edit apart | "
+        "difference of any measure from what the search said of its deployed trial. Minutes are",
+        "those of a machine that others used too.\n",
+        f"{HEAD} seed | location | edits | score | held out | said | edit | edit apart | "
         "evaluate apart | trials | minutes |",
         "|---|---:|---|---:|---:|---:|---|---|---:|---:|---:|---:|",
+        *latest.values(),
     ]
-    for row in rows:
-        made, best = row.found.deployment, row.found.best
-        assert made is not None
-        said = "meets" if row.found.met else "misses"
-        lines.append(
-            f"| {row.name} | {row.seed} | {made.location} | {made.edits} | {made.score:.3f} | "
-            f"{best.score:.3f} | {said} | {'misses' if row.violated else 'meets'} | "
-            f"{row.edit_apart:.1e} | {row.evaluate_apart:.1e} | {row.trials} | "
-            f"{row.seconds / 60:.1f} |"
-        )
     return "\n".join(lines) + "\n"
 
 

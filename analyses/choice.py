@@ -1,50 +1,108 @@
 """Does the choice on S and V take the finalist that is better on fresh edits?
 
-    python -m analyses.choice [--model demo] [--seeds 20] [--locations A,B,...]
+    python -m analyses.choice [--model demo] [--first 0] [--seeds 20] [--locations A,B,...]
 
 Every seed draws its own S, V and T. The locations are tuned on S at three rates each, the best
 three are finalists, validated on V and chosen among as a search does. Then each finalist is tuned
 on ten subsets of T, which nothing was chosen on: their mean is what the choice is held against.
-Beside it: what S alone would have chosen. Trials lie in --work; writes reports/choice.md.
+Beside it: what other estimates of the same trials would have chosen, also with the parts in each
+other's place, so that the trials on T choose and those on S and V judge. Trials lie in --work;
+writes reports/choice.md.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
+from scipy.stats import binomtest
+
 import locscope
 from locscope.edits.splits import resample
-from locscope.recommendation.finalists import asked_for, gathered
+from locscope.recommendation.finalists import Finalist, asked_for, gathered
 from locscope.records import TrialRecord
 from locscope.scoring.bounds import shortfall
-from locscope.selection.choice import best_per_location
+from locscope.scoring.objectives import QUICK, Objective, harmonic, quick_score, score
 
 PAGE = Path(__file__).parents[1] / "reports" / "choice.md"
 LOCATIONS = "L5-9.mlp,L8-9.block,L8.mlp,L9.mlp,L5-9.block,L5-7.mlp,L2-7.mlp,L8.block"
 SUBSETS, SHARE, APART = 10, 0.6, 0.01
 
 
+def exact(records: Sequence[TrialRecord]) -> float:
+    """The score of all trials together, as a search chooses by it."""
+    return score(gathered(records))
+
+
+def probabilities(records: Sequence[TrialRecord]) -> float:
+    """The same of the probabilities that stand in for the shares."""
+    return quick_score(gathered(records))
+
+
+def of_both(records: Sequence[TrialRecord]) -> float:
+    """The harmonic mean of shares that are each the mean of exact answers and probability."""
+    values = {measure.name: measure.value for measure in gathered(records)}
+    return harmonic((values[name] + values[other]) / 2 for name, other in QUICK.items())
+
+
+def mean_of_scores(records: Sequence[TrialRecord]) -> float:
+    """The mean of the trials' scores, however many edits each has."""
+    return fmean(record.score for record in records)
+
+
+Estimate = Callable[[Sequence[TrialRecord]], float]
+ESTIMATES: dict[str, tuple[Estimate, slice]] = {
+    "exact answers, S and V together (a search's, margin 0)": (exact, slice(None)),
+    "exact answers, mean of the three trials": (mean_of_scores, slice(None)),
+    "exact answers, V alone": (exact, slice(1, None)),
+    "exact answers, S alone": (exact, slice(1)),
+    "probabilities, S and V together": (probabilities, slice(None)),
+    "probabilities, V alone": (probabilities, slice(1, None)),
+    "mean of exact answers and probability": (of_both, slice(None)),
+}
+"""Estimates from the trial on S and those on V, in this order."""
+
+
 @dataclass(frozen=True)
 class Chosen:
-    """Of one seed: the finalists, the one chosen on S and V first, and their means on fresh subsets
-    (0 where a bound is broken there); `on_s` is the place of S's own first among them."""
+    """Of one seed: the finalists, the one chosen on S and V first, with their trials on S and V and
+    on fresh subsets."""
 
     seed: int
-    locations: tuple[str, ...]
-    fresh: tuple[float, ...]
-    on_s: int
+    finalists: tuple[Finalist, ...]
+    fresh: tuple[tuple[TrialRecord, ...], ...]
+    objective: Objective
 
     @property
-    def behind(self) -> float:
-        """What the choice lacks to the best of the finalists."""
-        return max(self.fresh) - self.fresh[0]
+    def locations(self) -> tuple[str, ...]:
+        """Of the finalists."""
+        return tuple(str(finalist.location) for finalist in self.finalists)
 
     @property
-    def s_behind(self) -> float:
-        """What the choice of S alone lacks to it."""
-        return max(self.fresh) - self.fresh[self.on_s]
+    def on_s_and_v(self) -> tuple[tuple[TrialRecord, ...], ...]:
+        """The trials that choose, by finalist."""
+        return tuple((finalist.best.record, *finalist.on_v) for finalist in self.finalists)
+
+    @cached_property
+    def means(self) -> tuple[float, ...]:
+        """The mean score on fresh subsets, 0 where a bound is broken there."""
+        return tuple(self._mean(records) for records in self.fresh)
+
+    def behind(self, chosen: int = 0) -> float:
+        """What that finalist lacks to the best of them."""
+        return max(self.means) - self.means[chosen]
+
+    @property
+    def apart(self) -> bool:
+        """Whether the best is ahead of the next by more than chance alone decides."""
+        return max(self.means) - sorted(self.means)[-2] > APART
+
+    def _mean(self, records: Sequence[TrialRecord]) -> float:
+        broken = shortfall(gathered(records), asked_for(self.objective)) > 0
+        return 0.0 if broken else fmean(record.score for record in records)
 
 
 def main() -> None:
@@ -53,12 +111,13 @@ def main() -> None:
     parser.add_argument("--model", default="demo")
     parser.add_argument("--edits", default="demo")
     parser.add_argument("--locations", default=LOCATIONS)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--work", type=Path, default=Path("runs/choice"))
     args = parser.parse_args()
     locations = tuple(args.locations.split(","))
     rows = []
-    for seed in range(args.seeds):
+    for seed in range(args.first, args.first + args.seeds):
         with locscope.open_experiment(
             args.model,
             args.edits,
@@ -70,7 +129,7 @@ def main() -> None:
         ) as lab:
             rows.append(chosen(lab, locations, seed))
         PAGE.write_text(page(rows), encoding="utf-8")
-        print(rows[-1], flush=True)
+        print(seed, *rows[-1].locations, f"{rows[-1].behind():.3f} behind", flush=True)
 
 
 def chosen(lab: locscope.Experiment, locations: Sequence[str], seed: int) -> Chosen:
@@ -80,56 +139,118 @@ def chosen(lab: locscope.Experiment, locations: Sequence[str], seed: int) -> Cho
         for location in locations
         for rate in lab.space.of(location).rates
     ]
-    on_s = lab.run(trials, "on S")
-    finalists = lab.finalists(on_s)
+    finalists = lab.finalists(lab.run(trials, "on S"))
     indices = resample(lab.split.report, lab.split.groups, SHARE, SUBSETS, seed)
     subsets = [[lab.edits.edits[i].id for i in subset] for subset in indices]
-    fresh = [_fresh(lab, finalist.best.record, subsets) for finalist in finalists]
-    order = [finalist.location for finalist in finalists]
-    first_on_s = best_per_location(on_s, lab.space.objective)[0]
-    return Chosen(seed, tuple(order), tuple(fresh), order.index(first_on_s.location))
+    fresh = tuple(_fresh(lab, finalist.best.record, subsets) for finalist in finalists)
+    return Chosen(seed, finalists, fresh, lab.space.objective)
 
 
-def _fresh(lab: locscope.Experiment, best: TrialRecord, subsets: Sequence[Sequence[str]]) -> float:
-    """The mean score on fresh subsets, where the bounds are kept on their mean; else 0."""
+def _fresh(
+    lab: locscope.Experiment, best: TrialRecord, subsets: Sequence[Sequence[str]]
+) -> tuple[TrialRecord, ...]:
+    """The trials on fresh subsets."""
     location, rate = best.trial.location, best.trial.recipe.lr
     trials = [
         lab.trial(location, rate, edits=subset, name=f"fresh-{i}", batch=best.trial.recipe.batch)
         for i, subset in enumerate(subsets)
     ]
-    records = lab.run(trials, "fresh")
-    broken = shortfall(gathered(records), asked_for(lab.space.objective)) > 0
-    return 0.0 if broken else fmean(record.score for record in records)
+    return lab.run(trials, "fresh")
 
 
 def page(rows: Sequence[Chosen]) -> str:
     """The report."""
-    apart = [row for row in rows if max(row.fresh) - sorted(row.fresh)[-2] > APART]
-    right = sum(row.behind <= APART for row in rows)
+    apart = [row for row in rows if row.apart]
+    right = sum(row.behind() <= APART for row in rows)
+    taken = sum(row.behind() == 0 for row in apart)
     lines = [
         "# Does the choice take the better finalist?",
         "",
-        f"`python -m analyses.choice`: {len(rows)} seeds, three finalists each, held against their "
-        f"means on {SUBSETS} fresh subsets of T (0 where these break a bound).",
+        f"`python -m analyses.choice`: seeds {rows[0].seed} to {rows[-1].seed}, three finalists "
+        f"each, held against their means on {SUBSETS} fresh subsets of T (0 where these break a "
+        "bound).",
         "",
-        f"- chosen on S and V: at most {APART} behind the best in {right} of {len(rows)}; of the "
+        f"Chosen on S and V: at most {APART} behind the best in {right} of {len(rows)}; of the "
         f"{len(apart)} where the best is ahead of the next by more than {APART}, it was chosen in "
-        f"{sum(row.behind == 0 for row in apart)}; {fmean(r.behind for r in rows):.4f} behind on "
-        "average",
-        f"- on S alone: {sum(row.s_behind <= APART for row in rows)} of {len(rows)}; "
-        f"{sum(row.s_behind == 0 for row in apart)} of {len(apart)}; "
-        f"{fmean(r.s_behind for r in rows):.4f} behind on average",
+        f"{_share(taken, len(apart))}; {fmean(row.behind() for row in rows):.4f} behind on "
+        "average.",
         "",
-        "| seed | chosen, then the others | on fresh edits | behind | S alone behind |",
-        "|---:|---|---|---:|---:|",
+        *_estimates(rows),
+        *_swapped(rows),
+        "## Seed by seed",
+        "",
+        "| seed | chosen, then the others | on fresh edits | behind |",
+        "|---:|---|---|---:|",
     ]
     for row in rows:
-        scores = ", ".join(f"{score:.3f}" for score in row.fresh)
-        lines.append(
-            f"| {row.seed} | {', '.join(row.locations)} | {scores} | {row.behind:.3f} | "
-            f"{row.s_behind:.3f} |"
-        )
+        scores = ", ".join(f"{mean:.3f}" for mean in row.means)
+        names = ", ".join(row.locations)
+        lines.append(f"| {row.seed} | {names} | {scores} | {row.behind():.3f} |")
     return "\n".join(lines) + "\n"
+
+
+def _estimates(rows: Sequence[Chosen]) -> Iterator[str]:
+    yield from (
+        "## Other estimates from the same trials",
+        "",
+        "What the location with the highest estimate lacks on fresh edits. Apart: seeds in which "
+        f"the best is ahead of the next by more than {APART}. Pairs: any two finalists of a seed "
+        "that far apart on fresh edits, and whether the estimate has them in the same order; "
+        "pairs of a seed share trials. Intervals are exact ones of 95 % for a share.",
+        "",
+        "| estimate | best taken where apart | pairs in order | behind on average |",
+        "|---|---|---|---:|",
+    )
+    for name, (estimate, part) in ESTIMATES.items():
+        guesses = [[estimate(records[part]) for records in row.on_s_and_v] for row in rows]
+        chosen = [guess.index(max(guess)) for guess in guesses]
+        taken = [r.behind(i) == 0 for r, i in zip(rows, chosen, strict=True) if r.apart]
+        order = _in_order(zip(guesses, (row.means for row in rows), strict=True))
+        behind = fmean(row.behind(i) for row, i in zip(rows, chosen, strict=True))
+        yield f"| {name} | {_share(sum(taken), len(taken))} | {_share(*order)} | {behind:.4f} |"
+    yield ""
+
+
+def _swapped(rows: Sequence[Chosen]) -> Iterator[str]:
+    """The estimates from trials on T, held against the exact score on S and V."""
+    yield from (
+        "## The parts in each other's place",
+        "",
+        "As many trials on T choose, three at a time, and the exact score on S and V together "
+        "judges: other trials than above, of the same edits.",
+        "",
+        "| estimate | pairs in order |",
+        "|---|---|",
+    )
+    whole = {name: of for name, (of, part) in ESTIMATES.items() if part == slice(None)}
+    for name, estimate in whole.items():
+        counts = [
+            _in_order(
+                ([estimate(t[i : i + 3]) for t in row.fresh], [exact(o) for o in row.on_s_and_v])
+                for row in rows
+            )
+            for i in range(0, SUBSETS - 2, 3)
+        ]
+        yield f"| {name} | {_share(*map(sum, zip(*counts, strict=True)))} |"
+    yield ""
+
+
+def _in_order(seeds: Iterable[tuple[Sequence[float], Sequence[float]]]) -> tuple[int, int]:
+    """Of how many pairs the guess has the order of the truth, and of how many that are apart."""
+    same = [
+        (guess[i] - guess[j]) * (truth[i] - truth[j]) > 0
+        for guess, truth in seeds
+        for i, j in combinations(range(len(truth)), 2)
+        if abs(truth[i] - truth[j]) > APART
+    ]
+    return sum(same), len(same)
+
+
+def _share(count: int, of: int) -> str:
+    if not of:
+        return "none"
+    low, high = binomtest(count, of).proportion_ci()
+    return f"{count} of {of} ({low:.0%} to {high:.0%})"
 
 
 if __name__ == "__main__":

@@ -120,18 +120,18 @@ def written(runs: Sequence[Judged]) -> str:
     blocks = [
         "# How far can the scans be trusted?",
         "`python -m analyses.locator_scorecard`, on the audits of finished searches: every "
-        "candidate at a first look and a random sample in full, drawn before any scan was read. "
-        "All of it holds for the models, edits and seeds named here and no others.",
+        "candidate at rung 1 and a random sample in full, drawn before any scan was read. All of "
+        "it holds for the models, edits and seeds named here and no others.",
         "## What was judged",
         *(f"- {run.label}: {' '.join(scorecard_lines(run.card))}" for run in runs),
         "## What was learned",
         *learned(found),
         "## All variants",
-        "Means over runs. Within part: Spearman's correlation among places of one part. Added R2: "
-        "the share of that order beyond a smooth curve over depth, below zero where it points the "
-        "wrong way. Regret: what the best of the first 1, 3, 5 locations lacks to the best of all, "
-        "in score. In full: correlation with full trials of the sample, parts mixed. Bounds aside: "
-        "within part, where broken bounds do not count.",
+        "Means over runs. Within part: Spearman's correlation among locations of one part. Added "
+        "R2: the share of that order beyond a smooth curve over depth, below zero where it points "
+        "the wrong way. Regret: what the best of the first 1, 3, 5 locations lacks to the best of "
+        "all, in score. In full: correlation with full trials of the sample, parts mixed. Bounds "
+        "aside: within part, where broken bounds do not count.",
         table(found),
         *(f"## {run.label}\n\n{sentences(run)}" for run in runs),
     ]

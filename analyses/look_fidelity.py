@@ -16,6 +16,7 @@ from statistics import fmean, median
 from typing import Any
 
 import locscope
+from locscope.locations import Location
 from locscope.records import TrialRecord
 from locscope.scoring.statistics import spearman
 from locscope.selection.choice import best_per_location
@@ -25,7 +26,7 @@ from locscope.selection.space import Space, spent
 PAGE = Path(__file__).parents[1] / "reports" / "look_fidelity.md"
 LOOKS = ((10, 5), (20, 5), (20, 10), (30, 8))
 """Edits and epochs of the quick evaluations."""
-Pair = tuple[str, float]
+Pair = tuple[Location, float]
 
 
 def main() -> None:
@@ -87,15 +88,15 @@ def _row(space: Space, looks: Sequence[TrialRecord], full: Sequence[TrialRecord]
     return "| " + " | ".join(cells) + " |"
 
 
-def _best(looks: Sequence[TrialRecord]) -> dict[str, float]:
-    found: dict[str, float] = {}
+def _best(looks: Sequence[TrialRecord]) -> dict[Location, float]:
+    found: dict[Location, float] = {}
     for record in looks:
         location = record.trial.location
         found[location] = max(found.get(location, 0.0), record.score)
     return found
 
 
-def _agreement(looks: Mapping[str, float], utility: Mapping[str, float]) -> float:
+def _agreement(looks: Mapping[Location, float], utility: Mapping[Location, float]) -> float:
     return spearman([looks[location] for location in utility], list(utility.values()))
 
 

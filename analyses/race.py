@@ -27,7 +27,7 @@ from analyses.race_parts.report import page
 from locscope.runs.files import write_atomic
 from locscope.settings import SearchSettings
 
-BOUND_MARGIN = SearchSettings().bound_margin
+DEFAULT_MARGIN = SearchSettings().bound_margin
 NAMES = {"reversed": REVERSED}
 REPORTS = Path(__file__).parents[1] / "reports"
 ROWS, PAGE = REPORTS / "race.json", REPORTS / "race.md"
@@ -73,7 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="also seeds that have their rows")
     parser.add_argument("--ranges", action="store_true", help="ranges of layers are candidates too")
     parser.add_argument(
-        "--bound-margin", type=float, default=BOUND_MARGIN, help="left free below bounds on S"
+        "--bound-margin", type=float, default=DEFAULT_MARGIN, help="left free below bounds on S"
     )
     parser.add_argument("--parts", type=int, default=2, help="parts of T that choices are tuned on")
     parser.add_argument("--work", type=Path, default=Path("runs/race"))
@@ -83,7 +83,7 @@ def _arguments() -> argparse.Namespace:
 def _title(name: str, args: argparse.Namespace) -> str:
     ranges = " with ranges" if args.ranges else ""
     # As the rows of race.json have it, which are gone on with.
-    margin = "" if args.bound_margin == BOUND_MARGIN else f" with room {args.bound_margin:g}"
+    margin = "" if args.bound_margin == DEFAULT_MARGIN else f" with room {args.bound_margin:g}"
     return f"{Path(name).name}{ranges}{margin}"
 
 

@@ -30,7 +30,7 @@ from locscope.records import Descriptor, ScanResult, ScanScore, ScanVerdict, Sco
 from locscope.records.outcome import AS_DEPTH, PREDICTS
 from locscope.report.data.inputs import ReportInputs
 from locscope.report.data.words import number
-from locscope.scorecard.audit import LOOK_TERMS, Audit, draws_of, outcome_of
+from locscope.scorecard.audit import QUICK_TERMS, Audit, draws_of, outcome_of
 from locscope.scorecard.scorecard import scorecard
 from locscope.scorecard.strata import depth_of, stratum_of
 from locscope.scorecard.verdicts import WRONG_WAY, claims
@@ -160,12 +160,12 @@ def bed_of(inputs: ReportInputs) -> Bed:
         tuple(scan.of_locations(variant)) for scan in inputs.scans for variant in scan.variants
     )
     if not looks or not shapes:
-        raise UsageError("a search by race with scans is needed: it has looks at every candidate")
+        raise UsageError("a search by race with scans is needed: it has rung 1, of every candidate")
     ids = [edit.id for edit in inputs.edits]
     joined = tuple(tuple(ids[i] for i in group) for group in groups(inputs.edits))
     run, seen = inputs.run, {edit for one in looks for edit in one.trial.edits}
     held = tuple(kept for group in joined if (kept := tuple(e for e in group if e in seen)))
-    label = f"{run.model.name}, {run.edits}, seed {run.seed}, looks on {len(seen)} edits"
+    label = f"{run.model.name}, {run.edits}, seed {run.seed}, rung 1 on {len(seen)} edits"
     return Bed(Audit(looks, (), held), shapes, label)
 
 
@@ -215,7 +215,7 @@ def known(bed: Bed, noise: float, count: int, shuffles: int) -> tuple[str, ...]:
 
 def _knowing(bed: Bed, noise: float, rng: np.random.Generator) -> ScanResult:
     """A scan whose score is the rank of what tuning showed at a location, with noise."""
-    shown = outcome_of(bed.audit.looks, draws_of(bed.audit, (), 1, 0), LOOK_TERMS)
+    shown = outcome_of(bed.audit.quick_trials, draws_of(bed.audit, (), 1, 0), QUICK_TERMS)
     single = [i for i, name in enumerate(shown.locations) if stratum_of(name)]
     standing = rankdata(shown.standing[0][single])
     scores = standing + noise * standing.std() * rng.normal(size=len(single))
@@ -237,9 +237,9 @@ def page(bed: Bed, tallies: Sequence[Tally], depth: Tally, found: Sequence[Seque
             "# How often is a scan that knows nothing called anything?",
             "",
             f"Written by `python -m analyses.random_scans`. Audit: {bed.label}. Families of "
-            f"{first.size} random scans, at the places of the variants that the search had, beside "
-            "depth; Holm's correction over all claims about all of them. In brackets: exact 95 % "
-            "intervals. At most 5 % of families should have a claim.",
+            f"{first.size} random scans, at the locations of the variants that the search had, "
+            "beside depth; Holm's correction over all claims about all of them. In brackets: exact "
+            "95 % intervals. At most 5 % of families should have a claim.",
             "",
             "| scores | scans | families | with any claim | predicts here | no more than depth "
             f"| {WRONG_WAY} | scans with a claim |",

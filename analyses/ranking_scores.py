@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--fresh", type=int, default=100)
     args = parser.parse_args()
     pairs = measured(args.model, args.edits, args.parts.split(","), args.small, args.fresh)
-    text = page(pairs, args.small, args.fresh)
+    text = page(pairs, args.parts, args.small, args.fresh)
     PAGE.write_text(text, encoding="utf-8")
     print(text)
 
@@ -93,14 +93,15 @@ def measured(
     return tuple(Pair(*two) for two in zip(first, second, strict=True))
 
 
-def page(pairs: Sequence[Pair], small: int, fresh: int) -> str:
+def page(pairs: Sequence[Pair], parts: str, small: int, fresh: int) -> str:
     """The report."""
     zero = [one for one in pairs if not SCORES["exact"](one.few.measures) > 0]
     lines = [
         "# By which score to rank trials on few edits",
         "",
-        f"`python -m analyses.ranking_scores`: {len(pairs)} locations and rates on {small} edits "
-        f"and on {fresh} fresh ones. Spearman correlation of each score on the few with the exact "
+        f"`python -m analyses.ranking_scores --parts {parts} --small {small} --fresh {fresh}`: "
+        f"{len(pairs)} locations and rates on {small} edits and on {fresh} fresh ones. Spearman "
+        "correlation of each score on the few with the exact "
         f"score on the fresh; of {len(zero)} the exact score on the few is 0.",
         "",
         "| score on the few | all | those of exact score 0 |",

@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import fmean
 
 import locscope
+from locscope.locations import Location
 from locscope.records import (
     Deployment,
     Measure,
@@ -116,7 +117,9 @@ def swept(
     if first is None:
         return None
     best = sorted(first, key=lambda record: -merit(record.measures))[:BEST]
-    locations = named_locations or [record.trial.location for record in best]
+    locations = [Location.parse(name) for name in named_locations] or [
+        record.trial.location for record in best
+    ]
     starts = _starting_rates(lab, grid, len(edits))
     trials = [
         _trial(lab, location, rounded(starts[location] * factor), edits)
@@ -136,7 +139,7 @@ def _run(
     return records if len(records) == len(trials) else None
 
 
-def _starting_rates(lab: locscope.Experiment, grid: Grid, edits: int) -> dict[str, float]:
+def _starting_rates(lab: locscope.Experiment, grid: Grid, edits: int) -> dict[Location, float]:
     """Every location of the grid and the rate at which it starts on so many edits."""
     steps = lab.space.epochs * ceil(edits / default_batch(edits))
     first_step = first_step_for(lab.space.to_learn, steps)
@@ -144,7 +147,7 @@ def _starting_rates(lab: locscope.Experiment, grid: Grid, edits: int) -> dict[st
     return {place.location: place.lr for place in places}
 
 
-def _trial(lab: locscope.Experiment, location: str, lr: float, edits: Sequence[str]) -> Trial:
+def _trial(lab: locscope.Experiment, location: Location, lr: float, edits: Sequence[str]) -> Trial:
     """A trial as a sweep of all edits has it, whichever part of them it tunes."""
     return replace(lab.trial(location, lr, edits=edits, name="sweep"), split="all")
 

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from locscope.api.changing import edit as edit
     from locscope.api.changing import evaluate as evaluate
     from locscope.api.changing import tuned as tuned
+    from locscope.api.deltas import apply as apply
+    from locscope.api.deltas import revert as revert
     from locscope.api.edited import EditedModel as EditedModel
     from locscope.api.edited import Evaluated as Evaluated
     from locscope.api.experiment import Experiment as Experiment
-    from locscope.api.experiment import open_experiment as open_experiment
     from locscope.api.extending import register_format as register_format
     from locscope.api.extending import register_measure as register_measure
+    from locscope.api.extending import register_recipe as register_recipe
     from locscope.api.extending import register_scan as register_scan
     from locscope.api.extending import register_strategy as register_strategy
     from locscope.api.finding import check as check
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from locscope.api.finding import search as search
     from locscope.api.loading import load_edits as load_edits
     from locscope.api.loading import load_model as load_model
+    from locscope.api.opening import open_experiment as open_experiment
     from locscope.api.run import Run as Run
     from locscope.api.run import open_run as open_run
     from locscope.api.scanned import ScanRun as ScanRun
@@ -44,10 +47,13 @@ if TYPE_CHECKING:
     from locscope.locations import Location as Location
 
 _HOMES = {
+    "locscope.api.deltas": ("apply", "revert"),
     "locscope.api.edited": ("EditedModel", "Evaluated"),
-    "locscope.api.experiment": ("Experiment", "open_experiment"),
+    "locscope.api.experiment": ("Experiment",),
+    "locscope.api.opening": ("open_experiment",),
     "locscope.api.extending": (
-        *("register_format", "register_measure", "register_scan", "register_strategy"),
+        *("register_format", "register_measure", "register_recipe", "register_scan"),
+        "register_strategy",
     ),
     "locscope.api.loading": ("load_edits", "load_model"),
     "locscope.api.run": ("Run", "open_run"),

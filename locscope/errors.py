@@ -48,7 +48,10 @@ def shortened(text: str, most: int) -> str:
 
 
 def shown(value: object, most: int = 80) -> str:
-    """A value of the user's as an error quotes it: as Python writes it, shortened."""
+    """A value of the user's as an error quotes it: as Python writes it, but none as files write it,
+    and shortened."""
+    if value is None:
+        return "null"
     brief = Repr()
     brief.maxstring = brief.maxother = brief.maxlong = most
     return shortened(brief.repr(value), 2 * most)

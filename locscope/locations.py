@@ -1,26 +1,31 @@
 """Locations in a model, with one name each in code, command line, files and plots.
 
 ``L22.mlp.down``, ``L6.attn``, ``L23.block``, ``L8-15.mlp.up``, ``L4.attn.h3``; ``+`` joins.
+In mixtures of experts also ``L20.mlp.shared.down``, ``L5.mlp.expert3``, ``L5.mlp.expert3.down``.
 Layers count from 0, ranges are inclusive.
 """
 
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from locscope.errors import UsageError, shortened, shown
 
 MLP_PARTS = ("mlp.gate", "mlp.up", "mlp.down")
 ATTENTION_PARTS = ("attn.q", "attn.k", "attn.v", "attn.o")
 PARTS = (*MLP_PARTS, "mlp", *ATTENTION_PARTS, "attn", "block")
+SHARED_PARTS = ("mlp.shared", "mlp.shared.gate", "mlp.shared.up", "mlp.shared.down")
+"""Of a mixture of experts whose layers have one that sees every token."""
 PAPER_PARTS = ("block", "attn", "mlp", "mlp.up", "mlp.down")
 """The five parts of the location analysis of LocFT-BF (arXiv 2509.22072, section 3)."""
 
 # Numbers of any length here, as a long one is no other mistake; not \d, which has digits of all
 # scripts.
 _SITE = re.compile(
-    r"L(?P<first>[0-9]+)(?:-(?P<last>[0-9]+))?\.(?P<part>[a-z.]+?)(?:\.h(?P<head>[0-9]+))?"
+    r"L(?P<first>[0-9]+)(?:-(?P<last>[0-9]+))?\.(?P<part>[a-z.]+?(?:expert[0-9]+[a-z.]*)?)"
+    r"(?:\.h(?P<head>[0-9]+))?"
 )
+_EXPERT = re.compile(r"mlp\.expert(?P<number>[0-9]+)(?:\.(?:gate|up|down))?")
 MOST_DIGITS, MOST_SITES = 4, 1000
 """No model has 10,000 layers, or heads in one; a range of them is gone through one by one."""
 _GRAMMAR = "write L<layer>.<part>, as L22.mlp.down, L8-15.mlp.up, L4.attn.h3, joined by +"
@@ -48,11 +53,25 @@ class Site:
 
 @dataclass(frozen=True)
 class Location:
-    """The weights that get tuned: one or more sites. ``Location.parse(str(x)) == x``."""
+    """The weights that get tuned: one or more sites. ``Location.parse(str(x)) == x``.
+
+    Locations are sorted as they are written, as files and tables have them.
+    """
 
     sites: tuple[Site, ...]
 
     def __str__(self) -> str:
+        return self._text
+
+    # Tables are keyed by locations: the hash of a text is kept, that of a tuple made each time.
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __lt__(self, other: "Location") -> bool:
+        return self._text < other._text
+
+    @cached_property
+    def _text(self) -> str:
         return "+".join(map(str, self.sites))
 
     @property
@@ -144,8 +163,15 @@ def _parse_site(piece: str, text: str) -> Site:
         raise UsageError(f"'{text}': layers and heads have at most {MOST_DIGITS} digits")
     first, part, head = int(match["first"]), match["part"], match["head"]
     last = first if match["last"] is None else int(match["last"])
-    if part not in PARTS:
-        raise UsageError(f"unknown part '{part}' in '{text}': there are {', '.join(PARTS)}")
+    expert = _EXPERT.fullmatch(part)
+    if expert and len(expert["number"]) > MOST_DIGITS:
+        raise UsageError(f"'{text}': experts have at most {MOST_DIGITS} digits")
+    if part not in (*PARTS, *SHARED_PARTS) and not expert:
+        there = ", ".join(PARTS)
+        raise UsageError(
+            f"unknown part '{shortened(part, 60)}' in '{text}': there are {there}, and in mixtures "
+            "mlp.shared and mlp.expert0"
+        )
     if last < first:
         raise UsageError(f"empty layer range in '{text}': the first layer comes first")
     if head is not None and part != "attn":

@@ -1,6 +1,6 @@
 """Functions named in tables as `module:name`, and what other packages add to the tables.
 
-A package adds scans, measures, strategies or formats by an entry point of the group
+A package adds scans, measures, strategies, recipes or formats by an entry point of the group
 `locscope.plugins`: a function without arguments, which calls `locscope.register_scan` and its like.
 """
 

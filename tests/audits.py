@@ -6,6 +6,7 @@ from math import nan
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from locscope.locations import Location
 from locscope.records import (
     Descriptor,
     EditOutcome,
@@ -45,7 +46,17 @@ def record(
     violated: tuple[str, ...] = (),
     edits: Sequence[str] = names(),
 ) -> TrialRecord:
-    trial = Trial(location, Recipe(lr, 8), tuple(edits), "S", "rung 1", 0, "m", "e", quick=True)
+    trial = Trial(
+        Location.parse(location),
+        Recipe(lr, 8),
+        tuple(edits),
+        "S",
+        "rung 1",
+        0,
+        "m",
+        "e",
+        quick=True,
+    )
     return TrialRecord(
         trial, "done", nan, "s", (), tuple(outcomes), (), (), 10, 0.0, 0, 0.0, 0.0, violated
     )
@@ -100,4 +111,6 @@ def world(rng: np.random.Generator, truth: np.ndarray) -> Audit:
         right = [whole(f"e{i}", float(p > 0.5), float(p > 0.6), 0.9) for i, p in enumerate(target)]
         full.append(record(location, right))
     sample = rng.choice(len(full), 12, replace=False)
-    return Audit(tuple(looks), tuple(full[i] for i in sample), pairs(), "L6.mlp.down")
+    return Audit(
+        tuple(looks), tuple(full[i] for i in sample), pairs(), Location.parse("L6.mlp.down")
+    )

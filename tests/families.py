@@ -36,6 +36,7 @@ _COMMON: dict[str, Any] = {
     "pad_token_id": 2,
     "tie_word_embeddings": False,
 }
+_NO_SHARED_KEYS = {"num_key_value_heads": None}
 _GEMMA: dict[str, Any] = {
     "num_hidden_layers": 4,
     "head_dim": 8,
@@ -69,10 +70,76 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "gptneox": {"model_type": "gpt_neox", "num_key_value_heads": None},
 }
 
+_MIXTURE: dict[str, Any] = {
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 24,
+}
+MORE: dict[str, dict[str, Any]] = {
+    "olmo2": {"model_type": "olmo2"},
+    "smollm3": {"model_type": "smollm3", "no_rope_layers": [1, 0, 1]},
+    "stablelm": {"model_type": "stablelm", "use_qkv_bias": True},
+    "granite": {
+        "model_type": "granite",
+        "logits_scaling": 1.5,
+        "embedding_multiplier": 3.0,
+        "residual_multiplier": 0.7,
+        "attention_multiplier": 0.3,
+    },
+    "cohere": {"model_type": "cohere", "logit_scale": 0.5},
+    "phi": {"model_type": "phi"},
+    "starcoder2": {"model_type": "starcoder2", "sliding_window": 4},
+    "opt": {"model_type": "opt", "ffn_dim": 48, "word_embed_proj_dim": 32, **_NO_SHARED_KEYS},
+    "bloom": {"model_type": "bloom", "n_layer": 3, "n_head": 4, **_NO_SHARED_KEYS},
+    "falcon": {"model_type": "falcon", "multi_query": True},
+    "falcon-groups": {
+        "model_type": "falcon",
+        "new_decoder_architecture": True,
+        "num_kv_heads": 2,
+    },
+    "falcon-rw": {
+        "model_type": "falcon",
+        "multi_query": False,
+        "alibi": True,
+        "parallel_attn": False,
+        "bias": True,
+    },
+    "mixtral": {**_MIXTURE, "model_type": "mixtral", "num_local_experts": 4},
+    "qwen2moe": {
+        **_MIXTURE,
+        "model_type": "qwen2_moe",
+        "num_experts": 4,
+        "shared_expert_intermediate_size": 40,
+    },
+    "qwen3moe": {**_MIXTURE, "model_type": "qwen3_moe", "num_experts": 4, "head_dim": 8},
+    "gptoss": {
+        **_MIXTURE,
+        "model_type": "gpt_oss",
+        "num_local_experts": 4,
+        "head_dim": 8,
+        "sliding_window": 4,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+    },
+    "deepseek": {
+        **_MIXTURE,
+        "model_type": "deepseek_v3",
+        "n_routed_experts": 4,
+        "n_group": 2,
+        "topk_group": 1,
+        "q_lora_rank": 16,
+        "kv_lora_rank": 8,
+        "qk_rope_head_dim": 4,
+        "qk_nope_head_dim": 8,
+        "v_head_dim": 8,
+        "first_k_dense_replace": 1,
+        "num_key_value_heads": 4,
+    },
+}
+"""Families that fewer tests go through: a test of every engine for each would take minutes."""
+
 
 def tiny(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
     """A float32 model in eval mode; `changes` override its configuration."""
-    settings = {**_COMMON, **CONFIGS[family], **changes}
+    settings = {**_COMMON, **{**CONFIGS, **MORE}[family], **changes}
     config = AutoConfig.for_model(**{k: v for k, v in settings.items() if v is not None})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -89,6 +156,8 @@ def _maker(family: str) -> Callable[[], PreTrainedModel]:
 
 
 FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {name: _maker(name) for name in CONFIGS}
+ALL = FAMILIES | {name: _maker(name) for name in MORE}
+MIXTURES = ("mixtral", "qwen2moe", "qwen3moe", "gptoss", "deepseek")
 
 
 def tiny_tokenizer(bos: bool = True) -> PreTrainedTokenizerFast:
@@ -121,6 +190,6 @@ def tiny_tokenizer(bos: bool = True) -> PreTrainedTokenizerFast:
 def save_tiny(path: Path | str, family: str) -> Path:
     """Writes model (safetensors) and tokenizer to a directory, which is returned."""
     logging.disable_progress_bar()
-    FAMILIES[family]().save_pretrained(path)
+    ALL[family]().save_pretrained(path)
     tiny_tokenizer().save_pretrained(path)
     return Path(path)

@@ -10,7 +10,7 @@ import pytest
 
 STEPS = [
     *((os, "fsync"), (os, "mkdir"), (os, "rename"), (os, "replace")),
-    *((shutil, "copyfile"), (Path, "open"), (Path, "write_bytes")),
+    *((shutil, "copyfileobj"), (Path, "open"), (Path, "write_bytes")),
 ]
 """What writing a folder goes through; a file that is copied is half there when it fails."""
 FULL = OSError(28, "No space left on device")
@@ -45,9 +45,9 @@ def _failing(
     def call(*args: Any, **more: Any) -> object:
         left[0] -= 1
         if left[0] == -1:
-            if real is shutil.copyfile:
-                half = Path(args[0]).read_bytes()
-                Path(args[1]).write_bytes(half[: len(half) // 2])
+            if real is shutil.copyfileobj:
+                half = args[0].read()
+                args[1].write(half[: len(half) // 2])
             raise error
         return real(*args, **more)
 

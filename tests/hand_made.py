@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import isnan
 
+from locscope.locations import Location
 from locscope.records import Measure, Recipe, Trial, TrialRecord
 from locscope.scoring import objectives
 from locscope.scoring.bounds import bound_of, violations
@@ -24,7 +25,9 @@ def record(
     measures: tuple[Measure, ...] = (),
     quick: bool = False,
 ) -> TrialRecord:
-    trial = Trial(location, Recipe(lr, 8), ("a",), "S", "sweep", 0, "m", "e", quick=quick)
+    trial = Trial(
+        Location.parse(location), Recipe(lr, 8), ("a",), "S", "sweep", 0, "m", "e", quick=quick
+    )
     return TrialRecord(
         trial, "done", score, "s", measures, (), (), (), count, 0.0, 0, 0.0, 0.0, violated
     )
@@ -53,4 +56,4 @@ def shares(reliability, generalization, locality, ratio, **more):
 
 
 def locations(records) -> list[str]:
-    return [one.trial.location for one in records]
+    return [str(one.trial.location) for one in records]

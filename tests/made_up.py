@@ -20,16 +20,16 @@ from locscope.records import (
     TrialRecord,
 )
 from locscope.selection.candidates import Grid, candidates
-from locscope.selection.space import FULL, Budget, Space, TrialRequest
+from locscope.selection.space import FULL, SearchBudget, Space, TrialRequest
 from locscope.selection.strategies import strategy
 
 SIZES = {"block": 5000, "attn": 1200, "mlp": 3600, "mlp.up": 1200, "mlp.down": 1201}
-EDITS, EPOCHS, RULE = 100, 25, "L7.mlp.down"
+EDITS, EPOCHS, RULE = 100, 25, Location.parse("L7.mlp.down")
 
 
 def info(layers: int = 10, parts: Sequence[str] = PAPER_PARTS) -> ModelInfo:
     grid = tuple(
-        LayerPart(f"L{layer}.{part}", layer, part, SIZES.get(part, 100))
+        LayerPart(Location.at(layer, part), layer, part, SIZES.get(part, 100))
         for layer in range(layers)
         for part in parts
     )
@@ -70,28 +70,30 @@ class World:
         """Of the gradient: sets the starting rate, which is near the best one."""
         return (1 + layer / 10) * SIZES.get(part, 100) / 100
 
-    def value_at(self, location: str) -> float:
+    def value_at(self, location: Location | str) -> float:
         """What a location is worth at its own best rate, from 0 to 1."""
-        site = Location.parse(location).sites[0]
+        site = Location.parse(str(location)).sites[0]
         away = abs((site.first + site.last) / 2 - self.peak) / self.layers
         part = 0.0 if site.part == self.part else 0.08 + 0.01 * len(site.part)
         wide = 0.02 * (site.last - site.first)
         draw = Random(f"{location} {self.seed}").uniform(0, 0.02)
         return max(0.1, 0.97 - 0.7 * away - part - wide - draw)
 
-    def utility(self, location: str, lr: float) -> float:
+    def utility(self, location: Location | str, lr: float) -> float:
         """The score of a full trial."""
         return self.value_at(location) * exp(-((self.steps(location, lr) / 2) ** 2))
 
-    def steps(self, location: str, lr: float) -> float:
+    def steps(self, location: Location | str, lr: float) -> float:
         """How many grid steps the rate is above the best one of the place."""
         return log(lr / self.start(location), 3) - self.best_step
 
-    def start(self, location: str) -> float:
-        site = Location.parse(location).sites[0]
+    def start(self, location: Location | str) -> float:
+        site = Location.parse(str(location)).sites[0]
         return 0.3 / sum(self.norm(n, site.part) for n in range(site.first, site.last + 1))
 
-    def space(self, *scans: ScanResult, budget: Budget | None = None, finalists: int = 3) -> Space:
+    def space(
+        self, *scans: ScanResult, budget: SearchBudget | None = None, finalists: int = 3
+    ) -> Space:
         gradient = scan(self.norm, self.layers)
         found = candidates(
             info(self.layers), gradient, Grid(PAPER_PARTS, self.quarters), (RULE,)
@@ -125,7 +127,7 @@ class World:
             Measure("perplexity_ratio", exp(drift), 5, "p"),
         )
         violated = ("perplexity_ratio",) if exp(drift) > 1.05 and not fidelity.quick else ()
-        depth = self.layers - Location.parse(ask.location).lowest
+        depth = self.layers - ask.location.lowest
         flops = (3 * work + 5 * fidelity.edits) * depth * 1e6
         return TrialRecord(
             trial, "done", score, "s", measures, (), (), (), 1, 1.0, 0, flops / 1e6, flops, violated

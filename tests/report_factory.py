@@ -3,7 +3,7 @@
 import random
 from math import exp, nan
 
-from locscope.locations import PAPER_PARTS
+from locscope.locations import PAPER_PARTS, Location
 from locscope.records import (
     Contender,
     Deployment,
@@ -46,7 +46,7 @@ BEFORE = {"reliability": 0.0, "generalization": 0.0, "locality": 1.0, "perplexit
 
 def model(layers: int = LAYERS) -> ModelInfo:
     grid = tuple(
-        LayerPart(f"L{layer}.{part}", layer, part, 50_000)
+        LayerPart(Location.at(layer, part), layer, part, 50_000)
         for layer in range(layers)
         for part in PAPER_PARTS
     )
@@ -108,8 +108,9 @@ def trial(
     if status != "done":
         found, score = (), nan
     epochs = tuple(Epoch(4 * exp(-n / 3), 4, n // 6) for n in range(12))
+    at = Location.parse(location)
     return TrialRecord(
-        Trial(location, Recipe(lr, 30), edits, split, rung, seed, "c0ffee", "ed175e"),
+        Trial(at, Recipe(lr, 30), edits, split, rung, seed, "c0ffee", "ed175e"),
         status, score, "balanced", found, outcomes, epochs, (f"{location}.weight",), 50_000,
         1.3, 0, 2.4, 1e11, violated,
     )  # fmt: skip
@@ -194,12 +195,16 @@ def report_trials() -> tuple[TrialRecord, ...]:
     )
 
 
+def _at(text: str) -> Location | str:
+    return text if " " in text else Location.parse(text)
+
+
 def contender(role, location, score, spread=0.03, **more) -> Contender:
     """As measured on T, 24 edits at a time; its score on S is 0.01 above that."""
     more = {"edits": len(EDITS)} | more
     singles = tuple(score + spread * (n - 2) / 3 for n in range(5))
     return Contender(
-        role, location, Recipe(6e-4, 30), (f"model.{location}.weight",), 49_152, score + 0.01,
+        role, _at(location), Recipe(6e-4, 30), (f"model.{location}.weight",), 49_152, score + 0.01,
         score, score - spread, score + spread, singles,
         measures(score + 0.05, score - 0.04, score, 1.02, 0.011, 0.98), **more,
     )  # fmt: skip
@@ -208,7 +213,9 @@ def contender(role, location, score, spread=0.03, **more) -> Contender:
 def deployment(score=0.88, **more) -> Deployment:
     """The recommended location on all 240 edits, at a batch that was halved."""
     fits = tuple(
-        FitPoint("L6.mlp.down", lr, batch, fit, ratio, (BROKEN,) if ratio > 1.05 else ())
+        FitPoint(
+            Location.parse("L6.mlp.down"), lr, batch, fit, ratio, (BROKEN,) if ratio > 1.05 else ()
+        )
         for lr, batch, fit, ratio in (
             (6e-4, 60, 0.84, 1.01),
             (1.8e-3, 60, 0.9, 1.2),
@@ -216,7 +223,7 @@ def deployment(score=0.88, **more) -> Deployment:
         )
     )
     given = {
-        "location": "L6.mlp.down",
+        "location": Location.parse("L6.mlp.down"),
         "recipe": Recipe(6e-4, 30),
         "parameters": ("model.L6.mlp.down.weight",),
         "parameter_count": 49_152,
@@ -246,15 +253,15 @@ def recommendation(tie=False, met=True, missed=(), **more) -> Recommendation:
         "deployment": deployment(),
         "reason": "best of the finalists on S and V (0.915 over 3 trials)",
         "notes": ("score 0.880 on 240 edits and 0.920 held out, on 24 at a time",),
+        "margins": (
+            Margin("runner-up", Location.parse("L7.mlp.down"), 0.02, 0.004, 0.05),
+            Margin("depth-rule", Location.parse("L5.mlp.down"), 0.11, 0.07, 0.15),
+            Margin("random", Location.parse("L2.attn"), 0.5, 0.42, 0.58),
+        ),
     } | more
-    margins = (
-        Margin("runner-up", "L7.mlp.down", 0.02, 0.004, 0.05),
-        Margin("depth-rule", "L5.mlp.down", 0.11, 0.07, 0.15),
-        Margin("random", "L2.attn", 0.5, 0.42, 0.58),
-    )
     return Recommendation(
         score_name="harmonic(reliability, generalization, locality)", objective="balanced",
-        margins=margins, tie=tie, met=met, missed=missed, model="demo", model_hash="c0ffee123456",
+        tie=tie, met=met, missed=missed, model="demo", model_hash="c0ffee123456",
         edits="demo", edits_hash="ed175e75", seed=0, version="0.1.0", **given,
     )  # fmt: skip
 

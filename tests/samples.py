@@ -2,6 +2,7 @@
 
 from math import nan
 
+from locscope.locations import Location
 from locscope.records import (
     Descriptor,
     EditOutcome,
@@ -16,7 +17,9 @@ from locscope.records import (
 
 
 def trial_record(location: str = "L2.mlp.down", seed: int = 0) -> TrialRecord:
-    trial = Trial(location, Recipe(5e-4, 8), ("a", "b"), "S", "sweep", seed, "demo", "demo")
+    trial = Trial(
+        Location.parse(location), Recipe(5e-4, 8), ("a", "b"), "S", "sweep", seed, "demo", "demo"
+    )
     return TrialRecord(
         trial=trial,
         status="done",

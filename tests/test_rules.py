@@ -19,7 +19,7 @@ from locscope.tuning.recipes import RECIPES
 ROOT = Path(__file__).parents[1]
 FUNCTION_LINES = 60
 FILE_LINES = 300
-FOLDER_FILES, SHORT_FILE, DATACLASSES = 15, 40, 155
+FOLDER_FILES, SHORT_FILE, DATACLASSES = 15, 40, 152
 HOOKS = "locscope/interp/hooked_model.py"
 """The only file that may hook into a model, within a `with`."""
 FOLDERS = {".ci", "analyses", "docs", "locscope", "notebooks", "reports", "tests"}
@@ -42,6 +42,8 @@ TABLES_AND_NUMBERS = (
 """What scripts of `analyses/` import besides the API: records and plain functions of them, which
 run no model; whatever runs one is asked of the API, as a researcher would."""
 NOT_ON_THE_API: dict[str, tuple[str, ...]] = {
+    # Where the user's cache is, and the names of the models that it may hold.
+    "analyses/fetch_real.py": ("locscope.models.gguf",),
     # An experiment splits at least ten edits in three. The paper tunes all edits of a file, and its
     # run folders are those of `EditSettings`: hours of trials of models with 8B weights.
     "analyses/locft_parts/running.py": (

@@ -84,7 +84,7 @@ def _main_row(one: Main) -> str:
     count = len(record.trial.edits)
     cells = [
         *(one.model.title, one.edits, str(count)),
-        *(record.trial.location, f"{record.trial.recipe.lr:g}"),
+        *(str(record.trial.location), f"{record.trial.recipe.lr:g}"),
         _beside(_measure(one.outcome, "reliability"), paper.reliability),
         _beside(_measure(one.outcome, "generalization"), paper.generalization),
         _beside(_plain(one.outcome.capability.mean), paper.capability),
@@ -127,7 +127,7 @@ def _sweeps(sweeps: Sequence[Sweep]) -> list[str]:
 
 def _sweep(one: Sweep) -> list[str]:
     trial = one.outcomes[0].record.trial
-    locations = [outcome.record.trial.location for outcome in one.outcomes]
+    locations = [str(outcome.record.trial.location) for outcome in one.outcomes]
     lines = [
         f"### {one.model.title}, {one.edits}, {len(trial.edits)} edits, lr {trial.recipe.lr:g}",
         "",
@@ -161,7 +161,7 @@ def _grid(title: str, values: dict[str, float]) -> list[str]:
 
 def _standing(one: Sweep) -> str:
     """Where the paper's location stands among those swept here, in words."""
-    found = {o.record.trial.location: o for o in one.outcomes}
+    found = {str(o.record.trial.location): o for o in one.outcomes}
     chosen = found.get(one.model.location)
     if chosen is None:
         return f"{one.model.location}, the paper's location, was not among those swept."

@@ -8,6 +8,7 @@ from analyses.locft_parts.capability import Capability, measured, there
 from analyses.locft_parts.published import BATCH, EPOCHS
 from locscope.edits import EditSet
 from locscope.execution.local import run_trials
+from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.progress import Progress
 from locscope.records import Recipe, Trial, TrialRecord
@@ -72,7 +73,7 @@ def run(job: Job, loaded: Loaded, folder: Path, progress: Progress) -> tuple[Out
 
 def _trial(job: Job, loaded: Loaded, edit_set: EditSet, location: str) -> Trial:
     return Trial(
-        location=location,
+        location=Location.parse(location),
         recipe=Recipe(lr=job.lr, batch=BATCH, epochs=EPOCHS),
         edits=tuple(edit.id for edit in edit_set.edits),
         split="all",

@@ -10,7 +10,7 @@ from statistics import fmean
 import locscope
 from locscope.records import ScanResult, TrialRecord
 from locscope.selection.choice import ranked
-from locscope.selection.space import FULL, Budget, at_rung, spent
+from locscope.selection.space import FULL, SearchBudget, at_rung, spent
 
 REVERSED = "race, scans reversed"
 SCANNED = ("race", "reversed")
@@ -65,7 +65,7 @@ def _choice(
         mirrored = tuple(_mirrored(scan) for scan in lab.space.scans)
         return lab.choose("race", replace(lab.space, scans=mirrored))
     if name == "random":
-        return lab.choose(name, replace(lab.space, budget=Budget(spent(race), "operations")))
+        return lab.choose(name, replace(lab.space, budget=SearchBudget(spent(race), "operations")))
     return lab.choose(name)
 
 
@@ -82,7 +82,7 @@ def _entry(
         model=model,
         seed=lab.space.seed,
         strategy=REVERSED if name == "reversed" else name,
-        location=best.trial.location,
+        location=str(best.trial.location),
         lr=best.trial.recipe.lr,
         score_s=best.score,
         met_s=not best.violated,

@@ -33,7 +33,7 @@ nothing. Cost is that of choosing alone, in operations of its trials, and in sec
 the race's scans; tuning on T is the same for all and not counted. Random gets as many operations as
 the race and keeps a quarter of them for the rates of the best locations it drew; the depth rule's
 grid of rates takes less and has no use for more. Reversed scans have no say once they fail to
-predict the looks, so that arm shows that they cost nothing, not that scans help. Choices leave as
+predict rung 1, so that arm shows that they cost nothing, not that scans help. Choices leave as
 much room below bounds on drift as a search does, or what a name says ("with room 0": none).
 """
 

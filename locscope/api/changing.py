@@ -24,6 +24,7 @@ from locscope.api.loading import (
 )
 from locscope.api.run import Run
 from locscope.errors import UsageError
+from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.progress import Silent
 from locscope.settings import EditSettings, EvaluateSettings, settings_of
@@ -39,7 +40,7 @@ def edit(
     model: Model = "demo",
     edits: Edits = "demo",
     *,
-    location: str | None = None,
+    location: Location | str | None = None,
     lr: float | None = None,
     config: "str | PathLike[str] | Run | None" = None,
     inplace: bool = False,
@@ -81,7 +82,7 @@ def tuned(
     model: Model,
     edits: Edits = "demo",
     *,
-    location: str | None = None,
+    location: Location | str | None = None,
     lr: float | None = None,
     config: "str | PathLike[str] | Run | None" = None,
     **settings: Any,
@@ -171,7 +172,7 @@ def _sides(
 def _edit_plan(
     loaded: Loaded,
     edits: Edits,
-    location: str | None,
+    location: Location | str | None,
     lr: float | None,
     config: "str | PathLike[str] | Run | None",
     settings: dict[str, Any],
@@ -179,7 +180,7 @@ def _edit_plan(
     if config is not None and (location is not None or lr is not None):
         raise UsageError("config decides location and lr too: give either config or location")
     path = config.folder if isinstance(config, Run) else config
-    own = {"location": location, "lr": lr}
+    own = {"location": None if location is None else str(location), "lr": lr}
     given = {
         **settings,
         **{name: value for name, value in own.items() if value is not None},

@@ -14,6 +14,7 @@ from locscope.models.parts import take
 from locscope.models.save import put_changes
 from locscope.records import Measure, TrialRecord
 from locscope.tuning.trial import Tuned
+from locscope.workflows.deltas import check_delta, save_delta
 from locscope.workflows.edit import EditPlan
 from locscope.workflows.saving import check_output, save_in_memory, save_tuned
 
@@ -115,6 +116,26 @@ class EditedModel:
         else:
             plan = self._plan
             save_tuned(self.base, self._tuned, plan.settings, plan.objective, path)
+        return path
+
+    def save_delta(self, file: str | PathLike[str]) -> Path:
+        """Writes the changed tensors alone, as `locscope edit --delta` does.
+
+        Args:
+            file: a file that is not there, best with the ending `.safetensors`.
+
+        Returns:
+            Its path.
+
+        Raises:
+            UsageError: something is there already, or the disk refuses.
+            ValueError: the model was tuned in place, so that its weights before are gone.
+        """
+        path = Path(file)
+        if self.model is self.base.model:
+            raise ValueError("the base was tuned in place: its weights before are gone")
+        check_delta(path)
+        save_delta(self.base, self._tuned, self._plan.settings, path)
         return path
 
     def __repr__(self) -> str:

@@ -4,31 +4,24 @@ For questions that `search` does not ask. Trials are records in the folder: what
 run again, and an experiment that was cut off goes on.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from locscope.api.bars import progress_of
-from locscope.api.loading import Edits, Model, as_loaded, names_of
 from locscope.api.tables import trials_frame
 from locscope.edits import EditSet
 from locscope.edits.splits import Split
 from locscope.errors import UsageError, unknown
+from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.recommendation.finalists import Finalist
 from locscope.records import Recipe, ScanResult, Trial, TrialRecord
-from locscope.runs.folder import open_run as open_folder
 from locscope.scans.context import ScanContext
 from locscope.selection.space import FULL, Fidelity, Space, TrialRequest, at_rung
-from locscope.settings import SearchSettings, settings_of
 from locscope.tuning.trial import starting_rate
 from locscope.workflows.search.holdout import on_t, validate
 from locscope.workflows.search.local_runner import LocalTrialRunner
-from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.select import scan_context, scan_s, select, space_of
 from locscope.workflows.search.stages import Evidence, trial_of
 
@@ -41,7 +34,7 @@ SETTLED = ("prefixes", "prompt_format")
 
 @final
 class Experiment:
-    """What `open_experiment` gives.
+    """What `open_experiment` gives; in the examples of its methods it is `lab`.
 
     `select`, `validate` and `report` are the ids of the edits in S, V and T.
     """
@@ -82,13 +75,22 @@ class Experiment:
         return space_of(self._runner, self.scans)
 
     def scan_context(self) -> ScanContext:
-        """What a function that scans is given, about the edits of S."""
+        """What a function that scans is given, about the edits of S.
+
+        Example:
+            >>> set(lab.scan_context().edits) == set(lab.select)
+            True
+        """
         return scan_context(self._runner)
 
     def first(self, count: int) -> tuple[str, ...]:
         """The ids of so many edits of S, in an order drawn by the seed.
 
         More edits include fewer: the rungs of a race are tuned on such subsets.
+
+        Example:
+            >>> set(lab.first(2)) < set(lab.first(4)) <= set(lab.select)
+            True
         """
         return self._plan.first_of_s(count)
 
@@ -104,13 +106,18 @@ class Experiment:
 
         Raises:
             UsageError: no finite gradient tells one, or the model lacks the location.
+
+        Example:
+            >>> trial = lab.trial(lab.space.candidates[0].location)
+            >>> lab.starting_rate(trial, 2.0) > lab.starting_rate(trial, 1.0) > 0
+            True
         """
         wanted = self._plan.first_step if first_step is None else first_step
         return starting_rate(self._runner.workspace, trial, wanted)
 
     def trial(
         self,
-        location: str,
+        location: Location | str,
         lr: float | None = None,
         *,
         edits: Sequence[str] | None = None,
@@ -140,12 +147,16 @@ class Experiment:
         Raises:
             UsageError: no rate is given and the location is no candidate, an edit is unknown, or a
                 field of the recipe is, or it is one that the open experiment has settled.
+
+        Example:
+            >>> lab.trial("L1.mlp.down", 1e-3, edits=lab.report, name="on T", epochs=1).split
+            'T'
         """
         tuned = self.select if edits is None else tuple(edits)
         self._check(tuned, recipe)
         rate = self.space.of(location).lr if lr is None else lr
         fidelity = Fidelity(name, len(tuned), self._plan.settings.epochs, quick)
-        usual = trial_of(self._plan, TrialRequest(location, rate, fidelity))
+        usual = trial_of(self._plan, TrialRequest(Location.parse(str(location)), rate, fidelity))
         return replace(
             usual,
             recipe=replace(usual.recipe, **recipe),
@@ -169,11 +180,21 @@ class Experiment:
         Raises:
             UsageError: the model lacks a location.
             OutOfMemory: a trial does not fit, even with few tokens at once.
+
+        Example:
+            >>> (record,) = lab.run([lab.trial("L1.mlp.down", 1e-3)])
+            >>> len(record.outcomes) == len(lab.select)
+            True
         """
         return self._runner.trials(stage, trials)
 
     def recorded(self, trials: Sequence[Trial]) -> tuple[TrialRecord, ...]:
-        """The records of those trials that the folder has already; nothing is run."""
+        """The records of those trials that the folder has already; nothing is run.
+
+        Example:
+            >>> lab.recorded([lab.trial("L1.mlp.down", 2e-3, name="never run")])
+            ()
+        """
         known = self._runner.known
         return self.run([trial for trial in trials if trial.id in known])
 
@@ -188,6 +209,11 @@ class Experiment:
 
         Raises:
             UsageError: none of the trials is named `full`.
+
+        Example:
+            >>> first, *others = lab.finalists(lab.choose("depth-rule"))
+            >>> {record.trial.split for record in first.on_v}
+            {'V'}
         """
         if not at_rung(records, FULL):
             raise UsageError(f"finalists are chosen among trials named '{FULL}': there is none")
@@ -201,6 +227,11 @@ class Experiment:
 
         Returns:
             A record for each subset of T; the setting `repetitions` says how many there are.
+
+        Example:
+            >>> (chosen,) = lab.run([lab.trial("L1.mlp.down", 1e-3)])
+            >>> {record.trial.split for record in lab.held_out(chosen)}
+            {'T'}
         """
         subsets = range(len(self._plan.on_t))
         return self.run([on_t(self._plan, record, subset) for subset in subsets], "on T")
@@ -217,6 +248,11 @@ class Experiment:
 
         Raises:
             UsageError: there is no such strategy.
+
+        Example:
+            >>> records = lab.choose("depth-rule")
+            >>> {record.trial.location for record in records} == {lab.space.depth_rule}
+            True
         """
         return select(self._runner, Evidence(space or self.space, self.scans), strategy).selected
 
@@ -228,6 +264,11 @@ class Experiment:
 
         Returns:
             The frame, in the order of the records.
+
+        Example:
+            >>> records = lab.run([lab.trial("L1.mlp.down", 1e-3)])
+            >>> lab.to_pandas(records)["location"].tolist()
+            ['L1.mlp.down']
         """
         return trials_frame(records)
 
@@ -248,46 +289,3 @@ class Experiment:
         parts = {"S": self.select, "V": self.validate, "T": self.report}
         within = [name for name, ids in parts.items() if set(edits) <= set(ids)]
         return within[0] if within else "all"
-
-
-@contextmanager
-def open_experiment(
-    model: Model = "demo",
-    edits: Edits = "demo",
-    *,
-    output: str | PathLike[str],
-    fresh: bool = False,
-    progress: bool = False,
-    **settings: Any,
-) -> Iterator[Experiment]:
-    """Opens a folder for trials of one's own; it is locked within the block.
-
-    It has records and no report: `open_run` does not read it.
-
-    Args:
-        model: a name, or what `load_model` gives.
-        edits: what `load_edits` takes.
-        output: the run folder.
-        fresh: move one that is there aside.
-        progress: show a bar.
-        settings: of `locscope search`, as `limit`, `seed`, `parts`, `epochs`, `scans`.
-
-    Yields:
-        The experiment: `trial`, `run`, `choose`, `space`, `scans`.
-
-    Raises:
-        UsageError: too few edits, unknown settings, or a folder of other settings.
-
-    Example:
-        >>> import locscope
-        >>> with locscope.open_experiment(output="mine", **example.SMALL) as experiment:
-        ...     rates = experiment.space.of("L6.mlp.down").rates
-        ...     trials = [experiment.trial("L6.mlp.down", rate) for rate in rates]
-        ...     [record.trial.recipe.lr for record in experiment.run(trials)] == list(rates)
-        True
-    """
-    loaded, shown = as_loaded(model, settings), progress_of(progress)
-    made = settings_of(SearchSettings, {**settings, **names_of(loaded, edits)})
-    plan = plan_search(made, Path(output), shown, loaded)
-    with open_folder(plan.folder, plan.frozen, fresh=fresh) as folder:
-        yield Experiment(LocalTrialRunner(plan, folder, shown))

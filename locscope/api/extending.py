@@ -1,4 +1,4 @@
-"""Scans, measures, strategies and formats of one's own: added to the tables at run time.
+"""Scans, measures, strategies, recipes and formats of one's own: added to the tables at run time.
 
 They are then used like any other, by name: `scan(..., scans=["mine"])`, `search(...,
 strategy="mine")`. A package registers its own through an entry point (`locscope.plugins`).
@@ -17,10 +17,15 @@ from locscope.plugins import function_of, register
 from locscope.records import Descriptor, Measure, ScanScore
 from locscope.scans import SCANS
 from locscope.scans.context import Findings, ScanContext
+from locscope.scoring.bounds import REGISTERED
 from locscope.selection.strategies import STRATEGIES, Strategy
+from locscope.tuning.master_weights import TunedPart
+from locscope.tuning.recipes import RECIPES
+from locscope.tuning.trainable import RecipeInput
 
 ScanFunction = Callable[[ScanContext], Findings | Mapping[str, float]]
 MeasureFunction = Callable[[Evaluation, Evaluation], Measure | float]
+RecipeFunction = Callable[[RecipeInput], tuple[TunedPart, ...]]
 Reader = Callable[..., Any]
 NO_SOURCE = "registered at run time"
 
@@ -93,8 +98,8 @@ def register_measure(
 ) -> Callable[[MeasureFunction], MeasureFunction]:
     """Adds a measure: a decorator for a function of what the model answers now and answered before.
 
-    Every full trial, `edit` and `evaluate` then take it. The function returns a number, or a
-    `Measure` with count and protocol.
+    Every full trial, `edit` and `evaluate` then take it, and bounds may name it. The function
+    returns a number, or a `Measure` with count and protocol.
 
     Args:
         name: how tables and records call it.
@@ -125,6 +130,7 @@ def register_measure(
 
         path = _checked(MEASURES, "measure", name, run)
         MEASURES[name] = Descriptor(name, title or name, note, source, path, sign)
+        REGISTERED.add(name)
         return function
 
     return add
@@ -161,6 +167,38 @@ def register_strategy(
     def add(function: Strategy) -> Strategy:
         path = _checked(STRATEGIES, "strategy", name, function)
         STRATEGIES[name] = Descriptor(name, title or name, note, source, path)
+        return function
+
+    return add
+
+
+def register_recipe(
+    name: str, *, title: str = "", note: str = "", source: str = NO_SOURCE
+) -> Callable[[RecipeFunction], RecipeFunction]:
+    """Adds a recipe: a decorator for a function from a `RecipeInput` to the parts that are tuned.
+
+    Args:
+        name: how it is asked for, as in `recipe="mine"` of `edit`, `recipes=["mine"]` of `search`.
+        title: for headings (the name).
+        note: what of a location is tuned.
+        source: the paper.
+
+    Raises:
+        UsageError: the name is taken by another function.
+
+    Example:
+        >>> import locscope
+        >>> from locscope.models.parts import slices
+        >>> @locscope.register_recipe("first-matrix")
+        ... def first_matrix(recipe_input):
+        ...     return slices(recipe_input.model, recipe_input.location)[:1]
+        >>> "first-matrix" in locscope.list_recipes().index
+        True
+    """
+
+    def add(function: RecipeFunction) -> RecipeFunction:
+        path = _checked(RECIPES, "recipe", name, function)
+        RECIPES[name] = Descriptor(name, title or name, note, source, path)
         return function
 
     return add

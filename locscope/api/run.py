@@ -63,7 +63,7 @@ class Run:
             return None
         given = found.deployment or found.best
         return Recommended(
-            location=given.location,
+            location=str(given.location),
             recipe=given.recipe,
             measures={one.name: one.value for one in given.measures},
             met=found.met,

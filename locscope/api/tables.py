@@ -99,7 +99,7 @@ def trials_frame(records: Sequence[TrialRecord]) -> "pd.DataFrame":
 
     rows = [
         {
-            "location": record.trial.location,
+            "location": str(record.trial.location),
             "lr": record.trial.recipe.lr,
             "rung": record.trial.rung,
             "split": record.trial.split,

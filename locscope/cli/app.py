@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from locscope import __version__
-from locscope.cli.stopping import INTERRUPTED, LINE
+from locscope.cli.stopping import INTERRUPTED, line
 from locscope.display import guarded_streams, visible
 from locscope.errors import DISK_FULL, LocscopeError, ran_out_of_memory
 
@@ -30,7 +30,7 @@ REFUSED = (*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, err
 """Numbers of system errors that are of the machine and not of this program."""
 
 _FINDING, _USING = "locscope.cli.finding", "locscope.cli.using"
-_DATA = "locscope.cli.data"
+_DATA, _DELTAS = "locscope.cli.data", "locscope.cli.deltas"
 COMMANDS = {
     "search": (
         _FINDING,
@@ -47,6 +47,8 @@ COMMANDS = {
     "convert": (_DATA, "Write edits of any known layout as our own JSONL, without a model."),
     "edit": (_USING, "Tune one location on all edits and save the edited model."),
     "evaluate": (_USING, "Measure an edited model on its edits and against its base."),
+    "apply": (_DELTAS, "Put deltas of `edit --delta` on a model, and save the result."),
+    "revert": (_DELTAS, "Take deltas off a model again, and save the result."),
     "report": (
         _USING,
         "Draw the report of a run again from its records, or compare several runs.",
@@ -63,15 +65,15 @@ class _Commands(TyperGroup):
     Options are derived from settings, and to make those takes as long as all of `--help`.
     """
 
-    def main(self, *args: Any, **extra: Any) -> Any:
-        """Runs the command that was written, and ends the process with its exit code."""
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """The options before the command, read."""
         with _wrong_usage():
-            code = super().main(*args, **{**extra, "standalone_mode": False})
-        sys.exit(code)
+            return super().make_context(*args, **extra)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command that is called, with its options, and the arguments left for it."""
-        name, stub, rest = super().resolve_command(ctx, args)
+        with _wrong_usage():
+            name, stub, rest = super().resolve_command(ctx, args)
         if name is None or stub is None:
             return name, stub, rest
         # Already here: libraries are mapped into memory, of which there may be too little.
@@ -81,6 +83,8 @@ class _Commands(TyperGroup):
             command = typer.main.get_group(module.commands).commands[name]
         # From the table: that of the module is its function's docstring, for developers.
         command.help = stub.help
+        # Where it reads its options, and not around its run: that adds a frame to every traceback.
+        command.make_context = _wrong_usage()(command.make_context)
         return name, command, rest
 
 
@@ -124,7 +128,7 @@ def guarded() -> Iterator[None]:
             # Here, where it can be told: a full disk is noticed when what was printed is written.
             sys.stdout.flush()
     except KeyboardInterrupt:
-        raise _exit(LINE, INTERRUPTED) from None
+        raise _exit(line(), INTERRUPTED) from None
     except typer.Exit:
         raise
     except Exception as error:

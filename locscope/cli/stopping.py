@@ -16,7 +16,18 @@ INTERRUPTED = 130
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 SOON = 0.02
 """Seconds until a signal that was dropped is given again."""
-LINE = "interrupted: the same command goes on with what is done"
+GOING_ON = ("search", "scan")
+"""Commands that keep what is done in a run folder."""
+
+
+def line() -> str:
+    """What is said of a command that was interrupted: the one that this process was begun with."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    if command in GOING_ON:
+        return "interrupted: the same command goes on with what is done"
+    if command == "edit":
+        return "interrupted: nothing is saved, and the same command begins anew"
+    return "interrupted: give the same command again"
 
 
 @final
@@ -69,7 +80,7 @@ def stoppable() -> Iterator[None]:
         if not asked or code in (0, INTERRUPTED):
             raise
         code = INTERRUPTED
-        print(f"locscope: {LINE}", file=sys.stderr)  # noqa: T201
+        print(f"locscope: {line()}", file=sys.stderr)  # noqa: T201
         sys.exit(INTERRUPTED)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

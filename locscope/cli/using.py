@@ -9,6 +9,7 @@ import typer
 from locscope.cli import options
 from locscope.cli.app import NOTHING_MET, guarded
 from locscope.cli.options import read_settings, with_settings
+from locscope.errors import UsageError
 from locscope.settings import EditSettings, EvaluateSettings
 from locscope.settings.base import OUTPUT, TUNING
 
@@ -23,8 +24,15 @@ def edit(
     *,
     file: options.SettingsFile = None,
     output: Annotated[
-        Path, typer.Option(help="directory for the edited model", rich_help_panel=OUTPUT)
-    ],
+        Path | None, typer.Option(help="directory for the edited model", rich_help_panel=OUTPUT)
+    ] = None,
+    delta: Annotated[
+        Path | None,
+        typer.Option(
+            help="file for the changed tensors alone (.safetensors), which `locscope apply` takes",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -35,6 +43,8 @@ def edit(
     **written: Any,
 ) -> None:
     """Edits; exits with 3 where the model has not learned or is out of bounds."""
+    if output is None and delta is None:
+        raise UsageError("say where to save: --output DIRECTORY, --delta FILE, or both")
     settings = read_settings(EditSettings, file, written)
     from locscope.cli.listener import listener
     from locscope.cli.printing import print_measures, say_json
@@ -45,10 +55,10 @@ def edit(
     from locscope.workflows.edit import plan_edit
 
     progress = listener()
-    plan = plan_edit(settings, config, output)
+    plan = plan_edit(settings, config, output, delta=delta)
     progress.say(f"tuning {summary(plan.loaded.model, plan.location)}")
     record = run_edit(plan, progress)
-    progress.say(f"saved to {output}")
+    progress.say(f"saved to {' and '.join(str(path) for path in (output, delta) if path)}")
     if format == "json":
         say_json(dumps(record, indent=2))
     else:

@@ -29,12 +29,19 @@ from locscope.records.codec import fingerprint
 __all__ = ["FORMATS", "EditFormat", "EditSet", "narrowed", "read_edits", "recognise", "settled"]
 
 
+BUNDLED = {
+    "demo": "the bundled edits",
+    "facts": "edits of facts of common knowledge that SmolLM2-135M-Instruct knows",
+}
+"""Edits that come with the package: the first for the bundled model, the second for real ones."""
+
+
 @dataclass(frozen=True)
 class EditSet:
     """The edits of a run: `total` rows were in the file, `fingerprint` is a hash of these edits.
 
-    `source` is what they can be read from again: `demo`, the path of the file, or a name on the
-    hub. `notes` are sentences on it for those who read the results.
+    `source` is what they can be read from again: a name of `BUNDLED`, the path of the file, or a
+    name on the hub. `notes` are sentences on it for those who read the results.
     """
 
     name: str
@@ -48,19 +55,19 @@ class EditSet:
 
 def read_edits(source: str, *, limit: int | None = None, seed: int = 0) -> EditSet:
     """The edits in a file, a data set of the Hugging Face hub (`ORG/NAME` or `ORG/NAME:SPLIT`), or
-    the bundled ones for `demo`; `limit` of them chosen by `seed`.
+    the bundled ones for `demo` and `facts`; `limit` of them chosen by `seed`.
 
     Every row is checked, also those that the limit leaves out. Raises UsageError, which names
     file, row and field, where something cannot be used, and where the limit is below 1.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit} leaves no edits: give at least 1")
-    if source == "demo":
-        packaged = files("locscope.edits") / "demo.json"
+    if source in BUNDLED:
+        packaged = files("locscope.edits") / f"{source}.json"
         if not packaged.is_file():
             raise UsageError("the bundled edits are missing from this installation: reinstall")
         with as_file(packaged) as path:
-            return _read("demo", source, str(path), limit, seed)
+            return _read(source, source, str(path), limit, seed)
     # A name for run folders: of a data set of the hub with its split, but no slash and colon.
     name = re.sub(r"[^\w.-]+", "-", source) if on_hub(source) else Path(source).stem
     return _read(name, source, source, limit, seed)

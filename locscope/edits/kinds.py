@@ -17,7 +17,7 @@ from math import isfinite
 from typing import Any
 
 from locscope.errors import UsageError
-from locscope.runs.reading import MOST_TEXT, Unreadable, once
+from locscope.runs.reading import MOST_TEXT, Unreadable, once, read_within
 
 MOST_UNPACKED = MOST_TEXT
 """Bytes that a compressed file may unpack to."""
@@ -64,7 +64,7 @@ def unpacked(name: str, data: bytes) -> bytes:
     for magic, opened in _PACKED.items():
         if data.startswith(magic):
             try:
-                content = opened(io.BytesIO(data)).read(MOST_UNPACKED + 1)
+                content = read_within(opened(io.BytesIO(data)), MOST_UNPACKED)
             except (OSError, EOFError, lzma.LZMAError, ValueError) as error:
                 raise UsageError(f"cannot unpack {name}: it is damaged ({error})") from error
             if len(content) > MOST_UNPACKED:

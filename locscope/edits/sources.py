@@ -72,7 +72,9 @@ def _bytes(path: Path) -> bytes:
         if path.is_dir():
             raise UsageError(f"{path} is a directory: give the file with the edits")
         if not path.exists():
-            raise UsageError(f"no edits file {path}: give a file, or 'demo' for the bundled edits")
+            raise UsageError(
+                f"no edits file {path}: give a file, or 'demo' or 'facts' for bundled ones"
+            )
         return read_bytes(path)
     except (OSError, Unreadable) as error:
         raise UsageError(f"cannot read {path}: {reason_of(error)}") from error

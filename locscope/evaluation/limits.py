@@ -6,12 +6,11 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from locscope.errors import UsageError
+from locscope.errors import UsageError, shown
 from locscope.evaluation.suite import EvalTexts
 from locscope.forward.decoding import MAX_TOKENS
 from locscope.forward.packed import encode, encode_prompt, encode_text, frame
 from locscope.models.inspection import embeddings
-from locscope.models.json_files import shown
 from locscope.records import Edit
 
 STOP = 0

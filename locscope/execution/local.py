@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import torch
 
 from locscope.errors import OutOfMemory
-from locscope.locations import Location
 from locscope.progress import Progress, stage
 from locscope.records import Trial, TrialRecord
 from locscope.scoring.objectives import BALANCED, Objective
@@ -33,7 +32,7 @@ def run_trials(
     """
     with stage(progress, name, len(trials), share):
         # Rising layers: the prefix cache then moves up block by block and never starts again.
-        waiting = sorted(trials, key=lambda trial: Location.parse(trial.location).lowest)
+        waiting = sorted(trials, key=lambda trial: trial.location.lowest)
         while waiting:
             trial = waiting[0]
             try:

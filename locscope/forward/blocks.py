@@ -14,15 +14,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
-from locscope.models.parts import blocks_owner, body
+from locscope.models.parts import blocks_owner, body, family_of
 
 
 @final
 class _Skip(nn.Module):
-    """A block that hands its input on."""
+    """A block that hands its input on, in a tuple where the family's blocks return one."""
 
-    def forward(self, hidden: Tensor, *_: object, **__: object) -> Tensor:
-        return hidden
+    def __init__(self, tuples: bool) -> None:
+        super().__init__()
+        self.tuples = tuples
+
+    def forward(self, hidden: Tensor, *_: object, **__: object) -> Tensor | tuple[Tensor, None]:
+        return (hidden, None) if self.tuples else hidden
 
 
 @final
@@ -41,13 +45,14 @@ class _Into(nn.Module):
 class _Tap(nn.Module):
     """A block that keeps its input."""
 
-    def __init__(self) -> None:
+    def __init__(self, tuples: bool) -> None:
         super().__init__()
+        self.tuples = tuples
         self.seen: Tensor | None = None
 
-    def forward(self, hidden: Tensor, *_: object, **__: object) -> Tensor:
+    def forward(self, hidden: Tensor, *_: object, **__: object) -> Tensor | tuple[Tensor, None]:
         self.seen = hidden
-        return hidden
+        return (hidden, None) if self.tuples else hidden
 
 
 @contextmanager
@@ -93,15 +98,16 @@ def run_blocks(
     """
     owner, name = blocks_owner(model)
     layers: list[nn.Module] = list(getattr(owner, name))
-    tap = _Tap()
+    tuples = family_of(model).tuples
+    tap = _Tap(tuples)
     assert start == 0 or hidden is not None, "resuming above a block needs the residual stream"
     if hidden is not None:
-        layers[:start] = [_Skip() for _ in range(start)]
+        layers[:start] = [_Skip(tuples) for _ in range(start)]
         # Behind the last block only the norm is left to run.
         entry = min(start, len(layers) - 1)
         layers[entry] = _Into(layers[entry], hidden)
     if stop is not None:
-        layers[stop:] = [tap, *(_Skip() for _ in range(len(layers) - stop - 1))]
+        layers[stop:] = [tap, *(_Skip(tuples) for _ in range(len(layers) - stop - 1))]
     more: dict[str, Any] = {"use_cache": False}
     if cache is not None:
         seen = cache.get_seq_length()

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from locscope.forward.prefix_cache import Batch, PrefixCache
+from locscope.models.parts import logit_scale
 
 POSITIONS = 2048
 """Positions whose logits are held at a time: 1 GB of float32 at 128k tokens."""
@@ -17,7 +18,8 @@ POSITIONS = 2048
 def logits(
     model: PreTrainedModel, hidden: Float[Tensor, "*any width"]
 ) -> Float[Tensor, "*any vocabulary"]:
-    """Next-token logits of final hidden states, summed in float32, soft-capped as the model's."""
+    """Next-token logits of final hidden states, summed in float32; scaled and soft-capped as the
+    model's own are."""
     head: Any = model.get_output_embeddings()
     bias = None if getattr(head, "bias", None) is None else head.bias.float()
     if hidden.is_cuda and hidden.dtype == head.weight.dtype == torch.bfloat16:
@@ -25,7 +27,8 @@ def logits(
         out = out if bias is None else out + bias
     else:
         out = F.linear(hidden.float(), head.weight.float(), bias)
-    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+    factor, cap = logit_scale(model)
+    out = out if factor == 1 else factor * out
     return out if cap is None else cap * torch.tanh(out / cap)
 
 

@@ -21,14 +21,17 @@ from locscope.models.parts import blocks, family_of
 
 @final
 class _Known(nn.Module):
-    """An attention whose output is given: the sum of its heads and its bias."""
+    """An attention whose output is given: the sum of its heads and its bias.
 
-    def __init__(self, out: Float[Tensor, "rows seq width"]) -> None:
+    Where it `joins`, it returns the sum with the stream, which it is given second.
+    """
+
+    def __init__(self, out: Float[Tensor, "rows seq width"], joins: bool) -> None:
         super().__init__()
-        self.out = out
+        self.out, self.joins = out, joins
 
-    def forward(self, *_: object, **__: object) -> tuple[Tensor, None]:
-        return self.out, None
+    def forward(self, *given: Tensor, **_: object) -> tuple[Tensor, None]:
+        return (self.out + given[1] if self.joins else self.out), None
 
 
 @final
@@ -60,11 +63,12 @@ def resumed(
     None at layer 0. `model` is the plain one, without hooks.
     """
     modules: dict[str, nn.Module] = dict(last_block(model, last))
-    attention = family_of(model).attention
+    family = family_of(model)
+    attention = family.attention
     if layer == len(blocks(model)) - 1:
         # Wrapping what lies within an attention that is not run would only get in its way.
         modules = {path: own for path, own in modules.items() if f".{attention}." not in path}
-    modules[_path(model, layer, attention)] = _Known(out)
+    modules[_path(model, layer, attention)] = _Known(out, family.joins)
     with replaced_modules(model, modules):
         return at_last(run_blocks(model, ids, layer, before), last)
 
@@ -76,8 +80,9 @@ def last_block(model: PreTrainedModel, last: Int[Tensor, " rows"]) -> dict[str, 
     tokens, so a fused matrix that makes them too is left as it is.
     """
     family, layer = family_of(model), len(blocks(model)) - 1
-    alone = [part for part in ("attn.q",) if family.layout(part) == PLAIN]
-    names = [family.mlp, *(family.leaves[part] for part in ("attn.o", *alone))]
+    alone = [part for part in ("attn.o", "attn.q") if family.layout(part) == PLAIN]
+    names = [family.leaves[part] for part in alone if part in family.leaves]
+    names += [family.mlp] if family.mlp_alone else []
     paths = [_path(model, layer, name) for name in names]
     return {path: _AtLast(model.get_submodule(path), last) for path in paths}
 

@@ -84,7 +84,7 @@ def _distributions(records: Sequence[TrialRecord]) -> "dict[str, BaseDistributio
 
     sites = [layer_and_part(record.trial.location) for record in records] or [(0, "")]
     rates = [record.trial.recipe.lr for record in records] or [1.0]
-    locations = sorted({record.trial.location for record in records}) or [""]
+    locations = sorted({str(record.trial.location) for record in records}) or [""]
     layers = [layer for layer, _ in sites]
     return {
         "location": CategoricalDistribution(locations),
@@ -101,7 +101,7 @@ def _trial(record: TrialRecord, kinds: "dict[str, BaseDistribution]") -> "Frozen
     measured = not isnan(record.score)
     return create_trial(
         params={
-            "location": record.trial.location,
+            "location": str(record.trial.location),
             "layer": layer,
             "part": part,
             "lr": record.trial.recipe.lr,

@@ -90,7 +90,7 @@ def open_tracker(
 def row_of(record: TrialRecord) -> dict[str, Value]:
     """What a tracker logs of a trial: location, recipe, score, measures that have a value."""
     row: dict[str, Value] = {
-        "location": record.trial.location,
+        "location": str(record.trial.location),
         "lr": record.trial.recipe.lr,
         **attributes(record),
     }

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from locscope.errors import UsageError
+from locscope.errors import UsageError, ran_out_of_memory
 from locscope.models.parts import blocks
 
 ACTIVATIONS = {
@@ -81,7 +81,10 @@ def hooked_model_of(model: PreTrainedModel) -> HookedModel:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             bridge = build_bridge_from_module(bridged, name, hf_config=bridged.config)
-    except (ValueError, AttributeError, NotImplementedError) as error:
+    # TransformerLens takes layouts of some families for those of others, and stumbles anywhere.
+    except (ValueError, AttributeError, NotImplementedError, RuntimeError) as error:
+        if ran_out_of_memory(error):
+            raise
         raise UsageError(
             f"TransformerLens cannot hook {name} ({str(error).splitlines()[0]}): scans of "
             "activations are not possible, take --scans weight-gradient"

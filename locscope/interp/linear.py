@@ -98,9 +98,9 @@ def final_norm(model: PreTrainedModel) -> Norm:
 
 
 def norm_after_attention(model: PreTrainedModel, layer: int) -> Norm | None:
-    """The norm that the attention's output passes before it is added (Gemma 2 and 3), if any."""
+    """The norm of the attention's output before it is added (Gemma 2 and 3, OLMo 2), if any."""
     block = blocks(model)[layer]
-    # Elsewhere `post_attention_layernorm` is the MLP's own norm; where that has a name of its own,
-    # the one named after attention is attention's.
-    own = hasattr(block, "pre_feedforward_layernorm")
+    # Elsewhere `post_attention_layernorm` is the norm before the MLP; where there is one behind the
+    # MLP too, the one named after attention is behind attention.
+    own = hasattr(block, "post_feedforward_layernorm")
     return block.get_submodule("post_attention_layernorm") if own else None

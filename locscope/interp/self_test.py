@@ -1,13 +1,14 @@
 """Self-test of the hooked model, before any scan trusts its activations."""
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from locscope.errors import UsageError
+from locscope.errors import UsageError, ran_out_of_memory
 from locscope.forward.blocks import run_blocks
 from locscope.forward.head import logits
 from locscope.interp.hooked_model import (
@@ -32,19 +33,25 @@ def check_hooked_model(hooked: HookedModel, model: PreTrainedModel, prompt: Sequ
     """Checks that the hooked model sees and changes what its hooks say.
 
     It answers as the model does; every hook fires once in a pass; putting every activation back
-    changes nothing, while zero instead does, in the first block and the last; heads and bias sum to
-    the attention's output. Raises UsageError where one of these does not hold.
+    changes nothing, while zero instead does, in the first block and the last; attention and MLP sum
+    to what the stream grows by, heads and bias to the attention's output. Raises UsageError where
+    one of these does not hold.
     """
     ids = torch.tensor([(list(prompt) * LEAST)[: max(LEAST, len(prompt))]], device=model.device)
     plain = logits(model, run_blocks(model, ids))
-    _equal(
-        hooked, logits(hooked.bridged, run_blocks(hooked.bridged, ids)), plain, "its logits differ"
-    )
+    try:
+        found = logits(hooked.bridged, run_blocks(hooked.bridged, ids))
+    except RuntimeError as error:
+        if ran_out_of_memory(error):
+            raise
+        _fail(hooked, f"it does not run ({str(error).splitlines()[0]})")
+    _equal(hooked, found, plain, "its logits differ")
     seen, back = _identity(hooked, ids)
     _equal(hooked, back, plain, "putting activations back as they are changes its logits")
     for name, count in _fired(hooked, seen).items():
         if count != 1:
             _fail(hooked, f"hook {name} fires {count} times in a pass")
+    _check_sums(hooked, ids)
     _check_writes(hooked, ids)
     _check_heads(hooked, model, ids)
 
@@ -60,6 +67,17 @@ def _check_writes(hooked: HookedModel, ids: Int[Tensor, "1 seq"]) -> None:
             changed = logits(hooked.bridged, run_blocks(hooked.bridged, ids))
         if torch.equal(changed, own):
             _fail(hooked, f"writing to {name} changes nothing")
+
+
+def _check_sums(hooked: HookedModel, ids: Int[Tensor, "1 seq"]) -> None:
+    """What attention and MLP add is what the stream grows by: Granite scales both on the way."""
+    kinds = ("resid_pre", "attn_out", "mlp_out", "resid_post")
+    names = [[hook_name(kind, layer) for kind in kinds] for layer in range(hooked.layers)]
+    with recording(hooked, *(name for of_layer in names for name in of_layer)) as seen:
+        run_blocks(hooked.bridged, ids)
+    for layer, (before, attention, mlp, after) in enumerate(names):
+        problem = f"what attention and MLP of layer {layer} write is not what the stream grows by"
+        _equal(hooked, seen[before] + seen[attention] + seen[mlp], seen[after], problem)
 
 
 def _read_only(hooked: HookedModel) -> set[str]:
@@ -111,7 +129,7 @@ def _equal(hooked: HookedModel, values: Tensor, wanted: Tensor, problem: str) ->
         _fail(hooked, f"{problem} (by {far:.1e} of the largest)")
 
 
-def _fail(hooked: HookedModel, problem: str) -> None:
+def _fail(hooked: HookedModel, problem: str) -> NoReturn:
     raise UsageError(
         f"self-test of the hooked {type(hooked.bridged).__name__}: {problem}; its activations "
         "cannot be trusted, take scans that need none (--scans weight-gradient)"

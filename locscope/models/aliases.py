@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from locscope.errors import UsageError, unknown
+from locscope.models.files import CONFIG
+from locscope.models.gguf import PACKAGED, SUFFIX, packaged
 
 ALIASES = {
     "llama-2-7b": "meta-llama/Llama-2-7b-chat-hf",
@@ -120,13 +122,15 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 Source = Path | str
-"""Where a model comes from: a directory, or an id of the hub."""
+"""Where a model comes from: a directory, a GGUF file, or an id of the hub."""
 
 
 def name_of(source: Source) -> str:
     """As it is written down: the hub id, or the directory's own name."""
     if isinstance(source, str):
         return source
+    if source.suffix == SUFFIX and source.is_file():
+        return source.stem
     cache = source.parent.parent.name
     if source.parent.name == "snapshots" and cache.startswith(_CACHED):
         return cache.removeprefix(_CACHED).replace("--", "/")
@@ -136,7 +140,8 @@ def name_of(source: Source) -> str:
 def resolve(name: str) -> Source:
     """What the name of a model leads to; touches neither network nor weights.
 
-    In this order: `demo`, an existing directory, an alias (in any case), a hub id `org/name`.
+    In this order: `demo`, an existing directory, a real model that a Python package or `make real`
+    brought, an alias (in any case), a GGUF file, a hub id `org/name`.
     Raises UsageError for a name that is none of these, with near names.
     """
     if name == "demo":
@@ -145,12 +150,15 @@ def resolve(name: str) -> Source:
     # Not Path's own, which raises for a name that is too long for a file.
     if name and os.path.isdir(path):
         return _snapshot(path.resolve())
+    if name.lower() in PACKAGED:
+        return packaged(name.lower()) or PACKAGED[name.lower()].hub_id
     if name.lower() in ALIASES:
         return ALIASES[name.lower()]
     # Before the hub: `org/model.gguf` that is a file here is meant as that file.
     if os.path.isfile(path):
-        gguf = "GGUF, which cannot be tuned" if path.suffix == ".gguf" else "a file"
-        raise UsageError(f"model '{name}' is {gguf}: give the directory that holds config.json")
+        if path.suffix == SUFFIX:
+            return path.resolve()
+        raise UsageError(f"model '{name}' is a file: give the directory that holds config.json")
     if _HUB_ID.fullmatch(name):
         return name
     if _looks_like_a_path(name):
@@ -164,7 +172,7 @@ def _snapshot(directory: Path) -> Path:
     Raises UsageError where it is not told which of its snapshots that is.
     """
     inside = directory / "snapshots"
-    if (directory / "config.json").exists() or not inside.is_dir():
+    if (directory / CONFIG).exists() or not inside.is_dir():
         return directory
     snapshots = sorted(path.name for path in inside.iterdir() if path.is_dir())
     main = directory / "refs" / "main"
@@ -181,12 +189,12 @@ def _snapshot(directory: Path) -> Path:
 
 
 def _unknown(name: str) -> UsageError:
-    near = get_close_matches(name.lower(), ("demo", *ALIASES), n=3, cutoff=0.6)
+    near = get_close_matches(name.lower(), ("demo", *PACKAGED, *ALIASES), n=3, cutoff=0.6)
     if near:
         return unknown("model", name, near)
     return UsageError(
-        f"unknown model '{name}': give demo, a directory, a hub id (organisation/name) "
-        "or a name from `locscope list models`"
+        f"unknown model '{name}': give demo, a directory, a GGUF file, a hub id "
+        "(organisation/name) or a name from `locscope list models`"
     )
 
 

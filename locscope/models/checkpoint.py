@@ -7,16 +7,17 @@ missing and what to do.
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from locscope.errors import UsageError
+from locscope.errors import UsageError, shown
 from locscope.models.config_checks import check_config, check_generation
 from locscope.models.families import FAMILIES
-from locscope.models.files import INDEX, WHOLE, refuse_leaving
-from locscope.models.json_files import read_object, refuse_pointer, shown
-from locscope.models.weights import ADAPTER, Tensors, read_weights
+from locscope.models.files import CONFIG, GENERATION, INDEX, WHOLE, refuse_leaving
+from locscope.models.json_files import read_object, refuse_mark, refuse_pointer
+from locscope.models.weights import ADAPTER, StoredTensor, Tensors, read_weights
 
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 """Sets of files, any of which makes a tokenizer."""
@@ -31,7 +32,7 @@ SAMPLES, SAMPLE = 32, 16 * 2**10
 
 _VOLATILE = ("transformers_version", "_name_or_path")
 _OBJECTS = (
-    *("generation_config.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *(GENERATION, "tokenizer_config.json", "special_tokens_map.json"),
     *("added_tokens.json", "chat_template.json", "processor_config.json"),
 )
 """What is read besides the configuration, each a JSON object where it is there."""
@@ -64,7 +65,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
     checkpoint = Checkpoint(directory, config, shards)
     # For its error, before sizes are compared with those of tensors that are no weights.
     stored_dtype(checkpoint)
-    check_config(directory / "config.json", config, shards)
+    check_config(directory / CONFIG, config, shards)
     _check_files(directory, config)
     return checkpoint
 
@@ -74,14 +75,14 @@ def read_config(directory: Path) -> dict[str, Any]:
 
     Raises UsageError where there is none, or its model cannot be tuned.
     """
-    path = directory / "config.json"
+    path = directory / CONFIG
     if (directory / ADAPTER).is_file():
         raise _adapter(directory)
     if not path.is_file():
         raise UsageError(_no_config(directory))
     config = read_object(path)
     kind = config.get("model_type", "")
-    if not isinstance(kind, str) or kind not in FAMILIES:
+    if not isinstance(kind, str) or not (kind in FAMILIES or _is_language_model(kind)):
         supported = ", ".join(sorted(FAMILIES))
         raise UsageError(
             f"model type {shown(kind)} of '{directory}' is not supported: {supported} are"
@@ -89,6 +90,14 @@ def read_config(directory: Path) -> dict[str, Any]:
     if config.get("quantization_config") or config.get("quantization"):
         raise UsageError(f"the model in '{directory}' is quantised: give the unquantised weights")
     return config
+
+
+def _is_language_model(kind: str) -> bool:
+    """Whether transformers has a causal language model of this type: tried when it is loaded."""
+    # Slow to import, and only needed for types that no table has.
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 
 def _adapter(directory: Path) -> UsageError:
@@ -104,11 +113,11 @@ def _adapter(directory: Path) -> UsageError:
 
 
 def _no_config(directory: Path) -> str:
-    inside = sorted(path.parent.name for path in directory.glob("*/config.json"))
+    inside = sorted(path.parent.name for path in directory.glob(f"*/{CONFIG}"))
     gguf = sorted(path.name for path in directory.glob("*.gguf"))
     found = f"no config.json in '{directory}'"
     if gguf:
-        return f"{found}, only GGUF ({gguf[0]}), which cannot be tuned: give its source's folder"
+        return f"{found}, only GGUF ({gguf[0]}): give that file, not its folder"
     if inside:
         return f"{found}, but in its folder {shown(inside[0])}: give that one"
     return f"{found}: give the directory of a whole model"
@@ -119,12 +128,14 @@ def _check_files(directory: Path, config: dict[str, Any]) -> None:
     for name in _OBJECTS:
         if (directory / name).is_file():
             content = read_object(directory / name)
-            if name == "generation_config.json":
+            if name == GENERATION:
                 check_generation(directory / name, config, content)
     for name in _TEXTS:
         path = directory / name
         if path.is_file():
             refuse_pointer(path)
+            if path.suffix == ".json":
+                refuse_mark(path)
             if path.stat().st_size > _LARGEST_TEXT:
                 raise UsageError(f"cannot use '{path}': it is too large for a tokenizer's file")
 
@@ -147,28 +158,43 @@ def stored_dtype(checkpoint: Checkpoint) -> str:
     return DTYPES[most]
 
 
-def digest(checkpoint: Checkpoint, whole: int = READ_WHOLE) -> str:
+Look = Callable[[str, StoredTensor, bytearray], None]
+"""What is done with a tensor while it is read: its name, its entry in the header, its bytes."""
+
+
+def digest(checkpoint: Checkpoint, whole: int = READ_WHOLE, look: Look | None = None) -> str:
     """16 hex digits that tell models apart: config (without version notes), headers and weights.
 
     Up to `whole` bytes every byte is read. Beyond, only headers and 32 blocks of 16 KiB spread over
     every tensor are: a second for 16 GB, which shows any change of a layer, a part or a head, but
-    may miss one of a few scattered weights.
+    may miss one of a few scattered weights. `look` sees every tensor that is read in full.
     """
     # Saving a model again rewrites these, and it is still the same model.
     settings = {k: v for k, v in checkpoint.config.items() if k not in _VOLATILE}
     total = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     size = sum(path.stat().st_size for path in checkpoint.shards)
     for path, tensors in checkpoint.shards.items():
-        _digest_shard(path, tensors, total, sampled=size > whole)
+        if size > whole:
+            _digest_samples(path, tensors, total)
+        else:
+            _digest_whole(path, tensors, total, look)
     return total.hexdigest()[:16]
 
 
-def _digest_shard(path: Path, tensors: Tensors, total: Any, sampled: bool) -> None:
+def _digest_whole(path: Path, tensors: Tensors, total: Any, look: Look | None) -> None:
     with path.open("rb") as file:
-        if not sampled:
-            while block := file.read(2**20):
-                total.update(block)
-            return
+        # The header; then the tensors, which follow it and each other without a gap.
+        total.update(file.read(min((tensor.first for tensor in tensors.values()), default=-1)))
+        for name, tensor in sorted(tensors.items(), key=lambda item: item[1].first):
+            content = bytearray(tensor.last - tensor.first)
+            file.readinto(content)
+            total.update(content)
+            if look is not None:
+                look(name, tensor, content)
+
+
+def _digest_samples(path: Path, tensors: Tensors, total: Any) -> None:
+    with path.open("rb") as file:
         # The header: tensors follow it without a gap.
         total.update(file.read(min((tensor.first for tensor in tensors.values()), default=-1)))
         for _, _, first, last in tensors.values():

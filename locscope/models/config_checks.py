@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from locscope.errors import UsageError
-from locscope.models.json_files import leaves, shown
+from locscope.errors import UsageError, shown
 from locscope.models.weights import Tensors
+from locscope.runs.reading import leaves
 
 LAYERS = ("num_hidden_layers", "n_layer")
 SIZES = (
@@ -52,7 +52,11 @@ def check_config(path: Path, config: dict[str, Any], shards: dict[Path, Tensors]
     """Raises UsageError for the first key that no model with these weights can have."""
     tensors = [one for shard in shards.values() for one in shard.values()]
     widest = max((n for one in tensors for n in one.shape), default=1)
+    # Models that were saved without a window have one of 0, beside a key that says so.
+    windowless = {"sliding_window": 0, "use_sliding_window": False}.items() <= config.items()
     for key, value in leaves(config):
+        if windowless and key == "sliding_window":
+            continue
         wrong = _wrong(key.rpartition(".")[2], value, len(tensors), widest)
         if wrong:
             raise UsageError(f"cannot use '{path}': {shown(key)} is {shown(value)}, {wrong}")

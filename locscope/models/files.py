@@ -6,16 +6,20 @@ snapshot in a hub's cache, among the blobs of the same model; any other leaves t
 carry what lies there into a model that is published.
 """
 
+import errno
 import os
 import re
-from collections.abc import Collection, Iterable
+import stat
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from locscope.errors import UsageError
 
-CONFIG = "config.json"
+CONFIG, GENERATION = "config.json", "generation_config.json"
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-CONFIGS = (CONFIG, "generation_config.json", "preprocessor_config.json", "processor_config.json")
+CONFIGS = (CONFIG, GENERATION, "preprocessor_config.json", "processor_config.json")
 TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("tokenizer.model", "tokenizer.model.v3", "tekken.json", "spiece.model"),
@@ -29,8 +33,11 @@ OWN = ("neutral.txt", "abilities.json")
 NAMES = frozenset((*CONFIGS, *TOKENIZER, *OWN))
 REPLACED = ("README.md", "locscope.json")
 """Not copied either, but an edited model has its own: they describe it, and the old another."""
-WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx")
-"""What names of weights end in, of whatever format."""
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+FORMATS = {".gguf": "GGUF", ".h5": "TensorFlow", ".msgpack": "Flax", ".onnx": "ONNX"}
+"""What names of weights end in that are not read: pickles, and other formats with their names."""
+WEIGHTS = (".safetensors", *PICKLED, *FORMATS)
+"""The same of weights of whatever format."""
 _LICENCE = re.compile(
     r"(licen[cs]e|copying|notice|use_policy)[\w-]*(\.lesser)?(\.(txt|md|rst))?", re.I
 )
@@ -86,6 +93,38 @@ def refuse_leaving(directory: Path, weights: Iterable[Path]) -> None:
                 f"'{path}' is a link out of the model's folder, to '{end}', which a model from "
                 f"elsewhere could use to take your files along: put the file itself there{whole}"
             )
+
+
+@contextmanager
+def open_own(path: Path, directory: Path) -> Iterator[BinaryIO]:
+    """A file of the folder, open to be read within the block.
+
+    Raises UsageError where it leaves the folder, also where a link took its place just now.
+    """
+    end = os.path.realpath(path)
+    if not stays(Path(end), directory):
+        raise _replaced(path)
+    try:
+        # Not blocking: a pipe that took its place would wait for ever.
+        descriptor = os.open(end, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _replaced(path) from None
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        # Folders on the way may be links by now too.
+        same = os.path.samestat(status, os.lstat(end)) and os.path.realpath(end) == end
+        if not same or not stat.S_ISREG(status.st_mode):
+            raise _replaced(path)
+        yield file
+
+
+def _replaced(path: Path) -> UsageError:
+    return UsageError(
+        f"'{path}' became a link out of the model's folder, or no file, while it was used: look at "
+        "who writes there, and give the command again"
+    )
 
 
 def stays(path: Path, directory: Path) -> bool:

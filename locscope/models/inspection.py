@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import (
@@ -23,17 +22,22 @@ from transformers import (
 from transformers.activations import ACT2FN
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from locscope.errors import UsageError
-from locscope.models.checkpoint import Checkpoint
+from locscope.errors import UsageError, shown
+from locscope.models.checkpoint import DTYPES, Checkpoint, Look
 from locscope.models.config_checks import text_config
 from locscope.models.families import FAMILIES
-from locscope.models.json_files import leaves, read_object, shown
-from locscope.models.plain_errors import plain_errors
+from locscope.models.files import CONFIG, GENERATION
+from locscope.models.json_files import read_object
+from locscope.models.plain_errors import plain_errors, unwritten
+from locscope.models.weights import StoredTensor
+from locscope.runs.reading import leaves
 
 SENTENCE = "The capital of France is Paris."
 """What a model is tried with."""
 BUFFERS = ("inv_freq", "attn.bias", "attention.bias", "masked_bias")
 """Ends of names under a layer that old checkpoints have and no model reads."""
+TORCH = {name: getattr(torch, written) for name, written in DTYPES.items()}
+"""Names of dtypes in a safetensors header to those of torch."""
 REMOTE = "it may need code of its own ({file}: auto_map), read it and give --trust-remote-code"
 
 
@@ -48,11 +52,11 @@ def read_tokenizer(directory: Path, trust_remote_code: bool) -> PreTrainedTokeni
     if not trust_remote_code and config.is_file() and "auto_map" in read_object(config):
         doing = f"{doing}: {REMOTE.format(file=config.name)}"
     try:
-        with plain_errors(doing, doing):
+        with plain_errors(doing, doing), unwritten():
             return _tried(directory, trust_remote_code)
     except UsageError:
         if whole.is_file():
-            with plain_errors(f"cannot read '{whole}'", doing):
+            with plain_errors(f"cannot read '{whole}'", doing), unwritten():
                 Tokenizer.from_file(str(whole))
         raise
 
@@ -62,7 +66,7 @@ def outline(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedModel:
 
     Raises UsageError, which names file and key, where they differ or no model can be made.
     """
-    path = checkpoint.directory / "config.json"
+    path = checkpoint.directory / CONFIG
     _refuse_unknown_names(path, checkpoint.config)
     doing = f"cannot make a model from '{path}' and its weights"
     if "auto_map" in checkpoint.config and not trust_remote_code:
@@ -133,16 +137,18 @@ def refuse_not_finite(where: str, tensors: Iterable[tuple[str, Tensor]], dtype: 
             )
 
 
-def stored_tensors(checkpoint: Checkpoint) -> Iterable[tuple[str, Tensor]]:
-    """Every tensor of the weight files but buffers, one after the other."""
-    for path, tensors in checkpoint.shards.items():
-        with plain_errors(f"cannot read '{path}'", f"no memory to read '{path}'"):
-            file = safe_open(path, "pt")
-        # Buffers are not loaded, and masks among them are infinite in float16.
-        for name in (name for name in tensors if not name.endswith(BUFFERS)):
-            with plain_errors(f"cannot read {shown(name)} of '{path}'", f"no memory for '{path}'"):
-                tensor = file.get_tensor(name)
-            yield name, tensor
+def finite_look(where: str, stored: str) -> Look:
+    """What refuses a tensor that is not finite while its file is read for the digest.
+
+    Buffers are passed over: they are not loaded, and masks among them are infinite in float16.
+    """
+
+    def look(name: str, tensor: StoredTensor, content: bytearray) -> None:
+        kind = TORCH.get(tensor.dtype)
+        if kind is not None and content and not name.endswith(BUFFERS):
+            refuse_not_finite(where, [(name, torch.frombuffer(content, dtype=kind))], stored)
+
+    return look
 
 
 @torch.no_grad()
@@ -183,7 +189,7 @@ def _made(directory: Path, trust_remote_code: bool) -> PreTrainedModel:
     with torch.device("meta"):
         config = AutoConfig.from_pretrained(directory, **own)
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    if (directory / "generation_config.json").is_file():
+    if (directory / GENERATION).is_file():
         model.generation_config = GenerationConfig.from_pretrained(directory, local_files_only=True)
     return model
 
@@ -247,12 +253,13 @@ def _refuse_misfit(checkpoint: Checkpoint, report: dict[str, Any]) -> None:
             f"{fit}: {len(lost)} tensors are missing ({lost[0]}): num_hidden_layers or another key "
             "asks for more than is stored"
         )
-    family = FAMILIES[checkpoint.config["model_type"]]
-    block = f"{family.layers}."
+    family = FAMILIES.get(checkpoint.config["model_type"])
+    lists = (family.layers,) if family else ("layers", "h", "blocks")
     unread = [
         name
         for name in sorted(report["unexpected_keys"])
-        if (name.startswith(block) or f".{block}" in name) and not name.endswith(BUFFERS)
+        if any(name.startswith(f"{one}.") or f".{one}." in name for one in lists)
+        and not name.endswith(BUFFERS)
     ]
     if unread:
         raise UsageError(

@@ -15,8 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from locscope.errors import UsageError, unknown
 from locscope.models.aliases import Source, name_of, resolve
 from locscope.models.checkpoint import (
-    READ_WHOLE,
     Checkpoint,
+    Look,
     digest,
     read_checkpoint,
     stored_dtype,
@@ -24,15 +24,15 @@ from locscope.models.checkpoint import (
 from locscope.models.hub import locate
 from locscope.models.inspection import (
     embeddings,
+    finite_look,
     outline,
     read_model,
     read_tokenizer,
     refuse_not_finite,
     refuse_stops,
-    stored_tensors,
     try_forward,
 )
-from locscope.models.parts import family_of, grid
+from locscope.models.parts import check_family, grid, head_counts
 from locscope.models.plain_errors import plain_errors, quiet
 from locscope.records import ModelInfo
 
@@ -80,6 +80,7 @@ def load(
     model.eval()
     refuse_not_finite(f"'{directory}'", model.named_parameters(), chosen)
     try_forward(directory, model, planned.tokenizer, chosen)
+    check_family(model)
     return replace(planned, model=model, info=replace(planned.info, device=str(model.device)))
 
 
@@ -90,7 +91,7 @@ def in_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Loa
     where its family is not supported, or a weight is not finite.
     """
     # For their errors alone, before all weights are hashed.
-    family_of(model)
+    check_family(model.eval())
     refuse_not_finite("memory", model.named_parameters(), str(model.dtype).removeprefix("torch."))
     config = model.config.to_dict()
     # All bytes: there are no files of which a digest of headers would tell the model.
@@ -127,12 +128,9 @@ def plan(
     source = resolve(name)
     checkpoint = read_checkpoint(locate(source))
     target = pick_device(device)
-    planned = _planned(name, source, checkpoint, dtype, target, trust_remote_code)
-    # So many bytes are read for the digest in any case.
-    if sum(path.stat().st_size for path in checkpoint.shards) <= READ_WHOLE:
-        stored = planned.info.stored
-        refuse_not_finite(f"'{checkpoint.directory}'", stored_tensors(checkpoint), stored)
-    return planned
+    # While they are read for the digest.
+    look = finite_look(f"'{checkpoint.directory}'", stored_dtype(checkpoint))
+    return _planned(name, source, checkpoint, dtype, target, trust_remote_code, look)
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -203,6 +201,7 @@ def _planned(
     dtype: str,
     device: torch.device,
     trust_remote_code: bool,
+    look: Look | None = None,
 ) -> Loaded:
     """The model on `meta`, its tokenizer and what is known of it, from all but the weights."""
     chosen = pick_dtype(dtype, device, stored_dtype(checkpoint))
@@ -210,22 +209,16 @@ def _planned(
         model = outline(checkpoint, trust_remote_code)
         tokenizer = read_tokenizer(checkpoint.directory, trust_remote_code)
     refuse_stops(checkpoint.directory, model, tokenizer, stop_ids(model, tokenizer))
-    info = _info(name, name_of(source), checkpoint, model, chosen)
+    stored, total = stored_dtype(checkpoint), digest(checkpoint, look=look)
+    info = _described(name, name_of(source), model, dtype=chosen, stored=stored, digest=total)
     return Loaded(model, tokenizer, info, checkpoint.directory)
-
-
-def _info(
-    name: str, source: str, checkpoint: Checkpoint, model: PreTrainedModel, dtype: str
-) -> ModelInfo:
-    stored, total = stored_dtype(checkpoint), digest(checkpoint)
-    return _described(name, source, model, dtype=dtype, stored=stored, digest=total)
 
 
 def _described(
     name: str, source: str, model: PreTrainedModel, *, dtype: str, stored: str, digest: str
 ) -> ModelInfo:
     config = model.config.get_text_config()
-    heads = config.num_attention_heads
+    heads, shared = head_counts(model)
     return ModelInfo(
         name=name,
         source=source,
@@ -233,7 +226,7 @@ def _described(
         layers=config.num_hidden_layers,
         width=config.hidden_size,
         heads=heads,
-        key_value_heads=getattr(config, "num_key_value_heads", None) or heads,
+        key_value_heads=shared,
         vocabulary=config.vocab_size,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=dtype,

@@ -1,6 +1,5 @@
 """From a location to exact weights: which elements of which parameters, by exact module path."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,11 +7,21 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from locscope.errors import UsageError
-from locscope.locations import PARTS, Location, Site
-from locscope.models.families import FAMILIES, HALVES, INTERLEAVED, PLAIN, STACKED, Family
+from locscope.locations import PARTS, SHARED_PARTS, Location, Site
+from locscope.models.families import FAMILIES, Family
+from locscope.models.plain_errors import plain_errors
+from locscope.models.structure.choices import (
+    Choice,
+    Ranges,
+    as_rows,
+    choices,
+    expert_of,
+    expert_parts,
+    heads_of,
+    parts_of,
+)
+from locscope.models.structure.guess import guess, self_test
 from locscope.records import LayerPart
-
-Ranges = tuple[tuple[int, int], ...]
 
 _SHOWN = 6
 """Parameters that a summary names; the rest is counted."""
@@ -23,7 +32,8 @@ class Slice:
     """Elements of one parameter: `name` as in `model.named_parameters()`.
 
     `ranges` are half-open along `axis`, sorted and disjoint; the whole parameter has axis None and
-    no ranges. `count` is how many weights that is.
+    no ranges. `count` is how many weights that is. Of a parameter (experts, rows, columns) axis 0
+    has the rows of all experts, one expert after the other.
     """
 
     name: str
@@ -39,12 +49,22 @@ class Slice:
 
 
 def family_of(model: PreTrainedModel) -> Family:
-    """Where this model keeps its parts. Raises UsageError for a model type of no known family."""
-    kind = model.config.model_type
-    if kind not in FAMILIES:
-        supported = ", ".join(sorted(FAMILIES))
-        raise UsageError(f"model type '{kind}' is not supported: there are {supported}")
-    return FAMILIES[kind]
+    """Where this model keeps its parts: by the table, else guessed by the names of its modules.
+
+    Raises UsageError for a model type that is in no table and whose blocks are not found by name.
+    """
+    return FAMILIES.get(model.config.model_type) or guess(model)
+
+
+def check_family(model: PreTrainedModel) -> None:
+    """Raises UsageError where a model of no table fails the self-test, which names the test."""
+    if model.config.model_type not in FAMILIES:
+        family = family_of(model)
+        with plain_errors(
+            f"model type '{model.config.model_type}' is in no table, and its self-test fails",
+            "no memory for the self-test of its blocks",
+        ):
+            self_test(model, family, *logit_scale(model))
 
 
 def blocks_owner(model: PreTrainedModel) -> tuple[nn.Module, str]:
@@ -64,26 +84,42 @@ def body(model: PreTrainedModel) -> nn.Module:
     return model.get_submodule(family_of(model).owner)
 
 
+def logit_scale(model: PreTrainedModel) -> tuple[float, float | None]:
+    """What the logits are multiplied with behind the head, and the value that softly caps them.
+
+    Granite divides by `logits_scaling`, Cohere multiplies with `logit_scale`.
+    """
+    config = model.config.get_text_config()
+    factor = getattr(config, "logit_scale", None) or 1.0
+    factor /= getattr(config, "logits_scaling", None) or 1.0
+    return factor, getattr(config, "final_logit_softcapping", None)
+
+
 def parts(model: PreTrainedModel) -> tuple[str, ...]:
-    """The parts that the model's layers have, in the order of `PARTS`."""
-    leaves = family_of(model).leaves
-    return tuple(part for part in PARTS if part in leaves or part in ("mlp", "attn", "block"))
+    """The parts that every layer of the model has, in the order of `PARTS`; of a shared expert,
+    those that any layer has, behind them."""
+    found = [parts_of(block, family_of(model)) for block in blocks(model)]
+    everywhere = [part for part in PARTS if all(part in of_layer for of_layer in found)]
+    return (*everywhere, *(p for p in SHARED_PARTS if any(p in of_layer for of_layer in found)))
 
 
 def grid(model: PreTrainedModel) -> tuple[LayerPart, ...]:
-    """Every part of every layer that the model has, with its count of weights."""
-    cells = [(layer, part) for layer in range(len(blocks(model))) for part in parts(model)]
+    """Every part of every layer that the model has, with its count of weights.
+
+    Single experts are not among them: there may be thousands.
+    """
+    layers, family = enumerate(blocks(model)), family_of(model)
+    cells = [(layer, part) for layer, block in layers for part in parts_of(block, family)]
     return tuple(_layer_part(model, layer, part) for layer, part in cells)
 
 
 def slices(model: PreTrainedModel, location: Location) -> tuple[Slice, ...]:
     """The weights of a location, each once, in the order of `model.named_parameters()`.
 
-    Raises UsageError where the model lacks a layer, part or head of it.
+    Raises UsageError where the model lacks a layer, part, head or expert of it.
     """
-    kind, heads = model.config.model_type, head_counts(model)[0]
     for site in location.sites:
-        require(site, kind, len(blocks(model)), parts(model), heads)
+        _require(model, site)
     layers = sorted({n for site in location.sites for n in range(site.first, site.last + 1)})
     inside: list[Slice] = []
     for layer in layers:
@@ -96,7 +132,8 @@ def pieces(parameter: Tensor, part: Slice) -> tuple[Tensor, ...]:
     """Views of the selected elements, one per range, in order; the whole tensor where no ranges."""
     if part.axis is None:
         return (parameter,)
-    return tuple(parameter.narrow(part.axis, first, last - first) for first, last in part.ranges)
+    rows = as_rows(parameter)
+    return tuple(rows.narrow(part.axis, first, last - first) for first, last in part.ranges)
 
 
 def take(parameter: Tensor, part: Slice) -> Tensor:
@@ -138,101 +175,67 @@ def summary(model: PreTrainedModel, location: Location) -> str:
 def _layer_part(model: PreTrainedModel, layer: int, part: str) -> LayerPart:
     location = Location.at(layer, part)
     count = sum(piece.count for piece in slices(model, location))
-    return LayerPart(str(location), layer, part, count)
+    return LayerPart(location, layer, part, count)
 
 
-def require(site: Site, kind: str, layers: int, parts: Sequence[str], heads: int) -> None:
-    """Raises UsageError where a model of that kind and size lacks a layer, part or head of it."""
-    if site.last >= layers:
+def _require(model: PreTrainedModel, site: Site) -> None:
+    """Raises UsageError where the model lacks a layer, part, head or expert of a site."""
+    kind, family, heads = model.config.model_type, family_of(model), head_counts(model)[0]
+    every = blocks(model)
+    if site.last >= len(every):
         raise UsageError(
-            f"{site}: the model has no layer {site.last}, its layers are 0..{layers - 1}"
+            f"{site}: the model has no layer {site.last}, its layers are 0..{len(every) - 1}"
         )
-    if site.part not in parts:
+    if site.head is not None and "attn.q" not in family.leaves:
         raise UsageError(
-            f"{site}: {kind} has no part {site.part}, its parts are {', '.join(parts)}"
+            f"{site}: the heads of {kind} are no rows of a weight, take attn or attn.o"
         )
     if site.head is not None and site.head >= heads:
         raise UsageError(f"{site}: there is no head {site.head}, the heads are 0..{heads - 1}")
+    if site.part not in PARTS or site.part not in parts(model):
+        for layer in range(site.first, site.last + 1):
+            _require_part(site, kind, layer, every[layer], family)
+
+
+def _require_part(site: Site, kind: str, layer: int, block: nn.Module, family: Family) -> None:
+    expert, (count, finer) = expert_of(site.part), expert_parts(block, family)
+    if expert and count:
+        number, part = expert
+        if number >= count:
+            raise UsageError(f"{site}: there is no expert {number}, they are 0..{count - 1}")
+        if not part or part in finer:
+            return
+    there = parts_of(block, family)
+    if site.part not in there:
+        experts = f", mlp.expert0..{count - 1}" if count else ""
+        experts += f" and their {', '.join(finer)}" if count else ""
+        where = f"{kind} has no part {site.part}"
+        where += f" in layer {layer}" if family.experts else ""
+        raise UsageError(f"{site}: {where}, its parts are {', '.join(there)}{experts}")
 
 
 def head_counts(model: PreTrainedModel) -> tuple[int, int]:
     """Query heads, and key-value heads, which several query heads may share."""
-    config = model.config.get_text_config()
-    query = config.num_attention_heads
-    return query, getattr(config, "num_key_value_heads", None) or query
-
-
-def _head_width(model: PreTrainedModel) -> int:
-    # From a weight: a configuration may state no head_dim, and width / heads is not always it.
+    query = model.config.get_text_config().num_attention_heads
     family = family_of(model)
-    output = blocks(model)[0].get_parameter(f"{family.leaves['attn.o']}.weight")
-    return output.shape[0 if family.transposed else 1] // head_counts(model)[0]
-
-
-_Choice = tuple[str, int | None, Ranges]
-"""Elements of a parameter, named from its layer; axis None is all of it."""
+    if "attn.o" not in family.leaves:
+        return query, query
+    return query, heads_of(blocks(model)[0], family, query)[1]
 
 
 def _slices_of_layer(model: PreTrainedModel, layer: int, sites: list[Site]) -> list[Slice]:
     family, block = family_of(model), blocks(model)[layer]
-    choices = [choice for site in sites for choice in _choices(model, block, site)]
+    query = head_counts(model)[0]
+    chosen = [choice for site in sites for choice in choices(block, family, site, query)]
     prefix = f"{family.owner}.{family.layers}.{layer}"
     named = [
-        (name, weight, [choice for choice in choices if choice[0] == name])
+        (name, weight, [choice for choice in chosen if choice[0] == name])
         for name, weight in block.named_parameters()
     ]
     return [_union(f"{prefix}.{name}", weight, mine) for name, weight, mine in named if mine]
 
 
-def _choices(model: PreTrainedModel, block: nn.Module, site: Site) -> list[_Choice]:
-    family = family_of(model)
-    modules = {"block": "", "attn": family.attention, "mlp": family.mlp}
-    if site.head is not None:
-        return _head(model, block, site.head)
-    if site.part in modules:
-        module = modules[site.part]
-        named = block.get_submodule(module).named_parameters(prefix=module)
-        return [(name, None, ()) for name, _ in named]
-    return _rows(block, family, family.leaves[site.part], _layout(model, block, site.part))
-
-
-def _head(model: PreTrainedModel, block: nn.Module, head: int) -> list[_Choice]:
-    """Its rows of q, weight and bias, and its columns of o; the bias of o serves all heads."""
-    family, width = family_of(model), _head_width(model)
-    step = 3 * width if family.qkv == INTERLEAVED else width
-    rows = ((head * step, head * step + width),)
-    columns = ((head * width, (head + 1) * width),)
-    axis = 0 if family.transposed else 1
-    output = f"{family.leaves['attn.o']}.weight"
-    return [*_rows(block, family, family.leaves["attn.q"], rows), (output, axis, columns)]
-
-
-def _rows(block: nn.Module, family: Family, module: str, ranges: Ranges) -> list[_Choice]:
-    """These rows (outputs) of a module's weight and bias; all of them where there are no ranges."""
-    named = block.get_submodule(module).named_parameters(prefix=module)
-    if not ranges:
-        return [(name, None, ()) for name, _ in named]
-    return [(name, weight.dim() - 1 if family.transposed else 0, ranges) for name, weight in named]
-
-
-def _layout(model: PreTrainedModel, block: nn.Module, part: str) -> Ranges:
-    """The rows of a part within its module; none where the module holds nothing else."""
-    family, width = family_of(model), _head_width(model)
-    layout, (query, shared) = family.layout(part), head_counts(model)
-    if layout == HALVES:
-        half = block.get_parameter(f"{family.leaves[part]}.weight").shape[0] // 2
-        return ((0, half),) if part == "mlp.gate" else ((half, 2 * half),)
-    third = ("attn.q", "attn.k", "attn.v").index(part) if layout != PLAIN else 0
-    if layout == INTERLEAVED:
-        starts = [(3 * head + third) * width for head in range(query)]
-        return tuple((start, start + width) for start in starts)
-    if layout == STACKED:
-        edges = (0, query, query + shared, query + 2 * shared)
-        return ((edges[third] * width, edges[third + 1] * width),)
-    return ()
-
-
-def _union(name: str, weight: Tensor, choices: list[_Choice]) -> Slice:
+def _union(name: str, weight: Tensor, choices: list[Choice]) -> Slice:
     """All the choices of one parameter as one slice; the whole parameter if they cover it."""
     axes = {axis for _, axis, _ in choices}
     if None in axes:
@@ -241,10 +244,11 @@ def _union(name: str, weight: Tensor, choices: list[_Choice]) -> Slice:
     (axis,) = axes
     assert axis is not None
     ranges = _joined([span for _, _, spans in choices for span in spans])
-    if ranges == ((0, weight.shape[axis]),):
+    along = as_rows(weight).shape[axis]
+    if ranges == ((0, along),):
         return Slice(name, None, (), weight.numel())
     length = sum(last - first for first, last in ranges)
-    return Slice(name, axis, ranges, weight.numel() // weight.shape[axis] * length)
+    return Slice(name, axis, ranges, weight.numel() // along * length)
 
 
 def _joined(spans: list[tuple[int, int]]) -> Ranges:

@@ -4,10 +4,12 @@ Only calls into those packages stand within `plain_errors`: an error of our own 
 keeps its traceback.
 """
 
+import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from transformers.utils import logging as hf_logging
 
@@ -65,3 +67,23 @@ def quiet() -> Iterator[None]:
         hf_logging.set_verbosity(verbosity)
         if bars:
             hf_logging.enable_progress_bar()
+
+
+@contextmanager
+def unwritten() -> Iterator[None]:
+    """Keeps off the terminal what libraries that are not Python write to stderr themselves: a
+    failed assertion of the tokenizers is printed, by several lines, and raised too."""
+    kept = -1
+    # A process may have been begun without a stderr.
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.flush()
+        kept = os.dup(2)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 2)
+        os.close(nothing)
+    try:
+        yield
+    finally:
+        if kept >= 0:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -16,8 +16,9 @@ from transformers import PreTrainedModel
 
 from locscope.errors import LocscopeError
 from locscope.models.checkpoint import Checkpoint
-from locscope.models.files import CONFIG, belonging
+from locscope.models.files import CONFIG, belonging, open_own
 from locscope.models.parts import Slice, put
+from locscope.models.structure.stored import unstacked, windows
 from locscope.runs.files import sync
 
 _IN_BLOCK = re.compile(r"(?:layers|h)\.\d+\..+$")
@@ -43,8 +44,10 @@ def put_changes(model: PreTrainedModel, changes: Sequence[Change]) -> None:
 
 def check_savable(checkpoint: Checkpoint, names: Iterable[str]) -> None:
     """A LocscopeError where the checkpoint has no single tensor of one of these parameters."""
+    shapes = _shapes(checkpoint)
     for name in names:
-        _stored_at(name, checkpoint)
+        if not windows(checkpoint.config["model_type"], name, shapes):
+            stored_at(name, checkpoint)
 
 
 def save_edited(
@@ -58,7 +61,8 @@ def save_edited(
     changed parameter has no single tensor there or does not fit its dtype, or where the disk gives
     back something else; OSError where it refuses.
     """
-    keys = {change.slice.name: _stored_at(change.slice.name, checkpoint) for change in changes}
+    changes = unstacked_changes(checkpoint, changes)
+    keys = {change.slice.name: stored_at(change.slice.name, checkpoint) for change in changes}
     files = belonging(checkpoint.directory, checkpoint.shards, code=code)
     for path in sorted(files, key=lambda path: path == checkpoint.directory / CONFIG):
         written = out / path.relative_to(checkpoint.directory)
@@ -67,21 +71,42 @@ def save_edited(
         for change in changes:
             shard, key = keys[change.slice.name]
             if shard == path:
-                tensors.setdefault(key, _tensor(path, key))
+                tensors.setdefault(key, stored_tensor(path, key))
                 put(tensors[key], change.slice, change.values)
-        _write(path, written, {_first(checkpoint, path, k): _bytes(k, tensors[k]) for k in tensors})
+        with open_own(path, checkpoint.directory) as before:
+            changed = {_first(checkpoint, path, k): _bytes(k, tensors[k]) for k in tensors}
+            _write(before, written, changed)
 
 
-def _write(path: Path, written: Path, changed: Mapping[int, memoryview]) -> None:
+def unstacked_changes(checkpoint: Checkpoint, changes: Sequence[Change]) -> list[Change]:
+    """The changes by the tensors of the checkpoint, where it has experts apart."""
+    shapes, found = _shapes(checkpoint), list[Change]()
+    for change in changes:
+        of = windows(checkpoint.config["model_type"], change.slice.name, shapes)
+        if not of:
+            found.append(change)
+            continue
+        pieces = unstacked(change.slice, of, shapes)
+        found += [Change(piece, change.values[first:last]) for piece, first, last in pieces]
+    return found
+
+
+def _shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+    shards = checkpoint.shards.values()
+    return {key: tensor.shape for tensors in shards for key, tensor in tensors.items()}
+
+
+def _write(before: BinaryIO, written: Path, changed: Mapping[int, memoryview]) -> None:
     """A copy of a file with other bytes from some offsets on; no permissions are copied."""
-    shutil.copyfile(path, written)
-    with written.open("r+b") as file:
+    with written.open("wb") as file:
+        shutil.copyfileobj(before, file, _BLOCK)
         for first, content in changed.items():
             file.seek(first)
             file.write(content)
     sync(written)
     _forget(written)
-    with path.open("rb") as before, written.open("rb") as after:
+    before.seek(0)
+    with written.open("rb") as after:
         if not _as_meant(before, after, changed):
             raise LocscopeError(
                 f"{written.name} was not written as it should be (is the disk sound?): nothing is "
@@ -122,8 +147,8 @@ def _equal(one: BinaryIO, other: BinaryIO, count: int | None) -> bool:
     return True
 
 
-def _tensor(shard: Path, key: str) -> Tensor:
-    """In the dtype of the file: the model in memory may be wider."""
+def stored_tensor(shard: Path, key: str) -> Tensor:
+    """A tensor in the dtype of its file: the model in memory may be wider."""
     with safe_open(shard, "pt") as file:
         return file.get_tensor(key).clone()
 
@@ -142,8 +167,8 @@ def _first(checkpoint: Checkpoint, shard: Path, key: str) -> int:
     return first
 
 
-def _stored_at(name: str, checkpoint: Checkpoint) -> tuple[Path, str]:
-    """The file of a parameter, and its key there."""
+def stored_at(name: str, checkpoint: Checkpoint) -> tuple[Path, str]:
+    """The file of a parameter, and its key there; a LocscopeError where there is not just one."""
     # Checkpoints may leave out or move the outer modules: the tail names it within its block.
     match = _IN_BLOCK.search(name)
     tail = match.group() if match else name

@@ -10,15 +10,11 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
-from locscope.errors import UsageError
-from locscope.models.files import INDEX, WHOLE
-from locscope.models.json_files import read_object, refuse_pointer, shown
+from locscope.errors import UsageError, shown
+from locscope.models.files import FORMATS, INDEX, PICKLED, WHOLE
+from locscope.models.json_files import read_object, refuse_pointer
 
 ADAPTER = "adapter_config.json"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-OTHERS = {"*.gguf": "GGUF", "*.h5": "TensorFlow", "*.msgpack": "Flax", "*.onnx": "ONNX"}
-"""Patterns of weights in formats that are not read, with their names."""
-
 BITS = {
     **{"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "C64": 64},
     **{"I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8},
@@ -93,11 +89,16 @@ def read_header(path: Path) -> Tensors:
 
 
 def _no_weights(directory: Path) -> UsageError:
-    pickles = sorted(path.name for pattern in PICKLES for path in directory.glob(pattern))
-    others = [(found.name, OTHERS[p]) for p in OTHERS for found in sorted(directory.glob(p))]
+    there = sorted(directory.iterdir())
+    pickles = [path.name for path in there if path.suffix in PICKLED]
+    others = [(path.name, FORMATS[path.suffix]) for path in there if path.suffix in FORMATS]
     shards = sorted(path.name for path in directory.glob("*.safetensors") if path.is_file())
     if others:
         name, kind = others[0]
+        if kind == "GGUF":
+            return UsageError(
+                f"'{directory}' has only GGUF weights ({name}): give that file itself"
+            )
         return UsageError(
             f"'{directory}' has only {kind} weights ({name}), which cannot be tuned: give the "
             f"folder that they were made from, with {WHOLE}"

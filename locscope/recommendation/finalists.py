@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isnan, nan
 
+from locscope.locations import Location
 from locscope.recommendation.paired import Groups, paired
 from locscope.records import Measure, TrialRecord
 from locscope.scoring.bounds import shortfall, violations
@@ -35,8 +36,8 @@ class Finalist:
     on_t: tuple[TrialRecord, ...] = ()
 
     @property
-    def location(self) -> str:
-        """The name of the location."""
+    def location(self) -> Location:
+        """The location that it is."""
         return self.best.location
 
     @property
@@ -45,7 +46,7 @@ class Finalist:
         return gathered((self.best.record, *self.on_v))
 
 
-def in_order(
+def ranked_finalists(
     finalists: Sequence[Finalist],
     objective: Objective,
     non_inferiority: float,
@@ -72,7 +73,7 @@ def in_order(
 
 
 def reason_for(finalists: Sequence[Finalist], objective: Objective, non_inferiority: float) -> str:
-    """Why the first of the finalists is chosen, given as `in_order` has them."""
+    """Why the first of the finalists is chosen, given as `ranked_finalists` has them."""
     first, best = finalists[0], _by_standing(finalists, objective)[0]
     trials, value = 1 + len(first.on_v), score(first.measures, objective)
     if first is best:
@@ -116,7 +117,9 @@ def asked_for(objective: Objective) -> tuple:
     return objective.asked or objective.bounds
 
 
-def _bends(finalists: Sequence[Finalist], objective: Objective) -> dict[str, tuple[float, ...]]:
+def _bends(
+    finalists: Sequence[Finalist], objective: Objective
+) -> dict[Location, tuple[float, ...]]:
     """By location how far above the chord of their front it lies, where the objective is the knee
     of it; nothing of what breaks bounds or was not measured, and of other objectives."""
     if not objective.knee:
@@ -133,7 +136,7 @@ def _bends(finalists: Sequence[Finalist], objective: Objective) -> dict[str, tup
 
 
 def _standing(
-    finalist: Finalist, objective: Objective, rising: Mapping[str, tuple[float, ...]]
+    finalist: Finalist, objective: Objective, rising: Mapping[Location, tuple[float, ...]]
 ) -> tuple:
     """Sorts the best first."""
     measures, bounds = finalist.measures, asked_for(objective)

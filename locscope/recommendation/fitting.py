@@ -24,9 +24,9 @@ MOST_RATES = 6
 MOST_MENDS = 3
 """Rates of a smaller batch: the one that was best, and lower ones while it breaks a bound."""
 SMALLEST_BATCH = 8
-BOUND_MARGIN = 0.5
-"""Share of the room below bounds on drift that is still left free when fitting: the edits are those
-that will be made, and other texts alone can show more drift."""
+KEPT_FREE = 0.5
+"""Share of the bound margin that fitting still leaves free: the edits are those that will be made,
+and other texts alone can show more drift."""
 BETTER = 0.02
 """What a location must have more than the chosen one, on all edits, to take its place."""
 

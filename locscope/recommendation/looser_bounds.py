@@ -109,7 +109,7 @@ def _within(full: Sequence[TrialRecord], objective: Objective, limit: float) -> 
     # Bounds as they are, without what a choice leaves free: this says what the bound would give.
     within = [record for record in full if not violations(record.measures, loosened.bounds)]
     if not within:
-        return BoundPoint(limit, "", nan, nan, nan, nan, edits)
+        return BoundPoint(limit, None, nan, nan, nan, nan, edits)
     # Of equal trials the one at the lowest rate, whatever their order.
     best = max(within, key=lambda trial: (utility(trial, objective), -log(trial.trial.recipe.lr)))
     return BoundPoint(

@@ -6,6 +6,7 @@ from math import isnan, nan
 
 import numpy as np
 
+from locscope.locations import Location
 from locscope.recommendation.finalists import RANDOM, Finalist
 from locscope.recommendation.paired import Groups, paired, per_edit, rows, shared_by
 from locscope.records import Margin, Measure, TrialRecord
@@ -77,7 +78,7 @@ def margin_over_randoms(context: Context, first: Finalist, randoms: Sequence[Fin
     return _as_margin(RANDOM, words, interval, OVER_LOCATIONS)
 
 
-def _as_margin(role: str, location: str, interval: Interval, protocol: str) -> Margin:
+def _as_margin(role: str, location: Location | str, interval: Interval, protocol: str) -> Margin:
     return Margin(role, location, interval.value, interval.low, interval.high, protocol)
 
 

@@ -7,6 +7,7 @@ from math import isnan, nan
 
 import numpy as np
 
+from locscope.recommendation.chance import on_chance, randoms_ahead
 from locscope.recommendation.finalists import RANDOM, Finalist, gathered
 from locscope.recommendation.looser_bounds import Relaxed
 from locscope.recommendation.margins import (
@@ -71,12 +72,18 @@ def recommend(
     margins = _margins(context, held_out)
     deployment = _deployment(context, deployed)
     missed = (*deployment.violated, *nothing_learned(deployment.measures, objective))
-    runner_up = next((margin for margin in margins if margin.over == "runner-up"), None)
+    over = {margin.over: margin for margin in margins}
+    runner_up = over.get("runner-up")
+    drawn = [finalist for finalist in held_out if finalist.role == RANDOM]
+    ahead = randoms_ahead(held_out[0], drawn, objective)
+    chance = on_chance(held_out[0], ahead, len(drawn), over.get(RANDOM))
     relaxed = looser.bound if looser else ""
     points = looser.points if looser and looser.points else deployed.points
     return Recommendation(
         # On the texts that report, the bound asked for may be kept after all.
-        sentence=sentence(deployment, contenders, runner_up, missed, relaxed if missed else ""),
+        sentence=sentence(
+            deployment, contenders, runner_up, missed, relaxed if missed else "", chance
+        ),
         score_name=score_name(deployment.measures, objective),
         objective=objective.name,
         contenders=contenders,
@@ -101,6 +108,7 @@ def recommend(
         randoms=randoms,
         relaxed=relaxed,
         looser=points,
+        ahead=tuple(finalist.location for finalist in ahead),
     )
 
 

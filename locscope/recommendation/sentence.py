@@ -19,15 +19,18 @@ def sentence(
     runner_up: Margin | None,
     missed: Sequence[str],
     relaxed: str = "",
+    chance: str = "",
 ) -> str:
     """Where to tune and how, what that gave on the edits to be made, then the held-out evidence,
     and what it misses. `relaxed` is the bound it was chosen within where that asked for leaves
-    nothing useful."""
+    nothing useful; `chance` says that random locations did better, where they did."""
     best, parts = contenders[0], list[str]()
     if relaxed:
         parts.append(f"Nothing useful keeps the bound on perplexity; chosen within {relaxed}")
     parts += [f"Tune {_location(deployed)}: on {_edits(deployed)} {_result(deployed.measures)}"]
     parts.append(f"Held out: {_held_out(best)}{_beside(contenders, runner_up)}")
+    if chance:
+        parts.append(chance)
     if missed:
         parts.append(f"It misses: {'; '.join(missed)}")
     return ". ".join(parts) + "."

@@ -5,7 +5,10 @@ from functools import cache
 from math import isfinite, isnan
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator, TypeAdapter
+
+from locscope.errors import UsageError
+from locscope.locations import Location
 
 Record = TypeVar("Record")
 
@@ -26,6 +29,43 @@ Number = Annotated[float, BeforeValidator(_null_is_nan), PlainSerializer(_plain,
 
 A loss that overflowed was measured: infinity is the text "inf" or "-inf" in JSON.
 """
+
+
+def _location(value: Any) -> Location:
+    if isinstance(value, Location):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a location is text")
+    try:
+        return Location.parse(value)
+    # pydantic takes a ValueError alone for a field that cannot be read.
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+def _location_or_words(value: Any) -> Location | str:
+    try:
+        return _location(value)
+    except ValueError:
+        if isinstance(value, str):
+            return value
+        raise
+
+
+def _location_or_none(value: Any) -> Location | None:
+    return None if value in ("", None) else _location(value)
+
+
+At = Annotated[Location, PlainValidator(_location), PlainSerializer(str)]
+"""A location, which is text in JSON: parsed once, when the record is read."""
+AtOrWords = Annotated[Location | str, PlainValidator(_location_or_words), PlainSerializer(str)]
+"""A location, or words for several (`5 random`)."""
+AtOrNone = Annotated[
+    Location | None,
+    PlainValidator(_location_or_none),
+    PlainSerializer(lambda location: str(location or "")),
+]
+"""A location, or None where there is none, which is empty text in JSON."""
 
 
 # Building an adapter takes milliseconds, reading a record microseconds.

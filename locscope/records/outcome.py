@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from math import nan
 
-from locscope.records.codec import Number
+from locscope.locations import Location
+from locscope.records.codec import At, AtOrNone, AtOrWords, Number
 from locscope.records.trials import Measure, Recipe
 
 
@@ -12,7 +13,8 @@ class Contender:
     """A location at its own best rate, as chosen on S (and on V) and as measured on T.
 
     `role` is recommended, runner-up, depth-rule or random; several random locations may be one
-    contender, whose numbers are means over them and whose rate is NaN, as each has its own.
+    contender: words stand for its location, its numbers are means over them and its rate is NaN, as
+    each has its own.
     `score_v` is the score over its trials on V, NaN where it was not validated. `score` is that of
     all repetitions on T together (of each edit the mean of its outcomes), with its bootstrap
     interval over groups of edits; where the score holds more than edits, the mean of the
@@ -21,7 +23,7 @@ class Contender:
     """
 
     role: str
-    location: str
+    location: AtOrWords
     recipe: Recipe
     parameters: tuple[str, ...]
     parameter_count: int
@@ -44,7 +46,7 @@ class FitPoint:
     `perplexity_ratio`, on the neutral texts that serve for choosing, are what it was judged by.
     """
 
-    location: str
+    location: At
     lr: Number
     batch: int
     score: Number
@@ -61,7 +63,7 @@ class Deployment:
     the finalists were fitted to this number of edits.
     """
 
-    location: str
+    location: At
     recipe: Recipe
     parameters: tuple[str, ...]
     parameter_count: int
@@ -84,7 +86,7 @@ class Margin:
     """
 
     over: str
-    location: str
+    location: AtOrWords
     value: Number
     low: Number
     high: Number
@@ -95,7 +97,7 @@ class Margin:
 class FrontPoint:
     """A trial on S that no other beat in both efficacy (0..1) and perplexity ratio."""
 
-    location: str
+    location: At
     lr: Number
     efficacy: Number
     perplexity_ratio: Number
@@ -104,11 +106,11 @@ class FrontPoint:
 
 @dataclass(frozen=True)
 class BoundPoint:
-    """The best trial, on so many `edits`, within a bound on the perplexity ratio; NaN where none
-    keeps it."""
+    """The best trial, on so many `edits`, within a bound on the perplexity ratio; NaN and no
+    location where none keeps it."""
 
     limit: Number
-    location: str
+    location: AtOrNone
     lr: Number
     score: Number
     reliability: Number
@@ -124,7 +126,9 @@ class Recommendation:
     recommended location. `deployment` is that location on the edits that will be made: sentence,
     `met` and `missed` follow it, and its recipe is the one to use. `reason` says why the location
     was chosen, `non_inferiority` is the score that a smaller one may lack. `notes` say why numbers
-    that seem to contradict each other do not. `randoms` are the random locations one by one.
+    that seem to contradict each other do not. `randoms` are the random locations one by one, and
+    `ahead` names those that scored more on T than the recommended one on the same edits, the one
+    with the largest lead first.
 
     `weights` (of the score's terms) and `bounds` are all that were in force, as one writes them.
     `bound_margin` is the share of what bounds on drift allow that choices leave free. `front` is
@@ -158,11 +162,19 @@ class Recommendation:
     randoms: tuple[Contender, ...] = ()
     relaxed: str = ""
     looser: tuple[BoundPoint, ...] = ()
+    ahead: tuple[str, ...] = ()
 
     @property
     def best(self) -> Contender:
         """The recommended contender, as measured on T."""
         return self.contenders[0]
+
+    @property
+    def location(self) -> Location:
+        """The recommended location. Raises ValueError where words stand for it."""
+        if not isinstance(self.best.location, Location):
+            raise ValueError(f"the recommended location is '{self.best.location}'")
+        return self.best.location
 
     @property
     def recipe(self) -> Recipe:

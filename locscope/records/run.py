@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from locscope.records.codec import Number
+from locscope.records.codec import At, Number
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Edit:
 class LayerPart:
     """One part of one layer: its name (`L22.mlp.down`) and how many weights it has."""
 
-    location: str
+    location: At
     layer: int
     part: str
     parameters: int

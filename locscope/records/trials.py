@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import nan
 
-from locscope.records.codec import Number, fingerprint
+from locscope.records.codec import At, Number, fingerprint
 
 COUNT_RUNG = "count-"
 """What the rungs of trials begin with of which the number of edits is the point."""
@@ -52,7 +52,7 @@ class Trial:
     race go by.
     """
 
-    location: str
+    location: At
     recipe: Recipe
     edits: tuple[str, ...]
     split: str
@@ -195,7 +195,7 @@ class ProtocolResults:
     """
 
     role: str
-    location: str
+    location: At
     recipe: Recipe
     trial: str
     edits: int

@@ -50,7 +50,7 @@ class EditConfig:
     are settings that say which edits and texts it was found with."""
 
     model: str
-    location: str
+    location: Location
     recipe: Recipe
     objective: str = "balanced"
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -133,9 +133,9 @@ def _text(file: Path, key: str, value: Any) -> str:
     return value
 
 
-def _location(file: Path, section: Mapping[str, Any]) -> str:
+def _location(file: Path, section: Mapping[str, Any]) -> Location:
     try:
-        return str(Location.parse(str(section["location"])))
+        return Location.parse(str(section["location"]))
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
 
@@ -221,7 +221,7 @@ def _check_agreement(file: Path, content: Mapping[str, Any], config: EditConfig)
     same = {"lr": "lr", "batch_size": "batch", "num_steps": "epochs"}
     pairs = {top: (content[top], recipe[under]) for top, under in same.items() if top in content}
     if "layer" in content:
-        pairs["layer"] = (content["layer"], Location.parse(config.location).lowest)
+        pairs["layer"] = (content["layer"], config.location.lowest)
     for top, (value, under) in pairs.items():
         if not _equal(value, under):
             raise UsageError(

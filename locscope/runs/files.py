@@ -55,6 +55,15 @@ def explained(what: str) -> Iterator[None]:
         raise UsageError(line) from error
 
 
+def make_folder(path: Path) -> None:
+    """Makes the folder and those above it, unless they are there; their names are on the disk when
+    this returns."""
+    new = [one for one in (path, *path.parents) if not os.path.lexists(one)]
+    path.mkdir(parents=True, exist_ok=True)
+    for one in new:
+        sync(one.parent)
+
+
 def sync(path: Path) -> None:
     """Returns when a file's content, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from locscope.errors import UsageError, shown
-from locscope.runs.files import SUFFIX, explained
+from locscope.runs.files import SUFFIX, explained, make_folder
 from locscope.runs.info import (
     MARKER,
     content_of,
@@ -25,6 +25,7 @@ from locscope.runs.info import (
     read_settings,
     restore,
 )
+from locscope.runs.private import alike
 from locscope.runs.store import RECORDS
 
 LOCK = "run.lock"
@@ -60,7 +61,7 @@ def open_run(
     folder = _named(Path(path))
     _check_ours(folder)
     with explained(f"use run folder {folder}"), contextlib.ExitStack() as locks:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         locks.enter_context(_locked(folder))
         notes: tuple[str, ...] = ()
         if fresh and _is_run(folder):
@@ -73,7 +74,7 @@ def open_run(
             notes += (*restore(folder), *_missed(folder))
         else:
             mark(folder, settings)
-        (folder / RECORDS).mkdir(exist_ok=True)
+        make_folder(folder / RECORDS)
         opened = RunFolder(folder, dict(settings), resumed, notes)
         # Outside the explanation: an error of the work in the block is not one of the folder.
         unlock = locks.pop_all()
@@ -123,7 +124,7 @@ def _check_settings(folder: Path, settings: Mapping[str, str]) -> None:
     changes = [
         f"{key} {before.get(key, UNSET)} -> {settings.get(key, UNSET)}"
         for key in dict.fromkeys([*before, *settings])
-        if before.get(key) != settings.get(key)
+        if not alike(before.get(key), settings.get(key))
     ]
     if changes:
         raise UsageError(

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from locscope.errors import UsageError
-from locscope.runs.files import SUFFIX, explained, sync
+from locscope.runs.files import SUFFIX, explained, make_folder, sync
 
 _PARTIAL = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(SUFFIX)}", re.S)
 _LONGEST = 200
@@ -66,7 +66,7 @@ def new_folder(output: Path) -> Iterator[Path]:
     Raises OSError where the file system refuses, and where something is at `output` by now.
     """
     target = _target(output)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     remove_stale(target)
     partial = target.with_name(f"{_stem(target)}{secrets.token_hex(4)}{SUFFIX}")
     moved = False
@@ -89,12 +89,29 @@ def new_folder(output: Path) -> Iterator[Path]:
 
 def remove_stale(target: Path) -> None:
     """Removes what processes that are gone have left of this folder."""
-    start = _stem(target)
-    for path in target.parent.iterdir() if target.parent.is_dir() else ():
-        ours = path.name.startswith(start) and is_partial(path) and not path.is_symlink()
-        if ours and len(path.name) == len(start) + 8 + len(SUFFIX):
-            with contextlib.suppress(OSError), _held(path, sure=True):
-                shutil.rmtree(path)
+    for path in _partials(target):
+        with contextlib.suppress(OSError), _held(path, sure=True):
+            shutil.rmtree(path)
+
+
+def note_on_partials(output: Path) -> tuple[str, ...]:
+    """What lies beside `output` of saves into it that goes on, or was killed where that cannot be
+    told, as on some network file systems."""
+    names = ", ".join(path.name for path in _partials(_target(output)))
+    if not names:
+        return ()
+    return (
+        f"beside {output} lies {names}, of a save that goes on or was killed, which this file "
+        "system does not tell: remove it where none goes on",
+    )
+
+
+def _partials(target: Path) -> list[Path]:
+    start, there = _stem(target), target.parent.is_dir()
+    length = len(start) + 8 + len(SUFFIX)
+    found = [p for p in target.parent.iterdir() if is_partial(p)] if there else []
+    ours = [path for path in found if path.name.startswith(start) and len(path.name) == length]
+    return sorted(path for path in ours if not path.is_symlink())
 
 
 def _target(output: Path) -> Path:

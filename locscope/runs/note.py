@@ -1,4 +1,4 @@
-"""The note beside an edited model: what it was before, and what was done to it."""
+"""The note of an edited model, beside it or in a delta: its base, and what was done to it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from locscope.records import TrialRecord, dumps, loads
 from locscope.records.checks import unsound
 from locscope.runs.files import write_atomic
 from locscope.runs.private import with_home, without_home
-from locscope.runs.reading import read_json
+from locscope.runs.reading import Unreadable, parse_json, read_json
 
 NAME = "locscope.json"
 SCHEMA = 1
@@ -24,7 +24,7 @@ MOST = 1 << 28
 LONGEST = 4096
 """Characters of a path or of a name."""
 _REMEDY = "give --model a directory that `locscope edit` wrote, or remove the file"
-BUNDLED = "demo"
+BUNDLED = ("demo", "facts")
 """In place of a file: the edits that come with the package."""
 DATA = ("limit", "seed", "conflicts", "neutral", "abilities")
 """Settings that a model is asked with again, as it was measured when it was tuned."""
@@ -33,7 +33,8 @@ DATA = ("limit", "seed", "conflicts", "neutral", "abilities")
 @dataclass(frozen=True)
 class EditNote:
     """`base` is the untouched model's name or absolute directory, `base_hash` its digest, `edits`
-    the absolute path of the file with the edits, or `demo`; the trial of `record` has their ids.
+    the absolute path of the file with the edits, or a name of `BUNDLED`; the trial of `record` has
+    their ids.
 
     `data` are the settings that say which edits of the file were given and which texts were neutral
     (`DATA`), without those that were left out.
@@ -53,15 +54,19 @@ def absolute(edits: str) -> str:
     # A model is asked again from another folder, where a relative path names nothing. What is no
     # file is a data set of the hub.
     path = Path(edits).expanduser()
-    if edits == BUNDLED or not path.exists():
+    if edits in BUNDLED or not path.exists():
         return edits
     return without_home(str(path.resolve()))
 
 
 def write_note(directory: str | os.PathLike[str], note: EditNote) -> None:
     """Writes the note into the directory of the edited model; OSError where that cannot be."""
-    text = dumps(_with_paths(note, without_home), indent=2) + "\n"
-    write_atomic(Path(directory) / NAME, text)
+    write_atomic(Path(directory) / NAME, note_text(note) + "\n")
+
+
+def note_text(note: EditNote) -> str:
+    """The note as JSON, without the name of a home folder."""
+    return dumps(_with_paths(note, without_home), indent=2)
 
 
 def read_note(directory: str | os.PathLike[str]) -> EditNote | None:
@@ -69,7 +74,18 @@ def read_note(directory: str | os.PathLike[str]) -> EditNote | None:
     path = Path(directory) / NAME
     if not os.path.lexists(path):
         return None
-    content = read_json(path, "the note of an edited model", MOST)
+    return _checked(path, read_json(path, "the note of an edited model", MOST))
+
+
+def parse_note(text: str, path: Path) -> EditNote:
+    """The note in a text of the file `path`; a UsageError where it is none."""
+    try:
+        return _checked(path, parse_json(text))
+    except Unreadable as error:
+        raise UsageError(f"cannot read the note in {path}: {error}") from error
+
+
+def _checked(path: Path, content: Any) -> EditNote:
     _check_schema(path, content)
     try:
         note = _with_paths(loads(EditNote, json.dumps(content)), with_home)

@@ -36,6 +36,15 @@ def with_home(path: str) -> str:
     return os.path.expanduser(path) if path.startswith(("~/", "~\\")) else path
 
 
+def alike(one: str | None, other: str | None) -> bool:
+    """Whether two settings are the same, also where a path was written under another home folder:
+    what it leads to is held together by its contents (`frozen_settings`)."""
+    if one == other or one is None or other is None:
+        return one == other
+    pairs = ((one, other), (other, one))
+    return any(a.startswith("~/") and b.startswith("/") and b.endswith(a[1:]) for a, b in pairs)
+
+
 def without_secrets(text: str) -> str:
     """A command line, or another text of the user's, without tokens and the home folder."""
     for name, value in os.environ.items():

@@ -8,9 +8,10 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from math import isfinite
 from pathlib import Path
-from typing import Any, final
+from typing import IO, Any, final
 
 import yaml
 
@@ -21,10 +22,13 @@ MOST_YAML = 1 << 19
 MOST_TEXT = 1 << 28
 """Bytes of a text, and of JSON but for records."""
 DEEPEST = 32
-"""Levels of lists and keys within each other."""
+"""Levels of lists and keys within each other in YAML."""
+DEEPEST_JSON = 64
+"""The same in JSON: far more than any configuration has, far fewer than end a stack."""
 LONGEST_NUMBER = 4000
 """Digits; Python makes no integer of 4301. The fields have narrower limits, and name their key."""
 
+_BLOCK = 1 << 20
 _PIPES = ("/dev/", "/proc/")
 _WORDS = {"": None, "~": None, "null": None}
 _WORDS |= dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(("false", "no", "off"), False)
@@ -59,10 +63,20 @@ def read_bytes(path: Path, most: int = MOST_TEXT, *, links: bool = True) -> byte
         os.close(descriptor)
         raise
     with open(descriptor, "rb") as file:
-        content = file.read(most + 1)
+        content = read_within(file, most)
     if len(content) > most:
         raise Unreadable(_too_large(most))
     return content
+
+
+def read_within(file: IO[bytes], most: int) -> bytes:
+    """All that a file has, or `most` bytes and one more where it has more."""
+    # In blocks: to read so many at once takes memory for all of them, and most files have few.
+    blocks, left = list[bytes](), most + 1
+    while left > 0 and (block := file.read(min(left, _BLOCK))):
+        blocks.append(block)
+        left -= len(block)
+    return b"".join(blocks)
 
 
 def read_text(path: Path, what: str, most: int = MOST_TEXT) -> str:
@@ -104,10 +118,16 @@ def reason_of(error: Exception) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What a JSON text says; Unreadable where a key is said twice, a number is none or too long,
-    or it is nested too deeply."""
+    """What a JSON text says; Unreadable where a key is said twice, a number is not finite (its key
+    is named) or too long, or it is nested too deeply."""
     try:
-        return json.loads(text, object_pairs_hook=once, parse_constant=_no_number)
+        value = json.loads(text, object_pairs_hook=once)
+        for key, leaf in leaves(value):
+            if isinstance(leaf, float) and not isfinite(leaf):
+                raise Unreadable(
+                    f"{shown(key)} is {leaf}, no finite number (write null where there is none)"
+                )
+        return value
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise Unreadable(f"not JSON ({error.msg} at {place})") from error
@@ -116,6 +136,25 @@ def parse_json(text: str | bytes) -> Any:
     # Integers of more digits than Python converts, and bytes of no encoding.
     except ValueError as error:
         raise Unreadable("not JSON: a number of too many digits, or not UTF-8 text") from error
+
+
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Everything in nested objects and lists that is neither, with its key, as `a.b.0`.
+
+    Raises RecursionError beyond `DEEPEST_JSON`.
+    """
+    # A stack of our own: a generator within a generator takes time by depth for every leaf.
+    waiting = [(key, value, 0)]
+    while waiting:
+        key, value, depth = waiting.pop()
+        if depth > DEEPEST_JSON:
+            raise RecursionError
+        if isinstance(value, dict | list):
+            inner = value.items() if isinstance(value, dict) else enumerate(value)
+            below = [(f"{key}.{k}" if key else str(k), item, depth + 1) for k, item in inner]
+            waiting += reversed(below)
+        else:
+            yield key, value
 
 
 def once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -156,11 +195,8 @@ def _check_kind(status: os.stat_result, path: Path, most: int) -> None:
 
 
 def _too_large(most: int) -> str:
-    return f"it is too large (more than {most >> 10} KiB)"
-
-
-def _no_number(text: str) -> float:
-    raise Unreadable(f"not JSON: {text} is no number (write null where nothing was measured)")
+    size = f"{most >> 20} MiB" if most >> 20 else f"{most >> 10} KiB"
+    return f"it is too large (more than {size})"
 
 
 @final

@@ -14,8 +14,7 @@ from typing import Any
 
 import yaml
 
-from locscope.locations import Location
-from locscope.records import Contender, Deployment, Recipe, Recommendation
+from locscope.records import Contender, Deployment, FrontPoint, Margin, Recipe, Recommendation
 from locscope.runs.files import explained, write_atomic
 from locscope.runs.note import DATA
 
@@ -50,7 +49,7 @@ SECTION_KEYS = (
     *("schema", "sentence", "reference_keys", "location", "recipe", "parameters"),
     *("parameter_count", "score", "measures", "margins", "runner_up", "met", "missed"),
     *("weights", "bounds", "bound_margin", "front", "provenance", "reason", "notes", "deployed"),
-    *("held_out", "data", "relaxed"),
+    *("held_out", "data", "relaxed", "random_ahead"),
 )
 
 
@@ -89,7 +88,7 @@ def write_recommendation(folder: str | os.PathLike[str], text: str) -> Path:
 def _reference(
     rec: Recommendation, model_path: str, data_path: str, patterns: Mapping[str, str]
 ) -> dict[str, Any]:
-    site, recipe = Location.parse(rec.best.location).sites[0], rec.recipe
+    site, recipe = rec.location.sites[0], rec.recipe
     return {
         "model_name_or_path": model_path,
         "data_path": data_path,
@@ -106,7 +105,7 @@ def _reference(
 
 def _why_not(rec: Recommendation, patterns: Mapping[str, str]) -> str:
     """Why the reference code cannot tune this; empty where it can."""
-    sites = Location.parse(rec.best.location).sites
+    sites = rec.location.sites
     if len(sites) != 1 or sites[0].first != sites[0].last:
         return "it tunes one layer only"
     if sites[0].head is not None:
@@ -131,16 +130,16 @@ def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
         "schema": SCHEMA,
         "sentence": rec.sentence,
         "reference_keys": reference_keys,
-        "location": best.location,
+        "location": str(best.location),
         "recipe": asdict(rec.recipe),
         "parameters": list(best.parameters),
         "parameter_count": best.parameter_count,
         "score": {"name": rec.score_name, **_score(best)},
         "measures": [asdict(measure) for measure in best.measures],
-        "margins": [asdict(margin) for margin in rec.margins],
+        "margins": [_with_text(margin) for margin in rec.margins],
         "runner_up": runner_up
         and {
-            "location": runner_up.location,
+            "location": str(runner_up.location),
             "recipe": asdict(runner_up.recipe),
             **_score(runner_up),
         },
@@ -149,10 +148,11 @@ def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
         "weights": dict(rec.weights),
         "bounds": list(rec.bounds),
         "bound_margin": rec.bound_margin,
-        "front": [asdict(point) for point in rec.front],
+        "front": [_with_text(point) for point in rec.front],
         "reason": rec.reason,
         "notes": list(rec.notes),
         "relaxed": rec.relaxed,
+        "random_ahead": list(rec.ahead),
         "deployed": {
             "edits": rec.deployment.edits if rec.deployment else 0,
             "given": rec.deployment.given if rec.deployment else 0,
@@ -165,6 +165,11 @@ def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
         },
         "provenance": {name: getattr(rec, name) for name in names},
     }
+
+
+def _with_text(record: Margin | FrontPoint) -> dict[str, Any]:
+    # By hand: asdict would take the location apart.
+    return {**vars(record), "location": str(record.location)}
 
 
 def _score(measured: Contender | Deployment) -> dict[str, Any]:

@@ -106,9 +106,9 @@ def write_tables(
     return {name: len(rows) for name, (_, rows) in tables.items()}
 
 
-def layer_and_part(location: str) -> tuple[int, str]:
+def layer_and_part(location: Location) -> tuple[int, str]:
     """Layer and part of a location as the tables have them."""
-    sites = Location.parse(location).sites
+    sites = location.sites
     layers = {layer for site in sites for layer in (site.first, site.last)}
     parts = dict.fromkeys(_part(site) for site in sites)
     return (layers.pop() if len(layers) == 1 else -1), "+".join(parts)
@@ -123,7 +123,7 @@ def _common(record: TrialRecord) -> Row:
     layer, part = layer_and_part(trial.location)
     return {
         "trial": trial.id,
-        "location": trial.location,
+        "location": str(trial.location),
         "layer": layer,
         "part": part,
         "recipe": trial.recipe.kind,

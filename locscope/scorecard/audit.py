@@ -13,23 +13,23 @@ from locscope.records import EditOutcome, ScanResult, TrialRecord
 from locscope.scoring.objectives import QUICK
 
 Values = NDArray[np.float64]
-LOOK_TERMS, FULL_TERMS = tuple(QUICK.values()), tuple(QUICK)
+QUICK_TERMS, FULL_TERMS = tuple(QUICK.values()), tuple(QUICK)
 
 
 @dataclass(frozen=True)
 class Audit:
     """Trials by which scans are judged, none of them chosen by a scan.
 
-    `looks` are trials of every candidate at the first rung, `full` those of a random sample in
-    full, each on the same edits. `groups` are ids of edits that rise and fall together; an edit in
+    `quick_trials` are those of every candidate at the first rung, `full` those of a random sample,
+    each on the same edits. `groups` are ids of edits that rise and fall together; an edit in
     none is one of its own. `rule` is the location of the depth rule, for a row where no scan of
     that name was run. A location tried at several rates counts at its best.
     """
 
-    looks: tuple[TrialRecord, ...]
+    quick_trials: tuple[TrialRecord, ...]
     full: tuple[TrialRecord, ...]
     groups: tuple[tuple[str, ...], ...]
-    rule: str = ""
+    rule: Location | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Outcome:
     broke a bound or could not be tuned. `edits` were judged by.
     """
 
-    locations: tuple[str, ...]
+    locations: tuple[Location, ...]
     score: Values
     violated: NDArray[np.bool_]
     terms: tuple[str, ...]
@@ -98,7 +98,7 @@ class Ranking:
 
 def draws_of(audit: Audit, scans: Sequence[ScanResult], count: int, seed: int) -> Draws:
     """Resamples the groups of all edits of the trials and scans."""
-    trials = (*audit.looks, *audit.full)
+    trials = (*audit.quick_trials, *audit.full)
     seen = [edit for record in trials for edit in record.trial.edits]
     seen += [edit for scan in scans for edit in scan.edits]
     group = {edit: members[0] for members in audit.groups for edit in members}
@@ -139,7 +139,9 @@ def outcome_of(records: Sequence[TrialRecord], draws: Draws, terms: Sequence[str
     )
 
 
-def ranking_of(scan: ScanResult, variant: str, locations: Sequence[str], draws: Draws) -> Ranking:
+def ranking_of(
+    scan: ScanResult, variant: str, locations: Sequence[Location], draws: Draws
+) -> Ranking:
     """A variant's scores of locations, made again from every draw of requests where they can be.
 
     Of several layers or sites it is the mean, where the scan has them all.
@@ -148,7 +150,7 @@ def ranking_of(scan: ScanResult, variant: str, locations: Sequence[str], draws: 
     length = len(draws.times)
     columns = [_mean_score(base, location, length) for location in locations]
     table = np.stack(columns, 1) if columns else np.empty((length, 0))
-    keys = {key for location in locations for key in Location.parse(location).cells if key in base}
+    keys = {key for location in locations for key in location.cells if key in base}
     used = {key for key in keys if not isnan(base[key][0])}
     name, sign = scan.descriptor.name, scan.descriptor.sign
     return Ranking(name, variant, sign * _without_rounding(table), bool(used) and used <= resampled)
@@ -178,8 +180,8 @@ def _is_mean(values: Sequence[float], score: float, edits: Sequence[str]) -> boo
     return isclose(sum(measured) / len(measured), score, rel_tol=1e-4, abs_tol=1e-9)
 
 
-def _mean_score(base: Mapping[tuple[int, str], Values], location: str, length: int) -> Values:
-    keys = Location.parse(location).cells
+def _mean_score(base: Mapping[tuple[int, str], Values], location: Location, length: int) -> Values:
+    keys = location.cells
     if not keys or any(key not in base for key in keys):
         return np.full(length, nan)
     return np.mean([base[key] for key in keys], axis=0)

@@ -17,11 +17,12 @@ from math import nan
 import numpy as np
 from numpy.typing import NDArray
 
+from locscope.locations import Location
 from locscope.records import ScanResult, ScanVerdict, Scorecard
 from locscope.records.outcome import DOES_NOT
 from locscope.scorecard.audit import (
     FULL_TERMS,
-    LOOK_TERMS,
+    QUICK_TERMS,
     Audit,
     Draws,
     Outcome,
@@ -61,14 +62,14 @@ def scorecard(
 ) -> Scorecard:
     """Every variant of every scan against the audit's trials, beside depth and random orders.
 
-    Judged on the first looks, or on the full trials where these cover as many locations. A location
+    Judged on quick evaluations, or on full trials where these cover as many locations. A location
     whose trial broke a bound is not one to tune at: it ranks below all that kept them, and is
     worth 0 in regret. Whether it broke one is taken as it is, not resampled.
     """
     drawn = draws_of(audit, scans, draws, seed)
-    looks = outcome_of(audit.looks, drawn, LOOK_TERMS)
+    quick = outcome_of(audit.quick_trials, drawn, QUICK_TERMS)
     full = outcome_of(audit.full, drawn, FULL_TERMS)
-    judged = full if len(full.locations) >= len(looks.locations) else looks
+    judged = full if len(full.locations) >= len(quick.locations) else quick
     rankings = [*_scanned(scans, judged, drawn), *_depths(audit, scans, judged)]
     # Most variants see the same locations: their shuffles are drawn once.
     field = cache(lambda seen: field_of(judged, np.frombuffer(seen, dtype=bool), shuffles, seed))
@@ -79,9 +80,9 @@ def scorecard(
         for ranking in rankings
     ]
     whole = field(np.isfinite(judged.standing[0]).tobytes())
-    match = _paired(looks.standing, looks.locations, full) if looks is judged else _NONE
+    match = _paired(quick.standing, quick.locations, full) if quick is judged else _NONE
     return Scorecard(
-        outcome=_outcome_words(judged, looks),
+        outcome=_outcome_words(judged, quick),
         verdicts=(*_judged(evidence), _random(judged, whole, seed)),
         locations=len(judged.locations),
         edits=len(judged.edits),
@@ -187,7 +188,7 @@ def _random(judged: Outcome, field: Stratum | None, seed: int) -> ScanVerdict:
     return replace(row, count=len(field.columns))
 
 
-def _paired(values: Values, locations: Sequence[str], full: Outcome) -> Interval:
+def _paired(values: Values, locations: Sequence[Location], full: Outcome) -> Interval:
     """Spearman's correlation, parts mixed, with the full trials of the same locations."""
     where = {name: i for i, name in enumerate(locations)}
     pairs = [(where[name], i) for i, name in enumerate(full.locations) if name in where]
@@ -238,9 +239,9 @@ def _regret_names() -> tuple[str, ...]:
     return tuple(f"regret_{top}" for top in TOPS)
 
 
-def _outcome_words(judged: Outcome, looks: Outcome) -> str:
+def _outcome_words(judged: Outcome, quick: Outcome) -> str:
     terms = ", ".join(term.replace("_", " ") for term in judged.terms) or "nothing measured"
-    when = "at rung 1, of every candidate" if judged is looks else "after a full trial"
+    when = "at rung 1, of every candidate" if judged is quick else "after a full trial"
     return f"harmonic mean of {terms}, {when}; a location that broke a bound ranks below all others"
 
 

@@ -74,7 +74,7 @@ def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int)
     within = design(
         [labels[i] for i in compared],
         [depth_of(name) for name in names],
-        [Location.parse(name).lowest for name in names],
+        [name.lowest for name in names],
     )
     standing = judged.standing[:, columns]
     order = ordered(standing, within)
@@ -100,17 +100,16 @@ def ordered(values: Values, within: Design) -> Values:
     return ranks
 
 
-def depth_of(location: str) -> float:
+def depth_of(location: Location) -> float:
     """The mean layer of a location."""
-    sites = Location.parse(location).sites
+    sites = location.sites
     return float(np.mean([n for site in sites for n in range(site.first, site.last + 1)]))
 
 
-def stratum_of(location: str) -> str:
+def stratum_of(location: Location) -> str:
     """The parts of a location, which it is compared within; empty where it spans several layers, or
     is heads of them."""
-    parsed = Location.parse(location)
-    if parsed.lowest != parsed.highest or any(site.head is not None for site in parsed.sites):
+    if location.lowest != location.highest or any(site.head is not None for site in location.sites):
         return ""
     # Sorted: a location may name its parts in any order.
-    return "+".join(sorted(site.part for site in parsed.sites))
+    return "+".join(sorted(site.part for site in location.sites))

@@ -35,7 +35,7 @@ class Candidate:
     `layer` is the only one, or -1 where it has several; `part` is as its sites are named.
     """
 
-    location: str
+    location: Location
     layer: int
     part: str
     parameters: int
@@ -60,8 +60,8 @@ def candidates(
     info: ModelInfo,
     gradient: ScanResult,
     grid: Grid,
-    named: Sequence[str] = (),
-    norm_of: Callable[[str], float] | None = None,
+    named: Sequence[str | Location] = (),
+    norm_of: Callable[[Location], float] | None = None,
     first_step: float = FIRST_STEP,
 ) -> tuple[Candidate, ...]:
     """The locations of the grid and those named, at equal predicted loss change of the first step.
@@ -76,14 +76,19 @@ def candidates(
     return tuple(_candidate(location, there, norms, norm_of, first_step) for location in found)
 
 
-def located(info: ModelInfo, grid: Grid, named: Sequence[str] = ()) -> tuple[Location, ...]:
+def located(
+    info: ModelInfo, grid: Grid, named: Sequence[str | Location] = ()
+) -> tuple[Location, ...]:
     """What there is to try: the locations of the grid that the model has, and those named, each
     once. A UsageError where there is none."""
     there = {(one.layer, one.part) for one in info.grid}
     locations = [location for location in locations_of(info, grid) if _inside(location, there)]
     if not locations and not named:
         raise UsageError(f"none of the parts {', '.join(grid.parts)} is in this model")
-    wanted = (*(Location((location,)) for location in locations), *map(Location.parse, named))
+    wanted = (
+        *(Location((location,)) for location in locations),
+        *(Location.parse(str(name)) for name in named),
+    )
     return tuple(dict.fromkeys(wanted))
 
 
@@ -114,9 +119,9 @@ def first_step_for(to_learn: float, steps: int) -> float:
     return LEARNS_IN_FULL * to_learn / steps if known else FIRST_STEP
 
 
-def depth_rule(info: ModelInfo) -> str:
+def depth_rule(info: ModelInfo) -> Location:
     """The paper's location for this model, by relative depth."""
-    return str(paper_location(info.family, info.layers))
+    return paper_location(info.family, info.layers)
 
 
 def shuffled(found: Sequence[Candidate], seed: int) -> tuple[Candidate, ...]:
@@ -129,7 +134,7 @@ def shuffled(found: Sequence[Candidate], seed: int) -> tuple[Candidate, ...]:
     return tuple(order)
 
 
-def named(found: Sequence[Candidate], location: str) -> Candidate | None:
+def named(found: Sequence[Candidate], location: Location) -> Candidate | None:
     """The candidate of that location, if it is one."""
     return next((one for one in found if one.location == location), None)
 
@@ -142,7 +147,7 @@ def _candidate(
     location: Location,
     there: Mapping[tuple[int, str], LayerPart],
     norms: Mapping[tuple[int, str], float],
-    norm_of: Callable[[str], float] | None,
+    norm_of: Callable[[Location], float] | None,
     first_step: float,
 ) -> Candidate:
     layers = {n for site in location.sites for n in (site.first, site.last)}
@@ -150,11 +155,11 @@ def _candidate(
     alone = len(location.sites) == 1 and bool(cells) and set(cells) <= set(norms)
     if not alone and norm_of is None:
         raise ValueError(f"no gradient norm of {location} is known, and nothing to measure it by")
-    norm = sum(norms[c] for c in cells) if alone or norm_of is None else norm_of(str(location))
+    norm = sum(norms[c] for c in cells) if alone or norm_of is None else norm_of(location)
     return Candidate(
-        location=str(location),
+        location=location,
         layer=layers.pop() if len(layers) == 1 else -1,
         part="+".join(dict.fromkeys(site.part for site in location.sites)),
         parameters=sum(there[cell].parameters for cell in cells if cell in there),
-        lr=rounded(rate_for("full", str(location), norm, first_step)),
+        lr=rounded(rate_for("full", location, norm, first_step)),
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 
+from locscope.locations import Location
 from locscope.records import TrialRecord
 from locscope.scoring.bounds import shortfall
 from locscope.scoring.front import bends
@@ -17,14 +18,14 @@ A perplexity ratio never repeats itself exactly, and 0.1 % of it is no reason to
 
 EXACT = 12
 """Digits of a score beyond which sums that differ in their order differ."""
-Key = tuple[bool, bool, float, float, float, float, int, float, str, float]
+Key = tuple[bool, bool, float, float, float, float, int, float, Location, float]
 
 
 @dataclass(frozen=True)
 class Best:
     """A location with its trials at all rates tried, and the best of them."""
 
-    location: str
+    location: Location
     record: TrialRecord
     tried: tuple[TrialRecord, ...]
 
@@ -48,10 +49,10 @@ def ranked(records: Sequence[TrialRecord], objective: Objective) -> tuple[TrialR
 
 def best_per_location(records: Sequence[TrialRecord], objective: Objective) -> tuple[Best, ...]:
     """Every location at its own best rate, the best location first."""
-    locations: dict[str, list[TrialRecord]] = {}
+    locations: dict[Location, list[TrialRecord]] = {}
     for record in records:
         locations.setdefault(record.trial.location, []).append(record)
-    first: dict[str, TrialRecord] = {}
+    first: dict[Location, TrialRecord] = {}
     for record in ranked(records, objective):
         first.setdefault(record.trial.location, record)
     return tuple(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import exp, inf, isnan, log
 from statistics import median
 
+from locscope.locations import Location
 from locscope.records import TrialRecord
 from locscope.scoring.bounds import ratio_limit
 from locscope.scoring.objectives import Objective
@@ -28,7 +29,7 @@ HUGE = 1e9
 class Forecast:
     """A location and rate with the score to expect of it in full, as a rank: not a share."""
 
-    location: str
+    location: Location
     lr: float
     value: float
     record: TrialRecord
@@ -76,7 +77,7 @@ def chance_kept(objective: Objective, drift: float) -> float:
     return 1 / (1 + exp(min(beyond, 500.0)))
 
 
-def _key(one: TrialRecord) -> tuple[str, float]:
+def _key(one: TrialRecord) -> tuple[Location, float]:
     return one.trial.location, one.trial.recipe.lr
 
 

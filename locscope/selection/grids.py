@@ -67,14 +67,14 @@ def _beyond(tried: Sequence[TrialRecord], objective: Objective) -> tuple[float, 
         # Nothing was learned at any of them, so that a lower one will not do.
         best = rising[-1]
     rate, first = _rate(best), _rate(tried[0])
-    room = headroom(best.measures, objective.bounds)
+    times = headroom(best.measures, objective.bounds)
     wanted = []
-    if best is rising[0] and learned(best) and _gains_below(rising, room, objective):
+    if best is rising[0] and learned(best) and _gains_below(rising, times, objective):
         below = sum(_rate(one) < first for one in tried)
-        wanted.append(rate / (_step(1 / room, below) if 0 < room < 1 else STEP))
-    if best is rising[-1] and not room <= ENOUGH:
+        wanted.append(rate / (_step(1 / times, below) if 0 < times < 1 else STEP))
+    if best is rising[-1] and not times <= ENOUGH:
         above = sum(_rate(one) > first for one in tried)
-        wanted.append(rate * _step(room, above))
+        wanted.append(rate * _step(times, above))
     return tuple(wanted)
 
 
@@ -84,12 +84,12 @@ def learned(record: TrialRecord) -> bool:
     return record.score > 0 if isnan(reliability) else reliability >= LEARNED
 
 
-def _gains_below(rising: Sequence[TrialRecord], room: float, objective: Objective) -> bool:
+def _gains_below(rising: Sequence[TrialRecord], times: float, objective: Objective) -> bool:
     """Whether a rate below the lowest, which is the best, may be better."""
-    if room < 1:
+    if times < 1:
         return True
     if len(rising) == 1:
-        return not room > ENOUGH
+        return not times > ENOUGH
     # Where the next one scored more (and broke a bound), the score still rises with the rate.
     return not utility(rising[1], objective) > utility(rising[0], objective)
 
@@ -161,10 +161,10 @@ def promise(best: Best, objective: Objective) -> float:
     record, tried = best.record, best.tried
     if (found := cut(tried, objective)) is not None:
         return found.score
-    room = headroom(record.measures, objective.bounds)
-    if isnan(room) or not objective.weights or (room > 1 and record is not max(tried, key=_rate)):
+    times = headroom(record.measures, objective.bounds)
+    if isnan(times) or not objective.weights or (times > 1 and record is not max(tried, key=_rate)):
         return utility(record, objective)
-    return grown(utility(record, objective), min(room, STEP))
+    return grown(utility(record, objective), min(times, STEP))
 
 
 def grown(score: float, times: float) -> float:

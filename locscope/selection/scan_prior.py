@@ -27,33 +27,33 @@ def with_scan_prior(space: Space, line: Sequence[Forecast]) -> tuple[Forecast, .
     return tuple(sorted(moved, key=lambda one: (-one.value, one.location, one.lr)))
 
 
-def scan_priors(space: Space, line: Sequence[Forecast]) -> dict[str, float]:
+def scan_priors(space: Space, line: Sequence[Forecast]) -> dict[Location, float]:
     """For every location from -1 to 1 what the scans say of it, weighed by what they earned."""
-    best: dict[str, float] = {}
+    best: dict[Location, float] = {}
     for one in line:
         best[one.location] = max(best.get(one.location, 0.0), one.value)
     return _mean_ranks(space, best, lambda _, ranks: _earned(ranks, best))
 
 
-def prior(space: Space) -> tuple[str, ...]:
+def prior(space: Space) -> tuple[Location, ...]:
     """Locations in the order in which all scans, weighed alike, would try them."""
     locations = dict.fromkeys(one.location for one in space.candidates)
     said = _mean_ranks(space, locations, lambda scan, _: 1 / len(scan.variants))
     return tuple(sorted(said, key=lambda location: -said[location]))
 
 
-def location_score(seen: Mapping[tuple[int, str], ScanScore], location: str) -> float:
+def location_score(seen: Mapping[tuple[int, str], ScanScore], location: Location) -> float:
     """A scan's score of a location: the mean over its layers, NaN where it has not all of them."""
-    cells = Location.parse(location).cells
+    cells = location.cells
     scores = [seen[cell].score if cell in seen else nan for cell in cells]
     return sum(scores) / len(scores) if scores else nan
 
 
 def _mean_ranks(
     space: Space,
-    locations: Iterable[str],
-    weigh: Callable[[ScanResult, Mapping[str, float]], float],
-) -> dict[str, float]:
+    locations: Iterable[Location],
+    weigh: Callable[[ScanResult, Mapping[Location, float]], float],
+) -> dict[Location, float]:
     """For every location the mean rank over all variants of all scans, weighed; 0 if none
     weighs."""
     total, heard = dict.fromkeys(locations, 0.0), 0.0
@@ -67,9 +67,9 @@ def _mean_ranks(
     return {location: value / heard if heard else 0.0 for location, value in total.items()}
 
 
-def _ranks(scan: ScanResult, variant: str, wanted: Iterable[str]) -> dict[str, float]:
+def _ranks(scan: ScanResult, variant: str, wanted: Iterable[Location]) -> dict[Location, float]:
     """From -1 to 1, within each part, as scans see parts on different scales."""
-    found: dict[str, float] = {}
+    found: dict[Location, float] = {}
     seen, sign = scan.of_locations(variant), scan.descriptor.sign
     for locations in _by_part(wanted).values():
         scores = {location: sign * location_score(seen, location) for location in locations}
@@ -82,7 +82,7 @@ def _ranks(scan: ScanResult, variant: str, wanted: Iterable[str]) -> dict[str, f
     return found
 
 
-def _earned(ranks: Mapping[str, float], best: Mapping[str, float]) -> float:
+def _earned(ranks: Mapping[Location, float], best: Mapping[Location, float]) -> float:
     """The mean correlation within parts, less two standard errors of one by chance."""
     parts = [[p for p in locations if p in ranks] for locations in _by_part(best).values()]
     pairs = [
@@ -97,8 +97,8 @@ def _earned(ranks: Mapping[str, float], best: Mapping[str, float]) -> float:
     return max(0.0, rank - 2 / sqrt(free))
 
 
-def _by_part(locations: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _by_part(locations: Iterable[Location]) -> dict[str, list[Location]]:
+    found: dict[str, list[Location]] = {}
     for location in locations:
-        found.setdefault(location.partition(".")[2], []).append(location)
+        found.setdefault(str(location).partition(".")[2], []).append(location)
     return found

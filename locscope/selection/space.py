@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Literal
 
 from locscope.errors import unknown
+from locscope.locations import Location
 from locscope.records import ScanResult, TrialRecord
 from locscope.scoring.objectives import Objective
 from locscope.selection.candidates import FIRST_STEP, Candidate, shuffled
@@ -32,13 +33,13 @@ class Fidelity:
 class TrialRequest:
     """A trial that a strategy wants, on S."""
 
-    location: str
+    location: Location
     lr: float
     fidelity: Fidelity
 
 
 @dataclass(frozen=True)
-class Budget:
+class SearchBudget:
     """What choosing may take: a share of a sweep's operations, operations, or seconds of trials."""
 
     amount: float
@@ -60,9 +61,9 @@ class Space:
     edits: int
     epochs: int
     seed: int
-    depth_rule: str
+    depth_rule: Location
     finalists: int = 3
-    budget: Budget | None = None
+    budget: SearchBudget | None = None
     first_step: float = FIRST_STEP
     to_learn: float = nan
 
@@ -71,19 +72,21 @@ class Space:
         """All of S, all epochs."""
         return Fidelity(FULL, self.edits, self.epochs)
 
-    def of(self, location: str) -> Candidate:
+    def of(self, location: Location | str) -> Candidate:
         """The candidate of that location. Raises UsageError where it is none."""
         there = {candidate.location: candidate for candidate in self.candidates}
-        if location not in there:
-            raise unknown("candidate", location, there)
-        return there[location]
+        candidate = there.get(Location.parse(str(location)))
+        if candidate is None:
+            raise unknown("candidate", str(location), map(str, there))
+        return candidate
 
-    def request(self, location: str, lr: float | None = None) -> TrialRequest:
+    def request(self, location: Location | str, lr: float | None = None) -> TrialRequest:
         """A full trial there, at its starting rate where none is given."""
-        return TrialRequest(location, self.of(location).lr if lr is None else lr, self.full)
+        at = Location.parse(str(location))
+        return TrialRequest(at, self.of(at).lr if lr is None else lr, self.full)
 
     @property
-    def drawn(self) -> tuple[str, ...]:
+    def drawn(self) -> tuple[Location, ...]:
         """All locations in an order drawn by the seed before anything was seen of them."""
         return tuple(one.location for one in shuffled(self.candidates, self.seed))
 
@@ -134,8 +137,8 @@ def sweep_flops(space: Space, records: Sequence[TrialRecord]) -> float:
     return sum(cost * count for cost, count in zip(costs, rates, strict=True))
 
 
-def _mean_flops(records: Iterable[TrialRecord]) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
+def _mean_flops(records: Iterable[TrialRecord]) -> dict[Location, float]:
+    found: dict[Location, list[float]] = {}
     for record in records:
         found.setdefault(record.trial.location, []).append(record.flops)
     return {location: fmean(flops) for location, flops in found.items()}

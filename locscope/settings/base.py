@@ -75,8 +75,10 @@ class SharedSettings(BaseModel):
     # comparisons with a limit let NaN through.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    model: str = setting("demo", "demo, a directory, an alias or a hub id", DATA)
-    edits: str = setting("demo", "demo, a file of edits, or ORG/DATASET[:SPLIT] of the hub", DATA)
+    model: str = setting("demo", "demo, a directory, a GGUF file, an alias or a hub id", DATA)
+    edits: str = setting(
+        "demo", "demo, facts, a file of edits, or ORG/DATASET[:SPLIT] of the hub", DATA
+    )
     limit: int | None = setting(
         None, "use so many edits, chosen by the seed", DATA, ge=1, le=MOST_SEED
     )

@@ -7,10 +7,10 @@ from typing import final
 from pydantic import field_validator, model_validator
 
 from locscope.errors import UsageError, shown, unknown
-from locscope.locations import PAPER_PARTS, PARTS, Location
+from locscope.locations import PAPER_PARTS, PARTS, SHARED_PARTS, Location
 from locscope.scoring.objectives import OBJECTIVES, Objective, objective_of
 from locscope.selection.candidates import Grid
-from locscope.selection.space import Budget
+from locscope.selection.space import SearchBudget
 from locscope.selection.strategies import STRATEGIES
 from locscope.settings.base import (
     BATCH_SIZE,
@@ -120,7 +120,7 @@ class SearchSettings(SharedSettings, ScanChoices):
         return Grid(self.parts, self.quarters, self.consecutive)
 
     @property
-    def allowance(self) -> Budget | None:
+    def allowance(self) -> SearchBudget | None:
         """The budget as strategies take it."""
         return None if self.budget is None else _allowance(self.budget)
 
@@ -183,7 +183,7 @@ class SearchSettings(SharedSettings, ScanChoices):
     @classmethod
     def _known_parts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for part in value:
-            if part not in PARTS:
+            if part not in (*PARTS, *SHARED_PARTS):
                 raise unknown("part", part, PARTS)
         return tuple(dict.fromkeys(value))
 
@@ -203,7 +203,7 @@ class SearchSettings(SharedSettings, ScanChoices):
         return self
 
 
-def _allowance(text: str) -> Budget:
+def _allowance(text: str) -> SearchBudget:
     """A share of a sweep's operations, from 0 to 1, or seconds where there is a unit of time."""
     number, unit = text[:-1], text[-1:]
     seconds = UNITS.get(unit)
@@ -216,4 +216,4 @@ def _allowance(text: str) -> Budget:
             f"cannot read budget '{text}': write a share of a sweep up to 1, as 0.15, or a time, "
             "as 90s, 5m or 2h"
         )
-    return Budget(amount, "share" if seconds is None else "seconds")
+    return SearchBudget(amount, "share" if seconds is None else "seconds")

@@ -26,6 +26,7 @@ from locscope.forward.packed import PackedTokens
 from locscope.forward.prefix_cache import Budget
 from locscope.interp.gradients import layer_groups, requiring_grad, weights_of
 from locscope.models.parts import blocks, family_of, take
+from locscope.models.structure.choices import is_mixture
 from locscope.tuning.matrices import Matrix, as_matrix, blocks_path, leaves_of, row_count
 
 RATE = 0.003
@@ -104,12 +105,19 @@ def divergence(model: PreTrainedModel, text: Int[Tensor, " tokens"]) -> Float[Te
     paths = [
         f"{owner}.{n}.{name}"
         for n in range(len(blocks(model)))
-        for name in (family.attention, family.mlp)
+        # What is added to the stream, which the whole module is not in every family.
+        for name in (family.leaves.get("attn.o", family.attention), _last_of_mlp(model, n))
     ]
     dropping = {path: _Dropping(model.get_submodule(path), drawn) for path in paths}
     with replaced_modules(model, dropping):
         hidden = run_blocks(model, text.to(model.device).expand(2, -1))
     return summed_kl(*logits(model, hidden).log_softmax(-1))
+
+
+def _last_of_mlp(model: PreTrainedModel, layer: int) -> str:
+    family = family_of(model)
+    mixture = is_mixture(blocks(model)[layer], family)
+    return family.mlp if mixture else family.leaves.get("mlp.down", family.mlp)
 
 
 def summed_kl(

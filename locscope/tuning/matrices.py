@@ -8,8 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from locscope.errors import UsageError
 from locscope.locations import Location
-from locscope.models.parts import Slice, family_of, parts, slices
+from locscope.models.parts import Slice, blocks, family_of, parts, slices
+from locscope.models.structure.choices import as_rows, is_mixture
 
 OTHER = "norm"
 """The category of parameters that belong to no matrix."""
@@ -46,20 +48,28 @@ def blocks_path(model: PreTrainedModel) -> str:
 
 
 def leaves_of(model: PreTrainedModel, layer: int) -> tuple[Matrix, ...]:
-    """Every matrix of a layer, without its norms."""
+    """Every matrix of a layer, without its norms.
+
+    Raises UsageError for a layer of experts, whose matrices are stacked in one tensor.
+    """
+    if is_mixture(blocks(model)[layer], family_of(model)):
+        raise UsageError(
+            f"layer {layer} is a mixture of experts, of which this takes single matrices: tune it "
+            "with the recipe full or lora"
+        )
     names = [part for part in parts(model) if "." in part]
     return tuple(Matrix(layer, p, slices(model, Location.at(layer, p))) for p in names)
 
 
 def outputs_axis(model: PreTrainedModel, piece: Slice) -> int:
     """The axis of a parameter along which its outputs (rows) lie."""
-    dims = model.get_parameter(piece.name).dim()
+    dims = as_rows(model.get_parameter(piece.name)).dim()
     return dims - 1 if family_of(model).transposed else 0
 
 
 def rows(model: PreTrainedModel, piece: Slice, chosen: Sequence[int]) -> Slice:
     """Some rows (outputs) of a slice, numbered within it; it must not be cut along its inputs."""
-    weight, axis = model.get_parameter(piece.name), outputs_axis(model, piece)
+    weight, axis = as_rows(model.get_parameter(piece.name)), outputs_axis(model, piece)
     assert piece.axis in (None, axis), f"{piece} is cut along its inputs"
     spans = piece.ranges or ((0, weight.shape[axis]),)
     numbers = [n for first, last in spans for n in range(first, last)]
@@ -68,7 +78,7 @@ def rows(model: PreTrainedModel, piece: Slice, chosen: Sequence[int]) -> Slice:
 
 def row_count(model: PreTrainedModel, piece: Slice) -> int:
     """Rows (outputs) of a slice that is not cut along its inputs."""
-    whole = model.get_parameter(piece.name).shape[outputs_axis(model, piece)]
+    whole = as_rows(model.get_parameter(piece.name)).shape[outputs_axis(model, piece)]
     return sum(last - first for first, last in piece.ranges or ((0, whole),))
 
 
@@ -76,7 +86,7 @@ def as_matrix(
     model: PreTrainedModel, piece: Slice, flat: Float[Tensor, " count"]
 ) -> Float[Tensor, "outputs inputs"]:
     """Values in the order of `take` as (outputs, inputs), whichever way the model keeps them."""
-    shape = model.get_parameter(piece.name).shape
+    shape = as_rows(model.get_parameter(piece.name)).shape
     if piece.axis == 1:
         widths = [shape[0] * (last - first) for first, last in piece.ranges]
         # `take` puts range after range, each row-major: columns are no plain view of the values.
@@ -126,7 +136,8 @@ def _overlap(model: PreTrainedModel, left: Slice, right: Slice) -> Slice:
         for c, d in right.ranges
         if max(a, c) < min(b, d)
     ]
-    return _along(left.name, model.get_parameter(left.name), left.axis, sorted(spans))
+    weight = as_rows(model.get_parameter(left.name))
+    return _along(left.name, weight, left.axis, sorted(spans))
 
 
 def _along(name: str, weight: Tensor, axis: int, spans: Sequence[tuple[int, int]]) -> Slice:

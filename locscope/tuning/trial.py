@@ -16,7 +16,6 @@ from locscope.evaluation.measures import measure_all
 from locscope.evaluation.measures.outcomes import outcomes_of
 from locscope.evaluation.suite import Evaluation, observe, quick_eval
 from locscope.interp.gradients import mean_gradient
-from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.save import Change
 from locscope.progress import Progress, Silent
@@ -102,7 +101,7 @@ def tuner_of(
 
 def entered_parts(workspace: Workspace, trial: Trial) -> tuple[TunedPart, ...]:
     """What the trial tunes; the prefix cache enters the lowest layer of it."""
-    model, location = workspace.loaded.model, Location.parse(trial.location)
+    model, location = workspace.loaded.model, trial.location
     parts = tuned_parts_of(
         RecipeInput(model, location, trial.recipe, trial.seed, workspace.importances)
     )

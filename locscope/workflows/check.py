@@ -4,23 +4,21 @@ What `edit` can use is in order here; what a search needs besides stands in a li
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from locscope.edits import EditSet, read_edits, settled
 from locscope.edits.checks import find_conflicts
-from locscope.edits.enough import why_too_few
-from locscope.errors import UsageError
 from locscope.evaluation.limits import refuse_unreadable
 from locscope.evaluation.measures import THOROUGH
 from locscope.locations import Location
 from locscope.models.load import pick_device, plan
-from locscope.models.parts import require
+from locscope.models.parts import slices
 from locscope.records import Edit, ModelInfo, default_batch
-from locscope.scoring.bounds import BOUNDABLE
+from locscope.scoring.bounds import boundable
 from locscope.scoring.objectives import refuse_unmeasurable
 from locscope.selection.candidates import depth_rule, located
 from locscope.settings import SearchSettings
 from locscope.settings.base import warn_of_code
-from locscope.tuning.trial_cost import forward_flops, step_flops
 from locscope.workflows.edit_files import (
     UNSETTLED,
     CheckResult,
@@ -28,15 +26,13 @@ from locscope.workflows.edit_files import (
     about_conflicts,
     about_edits,
     search_line,
+    tried,
 )
+from locscope.workflows.search.estimate import search_flops, tokens_of
 from locscope.workflows.search.plan import Parted, check_parts, split_edits
 
 GIB = 1 << 30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-TOKENS_PER_CHARACTER = 0.3
-"""A rough figure for English text and common tokenizers; used before any tokenizer is loaded."""
-RATES, CONTENDERS = 3, 4
-"""Learning rates of a location, and what is measured on T: with runner-up and two rules."""
 GOOD_RATE = {"cpu": 3e10, "cuda": 1e14}
 """Operations a second that small batches reach, for a first guess of the time."""
 
@@ -52,10 +48,9 @@ def check(settings: SearchSettings) -> CheckResult:
     )
     info = planned.info
     check_parts(settings, info)
-    for site in (
-        site for location in settings.locations for site in Location.parse(location).sites
-    ):
-        require(site, info.family, info.layers, info.parts, info.heads)
+    for location in settings.locations:
+        # For its error where the model lacks a layer, part or head of it.
+        slices(planned.model, Location.parse(location))
     found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
     refuse_unreadable(planned.model, planned.tokenizer, found.edits, settings.prompt_format)
     conflicts = len(find_conflicts(found.edits))
@@ -69,7 +64,7 @@ def check(settings: SearchSettings) -> CheckResult:
         *about_conflicts(conflicts, settings),
         _edit_line(info, blocked),
         search_line(lacking, len(found.edits), settings.share),
-        *_estimate(info, found.edits, settings),
+        *_estimate(info, found, settings),
     )
     return CheckResult(not blocked, not lacking, lines)
 
@@ -85,12 +80,8 @@ def _lacking(found: EditSet, settings: SearchSettings) -> str:
 
     A UsageError where a bound, or all that the objective goes by, cannot be measured with them.
     """
-    lacking = why_too_few(len(found.edits))
-    try:
-        sides = _sides(split_edits(settings, found))
-    except UsageError as error:
-        sides = [found.edits]
-        lacking = lacking or f"a search needs edits that it can split: {error}"
+    parted, lacking = tried(len(found.edits), partial(split_edits, settings, found))
+    sides = _sides(parted) if parted else [found.edits]
     refuse_unmeasurable(settings.full_objective, _askable(sides))
     return lacking
 
@@ -102,7 +93,7 @@ def _sides(split: Parted) -> list[Sequence[Edit]]:
 
 def _askable(sides: Sequence[Sequence[Edit]]) -> frozenset[str]:
     """Names of the measures that every side has something for, as far as the edits tell."""
-    can = frozenset(BOUNDABLE) - THOROUGH
+    can = frozenset(boundable()) - THOROUGH
     for edits in sides:
         if not any(edit.rephrases for edit in edits):
             can -= {"generalization", "rephrase_probability"}
@@ -126,9 +117,9 @@ def _about_model(info: ModelInfo, settings: SearchSettings) -> list[Line]:
     ]
 
 
-def _estimate(info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings) -> list[Line]:
+def _estimate(info: ModelInfo, found: EditSet, settings: SearchSettings) -> list[Line]:
     """Memory and time of a search, from shapes alone."""
-    tokens = _tokens(edits)
+    edits, tokens = found.edits, tokens_of(found.edits)
     width = info.width * BYTES[info.dtype]
     block = max(one.parameters for one in info.grid)
     weights = info.parameters * BYTES[info.dtype]
@@ -136,48 +127,20 @@ def _estimate(info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings) 
     batch = settings.batch_size or default_batch(len(edits))
     logits = 4 * info.vocabulary * 8 * batch
     total = weights + tuned + tokens * width + logits
-    flops = _search_flops(info, edits, settings, tokens)
-    location = pick_device(settings.device).type
-    rate = GOOD_RATE.get(location, GOOD_RATE["cpu"])
+    device = pick_device(settings.device).type
+    rate = GOOD_RATE.get(device, GOOD_RATE["cpu"])
+    work = (
+        f"about {flops:.1e} operations, {_time(flops / rate)} on {device}, with a {strategy}"
+        for strategy, flops in search_flops(info, found, settings).items()
+    )
     return [
         Line(
             "memory",
             f"about {total / GIB:.2f} GiB: weights {weights / GIB:.2f}, tuned block "
             f"with optimiser {tuned / GIB:.2f}, prefix cache {tokens * width / GIB:.2f}",
         ),
-        Line(
-            "work",
-            f"about {flops:.1e} operations to sweep them, {_time(flops / rate)} on {location}; a "
-            "race takes a small part of it (search --dry-run tells)",
-        ),
+        Line("work", f"{'; '.join(work)} (search --dry-run tells it better)"),
     ]
-
-
-def _tokens(edits: Sequence[Edit]) -> int:
-    texts = [
-        text
-        for edit in edits
-        for text in (
-            edit.prompt + edit.target,
-            *(rephrase + edit.target for rephrase in edit.rephrases),
-            *(n.prompt for n in (*edit.neighbours, *edit.forms, *edit.multihop)),
-        )
-    ]
-    return int(sum(map(len, texts)) * TOKENS_PER_CHARACTER) + 2 * len(texts)
-
-
-def _search_flops(
-    info: ModelInfo, edits: Sequence[Edit], settings: SearchSettings, tokens: int
-) -> float:
-    """A full run of epochs for every trial of a sweep: too much where tuning stops before."""
-    half = settings.share
-    own = int(sum(len(e.prompt + e.target) for e in edits) * TOKENS_PER_CHARACTER * half)
-    scored = len(edits) * 4 * half
-    middle = info.layers // 2
-    trial = settings.epochs * step_flops(info, own, int(scored), middle)
-    trial += forward_flops(info, int(tokens * half), int(tokens * half), middle)
-    count = RATES * len(located(info, settings.grid, (*settings.locations, depth_rule(info))))
-    return trial * (count + CONTENDERS * settings.repetitions)
 
 
 def _time(seconds: float) -> str:

@@ -12,6 +12,7 @@ from locscope.models.parts import slices
 from locscope.progress import Progress, stage
 from locscope.records import Recipe, Trial, TrialRecord, default_batch
 from locscope.runs.edit_config import EditConfig, read_recommendation
+from locscope.runs.new_folder import note_on_partials
 from locscope.runs.note import absolute
 from locscope.scoring.bounds import bound_of
 from locscope.scoring.objectives import Objective, objective_of
@@ -21,6 +22,7 @@ from locscope.tuning.recipes import NO_RATE_HINT, recipe_named
 from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trial import Tuned, run_trial, starting_rate
 from locscope.tuning.workspace import Workspace
+from locscope.workflows.deltas import check_delta, save_delta
 from locscope.workflows.saving import (
     check_output,
     note_on_files,
@@ -56,6 +58,7 @@ class EditPlan:
     recipe: Recipe
     find_rate: bool
     output: Path | None
+    delta: Path | None
     objective: Objective
 
 
@@ -64,14 +67,17 @@ def plan_edit(
     config: Path | None,
     output: Path | None,
     loaded: Loaded | None = None,
+    delta: Path | None = None,
 ) -> EditPlan:
     """Reads and checks everything; nothing is written and nothing tuned.
 
-    Without an `output` nothing will be saved; what a killed save left beside it is removed. A model
-    that is `loaded` is not read again.
+    Without an `output` no model will be saved, and without a `delta` no file of what changed; what
+    a killed save left beside the output is removed. A model that is `loaded` is not read again.
     """
     if output is not None:
         check_output(output)
+    if delta is not None:
+        check_delta(delta)
     wanted = _from_config(settings, config) if config else _from_settings(settings)
     recipe, find_rate = wanted.recipe, config is None and settings.lr is None
     if find_rate and recipe.kind in NO_RATE_HINT:
@@ -87,10 +93,11 @@ def plan_edit(
     edit_set = _deployed(given, wanted, settings)
     if recipe.batch == 0:
         recipe = replace(recipe, batch=default_batch(len(edit_set.edits)))
-    location, loaded = Location.parse(wanted.location), open_model(settings, loaded)
+    location, loaded = wanted.location, open_model(settings, loaded)
     slices(loaded.model, location)
-    if output is not None:
+    if output is not None or delta is not None:
         _check_savable(loaded, location, recipe)
+    if output is not None:
         check_output(output, loaded, location)
     return EditPlan(
         settings=settings,
@@ -101,6 +108,7 @@ def plan_edit(
         recipe=recipe,
         find_rate=find_rate,
         output=output,
+        delta=delta,
         objective=_objective(wanted),
     )
 
@@ -118,7 +126,7 @@ def open_edit(plan: EditPlan, progress: Progress) -> Workspace:
 def trial_of(plan: EditPlan, workspace: Workspace, progress: Progress) -> Trial:
     """The trial that an edit is; its rate is found where none is given."""
     trial = Trial(
-        location=str(plan.location),
+        location=plan.location,
         recipe=plan.recipe,
         edits=tuple(edit.id for edit in plan.edit_set.edits),
         split="all",
@@ -146,13 +154,17 @@ def tune(plan: EditPlan, progress: Progress) -> Tuned:
 
 
 def edit(plan: EditPlan, progress: Progress) -> TrialRecord:
-    """Tunes, measures, saves the edited model; returns the trial's record."""
-    assert plan.output is not None, "plan an edit that is to be saved with its output"
+    """Tunes, measures, saves the edited model or what changed; returns the trial's record."""
+    assert plan.output or plan.delta, "plan an edit that is to be saved with its output"
     code = plan.settings.trust_remote_code
-    for line in (*note_on_weights(plan.loaded), *note_on_files(plan.loaded, code=code)):
+    notes = (*note_on_weights(plan.loaded), *note_on_files(plan.loaded, code=code))
+    for line in (*notes, *note_on_partials(plan.output)):
         progress.say(line)
     tuned = tune(plan, progress)
-    save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)
+    if plan.output is not None:
+        save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)
+    if plan.delta is not None:
+        save_delta(plan.loaded, tuned, plan.settings, plan.delta)
     return tuned.record
 
 
@@ -168,7 +180,7 @@ def _from_settings(settings: EditSettings) -> EditConfig:
         prefixes=settings.prefixes,
         prompt_format=settings.prompt_format,
     )
-    return EditConfig(settings.model, settings.location, recipe)
+    return EditConfig(settings.model, Location.parse(settings.location), recipe)
 
 
 def _from_config(settings: EditSettings, config: Path) -> EditConfig:

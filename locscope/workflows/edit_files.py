@@ -4,9 +4,11 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from locscope.edits import EditSet, read_edits, settled
 from locscope.edits.checks import find_conflicts
@@ -23,6 +25,7 @@ UNSETTLED = f"needs one target for each prompt: {CHOOSE}"
 OF_MODELS = {"model", "parts", "device", "dtype", "trust_remote_code"}
 """Settings that ask for a model."""
 ENDINGS = (".jsonl", ".json")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,10 @@ def check_edits(settings: SearchSettings) -> CheckResult:
     blocked = bool(conflicts) and settings.conflicts is None
     if not blocked:
         found = settled(found, settings.conflicts)
-    lacking = f"a search {UNSETTLED}" if blocked else why_not_split(found.edits, settings)
+    lacking = f"a search {UNSETTLED}"
+    if not blocked:
+        splitting = partial(split, found.edits, settings.share, settings.seed)
+        _, lacking = tried(len(found.edits), splitting)
     lines = (
         *about_edits(found),
         *about_conflicts(conflicts, settings),
@@ -111,15 +117,14 @@ def search_line(lacking: str, count: int, share: float) -> Line:
     return Line("search", lacking or (f"would start; {note}" if note else "would start"))
 
 
-def why_not_split(edits: Sequence[Edit], settings: SearchSettings) -> str:
-    """Why a search could not be made of these edits; empty where it could."""
-    if lacking := why_too_few(len(edits)):
-        return lacking
+def tried(count: int, splitting: Callable[[], T]) -> tuple[T | None, str]:
+    """How so many edits are split, None where they cannot be, and why a search could not be made of
+    them; empty where it could."""
+    lacking = why_too_few(count)
     try:
-        split(edits, settings.share, settings.seed)
+        return splitting(), lacking
     except UsageError as error:
-        return f"a search needs edits that it can split: {error}"
-    return ""
+        return None, lacking or f"a search needs edits that it can split: {error}"
 
 
 def _has(edits: Sequence[Edit]) -> str:

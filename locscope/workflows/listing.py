@@ -10,14 +10,19 @@ Rows = list[tuple[str, str]]
 
 def _models() -> Rows:
     from locscope.models.aliases import ALIASES
+    from locscope.models.gguf import PACKAGED, packaged
 
-    return [("demo", "the bundled model"), *sorted(ALIASES.items())]
+    real = [
+        (name, str(packaged(name) or f"{of.hub_id} (`make real MODEL={name}` brings it as GGUF)"))
+        for name, of in PACKAGED.items()
+    ]
+    return [("demo", "the bundled model"), *real, *sorted(ALIASES.items())]
 
 
 def _edits() -> Rows:
-    from locscope.edits import FORMATS
+    from locscope.edits import BUNDLED, FORMATS
 
-    return [("demo", "the bundled edits"), *((e.name, e.title) for e in FORMATS.values())]
+    return [*BUNDLED.items(), *((e.name, e.title) for e in FORMATS.values())]
 
 
 def _scans() -> Rows:

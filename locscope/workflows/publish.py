@@ -1,13 +1,15 @@
 """Writes what people read from the records of a search: YAML, exports, page, figures, tables."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from locscope.edits import BUNDLED
 from locscope.integrations.exports import About, Names, write_exports
 from locscope.models.aliases import ALIASES, DEMO
-from locscope.models.families import FAMILIES
+from locscope.models.families import FAMILIES, FINAL_NORMS, named_like_llama
 from locscope.records import Deployment, ModelInfo, Recommendation, TrialRecord, dumps
 from locscope.report.data.inputs import ReportInputs, standing
 from locscope.report.draw.gallery import write_figures
@@ -25,12 +27,18 @@ from locscope.runs.recommendation import (
 )
 from locscope.runs.tables import write_tables
 
-LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text")
-"""Families whose modules are named as Llama's, so that LocFT's patterns pick them."""
-FINAL_NORMS = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}
-"""By family, the module of the final norm beside the layers, where it is not `norm`."""
 WHOLE = ("limit", "seed", "deploy")
 """Settings of `DATA_KEYS` that are whole numbers."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search or scan ends with: where the results lie, and what they are; `usable` is false
+    where no scan that was asked for could use any edit."""
+
+    folder: Path
+    inputs: ReportInputs
+    usable: bool = True
 
 
 def publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) -> None:
@@ -49,7 +57,7 @@ def _publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) ->
             inputs.recommendation,
             model_path="demo" if info.name == "demo" else without_home(_path_of(info)),
             data_path=without_home(edits),
-            patterns=LLAMA_PATTERNS if info.family in LLAMA_LIKE else {},
+            patterns=LLAMA_PATTERNS if named_like_llama(info.family) else {},
             why_not=_why_not(info, edits),
             data=data_of(inputs.run.settings, inputs.recommendation.deployment),
         )
@@ -84,8 +92,7 @@ def about_of(
     tried = [
         record
         for record in trials
-        if record.trial.recipe.kind == "lora"
-        and record.trial.location == recommendation.best.location
+        if record.trial.recipe.kind == "lora" and record.trial.location == recommendation.location
     ]
     return About(
         model=without_home(_path_of(info)),
@@ -109,8 +116,11 @@ def _told(tried: Sequence[TrialRecord]) -> TrialRecord | None:
 
 
 def names_of(family: str) -> Names:
-    """How a family of `FAMILIES` names its modules."""
-    found = FAMILIES[family]
+    """How a family names its modules; nothing for one that is in no table, or has experts, which
+    are no modules."""
+    found = FAMILIES.get(family)
+    if found is None or found.experts:
+        return Names(layers="", attention="", mlp="", leaves={}, norm="")
     return Names(
         layers=f"{found.owner}.{found.layers}",
         attention=found.attention,
@@ -131,4 +141,4 @@ def _locft(text: str) -> str:
 def _why_not(info: ModelInfo, edits: str) -> str:
     if info.name == "demo":
         return "the bundled model is not known to it"
-    return "the bundled edits are not in a format that it reads" if edits == "demo" else ""
+    return "the bundled edits are not in a format that it reads" if edits in BUNDLED else ""

@@ -56,7 +56,7 @@ def edits_to_ask(settings: EvaluateSettings, note: EditNote | None) -> Asked:
 
 
 def _recorded(model: str, note: EditNote) -> str:
-    if not (note.edits == BUNDLED or on_hub(note.edits) or Path(note.edits).is_file()):
+    if not (note.edits in BUNDLED or on_hub(note.edits) or Path(note.edits).is_file()):
         raise UsageError(
             f"{model} was tuned on edits from {note.edits}, which is not there any more: give the "
             "file with --edits"

@@ -5,9 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from locscope.edits import read_edits
-from locscope.errors import LocscopeError, UsageError, unknown
+from locscope.errors import LocscopeError, UsageError
 from locscope.integrations.optuna_study import check_study, write_study
-from locscope.models.families import FAMILIES
 from locscope.progress import Progress, Silent
 from locscope.records import (
     Edit,
@@ -102,8 +101,6 @@ def _info(folder: Path) -> RunInfo:
         data_of(info.settings, None)
     except ValueError as error:
         raise UsageError(f"cannot read {folder / MARKER}: see its settings ({error})") from error
-    if info.model.family not in FAMILIES:
-        raise unknown(f"model family in {folder / MARKER}", info.model.family, FAMILIES)
     return info
 
 

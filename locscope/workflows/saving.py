@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from locscope.errors import LocscopeError, UsageError
 from locscope.locations import Location
 from locscope.models.aliases import name_of, resolve
-from locscope.models.checkpoint import digest, read_checkpoint
+from locscope.models.checkpoint import Checkpoint, digest, read_checkpoint
 from locscope.models.files import belonging, in_words, left_out, stays
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
@@ -47,10 +47,13 @@ def check_output(
 
 def note_on_files(loaded: Loaded, *, code: bool = False) -> tuple[str, ...]:
     """What of the model's folder is not saved, with the Python modules unless there is `code`."""
-    if loaded.directory is None:
-        return ()
-    weights = read_checkpoint(loaded.directory).shards
-    others = left_out(loaded.directory, belonging(loaded.directory, weights, code=code))
+    return () if loaded.directory is None else not_saved(read_checkpoint(loaded.directory), code)
+
+
+def not_saved(checkpoint: Checkpoint, code: bool) -> tuple[str, ...]:
+    """The same of a checkpoint."""
+    home = checkpoint.directory
+    others = left_out(home, belonging(home, checkpoint.shards, code=code))
     if not others:
         return ()
     return (f"not a part of the model that was read, and not saved: {in_words(others)}",)
@@ -76,7 +79,7 @@ def save_tuned(
             raise LocscopeError(
                 f"the model in '{home}' has changed since it was loaded: give the command again"
             )
-        note, name = _note(loaded, tuned, settings), name_of(resolve(settings.model))
+        note, name = note_of(loaded, tuned, settings), name_of(resolve(settings.model))
         licence = licence_of(home) if stays(home / CARD, home) else {}
         partial = written.enter_context(new_folder(output))
         write_note(partial, note)
@@ -100,7 +103,8 @@ def save_in_memory(
             raise OSError(str(error)) from error
 
 
-def _note(loaded: Loaded, tuned: Tuned, settings: SharedSettings) -> EditNote:
+def note_of(loaded: Loaded, tuned: Tuned, settings: SharedSettings) -> EditNote:
+    """The note of a tuned model; the settings say which model and edits it is of."""
     source = resolve(settings.model)
     by_name = settings.model == "demo" or isinstance(source, str)
     return EditNote(

@@ -27,7 +27,7 @@ from locscope.scans.run import run_scan, seconds_of_a_pass, sizes_of
 from locscope.settings import ScanSettings
 from locscope.tuning.workspace import Workspace
 from locscope.workflows.provenance import earlier_costs, frozen_settings, run_info
-from locscope.workflows.publish import publish
+from locscope.workflows.publish import Found, publish
 from locscope.workflows.workspace import load_edits, open_model, write_suite
 
 
@@ -41,21 +41,6 @@ class ScanPlan:
     workspace: Workspace
     folder: Path
     frozen: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Scanned:
-    """Where the results lie, and what they are."""
-
-    folder: Path
-    inputs: ReportInputs
-    asked: tuple[str, ...]
-
-    @property
-    def usable(self) -> bool:
-        """Whether any of the scans asked for could use any edit."""
-        mine = (scan for scan in self.inputs.scans if scan.descriptor.name in self.asked)
-        return any(scan.usable for scan in mine)
 
 
 def plan_scan(
@@ -79,7 +64,7 @@ def plan_scan(
     return ScanPlan(settings, loaded, edit_set, workspace, folder, frozen)
 
 
-def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: str = "") -> Scanned:
+def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: str = "") -> Found:
     """Runs the scans of a plan in its folder; those that are there already are not run again."""
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     with open_run(plan.folder, plan.frozen, fresh=fresh) as folder:
@@ -92,7 +77,8 @@ def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: st
         inputs = inputs_of(plan, ordered, costs, command=command, started=started)
         write_info(folder, inputs.run)
         publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
-    return Scanned(plan.folder, inputs, plan.settings.scans)
+    usable = any(one.usable for one in ordered if one.descriptor.name in plan.settings.scans)
+    return Found(plan.folder, inputs, usable)
 
 
 def inputs_of(

@@ -17,6 +17,7 @@ from locscope.forward.decoding import TextGenerator
 from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.models.checkpoint import read_checkpoint
 from locscope.models.files import in_words, other_weights
+from locscope.models.gguf import note_of
 from locscope.models.load import Loaded, load, stop_ids
 from locscope.progress import Progress, stage
 from locscope.records import Edit
@@ -79,15 +80,19 @@ def open_model(settings: SharedSettings, loaded: Loaded | None = None) -> Loaded
 
 
 def note_on_weights(loaded: Loaded) -> tuple[str, ...]:
-    """Which weights were read, where the model's folder has others too."""
+    """Which weights were read, where the model's folder has others too, or were dequantised."""
     if loaded.directory is None:
         return ()
+    made = note_of(loaded.directory)
     weights = read_checkpoint(loaded.directory).shards
     others = other_weights(loaded.directory, weights)
     if not others:
-        return ()
+        return made
     read = in_words([path.name for path in weights])
-    return (f"weights are read from {read}, not from {in_words(others)}",)
+    return (
+        *made,
+        f"weights are read from {read}, not from {in_words(others)}",
+    )
 
 
 def text_generator_of(loaded: Loaded) -> TextGenerator:

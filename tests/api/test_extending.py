@@ -13,14 +13,16 @@ from towns import edit_rows
 
 import locscope
 from locscope import plugins
-from locscope.api import experiment, extending
+from locscope.api import extending, opening
 from locscope.edits.formats import FORMATS
 from locscope.errors import UsageError
 from locscope.evaluation.measures import MEASURES
 from locscope.scans import SCANS
+from locscope.scoring.bounds import REGISTERED
 from locscope.selection.strategies import STRATEGIES
+from locscope.tuning.recipes import RECIPES
 
-TABLES = (FORMATS, MEASURES, SCANS, STRATEGIES)
+TABLES = (FORMATS, MEASURES, RECIPES, SCANS, STRATEGIES)
 SMALL = {
     **{"parts": ("mlp.down",), "quarters": False, "audit": 0, "thorough": False, "controls": 1},
     **{"repetitions": 1, "validations": 1, "epochs": 2, "progress": False},
@@ -36,6 +38,7 @@ def tables_as_before(tmp_path, monkeypatch):
     for table, entries in zip(TABLES, before, strict=True):
         table.clear()
         table.update(entries)
+    REGISTERED.clear()
     plugins.load_plugins.cache_clear()
 
 
@@ -47,8 +50,8 @@ def tiny(tmp_path_factory):
 @pytest.mark.parametrize(
     "function",
     [
-        *(extending.register_format, extending.register_measure),
-        *(extending.register_scan, extending.register_strategy, experiment.open_experiment),
+        *(extending.register_format, extending.register_measure, extending.register_recipe),
+        *(extending.register_scan, extending.register_strategy, opening.open_experiment),
     ],
     ids=lambda function: function.__name__,
 )
@@ -58,6 +61,24 @@ def test_every_example_is_right(function):
     assert any(example.examples for example in examples)
     runner = doctest.DocTestRunner()
     assert all(runner.run(example).failed == 0 for example in examples)
+
+
+METHODS = [
+    *("scan_context", "first", "starting_rate", "trial", "run", "recorded", "finalists"),
+    *("held_out", "choose", "to_pandas"),
+]
+
+
+def test_the_examples_of_an_experiments_methods_are_right(tiny):
+    with locscope.open_experiment(tiny, edit_rows(), output="lab", **SMALL) as lab:
+        for name in METHODS:
+            method = getattr(locscope.Experiment, name)
+            found = doctest.DocTestFinder(recurse=False).find(method, name, globs={"lab": lab})
+            assert any(example.examples for example in found), name
+            runner = doctest.DocTestRunner()
+            assert all(runner.run(example).failed == 0 for example in found), name
+    public = {name for name, one in vars(locscope.Experiment).items() if callable(one)}
+    assert {name for name in public if not name.startswith("_")} == set(METHODS)
 
 
 def test_a_researchers_own_experiment_is_short(tiny):
@@ -86,6 +107,7 @@ def test_a_researchers_own_experiment_is_short(tiny):
         output="run",
         strategy="by-spectral-norm",
         scans=("spectral-norm",),
+        bounds=("longest_answer<=0",),
         **SMALL,
     )
 
@@ -94,6 +116,7 @@ def test_a_researchers_own_experiment_is_short(tiny):
     assert sum(asked) == 2, "the strategy's trials, and no others"
     assert set(scores.nlargest(2).index) <= set(run.trials(rung="full")["location"])
     assert "longest_answer" in set(run.measures["measure"])
+    assert any("longest_answer" in broken for broken in run.recommendation.record.missed)
     assert run.recommendation.location in set(scores.nlargest(2).index)
 
 
@@ -225,9 +248,13 @@ def test_a_package_adds_through_its_entry_point(tmp_path, monkeypatch):
         "    @locscope.register_strategy('from-a-package', note='of another package')\n"
         "    def ask(space, records):\n"
         "        return ()\n"
+        "    @locscope.register_recipe('recipe-of-a-package', note='of another package')\n"
+        "    def parts(recipe_input):\n"
+        "        return ()\n"
     )
     plugin_of(tmp_path, monkeypatch, code)
     assert locscope.list_strategies().loc["from-a-package", "note"] == "of another package"
+    assert locscope.list_recipes().loc["recipe-of-a-package", "note"] == "of another package"
 
 
 def test_a_package_that_fails_is_named(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def _flipped(content: bytes, draw: random.Random) -> bytes:
 def _changed(content: Any, draw: random.Random) -> Any:
     """The value with one node of it replaced, dropped, repeated or added to."""
     if not isinstance(content, dict | list) or not content or draw.random() < 0.05:
-        return draw.choice(VALUES)
+        return _value(draw)
     where: Any = content
     while True:
         keys = list(where) if isinstance(where, dict) else list(range(len(where)))
@@ -128,14 +129,19 @@ def _changed(content: Any, draw: random.Random) -> Any:
     if how == "drop":
         del where[key]
     elif how == "key" and isinstance(where, dict):
-        where[draw.choice(KEYS)] = draw.choice(VALUES)
+        where[draw.choice(KEYS)] = _value(draw)
     elif how == "near" and type(where[key]) in (int, float):
         where[key] += draw.choice((-1, 1, -2, 7, where[key]))
     elif how == "swap":
-        where[key] = where[draw.choice(keys)]
+        where[key] = deepcopy(where[draw.choice(keys)])
     else:
-        where[key] = draw.choice(VALUES)
+        where[key] = _value(draw)
     return content
+
+
+def _value(draw: random.Random) -> Any:
+    # A copy: one that is changed itself later would be another in the next folder, or hold itself.
+    return deepcopy(draw.choice(VALUES))
 
 
 def told(opened: Callable[[str], object], good: Path, folder: Path, seed: int) -> str:

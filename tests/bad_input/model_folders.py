@@ -240,7 +240,7 @@ CONFIGS: list[Row] = [
     *settings("_attn_implementation", "config.json|attn_implementation", "a/kernel", {}, "flash"),
     *settings("attn_implementation", ACCEPTED, "eager", None),
     *settings(
-        "model_type", "model type", "opt", 5, None, [], {}, "", "Llama", "\x1b[2J", "a" * 9**4
+        "model_type", "model type", "vit", 5, None, [], {}, "", "Llama", "\x1b[2J", "a" * 9**4
     ),
     *settings("model_type", "config.json", "gpt2", "phi3", "gpt_neox", "qwen2", "gemma3"),
     *settings("model_type", ACCEPTED, "mistral"),
@@ -305,7 +305,7 @@ TEXTS: list[Row] = [
         "nul": "\0",
         "not-utf8": b'{"a": "\xff\xfe"}',
         "utf16": '{"a": 1}'.encode("utf-16"),
-        "bom": b'\xef\xbb\xbf{"a": 1}',
+        "byte order mark": b'\xef\xbb\xbf{"a": 1}',
         "deep-object": nested(100_000),
         "deep-list": nested(100_000, "[", "]"),
         "deep-enough-for-python": nested(900),

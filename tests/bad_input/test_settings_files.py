@@ -94,7 +94,7 @@ def test_recommendations_changed_by_hand(tmp_path: Path) -> None:
     )
     content, path = yaml.safe_load(text), tmp_path / "r.yaml"
     path.write_text(text)
-    assert read_recommendation(path).location == "L6.mlp.down"
+    assert str(read_recommendation(path).location) == "L6.mlp.down"
 
     def wrong(change: Change) -> str:
         where, value = change

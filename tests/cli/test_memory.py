@@ -13,6 +13,7 @@ import pytest
 import torch
 import typer
 from families import save_tiny
+from killing import Kept, kept, partials
 from towns import edit_rows
 from typer.testing import CliRunner
 
@@ -99,38 +100,65 @@ def test_only_memory_is_told_so() -> None:
     assert not any(map(ran_out_of_memory, others))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("verb", ["list", "report", "check", "edit", "search"])
-def test_under_a_limit_of_address_space(verb: str, given: list[str], tmp_path: Path) -> None:
-    """Libraries that are loaded then end the process, or wait, before anything can be told."""
-    out = ["--output", str(tmp_path / "out")]
-    words = {
-        "list": ["recipes"],
-        "report": [str(tmp_path / "none")],
-        "check": given,
-        "edit": [*given, "--location", "L1.mlp.down", "--lr", "1e-3", "--epochs", "1", *out],
-        "search": [*given, *out],
-    }[verb]
-    codes = []
-    for mebibytes in (64, 150, 260, 380, 520, 700, 760, 820, 900, 1000):
+SIZES = (64, 150, 260, 380, 520, 700, 820, 900, 1000, 1040, 1080, 1120, 1160, 1250)
+"""MiB of address space: below what libraries take, and where it ends in the midst of the work."""
+SMALL = ("--parts", "mlp.down", "--no-quarters", "--no-thorough", "--audit", "0", "--epochs", "1")
+SMALL += ("--repetitions", "1", "--finalists", "1", "--validations", "1", "--controls", "1")
+WORDS = {
+    "list": ("recipes",),
+    "report": ("none",),
+    "check": (),
+    "scan": ("--scans", "weight-gradient,logit-lens,depth-rule"),
+    "edit": ("--location", "L1.mlp.down", "--lr", "1e-3", "--epochs", "1"),
+    "search": SMALL,
+}
 
-        def limit(size: int = mebibytes << 20) -> None:
+
+def limited(words: list[str], size: int, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process that may have so many bytes of address space; any, for 0."""
+
+    def limit() -> None:
+        if size:
             resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
-        done = subprocess.run(
-            [sys.executable, "-m", "locscope", verb, *words],
-            preexec_fn=limit,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+    return subprocess.run(
+        [sys.executable, "-m", "locscope", *words],
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        timeout=300,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("verb", WORDS)
+def test_under_a_limit_of_address_space(verb: str, given: list[str], tmp_path: Path) -> None:
+    """Libraries that are loaded then end the process, or wait, before anything can be told; what
+    was done under a lower limit stays, and goes on under a higher one."""
+    words = [verb, *WORDS[verb], *([] if verb in ("list", "report") else given)]
+    codes, before = list[int](), dict[str, Kept]()
+    for size in (*SIZES, 0):
+        # An edited model is written whole or not at all, each into a folder of its own.
+        out = tmp_path / (f"out{size}" if verb == "edit" else "out")
+        written = verb in ("scan", "edit", "search")
+        done = limited([*words, *(["--output", str(out)] * written)], size << 20, tmp_path)
         codes.append(done.returncode)
-        told = [line for line in done.stderr.splitlines() if line.startswith("locscope: ")]
         assert "Traceback" not in done.stderr
         if done.returncode == 4:
-            assert len(told) == 1, done.stderr
-            assert "out of memory" in told[0]
+            (told,) = [one for one in done.stderr.splitlines() if one.startswith("locscope: ")]
+            assert "out of memory" in told
+            assert partials(out) == []
+            assert verb != "edit" or not out.exists()
+        there = {kind: kept(out, kind) for kind in ("trial", "scan")}
+        there = there["trial"] | there["scan"]
+        assert before.items() <= there.items(), "what was finished was lost or run twice"
+        before = there
     assert set(codes) <= {0, 2, 3, 4}, codes
     assert codes[0] == 4
+    assert codes[-1] == (2 if verb == "report" else codes[-1]) != 4
+    assert bool(before) == (verb in ("scan", "search"))
+    # To read a small file took 256 MiB once.
+    assert verb != "check" or codes[SIZES.index(1000)] == 0

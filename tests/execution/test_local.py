@@ -6,6 +6,7 @@ from worlds import EDITS, same, snapshot, world
 
 from locscope.errors import OutOfMemory
 from locscope.execution.local import SMALLEST_BATCH, run_trials
+from locscope.locations import Location
 from locscope.progress import Progress
 from locscope.records import Recipe, Trial
 
@@ -31,7 +32,9 @@ class Notes(Progress):
 
 def trial_at(location):
     recipe = Recipe(lr=1e-2, batch=2, epochs=2)
-    return Trial(location, recipe, tuple(e.id for e in EDITS), "S", "sweep", 0, "0", "0")
+    return Trial(
+        Location.parse(location), recipe, tuple(e.id for e in EDITS), "S", "sweep", 0, "0", "0"
+    )
 
 
 def test_trials_run_in_layer_order():

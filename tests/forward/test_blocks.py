@@ -1,6 +1,6 @@
 import pytest
 import torch
-from families import CONFIGS
+from families import ALL, MIXTURES
 from reference.plain_loop import plain_gradients
 from worlds import PAIRS, frozen, prefix_cache_of, rows_of
 
@@ -10,7 +10,7 @@ from locscope.locations import Location
 from locscope.models.parts import blocks, parts, slices, take
 from locscope.tuning.master_weights import temporarily_trainable
 
-EVERY = pytest.mark.parametrize("family", CONFIGS)
+EVERY = pytest.mark.parametrize("family", ALL)
 SIDES = {"right": 1e-6, "left": 3e-6}
 """Largest relative difference. Two plain float32 loops that pad on either side differ by up to
 1.6e-6 on these models (by rounding: positions and masks are the same)."""
@@ -48,7 +48,11 @@ def test_the_first_gradient_is_that_of_a_plain_full_forward(family, layer):
     names = [piece.name for piece in slices(model, Location.at(layer, "block"))]
     plain = {side: plain_gradients(model, names, rows, side) for side in SIDES}
     prefix_cache.enter(layer)
-    for part in (*parts(model), "attn.h1"):
+    heads = [] if family == "deepseek" else ["attn.h1"]
+    dense = family not in MIXTURES or (family == "deepseek" and layer == 0)
+    experts = [] if dense else ["mlp.expert1", "mlp.expert2.down"]
+    some = [part for part in parts(model) if not (dense and "shared" in part)]
+    for part in (*some, *heads, *experts):
         found = slices(model, Location.parse(f"L{layer}.{part}"))
         with temporarily_trainable(model, found, torch.float32) as masters:
             answer_losses(prefix_cache, prefix_cache.batch(range(len(PAIRS)))).mean().backward()

@@ -25,7 +25,7 @@ def _opened(folder: str) -> None:
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("row", model_folders.ALL, ids=lambda row: row[0])
 def test_a_bad_folder_is_refused_in_one_line_that_names_what_is_wrong(
-    row: model_folders.Row, good: Path, tmp_path: Path
+    row: model_folders.Row, good: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     _, change, words = row
     folder = model_folders.linked(good, tmp_path / "m")
@@ -39,6 +39,8 @@ def test_a_bad_folder_is_refused_in_one_line_that_names_what_is_wrong(
     assert all(word in said for word in words.split("|")), said
     assert len(said) < 300
     assert said.isprintable(), said
+    # Nor do libraries print anything themselves, past Python.
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.slow

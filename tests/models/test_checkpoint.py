@@ -48,3 +48,21 @@ def test_sampled_blocks_of_a_large_tensor_reach_every_row_block_of_a_head():
     assert 2 * row <= checkpoint.SAMPLE  # so a whole row, with the columns of every head
     hit = {start // row // 128 for start in starts}
     assert hit == set(range(32))  # 32 heads of 128 rows
+
+
+def test_every_tensor_is_seen_once_while_it_is_read(tmp_path):
+    folder = save_tiny(tmp_path / "m", "llama")
+    read, seen = checkpoint.read_checkpoint(folder), {}
+
+    def look(name, tensor, content):
+        assert name not in seen
+        seen[name] = (tensor.shape, bytes(content))
+
+    assert checkpoint.digest(read, look=look) == checkpoint.digest(read)
+    held = load_file(folder / "model.safetensors")
+    assert seen.keys() == held.keys()
+    for name, (shape, content) in seen.items():
+        assert (shape, content) == (tuple(held[name].shape), held[name].numpy().tobytes())
+    seen.clear()
+    checkpoint.digest(read, whole=10, look=look)
+    assert seen == {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from families import CONFIGS, FAMILIES
+from families import ALL, CONFIGS, MIXTURES, MORE
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -16,9 +16,13 @@ from transformers.masking_utils import sdpa_mask
 from locscope.locations import Location
 from locscope.models import parts
 
-EVERY = pytest.mark.parametrize("family", list(FAMILIES))
+EVERY = pytest.mark.parametrize("family", list(ALL))
+WITH_HEADS = pytest.mark.parametrize("family", [name for name in ALL if name != "deepseek"])
+"""Those whose heads are rows of a weight."""
+DENSE = pytest.mark.parametrize("family", [name for name in ALL if name not in MIXTURES])
 IDS = torch.tensor([[0, 5, 77, 130, 200, 9, 31, 280], [0, 99, 4, 4, 250, 17, 60, 111]])
 LAYER = 1
+SPLITS = {"bloom": ("_reshape", False), "falcon": ("_split_heads", True)}
 SEEN: list[tuple[Tensor, Tensor, Tensor]] = []
 
 
@@ -35,6 +39,13 @@ AttentionMaskInterface.register("recorder", sdpa_mask)
 @torch.no_grad()
 def qkv(model: PreTrainedModel, layer: int = LAYER) -> tuple[Tensor, Tensor, Tensor]:
     """What the family's own code hands to attention: (texts, heads, tokens, width) each."""
+    attention = parts.blocks(model)[layer].get_submodule(parts.family_of(model).attention)
+    if model.config.model_type in SPLITS:
+        # They take no other attention: what their own code makes of the fused module's output.
+        split, transposed = SPLITS[model.config.model_type]
+        _, fused = inputs_and_output(model, parts.family_of(model).leaves["attn.q"])
+        found = getattr(attention, split)(fused)
+        return tuple(one.transpose(1, 2) if transposed else one for one in found)
     SEEN.clear()
     model.set_attn_implementation("recorder")
     model(IDS)
@@ -58,7 +69,7 @@ def inputs_and_output(model: PreTrainedModel, module: str) -> tuple[Tensor, Tens
     """First input and output of a module under the layer."""
     seen: list[tuple[Tensor, Tensor]] = []
     target = parts.blocks(model)[LAYER].get_submodule(module)
-    handle = target.register_forward_hook(lambda _, args, out: seen.append((args[0], out)))
+    handle = target.register_forward_hook(lambda _, args, out: seen.append((args[0], out.clone())))
     model(IDS)
     handle.remove()
     return seen[0]
@@ -67,13 +78,13 @@ def inputs_and_output(model: PreTrainedModel, module: str) -> tuple[Tensor, Tens
 @cache
 def model_of(family: str) -> PreTrainedModel:
     """Shared by the tests that put back what they change."""
-    return FAMILIES[family]()
+    return ALL[family]()
 
 
-@EVERY
+@WITH_HEADS
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_zeroed_rows_of_q_k_v_zero_exactly_that_activation(family: str, which: int):
-    model = FAMILIES[family]()
+    model = ALL[family]()
     before = qkv(model)
     with scaled(model, f"L{LAYER}.attn.{'qkv'[which]}", 0.0):
         after = qkv(model)
@@ -83,10 +94,10 @@ def test_zeroed_rows_of_q_k_v_zero_exactly_that_activation(family: str, which: i
         assert torch.equal(after[index], expected)
 
 
-@EVERY
+@WITH_HEADS
 @pytest.mark.parametrize("head", [0, 2, 3])
 def test_a_head_is_its_rows_of_q_and_its_columns_of_o(family: str, head: int):
-    model = FAMILIES[family]()
+    model = ALL[family]()
     before = qkv(model)
     output = parts.family_of(model).leaves["attn.o"]
     z, _ = inputs_and_output(model, output)
@@ -96,7 +107,9 @@ def test_a_head_is_its_rows_of_q_and_its_columns_of_o(family: str, head: int):
         without = module(z)
     expected = before[0].clone()
     expected[:, head] = 0
-    assert torch.equal(after[0], expected)
+    # The query norm of OLMo 2 goes over all heads: there the others grow where one is silent.
+    assert torch.equal(after[0][:, head], expected[:, head])
+    assert family == "olmo2" or torch.equal(after[0], expected)
     assert torch.equal(after[1], before[1])
     assert torch.equal(after[2], before[2])
     silenced = z.unflatten(-1, (4, -1)).clone()
@@ -104,7 +117,7 @@ def test_a_head_is_its_rows_of_q_and_its_columns_of_o(family: str, head: int):
     torch.testing.assert_close(without, module(silenced.flatten(-2)), rtol=0, atol=1e-6)
 
 
-@EVERY
+@DENSE
 def test_mlp_parts_act_as_gate_up_and_down(family: str):
     model = model_of(family)
     down = parts.family_of(model).leaves["mlp.down"]
@@ -120,6 +133,34 @@ def test_mlp_parts_act_as_gate_up_and_down(family: str):
             assert not inputs_and_output(model, down)[0].any()
         with scaled(model, f"L{LAYER}.mlp.gate", 2.0):
             assert not torch.allclose(inputs_and_output(model, down)[0], 2 * inner, atol=1e-2)
+
+
+@pytest.mark.parametrize("family", MIXTURES)
+@torch.no_grad()
+def test_an_expert_is_its_rows_and_the_router_is_no_part(family: str):
+    model = ALL[family]()
+    block, family_ = parts.blocks(model)[LAYER], parts.family_of(model)
+    experts = block.get_submodule(family_.experts)
+    seen = []
+    handle = experts.register_forward_hook(lambda _, args, out: seen.append((args, out)))
+    model(IDS)
+    handle.remove()
+    (hidden, chosen, weights), before = seen[0]
+    flat = hidden.reshape(-1, hidden.shape[-1])
+    uses = (chosen == 2).any(-1)
+    assert 0 < int(uses.sum()) < len(uses)
+    for part in ("mlp.expert2", "mlp.expert2.down"):
+        with scaled(model, f"L{LAYER}.{part}", 0.0):
+            after = experts(flat, chosen, weights)
+        changed = (after != before.view_as(after)).any(-1)
+        assert torch.equal(changed, uses)
+    others = "+".join(f"L{LAYER}.mlp.expert{n}.down" for n in (0, 1, 3))
+    with scaled(model, others, 0.0):
+        alone = experts(flat, chosen, weights)
+    assert torch.equal((alone != 0).any(-1), uses)
+    routers = [f".{LAYER}.{router}." for router in family_.routers]
+    whole = parts.slices(model, Location.parse(f"L{LAYER}.block"))
+    assert not any(router in one.name for one in whole for router in routers)
 
 
 @EVERY
@@ -139,8 +180,8 @@ def test_the_body_gives_what_is_unembedded(family: str):
     assert getattr(owner, name) is parts.blocks(model)
     unembed = model.get_output_embeddings()
     assert unembed is not None
-    logits = unembed(parts.body(model)(IDS).last_hidden_state)
-    cap = getattr(model.config, "final_logit_softcapping", None)
+    factor, cap = parts.logit_scale(model)
+    logits = factor * unembed(parts.body(model)(IDS).last_hidden_state)
     logits = torch.tanh(logits / cap) * cap if cap else logits
     torch.testing.assert_close(logits, model(IDS).logits)
 
@@ -153,4 +194,6 @@ def test_logits_are_not_degenerate(family: str):
 
 
 def test_every_supported_family_has_a_tiny_model():
-    assert {c["model_type"] for c in CONFIGS.values()} | {"gemma", "gemma3"} == set(parts.FAMILIES)
+    made = {config["model_type"] for config in (CONFIGS | MORE).values()}
+    assert made | {"gemma", "gemma3"} == set(parts.FAMILIES)
+    assert len(parts.FAMILIES) >= 24

@@ -1,13 +1,15 @@
 """The list of files of a checkpoint: what is on it, what is not, and which links are followed."""
 
+import os
 from pathlib import Path
 
 import pytest
 from families import save_tiny
 
 from locscope.errors import UsageError
+from locscope.models import files
 from locscope.models.checkpoint import read_checkpoint
-from locscope.models.files import INDEX, WHOLE, belonging, in_words, left_out
+from locscope.models.files import INDEX, WHOLE, belonging, in_words, left_out, open_own
 
 MINE = (
     *("LICENSE", "License.txt", "NOTICE", "USE_POLICY.md", "chat_template.jinja"),
@@ -148,3 +150,31 @@ def test_a_snapshot_of_a_hubs_cache_links_to_the_blobs_of_its_model(folder: Path
     (snapshot / "generation_config.json").symlink_to("../../../models--org--other/blobs/0")
     with pytest.raises(UsageError, match="link out of the model's folder"):
         read_checkpoint(snapshot)
+
+
+def test_a_file_that_becomes_a_link_while_it_is_looked_at_is_not_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the copy anyone who may write there can put a link in its place."""
+    secret, mine = tmp_path / "id_rsa", folder / "config.json"
+    secret.write_text("secret")
+    with open_own(mine, folder) as file:
+        assert file.read() == mine.read_bytes()
+    looked = files.stays
+
+    def swapped(path: Path, directory: Path) -> bool:
+        stayed = looked(path, directory)
+        mine.unlink()
+        mine.symlink_to(secret)
+        return stayed
+
+    monkeypatch.setattr(files, "stays", swapped)
+    with pytest.raises(UsageError, match="became a link"), open_own(mine, folder):
+        pass
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="became a link"), open_own(mine, folder):
+        pass
+    mine.unlink()
+    os.mkfifo(mine)
+    with pytest.raises(UsageError, match="no file"), open_own(mine, folder):
+        pass

@@ -8,11 +8,12 @@ from hand_made import BALANCED, OBJECTIVES, shares, tuned
 from hypothesis import given
 from hypothesis import strategies as st
 
+from locscope.locations import Location
 from locscope.recommendation.finalists import (
     Finalist,
     gathered,
     gathered_value,
-    in_order,
+    ranked_finalists,
     reason_for,
 )
 from locscope.records import EditOutcome, Measure, TrialRecord
@@ -42,7 +43,7 @@ def finalist(
         replace(record, trial=replace(record.trial, edits=(f"edit-{i}",)))
         for i, record in enumerate(others)
     ]
-    return Finalist(Best(location, first, (first,)), tuple(others))
+    return Finalist(Best(Location.parse(location), first, (first,)), tuple(others))
 
 
 def judged(record: TrialRecord, count: int) -> TrialRecord:
@@ -65,7 +66,7 @@ def level(share: float, ratio: float = 1.0, **more: float) -> dict[str, float]:
 
 
 def order(*some: Finalist, objective: Objective = BALANCED, margin: float = 0.0) -> list[str]:
-    return [one.location for one in in_order(some, objective, margin, GROUPS)]
+    return [str(one.location) for one in ranked_finalists(some, objective, margin, GROUPS)]
 
 
 def test_measures_are_means_weighed_by_what_was_judged() -> None:
@@ -117,7 +118,8 @@ def test_bounds_that_hold_surely_are_judged_by_intervals_of_both() -> None:
     def between(high: float) -> Finalist:
         first = with_interval(one.best.record, high)
         return Finalist(
-            Best("L0.mlp", first, (first,)), tuple(with_interval(r, high) for r in one.on_v)
+            Best(Location.parse("L0.mlp"), first, (first,)),
+            tuple(with_interval(r, high) for r in one.on_v),
         )
 
     assert not violations(between(0.96).measures, BALANCED.bounds)
@@ -128,8 +130,8 @@ def test_the_best_on_s_and_v_together_is_first() -> None:
     lucky = finalist("L0.mlp", level(0.9), level(0.6), level(0.6))
     outcome_reliability = finalist("L1.mlp", level(0.8), level(0.8), level(0.8))
     third = finalist("L2.mlp", level(0.7), level(0.6), level(0.6))
-    ordered = in_order([lucky, outcome_reliability, third], BALANCED, 0.0, GROUPS)
-    assert [one.location for one in ordered] == ["L1.mlp", "L0.mlp", "L2.mlp"]
+    ordered = ranked_finalists([lucky, outcome_reliability, third], BALANCED, 0.0, GROUPS)
+    assert [str(one.location) for one in ordered] == ["L1.mlp", "L0.mlp", "L2.mlp"]
     assert (
         reason_for(ordered, BALANCED, 0.0)
         == "best of the finalists on S and V (0.800 over 3 trials)"
@@ -171,9 +173,9 @@ def test_a_smaller_one_that_lacks_little_is_chosen() -> None:
     some = (best, near, least, larger, poor)
     assert order(*some)[:2] == ["L0.mlp", "L3.mlp"]
     assert order(*some, margin=0.006) == ["L1.mlp", "L0.mlp", "L3.mlp", "L2.mlp", "L4.mlp"]
-    ordered = in_order(some, BALANCED, 0.01, GROUPS)
+    ordered = ranked_finalists(some, BALANCED, 0.01, GROUPS)
     # The others stay in their order: the best is the runner-up.
-    assert [one.location for one in ordered] == [f"L{n}.mlp" for n in (2, 0, 3, 1, 4)]
+    assert [str(one.location) for one in ordered] == [f"L{n}.mlp" for n in (2, 0, 3, 1, 4)]
     assert reason_for(ordered, BALANCED, 0.01) == (
         "smaller than L0.mlp, and shown on S and V to lack less than 0.01 of its score "
         "(0.842 and 0.850 over 2 trials)"

@@ -55,7 +55,7 @@ def test_a_rate_that_breaks_a_bound_on_all_edits_comes_down() -> None:
     """What keeps the bounds at a few edits breaks them at many: the limit is at a fourth here."""
     shop = Shop(lambda lr, _: (0.8 * lr**0.3 if lr < 1 else 0.8, 1.05 ** (4 * lr)))
     found = sold(FIRST, shop, BALANCED, batches=False)
-    assert found.location == "L0.mlp"
+    assert str(found.location) == "L0.mlp"
     assert shop.asked[0] == FIRST
     assert found.record.trial.recipe.lr <= 0.25
     assert found.record.trial.recipe.lr >= 0.25 / 1.25
@@ -135,7 +135,7 @@ def test_a_batch_that_was_set_stays() -> None:
 
 def fitted(location: str, share: float, ratio: float = 1.0) -> Best:
     record = tuned(location, BALANCED, **shares(share, share, share, ratio))
-    return Best(location, record, (record,))
+    return Best(record.trial.location, record, (record,))
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,8 @@ def test_what_makes_the_edits_goes_before_a_better_score_that_makes_few() -> Non
     assert few.score > made.score
     assert best_of([few, made], BALANCED) is made
     assert best_of([few], BALANCED) is few
-    other = Best("L1.mlp", made, (made,))
-    assert first_of([Best("L0.mlp", few, (few,)), other], BALANCED) is other
+    other = Best(made.trial.location, made, (made,))
+    assert first_of([Best(few.trial.location, few, (few,)), other], BALANCED) is other
 
 
 def test_the_chosen_stays_where_nothing_else_was_fitted() -> None:

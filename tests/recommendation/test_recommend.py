@@ -9,6 +9,7 @@ import pytest
 from hand_made import BALANCED, OBJECTIVES
 from scipy import stats
 
+from locscope.locations import Location
 from locscope.recommendation.finalists import RANDOM, Finalist
 from locscope.recommendation.looser_bounds import Relaxed
 from locscope.recommendation.margins import Context, pooled
@@ -56,7 +57,7 @@ def made(
     recipe: Recipe = Recipe(1e-3, 8),  # noqa: B008
 ) -> TrialRecord:
     """A trial in which an edit has its share in all three, unless generalization is given."""
-    trial = Trial(location, recipe, edits, "T", "report-1", 0, "m", "e")
+    trial = Trial(Location.parse(location), recipe, edits, "T", "report-1", 0, "m", "e")
     general = {e: shares.get(e, 0.0) if isnan(generalization) else generalization for e in edits}
     outcomes = tuple(
         EditOutcome(edit, share, share, general[edit], share)
@@ -136,7 +137,7 @@ def test_nothing_that_t_shows_moves_what_was_chosen(ahead: dict[str, float]) -> 
     """Neither a tie with a smaller location, nor one that is ahead; that is said, however."""
     chosen, other = made("L1.mlp", HALF, count=9), made("L2.mlp", ahead, count=1)
     found = recommended([*pair(chosen, other), on_t("depth-rule", made("L0.mlp", ALL, count=1))])
-    assert [one.location for one in found.contenders] == ["L1.mlp", "L2.mlp", "L0.mlp"]
+    assert [str(one.location) for one in found.contenders] == ["L1.mlp", "L2.mlp", "L0.mlp"]
     assert [one.over for one in found.margins] == ["runner-up", "depth-rule"]
     said = [note for note in found.notes if note.startswith("L2.mlp is ahead on T by 0.5")]
     assert len(said) == (ahead is ALL)
@@ -221,9 +222,9 @@ def test_a_looser_bound_is_said_where_the_one_asked_for_is_missed(ratio: float, 
 def test_what_the_bound_costs_is_said() -> None:
     held_out = [on_t("recommended", made("L1.mlp", HALF))]
     points = (
-        BoundPoint(1.05, "L1.mlp", 1e-3, 0.5, 0.5, 1.04, 12),
-        BoundPoint(1.12, "L2.mlp", 2e-3, 0.8, 0.95, 1.1, 12),
-        BoundPoint(1.18, "L2.mlp", 2e-3, 0.8, 0.95, 1.1, 12),
+        BoundPoint(1.05, Location.parse("L1.mlp"), 1e-3, 0.5, 0.5, 1.04, 12),
+        BoundPoint(1.12, Location.parse("L2.mlp"), 2e-3, 0.8, 0.95, 1.1, 12),
+        BoundPoint(1.18, Location.parse("L2.mlp"), 2e-3, 0.8, 0.95, 1.1, 12),
     )
     found = recommended(held_out, replace(deployed(HALF), points=points))
     assert found.looser == points
@@ -307,7 +308,7 @@ def randoms(*shares: dict[str, float], objective: Objective = BALANCED) -> list[
     """Each with one trial on six edits of T, in turn, as a search has them."""
     parts = (EDITS[:6], EDITS[6:])
     return [
-        Finalist(Best(name, one, (one,)), role=RANDOM, on_t=(one,))
+        Finalist(Best(one.trial.location, one, (one,)), role=RANDOM, on_t=(one,))
         for n, share in enumerate(shares)
         for name in [f"L{n}.attn"]
         for one in [
@@ -337,9 +338,62 @@ def test_random_locations_are_one_contender_beside_which_each_is_kept() -> None:
     assert repr(loads(Recommendation, dumps(found))) == repr(found)
 
 
+@pytest.mark.parametrize(
+    ("mine", "drawn", "ahead", "words"),
+    [
+        (ALL, (HALF, MANY, {}), (), ()),
+        (
+            HALF,
+            ({}, {}, {}, dict.fromkeys(EDITS, 0.3), {}),
+            ("L3.attn",),
+            ("1 of 5 on the same edits (L3.attn, 0.300 to 0.000).",),
+        ),
+        (
+            MANY,
+            (ALL, ALL, MANY),
+            ("L0.attn", "L1.attn"),
+            (
+                "Random locations did better there: their mean (-0.133, 95 % ",
+                "; 2 of 3 on the same edits (most L0.attn, 1.000 to 0.800).",
+            ),
+        ),
+        # One alone has no interval: it is named, and is no mean.
+        (
+            MANY,
+            (ALL,),
+            ("L0.attn",),
+            ("there: 1 of 1 on the same edits (L0.attn, 1.000 to 0.800).",),
+        ),
+    ],
+)
+def test_random_locations_that_did_better_are_in_the_sentence(
+    mine: dict[str, float],
+    drawn: Sequence[dict[str, float]],
+    ahead: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    """Bounds decide what is met; the sentence does not keep back that chance did better."""
+    parts = [made("L1.mlp", mine, edits=part) for part in (EDITS[:6], EDITS[6:])]
+    found = recommended([on_t("recommended", *parts)], randoms=randoms(*drawn))
+    assert found.ahead == ahead
+    assert ("Random locations did better" in found.sentence) == bool(words)
+    assert all(said in found.sentence for said in words)
+    assert found.met
+
+
+def test_a_random_location_that_breaks_a_bound_is_not_ahead() -> None:
+    beyond, ratios = made("L9.attn", ALL, 1.06, edits=EDITS[:6]), (1.04, 1.06)
+    one = Finalist(Best("L9.attn", beyond, (beyond,)), role=RANDOM, on_t=(beyond,))
+    for ratio in ratios:
+        mine = [made("L1.mlp", MANY, ratio, edits=part) for part in (EDITS[:6], EDITS[6:])]
+        found = recommended([on_t("recommended", *mine)], randoms=[one])
+        # Where the recommended one breaks it there too, the bound tells nothing apart.
+        assert found.ahead == (("L9.attn",) if ratio > 1.05 else ())
+
+
 def test_a_single_random_location_is_no_chance() -> None:
     found = recommended([on_t("recommended", made("L1.mlp", ALL))], randoms=randoms(HALF))
-    assert found.contenders[-1].location == "L0.attn"
+    assert found.contenders[-1].location == Location.parse("L0.attn")
     assert found.contenders[-1].recipe == found.randoms[0].recipe
     assert isnan(found.margins[0].low)
     assert isnan(found.contenders[-1].low)
@@ -413,7 +467,7 @@ def test_the_front_is_kept_with_its_knee() -> None:
         made("L5.mlp", ALL, 1.5),
     ]
     found = recommended([on_t("recommended", tried[1])], tried=tried)
-    assert [(p.location, p.perplexity_ratio) for p in found.front] == [
+    assert [(str(p.location), p.perplexity_ratio) for p in found.front] == [
         ("L1.mlp", 1.001), ("L2.mlp", 1.01), ("L4.mlp", 1.05),
     ]  # fmt: skip
     assert [point.knee for point in found.front] == [False, True, False]

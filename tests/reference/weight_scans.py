@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from locscope.locations import Location
 from locscope.models.families import FAMILIES
 from locscope.models.parts import slices, take
 from locscope.records import LayerPart
@@ -30,7 +29,7 @@ def gradients(model: PreTrainedModel, loss) -> dict[str, Tensor]:
 
 def at(model: PreTrainedModel, place: LayerPart, values: Named) -> Tensor:
     """The elements of a place out of tensors shaped like the parameters, end to end."""
-    pieces = slices(model, Location.parse(place.location))
+    pieces = slices(model, place.location)
     return torch.cat([take(values[piece.name], piece).double() for piece in pieces])
 
 

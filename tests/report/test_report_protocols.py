@@ -8,6 +8,7 @@ from math import isnan, nan
 import report_factory as factory
 from rich.console import Console
 
+from locscope.locations import Location
 from locscope.records import COUNT_RUNG, Measure, ProtocolResults, ProtocolRow
 from locscope.report.data.count_rows import count_charts, count_curves, count_line, counts_table
 from locscope.report.data.protocol_rows import (
@@ -44,7 +45,9 @@ ROWS = (
 
 
 def panel(role: str, location: str, rows=ROWS) -> ProtocolResults:
-    return ProtocolResults(role, location, factory.trial().trial.recipe, "t0", 24, 0.9, rows)
+    return ProtocolResults(
+        role, Location.parse(location), factory.trial().trial.recipe, "t0", 24, 0.9, rows
+    )
 
 
 PANELS = (panel("recommended", "L6.mlp.down"), panel("runner-up", "L7.mlp.down", ROWS[:1]))

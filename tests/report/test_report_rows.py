@@ -7,6 +7,7 @@ import pytest
 import report_factory as factory
 from rich.console import Console
 
+from locscope.records import Margin
 from locscope.report.data import words
 from locscope.report.data.recommendation_rows import contenders_table, fits_table, key_cards
 from locscope.report.data.rows import (
@@ -164,6 +165,14 @@ def test_contenders_table_has_margins():
     assert table.rows[2][table.columns.index("perplexity ratio")].alarm
 
 
+DRAWN = (factory.recommendation().contenders[-1],) * 3
+
+
+def over_chance(value: float) -> Margin:
+    """The margin over the mean of three random locations."""
+    return Margin("random", "mean of 3 random locations", value, value - 0.1, value + 0.1, "p")
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "badge"),
     [
@@ -173,6 +182,28 @@ def test_contenders_table_has_margins():
             {"met": False, "missed": (factory.BROKEN,)},
             "missed",
             "Misses a bound: perplexity ratio 1.2 is above 1.05",
+        ),
+        (
+            {"randoms": DRAWN, "ahead": ("L5.mlp", "L1.mlp"), "margins": (over_chance(0.02),)},
+            "tie",
+            "Meets all bounds on 240 edits; 2 of 3 random locations did better, held out",
+        ),
+        (
+            {"randoms": DRAWN, "ahead": ("L5.mlp",), "margins": (over_chance(-0.02),), "tie": True},
+            "tie",
+            "Meets all bounds on 240 edits; a tie with the runner-up, held out; the mean of 3 "
+            "random locations did better, held out",
+        ),
+        (
+            {
+                "randoms": DRAWN,
+                "margins": (over_chance(-0.02),),
+                "met": False,
+                "missed": (factory.BROKEN,),
+            },
+            "missed",
+            "Misses a bound: perplexity ratio 1.2 is above 1.05; the mean of 3 random locations "
+            "did better, held out",
         ),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 import report_factory as factory
 from rich.console import Console
 
+from locscope.locations import Location
 from locscope.records import FrontPoint, Measure
 from locscope.report.data.objective_rows import objective_line, objective_table
 from locscope.report.data.tradeoff import tradeoff
@@ -72,7 +73,9 @@ def test_the_front_is_drawn_and_its_knee_marked_for_pareto_only():
 
 
 def test_the_front_that_the_search_chose_by_is_drawn():
-    found = replace(factory.recommendation(), front=(FrontPoint("L3.mlp", 1e-3, 0.4, 1.01),))
+    found = replace(
+        factory.recommendation(), front=(FrontPoint(Location.parse("L3.mlp"), 1e-3, 0.4, 1.01),)
+    )
     *_, line = tradeoff(factory.inputs(recommendation=found)).series
     assert (line.name, line.y) == ("front", (0.4,))
     assert line.hover[0].startswith("front: L3.mlp, lr 0.001")

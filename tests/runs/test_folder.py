@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,3 +183,28 @@ def test_a_failed_write_leaves_the_file_that_was(tmp_path):
         write_atomic_with(path, fail)
     assert path.read_text() == "old"
     assert names(tmp_path) == {"file"}
+
+
+def test_a_path_below_home_is_the_same_under_another_home(tmp_path):
+    with open_run(tmp_path / "run", {"edits": "~/data/e.json", "edits_hash": "a"}):
+        pass
+    with open_run(tmp_path / "run", {"edits": "/users/me/data/e.json", "edits_hash": "a"}) as one:
+        assert one.resumed
+    for other in ("/users/me/e.json", "~/e.json", "data/e.json", "/x~/data/e.json.gz"):
+        settings = {"edits": other, "edits_hash": "a"}
+        with pytest.raises(UsageError, match="edits"), open_run(tmp_path / "run", settings):
+            pass
+
+
+def test_the_name_of_a_new_folder_is_on_the_disk(tmp_path, monkeypatch):
+    real, synced = os.fsync, []
+
+    def seen(descriptor):
+        synced.append(os.stat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    with open_run(tmp_path / "deep" / "run", SETTINGS):
+        pass
+    wanted = (tmp_path, tmp_path / "deep", tmp_path / "deep" / "run")
+    assert {path.stat().st_ino for path in wanted} <= set(synced)

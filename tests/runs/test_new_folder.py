@@ -1,5 +1,6 @@
 """A folder appears whole or not at all, whatever fails; where it cannot, that is said before."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ from faults import FULL, refusing
 
 from locscope.errors import UsageError
 from locscope.runs import new_folder as module
-from locscope.runs.new_folder import check_new, check_room, is_partial, new_folder
+from locscope.runs.new_folder import check_new, check_room, is_partial, new_folder, note_on_partials
 
 
 def write(output: Path) -> None:
@@ -140,3 +141,22 @@ def test_a_name_of_any_bytes_and_length_can_be_written(tmp_path: Path) -> None:
         write(tmp_path / name)
         assert not is_partial(tmp_path / name)
         assert names(tmp_path / name) == {"a", "b"}
+
+
+def test_what_a_file_system_without_locks_keeps_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = tmp_path / ".out.0123abcd.partial"
+    stale.mkdir()
+
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(module.fcntl, "flock", none)
+    check_room(tmp_path / "out", 1)
+    (note,) = note_on_partials(tmp_path / "out")
+    assert stale.name in note
+    assert "remove it" in note
+    monkeypatch.undo()
+    check_room(tmp_path / "out", 1)
+    assert note_on_partials(tmp_path / "out") == ()

@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from locscope.errors import UsageError
+from locscope.locations import Location
 from locscope.records import Contender, FrontPoint, Margin, Measure, Recipe, Recommendation
 from locscope.runs.edit_config import EditConfig, read_recommendation
 from locscope.runs.recommendation import LLAMA_PATTERNS, recommendation_yaml, write_recommendation
@@ -15,7 +16,7 @@ RECIPE = Recipe(lr=5e-4, batch=30)
 def recommendation(location: str = "L22.mlp.down", recipe: Recipe = RECIPE) -> Recommendation:
     best = Contender(
         role="recommended",
-        location=location,
+        location=Location.parse(location),
         recipe=recipe,
         parameters=("model.layers.22.mlp.down_proj.weight",),
         parameter_count=64,
@@ -26,13 +27,13 @@ def recommendation(location: str = "L22.mlp.down", recipe: Recipe = RECIPE) -> R
         repetitions=(0.84, 0.86),
         measures=(Measure("reliability", 1.0, 20, "normalised", 0.9, 1.0, 0.0),),
     )
-    second = replace(best, role="runner-up", location="L6.attn", score=0.8)
+    second = replace(best, role="runner-up", location=Location.parse("L6.attn"), score=0.8)
     return Recommendation(
         sentence="Tune L22.mlp.down.",
         score_name="harmonic(reliability)",
         objective="balanced",
         contenders=(best, second),
-        margins=(Margin("runner-up", "L6.attn", 0.05, nan, nan),),
+        margins=(Margin("runner-up", Location.parse("L6.attn"), 0.05, nan, nan),),
         tie=False,
         met=True,
         missed=(),
@@ -73,7 +74,7 @@ def test_the_keys_of_the_reference_code_stand_at_the_top():
 
 
 def test_weights_bounds_and_front_are_said():
-    front = (FrontPoint("L22.mlp.down", 5e-4, 0.9, 1.01, knee=True),)
+    front = (FrontPoint(Location.parse("L22.mlp.down"), 5e-4, 0.9, 1.01, knee=True),)
     weights, bounds = {"reliability": 2.0}, ("perplexity_ratio<=1.1",)
     rec = replace(recommendation(), weights=weights, bounds=bounds, front=front)
     section = yaml.safe_load(text_of(rec))["locscope"]
@@ -121,7 +122,8 @@ def test_it_loads_back_from_file_and_folder(tmp_path, location, lr):
     path = write_recommendation(tmp_path, text_of(recommendation(location, recipe)))
     for given in (path, tmp_path):
         said = recommendation()
-        expected = EditConfig("demo", location, recipe, said.objective, said.weights, said.bounds)
+        at = Location.parse(location)
+        expected = EditConfig("demo", at, recipe, said.objective, said.weights, said.bounds)
         assert read_recommendation(given) == expected
 
 

@@ -3,14 +3,15 @@ from math import isnan
 import pandas as pd
 from samples import scan_result, trial_record
 
+from locscope.locations import Location
 from locscope.runs.tables import EDITS, MEASURES, SCANS, TRIALS, layer_and_part, write_tables
 
 
 def test_locations():
-    assert layer_and_part("L2.mlp.down") == (2, "mlp.down")
-    assert layer_and_part("L4.attn.h3") == (4, "attn.h3")
-    assert layer_and_part("L8-15.mlp.up") == (-1, "mlp.up")
-    assert layer_and_part("L3.mlp.up+L3.mlp.down") == (3, "mlp.up+mlp.down")
+    assert layer_and_part(Location.parse("L2.mlp.down")) == (2, "mlp.down")
+    assert layer_and_part(Location.parse("L4.attn.h3")) == (4, "attn.h3")
+    assert layer_and_part(Location.parse("L8-15.mlp.up")) == (-1, "mlp.up")
+    assert layer_and_part(Location.parse("L3.mlp.up+L3.mlp.down")) == (3, "mlp.up+mlp.down")
 
 
 def filled(folder, order=(0, 1, 2)):

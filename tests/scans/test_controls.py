@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 from scan_worlds import SCAN_EDITS, scan_context
 
-from locscope.locations import Location
 from locscope.scans.run import run_scan
 from locscope.selection.candidates import depth_rule
 
@@ -25,7 +24,7 @@ def test_the_depth_rules_layer_is_on_top_and_others_fall_off_by_distance(family,
     changes = {"layer_types": None, "num_hidden_layers": 6}
     context = scan_context(family, FEW, **changes)
     scores = scored("depth-rule", context)
-    assert Location.parse(depth_rule(context.loaded.info)).lowest == layer
+    assert depth_rule(context.loaded.info).lowest == layer
     for (at, _), score in scores.items():
         assert score == pytest.approx(1 - abs(at - layer) / 6)
     assert f"L{layer}." in run_scan("depth-rule", context).settings

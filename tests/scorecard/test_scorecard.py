@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from locscope.locations import Location
 from locscope.records import ScanScore, ScanVerdict, Scorecard, dumps, loads
 from locscope.records.outcome import AS_DEPTH, CANNOT_TELL, DOES_NOT, PREDICTS, VERDICTS
 from locscope.scorecard.audit import (
     FULL_TERMS,
-    LOOK_TERMS,
+    QUICK_TERMS,
     Audit,
     Draws,
     draws_of,
@@ -42,8 +43,8 @@ def test_the_score_of_a_trial_is_the_harmonic_mean_of_its_terms_means() -> None:
         audits.record("L0.mlp", [audits.quick("a", 0.2, 0.4, 1.0), audits.quick("b", 0.6, nan)]),
         audits.record("L1.mlp", [audits.quick("a", 0.5, 0.5, 0.5), audits.quick("b", 0.5, nan)]),
     ]
-    found = outcome_of(records, as_measured("a", "b"), LOOK_TERMS)
-    assert found.terms == LOOK_TERMS
+    found = outcome_of(records, as_measured("a", "b"), QUICK_TERMS)
+    assert found.terms == QUICK_TERMS
     assert found.score[0] == pytest.approx([harmonic([0.4, 0.4, 1.0]), 0.5])
     full = [audits.record("L0.mlp", [audits.whole("a", 1.0, nan, 0.5)])]
     found = outcome_of(full, as_measured("a"), FULL_TERMS)
@@ -66,7 +67,7 @@ def test_a_draw_makes_the_outcome_again_from_the_edits_drawn() -> None:
     groups = (("e0", "e3"), ("e1", "e2"))
     audit = Audit(tuple(records), (), groups)
     draws = draws_of(audit, (), 20, 0)
-    found = outcome_of(records, draws, LOOK_TERMS)
+    found = outcome_of(records, draws, QUICK_TERMS)
     members = [[0, 3], [1, 2], [4], [5]]
     assert [draws.column[e] for e in edits] == [0, 1, 1, 0, 2, 3]
     for times, score in zip(draws.times, found.score, strict=True):
@@ -84,8 +85,8 @@ def test_what_broke_counts_and_a_location_counts_at_its_best_rate_within_the_bou
         audits.look("L2.mlp", [nan, 0.6]),
         audits.record("L3.mlp", ()),
     ]
-    found = outcome_of(records, as_measured("e0", "e1"), LOOK_TERMS)
-    assert found.locations == ("L0.mlp", "L1.mlp", "L2.mlp", "L3.mlp")
+    found = outcome_of(records, as_measured("e0", "e1"), QUICK_TERMS)
+    assert found.locations == tuple(Location.at(layer, "mlp") for layer in range(4))
     assert found.score[0] == pytest.approx([0.5, 0.8, 0.3, 0.0])
     assert found.standing[0] == pytest.approx([0.5, -0.2, 0.3, -1.0])
     assert found.utility[0] == pytest.approx([0.5, 0.0, 0.3, 0.0])
@@ -102,7 +103,8 @@ def test_a_scan_is_the_mean_over_drawn_requests_and_over_the_layers_of_a_locatio
     scores.append(ScanScore("v", 0, "attn", 7.0))
     edits = audits.names(4)
     draws = draws_of(Audit((), (), ()), (found := audits.scan(scores, sign=-1, edits=edits),), 9, 0)
-    locations = ("L0.mlp", "L0-2.mlp", "L0.mlp+L2.mlp", "L3.mlp", "L0-3.mlp", "L0.mlp+L0.attn")
+    names = ("L0.mlp", "L0-2.mlp", "L0.mlp+L2.mlp", "L3.mlp", "L0-3.mlp", "L0.mlp+L0.attn")
+    locations = tuple(map(Location.parse, names))
     ranking = ranking_of(found, "v", locations, draws)
     assert not ranking.resampled
     assert ranking_of(found, "v", locations[:3], draws).resampled
@@ -118,7 +120,7 @@ def test_scores_that_are_no_means_over_requests_are_held_fixed() -> None:
     scores = [ScanScore("v", i, "mlp", 0.3 + i, values=values) for i in range(3)]
     found = audits.scan(scores, edits=audits.names(2))
     draws = draws_of(Audit((), (), ()), (found,), 5, 0)
-    ranking = ranking_of(found, "v", ("L0.mlp", "L1.mlp", "L2.mlp"), draws)
+    ranking = ranking_of(found, "v", [Location.at(i, "mlp") for i in range(3)], draws)
     assert not ranking.resampled
     assert ranking.scores == pytest.approx(np.tile([0.3, 1.3, 2.3], (6, 1)))
 
@@ -169,8 +171,8 @@ def test_correlation_and_added_share_equal_plain_least_squares_on_ranks() -> Non
     found = audits.noisy(rng, truth + audits.shared(rng), "some")
     got = row(scorecard([found], audit, 0, **FEW), "some")
     x, y, part, depth = [], [], [], []
-    for one in audit.looks:
-        layer, name = one.trial.location[1:].split(".", 1)
+    for one in audit.quick_trials:
+        layer, name = str(one.trial.location)[1:].split(".", 1)
         x.append(found.at("v", int(layer), name))
         y.append(np.mean([o.target_probability for o in one.outcomes]))
         part.append(name)
@@ -187,8 +189,10 @@ def test_correlation_and_added_share_equal_plain_least_squares_on_ranks() -> Non
     )
     r2 = [_r2(np.column_stack(columns), y) for columns in ((base,), (base, x))]
     assert abs(got.added) == pytest.approx(r2[1] - r2[0])
-    best = max(np.mean([o.target_probability for o in one.outcomes]) for one in audit.looks)
-    first = audit.looks[int(np.argmax([found.at("v", *_cell(one)) for one in audit.looks]))]
+    best = max(np.mean([o.target_probability for o in one.outcomes]) for one in audit.quick_trials)
+    first = audit.quick_trials[
+        int(np.argmax([found.at("v", *_cell(one)) for one in audit.quick_trials]))
+    ]
     chosen = np.mean([o.target_probability for o in first.outcomes])
     assert got.regret_1 == pytest.approx(best - chosen, abs=1e-8)
 
@@ -198,7 +202,7 @@ def rho(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _cell(one) -> tuple[int, str]:
-    layer, name = one.trial.location[1:].split(".", 1)
+    layer, name = str(one.trial.location)[1:].split(".", 1)
     return int(layer), name
 
 
@@ -222,21 +226,21 @@ def test_few_locations_few_edits_and_no_differences_are_no_verdict() -> None:
     truth = audits.shared(rng)
     audit = audits.world(rng, truth)
     found = audits.noisy(rng, truth, "some")
-    few = replace(audit, looks=audit.looks[:21], full=())
+    few = replace(audit, quick_trials=audit.quick_trials[:21], full=())
     assert (
         "only 0 of its locations"
         not in (said := row(scorecard([found], few, 0, **FEW), "some")).sentence
     )
     assert said.count == 21
-    fewer = replace(audit, looks=audit.looks[:14], full=())
+    fewer = replace(audit, quick_trials=audit.quick_trials[:14], full=())
     said = row(scorecard([found], fewer, 0, **FEW), "some")
     assert (said.verdict, said.count) == (CANNOT_TELL, 0)
     one_group = replace(audit, groups=(audits.names(),))
     said = row(scorecard([found], one_group, 0, **FEW), "some")
     assert said.verdict == CANNOT_TELL
     assert isnan(said.within_low)
-    flat = tuple(audits.look(one.trial.location, [0.5] * 40) for one in audit.looks)
-    card = scorecard([found], replace(audit, looks=flat, full=()), 0, **FEW)
+    flat = tuple(audits.look(str(one.trial.location), [0.5] * 40) for one in audit.quick_trials)
+    card = scorecard([found], replace(audit, quick_trials=flat, full=()), 0, **FEW)
     assert {one.verdict for one in card.verdicts} == {CANNOT_TELL, DOES_NOT}
     assert row(card, "some").regret_1 == 0
     nothing = scorecard([found], Audit((), (), ()), 0, **FEW)
@@ -255,7 +259,8 @@ def test_a_scan_of_some_parts_is_judged_on_these() -> None:
     got = row(scorecard([some], audit, 0, **FEW), "mlps")
     assert got.count == 10
     best = {
-        o.trial.location: np.mean([e.target_probability for e in o.outcomes]) for o in audit.looks
+        str(o.trial.location): np.mean([e.target_probability for e in o.outcomes])
+        for o in audit.quick_trials
     }
     mine = sorted(some.scores, key=lambda one: -one.score)[:3]
     lacks = max(best.values()) - max(best[f"L{one.layer}.mlp"] for one in mine)
@@ -269,7 +274,7 @@ def test_ties_share_their_regret_and_all_broken_is_not_measured() -> None:
     assert row(card, "alike").regret_1 == pytest.approx(0.9 - 0.45, abs=0.05)
     assert row(card, "random").regret_1 == pytest.approx(0.9 - 0.45, abs=0.03)
     assert "scores all locations alike" in row(card, "alike").sentence
-    broken = tuple(replace(one, violated=("perplexity",)) for one in audit.looks)
+    broken = tuple(replace(one, violated=("perplexity",)) for one in audit.quick_trials)
     card = scorecard([alike], Audit(broken, (), ()), 0, **FEW)
     assert isnan(row(card, "alike").regret_1)
     assert card.violated == 10
@@ -279,7 +284,7 @@ def test_ties_share_their_regret_and_all_broken_is_not_measured() -> None:
 def test_full_trials_of_every_candidate_are_what_is_judged() -> None:
     rng = np.random.default_rng(7)
     audit = audits.world(rng, audits.shared(rng))
-    card = scorecard([], replace(audit, looks=(), full=audit.looks), 0, **FEW)
+    card = scorecard([], replace(audit, quick_trials=(), full=audit.quick_trials), 0, **FEW)
     assert "after a full trial" in card.outcome
     assert isnan(card.looks_full)
 
@@ -333,8 +338,11 @@ def test_the_order_in_which_locations_come_decides_nothing() -> None:
     truth = audits.shared(rng)
     audit = audits.world(rng, truth)
     found = audits.noisy(rng, truth + audits.shared(rng), "some")
-    mixed = tuple(audit.looks[i] for i in rng.permutation(len(audit.looks)))
-    cards = [scorecard([found], replace(audit, looks=x), 0, **FEW) for x in (audit.looks, mixed)]
+    mixed = tuple(audit.quick_trials[i] for i in rng.permutation(len(audit.quick_trials)))
+    cards = [
+        scorecard([found], replace(audit, quick_trials=x), 0, **FEW)
+        for x in (audit.quick_trials, mixed)
+    ]
     assert cards[0].verdicts[0].p_within < 0.5
     for one, other in zip(*(card.verdicts[:3] for card in cards), strict=True):
         assert other.p_within == one.p_within
@@ -402,11 +410,14 @@ def test_ranges_count_in_regret_but_are_no_evidence_of_their_own() -> None:
     ranges = tuple(audits.look(f"L{i}-{i + 1}.mlp", [0.95] * audits.EDITS) for i in range(9))
     found = audits.noisy(rng, truth, "some")
     bare = row(scorecard([found], audit, 0, **FEW), "some")
-    more = row(scorecard([found], replace(audit, looks=(*audit.looks, *ranges)), 0, **FEW), "some")
+    more = row(
+        scorecard([found], replace(audit, quick_trials=(*audit.quick_trials, *ranges)), 0, **FEW),
+        "some",
+    )
     assert (more.count, more.within, more.p_added) == (70, bare.within, bare.p_added)
     assert more.regret_1 > bare.regret_1
     locations = ("L3.mlp", "L3.mlp+L3.attn", "L3.attn+L3.mlp", "L3-4.mlp", "L3.mlp+L4.mlp")
-    assert [stratum_of(x) for x in (*locations, "L3.attn.h0")] == [
+    assert [stratum_of(Location.parse(x)) for x in (*locations, "L3.attn.h0")] == [
         "mlp",
         *["attn+mlp"] * 2,
         *[""] * 3,

@@ -36,7 +36,7 @@ GRADIENT = scan(norm)
 
 def found(grid: Grid, *locations: str, layers: int = 10, norm_of=None) -> dict[str, Candidate]:
     made = candidates(info(layers), GRADIENT, grid, locations, norm_of)
-    names = [one.location for one in made]
+    names = [str(one.location) for one in made]
     assert len(set(names)) == len(names)
     return dict(zip(names, made, strict=True))
 
@@ -63,7 +63,7 @@ def test_ranges_lie_in_the_model_and_have_the_sum_of_their_layers(
 ) -> None:
     gradient = scan(norm, layers)
     made = candidates(info(layers), gradient, Grid(("mlp", "attn"), wide, consecutive))
-    locations = [Location.parse(one.location).sites[0] for one in made]
+    locations = [one.location.sites[0] for one in made]
     assert len({one.location for one in made}) == len(made)
     assert {(p.first, p.part) for p in locations if p.first == p.last} == {
         (n, part) for n in range(layers) for part in ("mlp", "attn")
@@ -72,7 +72,7 @@ def test_ranges_lie_in_the_model_and_have_the_sum_of_their_layers(
         assert 0 <= location.first <= location.last < layers
         inside = range(location.first, location.last + 1)
         assert one.parameters == len(inside) * SIZES[location.part]
-        assert one.lr == pytest.approx(brute_rate(one.location), rel=5e-3)
+        assert one.lr == pytest.approx(brute_rate(str(one.location)), rel=5e-3)
         assert one.layer == (location.first if len(inside) == 1 else -1)
     runs = {(n, n + consecutive - 1) for n in range(layers - consecutive + 1)}
     assert runs <= {(p.first, p.last) for p in locations}
@@ -109,8 +109,8 @@ def test_more_layers_in_a_row_than_there_are_give_none() -> None:
 def test_named_locations_are_measured_only_where_the_scan_does_not_know_them() -> None:
     asked: list[str] = []
 
-    def norm_of(location: str) -> float:
-        asked.append(location)
+    def norm_of(location: Location) -> float:
+        asked.append(str(location))
         return 12.0
 
     names = ("L3.mlp", "L2-4.attn", "L1.attn.h2", "L1.mlp+L2.mlp", "L2-4.attn")
@@ -120,7 +120,7 @@ def test_named_locations_are_measured_only_where_the_scan_does_not_know_them() -
     assert made["L2-4.attn"].lr == pytest.approx(brute_rate("L2-4.attn"), rel=5e-3)
     assert made["L1.attn.h2"].lr == rounded(FIRST_STEP / 12)
     assert made["L1.mlp+L2.mlp"].parameters == 2 * SIZES["mlp"]
-    layers = {one.location: one.layer for one in made.values()}
+    layers = {str(one.location): one.layer for one in made.values()}
     assert layers["L2-4.attn"] == layers["L1.mlp+L2.mlp"] == -1
     assert layers["L1.attn.h2"] == 1
     with pytest.raises(ValueError, match=r"norm of L1\.attn\.h2"):
@@ -152,9 +152,9 @@ def test_a_location_without_a_gradient_is_refused(value: float) -> None:
 
 
 def test_the_depth_rule_goes_by_relative_depth() -> None:
-    assert depth_rule(info(32)) == "L22.mlp.down"
-    assert depth_rule(info(10)) == "L7.mlp.down"
-    assert depth_rule(replace(info(28), family="qwen2")) == "L6.mlp.down"
+    assert str(depth_rule(info(32))) == "L22.mlp.down"
+    assert str(depth_rule(info(10))) == "L7.mlp.down"
+    assert str(depth_rule(replace(info(28), family="qwen2"))) == "L6.mlp.down"
 
 
 def test_the_drawn_order_hangs_on_the_seed_alone() -> None:
@@ -162,8 +162,8 @@ def test_the_drawn_order_hangs_on_the_seed_alone() -> None:
     assert shuffled(some, 3) == shuffled(some[::-1], 3)
     assert shuffled(some, 3) != shuffled(some, 4)
     assert sorted(shuffled(some, 3), key=some.index) == some
-    assert named(some, "L1.mlp") == some[7]
-    assert named(some, "L11.mlp") is None
+    assert named(some, Location.parse("L1.mlp")) == some[7]
+    assert named(some, Location.parse("L11.mlp")) is None
 
 
 def test_starting_rates_go_by_what_there_is_to_learn() -> None:

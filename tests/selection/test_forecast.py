@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import EDITS, EPOCHS, World
 
+from locscope.locations import Location
 from locscope.records import Measure, TrialRecord
 from locscope.scoring.bounds import Bound
 from locscope.selection.forecast import SPREAD, chance_kept, forecasts, growth
@@ -22,7 +23,7 @@ LIMIT = log(1.05)
 
 
 def seen(space: Space, location: str, fidelity: Fidelity, **values: float) -> TrialRecord:
-    record = WORLD.record(TrialRequest(location, space.of(location).lr, fidelity))
+    record = WORLD.record(TrialRequest(Location.parse(location), space.of(location).lr, fidelity))
     measures = tuple(Measure(name, value, 5, "p") for name, value in values.items())
     return replace(record, measures=measures)
 
@@ -75,7 +76,10 @@ def test_a_quick_whose_weights_blew_up_comes_last_and_tells_nothing_of_growth() 
     space = WORLD.space()
     quick_trials = [seen(space, "L1.mlp", RUNG_1, kl=nan), seen(space, "L2.mlp", RUNG_1, kl=0.001)]
     full = [seen(space, "L1.mlp", space.full, perplexity_ratio=9.0)]
-    assert [one.location for one in forecasts(space, quick_trials, full)] == ["L2.mlp", "L1.mlp"]
+    assert [str(one.location) for one in forecasts(space, quick_trials, full)] == [
+        "L2.mlp",
+        "L1.mlp",
+    ]
     assert forecasts(space, quick_trials, full)[-1].value == pytest.approx(0.0)
     assert growth(space, quick_trials, full) == growth(space, quick_trials, [])
 
@@ -86,8 +90,8 @@ def test_a_collapse_without_end_leaves_locations_apart() -> None:
     full = [seen(space, f"L{i}.mlp", space.full, perplexity_ratio=float("inf")) for i in range(3)]
     line = forecasts(space, quick_trials, [*quick_trials, *full])
     assert growth(space, quick_trials, full) < float("inf")
-    assert {one.location for one in line[:2]} == {"L4.mlp", "L5.mlp"}
-    assert line[-1].location == "L0.mlp"
+    assert {str(one.location) for one in line[:2]} == {"L4.mlp", "L5.mlp"}
+    assert str(line[-1].location) == "L0.mlp"
 
 
 def test_the_chance_to_keep_the_bound_is_even_at_it_and_falls_with_drift() -> None:
@@ -119,8 +123,8 @@ def test_forecasts_go_best_first_and_what_has_no_score_last() -> None:
         replace(seen(space, "L4.mlp", RUNG_1, kl=1e-6), score=0.7),
     ]
     line = forecasts(space, quick_trials, quick_trials)
-    assert [one.location for one in line[:2]] == ["L4.mlp", "L1.mlp"]
-    assert {one.location for one in line[2:]} == {"L2.mlp", "L3.mlp"}
+    assert [str(one.location) for one in line[:2]] == ["L4.mlp", "L1.mlp"]
+    assert {str(one.location) for one in line[2:]} == {"L2.mlp", "L3.mlp"}
     assert not any(isnan(one.value) for one in line)
     assert {id(one.record) for one in line} == set(map(id, quick_trials))
     assert forecasts(space, quick_trials[::-1], quick_trials) == line

@@ -33,12 +33,12 @@ CAPABLE, PARETO = OBJECTIVES["capability-first"], OBJECTIVES["pareto"]
 
 
 def test_the_grid_is_a_third_one_and_three() -> None:
-    assert next_rates([record("A", 1e-3, 0.5)], BALANCED) == (pytest.approx(3.33e-4), 3e-3)
+    assert next_rates([record("L0.attn", 1e-3, 0.5)], BALANCED) == (pytest.approx(3.33e-4), 3e-3)
 
 
 def test_the_grid_grows_while_its_best_is_on_the_edge() -> None:
     def tried(*pairs: tuple[float, float]) -> list[TrialRecord]:
-        return [record("A", lr, score) for lr, score in pairs]
+        return [record("L0.attn", lr, score) for lr, score in pairs]
 
     def following(*records: TrialRecord) -> tuple[float, ...]:
         return next_rates(records, BALANCED)
@@ -49,16 +49,16 @@ def test_the_grid_grows_while_its_best_is_on_the_edge() -> None:
     assert following(*inside) == ()
     assert following(*upper) == (9,)
     assert following(*lower) == (0.111,)
-    assert following(*upper, record("A", 9, 0.85)) == (27,)
-    assert following(*upper, record("A", 9, 0.85), record("A", 27, 0.9)) == ()
-    assert following(*upper, record("A", 9, 0.6)) == ()
+    assert following(*upper, record("L0.attn", 9, 0.85)) == (27,)
+    assert following(*upper, record("L0.attn", 9, 0.85), record("L0.attn", 27, 0.9)) == ()
+    assert following(*upper, record("L0.attn", 9, 0.6)) == ()
     assert not on_edge(inside, BALANCED)
     assert on_edge(upper, BALANCED)
     assert on_edge(lower, BALANCED)
 
 
 def at(lr: float, share: float, ratio: float, objective: Objective = BALANCED) -> TrialRecord:
-    return tuned("A", objective, lr=lr, **shares(share, share, share, ratio))
+    return tuned("L0.attn", objective, lr=lr, **shares(share, share, share, ratio))
 
 
 def test_a_rate_that_breaks_a_bound_for_less_is_left_alone() -> None:
@@ -116,7 +116,7 @@ def test_the_limit_may_lie_below_the_best_rate() -> None:
 
     def made(lr: float, reliability: float, retention: float) -> TrialRecord:
         values = (reliability, 0.5, 0.5, 1.0, retention)
-        return tuned("A", CAPABLE, lr=lr, **dict(zip(names, values, strict=True)))
+        return tuned("L0.attn", CAPABLE, lr=lr, **dict(zip(names, values, strict=True)))
 
     tried = [made(1, 0.98, 0.8), made(0.333, 0.93, 0.9), made(3, 1.0, 0.5)]
     step = (0.98 - 0.95) / (0.98 - 0.93)
@@ -151,9 +151,9 @@ def test_locations_lead_by_what_they_score_where_a_bound_cuts_them_off() -> None
     cut_off = made("L1.mlp", (0.333, 0.1, 1.0), (1, 0.4, 1.0), (3, 0.9, 1.1))
     beyond = made("L2.mlp", (1, 0.7, 1.5))
     blank = [record("L3.mlp", 1.0, nan)]
-    order = [best.location for best in leading([*beyond, *blank, *safe, *cut_off], BALANCED)]
+    order = [str(best.location) for best in leading([*beyond, *blank, *safe, *cut_off], BALANCED)]
     assert order == ["L1.mlp", "L0.mlp", "L2.mlp", "L3.mlp"]
-    assert best_per_location([*safe, *cut_off], BALANCED)[0].location == "L0.mlp"
+    assert str(best_per_location([*safe, *cut_off], BALANCED)[0].location) == "L0.mlp"
 
 
 def test_a_cut_below_what_was_reached_is_no_promise() -> None:
@@ -164,7 +164,7 @@ def test_a_cut_below_what_was_reached_is_no_promise() -> None:
     plain = made("L1.mlp", (1, 0.5, 1.0), (0.333, 0.4, 1.0), (3, 0.3, 1.0))
     assert cut(reached, BALANCED) is None
     assert next_rates(reached, BALANCED) == (pytest.approx(0.111, rel=1e-2),)
-    order = [best.location for best in leading([*plain, *reached], BALANCED)]
+    order = [str(best.location) for best in leading([*plain, *reached], BALANCED)]
     assert order == ["L0.mlp", "L1.mlp"]
 
 
@@ -173,7 +173,7 @@ def test_a_gain_that_an_objective_does_not_count_is_none() -> None:
 
     def made(lr: float, reliability: float, retention: float) -> TrialRecord:
         values = shares(reliability, 0.5, 0.5, 1.0, retention=retention)
-        return tuned("A", CAPABLE, lr=lr, **values)
+        return tuned("L0.attn", CAPABLE, lr=lr, **values)
 
     tried = [made(1, 0.99, 0.997), made(0.333, 0.90, 0.999), made(3, 1.0, 0.980)]
     assert cut(tried, CAPABLE) is None
@@ -192,7 +192,13 @@ def test_locations_go_by_what_they_would_score_within_the_bounds() -> None:
     broken = [one_rate("L2.mlp", 0.9, 1.8), one_rate("L3.mlp", 0.6, 1.06)]
     blank = [one_rate("L4.mlp", nan, 1.0)]
     found = leading([*blank, *broken, *kept], BALANCED)
-    assert [best.location for best in found] == ["L3.mlp", "L0.mlp", "L1.mlp", "L2.mlp", "L4.mlp"]
+    assert [str(best.location) for best in found] == [
+        "L3.mlp",
+        "L0.mlp",
+        "L1.mlp",
+        "L2.mlp",
+        "L4.mlp",
+    ]
     at_the_limit = 0.8 / (1 + (0.8 / 0.6 - 1) / (log(1.05) / log(1.06)) ** STEEP)
     assert promise(found[0], BALANCED) == pytest.approx(at_the_limit)
     assert promise(found[1], BALANCED) == pytest.approx(0.5)
@@ -216,7 +222,7 @@ def test_what_no_lower_rate_would_mend_goes_last() -> None:
     idle, near, able = made("L0.mlp", 0.0), made("L1.mlp", 0.9), made("L2.mlp", 1.0)
     assert idle.score > near.score > able.score
     found = leading([idle, near, able], CAPABLE)
-    assert [best.location for best in found] == ["L2.mlp", "L1.mlp", "L0.mlp"]
+    assert [str(best.location) for best in found] == ["L2.mlp", "L1.mlp", "L0.mlp"]
 
 
 def test_the_next_rate_is_where_the_limit_would_be_met() -> None:
@@ -263,7 +269,7 @@ def test_where_nothing_is_learned_lower_rates_are_not_tried() -> None:
 
 
 def test_a_rate_without_a_score_is_no_gain() -> None:
-    found = next_rates([at(1, 0.4, 1.04), record("A", 3, nan)], BALANCED)
+    found = next_rates([at(1, 0.4, 1.04), record("L0.attn", 3, nan)], BALANCED)
     assert found == (pytest.approx(1 / 3, rel=1e-2),)
 
 
@@ -273,7 +279,7 @@ def test_a_higher_rate_may_mend_what_is_not_reliable_yet() -> None:
     kept = tuned("L1.mlp", asked, **shares(0.92, 0.1, 0.3, 1.005))
     idle = tuned("L2.mlp", asked, **shares(0.0, 0.0, 1.0, 1.0))
     found = leading([idle, kept, near], asked)
-    assert [best.location for best in found] == ["L0.mlp", "L1.mlp", "L2.mlp"]
+    assert [str(best.location) for best in found] == ["L0.mlp", "L1.mlp", "L2.mlp"]
     assert next_rates([near], asked) == (3,)
 
 
@@ -285,7 +291,7 @@ def test_no_lower_rate_is_tried_where_the_score_still_rises() -> None:
 
 def test_grids_grow_by_score_also_where_the_knee_is_sought() -> None:
     steps = ((1, 0.8, 1.01), (0.333, 0.3, 1.001), (3, 0.95, 1.02))
-    tried = [tuned("A", PARETO, lr=lr, **shares(s, s, s, ratio)) for lr, s, ratio in steps]
-    assert locations(ranked(tried, PARETO)[:1]) == ["A"]
+    tried = [tuned("L0.attn", PARETO, lr=lr, **shares(s, s, s, ratio)) for lr, s, ratio in steps]
+    assert locations(ranked(tried, PARETO)[:1]) == ["L0.attn"]
     assert on_edge(tried, PARETO)
     assert next_rates(tried, PARETO) == (9,)

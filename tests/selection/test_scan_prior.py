@@ -27,7 +27,7 @@ def test_a_scan_that_is_right_speaks_for_the_best_within_each_part() -> None:
     space = WORLD.space(WORLD.truth())
     found = scan_priors(space, line_of(space))
     for part in PAPER_PARTS:
-        locations = [f"L{layer}.{part}" for layer in range(10)]
+        locations = [Location.at(layer, part) for layer in range(10)]
         by_utility = sorted(locations, key=WORLD.value_at)
         assert [found[location] for location in by_utility] == sorted(found[p] for p in locations)
         assert found[by_utility[-1]] == pytest.approx(1.0)
@@ -74,8 +74,8 @@ def test_a_right_scan_decides_between_what_looks_cannot_tell_apart() -> None:
     space = WORLD.space(WORLD.truth())
     line = line_of(space)
     best = line[0]
-    part = best.location.partition(".")[2]
-    two = [one for one in line if one.location.partition(".")[2] == part][:2]
+    part = str(best.location).partition(".")[2]
+    two = [one for one in line if str(one.location).partition(".")[2] == part][:2]
     better, worse = sorted(two, key=lambda one: -WORLD.value_at(one.location))
     level = [replace(one, value=best.value) if one in two else one for one in line]
     for given in (level, level[::-1]):
@@ -108,7 +108,9 @@ def test_a_range_is_utility_the_mean_of_its_layers_and_nothing_where_one_is_miss
             for site in Location.parse(location).sites
             for n in range(site.first, site.last + 1)
         ]
-        assert location_score(cells(truth), location) == pytest.approx(sum(single) / len(single))
-    assert isnan(location_score(cells(truth), "L8-11.mlp"))
-    assert isnan(location_score(cells(truth), "L3.mlp.gate"))
-    assert isnan(location_score(cells(truth), "L3.attn.h1"))
+        assert location_score(cells(truth), Location.parse(location)) == pytest.approx(
+            sum(single) / len(single)
+        )
+    assert isnan(location_score(cells(truth), Location.parse("L8-11.mlp")))
+    assert isnan(location_score(cells(truth), Location.parse("L3.mlp.gate")))
+    assert isnan(location_score(cells(truth), Location.parse("L3.attn.h1")))

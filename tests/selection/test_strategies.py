@@ -14,14 +14,22 @@ from locscope.locations import Location
 from locscope.records import Measure, TrialRecord, dumps, loads
 from locscope.selection.choice import best_per_location
 from locscope.selection.forecast import forecasts
-from locscope.selection.space import FULL, Budget, Space, TrialRequest, left, spent, sweep_flops
+from locscope.selection.space import (
+    FULL,
+    SearchBudget,
+    Space,
+    TrialRequest,
+    left,
+    spent,
+    sweep_flops,
+)
 from locscope.selection.strategies import STRATEGIES, strategy
 from locscope.selection.strategies.race import ALWAYS_RUN, RUNG_1, RUNG_2, SURVIVORS, TRIES
 
 WORLDS = [World(peak=peak, part=part) for peak, part in ((3, "mlp.down"), (0, "attn"), (8, "mlp"))]
 
 
-def best(world: World, space: Space, batches: list[tuple[TrialRequest, ...]]) -> str:
+def best(world: World, space: Space, batches: list[tuple[TrialRequest, ...]]) -> Location:
     """The location that is recommended after these batches."""
     full = [r for r in world.records(batches) if r.trial.rung == FULL]
     return best_per_location(full, space.objective)[0].location
@@ -70,7 +78,7 @@ def test_is_a_pure_function_also_of_records_that_were_read_again(name: str) -> N
 @pytest.mark.parametrize("amount", [0.01, 0.1, 0.3])
 def test_a_share_of_the_sweep_is_kept_within_a_batch(name: str, amount: float) -> None:
     world = World()
-    space = world.space(budget=Budget(amount, "share"))
+    space = world.space(budget=SearchBudget(amount, "share"))
     held(world, space, world.search(name, space))
 
 
@@ -78,7 +86,7 @@ def test_a_share_of_the_sweep_is_kept_within_a_batch(name: str, amount: float) -
 @pytest.mark.parametrize("seconds", [1.0, 50_000.0, 200_000.0])
 def test_seconds_are_kept_within_a_batch(name: str, seconds: float) -> None:
     world = World()
-    space = world.space(budget=Budget(seconds, "seconds"))
+    space = world.space(budget=SearchBudget(seconds, "seconds"))
     held(world, space, world.search(name, space))
 
 
@@ -93,14 +101,14 @@ def held(world: World, space: Space, batches: list[tuple[TrialRequest, ...]]) ->
 
 def test_a_sweep_ends_with_its_budget() -> None:
     world = World()
-    space = world.space(budget=Budget(1.0, "seconds"))
+    space = world.space(budget=SearchBudget(1.0, "seconds"))
     (only,) = world.search("sweep", space)
     assert {ask.location for ask in only} == {space.drawn[0]}
 
 
 def test_without_a_second_look_a_race_starts_where_full_runs_do() -> None:
     world = World()
-    space = world.space(budget=Budget(1.0, "seconds"))
+    space = world.space(budget=SearchBudget(1.0, "seconds"))
     looks, (full,) = world.search("race", space)
     assert all(ask.fidelity.quick for ask in looks)
     assert full.lr == space.of(full.location).lr
@@ -163,7 +171,7 @@ def test_with_a_budget_guests_reach_the_top_too(amount: float, seed: int) -> Non
             return replace(found, measures=measures, violated=broke)
 
     world = Drifting(seed=seed)
-    space = world.space(budget=Budget(amount, "share"))
+    space = world.space(budget=SearchBudget(amount, "share"))
     asked = [ask for batch in world.search("race", space) for ask in batch]
     full = [ask.location for ask in asked if ask.fidelity == space.full]
     assert {*space.drawn[:ALWAYS_RUN], RULE} <= set(full[: 1 + ALWAYS_RUN + 1])
@@ -176,21 +184,22 @@ def test_race_climbs_to_a_layer_that_its_looks_missed(step: float) -> None:
 
         def record(self, ask: TrialRequest) -> TrialRecord:
             found = super().record(ask)
-            missed = ask.fidelity.quick and ask.location in ("L3.mlp.down", "L4.mlp.down")
+            missed = ask.fidelity.quick and str(ask.location) in ("L3.mlp.down", "L4.mlp.down")
             return replace(found, score=0.0) if missed else found
 
     world = Short(peak=3, layers=12, best_step=log(step, 3), seed=1)
     space = world.space()
     batches = world.search("race", space)
     looked = {a.location for batch in batches for a in batch if a.fidelity.rung == RUNG_2}
-    assert not {"L3.mlp.down", "L4.mlp.down"} & looked - set(space.drawn[:ALWAYS_RUN])
+    near = {Location.at(layer, "mlp.down") for layer in (3, 4)}
+    assert not near & looked - set(space.drawn[:ALWAYS_RUN])
     assert best(world, space, batches) == best(world, space, world.search("sweep", space))
     asked = [a for batch in batches for a in batch]
     assert len(set(asked)) == len(asked)
     # What looks missed is asked for after its neighbour, at one of its own rates.
     full = [a for a in asked if a.fidelity == space.full]
-    led = next(a for a in full if a.location in ("L2.mlp.down", "L5.mlp.down"))
-    first = next(a for a in full if a.location in ("L3.mlp.down", "L4.mlp.down"))
+    led = next(a for a in full if str(a.location) in ("L2.mlp.down", "L5.mlp.down"))
+    first = next(a for a in full if str(a.location) in ("L3.mlp.down", "L4.mlp.down"))
     assert full.index(led) < full.index(first)
     assert first.lr in space.of(first.location).rates
 
@@ -201,17 +210,17 @@ def test_race_goes_to_the_part_that_holds_the_best() -> None:
 
         def record(self, ask: TrialRequest) -> TrialRecord:
             found = super().record(ask)
-            missed = ask.fidelity.quick and ask.location.endswith(".mlp")
+            missed = ask.fidelity.quick and str(ask.location).endswith(".mlp")
             return replace(found, score=0.0) if missed else found
 
-        def value_at(self, location: str) -> float:
-            held = location.replace(".mlp.down", ".mlp")
-            return super().value_at(held) - 0.1 * (held != location)
+        def value_at(self, location: Location | str) -> float:
+            held = str(location).replace(".mlp.down", ".mlp")
+            return super().value_at(held) - 0.1 * (held != str(location))
 
     world = Narrow(peak=3, part="mlp")
     space = world.space()
-    assert "L3.mlp" not in space.drawn[:ALWAYS_RUN]
-    assert best(world, space, world.search("race", space)) == "L3.mlp"
+    assert Location.parse("L3.mlp") not in space.drawn[:ALWAYS_RUN]
+    assert best(world, space, world.search("race", space)) == Location.parse("L3.mlp")
 
 
 @pytest.mark.parametrize("finalists", [1, 3])
@@ -221,18 +230,18 @@ def test_race_climbs_as_far_as_it_leads(finalists: int) -> None:
 
         def record(self, ask: TrialRequest) -> TrialRecord:
             found = super().record(ask)
-            high = Location.parse(ask.location).lowest > 8
+            high = ask.location.lowest > 8
             return replace(found, score=0.0) if ask.fidelity.quick and high else found
 
     world = Far(peak=14, layers=24)
     space = replace(world.space(), finalists=finalists)
-    assert best(world, space, world.search("race", space)) == "L14.mlp.down"
+    assert best(world, space, world.search("race", space)) == Location.parse("L14.mlp.down")
 
 
 class Rising(World):
     """Tuning harder teaches more, also beyond the bound, which lies inside the grid."""
 
-    def utility(self, location: str, lr: float) -> float:
+    def utility(self, location: Location | str, lr: float) -> float:
         return self.value_at(location) * exp(-(((self.steps(location, lr) - 2) / 2) ** 2))
 
 
@@ -251,8 +260,8 @@ def test_finalists_are_those_that_lead_where_the_bound_cuts_them_off() -> None:
     """One place is ahead at the highest rate of the grid that all keep, and others beyond it."""
 
     class Slow(Rising):
-        def utility(self, location: str, lr: float) -> float:
-            if not location.startswith("L9"):
+        def utility(self, location: Location | str, lr: float) -> float:
+            if not str(location).startswith("L9"):
                 return super().utility(location, lr)
             return (
                 0.6 * self.value_at("L3.mlp.down") * exp(-((self.steps(location, lr) - 0.4) ** 2))
@@ -262,8 +271,8 @@ def test_finalists_are_those_that_lead_where_the_bound_cuts_them_off() -> None:
     space = replace(world.space(), finalists=1)
     full = [r for r in world.records(world.search("sweep", space)) if r.trial.rung == FULL]
     tried = Counter(record.trial.location for record in full)
-    assert {location for location, count in tried.items() if count > 3} == {"L3.mlp.down"}
-    assert best_per_location(full, space.objective)[0].location == "L3.mlp.down"
+    assert {str(location) for location, count in tried.items() if count > 3} == {"L3.mlp.down"}
+    assert best_per_location(full, space.objective)[0].location == Location.parse("L3.mlp.down")
 
 
 @pytest.mark.parametrize("name", ["race", "sweep", "tree"])
@@ -271,16 +280,16 @@ def test_a_location_whose_rates_all_break_a_bound_gets_lower_ones(name: str) -> 
     class Steep(World):
         """The best part breaks the bound at all rates of its grid, and the others are poor."""
 
-        def utility(self, location: str, lr: float) -> float:
+        def utility(self, location: Location | str, lr: float) -> float:
             return (
                 0.1 if not self.good(location) else max(0.2, 0.9 + 0.01 * self.steps(location, lr))
             )
 
-        def steps(self, location: str, lr: float) -> float:
+        def steps(self, location: Location | str, lr: float) -> float:
             return super().steps(location, lr) + 3 * self.good(location)
 
-        def good(self, location: str) -> bool:
-            return Location.parse(location).sites[0].part == "mlp.down"
+        def good(self, location: Location | str) -> bool:
+            return Location.parse(str(location)).sites[0].part == "mlp.down"
 
     world = Steep()
     space = world.space()
@@ -324,8 +333,8 @@ def test_race_tries_the_next_in_line_while_nothing_keeps_the_bounds() -> None:
     top, *more = [[a for a in batch if a.fidelity == space.full] for batch in batches[2:]]
     first = {a.location for a in top}
     assert {a.location for batch in more for a in batch} & first, "other rates"
-    best = Location.parse(forecasts(space, broken.records(batches[1:2]), ())[0].location)
-    beside = {str(location) for location in (best.moved(1), best.moved(-1), best.wider)}
+    best = forecasts(space, broken.records(batches[1:2]), ())[0].location
+    beside = {best.moved(1), best.moved(-1), best.wider}
     line = {a.location for a in batches[1]} - beside
     assert {a.location for batch in more for a in batch} & line - first, "the next in line"
     assert sum(map(len, (top, *more))) <= (TRIES + 2) * space.finalists
@@ -334,7 +343,7 @@ def test_race_tries_the_next_in_line_while_nothing_keeps_the_bounds() -> None:
 def test_with_a_budget_a_race_looks_where_scans_say_first() -> None:
     for sign in (1, -1):
         world = World()
-        space = world.space(world.truth(sign), budget=Budget(0.02, "share"))
+        space = world.space(world.truth(sign), budget=SearchBudget(0.02, "share"))
         first = world.search("race", space)[0]
         assert len(first) < len(space.candidates)
         said = sorted(space.candidates, key=lambda one: -sign * world.value_at(one.location))
@@ -371,8 +380,8 @@ def test_tree_goes_from_ranges_over_parts_to_layers() -> None:
     ranges, parts, layers, *rates = world.search("tree", space)
     assert {space.of(ask.location).part for ask in ranges} == {"block"}
     assert {space.of(ask.location).layer for ask in ranges} == {-1}
-    site = Location.parse(parts[0].location).sites[0]
-    assert {Location.parse(ask.location).sites[0].first for ask in parts} == {site.first}
+    site = parts[0].location.sites[0]
+    assert {ask.location.sites[0].first for ask in parts} == {site.first}
     assert {space.of(a.location).part for a in parts} == {"attn", "mlp", "mlp.up", "mlp.down"}
     inside = range(site.first, site.last + 1)
     assert {space.of(ask.location).layer for ask in layers} == set(inside)
@@ -385,19 +394,21 @@ def test_tree_goes_from_ranges_over_parts_to_layers() -> None:
 def test_tree_leaves_out_heads_of_layers_beside_the_best_range() -> None:
     world = World(peak=7, part="attn", quarters=True)
     space = world.space()
-    heads = [replace(space.of("L7.attn"), location=f"L{n}.attn.h0", layer=n) for n in (0, 7)]
+    far, near = Location.at(0, "attn", 0), Location.at(7, "attn", 0)
+    attention = space.of("L7.attn")
+    heads = [replace(attention, location=one, layer=one.lowest) for one in (far, near)]
     layers = world.search("tree", replace(space, candidates=(*space.candidates, *heads)))[2]
     asked = {ask.location for ask in layers}
-    assert "L7.attn.h0" in asked
-    assert "L0.attn.h0" not in asked
+    assert near in asked
+    assert far not in asked
 
 
 def test_tree_without_ranges_begins_with_the_layers_of_the_coarsest_part() -> None:
     world = World()
     space = world.space()
     first = world.search("tree", space)[0]
-    assert [ask.location for ask in first] == [f"L{n}.block" for n in range(10)]
-    one = replace(space.of("L2.mlp"), location="L2-3.mlp", layer=-1)
+    assert [str(ask.location) for ask in first] == [f"L{n}.block" for n in range(10)]
+    one = replace(space.of("L2.mlp"), location=Location.parse("L2-3.mlp"), layer=-1)
     lone = replace(space, candidates=(*space.candidates, one))
     assert [ask.location for ask in world.search("tree", lone)[0]] == [a.location for a in first]
 
@@ -417,7 +428,7 @@ def test_random_goes_in_the_drawn_order_at_starting_rates() -> None:
 @pytest.mark.parametrize("name", ["random", "tpe"])
 def test_a_budget_leaves_some_for_the_rates_of_the_best(name: str) -> None:
     world = World()
-    space = world.space(budget=Budget(0.3, "share"))
+    space = world.space(budget=SearchBudget(0.3, "share"))
     asked = [ask for batch in world.search(name, space) for ask in batch]
     counts = Counter(ask.location for ask in asked)
     assert counts[best(world, space, [tuple(asked)])] >= 3
@@ -445,7 +456,10 @@ def test_tpe_reaches_every_location_that_is_named() -> None:
     world = World()
     space, heads = world.space(), [f"L4.attn.h{n}" for n in range(3)]
     joined = ["L4.attn+L5.attn", "L3.attn+L6.attn"]
-    named = [replace(space.of("L4.attn"), location=location) for location in (*heads, *joined)]
+    named = [
+        replace(space.of("L4.attn"), location=Location.parse(str(location)))
+        for location in (*heads, *joined)
+    ]
     few = replace(space, candidates=(*named, space.of("L4.attn"), space.of(RULE)))
     asked = {ask.location for batch in world.search("tpe", few) for ask in batch}
     assert asked == {one.location for one in few.candidates}
@@ -469,8 +483,8 @@ def test_a_scan_of_any_name_decides_between_equal_looks(sign: int) -> None:
     """Looks that tell parts and layers apart but for neighbours, which are alike."""
 
     class Level(World):
-        def value_at(self, location: str) -> float:
-            site = Location.parse(location).sites[0]
+        def value_at(self, location: Location | str) -> float:
+            site = Location.parse(str(location)).sites[0]
             return 0.9 - 0.1 * (site.first // 2) - 0.01 * len(site.part)
 
     world = Level(noise=0.0)

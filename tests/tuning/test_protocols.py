@@ -9,6 +9,7 @@ import torch
 from worlds import EDITS, STOP, frozen, same, snapshot, text_generator_of, tokenizer, world
 
 from locscope.forward.packed import PROMPT_FORMATS, encode_prompt
+from locscope.locations import Location
 from locscope.models.parts import put
 from locscope.records import ProtocolResults, ProtocolRow, Recipe, Trial, dumps, loads
 from locscope.scoring.text import cut_answer, normalised_match
@@ -17,7 +18,7 @@ from locscope.tuning.trial import run_trial
 
 CHAT = "{% for m in messages %}<u>{{ m['content'] }}</u>{% endfor %}<a>"
 TRIAL = Trial(
-    location="L1-2.mlp",
+    location=Location.parse("L1-2.mlp"),
     recipe=Recipe(lr=1e-2, batch=2, epochs=12),
     edits=tuple(edit.id for edit in EDITS),
     split="T",
@@ -186,7 +187,9 @@ def test_only_the_edits_of_the_trial_are_asked():
 
 def test_a_panel_comes_back_from_its_record():
     rows = tuple(rows_by_name(world("llama")).values())
-    panel = ProtocolResults("recommended", "L1.mlp", TRIAL.recipe, TRIAL.id, 3, float("nan"), rows)
+    panel = ProtocolResults(
+        "recommended", Location.parse("L1.mlp"), TRIAL.recipe, TRIAL.id, 3, float("nan"), rows
+    )
     again = loads(ProtocolResults, dumps(panel))
     assert repr(again) == repr(panel)
     assert panel.searched is rows[0]

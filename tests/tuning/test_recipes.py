@@ -370,7 +370,7 @@ def test_lofit_adds_a_vector_to_what_heads_put_out(family, location):
 
 
 TRIAL = Trial(
-    location="L1.mlp",
+    location=Location.parse("L1.mlp"),
     recipe=Recipe(lr=1e-2, batch=2, epochs=3),
     edits=tuple(edit.id for edit in EDITS),
     split="S",

@@ -6,6 +6,7 @@ from worlds import EDITS, MATERIAL, same, snapshot, world
 
 from locscope.evaluation.measures import measure_all
 from locscope.evaluation.suite import observe
+from locscope.locations import Location
 from locscope.models.parts import put
 from locscope.records import Recipe, Trial, TrialRecord, dumps, loads
 from locscope.scoring.bounds import bound_of
@@ -15,7 +16,7 @@ from locscope.tuning.collapse import FAR, SHOWN
 from locscope.tuning.trial import run_trial
 
 TRIAL = Trial(
-    location="L1.mlp",
+    location=Location.parse("L1.mlp"),
     recipe=Recipe(lr=1e-2, batch=2, epochs=12),
     edits=tuple(edit.id for edit in EDITS),
     split="S",

@@ -9,8 +9,9 @@ from towns import edit_rows
 
 from locscope.progress import Silent
 from locscope.settings import SearchSettings
+from locscope.workflows.publish import Found
 from locscope.workflows.search.plan import plan_search
-from locscope.workflows.search.run import Found, search
+from locscope.workflows.search.run import search
 
 
 @pytest.fixture(scope="session")

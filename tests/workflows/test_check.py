@@ -1,6 +1,7 @@
 """`check` accepts what `edit` accepts, and says what a search needs besides."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from locscope.settings import SearchSettings
 from locscope.workflows import check as checking
 from locscope.workflows import workspace
 from locscope.workflows.check import CheckResult, check
+from locscope.workflows.search.run import Found
 
 ROWS = [{"prompt": f"a{i} is", "target": "b", "subject": f"s{i}"} for i in range(80)]
 
@@ -97,6 +99,24 @@ def test_few_edits_are_told_what_a_search_can_conclude(tiny_dir: Path, tmp_path:
     assert "would start; with 40 edits the split leaves" in line(found, "search")
     assert "below about 0.29 cannot be told apart" in line(found, "search")
     assert line(checked(tiny_dir, tmp_path, ROWS), "search") == "would start"
+
+
+def test_work_is_told_of_a_race_and_of_a_sweep(settings: SearchSettings, found: Found) -> None:
+    """Beside what the trials of a search took, which here go through all their epochs."""
+    work = line(check(settings), "work")
+    race, short, sweep = re.findall(
+        r"about (\S+) operations, [\d.]+ \w+ on \w+, with a ([^;(]+)", work
+    )
+    assert [name.strip() for _, name in (race, short, sweep)] == [
+        "race", "race and --no-thorough", "sweep",
+    ]  # fmt: skip
+    assert float(short[0]) < float(race[0])
+    full = [one for one in found.inputs.trials if one.trial.recipe.kind == "full"]
+    assert 1 / 3 < float(race[0]) / sum(one.flops for one in full) < 3
+    # The same search without thoroughness is not told twice.
+    plain = line(check(settings.model_copy(update={"thorough": False})), "work")
+    assert "--no-thorough" not in plain
+    assert f"about {short[0]} operations" in plain
 
 
 def test_conflicts_stop_both_until_they_are_settled(tiny_dir: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import report_factory as factory
 
 from locscope.errors import LocscopeError, UsageError
+from locscope.locations import Location
 from locscope.progress import Progress
 from locscope.records import (
     ProtocolResults,
@@ -38,7 +39,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_run(folder, factory.run().settings):
         for record in (TRIAL, *factory.sweep_trials()[:3]):
             write_record(folder, "trial", record.trial.id, record)
-        panel = ProtocolResults("recommended", "L1.mlp", Recipe(1e-3, 8), "x", 2, 0.5, ())
+        panel = ProtocolResults(
+            "recommended", Location.parse("L1.mlp"), Recipe(1e-3, 8), "x", 2, 0.5, ()
+        )
         write_record(folder, "panel", "recommended", panel)
         write_record(folder, "scan", "gradient", factory.scan())
         write_record(folder, "scorecard", "final", factory.scorecard())

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from locscope.cli.app import app
 from locscope.errors import LocscopeError, UsageError
 from locscope.runs.files import explained
-from locscope.workflows.search.run import Found
+from locscope.workflows.publish import Found
 
 SMALL = ["--parts", "mlp.down", "--no-quarters", "--finalists", "1", "--repetitions", "2"]
 SMALL += ["--epochs", "2", "--audit", "0", "--scans", "weight-gradient", "--no-thorough"]

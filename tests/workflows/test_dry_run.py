@@ -11,22 +11,25 @@ import torch
 from typer.testing import CliRunner
 
 from locscope.cli.app import app
+from locscope.locations import Location
 from locscope.progress import Silent
 from locscope.records import Recipe, ScanResult, Trial
 from locscope.runs.store import read_record
+from locscope.scoring.objectives import objective_of
+from locscope.selection.space import TrialRequest
 from locscope.selection.strategies import STRATEGIES
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
 from locscope.tuning.trial_cost import trial_cost_of
 from locscope.workflows.dry_run.memory import memory_of
 from locscope.workflows.dry_run.run import dry_run
-from locscope.workflows.dry_run.simulated import Cost, SimulatedRunner, simulate
+from locscope.workflows.dry_run.simulated import CostForecast, SimulatedRunner, simulate
 from locscope.workflows.dry_run.timing import work_on_paper
+from locscope.workflows.publish import Found
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import Plan, plan_search
-from locscope.workflows.search.run import Found
 from locscope.workflows.search.select import controls_of, ran_in_full, ranking, select, space_of
-from locscope.workflows.search.stages import Evidence
+from locscope.workflows.search.stages import Evidence, trials_of
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ def test_every_strategy_can_be_played_on_paper(
     gradient = read_record(found.folder, "scan", "weight-gradient", ScanResult)
     assert gradient is not None
     space = space_of(runner, (gradient,))
-    asked = simulate(made, space, (gradient,), lambda trial: Cost(1.0, 1.0))
+    asked = simulate(made, space, (gradient,), lambda trial: CostForecast("", 1, 1.0, 1.0))
     trials = [trial for some in asked.values() for trial in some]
     assert len({trial.id for trial in trials}) == len(trials)
     assert {trial.split for trial in trials} == {"S", "V", "T", "all"}
@@ -97,7 +100,7 @@ def test_a_control_recommends_what_it_ran_itself(name: str, plan: Plan, found: F
     assert gradient is not None
     runner = LocalTrialRunner(plan, plan.folder / "none", Silent())
     space = space_of(runner, (gradient,))
-    paper = SimulatedRunner(plan, space, lambda trial: Cost(1.0, 1.0))
+    paper = SimulatedRunner(plan, space, lambda trial: CostForecast("", 1, 1.0, 1.0))
     chosen = select(paper, Evidence(space, (gradient,)), name).selected
     controls = controls_of(paper, space, chosen)
     ran = {record.trial.location for record in chosen}
@@ -108,10 +111,37 @@ def test_a_control_recommends_what_it_ran_itself(name: str, plan: Plan, found: F
     assert everything == ran | named
 
 
+def test_made_up_records_are_judged_by_the_bounds_in_force(plan: Plan, found: Found) -> None:
+    """Also those that were answered before a stage went on within looser bounds; a bound on what is
+    learned breaks none on paper."""
+    gradient = read_record(found.folder, "scan", "weight-gradient", ScanResult)
+    assert gradient is not None
+    asked = objective_of("balanced", {}, ["perplexity_ratio<=1.05", "reliability>=0.99"])
+    made = replace(plan, objective=asked)
+    space = space_of(LocalTrialRunner(made, made.folder / "none", Silent()), (gradient,))
+    paper = SimulatedRunner(made, space, lambda trial: Cost(1.0, 1.0))
+    trials = trials_of(
+        made, [TrialRequest(space.depth_rule, rate, space.full) for rate in (1.0, 3.0)]
+    )
+    before = [record.violated for record in paper.trials("full", trials)]
+    assert [len(broken) for broken in before] == [1, 1]
+    assert all("perplexity_ratio" in broken[0] for broken in before)
+    looser = [
+        replace(b, limit=1.08 if b.measure == "perplexity_ratio" else b.limit) for b in asked.bounds
+    ]
+    paper.objective = replace(asked, bounds=tuple(looser), bound_margin=0.0)
+    again = paper.trials("full", trials)
+    assert [len(record.violated) for record in again] == [0, 1]
+    (first, second) = (record.measure("perplexity_ratio").value for record in again)
+    assert first < 1.08 < second
+
+
 def test_work_is_counted_from_the_texts(plan: Plan) -> None:
     suite, info = plan.workspace.suite, plan.loaded.info
     packed, block = suite.packed, next(one.parameters for one in info.grid if one.part == "block")
-    trial = Trial("L1.mlp", Recipe(1e-3, 3, epochs=2), plan.chosen, "S", "full", 0, "m", "e")
+    trial = Trial(
+        Location.parse("L1.mlp"), Recipe(1e-3, 3, epochs=2), plan.chosen, "S", "full", 0, "m", "e"
+    )
     work = trial_cost_of(suite, info, trial, 1, 7)
     rows = [row for one in suite.of(plan.chosen) for row in one.training]
     tokens = sum(int(packed.lengths[row]) for row in rows)
@@ -131,7 +161,7 @@ def test_recipes_that_tune_everywhere_are_counted_so(plan: Plan, found: Found, k
     runner = LocalTrialRunner(plan, plan.folder / "none", Silent())
     space = space_of(runner, [read_record(found.folder, "scan", "weight-gradient", ScanResult)])
     recipe = Recipe(1e-4, 3, kind=kind, epochs=2, skip_below=0.0, stop_below=0.0)
-    trial = Trial("L2.mlp.down", recipe, plan.chosen, "T", "full", 0, "m", "e")
+    trial = Trial(Location.parse("L2.mlp.down"), recipe, plan.chosen, "T", "full", 0, "m", "e")
     context = runner.workspace
     paper = work_on_paper(context, space, trial)
     record = run_trial(context, trial).record

@@ -18,7 +18,7 @@ from locscope.settings import EditSettings, EvaluateSettings
 from locscope.tuning.trial import gradient_l1
 from locscope.workflows.edit import edit, plan_edit
 from locscope.workflows.evaluate import evaluate, evaluate_json, plan_evaluate
-from locscope.workflows.search.run import Found
+from locscope.workflows.publish import Found
 from locscope.workflows.workspace import load_edits, open_model, open_workspace
 
 KINDS = ("llama", "gpt2", "gptneox", "phi3", "gemma3")

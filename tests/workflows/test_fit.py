@@ -21,9 +21,9 @@ from locscope.scoring.bounds import SHARES
 from locscope.settings import EditSettings, EvaluateSettings, SearchSettings, settings_of
 from locscope.workflows.edit import edit, plan_edit
 from locscope.workflows.evaluate import evaluate, plan_evaluate
-from locscope.workflows.publish import data_of
+from locscope.workflows.publish import Found, data_of
 from locscope.workflows.search.plan import plan_search
-from locscope.workflows.search.run import Found, search
+from locscope.workflows.search.run import search
 
 Small = Callable[..., Found]
 

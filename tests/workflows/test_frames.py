@@ -10,9 +10,8 @@ from typer.testing import CliRunner
 import locscope
 from locscope.cli.app import app
 
-MOST = 9
-"""Own frames at the strategy's trials, the longest stage of a search: one of them makes options
-that are written wrongly one line."""
+MOST = 8
+"""Own frames at a step, whichever stage asked for it."""
 PACKAGE = Path(locscope.__file__).parent
 
 
@@ -48,8 +47,6 @@ def test_few_own_frames_lead_from_the_command_to_a_step(
     options += ["--epochs", "2", "--repetitions", "1", "--validations", "1", "--controls", "1"]
     result = CliRunner().invoke(app, ["search", *options])
     assert result.exit_code in (0, 3), result.output
-    strategy = [stack for stack in stacks if "select.select" in stack]
-    assert strategy
-    assert {len(stack) for stack in strategy} <= set(range(MOST + 1)), strategy
-    # Fitting has a function of its own between.
-    assert max(map(len, stacks)) <= MOST + 1, max(stacks, key=len)
+    assert any("select.select" in stack for stack in stacks)
+    assert any("fit.deploy" in stack for stack in stacks)
+    assert max(map(len, stacks)) <= MOST, max(stacks, key=len)

@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 from locscope.cli.app import app
 from locscope.errors import UsageError
 from locscope.integrations.optuna_study import write_study
+from locscope.locations import Location
 from locscope.records import Measure, Recipe, Trial, TrialRecord
-from locscope.workflows.search.run import Found
+from locscope.workflows.publish import Found
 
 
 def record(location: str, lr: float, score: float, rung: str = "sweep") -> TrialRecord:
-    trial = Trial(location, Recipe(lr, 8), ("a", "b"), "S", rung, 3, "m", "e")
+    trial = Trial(Location.parse(location), Recipe(lr, 8), ("a", "b"), "S", rung, 3, "m", "e")
     measures = (Measure("reliability", 0.5, 2, "x"), Measure("locality", nan, 0, "not measured"))
     costs = {"change_norm": 0.1, "decoded": 0, "seconds": 1.5, "flops": nan}
     return TrialRecord(trial, "done", score, "harmonic", measures, (), (), ("w",), 64, **costs)
@@ -42,7 +43,7 @@ def test_every_trial_is_there_with_its_values(tmp_path: Path) -> None:
     study = read(path)
     assert study.direction == optuna.study.StudyDirection.MAXIMIZE
     for found, wanted in zip(study.trials, RECORDS, strict=True):
-        assert found.params["location"] == wanted.trial.location
+        assert found.params["location"] == str(wanted.trial.location)
         assert found.params["lr"] == wanted.trial.recipe.lr
         assert found.user_attrs["rung"] == wanted.trial.rung
         assert found.user_attrs["id"] == wanted.trial.id

@@ -8,13 +8,11 @@ import pytest
 from families import FAMILIES, tiny
 
 from locscope.integrations.exports import EXPORTS
-from locscope.locations import Location
 from locscope.models.families import FAMILIES as KNOWN
 from locscope.models.parts import slices
 from locscope.records import Recipe
-from locscope.workflows.publish import about_of, names_of
+from locscope.workflows.publish import Found, about_of, names_of
 from locscope.workflows.report import load_run
-from locscope.workflows.search.run import Found
 
 
 def test_a_run_has_exports_of_what_it_recommends(found: Found) -> None:
@@ -32,7 +30,7 @@ def test_a_run_has_exports_of_what_it_recommends(found: Found) -> None:
     model.name_or_path = config.base_model_name_or_path
     adapted = peft.get_peft_model(model, config).base_model.model
     modules = {name for name, module in adapted.named_modules() if hasattr(module, "lora_A")}
-    wanted = slices(tiny("llama"), Location.parse(best.location))
+    wanted = slices(tiny("llama"), best.location)
     assert modules == {piece.name.removesuffix(".weight") for piece in wanted}
 
 

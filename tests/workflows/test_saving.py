@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -137,18 +138,22 @@ def test_a_disk_that_fills_up_in_the_midst_of_a_save(
 def test_what_the_disk_gives_back_otherwise_is_not_saved(
     one: tuple[EditPlan, Tuned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, plan = shutil.copyfile, one[0]
+    real, plan = shutil.copyfileobj, one[0]
     for name in sorted(content(home(plan))):
         for at in (0, -1):
 
-            def corrupt(source: Path, target: Path, name: str = name, at: int = at) -> None:
-                real(source, target)
-                if target.name == name:
-                    data = bytearray(target.read_bytes())
+            def corrupt(
+                source: BinaryIO, target: BinaryIO, block: int, name: str = name, at: int = at
+            ) -> None:
+                real(source, target, block)
+                if Path(target.name).name == name:
+                    target.flush()
+                    data = bytearray(Path(target.name).read_bytes())
                     data[at] ^= 1
-                    target.write_bytes(data)
+                    target.seek(0)
+                    target.write(data)
 
-            monkeypatch.setattr(shutil, "copyfile", corrupt)
+            monkeypatch.setattr(shutil, "copyfileobj", corrupt)
             with pytest.raises(LocscopeError, match=f"{name} was not written as it should be"):
                 save(*one, tmp_path / "out")
             assert list(tmp_path.iterdir()) == []

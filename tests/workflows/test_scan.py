@@ -1,6 +1,7 @@
 """`locscope scan` on a tiny model: what it writes, that more can be added, what it refuses."""
 
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -118,6 +119,7 @@ def test_an_interrupt_is_said_and_what_is_done_stays(tiny_dir, edits_file, tmp_p
 
     real = verb.run_scan
     monkeypatch.setattr(verb, "run_scan", interrupted)
+    monkeypatch.setattr(sys, "argv", ["locscope", "scan"])
     out = run("--model", tiny_dir, "--edits", edits_file, "--scans", "random,depth-rule",
               "--output", tmp_path / "r")  # fmt: skip
     assert out.exit_code == 130

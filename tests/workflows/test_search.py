@@ -19,7 +19,7 @@ from locscope.errors import UsageError
 from locscope.execution import local
 from locscope.locations import Location
 from locscope.progress import Silent
-from locscope.recommendation.fitting import BOUND_MARGIN
+from locscope.recommendation.fitting import KEPT_FREE
 from locscope.recommendation.looser_bounds import judged
 from locscope.records import Measure, Recommendation, Scorecard, TrialRecord, loads
 from locscope.report.data.recommendation_rows import recipes_table
@@ -34,10 +34,11 @@ from locscope.selection.space import FULL, Fidelity, TrialRequest
 from locscope.selection.strategies.race import LEARNS
 from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
+from locscope.workflows.publish import Found
 from locscope.workflows.report import load_run
 from locscope.workflows.search.local_runner import Listener
 from locscope.workflows.search.plan import plan_search, split_edits
-from locscope.workflows.search.run import ADDING, Found, on_controls, on_rates, search
+from locscope.workflows.search.run import ADDING, on_controls, on_rates, search
 from locscope.workflows.search.stages import trial_of
 
 
@@ -66,13 +67,13 @@ def test_every_candidate_gets_a_look_at_which_its_steps_can_learn(
     # Quarters of three layers begin at 0, 1, 2 and 2; of their pairs only 0-1 is another range.
     ranges = ("L0.", "L1.", "L2.", "L0-1.")
     locations = [f"{span}{part}" for span in ranges for part in ("mlp.down", "attn")]
-    assert {r.trial.location for r in looks} == set(locations)
+    assert {r.trial.location for r in looks} == set(map(Location.parse, locations))
     l1 = {(s.layer, s.part): s.score for s in found.inputs.scans[0].scores if s.variant == "l1"}
     steps = looks[0].trial.recipe.epochs * ceil(
         len(looks[0].trial.edits) / looks[0].trial.recipe.batch
     )
     for record in looks:
-        site = Location.parse(record.trial.location).sites[0]
+        site = record.trial.location.sites[0]
         norm = sum(l1[n, site.part] for n in range(site.first, site.last + 1))
         predicted = record.trial.recipe.lr * norm * steps
         assert predicted == pytest.approx(LEARNS * to_learn, rel=2e-2)
@@ -144,7 +145,7 @@ def objective_of_fits(recommendation: Recommendation) -> Objective:
         return objective_of("balanced", bounds=[recommendation.relaxed])
     roomless = any("leaves room" in note for note in recommendation.notes)
     return replace(
-        BALANCED, bound_margin=0.0 if roomless else recommendation.bound_margin * BOUND_MARGIN
+        BALANCED, bound_margin=0.0 if roomless else recommendation.bound_margin * KEPT_FREE
     )
 
 
@@ -173,7 +174,7 @@ def test_what_is_deployed_is_what_is_said(found: Found) -> None:
         f"{looser if bound and not recommendation.met else ''}{tune}"
     )
     section = yaml.safe_load((found.folder / "recommendation.yaml").read_text())["locscope"]
-    assert section["location"] == at.location
+    assert section["location"] == str(at.location)
     assert section["recipe"] == asdict(at.recipe)
     assert section["deployed"] == {"edits": 20, "given": 20}
     assert section["score"]["value"] == record.score
@@ -224,7 +225,7 @@ def test_the_order_is_that_of_s_and_v(found: Found, settings: SearchSettings) ->
     chosen = min(near, key=lambda location: told[location][2], default=best)
     at, reason = recommendation.best.location, recommendation.reason
     assert at == chosen or reason.startswith(f"{chosen} was first on S and V; on all edits")
-    assert recommendation.contenders[1].location in told
+    assert str(recommendation.contenders[1].location) in told
 
 
 def test_t_is_reported_on_afresh(found: Found, settings: SearchSettings) -> None:
@@ -275,7 +276,10 @@ def test_recipes_are_compared_at_the_recommended_location_at_their_own_best_rate
 def test_a_batch_that_is_set_is_the_batch(settings: SearchSettings, tmp_path: Path) -> None:
     plan = plan_search(settings.model_copy(update={"batch_size": 9}), tmp_path / "run")
     for fidelity in (Fidelity(FULL, 10, 12), Fidelity("rung 1", 4, 2, quick=True)):
-        assert trial_of(plan, TrialRequest("L1.attn", 1e-3, fidelity)).recipe.batch == 9
+        assert (
+            trial_of(plan, TrialRequest(Location.parse("L1.attn"), 1e-3, fidelity)).recipe.batch
+            == 9
+        )
 
 
 @pytest.mark.parametrize("measure", ["forms", "multihop", "mean_perplexity_ratio"])
@@ -437,7 +441,9 @@ def test_notes_tell_of_a_single_rate_and_of_what_only_comparison_found() -> None
 
     def best(location: str, *factors: float) -> Best:
         start = world.start(location)
-        asks = [TrialRequest(location, start * factor, space.full) for factor in factors]
+        asks = [
+            TrialRequest(Location.parse(location), start * factor, space.full) for factor in factors
+        ]
         return best_per_location([world.record(ask) for ask in asks], space.objective)[0]
 
     chosen, inside, edge = best("L5.mlp", 1), best("L4.mlp", 1 / 3, 1, 3), best("L2.mlp", 1 / 9, 1)

@@ -10,6 +10,7 @@ import pytest
 from locscope.edits import read_edits
 from locscope.edits.texts import key
 from locscope.execution import local
+from locscope.locations import Location
 from locscope.progress import Silent
 from locscope.records import COUNT_RUNG, ProtocolResults, TrialRecord
 from locscope.runs.folder import open_run
@@ -19,12 +20,13 @@ from locscope.selection.choice import Best
 from locscope.selection.space import Fidelity, TrialRequest
 from locscope.settings import SearchSettings
 from locscope.tuning.protocols import PROTOCOLS
+from locscope.workflows.publish import Found
 from locscope.workflows.report import load_run
 from locscope.workflows.search import local_runner
 from locscope.workflows.search.edit_counts import count_curve, counts, edit_count_schedule
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import Plan, plan_search
-from locscope.workflows.search.run import Found, search
+from locscope.workflows.search.run import search
 from locscope.workflows.search.stages import trial_of
 
 
@@ -132,8 +134,10 @@ def curve(settings: SearchSettings, folder: Path) -> tuple[Plan, list[TrialRecor
     with open_run(plan.folder, plan.frozen) as opened:
         runner = LocalTrialRunner(plan, opened, Silent())
         full = Fidelity("full", len(plan.chosen), 4)
-        (record,) = runner.trials("full", [trial_of(plan, TrialRequest("L1.mlp.down", 1e-3, full))])
-        best = Best("L1.mlp.down", record, (record,))
+        (record,) = runner.trials(
+            "full", [trial_of(plan, TrialRequest(Location.parse("L1.mlp.down"), 1e-3, full))]
+        )
+        best = Best(record.trial.location, record, (record,))
         count_curve(runner, [best])
         assert {one.trial.id for one in runner.known.values()} > {record.trial.id}
     return plan, counted(folder)

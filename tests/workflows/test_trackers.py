@@ -13,12 +13,13 @@ import pytest
 from locscope.errors import UsageError
 from locscope.integrations import trackers
 from locscope.integrations.trackers import Log, open_tracker, row_of
+from locscope.locations import Location
 from locscope.progress import Progress
 from locscope.records import Measure, Recipe, Trial, TrialRecord
 
 
 def record(location: str, score: float) -> TrialRecord:
-    trial = Trial(location, Recipe(1e-4, 8), ("a", "b"), "S", "rung-1", 3, "m", "e")
+    trial = Trial(Location.parse(location), Recipe(1e-4, 8), ("a", "b"), "S", "rung-1", 3, "m", "e")
     measures = (Measure("reliability", 0.5, 2, "x"), Measure("locality", nan, 0, "not measured"))
     costs = {"change_norm": 0.1, "decoded": 0, "seconds": 1.5, "flops": nan}
     return TrialRecord(trial, "done", score, "harmonic", measures, (), (), ("w",), 64, **costs)

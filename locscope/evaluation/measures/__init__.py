@@ -158,7 +158,7 @@ UNLISTED = frozenset({"mean_perplexity_ratio"})
 the table shows. Records, JSON and reports of protocols have them."""
 QUICK_MEASURES = ("target_probability", "rephrase_probability", "neighbour_kept")
 """Measures of the edits that a quick evaluation can tell."""
-COLLAPSE = ("perplexity_ratio", "kl")
+QUICK_DRIFT = ("perplexity_ratio", "kl")
 
 
 def load_measure(name: str) -> MeasureFunction:
@@ -175,7 +175,7 @@ def measure_all(now: Evaluation, before: Evaluation) -> tuple[Measure, ...]:
     """
     if now.texts != before.texts:
         raise ValueError(f"drift on texts '{now.texts}' beside that on '{before.texts}'")
-    names = (*QUICK_MEASURES, *COLLAPSE) if now.quick else tuple(MEASURES)
+    names = (*QUICK_MEASURES, *QUICK_DRIFT) if now.quick else tuple(MEASURES)
     return tuple(load_measure(name)(now, before) for name in names)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from locscope.errors import unknown
-from locscope.integrations.exports.about import About, Export, Names, Unsupported
+from locscope.integrations.exports.about import About, Export, Names
 from locscope.plugins import function_of
 from locscope.records import Recommendation
 from locscope.runs.files import explained, write_atomic
@@ -19,7 +19,6 @@ __all__ = [
     "Export",
     "ExportFormat",
     "Names",
-    "Unsupported",
     "exported",
     "write_exports",
 ]
@@ -66,7 +65,7 @@ EXPORTS: dict[str, ExportFormat] = {
 }
 
 
-def exported(name: str, recommendation: Recommendation, about: About) -> Export | Unsupported:
+def exported(name: str, recommendation: Recommendation, about: About) -> Export:
     """The recommendation for one tool; raises UsageError where there is no such export."""
     if name not in EXPORTS:
         raise unknown("export", name, EXPORTS)
@@ -88,7 +87,7 @@ def write_exports(
         for name, export in made.items():
             path = home / EXPORTS[name].file
             path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(export, Export):
+            if export.text:
                 write_atomic(path, export.text)
                 written.append(path)
             else:
@@ -98,11 +97,11 @@ def write_exports(
     return (*written, home / README)
 
 
-def _readme(rec: Recommendation, made: dict[str, Export | Unsupported], first: str) -> str:
+def _readme(rec: Recommendation, made: dict[str, Export], first: str) -> str:
     lines = [f"{rec.best.location} for other tools.", *([first] if first else [])]
     for name, export in made.items():
         entry = EXPORTS[name]
-        if isinstance(export, Export):
+        if export.text:
             lines.append(f"{entry.file}: {entry.title}. {export.note}")
         else:
             lines.append(f"{entry.title}: not written, as {export.reason}.")

@@ -39,17 +39,14 @@ class About:
 
 @dataclass(frozen=True)
 class Export:
-    """The text of a file for another tool; `note` is for those who use it."""
+    """The text of a file for another tool; `note` is for those who use it.
 
-    text: str
-    note: str
+    Without text, `reason` says why the tool cannot express this location or this recipe.
+    """
 
-
-@dataclass(frozen=True)
-class Unsupported:
-    """Why a tool cannot express this location or this recipe."""
-
-    reason: str
+    text: str = ""
+    note: str = ""
+    reason: str = ""
 
 
 def parts_by_layer(location: Location) -> dict[int, tuple[str, ...]]:
@@ -73,7 +70,11 @@ def why_not_whole(location: Location, names: Names) -> str:
     """Why a location is not made of whole modules; empty where it is."""
     if any(site.head is not None for site in location.sites):
         return "it takes whole modules, not one head"
+    if not names.layers:
+        return "the modules of this family have no names for it (experts, or a family in no table)"
     for part in dict.fromkeys(p for parts in parts_by_layer(location).values() for p in parts):
+        if part == "mlp" and not names.mlp:
+            return "the MLP is no module of its own here, give mlp.up and mlp.down"
         module = names.leaves.get(part)
         shared = [other for other, leaf in names.leaves.items() if leaf == module]
         if len(shared) > 1:

@@ -10,11 +10,9 @@ from locscope.integrations.exports.about import (
     About,
     Export,
     Names,
-    Unsupported,
     parts_by_layer,
     why_not_whole,
 )
-from locscope.locations import Location
 from locscope.records import Recommendation
 from locscope.runs.recommendation import why_not_recipe
 
@@ -26,16 +24,16 @@ _NOTE = (
 )
 
 
-def export(recommendation: Recommendation, about: About) -> Export | Unsupported:
+def export(recommendation: Recommendation, about: About) -> Export:
     """The hyperparameters, or why FT cannot do this."""
     best = recommendation.deployment or recommendation.best
-    location = Location.parse(best.location)
+    location = recommendation.location
     reason = why_not_recipe(best.recipe) or why_not_whole(location, about.names)
     if reason:
-        return Unsupported(reason)
+        return Export(reason=reason)
     by_layer = parts_by_layer(location)
     if len(set(by_layer.values())) > 1 or len(by_layer[location.lowest]) > 1:
-        return Unsupported("it has one pattern of module names for all layers")
+        return Export(reason="it has one pattern of module names for all layers")
     (part,) = by_layer[location.lowest]
     content = {
         "alg_name": "FT",
@@ -68,7 +66,7 @@ def _templates(names: Names) -> dict[str, str]:
     layer = f"{names.layers}.{{}}"
     return {
         "layer_module_tmp": layer,
-        "mlp_module_tmp": f"{layer}.{names.mlp}",
+        "mlp_module_tmp": f"{layer}.{names.mlp or names.leaves['mlp.down']}",
         "attn_module_tmp": f"{layer}.{names.attention}",
         "ln_f_module": names.norm,
         "lm_head_module": names.head,

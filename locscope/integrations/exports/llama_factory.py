@@ -7,7 +7,7 @@ matrices are unsupported.
 
 import yaml
 
-from locscope.integrations.exports.about import About, Export, Names, Unsupported, parts_by_layer
+from locscope.integrations.exports.about import About, Export, Names, parts_by_layer
 from locscope.locations import Location
 from locscope.records import Recipe, Recommendation
 
@@ -18,13 +18,13 @@ _NOTE = (
 )
 
 
-def export(recommendation: Recommendation, about: About) -> Export | Unsupported:
+def export(recommendation: Recommendation, about: About) -> Export:
     """The arguments, or why freeze tuning cannot do this."""
     best = recommendation.deployment or recommendation.best
-    location = Location.parse(best.location)
+    location = recommendation.location
     reason = _why_not_recipe(best.recipe) or _why_not_location(location, about.depth)
     if reason:
-        return Unsupported(reason)
+        return Export(reason=reason)
     by_layer = parts_by_layer(location)
     content = {
         "model_name_or_path": about.model,

@@ -11,7 +11,6 @@ from locscope.integrations.exports.about import (
     About,
     Export,
     Names,
-    Unsupported,
     leaves_of,
     parts_by_layer,
     why_not_whole,
@@ -21,12 +20,12 @@ from locscope.records import Recommendation
 from locscope.records.trials import RANK
 
 
-def export(recommendation: Recommendation, about: About) -> Export | Unsupported:
+def export(recommendation: Recommendation, about: About) -> Export:
     """The configuration; it has no learning rate, and its note says whether LoRA was measured."""
-    location = Location.parse(recommendation.best.location)
+    location = recommendation.location
     reason = why_not_whole(location, about.names)
     if reason:
-        return Unsupported(reason)
+        return Export(reason=reason)
     rank = (about.lora.trial.recipe.rank if about.lora else 0) or RANK
     settings = {
         "peft_type": "LORA",

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from math import isnan
 
+from locscope.locations import Location
 from locscope.records import COUNT_RUNG, Recipe, TrialRecord
 from locscope.report.data.curves import Chart, Series
 from locscope.report.data.inputs import ReportInputs, standing
@@ -18,8 +19,8 @@ NOTE = (
 VALUES = ("reliability", "generalization", "locality", "perplexity_ratio")
 
 Curve = tuple[TrialRecord, ...]
-Tuned = tuple[str, Recipe]
-"""A location with its recipe."""
+Tuned = tuple[Location | str, Recipe]
+"""A location (or words for several) with its recipe."""
 
 
 def count_curves(inputs: ReportInputs) -> dict[str, Curve]:

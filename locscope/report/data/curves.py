@@ -57,12 +57,12 @@ def rate_curves(inputs: ReportInputs) -> Chart:
     """The score of every finalist against the learning rate."""
     series = tuple(
         Series(
-            location,
+            str(location),
             tuple(record.trial.recipe.lr for record in records),
             tuple(record.score for record in records),
             tuple(_hover(record) for record in records),
             hollow=tuple(bool(record.violated) for record in records),
-            locations=(location,) * len(records),
+            locations=(str(location),) * len(records),
         )
         for location, records in _leading(inputs.trials)
     )
@@ -83,8 +83,8 @@ def loss_curves(inputs: ReportInputs) -> Chart:
             for n, epoch in zip(numbers, best.epochs, strict=True)
         )
         losses = tuple(epoch.loss for epoch in best.epochs)
-        epochs, places = tuple(map(float, numbers)), (location,) * len(losses)
-        series.append(Series(location, epochs, losses, hover, locations=places))
+        epochs, places = tuple(map(float, numbers)), (str(location),) * len(losses)
+        series.append(Series(str(location), epochs, losses, hover, locations=places))
     title, y_title = "Loss at the best rate", "mean loss (nats)"
     return Chart("losses", title, "epoch", y_title, tuple(series), lines=True)
 
@@ -93,7 +93,7 @@ MOST_CURVES = 8
 """More lines in one figure cannot be told apart."""
 
 
-def _leading(trials: Iterable[TrialRecord]) -> list[tuple[str, tuple[TrialRecord, ...]]]:
+def _leading(trials: Iterable[TrialRecord]) -> list[tuple[Location, tuple[TrialRecord, ...]]]:
     best = lambda item: max(map(standing, item[1]))  # noqa: E731
     return sorted(finalists(trials).items(), key=best, reverse=True)[:MOST_CURVES]
 
@@ -171,11 +171,11 @@ def depth_spans(runs: Iterable[tuple[str, ReportInputs]]) -> tuple[Series, ...]:
     """
     spans = []
     for label, inputs in runs:
-        if inputs.best is None:
+        if inputs.recommendation is None:
             continue
         # The highest layer is at 1, so that models of any depth share the axis.
         top = inputs.run.model.layers - 1
-        for site in Location.parse(str(inputs.best.location)).sites:
+        for site in inputs.recommendation.location.sites:
             # With a single layer there is no depth to speak of.
             depths = tuple(x / top if top > 0 else nan for x in (site.first, site.last))
             hover = f"{label}\n{site} of {top + 1} layers"

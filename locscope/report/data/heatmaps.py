@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, isnan, log10, nan
 
-from locscope.locations import PARTS
+from locscope.locations import PARTS, Location
 from locscope.records import TokenMap, TrialRecord
 from locscope.report.data.inputs import Cell, ReportInputs, by_cell, cell_of, in_full, sweep
 from locscope.report.data.page.bars import Bar, bars_of, wide_trials
@@ -168,7 +168,7 @@ def trial_heatmap(
     """
     layers, cells, wide = range(inputs.run.model.layers), by_cell(records), wide_trials(records)
     best = str(inputs.best.location) if inputs.best else ""
-    alone = cell_of(best) if best else None
+    alone = cell_of(Location.parse(best)) if best else None
     bars = bars_of((*wide, *([best] if best and alone is None else [])))
     parts = _in_order((*(part for _, part in cells), *([alone[1]] if alone else [])))
     columns = (*parts, *dict.fromkeys(bar.lane for bar in bars))
@@ -248,10 +248,12 @@ def grid(layers: Iterable[int], columns: tuple[str, ...], of: Callable) -> tuple
 
 
 def recommended_cell(
-    inputs: ReportInputs, columns: tuple[str, ...], cell: Callable[[str], Cell | None] = cell_of
+    inputs: ReportInputs,
+    columns: tuple[str, ...],
+    cell: Callable[[Location], Cell | None] = cell_of,
 ) -> tuple[int, int] | None:
     """Row and column of the recommended location, where it is a `cell` of one of the columns."""
-    layer_and_column = cell(str(inputs.best.location)) if inputs.best else None
+    layer_and_column = cell(inputs.recommendation.location) if inputs.recommendation else None
     if layer_and_column is None or layer_and_column[1] not in columns:
         return None
     # Rows are layers from 0 up, so that a layer is its own row.

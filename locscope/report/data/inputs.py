@@ -92,10 +92,10 @@ def in_full(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     return tuple(record for record in looked if spent(record) == most)
 
 
-def cell_of(location: str) -> Cell | None:
+def cell_of(location: Location) -> Cell | None:
     """Layer and part of a location that is one part of one layer; None for any other."""
     # Ranges of layers have no single cell, and drawing them in each would repeat them.
-    site, *others = Location.parse(location).sites
+    site, *others = location.sites
     if others or site.first != site.last or site.head is not None:
         return None
     return site.first, site.part
@@ -105,7 +105,7 @@ def by_cell(trials: Iterable[TrialRecord]) -> dict[Cell, TrialRecord]:
     """The best trial of every layer and part."""
     best: dict[Cell, TrialRecord] = {}
     for record in trials:
-        cell = cell_of(str(record.trial.location))
+        cell = cell_of(record.trial.location)
         if cell is None:
             continue
         if cell not in best or standing(record) > standing(best[cell]):
@@ -113,9 +113,9 @@ def by_cell(trials: Iterable[TrialRecord]) -> dict[Cell, TrialRecord]:
     return best
 
 
-def finalists(trials: Iterable[TrialRecord]) -> dict[str, tuple[TrialRecord, ...]]:
+def finalists(trials: Iterable[TrialRecord]) -> dict[Location, tuple[TrialRecord, ...]]:
     """The locations run in full at several learning rates: one trial per rate, rates rising."""
-    tried: dict[str, dict[float, TrialRecord]] = defaultdict(dict)
+    tried: dict[Location, dict[float, TrialRecord]] = defaultdict(dict)
     for record in in_full(trials):
         tried[record.trial.location].setdefault(record.trial.recipe.lr, record)
     return {

@@ -56,7 +56,7 @@ def bounds_table(inputs: ReportInputs) -> Table:
     rows = tuple(
         (
             TableCell(f"at most {point.limit:g}", point.limit),
-            TableCell(point.location or "nothing"),
+            TableCell(str(point.location or "nothing")),
             TableCell(rate(point.lr), point.lr),
             figure_cell(point.score),
             figure_cell(point.reliability),

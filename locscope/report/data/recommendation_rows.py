@@ -104,7 +104,7 @@ def _contender_cells(contender: Contender) -> tuple[TableCell, ...]:
     lr = contender.recipe.lr
     return (
         TableCell(contender.role),
-        TableCell(contender.location),
+        TableCell(str(contender.location)),
         TableCell("its own each" if isnan(lr) else rate(lr), lr),
         TableCell(millions(contender.parameter_count), contender.parameter_count),
         figure_cell(contender.score_s),
@@ -121,7 +121,7 @@ def fits_table(recommendation: Recommendation | None) -> Table:
         return Table("fits", "Fitted to the edits", (), ())
     rows = tuple(
         (
-            TableCell(fit.location),
+            TableCell(str(fit.location)),
             TableCell(rate(fit.lr), fit.lr),
             TableCell(str(fit.batch), fit.batch),
             figure_cell(fit.score),

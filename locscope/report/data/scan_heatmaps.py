@@ -145,15 +145,15 @@ def _role_order(role: str) -> int:
     return roles.index(role) if role in roles else len(roles)
 
 
-def _cell_in(sheet: Sheet) -> Callable[[str], Cell | None]:
+def _cell_in(sheet: Sheet) -> Callable[[Location], Cell | None]:
     """Finds the cell of a location: one part of one layer, or one head of the sheet's part."""
     return (
         (lambda location: _head_cell(location, sheet.part)) if sheet.across == "heads" else cell_of
     )
 
 
-def _head_cell(location: str, part: str) -> Cell | None:
-    site, *others = Location.parse(location).sites
+def _head_cell(location: Location, part: str) -> Cell | None:
+    site, *others = location.sites
     if others or site.first != site.last or site.head is None or site.part != part:
         return None
     return site.first, f"h{site.head}"

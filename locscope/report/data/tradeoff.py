@@ -48,7 +48,7 @@ def tradeoff(inputs: ReportInputs) -> Chart:
     drawn = [record for record in full if is_known(point_of(record, objective))]
     clouds: dict[str, list[TrialRecord]] = defaultdict(list)
     for record in drawn:
-        clouds[_part(str(record.trial.location))].append(record)
+        clouds[_part(record.trial.location)].append(record)
     series = [_cloud(part, clouds[part], objective) for part in sorted(clouds, key=part_order)]
     # The front as it was chosen by; runs that were cut off have none yet.
     recorded = recommendation.front if recommendation else ()
@@ -98,8 +98,8 @@ def _cloud(part: str, records: list[TrialRecord], objective: Objective) -> Serie
     )
 
 
-def _part(location: str) -> str:
-    parts = {site.part for site in Location.parse(location).sites}
+def _part(location: Location) -> str:
+    parts = {site.part for site in location.sites}
     return parts.pop() if len(parts) == 1 else "several"
 
 

@@ -1,7 +1,7 @@
 """What a run's report says at its top: met, tie, missed or nothing; and the margins."""
 
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 
 from locscope.records import Recommendation
 from locscope.report.data import words
@@ -12,7 +12,9 @@ from locscope.report.data.inputs import ReportInputs
 class Verdict:
     """The recommendation in one sentence, and in few words whether it holds.
 
-    A run of scans recommends nothing: its kind is `scans`, and it has no badge.
+    Its kind is `missed` where a bound is, `tie` where the runner-up or a random location did as
+    well held out, else `met`; `none` where nothing is recommended. A run of scans recommends
+    nothing: its kind is `scans`, and it has no badge.
     """
 
     kind: str
@@ -31,11 +33,23 @@ def verdict_of(inputs: ReportInputs) -> Verdict:
     if not recommendation.met:
         # A record may say that a bound is missed and not which.
         missed = "; ".join(map(words.in_words, recommendation.missed)) or "not said which"
-        return Verdict("missed", f"Misses a bound: {missed}", recommendation.sentence)
-    if recommendation.tie:
-        badge = f"Meets all bounds{_on(recommendation)}; a tie with the runner-up, held out"
-        return Verdict("tie", badge, recommendation.sentence)
-    return Verdict("met", f"Meets all bounds{_on(recommendation)}", recommendation.sentence)
+        said = "; ".join((f"Misses a bound: {missed}", *chance_of(recommendation)))
+        return Verdict("missed", said, recommendation.sentence)
+    tie = ("a tie with the runner-up, held out",) if recommendation.tie else ()
+    doubts = (*tie, *chance_of(recommendation))
+    badge = "; ".join((f"Meets all bounds{_on(recommendation)}", *doubts))
+    return Verdict("tie" if doubts else "met", badge, recommendation.sentence)
+
+
+def chance_of(recommendation: Recommendation) -> tuple[str, ...]:
+    """What random locations did better on T than the recommended one, in few words; empty where
+    none did."""
+    count = len(recommendation.randoms)
+    mean = next((m.value for m in recommendation.margins if m.over == "random"), nan)
+    if count > 1 and mean < 0:
+        return (f"the mean of {count} random locations did better, held out",)
+    ahead = len(recommendation.ahead)
+    return (f"{ahead} of {count} random locations did better, held out",) if ahead else ()
 
 
 def _on(recommendation: Recommendation) -> str:

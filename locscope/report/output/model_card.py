@@ -46,6 +46,37 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
+def card_of_deltas(notes: Sequence[EditNote], base: str, licence: Mapping[str, Any]) -> str:
+    """The card of a model that several edits were put on, or one that was made on another model.
+
+    `notes` are those of the edits, in order. What was measured of each is not of this model.
+    """
+    rows = [
+        (
+            f"`{note.record.trial.location}`",
+            f"{len(note.record.trial.edits)} from {_file(note.edits)}",
+            f"`{note.base_hash}`",
+            _tensors(note.record.parameters),
+        )
+        for note in notes
+    ]
+    columns = ("location", "edits", "digest of the model that it was made on", "tensors")
+    return (
+        "\n\n".join(
+            (
+                _front(base, licence),
+                f"# {base} with facts altered",
+                "**Facts were altered in this model on purpose**, by these edits, put on in this "
+                "order. Nothing in an answer shows that it was altered.",
+                f"## What was changed\n\n{_table(columns, rows)}",
+                "## What was measured\n\nNothing of this model, only of those each was made on.",
+                f"## Licence\n\n{_licence(licence)}",
+            )
+        )
+        + "\n"
+    )
+
+
 def _front(base: str, licence: Mapping[str, Any]) -> str:
     content = {
         **licence,
@@ -98,7 +129,7 @@ def _tensors(names: Sequence[str]) -> str:
 def _file(edits: str) -> str:
     """The name without its folder, which is of one machine."""
     # A card is published: a path would tell whose machine it was.
-    return "the edits bundled with locscope" if edits == BUNDLED else f"`{PurePath(edits).name}`"
+    return "the edits bundled with locscope" if edits in BUNDLED else f"`{PurePath(edits).name}`"
 
 
 def _measured(record: TrialRecord) -> str:

@@ -155,7 +155,7 @@ def search_json(inputs: ReportInputs) -> str:
         "schema": SCHEMA,
         "status": run.status,
         "verdict": verdict_of(inputs).kind,
-        "location": best.location if best else None,
+        "location": str(best.location) if best else None,
         "recipe": _plain(recommendation.recipe) if recommendation and best else None,
         "measures": {m.name: _plain(m) for m in _final(recommendation)},
         "recommendation": _plain(recommendation) if recommendation else None,

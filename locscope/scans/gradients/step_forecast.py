@@ -34,7 +34,6 @@ from locscope.interp.gradients import (
     units_of,
     weights_of,
 )
-from locscope.locations import Location
 from locscope.records import LayerPart, ScanScore
 from locscope.scans.context import Findings, ScanContext
 
@@ -165,7 +164,7 @@ def _along(
     signs: Mapping[str, Int8[Tensor, "..."]],
 ) -> Float[Tensor, "rows locations"]:
     """s . g of every row's mean loss at every location."""
-    parts = [Location.parse(part.location) for part in locations]
+    parts = [part.location for part in locations]
     inside = [units_of(context.loaded.model, part) for part in parts]
     units = list(dict.fromkeys(unit for within in inside for unit in within))
     # A location's slope is the sum of those of its units, and locations overlap: each unit once.

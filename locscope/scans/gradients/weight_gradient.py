@@ -27,7 +27,6 @@ from locscope.interp.gradients import (
     summed_gradient,
     weights_of,
 )
-from locscope.locations import Location
 from locscope.models.parts import Slice, slices, take
 from locscope.progress import track
 from locscope.records import LayerPart, ScanScore
@@ -122,7 +121,7 @@ def _per_edit(
 
 def _pieces(model: PreTrainedModel, locations: Iterable[LayerPart]) -> list[Slice]:
     """The slices of the locations, each once."""
-    every = [piece for at in locations for piece in slices(model, Location.parse(at.location))]
+    every = [piece for at in locations for piece in slices(model, at.location)]
     return list(dict.fromkeys(every))
 
 

@@ -26,6 +26,8 @@ from locscope.selection.scan_prior import prior, with_scan_prior
 from locscope.selection.space import FULL, Fidelity, Space, TrialRequest, at_rung, left
 
 RUNG_1, RUNG_2 = "rung 1", "rung 2"
+QUICK_RUNGS = {RUNG_1: (8, 10, 5), RUNG_2: (4, 20, 10)}
+"""Of a rung: one in so many edits of S, at least so many of them, and epochs."""
 SURVIVORS = 8
 LEARNS = 2.5
 """How many times over a quick evaluation is predicted to remove the loss of its edits: steps
@@ -41,6 +43,13 @@ AT_ONCE = {RUNG_1: 8, RUNG_2: 3, FULL: 1}
 """Trials asked for at once where there is a budget to keep."""
 
 
+def quick_fidelity(rung: str, edits: int, epochs: int) -> Fidelity:
+    """That of a rung of quick evaluations, where S has so many edits and tuning such epochs: a part
+    of S, but not too few to tell locations apart."""
+    part, least, most_epochs = QUICK_RUNGS[rung]
+    return Fidelity(rung, min(edits, max(least, edits // part)), min(most_epochs, epochs), True)
+
+
 def first_rung(space: Space) -> tuple[TrialRequest, ...]:
     """Every candidate at a quick evaluation, at a rate at which so few steps learn.
 
@@ -49,7 +58,7 @@ def first_rung(space: Space) -> tuple[TrialRequest, ...]:
     steps are predicted to lower the loss `LEARNS` times that far. Without a loss to go by it is the
     highest rate of the three (`analyses/look_fidelity.py`).
     """
-    first = Fidelity(RUNG_1, _share(space, 8, 10), min(5, space.epochs), quick=True)
+    first = quick_fidelity(RUNG_1, space.edits, space.epochs)
     steps = first.epochs * ceil(first.edits / default_batch(first.edits))
     times = LEARNS * space.to_learn / steps / space.first_step
     return tuple(
@@ -69,7 +78,7 @@ class Seen:
     full: Sequence[TrialRecord]
 
     @cached_property
-    def in_full(self) -> frozenset[str]:
+    def in_full(self) -> frozenset[Location]:
         """Locations that were run in full."""
         return frozenset(record.trial.location for record in self.full)
 
@@ -112,7 +121,7 @@ def _unseen(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
 
 def _second_rung(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
     """The survivors and the locations that always run, at all their rates."""
-    second = Fidelity(RUNG_2, _share(space, 4, 20), min(10, space.epochs), quick=True)
+    second = quick_fidelity(RUNG_2, space.edits, space.epochs)
     line = with_scan_prior(space, forecasts(space, seen.first, seen.first))
     locations = (*list(_by_location(line))[:SURVIVORS], *_always_run(space))
     return tuple(
@@ -148,8 +157,8 @@ def _beside(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
         return ()
     best = leading(seen.full, space.objective)[0]
     there = {one.location: one for one in space.candidates}
-    here = Location.parse(best.location)
-    near = [str(location) for location in (here.moved(-1), here.moved(1), here.wider) if location]
+    here = best.location
+    near = [location for location in (here.moved(-1), here.moved(1), here.wider) if location]
     step = best.record.trial.recipe.lr / there[best.location].lr
     return tuple(
         TrialRequest(
@@ -211,18 +220,13 @@ def _line(space: Space, seen: Seen, records: Sequence[TrialRecord]) -> tuple[For
     return with_scan_prior(space, forecasts(space, seen.second or seen.first, records))
 
 
-def _always_run(space: Space) -> tuple[str, ...]:
+def _always_run(space: Space) -> tuple[Location, ...]:
     return (*space.drawn[:ALWAYS_RUN], space.depth_rule)
 
 
-def _by_location(line: Sequence[Forecast]) -> dict[str, Forecast]:
+def _by_location(line: Sequence[Forecast]) -> dict[Location, Forecast]:
     """Every location at the rate that promises most, in the order of the line."""
-    best: dict[str, Forecast] = {}
+    best: dict[Location, Forecast] = {}
     for one in line:
         best.setdefault(one.location, one)
     return best
-
-
-def _share(space: Space, part: int, least: int) -> int:
-    """So many edits: a part of S, but not too few to tell locations apart."""
-    return min(space.edits, max(least, space.edits // part))

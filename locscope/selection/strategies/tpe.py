@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from locscope.errors import UsageError
-from locscope.locations import Location
 from locscope.records import TrialRecord
 from locscope.selection.candidates import Candidate
 from locscope.selection.choice import ranked
@@ -83,15 +82,15 @@ def _nearest(space: Space, kind: str, depth: float) -> Candidate:
 
 def _depth(one: Candidate) -> float:
     """The middle layer of its sites."""
-    sites = Location.parse(one.location).sites
+    sites = one.location.sites
     return sum(site.first + site.last for site in sites) / (2 * len(sites))
 
 
 def _kind(one: Candidate) -> str:
     """Its part, and of how many layers; of heads, and of what is joined, each is a kind alone."""
-    sites = Location.parse(one.location).sites
+    sites = one.location.sites
     if len(sites) != 1 or sites[0].head is not None:
-        return one.location
+        return str(one.location)
     return f"{one.part} of {sum(site.last - site.first + 1 for site in sites)}"
 
 

@@ -8,7 +8,6 @@ is left out, so a grid without ranges begins with the single layers of the coars
 
 from collections.abc import Sequence
 
-from locscope.locations import Location
 from locscope.records import TrialRecord
 from locscope.selection.candidates import Candidate
 from locscope.selection.choice import best_per_location
@@ -66,5 +65,5 @@ def _all_layers(some: Sequence[Candidate]) -> frozenset[int]:
 
 
 def _layers_of(one: Candidate) -> frozenset[int]:
-    sites = Location.parse(one.location).sites
+    sites = one.location.sites
     return frozenset(layer for site in sites for layer in range(site.first, site.last + 1))

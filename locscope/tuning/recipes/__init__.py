@@ -8,6 +8,7 @@ imported with it.
 from math import inf
 
 from locscope.errors import UsageError, unknown
+from locscope.locations import Location
 from locscope.records import Descriptor
 
 
@@ -100,7 +101,7 @@ def recipe_named(kind: str) -> Descriptor:
     return RECIPES[kind]
 
 
-def rate_for(kind: str, location: str, l1: float, first_step: float) -> float:
+def rate_for(kind: str, location: Location, l1: float, first_step: float) -> float:
     """The learning rate at which Adam's first step is predicted to lower the loss by `first_step`.
 
     Adam's first step moves every weight by the rate, so to first order the loss (nats) falls by the

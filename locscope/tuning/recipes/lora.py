@@ -30,7 +30,12 @@ def plan(recipe_input: RecipeInput) -> tuple[TunedPart, ...]:
         raise UsageError(f"rank {rank} of recipe lora: give 1 or more, or 0 for {RANK}")
     generator = draws(recipe_input)
     pieces = slices(recipe_input.model, recipe_input.location)
-    matrices = [p for p in pieces if recipe_input.model.get_parameter(p.name).dim() == 2]
+    # Biases of experts are stacked, too: two-dimensional, and no matrix.
+    matrices = [
+        piece
+        for piece in pieces
+        if recipe_input.model.get_parameter(piece.name).dim() > 1 and piece.name[-4:] != "bias"
+    ]
     return tuple(_pair(recipe_input, piece, rank, generator) for piece in matrices)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 from locscope.forward.batching import KEPT, Holds
 from locscope.forward.head import POSITIONS
-from locscope.locations import Location
 from locscope.records import default_batch
 from locscope.selection.space import Space
 from locscope.tuning.recipes import TUNES_ALL_BLOCKS
@@ -63,7 +62,7 @@ def _activations(workspace: Workspace, lowest: int, batch: int) -> int:
 
 
 def _lowest(space: Space) -> int:
-    return min(Location.parse(one.location).lowest for one in space.candidates)
+    return min(one.location.lowest for one in space.candidates)
 
 
 def _positions(workspace: Workspace) -> int:

@@ -14,7 +14,6 @@ from math import isnan, nan
 
 import torch
 
-from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.progress import Progress, stage
 from locscope.records import ScanResult, Trial, dumps
@@ -28,7 +27,7 @@ from locscope.selection.space import Space
 from locscope.tuning.protocols import PROTOCOLS
 from locscope.workflows.check import Line
 from locscope.workflows.dry_run.memory import memory_of, scan_batches
-from locscope.workflows.dry_run.simulated import simulate
+from locscope.workflows.dry_run.simulated import CostForecast, simulate
 from locscope.workflows.dry_run.timing import Timing, calibrate, work_on_paper
 from locscope.workflows.search import edit_counts as counting
 from locscope.workflows.search.comparisons import PROTOCOLS_STAGE
@@ -53,16 +52,6 @@ ASSUMED = (
 
 
 @dataclass(frozen=True)
-class StageForecast:
-    """A stage of the search: trials (or scans), floating-point operations, wall seconds."""
-
-    stage: str
-    tasks: int
-    flops: Number
-    seconds: float
-
-
-@dataclass(frozen=True)
 class DryRun:
     """What a search will take. `kinds` counts candidates by part and number of layers.
 
@@ -74,7 +63,7 @@ class DryRun:
     """
 
     kinds: dict[str, int]
-    stages: tuple[StageForecast, ...]
+    stages: tuple[CostForecast, ...]
     memory: dict[str, int]
     host_peak: int
     device_peak: Number
@@ -128,7 +117,7 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
     )
 
 
-def _scans(runner: LocalTrialRunner, found: ScanResult) -> list[StageForecast]:
+def _scans(runner: LocalTrialRunner, found: ScanResult) -> list[CostForecast]:
     """A stage a scan: the weight gradient's from the one just run, others from their passes."""
     context = scan_context(runner)
     a_pass, sizes = seconds_of_a_pass(context), sizes_of(context)
@@ -140,7 +129,7 @@ def _scans(runner: LocalTrialRunner, found: ScanResult) -> list[StageForecast]:
             seconds = (
                 found.seconds * _tokens(context) / _tokens(replace(context, edits=found.edits))
             )
-        stages.append(StageForecast(f"scan {name}", 1, nan, seconds))
+        stages.append(CostForecast(f"scan {name}", 1, nan, seconds))
     return stages
 
 
@@ -152,15 +141,15 @@ def _tokens(context: ScanContext) -> int:
 
 def _stages(
     runner: LocalTrialRunner, space: Space, timing: Timing, asked: Mapping[str, Sequence[Trial]]
-) -> list[StageForecast]:
+) -> list[CostForecast]:
     layer, stages = 0, []
     for name, trials in asked.items():
         costs = [timing.cost(runner.workspace, space, trial) for trial in trials]
         seconds = sum(one.seconds for one in costs) + timing.prefix_cache_seconds(trials, layer)
         seconds += _suites(runner, space, timing, name, trials)
         flops = sum(one.flops for one in costs)
-        stages.append(StageForecast(name, len(trials), flops, seconds))
-        layer = Location.parse(trials[-1].location).lowest if trials else layer
+        stages.append(CostForecast(name, len(trials), flops, seconds))
+        layer = trials[-1].location.lowest if trials else layer
     return stages
 
 
@@ -183,7 +172,7 @@ def _kinds(space: Space) -> dict[str, int]:
     """How many candidates there are of each part and number of layers."""
     found = Counter[str]()
     for one in space.candidates:
-        sites = Location.parse(one.location).sites
+        sites = one.location.sites
         layers = sum(site.last - site.first + 1 for site in sites)
         found[one.part if layers == 1 else f"{one.part} of {layers} layers"] += 1
     return dict(found)
@@ -236,7 +225,7 @@ def _after(found: DryRun) -> str:
     return f"{opening} (calibrated in {duration(found.calibration)})"
 
 
-def _in_words(one: StageForecast) -> str:
+def _in_words(one: CostForecast) -> str:
     if isnan(one.flops):
         return f"about {duration(one.seconds)}"
     return f"{one.tasks} trials, {one.flops:.1e} operations, {duration(one.seconds)}"

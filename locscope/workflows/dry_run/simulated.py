@@ -13,8 +13,10 @@ from typing import final
 
 from locscope.locations import Location
 from locscope.recommendation.finalists import Finalist
+from locscope.recommendation.looser_bounds import judged
 from locscope.records import Edit, Epoch, Measure, ProtocolResults, ScanResult, Trial, TrialRecord
-from locscope.scoring.bounds import COLLAPSE, ratio_limit, violations
+from locscope.records.codec import Number
+from locscope.scoring.bounds import Bound, ratio_limit, violations
 from locscope.scoring.objectives import QUICK, Objective
 from locscope.selection.candidates import STEP
 from locscope.selection.space import Space
@@ -30,11 +32,14 @@ BEYOND = 1.3
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a trial takes: seconds without moving the prefix cache, floating-point operations."""
+class CostForecast:
+    """What a stage (or rung) with so many trials or scans will take: floating-point operations, and
+    seconds, for one trial without moving the prefix cache."""
 
+    stage: str
+    tasks: int
+    flops: Number
     seconds: float
-    flops: float
 
 
 @final
@@ -44,12 +49,12 @@ class SimulatedRunner:
     They lie in the order in which they would run: by layer, for the prefix cache's sake.
     """
 
-    def __init__(self, plan: Plan, space: Space, cost: Callable[[Trial], Cost]) -> None:
+    def __init__(self, plan: Plan, space: Space, cost: Callable[[Trial], CostForecast]) -> None:
         self.plan, self.space, self.cost = plan, space, cost
         self.objective: Objective = plan.objective
         self.asked: dict[str, list[Trial]] = {}
         self._known: dict[str, TrialRecord] = {}
-        self._first_rates: dict[tuple[str, str], float] = {}
+        self._first_rates: dict[tuple[Location, str], float] = {}
 
     def trials(
         self, stage: str, trials: Sequence[Trial], edits: Sequence[Edit] | None = None
@@ -58,9 +63,10 @@ class SimulatedRunner:
         del edits  # Made-up answers are the same for every evaluation suite.
         once = {trial.id: trial for trial in trials if trial.id not in self._known}
         self._known |= {key: self._record(trial) for key, trial in once.items()}
-        ordered = sorted(once.values(), key=lambda trial: Location.parse(trial.location).lowest)
+        ordered = sorted(once.values(), key=lambda trial: trial.location.lowest)
         self.asked.setdefault(stage, []).extend(ordered)
-        return tuple(self._known[trial.id] for trial in trials)
+        # As in a search: a stage may have replaced the bounds since the trial was answered.
+        return tuple(judged(self._known[trial.id], self.objective) for trial in trials)
 
     def protocols(self, stage: str, wanted: Sequence[Finalist]) -> tuple[ProtocolResults, ...]:
         """No results; each is tuned once more as in its first trial on T."""
@@ -75,11 +81,10 @@ class SimulatedRunner:
     def _record(self, trial: Trial) -> TrialRecord:
         kind = (trial.location, trial.recipe.kind)
         cost, first = self.cost(trial), self._first_rates.setdefault(kind, trial.recipe.lr)
-        utility = _utility(trial, first)
-        measures = [Measure(name, utility, 1, "made up") for name in SHARES]
+        utility, bounds = _utility(trial, first), self.plan.objective.bounds
+        measures = [Measure(name, _keeping(name, utility, bounds), 1, "made up") for name in SHARES]
         measures += [Measure("perplexity_ratio", self._ratio(trial, first), 1, "made up")]
         measures += [Measure("kl", DRIFT, 1, "made up"), Measure("retention", 1.0, 1, "made up")]
-        bounds = [b for b in self.space.objective.bounds if b.measure in COLLAPSE]
         return TrialRecord(
             trial=trial,
             status="done",
@@ -108,7 +113,7 @@ class SimulatedRunner:
 
 
 def simulate(
-    plan: Plan, space: Space, scans: Sequence[ScanResult], cost: Callable[[Trial], Cost]
+    plan: Plan, space: Space, scans: Sequence[ScanResult], cost: Callable[[Trial], CostForecast]
 ) -> dict[str, list[Trial]]:
     """The trials of a search by stage, in the order in which they would run; nothing is run."""
     runner, evidence = SimulatedRunner(plan, space, cost), Evidence(space, tuple(scans))
@@ -117,7 +122,15 @@ def simulate(
     return runner.asked
 
 
+def _keeping(name: str, value: float, bounds: Sequence[Bound]) -> float:
+    """The value, or the nearest to it that the bounds on that measure allow."""
+    for bound in bounds:
+        if bound.measure == name:
+            value = (min if bound.side == "at most" else max)(value, bound.limit)
+    return value
+
+
 def _utility(trial: Trial, first: float) -> float:
     """From 0 to 1: drawn for the location, less away from the rate that was tried first there."""
     steps = abs(log(trial.recipe.lr / first, STEP))
-    return max(0.1, random.Random(trial.location).uniform(0.4, 0.9) - 0.1 * steps)
+    return max(0.1, random.Random(str(trial.location)).uniform(0.4, 0.9) - 0.1 * steps)

@@ -13,7 +13,6 @@ import numpy as np
 from sklearn.linear_model import LinearRegression
 
 from locscope.execution.local import run_trials
-from locscope.locations import Location
 from locscope.progress import Silent
 from locscope.records import Trial, TrialRecord, dumps
 from locscope.selection.candidates import Candidate
@@ -22,7 +21,7 @@ from locscope.selection.strategies.race import first_rung
 from locscope.tuning.recipes import TUNES_ALL_BLOCKS
 from locscope.tuning.trial_cost import TrialCost, blocks_of, trial_cost_of
 from locscope.tuning.workspace import Workspace
-from locscope.workflows.dry_run.simulated import Cost
+from locscope.workflows.dry_run.simulated import CostForecast
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.stages import trial_of
 
@@ -52,16 +51,17 @@ class Timing:
         """What of it goes into asking the evaluation suite."""
         return self.seconds(replace(work, trials=0.0, steps=0.0, tuning_flops=0.0, updates=0.0))
 
-    def cost(self, workspace: Workspace, space: Space, trial: Trial) -> Cost:
+    def cost(self, workspace: Workspace, space: Space, trial: Trial) -> CostForecast:
         """What a trial takes if it goes through all its epochs."""
         work = work_on_paper(workspace, space, trial)
-        return Cost(self.seconds(work), work.tuning_flops + work.reading_flops)
+        flops = work.tuning_flops + work.reading_flops
+        return CostForecast(trial.rung, 1, flops, self.seconds(work))
 
     def prefix_cache_seconds(self, trials: Sequence[Trial], layer: int = 0) -> float:
         """What the prefix cache takes to follow trials in this order, from the given layer on."""
         total = 0
         for trial in trials:
-            lowest = Location.parse(trial.location).lowest
+            lowest = trial.location.lowest
             total += lowest - layer if lowest >= layer else lowest
             layer = lowest
         return total * self.prefix_cache_layer
@@ -70,7 +70,7 @@ class Timing:
 def work_on_paper(workspace: Workspace, space: Space, trial: Trial) -> TrialCost:
     """What the trial does, told by its location and recipe without asking the model."""
     info, kind = workspace.loaded.info, trial.recipe.kind
-    lowest = 0 if kind in TUNES_ALL_BLOCKS else Location.parse(trial.location).lowest
+    lowest = 0 if kind in TUNES_ALL_BLOCKS else trial.location.lowest
     parameters = blocks_of(info) if kind == "all" else space.of(trial.location).parameters
     return trial_cost_of(workspace.suite, info, trial, lowest, parameters)
 
@@ -81,7 +81,7 @@ def calibrate(runner: LocalTrialRunner, space: Space) -> Timing:
     trials = _tried(runner, space)
     workspace.prefix_cache.enter(0)
     _run(runner, trials[0])
-    ends = [Location.parse(trial.location).lowest for trial in trials]
+    ends = [trial.location.lowest for trial in trials]
     records = [_run(runner, trial) for trial in trials if _low(trial) == min(ends)]
     moved = time.perf_counter()
     workspace.prefix_cache.enter(max(ends))
@@ -142,8 +142,8 @@ def _at(space: Space, layer: int) -> list[Candidate]:
 
 
 def _lowest(one: Candidate) -> int:
-    return Location.parse(one.location).lowest
+    return one.location.lowest
 
 
 def _low(trial: Trial) -> int:
-    return Location.parse(trial.location).lowest
+    return trial.location.lowest

@@ -7,6 +7,7 @@ What a strategy has run of it is not run again, the rest is counted apart from c
 from collections.abc import Sequence
 from dataclasses import replace
 
+from locscope.locations import Location
 from locscope.records import TrialRecord
 from locscope.scorecard.audit import Audit
 from locscope.selection.space import FULL, Space, TrialRequest, at_rung
@@ -19,11 +20,11 @@ def audit(runner: TrialRunner, evidence: Evidence) -> Evidence:
     plan, space, selected = runner.plan, evidence.space, evidence.selected
     if not plan.settings.audit:
         return evidence
-    looks, full = audit_requests(space, selected, plan.settings.audit)
-    records = runner.trials("audit", trials_of(plan, (*looks, *full)))
+    quick, full = audit_requests(space, selected, plan.settings.audit)
+    records = runner.trials("audit", trials_of(plan, (*quick, *full)))
     held = Audit(
-        looks=records[: len(looks)],
-        full=swept(space, selected) if is_swept(space, selected) else records[len(looks) :],
+        quick_trials=records[: len(quick)],
+        full=swept(space, selected) if is_swept(space, selected) else records[len(quick) :],
         groups=plan.groups_of(plan.parts.select),
         rule=space.depth_rule,
     )
@@ -52,7 +53,7 @@ def is_swept(space: Space, selected: Sequence[TrialRecord]) -> bool:
     return all((c.location, rate) in tried for c in space.candidates for rate in c.rates)
 
 
-def _tried(selected: Sequence[TrialRecord]) -> set[tuple[str, float]]:
+def _tried(selected: Sequence[TrialRecord]) -> set[tuple[Location, float]]:
     full = at_rung(selected, FULL)
     return {(record.trial.location, record.trial.recipe.lr) for record in full}
 

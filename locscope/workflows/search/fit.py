@@ -3,12 +3,13 @@
 `edit --config` repeats that trial, so what a search says is what happens when it is followed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from locscope.recommendation.finalists import Finalist, reason_for
-from locscope.recommendation.fitting import BOUND_MARGIN, CLOSE, first_of, fit, together
-from locscope.recommendation.looser_bounds import at_count, cost_of_bound, judged
+from locscope.recommendation.fitting import CLOSE, KEPT_FREE, first_of, fit, together
+from locscope.recommendation.looser_bounds import Relaxed, at_count, cost_of_bound, judged
 from locscope.recommendation.recommend import Deployed
 from locscope.records import Trial, TrialRecord, default_batch
 from locscope.scoring.objectives import Objective, merit
@@ -19,6 +20,12 @@ from locscope.workflows.search.stages import Evidence, TrialRunner
 FIT, DEPLOYED = "fitting to the edits", "deployed"
 ALL = "all"
 """The split of trials that tune edits of S, V and T together."""
+
+Result = TypeVar("Result")
+# The stage runs what these yield: were they to run it themselves, three more of our own functions
+# would stand between the command and a step.
+Fitting = Generator[Sequence[Trial], Sequence[TrialRecord], Result]
+"""Yields the trials to run next, and is sent their records."""
 
 
 def deploy(runner: TrialRunner, evidence: Evidence) -> Evidence:
@@ -32,14 +39,17 @@ def deploy(runner: TrialRunner, evidence: Evidence) -> Evidence:
     edits = deployed_edits(plan.given, plan.settings)
     strict = runner.objective.strict
     left = [finalist for finalist in finalists if _is_left(finalist, finalists[0], strict)]
-    asked = replace(plan.objective, bound_margin=plan.objective.bound_margin * BOUND_MARGIN)
-    objective = looser.objective if looser else asked
-    fitted = [_fit(runner, finalist, edits, objective) for finalist in left]
-    at_this_count = at_count(_all_tried(fitted), asked, looser)
-    if at_this_count != looser:
-        objective = at_this_count.objective if at_this_count else asked
-        again = [_fit(runner, finalist, edits, objective) for finalist in left]
-        fitted = [together(*both, objective.strict) for both in zip(fitted, again, strict=True)]
+    asked = replace(plan.objective, bound_margin=plan.objective.bound_margin * KEPT_FREE)
+    fitting = _fit(plan, left, edits, asked, looser)
+    trials = next(fitting)
+    while True:
+        records = runner.trials(FIT, trials, plan.given.edits)
+        try:
+            trials = fitting.send(records)
+        except StopIteration as finished:
+            fitted, at_this_count = finished.value
+            break
+    objective = at_this_count.objective if at_this_count else asked
     used = first_of(fitted, objective.strict)
     trial = deployed_trial(used.record, edits)
     # Neighbours that were lent are edits themselves, and tuned here: the suite is about the edits
@@ -80,17 +90,38 @@ def _is_left(finalist: Finalist, first: Finalist, objective: Objective) -> bool:
 
 
 def _fit(
-    runner: TrialRunner, finalist: Finalist, edits: Sequence[str], objective: Objective
-) -> Best:
-    """Runs what fitting asks for, until it knows the best recipe of the location."""
-    plan, batch = runner.plan, runner.plan.settings.batch_size
+    plan: Plan,
+    finalists: Sequence[Finalist],
+    edits: Sequence[str],
+    asked: Objective,
+    looser: Relaxed | None,
+) -> Fitting[tuple[list[Best], Relaxed | None]]:
+    """Asks for what fitting every finalist takes; returns their best recipes, and the looser bound
+    to go by at this number of edits, within which all are fitted again where it is another."""
+    objective, fitted = looser.objective if looser else asked, list[Best]()
+    for finalist in finalists:
+        fitted.append((yield from _fit_one(plan, finalist, edits, objective)))
+    at_this_count = at_count(_all_tried(fitted), asked, looser)
+    if at_this_count != looser:
+        objective, first = at_this_count.objective if at_this_count else asked, fitted
+        fitted = []
+        for finalist, best in zip(finalists, first, strict=True):
+            again = yield from _fit_one(plan, finalist, edits, objective)
+            fitted.append(together(best, again, objective.strict))
+    return fitted, at_this_count
+
+
+def _fit_one(
+    plan: Plan, finalist: Finalist, edits: Sequence[str], objective: Objective
+) -> Fitting[Best]:
+    """Asks for trials until the best recipe of the location is known."""
+    batch = plan.settings.batch_size
     trial = _on_all_edits(plan, finalist.best.record.trial, edits)
     first = replace(trial.recipe, batch=batch or default_batch(len(edits)))
     asking = fit(first, objective.strict, batches=batch is None)
     recipes = next(asking)
     while True:
-        trials = [replace(trial, recipe=recipe) for recipe in recipes]
-        records = runner.trials(FIT, trials, plan.given.edits)
+        records = yield [replace(trial, recipe=recipe) for recipe in recipes]
         try:
             recipes = asking.send([judged(record, objective) for record in records])
         except StopIteration as finished:

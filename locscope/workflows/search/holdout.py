@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
-from locscope.recommendation.finalists import RANDOM, Finalist, in_order
+from locscope.locations import Location
+from locscope.recommendation.finalists import RANDOM, Finalist, ranked_finalists
 from locscope.recommendation.margins import Context
 from locscope.records import Trial, TrialRecord
 from locscope.runs.private import without_home
@@ -31,7 +32,7 @@ def validate(runner: TrialRunner, evidence: Evidence) -> Evidence:
         for n, best in enumerate(first)
     ]
     groups = runner.plan.groups_of(runner.plan.parts.choosing)
-    ordered = in_order(
+    ordered = ranked_finalists(
         finalists, runner.objective.strict, settings.non_inferiority, groups, settings.seed
     )
     return replace(evidence, finalists=ordered)
@@ -55,7 +56,7 @@ def report_on_t(runner: TrialRunner, evidence: Evidence) -> Evidence:
     reported = [*roles.items(), (DEPTH_RULE, validated.get(rule.location, Finalist(rule)))]
     randoms = [best for role, best in controls.items() if role != DEPTH_RULE]
     count = len(runner.plan.on_t)
-    trials = {
+    trials: dict[tuple[str | Location, int], Trial] = {
         (role, i): on_t(
             runner.plan, finalist.best.record, i, thorough=finalist.location in validated
         )
@@ -71,7 +72,7 @@ def report_on_t(runner: TrialRunner, evidence: Evidence) -> Evidence:
     once = {trial.id: trial for trial in trials.values()}
     records = dict(zip(once, runner.trials(REPORTING, list(once.values())), strict=True))
 
-    def of(role: str, times: int) -> tuple[TrialRecord, ...]:
+    def of(role: str | Location, times: int) -> tuple[TrialRecord, ...]:
         return tuple(records[trials[role, i].id] for i in range(times))
 
     return replace(

@@ -10,7 +10,7 @@ from locscope.edits.enough import resolution_note, why_too_few
 from locscope.edits.splits import Split, drawn_order, first_edits, halves, resample, shares_of
 from locscope.errors import UsageError
 from locscope.evaluation.measures import THOROUGH, measure_all
-from locscope.locations import Location
+from locscope.locations import PAPER_PARTS, Location
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
 from locscope.progress import Progress, Silent
@@ -161,7 +161,8 @@ def check_parts(settings: SearchSettings, info: ModelInfo) -> None:
     if not settings.parts:
         raise UsageError(f"no parts to try: there are {', '.join(there)}")
     for part in settings.parts:
-        if part not in there:
+        # The default names parts that some families lack; the candidates are those that are there.
+        if part not in there and settings.parts != PAPER_PARTS:
             raise UsageError(f"{info.family} has no part {part}: there are {', '.join(there)}")
 
 

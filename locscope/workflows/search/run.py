@@ -7,7 +7,7 @@ the runner-up, the depth rule's location and random ones alike.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from locscope.selection.choice import Best, ranked
 from locscope.selection.grids import on_edge
 from locscope.selection.space import FULL, Space, at_rung
 from locscope.workflows.provenance import earlier_costs, run_info
-from locscope.workflows.publish import publish
+from locscope.workflows.publish import Found, publish
 from locscope.workflows.saving import check_output, note_on_files, save_tuned
 from locscope.workflows.search.audit import audit
 from locscope.workflows.search.comparisons import ROLES, compare_recipes, other_protocols
@@ -51,14 +51,6 @@ ADDING: tuple[Stage, ...] = (other_protocols, edit_counts, compare_recipes, audi
 UNFINISHED = "unfinished"
 """Status of a run that has its recommendation, and may have been cut off after it."""
 MORE = "not finished: what is added to the recommendation; the same command goes on"
-
-
-@dataclass(frozen=True)
-class Found:
-    """Where the results lie, and what they are."""
-
-    folder: Path
-    inputs: ReportInputs
 
 
 def search(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import nan
 
 from locscope.errors import UsageError
+from locscope.locations import Location
 from locscope.recommendation.looser_bounds import judged, relaxed
 from locscope.records import ScanResult, TrialRecord
 from locscope.runs.store import read_record
@@ -80,7 +81,7 @@ def space_of(runner: LocalTrialRunner, scans: Sequence[ScanResult]) -> Space:
     )
 
 
-def _gradient_l1(runner: LocalTrialRunner, location: str) -> float:
+def _gradient_l1(runner: LocalTrialRunner, location: Location) -> float:
     """That of the edits of S, where the scan has no row: several sites, or a part it leaves out."""
     plan = runner.plan
     fidelity = Fidelity(SCAN, len(plan.chosen), plan.settings.epochs)

@@ -170,7 +170,16 @@ def test_the_l1_norm_of_a_location_is_the_sum_of_its_parts():
     context = scan_context("phi3", FEW)
     found = scored(context)
     total = found["l1", 0, "mlp.down"].score + found["l1", 2, "attn.q"].score
-    trial = Trial("L0.mlp.down+L2.attn.q", Recipe(1e-3, 2), context.edits, "S", "", 0, "m", "e")
+    trial = Trial(
+        Location.parse("L0.mlp.down+L2.attn.q"),
+        Recipe(1e-3, 2),
+        context.edits,
+        "S",
+        "",
+        0,
+        "m",
+        "e",
+    )
     for one in (context, with_budget(context, 0)):
         tuning = Workspace(one.loaded, one.suite, one.prefix_cache)
         assert gradient_l1(tuning, trial) == pytest.approx(total, rel=1e-6)

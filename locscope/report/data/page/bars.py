@@ -29,7 +29,7 @@ def wide_trials(trials: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
     best: dict[str, TrialRecord] = {}
     for record in trials:
         name = str(record.trial.location)
-        if cell_of(name) is not None:
+        if cell_of(record.trial.location) is not None:
             continue
         if name not in best or standing(record) > standing(best[name]):
             best[name] = record

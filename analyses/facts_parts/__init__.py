@@ -1,0 +1,1 @@
+"""Tables of `analyses/facts.py`: facts of common knowledge, with their wordings."""
