@@ -179,7 +179,7 @@ class ScanContext:
     def token_map(
         self, fact: Fact, variant: str, part: str, cells: Float[Tensor, "layers tokens"]
     ) -> TokenMap:
-        """A part's values on every token of one fact."""
+        """A part's values on every token of one fact, to four digits."""
         tokenizer = self.loaded.tokenizer
         return TokenMap(
             edit=fact.edit,
@@ -188,7 +188,8 @@ class ScanContext:
             tokens=tuple(str(tokenizer.decode([token])) for token in fact.ids),
             subject=tuple(range(*fact.span)),
             answer=str(tokenizer.decode(list(fact.answer))).strip(),
-            values=tuple(tuple(layer) for layer in cells.tolist()),
+            # Maps of all facts are kept: with all digits they would be most of a run's records.
+            values=tuple(tuple(float(f"{x:.4g}") for x in layer) for layer in cells.tolist()),
         )
 
     def total(self, name: str, used: Sequence[str], values: Sequence[float]) -> ScanTotal:

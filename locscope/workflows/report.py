@@ -57,7 +57,7 @@ def report(
     path = output or Path("comparison.html")
     if path.is_dir():
         raise UsageError(f"{path} is a directory: give a file for --output")
-    page = render_report(runs[0]) if len(runs) == 1 else render_comparison(runs)
+    page = render_report(runs[0]) if len(runs) == 1 else render_comparison(runs, folders)
     with explained(f"write {path}"):
         write_atomic(path, page)
     return path

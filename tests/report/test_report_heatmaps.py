@@ -11,6 +11,8 @@ from locscope.report.data.heatmaps import (
     RATIO_SCALE,
     trial_heatmaps,
 )
+from locscope.report.data.page.bars import bars_of
+from locscope.report.draw.heatmaps import draw_heatmap
 
 
 def small(*trials, layers=2, **changes):
@@ -50,10 +52,40 @@ def test_of_two_trials_of_a_location_the_better_is_shown_and_nan_loses():
     assert score.values[0] == (0.4,)
 
 
-def test_ranges_heads_and_joined_locations_have_no_cell():
+def test_ranges_heads_and_joined_locations_are_bars_over_their_layers():
     names = ("L0.mlp", "L0-1.mlp", "L0.attn.h1", "L0.mlp+L1.attn")
-    score = trial_heatmaps(small(*map(factory.trial, names)), EFFICACY_VIEWS)[0]
-    assert score.columns == ("mlp",)
+    found = factory.recommendation(contenders=(factory.contender("recommended", "L0-1.mlp", 1),))
+    trials = [factory.trial(name, score=n / 4) for n, name in enumerate(names)]
+    score = trial_heatmaps(small(*trials, layers=3, recommendation=found), EFFICACY_VIEWS)[0]
+    assert score.columns == ("mlp", "mlp range", "attn heads", "joined")
+    assert [row[1] for row in score.values[:2]] == [0.25, 0.25]
+    assert isnan(score.values[2][1])
+    # A number once, no cross where there is no bar, and the whole bar outlined.
+    assert [row[1] for row in score.cells] == ["", "0.25", ""]
+    assert [row[1] for row in score.locations] == ["L0-1.mlp", "L0-1.mlp", ""]
+    assert (score.recommended, score.recommended_rows) == ((0, 1), 2)
+    figure = draw_heatmap(score)
+    assert ("mlp range", "2") not in set(zip(figure.data[-1].x, figure.data[-1].y, strict=True))
+    outline = figure.layout.shapes[-1]
+    assert (outline.x0, outline.x1, outline.y0, outline.y1) == (0.5, 1.5, -0.5, 1.5)
+
+
+def test_bars_that_would_meet_stand_in_lanes_of_their_own():
+    names = ("L0-3.mlp", "L2-3.mlp", "L0-1.mlp", "L1-2.mlp", "L4-5.mlp")
+    assert {bar.location: bar.lane for bar in bars_of(names)} == {
+        "L0-3.mlp": "mlp range", "L4-5.mlp": "mlp range", "L0-1.mlp": "mlp range 2",
+        "L2-3.mlp": "mlp range 2", "L1-2.mlp": "mlp range 3",
+    }  # fmt: skip
+
+
+def test_what_is_recommended_is_outlined_though_the_rung_did_not_try_it():
+    for location, columns in (("L1.attn", ("mlp", "attn")), ("L0-1.attn", ("mlp", "attn range"))):
+        best = factory.contender("recommended", location, 0.9)
+        found = factory.recommendation(contenders=(best,))
+        score = trial_heatmaps(small(factory.trial("L0.mlp"), recommendation=found), EFFICACY_VIEWS)
+        assert score[0].columns == columns
+        assert score[0].recommended == (1 if location == "L1.attn" else 0, 1)
+        assert "not tried" in score[0].hover[1][1]
 
 
 def test_perplexity_is_placed_by_its_excess_and_capped_with_the_true_value_kept():

@@ -120,7 +120,7 @@ onload = async () => {{
     for (let i = 0; i < select.options.length; i++) {{
       select.value = i;
       select.dispatchEvent(new Event("change"));
-      const plot = select.closest(".panel").querySelector(".plot");
+      const plot = select.closest(".panel")?.querySelector(".plot");
       try {{ Plotly.Fx.hover(plot, [{{curveNumber: 0, pointNumber: 0}}]); }} catch {{}}
       await wait(5);
     }}

@@ -1,20 +1,26 @@
 import html
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from math import nan
+from pathlib import Path
 
 import pytest
 import report_factory as factory
 import report_scans as scans
 
 from locscope.records import Edit, EditOutcome, ScanScore
+from locscope.report.data.page.runs import (
+    differences_table,
+    labels_of,
+    rungs_differ,
+    shared_heatmaps,
+)
 from locscope.report.draw import gallery
 from locscope.report.draw.gallery import panels, write_figures
-from locscope.report.output.comparison import render_comparison, run_labels
+from locscope.report.draw.heatmaps import draw_heatmap
+from locscope.report.output.comparison import render_comparison
 from locscope.report.output.page import render_report
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
@@ -55,7 +61,9 @@ def check(page):
     checker.feed(page)
     checker.close()
     assert checker.open == []
-    assert checker.addresses == ["data:,"]
+    assert checker.addresses[0] == "data:,"
+    # Nothing but places in the page itself, and all of them there.
+    assert {address.removeprefix("#") for address in checker.addresses[1:]} <= set(checker.ids)
     assert len(checker.ids) == len(set(checker.ids))
     assert checker.headings[0] == 1
     style = page[page.index("<style>") : page.index("</style>")]
@@ -212,86 +220,35 @@ def test_comparison_of_runs():
     assert "L8-15.mlp.up+L20.attn" in text
     assert "0.67" in text
     assert "3 runs compared" in text
-    assert run_labels(runs)[2] == "demo · demo · seed 0 (2)"
+    assert labels_of(runs)[2] == "demo · demo · seed 0 (2)"
     check(render_comparison((nothing_measured(),)))
     mixed = html.unescape("".join(check(render_comparison((scans.scan_run(), runs[0]))).text))
     assert "Scans of demo on demo: 18 scans, 40 edits" in mixed
 
 
-PROBE = """<body style="margin:0"><iframe style="border:0;width:{width}px;height:3000px"
-srcdoc="{page}"></iframe><script>
-const errors = [];
-onload = () => {{
-  const frame = document.querySelector("iframe"), inner = frame.contentDocument;
-  frame.contentWindow.addEventListener("error", (event) => errors.push(event.message));
-  frame.contentWindow.addEventListener("unhandledrejection", (e) => errors.push(String(e.reason)));
-  const folded = [...inner.querySelectorAll("details:not([open])")];
-  const before = inner.querySelectorAll(".main-svg").length > 0 &&
-    folded.every((scan) => scan.querySelector(".main-svg") === null);
-  folded.forEach((scan) => {{ scan.open = true; }});
-  const select = inner.querySelector(".scan select");
-  select.value = select.options.length - 1;
-  select.dispatchEvent(new Event("change"));
-  setTimeout(() => look(inner, before), 3000);
-}};
-function look(inner, before) {{
-  const root = inner.documentElement;
-  const plots = [...inner.querySelectorAll(".plot")];
-  const wide = plots.filter((plot) => plot.querySelector(".main-svg").clientWidth
-    > Math.max(root.clientWidth, parseInt(plot.style.minWidth || 0)));
-  const table = inner.querySelector("[data-table=trials], [data-table=scans]");
-  const column = [...table.querySelector("tbody tr").cells].findIndex((cell) => cell.dataset.sort);
-  table.querySelectorAll("th button")[column].click();
-  const keys = [...table.querySelectorAll("tbody tr")].map(
-    (row) => Number(row.cells[column].dataset.sort));
-  const found = {{
-    overflow: root.scrollWidth - root.clientWidth, plots: plots.length, wide: wide.length,
-    sorted: keys.every((key, i) => i === 0 || keys[i - 1] <= key), lazy: before, errors,
-    tables: [...inner.querySelector(".scan").querySelectorAll("[data-variant]")].map(
-      (part) => part.hidden),
-  }};
-  document.body.innerHTML = "<pre>" + JSON.stringify(found) + "</pre>";
-}}
-</script>"""
-
-PAGES = {
-    "search": (factory.inputs(), 8, [True, False]),
-    "scans": (scans.scan_run(), 17, [False]),
-    "large": (
-        scans.scan_run(
-            run=replace(factory.run(layers=80), verb="scan"),
-            scans=(scans.heads(layers=80, count=64), scans.causal(80)),
-        ),
-        2,
-        [True, False],
-    ),
-}
-"""Inputs, how many figures there are, and which variants' tables of the first scan are hidden once
-the last view is chosen."""
+def test_runs_go_by_their_folders_and_what_differs_comes_first():
+    other = replace(factory.run(seed=1), settings={**factory.run().settings, "strategy": "race"})
+    runs = (factory.inputs(), factory.inputs(run=other))
+    folders = (Path("runs/a"), Path("elsewhere/a"))
+    labels = labels_of(runs, folders)
+    assert labels == ("runs/a", "elsewhere/a")
+    assert labels_of(runs, (folders[0], folders[0])) == ("runs/a", "runs/a (2)")
+    table = differences_table(runs, labels)
+    assert [[cell.text for cell in row] for row in table.rows] == [["strategy", "grid", "race"]]
+    page = render_comparison(runs, folders)
+    assert page.index("Settings that differ") < page.index('data-table="runs"')
+    assert str(Path.cwd()) not in page
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", PAGES)
-def test_page_in_a_browser(tmp_path, name, width):
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("no chromium here")
-    inputs, plots, hidden = PAGES[name]
-    page = html.escape(render_report(inputs))
-    (tmp_path / "probe.html").write_text(PROBE.format(width=width, page=page), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
-    options += ["--disable-background-networking", "--disable-component-update"]
-    options += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=8000"]
-    options += [f"--window-size={max(width, 500)},3000"]
-    shot = f"--screenshot={tmp_path / 'page.png'}"
-    address = (tmp_path / "probe.html").as_uri()
-    command = [browser, *options, "--dump-dom", address]
-    seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    found = json.loads(seen[seen.index("<pre>") + 5 : seen.index("</pre>")])
-    assert found == {
-        "overflow": 0, "plots": plots, "wide": 0, "sorted": True, "lazy": True, "errors": [],
-        "tables": hidden,
-    }  # fmt: skip
-    subprocess.run([browser, *options, shot, address], capture_output=True, timeout=120, check=True)
-    assert (tmp_path / "page.png").stat().st_size > 10_000
+def test_heatmaps_of_runs_stand_on_one_scale():
+    low = factory.inputs(trials=tuple(factory.trial(f"L{n}.mlp", score=0.1 * n) for n in range(5)))
+    high = factory.inputs(trials=tuple(factory.trial(f"L{n}.mlp", score=0.9) for n in range(5)))
+    first, second = shared_heatmaps((low, high), ("a", "b"))
+    assert (first[0].title, first[0].choice) == ("a: sweep (3 edits)", "score")
+    assert first[0].span == second[0].span == (0.0, 0.9)
+    drawn = [draw_heatmap(h).data[0] for h in (first[0], second[0])]
+    assert {(trace.zmin, trace.zmax) for trace in drawn} == {(0.0, 0.9)}
+    assert not rungs_differ((low, high))
+    more = factory.inputs(trials=tuple(factory.trial(f"L{n}.mlp", edits=("e0",)) for n in range(5)))
+    assert rungs_differ((low, more))
+    assert "compare patterns, not numbers" in render_comparison((low, more))

@@ -11,7 +11,12 @@ from rich.console import Console
 from locscope.locations import Location
 from locscope.records import COUNT_RUNG, Measure, ProtocolResults, ProtocolRow
 from locscope.report.data.count_rows import count_charts, count_curves, count_line, counts_table
-from locscope.report.data.protocol_rows import panels_table, protocol_line
+from locscope.report.data.protocol_rows import (
+    asked_protocols,
+    panels_table,
+    protocol_line,
+    side_by_side,
+)
 from locscope.report.draw.gallery import panels
 from locscope.report.output.page import render_report
 from locscope.report.output.terminal import search_json, terminal_summary
@@ -71,17 +76,28 @@ def with_counts(trials=COUNTS, **more):
 
 def test_a_row_per_protocol_beside_the_untouched_model():
     table = panels_table(factory.inputs(panels=PANELS))
-    assert len(table.rows) == 8
+    assert len(table.rows) == 7
     searched, chat, _, worst, *_ = table.rows
     assert [cell.text for cell in searched] == [
-        "recommended", "L6.mlp.down", "raw: raw title", "0.960 [0.910, 1.010]", "0.000",
-        "0.500 [0.450, 0.550]", "0.125", "0.750 [0.700, 0.800]", "as searched", "reliability so",
+        "raw: raw title", "0.960 [0.910, 1.010]", "0.000", "0.500 [0.450, 0.550]", "0.125",
+        "0.750 [0.700, 0.800]", "as searched",
     ]  # fmt: skip
-    assert chat[8].text == "not measured: no template"
-    assert isnan(chat[3].sort)
-    assert worst[3].alarm
-    assert [row[8].text for row in table.rows[3:7]] == ["worst of these", "", "worst of these", ""]
+    assert chat[6].text == "not measured: no template"
+    assert isnan(chat[1].sort)
+    assert worst[1].alarm
+    assert [row[6].text for row in table.rows[3:7]] == ["worst of these", "", "worst of these", ""]
     assert panels_table(factory.inputs()).rows == ()
+
+
+def test_contenders_stand_beside_each_other_under_every_protocol():
+    reliability, generalization, locality = side_by_side(factory.inputs(panels=PANELS))
+    assert reliability.columns == ("asked", "recommended L6.mlp.down", "runner-up L7.mlp.down")
+    assert [cell.text for cell in reliability.rows[0]] == ["raw: raw title", "0.960", "0.960"]
+    # Who was not asked has a dash, and what nobody was asked has no row.
+    assert [cell.text for cell in reliability.rows[1]] == ["qa: qa title", "0.500", "–"]
+    assert (len(reliability.rows), len(generalization.rows), len(locality.rows)) == (6, 3, 3)
+    assert side_by_side(factory.inputs(panels=PANELS[:1])) == ()
+    assert asked_protocols(factory.inputs(panels=PANELS))[0] == ("raw: raw title", "reliability so")
 
 
 def test_the_worst_of_the_recommended_in_a_line():

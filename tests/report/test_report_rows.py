@@ -15,7 +15,12 @@ from locscope.report.data.rows import (
     protocols_table,
     trials_table,
 )
-from locscope.report.data.scorecard_rows import scorecard_lines, verdict_counts, verdicts_table
+from locscope.report.data.scorecard_rows import (
+    scorecard_lines,
+    verdict_counts,
+    verdict_lines,
+    verdicts_table,
+)
 from locscope.report.data.verdict import margin_lines, verdict_of
 from locscope.report.output.terminal import search_json, terminal_summary
 
@@ -127,7 +132,10 @@ def test_the_scorecard_puts_scans_that_predict_first_and_says_why():
     assert first["variant"].text == "norm"
     assert first["within part"].text == "0.410 [0.310, 0.510]"
     assert first["within part"].sort == 0.41
-    assert first["verdict"].text == "predicts here: 0.41 within a part"
+    assert first["verdict"].text == "predicts here"
+    kinds, lines = zip(*verdict_lines(factory.inputs()), strict=True)
+    assert kinds[:2] == ("Weight gradient, norm:", "depth, later is better:")
+    assert lines[0] == "Predicts here: 0.41 within a part."
     assert first["resampled"].text == "yes"
     assert texts(table.rows[1])[4] == "– [0.060, 0.160]"
     assert table.numeric[table.columns.index("added R2")]

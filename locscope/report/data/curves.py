@@ -25,7 +25,7 @@ class Series:
     """Named points: a line, or a cloud of one part. `hollow` tells which miss a bound.
 
     In a chart of clouds a series may also be their `front`, or its `knee`. Names on the y axis
-    stand below each other.
+    stand below each other. `locations` say what the points are of.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Series:
     part: str = ""
     hollow: tuple[bool, ...] = ()
     kind: Literal["points", "front", "knee"] = "points"
+    locations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def rate_curves(inputs: ReportInputs) -> Chart:
             tuple(record.score for record in records),
             tuple(_hover(record) for record in records),
             hollow=tuple(bool(record.violated) for record in records),
+            locations=(str(location),) * len(records),
         )
         for location, records in _leading(inputs.trials)
     )
@@ -81,7 +83,8 @@ def loss_curves(inputs: ReportInputs) -> Chart:
             for n, epoch in zip(numbers, best.epochs, strict=True)
         )
         losses = tuple(epoch.loss for epoch in best.epochs)
-        series.append(Series(str(location), tuple(map(float, numbers)), losses, hover))
+        epochs, places = tuple(map(float, numbers)), (str(location),) * len(losses)
+        series.append(Series(str(location), epochs, losses, hover, locations=places))
     title, y_title = "Loss at the best rate", "mean loss (nats)"
     return Chart("losses", title, "epoch", y_title, tuple(series), lines=True)
 
@@ -118,7 +121,7 @@ def scan_outcomes(inputs: ReportInputs) -> tuple[Chart, ...]:
 def scan_outcome(inputs: ReportInputs, scan: ScanResult, variant: str) -> Chart:
     """A scan's score against the trial's score of the same location, a series per part."""
     trials = by_cell(sweep(inputs.trials))
-    points: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
+    points: dict[str, list[tuple[float, float, str, str]]] = defaultdict(list)
     for score in scan.scores:
         trial = trials.get((score.layer, score.part))
         # A head or a role is no location that a sweep tunes.
@@ -126,7 +129,8 @@ def scan_outcome(inputs: ReportInputs, scan: ScanResult, variant: str) -> Chart:
         if not whole or trial is None or isnan(score.score) or isnan(trial.score):
             continue
         text = f"{trial.trial.location}\nscan {number(score.score)}\nscore {number(trial.score)}"
-        points[score.part].append((score.score, trial.score, text))
+        place = str(trial.trial.location)
+        points[score.part].append((score.score, trial.score, text, place))
     series = tuple(_points(part, points[part]) for part in sorted(points, key=part_order))
     return Chart(
         f"outcome-{scan.descriptor.name}-{variant}",
@@ -139,9 +143,9 @@ def scan_outcome(inputs: ReportInputs, scan: ScanResult, variant: str) -> Chart:
     )
 
 
-def _points(part: str, points: list[tuple[float, float, str]]) -> Series:
-    x, y, hover = zip(*points, strict=True)
-    return Series(part, x, y, hover, part)
+def _points(part: str, points: list[tuple[float, float, str, str]]) -> Series:
+    x, y, hover, locations = zip(*points, strict=True)
+    return Series(part, x, y, hover, part, locations=locations)
 
 
 def scan_verdict(inputs: ReportInputs, scan: ScanResult, variant: str) -> ScanVerdict | None:

@@ -1,12 +1,13 @@
 """Data of heatmaps, and those of trials: layers x parts. Numbers only, no drawing."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, isnan, log10, nan
 
 from locscope.locations import PARTS, Location
-from locscope.records import TrialRecord
+from locscope.records import TokenMap, TrialRecord
 from locscope.report.data.inputs import Cell, ReportInputs, by_cell, cell_of, in_full, sweep
+from locscope.report.data.page.bars import Bar, bars_of, wide_trials
 from locscope.report.data.words import duration, in_words, number, rate, short, title_of
 
 
@@ -19,8 +20,12 @@ class Heatmap:
     colours that diverge from zero, `good` is +1 where high values are good and -1 where low are.
     `across` says what the columns are; `labels` stand under them where their names, which must
     differ, are not for people, `upright` if they are long; `banded` columns are set apart.
-    `recommended` is row and column of the recommended location, where it has a cell. Beside others,
-    a heatmap goes by its `choice`, and tables of the same `variant` belong to it.
+    `recommended` is row and column of the recommended location, which takes `recommended_rows` of
+    that column, where it is shown. Beside others, a heatmap goes by its `choice`, and tables of the
+    same `variant` belong to it. `locations` name what the cells are of, where that can be tuned;
+    `bars` are those that take several rows, each the column and its rows. `span` are the ends of
+    the colours where they are not those of the values. `facts` are maps of other prompts that can
+    stand in its place.
     """
 
     name: str
@@ -41,6 +46,11 @@ class Heatmap:
     banded: tuple[int, ...] = ()
     choice: str = ""
     variant: str = ""
+    recommended_rows: int = 1
+    locations: tuple[tuple[str, ...], ...] = ()
+    bars: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    span: tuple[float, float] | None = None
+    facts: tuple[TokenMap, ...] = ()
 
     @property
     def measured(self) -> tuple[float, ...]:
@@ -120,45 +130,87 @@ def trial_heatmaps(inputs: ReportInputs, views: Mapping[str, str]) -> tuple[Heat
 
     After rung 1, another shows the score of what was run in full.
     """
-    trials = by_cell(sweep(inputs.trials))
-    quick_trials = any(record.trial.quick for record in trials.values())
+    trials = sweep(inputs.trials)
+    quick_trials = any(record.trial.quick for record in trials)
     shown = {name: note for name, note in views.items() if quick_trials or name not in QUICK}
     if quick_trials:
         shown = {name: f"{note} {AT_FIRST}" for name, note in shown.items()}
     drawn = [trial_heatmap(inputs, trials, *view) for view in shown.items()] if trials else []
+    if quick_trials:
+        # Rung 1 and full trials are two scales, and only one of them stands in a heatmap.
+        drawn = [replace(h, choice=f"{h.title}, {_rung(trials)}") for h in drawn]
     if quick_trials and "score" in shown:
         # Second, as its scale is that of the recommendation and not that of rung 1.
         drawn.insert(1, _in_full(inputs))
     return tuple(heatmap for heatmap in drawn if heatmap.measured)
 
 
+def _rung(trials: Sequence[TrialRecord]) -> str:
+    first = trials[0].trial
+    return f"{first.rung} ({len(first.edits)} edits, quick)"
+
+
 def _in_full(inputs: ReportInputs) -> Heatmap:
-    heatmap = trial_heatmap(inputs, by_cell(in_full(inputs.trials)), "score", IN_FULL)
-    return replace(heatmap, name="score-in-full", title="Score, run in full")
+    trials = in_full(inputs.trials)
+    heatmap = trial_heatmap(inputs, trials, "score", IN_FULL)
+    edits = f" ({len(trials[0].trial.edits)} edits)" if trials else ""
+    title = "Score, run in full"
+    return replace(heatmap, name="score-in-full", title=title, choice=f"score, run in full{edits}")
 
 
 def trial_heatmap(
-    inputs: ReportInputs, trials: dict[Cell, TrialRecord], measure: str, note: str
+    inputs: ReportInputs, records: Sequence[TrialRecord], measure: str, note: str
 ) -> Heatmap:
-    """One measure of the sweep's trials over all layers and the parts that were tried."""
-    layers, columns = range(inputs.run.model.layers), _in_order(part for _, part in trials)
-    true = {cell: _value(record, measure) for cell, record in trials.items()}
+    """One measure of trials of one rung over all layers: a column per part that was tried, then
+    lanes of bars for the locations of several layers.
+
+    The recommended location has its place also where these trials are not of it.
+    """
+    layers, cells, wide = range(inputs.run.model.layers), by_cell(records), wide_trials(records)
+    best = str(inputs.best.location) if inputs.best else ""
+    alone = cell_of(Location.parse(best)) if best else None
+    bars = bars_of((*wide, *([best] if best and alone is None else [])))
+    parts = _in_order((*(part for _, part in cells), *([alone[1]] if alone else [])))
+    columns = (*parts, *dict.fromkeys(bar.lane for bar in bars))
+    found: dict[Cell, tuple[str, TrialRecord | None]] = {
+        **{(layer, part): (f"L{layer}.{part}", None) for layer in layers for part in parts},
+        **{cell: (str(record.trial.location), record) for cell, record in cells.items()},
+        **{(row, b.lane): (b.location, wide.get(b.location)) for b in bars for row in b.rows},
+    }
+    true = {cell: _value(record, measure) for cell, (_, record) in found.items() if record}
+    # A bar has its number once, in its middle.
+    named = {(b.rows[len(b.rows) // 2], b.lane) for b in bars}
     scale = LOG_SCALES.get(measure)
     location = scale.location if scale else float
     values = grid(layers, columns, lambda cell: location(true.get(cell, nan)))
+    text = lambda c: short(true.get(c, nan)) if c[1] in parts or c in named else ""  # noqa: E731
+    hover = lambda c: _trial_hover(*found[c], measure) if c in found else ""  # noqa: E731
+    row, column, rows = _outlined(best, alone, bars) or (0, "", 0)
     return Heatmap(
         measure,
         title_of(measure),
         tuple(map(str, layers)),
         columns,
         values,
-        grid(layers, columns, lambda cell: short(true.get(cell, nan))),
-        grid(layers, columns, lambda cell: _trial_hover(cell, trials.get(cell), measure)),
+        grid(layers, columns, text),
+        grid(layers, columns, hover),
         note,
         good=-1 if scale else 1,
-        recommended=recommended_cell(inputs, columns),
+        recommended=(row, columns.index(column)) if rows else None,
+        recommended_rows=max(rows, 1),
         ticks=scale.ticks(v for row in values for v in row) if scale else (),
+        locations=grid(layers, columns, lambda cell: found[cell][0] if cell in found else ""),
+        bars=tuple((columns.index(bar.lane), bar.rows) for bar in bars),
     )
+
+
+def _outlined(best: str, cell: Cell | None, bars: Sequence[Bar]) -> tuple[int, str, int] | None:
+    """First row, column and number of rows of the recommended location."""
+    if cell is not None:
+        return (*cell, 1)
+    own = next((bar for bar in bars if bar.location == best), None)
+    # Joined layers may have others between them, which its outline takes in.
+    return (own.rows[0], own.lane, own.rows[-1] - own.rows[0] + 1) if own else None
 
 
 def _value(record: TrialRecord, measure: str) -> float:
@@ -209,13 +261,13 @@ def recommended_cell(
     return layer, columns.index(column)
 
 
-def _trial_hover(cell: Cell, record: TrialRecord | None, name: str) -> str:
+def _trial_hover(location: str, record: TrialRecord | None, name: str) -> str:
     if record is None:
-        return f"L{cell[0]}.{cell[1]}\nnot tried"
+        return f"{location}\nnot tried"
     measure = record.measure(name)
     before = "" if isnan(measure.before) else f" (before {number(measure.before)})"
     lines = [
-        str(record.trial.location),
+        location,
         f"{title_of(name)} {number(_value(record, name))}{before}",
         f"lr {rate(record.trial.recipe.lr)}, {record.steps} steps, {duration(record.seconds)}",
     ]

@@ -1,7 +1,7 @@
 """Data of the recommendation under other protocols: rows beside the untouched model, in words."""
 
 from collections.abc import Sequence
-from math import isnan
+from math import isnan, nan
 
 from locscope.records import Measure, ProtocolResults, ProtocolRow
 from locscope.report.data.inputs import ReportInputs
@@ -9,10 +9,7 @@ from locscope.report.data.rows import Table, TableCell, figure_cell
 from locscope.report.data.words import interval, number
 
 MEASURES = ("reliability", "generalization", "locality")
-COLUMNS = (
-    *("contender", "location", "asked", "reliability", "untouched", "generalization", "untouched"),
-    *("locality", "note", "how it was measured"),
-)
+COLUMNS = ("asked", "reliability", "untouched", "generalization", "untouched", "locality", "note")
 NOTE = (
     "The same tuned weights, asked in other ways: tuned as in the first repetition on T. Locality "
     "is against the untouched model's answers under the same protocol; perplexity does not depend "
@@ -21,14 +18,48 @@ NOTE = (
 
 
 def panels_table(inputs: ReportInputs) -> Table:
-    """Every contender that was asked under other protocols, a row per protocol."""
-    rows = tuple(_row(panel, row) for panel in inputs.panels for row in panel.rows)
+    """The recommended location as asked under every protocol, a row per protocol."""
+    panel = _recommended(inputs)
+    rows = tuple(_row(panel, row) for row in panel.rows) if panel else ()
     return Table("panels", "Under other protocols", COLUMNS, rows, NOTE if rows else "")
+
+
+def side_by_side(inputs: ReportInputs) -> tuple[Table, ...]:
+    """All contenders beside each other, a table per measure and a row per protocol."""
+    tables = (_beside(inputs.panels, measure) for measure in MEASURES)
+    return tuple(table for table in tables if table.rows and len(inputs.panels) > 1)
+
+
+def _beside(panels: Sequence[ProtocolResults], measure: str) -> Table:
+    asked = {row.name: _question(row) for panel in panels for row in panel.rows}
+    values = [{row.name: row.value(measure) for row in panel.rows} for panel in panels]
+    rows = tuple(
+        (TableCell(title), *(figure_cell(by_name.get(name, nan)) for by_name in values))
+        for name, title in asked.items()
+        # What no contender was asked has no row of dashes.
+        if any(not isnan(by_name.get(name, nan)) for by_name in values)
+    )
+    columns = ("asked", *(f"{panel.role} {panel.location}" for panel in panels))
+    return Table(f"panels-{measure}", f"{measure.capitalize()} side by side", columns, rows)
+
+
+def asked_protocols(inputs: ReportInputs) -> tuple[tuple[str, str], ...]:
+    """How each way to ask was measured: its name and its protocol in words."""
+    found = {}
+    for panel in inputs.panels:
+        for row in panel.rows:
+            for measure in row.measures[:1]:
+                found.setdefault(_question(row), measure.protocol)
+    return tuple(found.items())
+
+
+def _recommended(inputs: ReportInputs) -> ProtocolResults | None:
+    return next((panel for panel in inputs.panels if panel.role == "recommended"), None)
 
 
 def protocol_line(inputs: ReportInputs) -> str:
     """The worst protocol of the recommended location, its worst form and multi-hop, in one line."""
-    panel = next((panel for panel in inputs.panels if panel.role == "recommended"), None)
+    panel = _recommended(inputs)
     if panel is None:
         return ""
     others = [row for row in panel.rows if row.kind == "protocol" and not row.searched]
@@ -63,19 +94,19 @@ def _row(panel: ProtocolResults, row: ProtocolRow) -> tuple[TableCell, ...]:
     measures = {measure.name: measure for measure in row.measures}
     reliability, generalization, locality = (measures.get(name) for name in MEASURES)
     note = _note(panel, row)
-    question = row.title if row.kind != "protocol" else f"{row.name}: {row.title}"
     return (
-        TableCell(panel.role),
-        TableCell(str(panel.location)),
-        TableCell(question),
+        TableCell(_question(row)),
         _value(reliability, alarm=note.startswith("worst")),
         _before(reliability),
         _value(generalization),
         _before(generalization),
         _value(locality),
         TableCell(note, alarm=bool(row.reason)),
-        TableCell(reliability.protocol if reliability else ""),
     )
+
+
+def _question(row: ProtocolRow) -> str:
+    return row.title if row.kind != "protocol" else f"{row.name}: {row.title}"
 
 
 def _note(panel: ProtocolResults, row: ProtocolRow) -> str:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan, nan
 
 from locscope.records import EditOutcome, Measure, TrialRecord
@@ -26,17 +26,21 @@ TRIAL_MEASURES = (
     "retention",
 )
 LONG_TEXT = 30
-MOST_ROWS = 1000
-"""Rows of one table in a page; the note says how many were left out."""
+MOST_ROWS, MOST_TRIALS = 1000, 2500
+"""Rows of one table in a page, and of that of trials; the note says how many were left out."""
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """What stands in a cell, and its sort key where it is a number (NaN sorts last)."""
+    """What stands in a cell, and its sort key where it is a number (NaN sorts last).
+
+    Of a location that it `opens`, a click on it shows all that is known.
+    """
 
     text: str
     sort: float | None = None
     alarm: bool = False
+    opens: bool = False
 
     @property
     def long(self) -> bool:
@@ -63,12 +67,31 @@ class Table:
         )
 
 
+def transposed(table: Table) -> Table:
+    """Columns as rows: a table of few rows and many columns fits on a page that way.
+
+    Example:
+        >>> table = Table("t", "T", ("who", "score"), ((TableCell("a"), TableCell("1", 1.0)),))
+        >>> [[cell.text for cell in row] for row in transposed(table).rows]
+        [['score', '1']]
+    """
+    if not table.rows:
+        return table
+    columns = (table.columns[0], *(row[0].text for row in table.rows))
+    rows = tuple(
+        (TableCell(name), *(row[index] for row in table.rows))
+        for index, name in enumerate(table.columns)
+        if index > 0
+    )
+    return replace(table, columns=columns, rows=rows)
+
+
 def figure_cell(value: float, alarm: bool = False) -> TableCell:
     """A cell with a number."""
     return TableCell(number(value), value, alarm)
 
 
-def trials_table(inputs: ReportInputs) -> Table:
+def trials_table(inputs: ReportInputs, most: int = MOST_TRIALS) -> Table:
     """All trials, the best first; a row's last cell says what it violates or why it failed.
 
     Quick trials come after all others: their scores are of probabilities, on another scale.
@@ -78,9 +101,11 @@ def trials_table(inputs: ReportInputs) -> Table:
     ranked = sorted(inputs.trials, key=standing, reverse=True)
     # Stable, so that the order by standing stays within both kinds.
     records = sorted(ranked, key=lambda record: record.trial.quick)
-    rows = tuple(_trial_row(record) for record in records[:MOST_ROWS])
-    note = "" if len(records) <= MOST_ROWS else f"The best {MOST_ROWS} of {len(records)} trials."
-    caption = "Trials: looks last, those within the bounds first, then by score"
+    rows = tuple(_trial_row(record) for record in records[: min(most, MOST_TRIALS)])
+    note = "Quick: read by probabilities on few edits, which is another scale."
+    if len(records) > len(rows):
+        note += f" The best {len(rows)} of {len(records)} trials: trials.parquet has all."
+    caption = "Trials: quick ones last, those within the bounds first, then by score"
     return Table("trials", caption, columns, rows, note)
 
 
@@ -90,13 +115,13 @@ def _trial_row(record: TrialRecord) -> tuple[TableCell, ...]:
     note = record.status if record.status != "done" else ""
     note = "; ".join(filter(None, (note, *map(in_words, violated))))
     return (
-        TableCell(str(trial.location)),
+        TableCell(str(trial.location), opens=True),
         TableCell(trial.split),
         TableCell(trial.rung),
         TableCell(rate(trial.recipe.lr), trial.recipe.lr),
         TableCell(str(record.steps), record.steps),
         *measured,
-        figure_cell(record.score),
+        TableCell(number(record.score) + (" (quick)" if trial.quick else ""), record.score),
         TableCell(number(record.seconds), record.seconds),
         TableCell(note, alarm=bool(note)),
     )

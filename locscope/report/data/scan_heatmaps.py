@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import nan
+from dataclasses import dataclass, replace
+from math import isnan, nan
+from typing import Any
 
 from locscope.locations import Location
 from locscope.records import ScanResult, ScanScore, TokenMap
@@ -91,6 +92,7 @@ def scan_heatmap(
     # Colours from zero out would waste half the scale on scores of one sign.
     centred = has_both_signs(true.values())
     of_roles = sheet.across == "token roles"
+    outlined, tall = (None, 1) if of_roles else _outlined(inputs, columns, sheet)
     what = "" if sheet.across == "parts" else sheet.title
     return Heatmap(
         f"scan-{scan.descriptor.name}-{variant}-{what}",
@@ -103,12 +105,29 @@ def scan_heatmap(
         colour_key(scan.descriptor.sign, centred),
         centred=centred,
         good=scan.descriptor.sign,
-        recommended=None if of_roles else recommended_cell(inputs, columns, _cell_in(sheet)),
+        recommended=outlined,
+        recommended_rows=tall,
         across=sheet.across,
         labels=tuple(role.replace(" ", "\n") for role in columns) if of_roles else (),
         choice=": ".join(filter(None, (variant, sheet.title))),
         variant=variant,
+        # Trials of single heads are rare, and names of all heads would be half of the figure.
+        locations=() if what else grid(layers, columns, lambda cell: _location(cell, sheet)),
     )
+
+
+def _outlined(
+    inputs: ReportInputs, columns: tuple[str, ...], sheet: Sheet
+) -> tuple[tuple[int, int] | None, int]:
+    """Row and column of the recommended location, and how many rows it takes."""
+    cell = recommended_cell(inputs, columns, _cell_in(sheet))
+    if cell is not None or inputs.best is None or sheet.across != "parts":
+        return cell, 1
+    site, *others = Location.parse(str(inputs.best.location)).sites
+    # A range stands over the cells of its layers, of which no scan scores more than one.
+    if others or site.head is not None or site.part not in columns:
+        return None, 1
+    return (site.first, columns.index(site.part)), site.last - site.first + 1
 
 
 def scan_title(scan: ScanResult, variant: str, what: str = "") -> str:
@@ -160,8 +179,26 @@ def _hover(location: str, score: ScanScore | None) -> str:
 
 
 def token_heatmaps(scan: ScanResult) -> tuple[Heatmap, ...]:
-    """A heatmap per prompt that the scan kept."""
-    return tuple(token_heatmap(scan, token_map) for token_map in scan.maps)
+    """A heatmap per variant and part of the first prompt that the scan kept; the `facts` of each
+    are the maps of all prompts."""
+    kept: dict[tuple[str, str], list[TokenMap]] = defaultdict(list)
+    for token_map in scan.maps:
+        kept[token_map.variant, token_map.part].append(token_map)
+    return tuple(replace(token_heatmap(scan, maps[0]), facts=tuple(maps)) for maps in kept.values())
+
+
+def fact_data(token_map: TokenMap) -> dict[str, Any]:
+    """A map as plain data for the page, which draws it when it is chosen."""
+    return {
+        "edit": token_map.edit,
+        "prompt": "".join(token_map.tokens).strip(),
+        "tokens": [visible(token) for token in token_map.tokens],
+        "subject": [i for i in token_map.subject if i < len(token_map.tokens)],
+        "answer": visible(token_map.answer.strip(), spaces=False),
+        "values": [
+            [None if isnan(v) else float(f"{v:.3g}") for v in row] for row in token_map.values
+        ],
+    }
 
 
 def token_heatmap(scan: ScanResult, token_map: TokenMap) -> Heatmap:

@@ -52,6 +52,19 @@ def scorecard_lines(card: Scorecard | None) -> tuple[str, ...]:
     return tuple(map(sentence, (*lines, *card.notes)))
 
 
+def verdict_lines(inputs: ReportInputs) -> tuple[tuple[str, str], ...]:
+    """Every scan with what the scorecard says of it, in one sentence; the best first."""
+    titles = {scan.descriptor.name: scan.descriptor.title for scan in inputs.scans}
+    verdicts = inputs.scorecard.verdicts if inputs.scorecard else ()
+    return tuple(
+        (
+            ", ".join(filter(None, (titles.get(v.scan, v.scan), v.variant))) + ":",
+            sentence(v.sentence or v.verdict),
+        )
+        for v in sorted(verdicts, key=_best_first)
+    )
+
+
 def verdict_counts(card: Scorecard) -> str:
     """How many variants got which verdict, and the names of those that predict."""
     counts = []
@@ -66,7 +79,7 @@ def _row(verdict: ScanVerdict) -> tuple[TableCell, ...]:
     return (
         TableCell(verdict.scan),
         TableCell(verdict.variant),
-        TableCell(verdict.sentence or verdict.verdict),
+        TableCell(verdict.verdict),
         _spanned(verdict.within, verdict.within_low, verdict.within_high),
         _spanned(verdict.added, verdict.added_low, verdict.added_high),
         figure_cell(verdict.p_within),

@@ -81,6 +81,7 @@ def _front_series(
             for p in points
         ),
         kind=kind,
+        locations=tuple(str(point.location) for point in points),
     )
 
 
@@ -93,6 +94,7 @@ def _cloud(part: str, records: list[TrialRecord], objective: Objective) -> Serie
         tuple(_hover(record, objective) for record in records),
         part,
         tuple(bool(record.violated) for record in records),
+        locations=tuple(str(record.trial.location) for record in records),
     )
 
 

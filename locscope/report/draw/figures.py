@@ -94,6 +94,8 @@ def _scatter(series: Series, colour: str, symbol: str, mode: str, **extra) -> go
         },
         customdata=[text(words) for words in series.hover],
         hovertemplate="%{customdata}<extra></extra>",
+        # What a click on a point opens.
+        meta={"locations": list(series.locations)},
         **extra,
     )
 
@@ -140,6 +142,7 @@ def _contender_trace(contender: Contender, label: str) -> go.Scatter:
         mode="markers",
         marker={"size": 12, "color": colour, "symbol": "diamond" if recommended else "circle"},
         hovertemplate=f"{label}<br>%{{x:.3f}}<extra></extra>",
+        meta={"locations": [str(contender.location)]},
     )
 
 

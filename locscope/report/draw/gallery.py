@@ -8,10 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io
 
+from locscope.records import TokenMap
 from locscope.report.data.count_rows import count_charts
 from locscope.report.data.curves import (
     Chart,
@@ -30,7 +32,7 @@ from locscope.runs.files import write_atomic
 
 IMAGES = ("png", "svg")
 IMAGE_WIDTH = 900
-HALF_PAGE = 470
+HALF_PAGE = 500
 """Pixels that a figure has at the least where two stand side by side."""
 
 
@@ -39,7 +41,7 @@ class Drawn:
     """A figure with its name, its title, a note on how to read it, and a description in words.
 
     Beside others it goes by its `choice`; tables of the same `variant` belong to it. `width` is
-    the least that it needs, in pixels.
+    the least that it needs, in pixels. `facts` are the maps of other prompts that can stand in it.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Drawn:
     choice: str = ""
     variant: str = ""
     width: int = 0
+    facts: tuple[TokenMap, ...] = ()
 
     @property
     def wide(self) -> bool:
@@ -61,8 +64,8 @@ def panels(inputs: ReportInputs) -> dict[str, tuple[Drawn, ...]]:
     """All panels of the page that have something to show: by name, the views to switch between."""
     named = {
         "contenders": _contenders(inputs),
-        "efficacy": _heatmaps(trial_heatmaps(inputs, EFFICACY_VIEWS)),
-        "collapse": _heatmaps(trial_heatmaps(inputs, COLLAPSE_VIEWS)),
+        "efficacy": drawn_heatmaps(trial_heatmaps(inputs, EFFICACY_VIEWS)),
+        "collapse": drawn_heatmaps(trial_heatmaps(inputs, COLLAPSE_VIEWS)),
         "tradeoff": _charts([tradeoff(inputs)]),
         "rates": _charts([rate_curves(inputs)]),
         "losses": _charts([loss_curves(inputs)]),
@@ -85,7 +88,7 @@ def outcome_panel(index: int) -> str:
 def _scan_panels(inputs: ReportInputs) -> dict[str, tuple[Drawn, ...]]:
     named: dict[str, tuple[Drawn, ...]] = {}
     for index, scan in enumerate(inputs.scans):
-        named[scan_panel(index)] = _heatmaps(scan_heatmaps(inputs, scan))
+        named[scan_panel(index)] = drawn_heatmaps(scan_heatmaps(inputs, scan))
         charts = [scan_outcome(inputs, scan, variant) for variant in scan.variants]
         named[outcome_panel(index)] = tuple(
             replace(view, choice=variant, variant=variant)
@@ -107,7 +110,8 @@ def _contenders(inputs: ReportInputs) -> tuple[Drawn, ...]:
     return (Drawn("contenders", "Contenders", note, description, figure),)
 
 
-def _heatmaps(heatmaps: Iterable[Heatmap]) -> tuple[Drawn, ...]:
+def drawn_heatmaps(heatmaps: Iterable[Heatmap]) -> tuple[Drawn, ...]:
+    """Each heatmap drawn, with its description."""
     return tuple(
         Drawn(
             h.name,
@@ -118,6 +122,7 @@ def _heatmaps(heatmaps: Iterable[Heatmap]) -> tuple[Drawn, ...]:
             h.choice,
             h.variant,
             least_width(h),
+            h.facts,
         )
         for h in heatmaps
     )
@@ -145,7 +150,7 @@ def _describe_chart(chart: Chart) -> str:
     return f"{chart.title}: {chart.y_title} against {chart.x_title}, for {names}"
 
 
-def specification(drawn: Drawn) -> dict:
+def specification(drawn: Drawn) -> dict[str, Any]:
     """The figure as plain JSON data for a page that has its own headings."""
     plain = json.loads(str(drawn.figure.to_json()))
     # The page has its own headings and background, dark ones too.

@@ -8,8 +8,9 @@ from locscope.report.data.heatmaps import Heatmap
 from locscope.report.draw.theme import ACCENT, axis_title, blank, text
 
 MISSING = "#9a9a9a"
-MOST_LABELLED = 400
-"""Cells beyond which a heatmap's numbers are left to the hover."""
+MOST_LABELLED = 1000
+MOST_COLUMNS = {"parts": 24}
+"""Cells, and columns by what they are (8 of others), beyond which numbers are left to the hover."""
 SUBJECT = "#D55E00"
 """The band of columns that are set apart."""
 CATEGORY = {"type": "category", "showgrid": False, "zeroline": False, "ticks": ""}
@@ -38,7 +39,8 @@ def draw_heatmap(heatmap: Heatmap) -> go.Figure:
         },
         shapes=[
             *(_band(first, last, rows) for first, last in _runs(heatmap.banded)),
-            *([_outline(*heatmap.recommended)] if heatmap.recommended else []),
+            *(_bar(column, bar) for column, bar in heatmap.bars),
+            *([_outline(heatmap)] if heatmap.recommended else []),
         ],
         showlegend=False,
         plot_bgcolor="rgba(128,128,128,0.18)",
@@ -107,6 +109,8 @@ def _heat_trace(heatmap: Heatmap) -> go.Heatmap:
         ygap=gap,
         showscale=bool(heatmap.measured),
         colorbar=bar,
+        # What a click on a cell opens.
+        meta={"locations": [list(row) for row in heatmap.locations]},
         **_colours(heatmap),
     )
 
@@ -126,7 +130,8 @@ def _colours(heatmap: Heatmap) -> dict:
         # Alike on both sides, so that white is zero.
         far = max(map(abs, heatmap.measured))
         return {"colorscale": "RdBu", "reversescale": heatmap.good < 0, "zmin": -far, "zmax": far}
-    return {"colorscale": "Viridis", "reversescale": heatmap.good < 0}
+    low, high = heatmap.span or (None, None)
+    return {"colorscale": "Viridis", "reversescale": heatmap.good < 0, "zmin": low, "zmax": high}
 
 
 def _label_trace(heatmap: Heatmap) -> list[go.Scatter]:
@@ -134,7 +139,8 @@ def _label_trace(heatmap: Heatmap) -> list[go.Scatter]:
     if not _labelled(heatmap):
         return []
     filled = [(r, c) for r in range(len(heatmap.rows)) for c in range(len(heatmap.columns))]
-    filled = [(r, c) for r, c in filled if not isnan(heatmap.values[r][c])]
+    # A bar has its number in one of its cells.
+    filled = [(r, c) for r, c in filled if heatmap.cells[r][c] and not isnan(heatmap.values[r][c])]
     colours = [_ink(heatmap, heatmap.values[r][c]) for r, c in filled]
     return [
         go.Scatter(
@@ -151,11 +157,12 @@ def _label_trace(heatmap: Heatmap) -> list[go.Scatter]:
 def _labelled(heatmap: Heatmap) -> bool:
     """Whether there is room for the numbers in the cells."""
     rows, columns = len(heatmap.rows), len(heatmap.columns)
-    return columns <= 8 and rows * columns <= MOST_LABELLED and bool(heatmap.measured)
+    most = MOST_COLUMNS.get(heatmap.across, 8)
+    return columns <= most and rows * columns <= MOST_LABELLED and bool(heatmap.measured)
 
 
 def _ink(heatmap: Heatmap, value: float) -> str:
-    low, high = min(heatmap.measured), max(heatmap.measured)
+    low, high = heatmap.span or (min(heatmap.measured), max(heatmap.measured))
     if heatmap.centred:
         # Both ends of a diverging scale are dark.
         return "white" if abs(value) > 0.6 * max(-low, high) else "black"
@@ -166,26 +173,49 @@ def _ink(heatmap: Heatmap, value: float) -> str:
 def _missing_trace(heatmap: Heatmap) -> list[go.Scatter]:
     """A cross in every cell without a value: plotly's heatmaps cannot hatch."""
     cells = [
-        (text(column), row, text(heatmap.hover[r][c]))
+        (text(column), row, text(heatmap.hover[r][c]), _named(heatmap, r, c))
         for r, row in enumerate(heatmap.rows)
         for c, column in enumerate(heatmap.columns)
-        if isnan(heatmap.values[r][c])
+        # Without a word on hover there is nothing that could be missing, as between bars.
+        if isnan(heatmap.values[r][c]) and heatmap.hover[r][c]
     ]
     if not cells:
         return []
-    x, y, hover = zip(*cells, strict=True)
+    x, y, hover, names = zip(*cells, strict=True)
     marker = {"symbol": "x-thin", "size": 8, "line": {"width": 1.5, "color": MISSING}}
     template = "%{customdata}<extra></extra>"
     return [
         go.Scatter(
-            x=x, y=y, customdata=hover, hovertemplate=template, mode="markers", marker=marker
+            x=x,
+            y=y,
+            customdata=hover,
+            hovertemplate=template,
+            mode="markers",
+            marker=marker,
+            meta={"locations": list(names)},
         )
     ]
 
 
-def _outline(row: int, column: int) -> dict:
-    corners = {"x0": column - SIDE, "x1": column + SIDE, "y0": row - SIDE, "y1": row + SIDE}
-    return {"type": "rect", **corners, "line": {"color": ACCENT, "width": 3}}
+def _named(heatmap: Heatmap, row: int, column: int) -> str:
+    return heatmap.locations[row][column] if heatmap.locations else ""
+
+
+def _bar(column: int, rows: tuple[int, ...]) -> dict:
+    """An outline that makes one bar of the cells of a range."""
+    box = _box(column, rows[0], rows[-1], 0.06)
+    return {"type": "rect", **box, "line": {"color": MISSING, "width": 1.5}}
+
+
+def _outline(heatmap: Heatmap) -> dict:
+    row, column = heatmap.recommended or (0, 0)
+    box = _box(column, row, row + heatmap.recommended_rows - 1)
+    return {"type": "rect", **box, "line": {"color": ACCENT, "width": 3}}
+
+
+def _box(column: int, first: int, last: int, inside: float = 0) -> dict:
+    side = SIDE - inside
+    return {"x0": column - side, "x1": column + side, "y0": first - side, "y1": last + side}
 
 
 def _runs(columns: tuple[int, ...]) -> list[tuple[int, int]]:

@@ -1,51 +1,70 @@
 """Several runs side by side in one page: over models, edit sets and seeds."""
 
+from collections.abc import Sequence
 from math import isnan, nan
+from pathlib import Path
 
 from locscope.report.data import words
 from locscope.report.data.curves import depth_spans
 from locscope.report.data.inputs import ReportInputs
-from locscope.report.data.rows import Table, TableCell, figure_cell
+from locscope.report.data.page.runs import (
+    differences_table,
+    labels_of,
+    rungs_differ,
+    shared_heatmaps,
+)
+from locscope.report.data.rows import Table, TableCell, figure_cell, transposed
 from locscope.report.data.verdict import verdict_of
 from locscope.report.draw.figures import draw_depths
-from locscope.report.draw.gallery import Drawn
-from locscope.report.output.page import render
+from locscope.report.draw.gallery import Drawn, drawn_heatmaps
+from locscope.report.output.page import render, specifications
+from locscope.runs.private import without_home
 
 
-def render_comparison(runs: tuple[ReportInputs, ...]) -> str:
-    """A page with a table over the runs and the relative depth that each recommends."""
-    labels = run_labels(runs)
+def render_comparison(runs: tuple[ReportInputs, ...], folders: Sequence[Path] = ()) -> str:
+    """A page with a table over the runs, what their settings differ in, their heatmaps on one
+    scale, and the relative depth that each recommends. Runs go by the names of their folders."""
+    labels = labels_of(runs, folders)
     spans = depth_spans(zip(labels, runs, strict=True))
-    drawn = {}
+    drawn: dict[str, tuple[Drawn, ...]] = {}
     if spans:
         note = "A model with more layers is put on the same scale: layer over highest layer."
         description = "Relative depth of the recommended location per run"
         view = Drawn("depths", "Recommended depth", note, description, draw_depths(spans))
         drawn["depths"] = (view,)
-    table = runs_table(runs)
-    sentences = [(label, verdict_of(run)) for label, run in zip(labels, runs, strict=True)]
-    return render("comparison.html", drawn, runs=table, sentences=sentences)
+    # A panel per run, with a view per measure, so that all runs show the same one.
+    views = {f"run-{n}": found for n, found in enumerate(shared_heatmaps(runs, labels)) if found}
+    drawn |= {name: drawn_heatmaps(heatmaps) for name, heatmaps in views.items()}
+    differ = differences_table(runs, labels)
+    return render(
+        "comparison.html",
+        drawn,
+        specifications(drawn),
+        runs=transposed(runs_table(runs, labels)),
+        differences=differ,
+        maps=[(name, heatmaps[0].title) for name, heatmaps in views.items()],
+        mixed=rungs_differ(runs),
+        sentences=[(label, verdict_of(run)) for label, run in zip(labels, runs, strict=True)],
+    )
 
 
-def run_labels(runs: tuple[ReportInputs, ...]) -> tuple[str, ...]:
-    """A label per run, numbered where two would be the same."""
-    labels: list[str] = []
-    for inputs in runs:
-        plain = f"{inputs.run.model.name} · {inputs.run.edits} · seed {inputs.run.seed}"
-        label, count = plain, 1
-        # Two runs of one model, edits and seed may differ in a setting alone.
-        while label in labels:
-            count += 1
-            label = f"{plain} ({count})"
-        labels.append(label)
-    return tuple(labels)
-
-
-def runs_table(runs: tuple[ReportInputs, ...]) -> Table:
+def runs_table(runs: tuple[ReportInputs, ...], labels: Sequence[str]) -> Table:
     """A row per run: what it was on and what it recommends."""
-    columns = ("model", "layers", "edits", "edit count", "seed", "recommended", "relative depth")
+    columns = (
+        "run",
+        "model",
+        "layers",
+        "edits",
+        "edit count",
+        "seed",
+        "recommended",
+        "relative depth",
+    )
     columns = (*columns, "lr", "score on T", "interval", "perplexity ratio", "verdict")
-    return Table("runs", "Runs", columns, tuple(_run_row(inputs) for inputs in runs))
+    rows = tuple(
+        (TableCell(label), *_run_row(inputs)) for label, inputs in zip(labels, runs, strict=True)
+    )
+    return Table("runs", "Runs", columns, rows)
 
 
 def _run_row(inputs: ReportInputs) -> tuple[TableCell, ...]:
@@ -56,7 +75,7 @@ def _run_row(inputs: ReportInputs) -> tuple[TableCell, ...]:
     spans = depth_spans([("", inputs)])
     depth = spans[0].x[0] if len(spans) == 1 and len(set(spans[0].x)) == 1 else nan
     return (
-        TableCell(run.model.name),
+        TableCell(without_home(run.model.name)),
         TableCell(str(run.model.layers), run.model.layers),
         TableCell(run.edits),
         TableCell(str(run.edit_count), run.edit_count),

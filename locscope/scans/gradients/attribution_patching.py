@@ -59,11 +59,11 @@ def scan(context: ScanContext) -> Findings:
     pairs = context.corrupted_pairs(corruption)
     if not pairs:
         return Findings((), 0, notes=(_no_pairs(corruption), *context.facts.notes))
-    model, first = context.loaded.model, pairs[0].fact.edit
+    model = context.loaded.model
     facts = context.batched(
         "attribution patching",
         pairs,
-        lambda batch: _estimates(context, batch, metric, first),
+        lambda batch: _estimates(context, batch, metric),
         size=lambda pair: HOLDS.tokens(model, len(pair.ids), pair.samples),
     )
     steps = context.options.steps
@@ -81,8 +81,9 @@ def scan(context: ScanContext) -> Findings:
             *context.facts.notes,
         ),
         maps=tuple(
-            context.token_map(facts[0].fact, variant, part, cells)
-            for variant, parts in facts[0].cells.items()
+            context.token_map(fact.fact, variant, part, cells)
+            for fact in facts
+            for variant, parts in fact.cells.items()
             for part, cells in parts.items()
         ),
         totals=gaps,
@@ -103,9 +104,9 @@ def _no_pairs(corruption: str) -> str:
 
 
 def _estimates(
-    context: ScanContext, pairs: Sequence[CorruptedPair], metric: str, first: str
+    context: ScanContext, pairs: Sequence[CorruptedPair], metric: str
 ) -> list[FactEstimates]:
-    """The estimates of a batch; those of single tokens for the edit `first` alone."""
+    """The estimates of a batch."""
     samples, steps = pairs[0].samples, max(1, context.options.steps)
     ends = ends_of(context.hooked, pairs)
     variants = estimated(context.hooked, ends, metric, steps)
@@ -123,17 +124,16 @@ def _estimates(
         }
 
     return [
-        replace(_summed(pair.fact, of(row), pair.fact.edit == first), effect=effects[row])
-        for row, pair in enumerate(pairs)
+        replace(_summed(pair.fact, of(row)), effect=effects[row]) for row, pair in enumerate(pairs)
     ]
 
 
-def _summed(fact: Fact, cells: Mapping[str, Estimates], keep: bool) -> FactEstimates:
-    """Sums over all tokens and over roles; with `keep` single tokens too, which are many."""
+def _summed(fact: Fact, cells: Mapping[str, Estimates]) -> FactEstimates:
+    """Single tokens, and sums over all of them and over roles."""
     masks = torch.tensor([[fact.role(token) == r for token in range(len(fact.ids))] for r in ROLES])
     locations = {v: {part: x.sum(1) for part, x in parts.items()} for v, parts in cells.items()}
     roles = {v: {p: _by_role(parts[p], masks) for p in TOKENWISE} for v, parts in cells.items()}
-    single = {v: {p: parts[p] for p in TOKENWISE} for v, parts in cells.items()} if keep else {}
+    single = {v: {p: parts[p] for p in TOKENWISE} for v, parts in cells.items()}
     return FactEstimates(fact, locations, roles, single)
 
 

@@ -71,7 +71,8 @@ def scan(context: ScanContext) -> Findings:
         settings=_settings(context, kinds),
         notes=(_note(total), *left_out(context.facts.with_subject, pairs), *context.facts.notes),
         maps=tuple(
-            context.token_map(traces[0].fact, VARIANT, kind.part, traces[0].effect[i].T)
+            context.token_map(traced.fact, VARIANT, kind.part, traced.effect[i].T)
+            for traced in traces
             for i, kind in enumerate(kinds)
         ),
         totals=(total,),

@@ -211,7 +211,9 @@ def test_scores_are_means_over_facts_at_the_last_subject_token():
     assert {s.role for s in result.scores} == {
         "", "first subject", "middle subject", "last subject", "first after", "further", "last"
     }  # fmt: skip
-    (found,) = [m for m in result.maps if m.part == "block"]
+    found, *others = [m for m in result.maps if m.part == "block"]
+    # Of every fact that was used, so that a report lets one choose among them.
+    assert len({one.edit for one in (found, *others)}) == result.usable == 1 + len(others)
     assert found.tokens[found.subject[0]].strip() in "France"
     assert len(found.values) == 3
     assert len(found.values[0]) == len(found.tokens)
