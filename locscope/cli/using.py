@@ -39,18 +39,21 @@ def edit(
             help="recommendation.yaml, or the run folder it is in", rich_help_panel=TUNING
         ),
     ] = None,
+    no_evaluate: Annotated[
+        bool, typer.Option("--no-evaluate", help="as --evaluate none", rich_help_panel=TUNING)
+    ] = False,
     format: options.Format = "table",
     **written: Any,
 ) -> None:
     """Edits; exits with 3 where the model has not learned or is out of bounds."""
     if output is None and delta is None:
         raise UsageError("say where to save: --output DIRECTORY, --delta FILE, or both")
-    settings = read_settings(EditSettings, file, written)
+    settings = read_settings(EditSettings, file, _unmeasured(written) if no_evaluate else written)
     from locscope.cli.listener import listener
     from locscope.cli.printing import print_measures, say_json
     from locscope.models.parts import summary
     from locscope.records import dumps
-    from locscope.scoring.objectives import nothing_learned
+    from locscope.scoring.objectives import nothing_learned, quick_objective
     from locscope.workflows.edit import edit as run_edit
     from locscope.workflows.edit import plan_edit
 
@@ -61,13 +64,24 @@ def edit(
     progress.say(f"saved to {' and '.join(str(path) for path in (output, delta) if path)}")
     if format == "json":
         say_json(dumps(record, indent=2))
-    else:
+    elif record.measures:
         print_measures(record.measures, f"{record.trial.location} at {record.trial.recipe.lr:g}")
     missed = [f"out of bounds: {line}" for line in record.violated]
-    missed += nothing_learned(record.measures, plan.objective)
+    if record.measures:
+        goal = quick_objective(plan.objective) if record.trial.quick else plan.objective
+        missed += nothing_learned(record.measures, goal)
     for line in missed:
         progress.say(line)
     raise typer.Exit(NOTHING_MET if missed else 0)
+
+
+def _unmeasured(written: dict[str, Any]) -> dict[str, Any]:
+    """The same options, with nothing to be measured."""
+    if written["evaluate"] not in (None, "none"):
+        raise UsageError(
+            f"--no-evaluate with --evaluate {written['evaluate']}: give one of the two"
+        )
+    return {**written, "evaluate": "none"}
 
 
 @commands.command()
