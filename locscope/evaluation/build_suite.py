@@ -211,9 +211,10 @@ def _neutral_rows(writer: _Writer, texts: Sequence[str]) -> tuple[list[int], lis
         if (whole := encode_text(tokenizer, text, specials=True))
         and (bare := encode_text(tokenizer, text, specials=False))
     ]
-    texts = [writer.add(whole) for whole, _ in both]
+    rows = [writer.add(whole) for whole, _ in both]
     # One row for both where they are the same tokens.
-    rows = zip(texts, both, strict=True)
-    return texts, [
-        row if bare.ids == whole.ids else writer.add(bare) for row, (whole, bare) in rows
+    bare = [
+        row if alone.ids == whole.ids else writer.add(alone)
+        for row, (whole, alone) in zip(rows, both, strict=True)
     ]
+    return rows, bare
