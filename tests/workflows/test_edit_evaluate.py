@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from locscope.cli.app import app
 from locscope.errors import UsageError
-from locscope.evaluation.measures import COLLAPSE, NEEDS_BASE, QUICK_MEASURES
+from locscope.evaluation.measures import NEEDS_BASE, QUICK_DRIFT, QUICK_MEASURES
 from locscope.progress import Silent
 from locscope.scoring.objectives import BALANCED
 from locscope.selection.candidates import LEARNS_IN_FULL
@@ -77,7 +77,7 @@ def test_what_is_measured_decides_nothing_of_what_is_tuned(
         )
         records[asked] = edit(plan_edit(settings, None, tmp_path / asked), Silent())
     full, quick, none = records.values()
-    assert {m.name for m in quick.measures} == {*QUICK_MEASURES, *COLLAPSE}
+    assert {m.name for m in quick.measures} == {*QUICK_MEASURES, *QUICK_DRIFT}
     for one in quick.measures[:3]:
         assert one.value == pytest.approx(full.measure(one.name).value, rel=1e-4, nan_ok=True)
     assert none.measures == none.outcomes == ()
