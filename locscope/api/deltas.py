@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from locscope.api.loading import Model, as_loaded
-from locscope.models.delta import held_in, put_turns, read_delta, turned
+from locscope.models.delta import held_in, put_tensors, read_delta, turned
 from locscope.models.load import Loaded
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
@@ -67,5 +67,5 @@ def _changed(model: Model, delta: Paths, inplace: bool, *, back: bool) -> Loaded
     tensors = turned(deltas, held_in(loaded.model), loaded.info.name, back=back)
     if not inplace:
         loaded = replace(loaded, model=copy.deepcopy(loaded.model))
-    put_turns(loaded.model, deltas, tensors)
+    put_tensors(loaded.model, deltas, tensors)
     return loaded

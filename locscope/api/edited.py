@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, final
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from locscope.evaluation.measures import MEASURES
 from locscope.models.load import Loaded
 from locscope.models.parts import take
 from locscope.models.save import put_changes
@@ -77,8 +78,8 @@ class EditedModel:
 
     @property
     def measures(self) -> Evaluated:
-        """What was measured of the tuned model."""
-        return evaluated(self.record.measures)
+        """What was measured of the tuned model; NaN where it was not asked for."""
+        return evaluated([self.record.measure(name) for name in MEASURES])
 
     @property
     def delta(self) -> dict[str, Tensor]:

@@ -72,6 +72,9 @@ Public = Annotated[
         metavar="",
     ),
 ]
+NoEvaluate = Annotated[
+    bool, typer.Option("--no-evaluate", help="as --evaluate none", rich_help_panel=TUNING)
+]
 Tasks = Annotated[
     Any,
     typer.Option(
@@ -107,6 +110,7 @@ def edit(
     adapter: Adapter = None,
     push_to_hub: PushToHub = None,
     public: Public = False,
+    no_evaluate: NoEvaluate = False,
     quiet: options.Quiet = False,
     format: options.Format = "table",
 ) -> None:
@@ -115,6 +119,8 @@ def edit(
         raise UsageError("say where to save: --output DIRECTORY, --delta FILE, or both")
     if push_to_hub is not None and output is None:
         raise UsageError("--push-to-hub uploads a saved model: give --output too")
+    if no_evaluate:
+        settings = _unmeasured(settings)
     from locscope.integrations.hub import check_hub, push
     from locscope.workflows.early.precheck import before_edit
 
@@ -125,7 +131,7 @@ def edit(
     from locscope.cli.printing import print_measures, say_json
     from locscope.models.parts import summary
     from locscope.records import dumps
-    from locscope.scoring.objectives import nothing_learned
+    from locscope.scoring.objectives import nothing_learned, quick_objective
     from locscope.workflows.edit import edit as run_edit
     from locscope.workflows.edit import plan_edit
 
@@ -141,13 +147,22 @@ def edit(
         progress.say(f"pushed to {where}")
     if format == "json":
         say_json(dumps(record, indent=2))
-    else:
+    elif record.measures:
         print_measures(record.measures, f"{record.trial.location} at {record.trial.recipe.lr:g}")
     missed = [f"out of bounds: {line}" for line in record.violated]
-    missed += nothing_learned(record.measures, plan.objective)
+    if record.measures:
+        goal = quick_objective(plan.objective) if record.trial.quick else plan.objective
+        missed += nothing_learned(record.measures, goal)
     for line in missed:
         listener().say(line)
     raise typer.Exit(NOTHING_MET if missed else 0)
+
+
+def _unmeasured(settings: EditSettings) -> EditSettings:
+    """The same settings, with nothing to be measured."""
+    if "evaluate" in settings.model_fields_set and settings.evaluate != "none":
+        raise UsageError(f"--no-evaluate with --evaluate {settings.evaluate}: give one of the two")
+    return settings.model_copy(update={"evaluate": "none"})
 
 
 @commands.command()

@@ -1,9 +1,10 @@
 """Builds the evaluation suite: every question of a run as a token row, before anything is tuned."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import final
 
-from locscope.evaluation.drift import remember
+from locscope.evaluation.drift import NeutralTexts, remember
 from locscope.evaluation.questions import (
     Question,
     recited_question,
@@ -37,23 +38,42 @@ def prepare(
 
     The model must be untouched: locality and drift compare with its answers and states.
     """
+    suite = written(text_generator, edits, eval_texts, prompt_format)
+    return remembering(suite, PrefixCache(text_generator.model, suite.packed, budget))
+
+
+def written(
+    text_generator: TextGenerator,
+    edits: Sequence[Edit],
+    eval_texts: EvalTexts,
+    prompt_format: str = "raw",
+) -> EvalSuite:
+    """The evaluation suite without what the untouched model makes of the neutral texts."""
     writer = _Writer(text_generator, _stop_token(text_generator), prompt_format)
     # All at once, for larger batches; each edit then takes those of its own neighbours.
     outputs = iter(_continuations(writer, [probe for e in edits for probe in e.neighbours]))
     questions = tuple(_questions(writer, edit, eval_texts.prefixes, outputs) for edit in edits)
     abilities = tuple(writer.target(item.prompt, item.answer) for item in eval_texts.abilities)
     texts, bare = _neutral_rows(writer, eval_texts.neutral)
-    packed = pack(writer.rows)
     return EvalSuite(
         text_generator=text_generator,
-        packed=packed,
+        packed=pack(writer.rows),
         edits=questions,
         abilities=abilities,
         ability_items=eval_texts.abilities,
-        neutral=remember(PrefixCache(text_generator.model, packed, budget), texts, bare),
+        neutral=NeutralTexts(tuple(texts), tuple(bare), (), text_generator.model),
         prompt_format=prompt_format,
         unaligned=sum(not row.aligned for row in writer.rows),
     )
+
+
+def remembering(suite: EvalSuite, prefix_cache: PrefixCache) -> EvalSuite:
+    """The suite with what the model, untouched, makes of the neutral texts.
+
+    It is read from the layer on at which the prefix cache is: the higher, the sooner.
+    """
+    neutral = remember(prefix_cache, suite.neutral.texts, suite.neutral.bare)
+    return replace(suite, neutral=neutral)
 
 
 @final
@@ -191,4 +211,10 @@ def _neutral_rows(writer: _Writer, texts: Sequence[str]) -> tuple[list[int], lis
         if (whole := encode_text(tokenizer, text, specials=True))
         and (bare := encode_text(tokenizer, text, specials=False))
     ]
-    return [writer.add(whole) for whole, _ in both], [writer.add(bare) for _, bare in both]
+    rows = [writer.add(whole) for whole, _ in both]
+    # One row for both where they are the same tokens.
+    bare = [
+        row if alone.ids == whole.ids else writer.add(alone)
+        for row, (whole, alone) in zip(rows, both, strict=True)
+    ]
+    return rows, bare

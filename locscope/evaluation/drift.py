@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from locscope.forward.head import logits
 from locscope.forward.packed import NO_LABEL
-from locscope.forward.prefix_cache import PrefixCache, chunks
+from locscope.forward.prefix_cache import PrefixCache
 
 Texts = Literal["all", "choose", "report"]
 HALVES: dict[Texts, slice] = {
@@ -84,7 +84,7 @@ def remember(prefix_cache: PrefixCache, texts: Sequence[int], bare: Sequence[int
     """Keeps what the untouched model makes of the texts, as states: its logits follow from them."""
     # States, not logits: a vocabulary of 128k is some hundred times as wide as a state.
     states: dict[int, Tensor] = {}
-    for rows in chunks(prefix_cache.packed.lengths, texts, prefix_cache.tokens_at_once):
+    for rows in prefix_cache.batches(texts):
         batch = prefix_cache.batch(rows)
         hidden, scored = prefix_cache.final(batch), batch.labels != NO_LABEL
         for i, row in enumerate(rows):
@@ -95,9 +95,15 @@ def remember(prefix_cache: PrefixCache, texts: Sequence[int], bare: Sequence[int
 
 
 @torch.no_grad()
-def drift(prefix_cache: PrefixCache, neutral: NeutralTexts) -> Drift:
-    """Losses and divergence of the model as it is now."""
-    texts, bare = _read(prefix_cache, neutral.texts, neutral), _read(prefix_cache, neutral.bare)
+def drift(prefix_cache: PrefixCache, neutral: NeutralTexts, *, untouched: bool = False) -> Drift:
+    """Losses and divergence of the model as it is now; where it is `untouched`, from the states
+    that are kept of it.
+
+    Where no token is special, a bare text is the text itself and is not read again.
+    """
+    texts = _read(prefix_cache, neutral.texts, neutral, untouched=untouched)
+    same = neutral.bare == neutral.texts
+    bare = texts if same else _read(prefix_cache, neutral.bare)
     # One sum a text for both columns, so that a loss has the same bits with and without divergence.
     sums = [nats.sum(0).tolist() for nats in texts]
     return Drift(
@@ -117,20 +123,27 @@ def mean_loss(prefix_cache: PrefixCache, rows: Sequence[int]) -> float:
 
 
 def _read(
-    prefix_cache: PrefixCache, rows: Sequence[int], neutral: NeutralTexts | None = None
+    prefix_cache: PrefixCache,
+    rows: Sequence[int],
+    neutral: NeutralTexts | None = None,
+    *,
+    untouched: bool = False,
 ) -> list[Float64[Tensor, "tokens 2"]]:
     """Of every text, token by token, loss and divergence in nats; the latter is NaN without the
-    `neutral` texts' states."""
+    `neutral` texts' states, and 0 where these are the model's own."""
     by_row: dict[int, Tensor] = {}
     before = dict(zip(rows, neutral.states, strict=True)) if neutral else {}
-    for part in chunks(prefix_cache.packed.lengths, rows, prefix_cache.tokens_at_once):
+    for part in prefix_cache.batches(rows):
         batch = prefix_cache.batch(part)
         scored = batch.labels != NO_LABEL
         base = torch.cat([before[row] for row in part]) if neutral else None
         model = neutral.model if neutral else prefix_cache.model
-        nats = _nats(
-            prefix_cache.model, prefix_cache.final(batch)[scored], batch.labels[scored], model, base
-        )
+        if untouched and base is not None:
+            nats = _nats(model, base.to(model.device), batch.labels[scored], model, None)
+            nats[:, 1] = 0.0
+        else:
+            states = prefix_cache.final(batch)[scored]
+            nats = _nats(prefix_cache.model, states, batch.labels[scored], model, base)
         by_row.update(zip(part, nats.split(scored.sum(1).tolist()), strict=True))
     return [by_row[row] for row in rows]
 

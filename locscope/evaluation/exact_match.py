@@ -14,7 +14,7 @@ from torch import Tensor
 
 from locscope.forward.head import POSITIONS, logits
 from locscope.forward.packed import NO_LABEL
-from locscope.forward.prefix_cache import Batch, PrefixCache, chunks
+from locscope.forward.prefix_cache import Batch, PrefixCache
 
 ROUNDING = {torch.float32: 2e-5, torch.bfloat16: 5e-2, torch.float16: 6e-3}
 """At least twice as far as logits of cached decoding and of a full pass were seen apart, relative
@@ -42,7 +42,7 @@ class Reading:
 def read(prefix_cache: PrefixCache, rows: Sequence[int]) -> tuple[Reading, ...]:
     """Reads these rows of the prefix cache in one pass from its layer on; in their order."""
     readings: dict[int, Reading] = {}
-    for part in chunks(prefix_cache.packed.lengths, rows, prefix_cache.tokens_at_once):
+    for part in prefix_cache.batches(rows):
         readings.update(zip(part, _read_batch(prefix_cache, prefix_cache.batch(part)), strict=True))
     return tuple(readings[row] for row in rows)
 

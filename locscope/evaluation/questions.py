@@ -153,7 +153,7 @@ def ask(
     kept = [_kept(text_generator, *pair) for pair in pairs]
     unread = [i for i, q in enumerate(questions) if endings[i] is None and not q.recited]
     unsure = [i for i in range(len(questions)) if kept[i] is None]
-    requests = [_request(questions[i]) for i in unread] + [_again(questions[i]) for i in unsure]
+    requests = [_request(*pairs[i]) for i in unread] + [_again(*pairs[i]) for i in unsure]
     # A question may be decoded twice: the answer ends at a full stop, the compared tokens do not.
     outputs = decode(text_generator, requests, prefix_cache.tokens_at_once)
     decoded = dict(zip(unread, outputs, strict=False))
@@ -225,10 +225,27 @@ def _kept(text_generator: TextGenerator, question: Question, reading: Reading) -
     return None if reading.close[after] else reading.best[after] in text_generator.stops
 
 
-def _again(question: Question) -> Request:
+def _again(question: Question, reading: Reading) -> Request:
     """Decodes what locality compares."""
     assert question.compared is not None
-    return Request(question.prompt, len(question.compared) + question.stopped, to_stop=True)
+    limit = len(question.compared) + question.stopped
+    return Request(question.prompt, limit, to_stop=True, known=_known(question, reading))
+
+
+def _known(question: Question, reading: Reading) -> tuple[int, ...]:
+    """The tokens with which decoding certainly begins: those of the row as long as they are the
+    arg-max, and the first that is another."""
+    if not question.row.aligned:
+        return ()
+    known: list[int] = []
+    own = (*question.row.ids[question.row.answer :], None)
+    for best, close, token in zip(reading.best, reading.close, own, strict=True):
+        if close:
+            break
+        known.append(best)
+        if best != token:
+            break
+    return tuple(known)
 
 
 def _agrees(question: Question, output: Output) -> bool:
@@ -237,10 +254,11 @@ def _agrees(question: Question, output: Output) -> bool:
     return same and (output.ending == "stop" or not question.stopped)
 
 
-def _request(question: Question) -> Request:
+def _request(question: Question, reading: Reading) -> Request:
     """A target is judged by match alone, so its decoding ends once none is possible."""
     hopeless = partial(cannot_match, target=question.wanted) if question.targeted else None
-    return Request(question.prompt, question.limit, question.dotted, hopeless)
+    known = _known(question, reading)
+    return Request(question.prompt, question.limit, question.dotted, hopeless, known)
 
 
 def _answer(

@@ -173,11 +173,13 @@ def observe(
     *,
     thorough: bool = True,
     texts: Texts = "all",
+    untouched: bool = False,
 ) -> Evaluation:
     """Asks the model, as it is now, about the given edits, the abilities and the neutral texts.
 
-    Only a thorough evaluation asks other forms and multi-hop questions, reads the neighbours'
-    stated answers, and reads the neutral texts a second time without special tokens.
+    What the `untouched` one makes of the neutral texts is known. Only a thorough evaluation asks
+    other forms and multi-hop questions, reads the neighbours' stated answers, and reads the neutral
+    texts a second time without special tokens.
     """
     questions, neutral = suite.of(edits), suite.neutral.half(texts)
     if not thorough:
@@ -194,7 +196,7 @@ def observe(
         ability_items=suite.ability_items,
         abilities=tuple(replies),
         right_abilities=tuple(question.wanted for question in suite.abilities),
-        drift=drift(prefix_cache, neutral),
+        drift=drift(prefix_cache, neutral, untouched=untouched),
         prompt_format=suite.prompt_format,
         texts=texts,
     )

@@ -64,13 +64,15 @@ class Request:
     """A prompt to continue by at most `limit` tokens.
 
     With `to_stop` only a stop token (or the limit) ends it, and its text is whole. `hopeless` may
-    end it early: it tells of the text so far that no continuation could matter.
+    end it early: it tells of the text so far that no continuation could matter. `known` are tokens
+    with which decoding certainly begins: the model is not asked for them again.
     """
 
     prompt: tuple[int, ...]
     limit: int = MAX_TOKENS
     to_stop: bool = False
     hopeless: Callable[[str], bool] | None = None
+    known: tuple[int, ...] = ()
 
 
 def decode(
@@ -84,7 +86,10 @@ def decode(
     def size(request: Request) -> int:
         return len(request.prompt) + request.limit
 
-    return tuple(in_batches(requests, run, size=size, tokens_at_once=tokens_at_once))
+    early = [_foretold(text_generator, request) for request in requests]
+    open_ones = [r for r, output in zip(requests, early, strict=True) if output is None]
+    decoded = iter(in_batches(open_ones, run, size=size, tokens_at_once=tokens_at_once))
+    return tuple(next(decoded) if output is None else output for output in early)
 
 
 def replayed(text_generator: TextGenerator, request: Request, whole: Output) -> Output:
@@ -98,11 +103,19 @@ def replayed(text_generator: TextGenerator, request: Request, whole: Output) -> 
     return _finish(text_generator, request, taken, whole.ending)
 
 
+def _foretold(text_generator: TextGenerator, request: Request) -> Output | None:
+    """What decoding gives, where the known tokens alone tell; the model is not asked."""
+    taken: list[int] = []
+    outputs = (_advance(text_generator, request, taken, token) for token in request.known)
+    return next((output for output in outputs if output is not None), None)
+
+
 def _decode_batch(text_generator: TextGenerator, requests: Sequence[Request]) -> list[Output]:
-    ids, mask = _left_padded([request.prompt for request in requests], text_generator.model.device)
+    begun = [request.prompt + request.known for request in requests]
+    ids, mask = _left_padded(begun, text_generator.model.device)
     # With the config, so that sliding layers keep no more than their window.
     cache = DynamicCache(config=text_generator.model.config)
-    rows: list[list[int]] = [[] for _ in requests]
+    rows = [list(request.known) for request in requests]
     done: dict[int, Output] = {}
     going = list(range(len(requests)))
     while going:

@@ -177,3 +177,15 @@ def pack(rows: Sequence[TokenRow]) -> PackedTokens:
         answers=torch.tensor([row.answer for row in rows], dtype=torch.long),
         finals=torch.tensor([row.final for row in rows], dtype=torch.long),
     )
+
+
+def picked(packed: PackedTokens, rows: Sequence[int]) -> PackedTokens:
+    """Some of the rows, in this order."""
+    index = torch.tensor(list(rows), dtype=torch.long)
+    spans = zip(packed.offsets[index].tolist(), packed.offsets[index + 1].tolist(), strict=True)
+    return PackedTokens(
+        ids=torch.cat([packed.ids[first:stop] for first, stop in spans]),
+        offsets=torch.cat([torch.zeros(1, dtype=torch.long), packed.lengths[index].cumsum(0)]),
+        answers=packed.answers[index],
+        finals=packed.finals[index],
+    )

@@ -57,8 +57,11 @@ class Budget:
 
 COPIES = 8
 """Copies of the stream take at most one part in so many of the host's budget."""
-
-
+ON_CPU = 512
+"""Tokens of a batch on a CPU, at most: its products are as fast from some hundreds on, and smaller
+batches of rows of like length have less padding."""
+HEAVY = 4
+"""About as much as a token of a scan weighs that keeps its graph."""
 NOT_RESERVED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """Numbers of errors of file systems that reserve no room; there it is written."""
 BLOCK = 1 << 24
@@ -130,11 +133,26 @@ class PrefixCache:
 
     @torch.no_grad()
     def _advance(self, stream: Float[Tensor, "tokens width"], layer: int) -> None:
-        for rows in chunks(self.packed.lengths, range(len(self.packed)), self.tokens_at_once):
+        for rows in self.batches(range(len(self.packed))):
             batch = self.batch(rows)
             hidden = run_blocks(self.model, batch.ids, self.layer, self.hidden(batch), layer)
             tokens = hidden.flatten(0, 1)[batch.places]
             stream[batch.flat.to(stream.device)] = tokens.to(stream.device)
+
+    @property
+    def tokens_of_a_batch(self) -> int:
+        """Tokens that a pass over the texts takes at once: no more than pay."""
+        on_cpu = self.model.device.type == "cpu"
+        return min(self.tokens_at_once, ON_CPU) if on_cpu else self.tokens_at_once
+
+    @property
+    def tokens_of_a_scan(self) -> int:
+        """Tokens that a scan takes at once, each as heavy as `Holds` says."""
+        return min(self.tokens_at_once, HEAVY * self.tokens_of_a_batch)
+
+    def batches(self, rows: Sequence[int]) -> Iterator[list[int]]:
+        """These rows in batches of like length, as a pass over them goes."""
+        return chunks(self.packed.lengths, rows, self.tokens_of_a_batch)
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """The given packed rows, padded."""

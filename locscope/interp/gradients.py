@@ -87,6 +87,13 @@ def empty_sums(weights: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
     return {name: torch.zeros_like(w, dtype=torch.float32) for name, w in weights.items()}
 
 
+def gradient_tokens(prefix_cache: PrefixCache) -> int:
+    """Tokens of a batch of `mean_gradient`, each weighed as `GRADIENT` says."""
+    # Half of what fits: the weights' gradients and their sums are held besides. On a CPU no more
+    # than some hundreds that weigh nothing would be: more take gigabytes and no less time.
+    return min(prefix_cache.tokens_at_once // 2, 2 * prefix_cache.tokens_of_a_batch)
+
+
 def mean_gradient(
     prefix_cache: PrefixCache,
     rows: Sequence[int],
@@ -108,11 +115,8 @@ def mean_gradient(
     def size(row: int) -> int:
         return GRADIENT.tokens(prefix_cache.model, int(prefix_cache.packed.lengths[row]))
 
-    # Half of what fits: the weights' gradients and their sums are held besides.
     with requiring_grad(weights):
-        in_stage(
-            progress, name, rows, add, size=size, tokens_at_once=prefix_cache.tokens_at_once // 2
-        )
+        in_stage(progress, name, rows, add, size=size, tokens_at_once=gradient_tokens(prefix_cache))
     return {key: total.div_(max(1, len(rows))) for key, total in sums.items()}
 
 

@@ -15,8 +15,16 @@ from typing import Any
 from locscope.errors import UsageError, shown
 from locscope.models.config_checks import check_config, check_generation
 from locscope.models.families import FAMILIES
-from locscope.models.files import CONFIG, GENERATION, INDEX, WHOLE, refuse_leaving
-from locscope.models.json_files import read_object, refuse_mark, refuse_pointer
+from locscope.models.files import (
+    CONFIG,
+    GENERATION,
+    INDEX,
+    WHOLE,
+    read_object,
+    refuse_leaving,
+    refuse_mark,
+    refuse_pointer,
+)
 from locscope.models.weights import ADAPTER, StoredTensor, Tensors, read_weights
 
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))

@@ -21,10 +21,17 @@ from locscope.errors import LocscopeError, UsageError
 from locscope.models.checkpoint import Checkpoint
 from locscope.models.files import CONFIG
 from locscope.models.parts import Slice, put
-from locscope.models.save import Change, stored_at, stored_tensor, unstacked_changes
+from locscope.models.save import (
+    Change,
+    refuse_not_finite,
+    stored_at,
+    stored_tensor,
+    unstacked_changes,
+)
 from locscope.models.weights import PLAIN, read_header
 from locscope.runs.files import write_atomic_with
 from locscope.runs.note import EditNote, note_text, parse_note
+from locscope.runs.reading import Unreadable, parse_json
 
 BEFORE = "before."
 """Begins the keys of the tensors as they were."""
@@ -33,62 +40,56 @@ NOTE, NAMES = "locscope", "parameters"
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One tensor of a checkpoint before and after an edit, and its name in the model in memory."""
-
-    name: str
-    before: Tensor
-    after: Tensor
-
-
-@dataclass(frozen=True)
 class Delta:
-    """A delta that was read: `turns` by the keys of the checkpoint."""
+    """The changed tensors by their keys in the checkpoint, as they were and as tuned.
+
+    `names` are those of the parameters in the model in memory; `path` is the file.
+    """
 
     path: Path
     note: EditNote
-    turns: Mapping[str, Turn]
+    names: Mapping[str, str]
+    before: Mapping[str, Tensor]
+    after: Mapping[str, Tensor]
 
 
-def turns_of(
-    changes: Sequence[Change], checkpoint: Checkpoint | None, model: PreTrainedModel
-) -> dict[str, Turn]:
+def delta_of(
+    path: Path,
+    note: EditNote,
+    changes: Sequence[Change],
+    checkpoint: Checkpoint | None,
+    model: PreTrainedModel,
+) -> Delta:
     """What the changes make of tensors of a checkpoint; of the model's own where it has no files.
 
     `model` is the untouched one. Raises LocscopeError where the checkpoint has no single tensor for
     a parameter, or a changed weight is not finite in its dtype.
     """
-    named, found = dict(model.named_parameters()), dict[str, Turn]()
-    if checkpoint is not None:
-        changes = unstacked_changes(checkpoint, changes)
-    for change in changes:
+    named = dict(model.named_parameters())
+    names, before, after = dict[str, str](), dict[str, Tensor](), dict[str, Tensor]()
+    for change in changes if checkpoint is None else unstacked_changes(checkpoint, changes):
         name = change.slice.name
         if checkpoint is None:
-            key, before = name, named[name].detach().cpu().clone()
+            key, stored = name, named[name].detach().cpu().clone()
         else:
             shard, key = stored_at(name, checkpoint)
-            before = stored_tensor(shard, key)
+            stored = stored_tensor(shard, key)
+        names[key], before[key] = name, stored
         # Two parts of an expert can lie in one tensor.
-        after = found[key].after if key in found else before.clone()
-        put(after, change.slice, change.values)
-        if not torch.isfinite(after).all():
-            raise LocscopeError(
-                f"cannot save {key}: some of its weights are not finite in {after.dtype}, in which "
-                "the base is stored; choose a lower --lr"
-            )
-        found[key] = Turn(name, before, after)
-    return found
+        put(after.setdefault(key, stored.clone()), change.slice, change.values)
+    for key, tensor in after.items():
+        refuse_not_finite(key, tensor)
+    return Delta(path, note, names, before, after)
 
 
-def write_delta(path: Path, turns: Mapping[str, Turn], note: EditNote) -> None:
+def write_delta(delta: Delta) -> None:
     """Writes a delta, whole or not at all, and reads it back.
 
     Raises OSError where the disk refuses, LocscopeError where it gives back something else.
     """
-    tensors = {key: turn.after.contiguous() for key, turn in turns.items()}
-    tensors |= {BEFORE + key: turn.before.contiguous() for key, turn in turns.items()}
-    names = json.dumps({key: turn.name for key, turn in turns.items()})
-    metadata = {NOTE: note_text(note), NAMES: names, "format": "pt"}
+    tensors = {key: tensor.contiguous() for key, tensor in delta.after.items()}
+    tensors |= {BEFORE + key: tensor.contiguous() for key, tensor in delta.before.items()}
+    metadata = {NOTE: note_text(delta.note), NAMES: json.dumps(delta.names), "format": "pt"}
 
     def write(partial: Path) -> None:
         try:
@@ -99,11 +100,11 @@ def write_delta(path: Path, turns: Mapping[str, Turn], note: EditNote) -> None:
         written = _tensors(partial)
         if any(not same(written[key], tensor) for key, tensor in tensors.items()):
             raise LocscopeError(
-                f"{path.name} was not written as it should be (is the disk sound?): nothing is "
-                "saved, choose another file"
+                f"{delta.path.name} was not written as it should be (is the disk sound?): nothing "
+                "is saved, choose another file"
             )
 
-    write_atomic_with(path, write)
+    write_atomic_with(delta.path, write)
 
 
 def read_delta(path: Path) -> Delta:
@@ -125,27 +126,31 @@ def read_delta(path: Path) -> Delta:
         raise _no_delta(path, "some of its tensors belong to no change")
     note = parse_note(metadata[NOTE], path)
     tensors = _tensors(path)
-    turns = {key: Turn(names[key], tensors[BEFORE + key], tensors[key]) for key in keys}
-    if bad := [key for key in keys if not torch.isfinite(turns[key].after).all()]:
+    if bad := [key for key in keys if not torch.isfinite(tensors[key]).all()]:
         raise _no_delta(path, f"{bad[0]} has weights that are not finite")
-    return Delta(path, note, turns)
+    before = {key: tensors[BEFORE + key] for key in keys}
+    return Delta(path, note, names, before, {key: tensors[key] for key in keys})
 
 
-def stored_in(checkpoint: Checkpoint) -> Callable[[str, Turn], Tensor | None]:
-    """A function that reads a tensor of a checkpoint by its key; None where there is none."""
+Stored = Callable[[Delta, str], Tensor | None]
+"""Reads the tensor of a model that a delta has under a key; None where the model has none."""
+
+
+def stored_in(checkpoint: Checkpoint) -> Stored:
+    """The tensors of a checkpoint."""
     homes = {key: shard for shard, keys in checkpoint.shards.items() for key in keys}
-    return lambda key, _: stored_tensor(homes[key], key) if key in homes else None
+    return lambda _, key: stored_tensor(homes[key], key) if key in homes else None
 
 
-def held_in(model: PreTrainedModel) -> Callable[[str, Turn], Tensor | None]:
-    """The same for a model in memory, in the dtype of the delta where that loses nothing."""
+def held_in(model: PreTrainedModel) -> Stored:
+    """Those of a model in memory, in the dtype of the delta where that loses nothing."""
     named = dict(model.named_parameters())
 
-    def read(_: str, turn: Turn) -> Tensor | None:
-        held = named.get(turn.name)
+    def read(delta: Delta, key: str) -> Tensor | None:
+        held = named.get(delta.names[key])
         if held is None:
             return None
-        stored = held.detach().cpu().to(turn.before.dtype)
+        stored = held.detach().cpu().to(delta.before[key].dtype)
         # A weight that was tuned in float32 since is no weight of a bfloat16 checkpoint.
         return stored if torch.equal(stored.to(held.dtype), held.detach().cpu()) else held
 
@@ -154,7 +159,7 @@ def held_in(model: PreTrainedModel) -> Callable[[str, Turn], Tensor | None]:
 
 def turned(
     deltas: Sequence[Delta],
-    stored: Callable[[str, Turn], Tensor | None],
+    stored: Stored,
     model: str,
     *,
     back: bool = False,
@@ -167,12 +172,12 @@ def turned(
     now: dict[str, Tensor] = {}
     by: dict[str, Delta] = {}
     for delta in reversed(deltas) if back else deltas:
-        for key, turn in delta.turns.items():
-            start, end = (turn.after, turn.before) if back else (turn.before, turn.after)
-            found = now[key] if key in now else stored(key, turn)
-            if found is None or not same(found, start):
-                raise UsageError(_why_not(delta, key, model, found, end, by.get(key), back))
-            now[key], by[key] = end, delta
+        start, end = (delta.after, delta.before) if back else (delta.before, delta.after)
+        for key in start:
+            found = now[key] if key in now else stored(delta, key)
+            if found is None or not same(found, start[key]):
+                raise UsageError(_why_not(delta, key, model, found, end[key], by.get(key), back))
+            now[key], by[key] = end[key], delta
     return now
 
 
@@ -185,11 +190,11 @@ def changes_of(tensors: Mapping[str, Tensor]) -> tuple[Change, ...]:
 
 
 @torch.no_grad()
-def put_turns(
+def put_tensors(
     model: PreTrainedModel, deltas: Sequence[Delta], tensors: Mapping[str, Tensor]
 ) -> None:
     """Puts the tensors, by their keys, into a model in memory."""
-    names = {key: turn.name for delta in deltas for key, turn in delta.turns.items()}
+    names = {key: name for delta in deltas for key, name in delta.names.items()}
     for key, tensor in tensors.items():
         model.get_parameter(names[key]).copy_(tensor)
 
@@ -215,11 +220,11 @@ def _names(path: Path, metadata: Mapping[str, str], keys: Iterable[str]) -> dict
     if NOTE not in metadata or NAMES not in metadata:
         raise _no_delta(path, f"it has no note of an edit (a model needs its {CONFIG} beside it)")
     try:
-        names = json.loads(metadata[NAMES])
-    except (ValueError, RecursionError):
-        names = ()
-    named = isinstance(names, dict) and set(names) == set(keys)
-    if not named or not all(isinstance(name, str) for name in names.values()):
+        names = parse_json(metadata[NAMES])
+    except Unreadable as error:
+        raise _no_delta(path, f"its '{NAMES}' are {error}") from error
+    texts = isinstance(names, dict) and all(isinstance(name, str) for name in names.values())
+    if not texts or set(names) != set(keys):
         raise _no_delta(path, f"its '{NAMES}' are not those of its tensors")
     return names
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from locscope.display import visible
 from locscope.errors import UsageError
-from locscope.models.json_files import read_object
+from locscope.models.files import read_object
 from locscope.models.plain_errors import plain_errors, quiet
 from locscope.runs.new_folder import new_folder
 

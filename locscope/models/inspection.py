@@ -26,8 +26,7 @@ from locscope.errors import UsageError, shown
 from locscope.models.checkpoint import DTYPES, Checkpoint, Look
 from locscope.models.config_checks import text_config
 from locscope.models.families import FAMILIES
-from locscope.models.files import CONFIG, GENERATION
-from locscope.models.json_files import read_object
+from locscope.models.files import CONFIG, GENERATION, read_object
 from locscope.models.plain_errors import plain_errors, unwritten
 from locscope.models.weights import StoredTensor
 from locscope.runs.reading import leaves

@@ -153,12 +153,17 @@ def stored_tensor(shard: Path, key: str) -> Tensor:
         return file.get_tensor(key).clone()
 
 
-def _bytes(key: str, tensor: Tensor) -> memoryview:
+def refuse_not_finite(key: str, tensor: Tensor) -> None:
+    """A LocscopeError where a weight is not finite in the dtype that it is stored in."""
     if not torch.isfinite(tensor).all():
         raise LocscopeError(
             f"cannot save {key}: some of its weights are not finite in {tensor.dtype}, in which "
             "the base is stored; choose a lower --lr"
         )
+
+
+def _bytes(key: str, tensor: Tensor) -> memoryview:
+    refuse_not_finite(key, tensor)
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 

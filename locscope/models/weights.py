@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
 from locscope.errors import UsageError, shown
-from locscope.models.files import FORMATS, INDEX, PICKLED, WHOLE
-from locscope.models.json_files import read_object, refuse_pointer
+from locscope.models.files import FORMATS, INDEX, PICKLED, WHOLE, read_object, refuse_pointer
 
 ADAPTER = "adapter_config.json"
 BITS = {

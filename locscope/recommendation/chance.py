@@ -30,7 +30,9 @@ def randoms_ahead(
     ]
     # NaN compares as false: what was not measured is not ahead.
     ahead = [(lead, other) for lead, other in leads if lead > 0]
-    return tuple(other for _, other in sorted(ahead, key=lambda pair: (-pair[0], pair[1].location)))
+    return tuple(
+        other for _, other in sorted(ahead, key=lambda pair: (-pair[0], str(pair[1].location)))
+    )
 
 
 def on_chance(first: Finalist, ahead: Sequence[Finalist], count: int, mean: Margin | None) -> str:

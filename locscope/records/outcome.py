@@ -162,7 +162,7 @@ class Recommendation:
     randoms: tuple[Contender, ...] = ()
     relaxed: str = ""
     looser: tuple[BoundPoint, ...] = ()
-    ahead: tuple[str, ...] = ()
+    ahead: tuple[At, ...] = ()
 
     @property
     def best(self) -> Contender:

@@ -152,7 +152,7 @@ def _section(rec: Recommendation, reference_keys: str) -> dict[str, Any]:
         "reason": rec.reason,
         "notes": list(rec.notes),
         "relaxed": rec.relaxed,
-        "random_ahead": list(rec.ahead),
+        "random_ahead": list(map(str, rec.ahead)),
         "deployed": {
             "edits": rec.deployment.edits if rec.deployment else 0,
             "given": rec.deployment.given if rec.deployment else 0,

@@ -116,7 +116,7 @@ class ScanContext:
     @property
     def tokens_at_once(self) -> int:
         """Tokens of one batch, with padding."""
-        return self.prefix_cache.tokens_at_once
+        return self.prefix_cache.tokens_of_a_scan
 
     def batched(
         self,

@@ -1,6 +1,6 @@
 """Settings of `locscope edit` and `locscope evaluate`."""
 
-from typing import final
+from typing import Literal, final
 
 from pydantic import field_validator
 
@@ -31,6 +31,11 @@ class EditSettings(SharedSettings):
     batch_size: int | None = BATCH_SIZE
     epochs: int = EPOCHS
     prefixes: int = PREFIXES
+    evaluate: Literal["full", "quick", "none"] = setting(
+        "full",
+        "what is measured: full; quick, which decodes nothing: probabilities and drift; none",
+        TUNING,
+    )
 
     @field_validator("recipe")
     @classmethod

@@ -11,7 +11,7 @@ from math import isfinite
 import torch
 
 from locscope.forward.head import answer_losses
-from locscope.forward.prefix_cache import PrefixCache, chunks
+from locscope.forward.prefix_cache import PrefixCache
 from locscope.records import Epoch, Recipe
 from locscope.tuning.collapse import CollapseCheck, never
 from locscope.tuning.master_weights import MasterWeights
@@ -73,7 +73,7 @@ def step(
     gradients add up to the same mean.
     """
     total = 0.0
-    pieces = list(chunks(prefix_cache.packed.lengths, rows, prefix_cache.tokens_at_once))
+    pieces = list(prefix_cache.batches(rows))
     for piece in pieces:
         loss = answer_losses(prefix_cache, prefix_cache.batch(piece)).sum() / len(rows)
         total += float(loss.detach())

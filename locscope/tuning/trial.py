@@ -47,16 +47,23 @@ class Tuned:
 
 
 def run_trial(
-    workspace: Workspace, trial: Trial, objective: Objective = BALANCED, *, keep: bool = False
+    workspace: Workspace,
+    trial: Trial,
+    objective: Objective = BALANCED,
+    *,
+    keep: bool = False,
+    measured: bool = True,
 ) -> Tuned:
-    """Tunes one location and measures what became of the edits and of all else; the model's weights
-    are back afterwards. With `keep`, the tuned weights are handed out beside the record."""
-    began, before = time.perf_counter(), workspace.before.of(trial.measured)
+    """Tunes one location and measures what became of the edits and of all else, unless it is not to
+    be `measured`; the model's weights are back afterwards. With `keep`, the tuned weights are
+    handed out beside the record."""
+    began = time.perf_counter()
+    before = workspace.before.of(trial.measured) if measured else None
     loaded, parts = workspace.loaded, entered_parts(workspace, trial)
     tune = tuner_of(workspace, trial, objective)
     with temporarily_trainable(loaded.model, parts, stored_dtype(loaded)) as masters:
         epochs = tune(masters)
-        now = _evaluated(workspace, trial)
+        now = _evaluated(workspace, trial) if measured else None
         changes = masters.changes() if keep else ()
         # Of other recipes they are as large as the weights, and say no more.
         low_rank = keep and trial.recipe.kind == "lora"
@@ -65,8 +72,9 @@ def run_trial(
     count = sum(value.numel() for value in masters.values)
     layer = workspace.prefix_cache.layer
     cost = trial_cost_of(workspace.suite, workspace.loaded.info, trial, layer, count)
+    both = None if now is None or before is None else (now, before)
     record = replace(
-        _scored(workspace, trial, now, before, objective),
+        scored(workspace, trial, *both, objective) if both else _unscored(trial),
         status=status_of(trial.recipe, epochs),
         epochs=epochs,
         parameters=tuple(dict.fromkeys(piece.name for piece in masters.slices)),
@@ -148,30 +156,43 @@ def stored_dtype(loaded: Loaded) -> torch.dtype:
     return getattr(torch, loaded.info.stored)
 
 
-def _scored(
+def _unscored(trial: Trial) -> TrialRecord:
+    """The record of a trial of which nothing is measured."""
+    return TrialRecord(
+        trial=trial,
+        status="",
+        score=nan,
+        score_name="not measured",
+        measures=(),
+        outcomes=(),
+        epochs=(),
+        parameters=(),
+        parameter_count=0,
+        change_norm=nan,
+        decoded=0,
+        seconds=nan,
+        flops=nan,
+    )
+
+
+def scored(
     workspace: Workspace, trial: Trial, now: Evaluation, before: Evaluation, objective: Objective
 ) -> TrialRecord:
-    """The record as far as the evaluation goes; what tuning did is filled in afterwards."""
+    """The record of a trial as far as its evaluation goes; what tuning did is filled in
+    afterwards."""
     before = before.on(workspace.suite.texts_for(choosing=trial.choosing))
     before = before.as_quick if trial.quick else before
     measures = measure_all(now, before)
     # The best of many rates lies at a bound, so what is chosen keeps a margin to it.
     objective = objective.strict if trial.choosing else objective
     scored_by = quick_objective(objective) if trial.quick else objective
-    return TrialRecord(
-        trial=trial,
-        status="",
+    return replace(
+        _unscored(trial),
         score=score(measures, scored_by),
         score_name=score_name(measures, scored_by),
         measures=measures,
         outcomes=outcomes_of(now, before),
-        epochs=(),
-        parameters=(),
-        parameter_count=0,
-        change_norm=nan,
         decoded=sum(answer.decoded for answer in now.answers),
-        seconds=nan,
-        flops=nan,
         violated=violations(measures, objective.bounds),
     )
 

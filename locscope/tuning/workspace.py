@@ -6,7 +6,7 @@ from functools import cached_property
 from statistics import fmean
 
 from locscope.evaluation.measures.outcomes import answered_already
-from locscope.evaluation.suite import EvalSuite, EvalTexts, Evaluation, observe
+from locscope.evaluation.suite import EvalSuite, EvalTexts, Evaluation, observe, quick_eval
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.models.load import Loaded
 from locscope.tuning.collapse import quick_loss
@@ -21,6 +21,7 @@ class Workspace:
     advances.
 
     What the untouched model says is read when it is first asked for, and kept: ask before tuning.
+    Where all trials are `quick` and report, it is asked no more than these.
     `suite_notes` tell users what should be known of the edits and of the suite.
     """
 
@@ -29,12 +30,16 @@ class Workspace:
     prefix_cache: PrefixCache
     eval_texts: EvalTexts = NO_TEXTS
     suite_notes: tuple[str, ...] = ()
+    quick: bool = False
 
     @cached_property
     def before(self) -> Evaluation:
         """The untouched model's evaluation, on all edits of the suite."""
         edits = [questions.edit.id for questions in self.suite.edits]
-        return observe(self.suite, self.prefix_cache, edits)
+        if self.quick:
+            texts = self.suite.texts_for(choosing=False)
+            return quick_eval(self.suite, self.prefix_cache, edits, texts=texts)
+        return observe(self.suite, self.prefix_cache, edits, untouched=True)
 
     @cached_property
     def baseline_loss(self) -> float:

@@ -11,7 +11,7 @@ from locscope.edits.checks import find_conflicts
 from locscope.evaluation.limits import refuse_unreadable
 from locscope.evaluation.measures import THOROUGH
 from locscope.locations import Location
-from locscope.models.load import pick_device, plan
+from locscope.models.load import Loaded, pick_device, plan
 from locscope.models.parts import slices
 from locscope.records import Edit, ModelInfo, default_batch
 from locscope.scoring.bounds import boundable
@@ -19,6 +19,7 @@ from locscope.scoring.objectives import refuse_unmeasurable
 from locscope.selection.candidates import depth_rule, located
 from locscope.settings import SearchSettings
 from locscope.settings.base import warn_of_code
+from locscope.workflows.dry_run.memory import from_shapes, weights_at
 from locscope.workflows.early.edits import Parted, split_edits
 from locscope.workflows.edit_files import (
     UNSETTLED,
@@ -33,7 +34,6 @@ from locscope.workflows.search.estimate import search_flops, tokens_of
 from locscope.workflows.search.plan import check_parts
 
 GIB = 1 << 30
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 GOOD_RATE = {"cpu": 3e10, "cuda": 1e14}
 """Operations a second that small batches reach, for a first guess of the time."""
 
@@ -65,7 +65,7 @@ def check(settings: SearchSettings) -> CheckResult:
         *about_conflicts(conflicts, settings),
         _edit_line(info, blocked),
         search_line(lacking, len(found.edits), settings.share),
-        *_estimate(info, found, settings),
+        *_estimate(planned, found, settings),
     )
     return CheckResult(not blocked, not lacking, lines)
 
@@ -118,28 +118,24 @@ def _about_model(info: ModelInfo, settings: SearchSettings) -> list[Line]:
     ]
 
 
-def _estimate(info: ModelInfo, found: EditSet, settings: SearchSettings) -> list[Line]:
+def _estimate(planned: Loaded, found: EditSet, settings: SearchSettings) -> list[Line]:
     """Memory and time of a search, from shapes alone."""
-    edits, tokens = found.edits, tokens_of(found.edits)
-    width = info.width * BYTES[info.dtype]
-    block = max(one.parameters for one in info.grid)
-    weights = info.parameters * BYTES[info.dtype]
-    tuned = block * (4 * 4 + BYTES[info.dtype])
-    batch = settings.batch_size or default_batch(len(edits))
-    logits = 4 * info.vocabulary * 8 * batch
-    total = weights + tuned + tokens * width + logits
+    info, tokens = planned.info, tokens_of(found.edits)
+    batch = settings.batch_size or default_batch(len(found.edits))
+    located_at = located(info, settings.grid, (*settings.locations, depth_rule(info)))
+    largest = max(weights_at(info, location) for location in located_at)
     device = pick_device(settings.device).type
+    budget, on_cpu = settings.device_memory * GIB, device == "cpu"
+    sizes = from_shapes(planned, tokens, largest, batch, budget, on_cpu=on_cpu)
+    total = sum(sizes.values())
+    shares = ", ".join(f"{name} {size / GIB:.2f}" for name, size in sizes.items())
     rate = GOOD_RATE.get(device, GOOD_RATE["cpu"])
     work = (
         f"about {flops:.1e} operations, {_time(flops / rate)} on {device}, with a {strategy}"
         for strategy, flops in search_flops(info, found, settings).items()
     )
     return [
-        Line(
-            "memory",
-            f"about {total / GIB:.2f} GiB: weights {weights / GIB:.2f}, tuned block "
-            f"with optimiser {tuned / GIB:.2f}, prefix cache {tokens * width / GIB:.2f}",
-        ),
+        Line("memory", f"about {total / GIB:.2f} GiB: {shares}"),
         Line("work", f"{'; '.join(work)} (search --dry-run tells it better)"),
     ]
 

@@ -14,10 +14,10 @@ from locscope.models.checkpoint import Checkpoint, digest, read_checkpoint
 from locscope.models.delta import (
     Delta,
     changes_of,
+    delta_of,
     read_delta,
     stored_in,
     turned,
-    turns_of,
     write_delta,
 )
 from locscope.models.files import belonging, stays
@@ -53,7 +53,7 @@ def save_delta(loaded: Loaded, tuned: Tuned, settings: SharedSettings, path: Pat
     note = replace(note, record=replace(note.record, outcomes=()))
     with explained(f"write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_delta(path, turns_of(tuned.changes, checkpoint, loaded.model), note)
+        write_delta(delta_of(path, note, tuned.changes, checkpoint, loaded.model))
 
 
 def apply_deltas(paths: Sequence[Path], model: str | None, output: Path) -> tuple[str, ...]:

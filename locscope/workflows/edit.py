@@ -3,18 +3,19 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from locscope.edits import EditSet
+from locscope.edits import EditSet, narrowed
 from locscope.errors import UsageError
 from locscope.integrations.adapter import write_adapter
 from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
 from locscope.progress import Progress, stage
-from locscope.records import Recipe, Trial, TrialRecord, default_batch
+from locscope.records import Edit, Recipe, Trial, TrialRecord, default_batch
 from locscope.runs.new_folder import note_on_partials
 from locscope.scoring.objectives import Objective
 from locscope.selection.candidates import rounded
 from locscope.settings import EditSettings
+from locscope.tuning.recipes import READ_NEUTRAL, TUNES_ALL_BLOCKS
 from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trial import Tuned, run_trial, starting_rate
 from locscope.tuning.workspace import Workspace
@@ -36,6 +37,7 @@ from locscope.workflows.workspace import (
     note_on_weights,
     open_model,
     open_workspace,
+    write_suite,
 )
 
 
@@ -108,13 +110,26 @@ def plan_edit(
 
 
 def open_edit(plan: EditPlan, progress: Progress) -> Workspace:
-    """Writes the evaluation suite and asks the untouched model."""
+    """Writes the evaluation suite and asks the untouched model what the settings want measured."""
     for line in plan.edit_set.notes:
         progress.say(line)
+    tuned_below = plan.recipe.kind in TUNES_ALL_BLOCKS
+    layer = 0 if tuned_below else plan.location.lowest
+    asked, loaded = plan.settings.evaluate, plan.loaded
     # As in the search: which texts are neutral depends on the subjects of all edits.
-    return open_workspace(
-        plan.settings, plan.loaded, plan.given, progress, prefixes=plan.recipe.prefixes
-    )
+    given, prefixes = plan.given, plan.recipe.prefixes
+    if asked == "full":
+        return open_workspace(
+            plan.settings, loaded, given, progress, prefixes=prefixes, layer=layer
+        )
+    if asked == "none":
+        given = narrowed(given, [_alone(edit) for edit in given.edits])
+    texts = asked != "none" or plan.recipe.kind in READ_NEUTRAL
+    with stage(progress, "untouched model", 1):
+        found = write_suite(
+            plan.settings, loaded, given, prefixes=prefixes, layer=layer, texts=texts
+        )
+    return replace(found, quick=True)
 
 
 def trial_of(plan: EditPlan, workspace: Workspace, progress: Progress) -> Trial:
@@ -128,7 +143,8 @@ def trial_of(plan: EditPlan, workspace: Workspace, progress: Progress) -> Trial:
         seed=plan.settings.seed,
         model=plan.loaded.info.hash,
         edit_set=plan.given.fingerprint,
-        thorough=True,
+        thorough=plan.settings.evaluate == "full",
+        quick=plan.settings.evaluate == "quick",
     )
     if not plan.find_rate:
         return trial
@@ -144,7 +160,13 @@ def tune(plan: EditPlan, progress: Progress) -> Tuned:
     workspace = open_edit(plan, progress)
     trial = trial_of(plan, workspace, progress)
     with stage(progress, f"tuning {plan.location}", 1, share=75):
-        return run_trial(workspace, trial, plan.objective, keep=True)
+        measured = plan.settings.evaluate != "none"
+        return run_trial(workspace, trial, plan.objective, keep=True, measured=measured)
+
+
+def _alone(edit: Edit) -> Edit:
+    """The edit with nothing to be asked but its own prompt."""
+    return replace(edit, rephrases=(), neighbours=(), forms=(), multihop=())
 
 
 def edit(plan: EditPlan, progress: Progress, adapter: Path | None = None) -> TrialRecord:
@@ -155,7 +177,8 @@ def edit(plan: EditPlan, progress: Progress, adapter: Path | None = None) -> Tri
     assert plan.output or plan.delta, "plan an edit that is to be saved with its output"
     code = plan.settings.trust_remote_code
     notes = (*note_on_weights(plan.loaded), *note_on_files(plan.loaded, code=code))
-    for line in (*notes, *note_on_partials(plan.output)):
+    partials = () if plan.output is None else note_on_partials(plan.output)
+    for line in (*notes, *partials):
         progress.say(line)
     tuned = tune(plan, progress)
     with stage(progress, "saving the model", 1, share=10):

@@ -40,7 +40,7 @@ def gather(
     return EvalTexts(
         neutral=texts,
         abilities=_abilities(abilities or _file(home, "abilities.json")),
-        prefixes=_prefixes(text_generator, prefixes, seed),
+        prefixes=drawn_prefixes(text_generator, prefixes, seed),
     )
 
 
@@ -78,7 +78,7 @@ def _samples(text_generator: TextGenerator, edits: Sequence[Edit], seed: int) ->
     return tuple(kept[:SAMPLES])
 
 
-def _prefixes(text_generator: TextGenerator, count: int, seed: int) -> tuple[str, ...]:
+def drawn_prefixes(text_generator: TextGenerator, count: int, seed: int) -> tuple[str, ...]:
     """Random prefixes, drawn once: beginnings of the model's own texts."""
     if not count:
         return ()

@@ -6,7 +6,7 @@ from math import ceil
 from pathlib import Path
 
 from locscope.edits import EditSet
-from locscope.evaluation.build_suite import prepare
+from locscope.evaluation.build_suite import remembering, written
 from locscope.evaluation.limits import refuse_unreadable, refuse_unreadable_texts
 from locscope.evaluation.suite import EvalSuite, EvalTexts
 from locscope.forward.batching import tokens_that_fit
@@ -22,7 +22,7 @@ from locscope.selection.candidates import first_step_for
 from locscope.settings import SharedSettings
 from locscope.settings.base import warn_of_code
 from locscope.tuning.workspace import Workspace
-from locscope.workflows.eval_texts import PREFIX_TOKENS, check_files, gather
+from locscope.workflows.eval_texts import PREFIX_TOKENS, check_files, drawn_prefixes, gather
 
 GIB = 1 << 30
 PREFIX_ROOM = 2 * PREFIX_TOKENS
@@ -78,10 +78,14 @@ def open_workspace(
     progress: Progress,
     *,
     prefixes: int = 0,
+    layer: int = 0,
 ) -> Workspace:
-    """Writes the evaluation suite and asks the untouched model all of it."""
+    """Writes the evaluation suite and asks the untouched model all of it.
+
+    The prefix cache enters `layer` first: what is asked is read from there on.
+    """
     with stage(progress, "untouched model", 2, share=4):
-        workspace = write_suite(settings, loaded, edit_set, prefixes=prefixes)
+        workspace = write_suite(settings, loaded, edit_set, prefixes=prefixes, layer=layer)
         progress.advance("the evaluation suite is written")
         notes = workspace.notes  # Asks the untouched model, before anything can tune it.
         progress.advance()
@@ -91,23 +95,36 @@ def open_workspace(
 
 
 def write_suite(
-    settings: SharedSettings, loaded: Loaded, edit_set: EditSet, *, prefixes: int = 0
+    settings: SharedSettings,
+    loaded: Loaded,
+    edit_set: EditSet,
+    *,
+    prefixes: int = 0,
+    layer: int = 0,
+    texts: bool = True,
 ) -> Workspace:
     """Writes the evaluation suite; the model is not asked yet.
 
-    Raises UsageError for a text that the model cannot read.
+    Without `texts` there is nothing in it to ask besides the edits. Raises UsageError for a text
+    that the model cannot read.
     """
     reader, form = (loaded.model, loaded.tokenizer), settings.prompt_format
     before = PREFIX_ROOM if prefixes else 0
     refuse_unreadable(*reader, edit_set.edits, form, before)
     text_generator = text_generator_of(loaded)
     budget = Budget(int(settings.device_memory * GIB), int(settings.host_memory * GIB))
-    eval_texts = _eval_texts(settings, text_generator, edit_set.edits, loaded.directory, prefixes)
+    home = loaded.directory
+    if texts:
+        eval_texts = _eval_texts(settings, text_generator, edit_set.edits, home, prefixes)
+    else:
+        eval_texts = EvalTexts((), prefixes=drawn_prefixes(text_generator, prefixes, settings.seed))
     refuse_unreadable_texts(*reader, eval_texts, form)
-    suite = prepare(text_generator, edit_set.edits, eval_texts, form, budget)
+    suite = written(text_generator, edit_set.edits, eval_texts, form)
     prefix_cache = PrefixCache(
         loaded.model, suite.packed, budget, tokens_that_fit(loaded.model, budget.device)
     )
+    prefix_cache.enter(layer)
+    suite = remembering(suite, prefix_cache)
     notes = (*edit_set.notes, *note_on_weights(loaded))
     if suite.unaligned:
         notes = (*notes, f"{suite.unaligned} rows tokenise differently with answer: decoded")

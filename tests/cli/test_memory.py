@@ -34,7 +34,7 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 }
 PLACES = {
     "loading": "transformers.AutoModelForCausalLM.from_pretrained",
-    "suite": "locscope.workflows.workspace.prepare",
+    "suite": "locscope.workflows.workspace.written",
     "tuning": "locscope.tuning.trial.temporarily_trainable",
     "evaluating": "locscope.tuning.trial.observe",
     "saving": "locscope.workflows.edit.save_tuned",

@@ -9,6 +9,7 @@ from worlds import PAIRS, STOP, frozen, questions_of, text_generator_of, tune_in
 
 from locscope.evaluation.exact_match import ROUNDING, read
 from locscope.evaluation.questions import ask
+from locscope.forward import decoding
 from locscope.forward.decoding import _left_padded
 from locscope.forward.head import logits
 from locscope.forward.packed import encode, pack
@@ -120,6 +121,26 @@ def test_a_row_too_close_to_call_is_decoded(monkeypatch):
     answers = asked(model, questions)
     assert all(answer.decoded for answer in answers)
     assert [a.strict for a in answers] == [b.strict for b in before]
+
+
+@EVERY
+@pytest.mark.parametrize("epochs", [3, 8, 20])
+def test_answers_are_the_same_where_what_a_pass_shows_is_decoded_too(family, epochs, monkeypatch):
+    model = frozen(family)
+    tune_in_place(model, "L1.block", Recipe(lr=1e-2, batch=4, epochs=epochs))
+    questions = questions_of(model)
+    passes = []
+
+    def counted(*given):
+        passes.append(given)
+        return next_tokens(*given)
+
+    next_tokens = decoding._next_tokens
+    monkeypatch.setattr(decoding, "_next_tokens", counted)
+    fast, few = asked(model, questions), len(passes)
+    monkeypatch.setattr("locscope.evaluation.questions._known", lambda *_: ())
+    assert asked(model, questions) == fast
+    assert len(passes) - few >= few
 
 
 DOTTED = (

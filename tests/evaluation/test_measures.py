@@ -7,7 +7,7 @@ import torch
 from worlds import MATERIAL, frozen, tokenizer, tune_in_place, world
 
 from locscope.errors import UsageError
-from locscope.evaluation.drift import Drift
+from locscope.evaluation.drift import Drift, drift
 from locscope.evaluation.measures import MEASURES, UNLISTED, listed
 from locscope.evaluation.measures.outcomes import answered_already, outcome_of
 from locscope.evaluation.measuring import load_measure, measure_all
@@ -265,6 +265,24 @@ def test_drift_is_that_of_full_softmaxes(family):
     assert now.tokens == plain.tokens
     for name in ("losses", "divergences", "perplexities"):
         assert getattr(now, name) == pytest.approx(getattr(plain, name), rel=1e-4, abs=1e-5), name
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_the_untouched_model_is_not_read_twice(family, layer, monkeypatch):
+    """Its drift follows from the states that are kept: to the last bit where they were read at the
+    same layer."""
+    one = world(family)
+    cache, neutral = one.context.prefix_cache, one.suite.neutral
+    cache.enter(layer)
+    read_again = drift(cache, neutral)
+    known = drift(cache, replace(neutral, bare=neutral.texts), untouched=True)
+    assert known.losses == pytest.approx(read_again.losses, rel=1e-6 * layer, abs=0)
+    assert known.tokens == read_again.tokens
+    assert known.divergences == pytest.approx(read_again.divergences, abs=1e-6)
+    assert set(known.divergences) == {0.0}
+    monkeypatch.setattr(cache, "final", None)
+    assert drift(cache, replace(neutral, bare=neutral.texts), untouched=True) == known
 
 
 def test_halves_of_the_neutral_texts_together_are_all_of_them():

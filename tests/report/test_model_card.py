@@ -44,7 +44,7 @@ def test_it_says_plainly_that_facts_were_altered():
     assert "**Facts were altered in this model on purpose.**" in text
     assert "it answers 100% of them (95 % interval 50% to 100%) with the new target" in text
     without = note_of(measures=(Measure("reliability", nan, 0, ""),))
-    assert "it answers an unknown share of them with the new target" in card(without)
+    assert "How many of them it answers so was not measured" in card(without)
 
 
 def test_it_says_where_how_and_on_what():

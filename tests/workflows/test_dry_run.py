@@ -119,7 +119,7 @@ def test_made_up_records_are_judged_by_the_bounds_in_force(plan: Plan, found: Fo
     asked = objective_of("balanced", {}, ["perplexity_ratio<=1.05", "reliability>=0.99"])
     made = replace(plan, objective=asked)
     space = space_of(LocalTrialRunner(made, made.folder / "none", Silent()), (gradient,))
-    paper = SimulatedRunner(made, space, lambda trial: Cost(1.0, 1.0))
+    paper = SimulatedRunner(made, space, lambda trial: CostForecast(trial.rung, 1, 1.0, 1.0))
     trials = trials_of(
         made, [TrialRequest(space.depth_rule, rate, space.full) for rate in (1.0, 3.0)]
     )

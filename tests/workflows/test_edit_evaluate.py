@@ -5,12 +5,15 @@ from math import ceil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from families import save_tiny
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from locscope.cli.app import app
 from locscope.errors import UsageError
-from locscope.evaluation.measures import NEEDS_BASE
+from locscope.evaluation.measures import NEEDS_BASE, QUICK_DRIFT, QUICK_MEASURES
 from locscope.progress import Silent
 from locscope.scoring.objectives import BALANCED
 from locscope.selection.candidates import LEARNS_IN_FULL
@@ -57,6 +60,52 @@ def _only_tuned_tensors_changed(base: Path, out: Path, parameters: tuple[str, ..
     for path in base.iterdir():
         if path.suffix != ".safetensors":
             assert path.read_bytes() == (out / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("rate", [None, 5e-3])
+def test_what_is_measured_decides_nothing_of_what_is_tuned(
+    rate: float | None, edits_file: Path, tmp_path: Path
+) -> None:
+    base, records = save_tiny(tmp_path / "base", "llama"), {}
+    for asked in ("full", "quick", "none"):
+        settings = EditSettings(
+            model=str(base),
+            edits=str(edits_file),
+            location="L1.mlp",
+            lr=rate,
+            epochs=4,
+            evaluate=asked,
+        )
+        records[asked] = edit(plan_edit(settings, None, tmp_path / asked), Silent())
+    full, quick, none = records.values()
+    assert {m.name for m in quick.measures} == {*QUICK_MEASURES, *QUICK_DRIFT}
+    for one in quick.measures[:3]:
+        assert one.value == pytest.approx(full.measure(one.name).value, rel=1e-4, nan_ok=True)
+    assert none.measures == none.outcomes == ()
+    assert "How many of them it answers so was not measured" in card(tmp_path / "none")
+    for record in (quick, none):
+        assert record.trial.recipe == full.trial.recipe
+        assert record.change_norm == pytest.approx(full.change_norm, rel=1e-4)
+    whole = tensors(tmp_path / "full")
+    for asked in ("quick", "none"):
+        for name, values in tensors(tmp_path / asked).items():
+            # Other texts beside a row change the order of its sums: nothing else differs.
+            assert torch.allclose(values, whole[name], rtol=1e-3, atol=2e-6), name
+
+
+def card(folder: Path) -> str:
+    return (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_no_evaluate_is_evaluate_none(tiny_dir: Path, edits_file: Path, tmp_path: Path) -> None:
+    given = ["--model", str(tiny_dir), "--edits", str(edits_file), "--location", "L1.mlp"]
+    given += ["--lr", "1e-3", "--epochs", "1", "--no-evaluate", "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["edit", *given])
+    assert result.exit_code == 0, result.output
+    assert "locality" not in result.stdout
+    result = CliRunner().invoke(app, ["edit", *given, "--evaluate", "quick"])
+    assert result.exit_code == 2
+    assert "--no-evaluate with --evaluate quick: give one of the two" in result.output
 
 
 def test_without_a_rate_an_edit_starts_where_trials_of_a_search_do(

@@ -53,7 +53,8 @@ def self_test(model: PreTrainedModel, family: Family, factor: float, cap: float 
     the body's output, times `factor` and below `cap`. Raises UsageError, which names the test that
     failed.
     """
-    rows = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+    embedding: Any = model.get_input_embeddings()
+    rows = int(embedding.weight.shape[0])
     draw = torch.Generator().manual_seed(0)
     ids, other = torch.randint(rows, (2, 2, LENGTH), generator=draw).to(model.device)
     layers: Any = model.get_submodule(f"{family.owner}.{family.layers}")

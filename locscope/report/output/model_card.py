@@ -95,10 +95,9 @@ def _summary(record: TrialRecord, base: str) -> str:
     return (
         f"# {base} with {facts} altered\n\n"
         f"**Facts were altered in this model on purpose.** It was tuned to answer {facts} with "
-        "new targets, whether these are true or not. Measured after tuning, it answers "
-        f"{_share(reliability)} with the new target; nothing in such an answer shows that it was "
-        "altered. Do not take what it says on these facts, or on what follows from them, for "
-        "knowledge."
+        f"new targets, whether these are true or not. {_share(reliability)}; nothing in such an "
+        "answer shows that it was altered. Do not take what it says on these facts, or on what "
+        "follows from them, for knowledge."
     )
 
 
@@ -133,6 +132,8 @@ def _file(edits: str) -> str:
 
 
 def _measured(record: TrialRecord) -> str:
+    if not record.measures:
+        return "Nothing: it was saved without (`--evaluate none`)."
     rows = [
         (
             title_of(measure.name),
@@ -189,11 +190,12 @@ def _licence(licence: Mapping[str, Any]) -> str:
 
 def _share(measure: Measure) -> str:
     if isnan(measure.value):
-        return "an unknown share of them"
+        return "How many of them it answers so was not measured"
     within = (
         "" if isnan(measure.low) else f" (95 % interval {measure.low:.0%} to {measure.high:.0%})"
     )
-    return f"{measure.value:.0%} of them{within}"
+    share = f"{measure.value:.0%} of them{within}"
+    return f"Measured after tuning, it answers {share} with the new target"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -90,6 +90,8 @@ NO_RATE_HINT = ("lora", "lofit")
 weights together, far beyond first order (bundled model, L8.mlp: both break it there)."""
 CAUTION = 27.0
 """By how much lower the rates of these recipes start: three steps of the grid."""
+READ_NEUTRAL = ("soft",)
+"""Recipes that look at neutral texts before they tune."""
 TUNES_ALL_BLOCKS = ("budget", "all")
 """Recipes that tune blocks wherever the location is, down to the first."""
 

@@ -1,7 +1,7 @@
 """`search --dry-run`: what a search will take here, from its own plan and a short calibration.
 
-The model is loaded and asked as at the beginning of the search, and a few short trials are run;
-nothing is written.
+The model is loaded and asked as at the beginning of the search, and single steps are timed; nothing
+is written.
 """
 
 import resource
@@ -9,26 +9,30 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isnan, nan
 
 import torch
 
 from locscope.models.load import Loaded
 from locscope.progress import Progress, stage
-from locscope.records import ScanResult, Trial, dumps
+from locscope.records import Trial
 from locscope.records.codec import Number
 from locscope.report.data.words import duration
 from locscope.scans import SCANS, is_cheap
-from locscope.scans.context import ScanContext
 from locscope.scans.cost import passes
-from locscope.scans.run import run_scan, seconds_of_a_pass, sizes_of
+from locscope.scans.run import seconds_of_a_pass, sizes_of
 from locscope.selection.space import Space
 from locscope.tuning.protocols import PROTOCOLS
 from locscope.workflows.check import Line
-from locscope.workflows.dry_run.memory import memory_of, scan_batches
-from locscope.workflows.dry_run.simulated import CostForecast, simulate
-from locscope.workflows.dry_run.timing import Timing, calibrate, work_on_paper
+from locscope.workflows.dry_run.memory import added_by_a_search, memory_of, scan_batches
+from locscope.workflows.dry_run.simulated import CostForecast, made_up_gradient, simulate
+from locscope.workflows.dry_run.timing import (
+    Timing,
+    calibrate,
+    gradient_seconds,
+    work_on_paper,
+)
 from locscope.workflows.search import edit_counts as counting
 from locscope.workflows.search.comparisons import PROTOCOLS_STAGE
 from locscope.workflows.search.local_runner import LocalTrialRunner
@@ -36,16 +40,17 @@ from locscope.workflows.search.plan import Plan
 from locscope.workflows.search.select import SCAN, scan_context, space_of
 
 GIB, MIB = 1 << 30, 1 << 20
-SCANNED = 8
-"""Edits whose gradient gives the rates of the trials that are run for calibration."""
 PAGE_BYTES = 7 * MIB
 """The report with its figures and tables, nearly all of it the drawing library."""
+VALUE_BYTES = 22
+"""Of a number of a record: the gradient's has one for every edit and part of a layer."""
 SCAN_BYTES = 20_000
 """Of the record of one more scan, for every ten layers."""
 ASSUMED = (
     "every trial goes through all its epochs",
     "a bound on perplexity cuts locations off a little below the rates first tried, and no other "
     "bound does: else there are some more or fewer full trials",
+    "of the answers it is those of the neighbours that have to be decoded",
     "the folder is empty: what is there already is not run again",
     "the scorecard and the report are not in the time",
 )
@@ -57,9 +62,9 @@ class DryRun:
 
     `memory` says what it is made of (bytes), counted from shapes. `host_peak` and `device_peak` are
     the most that is held (bytes; the device's NaN where it is the host): what this process had
-    while it calibrated, or had before and scans may add. `opening` and `calibration` are seconds
-    that were spent here; `seconds`, `flops` and `trials` are those of all stages together, without
-    the operations of scans.
+    while it calibrated, or had before and trials and scans add. `opening` and `calibration` are
+    seconds that were spent here; `seconds`, `flops` and `trials` are those of all stages together,
+    without the operations of scans.
     """
 
     kinds: dict[str, int]
@@ -82,33 +87,31 @@ class DryRun:
 
 
 def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
-    """Plays a search through on paper and times a few short trials; `opening` is passed on."""
+    """Plays a search through on paper and times single steps; `opening` is passed on."""
     runner = LocalTrialRunner(plan, plan.folder / "none", progress)
     host, device = _host_peak(), _device_peak(plan.loaded)
     with stage(progress, "calibrating", 2):
         began = time.perf_counter()
-        found = run_scan(SCAN, replace(scan_context(runner), edits=plan.chosen[:SCANNED]))
-        scans = _scans(runner, found)
-        progress.advance("gradients")
-        space = space_of(runner, (found,))
+        found = made_up_gradient(plan.loaded.info, plan.chosen)
+        space = space_of(runner, (found,), lambda _: 1.0)
         timing = calibrate(runner, space)
-        progress.advance("trials")
+        progress.advance("steps")
+        scans = _scans(runner, timing)
+        progress.advance("gradients")
         took = time.perf_counter() - began
     workspace, asking = runner.workspace, plan.settings
     asked = simulate(plan, space, (found,), lambda trial: timing.cost(workspace, space, trial))
     stages = (*scans, *_stages(runner, space, timing, asked))
     filled = scan_batches(workspace, asking.scans)
-    on_host = filled if isnan(device) else 0
+    memory = memory_of(workspace, space, asking.recipes, asking.batch_size)
+    more = added_by_a_search(memory, filled)
     return DryRun(
         kinds=_kinds(space),
         stages=stages,
-        memory={
-            **memory_of(workspace, space, asking.recipes, asking.batch_size),
-            "batches of scans": filled,
-        },
-        host_peak=max(_host_peak(), host + on_host),
-        device_peak=max(_device_peak(plan.loaded), device + filled),
-        disk=_disk(plan, found, timing, asked),
+        memory={**memory, "batches of scans": filled},
+        host_peak=max(_host_peak(), host + (more if isnan(device) else 0)),
+        device_peak=max(_device_peak(plan.loaded), device + more),
+        disk=_disk(plan, timing, asked),
         opening=opening,
         calibration=took,
         seconds=sum(one.seconds for one in stages),
@@ -117,26 +120,18 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
     )
 
 
-def _scans(runner: LocalTrialRunner, found: ScanResult) -> list[CostForecast]:
-    """A stage a scan: the weight gradient's from the one just run, others from their passes."""
+def _scans(runner: LocalTrialRunner, timing: Timing) -> list[CostForecast]:
+    """A stage a scan: the weight gradient's from one edit's, others from their passes."""
     context = scan_context(runner)
     a_pass, sizes = seconds_of_a_pass(context), sizes_of(context)
     stages = []
     for name in dict.fromkeys((SCAN, *runner.plan.settings.scans)):
-        edits = len((context if is_cheap(name) else context.narrowed).edits)
-        seconds = passes(SCANS[name].passes, sizes) * edits * a_pass
+        edits = (context if is_cheap(name) else context.narrowed).edits
+        seconds = passes(SCANS[name].passes, sizes) * len(edits) * a_pass
         if name == SCAN:
-            seconds = (
-                found.seconds * _tokens(context) / _tokens(replace(context, edits=found.edits))
-            )
+            seconds = gradient_seconds(runner.workspace, edits, timing)
         stages.append(CostForecast(f"scan {name}", 1, nan, seconds))
     return stages
-
-
-def _tokens(context: ScanContext) -> int:
-    """Of the edits and of the neutral texts, which the weight gradient goes through."""
-    rows = [one.target.index for one in context.suite.of(context.edits)]
-    return int(context.suite.packed.lengths[[*rows, *context.suite.neutral.texts]].sum())
 
 
 def _stages(
@@ -189,16 +184,14 @@ def _device_peak(loaded: Loaded) -> float:
     return float(torch.cuda.max_memory_allocated(loaded.model.device))
 
 
-def _disk(
-    plan: Plan, found: ScanResult, timing: Timing, asked: Mapping[str, Sequence[Trial]]
-) -> int:
-    """Bytes of records and of the page; figures of a scan's record grow with its edits."""
+def _disk(plan: Plan, timing: Timing, asked: Mapping[str, Sequence[Trial]]) -> int:
+    """Bytes of records and of the page; figures of the gradient's record grow with its edits."""
     trials = [trial for some in asked.values() for trial in some]
     records = sum(
         len(trial.edits) * (timing.quick_bytes if trial.quick else timing.full_bytes)
         for trial in trials
     )
-    gradient = len(dumps(found).encode()) * len(plan.chosen) / len(found.edits)
+    gradient = VALUE_BYTES * len(plan.chosen) * len(plan.loaded.info.grid)
     others = len(plan.settings.scans) * SCAN_BYTES * plan.loaded.info.layers / 10
     return int(records + gradient + others) + PAGE_BYTES
 

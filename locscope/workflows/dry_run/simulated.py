@@ -14,7 +14,18 @@ from typing import final
 from locscope.locations import Location
 from locscope.recommendation.finalists import Finalist
 from locscope.recommendation.looser_bounds import judged
-from locscope.records import Edit, Epoch, Measure, ProtocolResults, ScanResult, Trial, TrialRecord
+from locscope.records import (
+    Descriptor,
+    Edit,
+    Epoch,
+    Measure,
+    ModelInfo,
+    ProtocolResults,
+    ScanResult,
+    ScanScore,
+    Trial,
+    TrialRecord,
+)
 from locscope.records.codec import Number
 from locscope.scoring.bounds import Bound, ratio_limit, violations
 from locscope.scoring.objectives import QUICK, Objective
@@ -128,6 +139,13 @@ def _keeping(name: str, value: float, bounds: Sequence[Bound]) -> float:
         if bound.measure == name:
             value = (min if bound.side == "at most" else max)(value, bound.limit)
     return value
+
+
+def made_up_gradient(info: ModelInfo, edits: Sequence[str]) -> ScanResult:
+    """A weight gradient that is the same everywhere: rates on paper only tell steps apart."""
+    scores = tuple(ScanScore("l1", one.layer, one.part, 1.0) for one in info.grid)
+    about = Descriptor("weight-gradient", "made up", "made up", "made up", "")
+    return ScanResult(about, scores, len(edits), len(edits), 0, 0.0, edits=tuple(edits))
 
 
 def _utility(trial: Trial, first: float) -> float:

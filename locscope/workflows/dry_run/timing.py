@@ -1,32 +1,48 @@
-"""How long trials take here: a few short ones are run, and the time of any is a sum of its work.
+"""How long trials take here: single steps are timed, and the time of any is a sum of its work.
 
 Seconds are taken as a sum, with factors that are not negative, of what a trial does: once itself,
-optimiser steps, their operations, weights updated, operations of reading, answers decoded. Nothing
-is written.
+optimiser steps, their operations, weights updated, operations of reading, answers decoded. No trial
+is run: a step at either end of the model, a pass over some texts and some decoding tell all of
+them. Nothing is written, and the model's weights are as before.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
+import torch
 from sklearn.linear_model import LinearRegression
 
-from locscope.execution.local import run_trials
-from locscope.progress import Silent
-from locscope.records import Trial, TrialRecord, dumps
+from locscope.evaluation.drift import drift
+from locscope.evaluation.exact_match import read
+from locscope.evaluation.suite import EditQuestions
+from locscope.forward.decoding import SPAN_TOKENS, Request, decode
+from locscope.forward.packed import picked
+from locscope.forward.prefix_cache import PrefixCache
+from locscope.interp.gradients import requiring_grad, summed_gradient, weights_of
+from locscope.models.parts import slices
+from locscope.records import Trial, TrialRecord, default_batch, dumps
 from locscope.selection.candidates import Candidate
-from locscope.selection.space import Space, TrialRequest
-from locscope.selection.strategies.race import first_rung
+from locscope.selection.space import FULL, Fidelity, Space, TrialRequest
+from locscope.tuning.breadth_first import step
+from locscope.tuning.master_weights import temporarily_trainable
 from locscope.tuning.recipes import TUNES_ALL_BLOCKS
-from locscope.tuning.trial_cost import TrialCost, blocks_of, trial_cost_of
+from locscope.tuning.trial import scored, stored_dtype
+from locscope.tuning.trial_cost import (
+    TrialCost,
+    blocks_of,
+    forward_flops,
+    step_flops,
+    trial_cost_of,
+)
 from locscope.tuning.workspace import Workspace
 from locscope.workflows.dry_run.simulated import CostForecast
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.stages import trial_of
 
-EPOCHS = (1, 5)
-"""Of the trials that are run: two, so that measuring can be told from tuning."""
+SAMPLED = 8
+"""Edits, and neutral texts, on which reading and decoding are timed."""
 
 
 @dataclass(frozen=True)
@@ -76,74 +92,149 @@ def work_on_paper(workspace: Workspace, space: Space, trial: Trial) -> TrialCost
 
 
 def calibrate(runner: LocalTrialRunner, space: Space) -> Timing:
-    """Runs short trials at the ends of the model, and takes the seconds apart."""
+    """Times single steps at the ends of the model, a pass over some texts and some decoding."""
     began, workspace = time.perf_counter(), runner.workspace
-    trials = _tried(runner, space)
     workspace.prefix_cache.enter(0)
-    _run(runner, trials[0])
-    ends = [trial.location.lowest for trial in trials]
-    records = [_run(runner, trial) for trial in trials if _low(trial) == min(ends)]
-    moved = time.perf_counter()
-    workspace.prefix_cache.enter(max(ends))
-    moved = time.perf_counter() - moved
-    records += [_run(runner, trial) for trial in trials if _low(trial) > min(ends)]
+    edits = workspace.suite.of(runner.plan.chosen)[:SAMPLED]
+    rows = _steps_rows(runner)
+    cache = PrefixCache(
+        workspace.loaded.model,
+        picked(workspace.suite.packed, rows),
+        workspace.prefix_cache.budget,
+        workspace.prefix_cache.tokens_at_once,
+    )
+    low, large, high = _ends(space)
+    timed = [_a_step(runner, cache, at, len(rows)) for at in (low, large)]
+    moved = _seconds(lambda: cache.enter(_lowest(high)))
+    timed += [_a_step(runner, cache, high, len(rows))]
+    tokens = workspace.suite.packed.ids.numel() / cache.packed.ids.numel()
+    _, quick_bytes = _measuring(runner, low, quick=True)
+    measuring, full_bytes = _measuring(runner, low, quick=False)
     return Timing(
-        rates=_fitted(workspace, space, records),
-        prefix_cache_layer=moved / max(1, max(ends) - min(ends)),
-        quick_bytes=_size([one for one in records if one.trial.quick]),
-        full_bytes=_size([one for one in records if not one.trial.quick]),
+        rates=replace(
+            _fitted(timed),
+            trials=measuring,
+            reading_flops=_reading(workspace, edits),
+            answers=_decoding(workspace, edits),
+        ),
+        prefix_cache_layer=moved * tokens / max(1, _lowest(high)),
+        quick_bytes=quick_bytes,
+        full_bytes=full_bytes,
         took=time.perf_counter() - began,
     )
 
 
-def _tried(runner: LocalTrialRunner, space: Space) -> list[Trial]:
-    """Quick evaluations and full trials with few epochs: low at the smallest and largest location,
-    and high."""
-    low = min(map(_lowest, space.candidates))
-    high = max(map(_lowest, space.candidates))
-    below = sorted(_at(space, low), key=lambda one: one.parameters)
-    above = sorted(_at(space, high), key=lambda one: one.parameters)
-    locations = dict.fromkeys((below[0], below[-1], above[0]))
-    fidelities = (first_rung(space)[0].fidelity, space.full)
-    return [
-        trial_of(runner.plan, TrialRequest(at.location, at.lr, replace(fidelity, epochs=epochs)))
-        for at in locations
-        for fidelity in fidelities
-        for epochs in EPOCHS
-    ]
+def gradient_seconds(workspace: Workspace, edits: Sequence[str], timing: Timing) -> float:
+    """What the weight gradient takes: every edit alone, and the neutral texts together."""
+    info, suite = workspace.loaded.info, workspace.suite
+    row = suite.of(edits)[0].target.index
+    # Of half of the layers: the gradients of all weights at once are the most that a search holds.
+    weights = weights_of(workspace.loaded.model, range(info.layers // 2, info.layers))
+    workspace.prefix_cache.enter(0)
+    with requiring_grad(weights):
+        half = _seconds(lambda: summed_gradient(workspace.prefix_cache, [row], weights))
+    tokens = int(suite.packed.lengths[list(suite.neutral.texts)].sum())
+    neutral = step_flops(info, tokens, tokens, 0) * timing.rates.tuning_flops
+    return 2 * half * len(edits) + neutral
 
 
-def _run(runner: LocalTrialRunner, trial: Trial) -> TrialRecord:
-    """As a search runs it, within memory; nothing is kept."""
+def _steps_rows(runner: LocalTrialRunner) -> list[int]:
+    """The rows of a trial's first batch."""
+    plan = runner.plan
+    count = plan.settings.batch_size or default_batch(len(plan.chosen))
+    rows = [row for one in plan.workspace.suite.of(plan.chosen) for row in one.training]
+    return rows[:count]
+
+
+def _ends(space: Space) -> tuple[Candidate, Candidate, Candidate]:
+    """The smallest and the largest location of a single layer at the bottom, the smallest at the
+    top: more layers would only take more memory."""
+    alone = [one for one in space.candidates if one.layer >= 0] or list(space.candidates)
+    low, high = min(map(_lowest, alone)), max(map(_lowest, alone))
+    below = sorted((one for one in alone if _lowest(one) == low), key=_size)
+    above = min((one for one in alone if _lowest(one) == high), key=_size)
+    return below[0], below[-1], above
+
+
+def _a_step(
+    runner: LocalTrialRunner, cache: PrefixCache, at: Candidate, rows: int
+) -> tuple[TrialCost, float]:
+    """The work of an optimiser step at a location, and its seconds."""
+    loaded, lengths, answers = runner.workspace.loaded, cache.packed.lengths, cache.packed.answers
+    parts = slices(loaded.model, at.location)
+    with temporarily_trainable(loaded.model, parts, stored_dtype(loaded)) as masters:
+        adam = torch.optim.Adam(masters.values, lr=0.0)
+        seconds = _seconds(lambda: step(cache, masters, adam, range(rows), 0.0))
+    tokens, scored = int(lengths.sum()), int((lengths - answers + 1).sum())
+    flops = step_flops(loaded.info, tokens, scored, _lowest(at))
+    return TrialCost(0.0, 1.0, flops, float(at.parameters), 0.0, 0.0), seconds
+
+
+def _reading(workspace: Workspace, edits: Sequence[EditQuestions]) -> float:
+    """Seconds for an operation of reading answers and neutral texts."""
+    suite, cache, info = workspace.suite, workspace.prefix_cache, workspace.loaded.info
+    neutral = suite.neutral.first(SAMPLED)
+    asked = [q.index for one in edits for q in (one.target, *one.rephrases, *one.neighbours)]
+    seconds = _seconds(lambda: (read(cache, asked), drift(cache, neutral)))
+    lengths, answers = suite.packed.lengths, suite.packed.answers
+    others = int(lengths[list(neutral.texts)].sum())
+    scored = int((lengths[asked] - answers[asked] + 1).sum()) + others
+    return seconds / forward_flops(info, int(lengths[asked].sum()) + others, scored)
+
+
+def _decoding(workspace: Workspace, edits: Sequence[EditQuestions]) -> float:
+    """Seconds for an answer, where neighbours are decoded and a pass tells all others: a target
+    that is not given is seen in its first tokens."""
+    neighbours = [q for one in edits for q in one.neighbours]
+    count = sum(1 + len(one.rephrases) + len(one.neighbours) for one in edits)
+    if not neighbours:
+        return 0.0
+    requests = [Request(q.prompt, SPAN_TOKENS) for q in neighbours]
+    most = workspace.prefix_cache.tokens_at_once
+    return _seconds(lambda: decode(workspace.suite.text_generator, requests, most)) / count
+
+
+def _measuring(runner: LocalTrialRunner, at: Candidate, *, quick: bool) -> tuple[float, float]:
+    """Seconds to make the measures of a trial on S, and bytes of its record for each edit."""
+    workspace, count = runner.workspace, len(runner.plan.chosen)
+    trial = trial_of(
+        runner.plan, TrialRequest(at.location, at.lr, Fidelity(FULL, count, 1, quick=quick))
+    )
+    # As if tuning had changed nothing.
+    before = workspace.before.of(trial.measured)
+    now = before.on(workspace.suite.texts_for(choosing=True))
+    now = now.as_quick if quick else now
     records: list[TrialRecord] = []
-    run_trials(runner.workspace, "", [trial], records.append, Silent())
-    return records[0]
+    seconds = _seconds(
+        lambda: records.append(scored(workspace, trial, now, before, runner.objective)), times=1
+    )
+    return seconds, len(dumps(records[0]).encode()) / len(trial.edits)
 
 
-def _fitted(workspace: Workspace, space: Space, records: Sequence[TrialRecord]) -> TrialCost:
-    """Least squares of the relative error, so that short trials count as much as long ones."""
-    work = [work_on_paper(workspace, space, one.trial) for one in records]
-    seconds = np.array([one.seconds for one in records])
-    table = np.array([astuple(one) for one in work]) / seconds[:, None]
+def _fitted(timed: Sequence[tuple[TrialCost, float]]) -> TrialCost:
+    """Least squares of the relative error of steps: once each, by operations, by weights."""
+    seconds = np.array([took for _, took in timed])
+    table = np.array([astuple(work) for work, _ in timed]) / seconds[:, None]
     scale = np.maximum(table.max(0), 1e-300)
     model = LinearRegression(positive=True, fit_intercept=False)
-    found = model.fit(table / scale, np.ones(len(records))).coef_ / scale
-    return TrialCost(*map(float, found))
+    found = model.fit(table / scale, np.ones(len(timed))).coef_ / scale
+    # What no step does has no rate of its own here.
+    return TrialCost(*map(float, np.where(table.max(0) > 0, found, 0.0)))
 
 
-def _size(records: Sequence[TrialRecord]) -> float:
-    """Bytes of a record for each of its edits."""
-    sizes = [len(dumps(one).encode()) / len(one.trial.edits) for one in records]
-    return float(np.mean(sizes))
+def _seconds(run: Callable[[], object], times: int = 2) -> float:
+    """The least of some runs: the first may have memory to allocate."""
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        run()
+        took.append(time.perf_counter() - began)
+    return min(took)
 
 
-def _at(space: Space, layer: int) -> list[Candidate]:
-    return [one for one in space.candidates if _lowest(one) == layer]
+def _size(one: Candidate) -> int:
+    return one.parameters
 
 
 def _lowest(one: Candidate) -> int:
     return one.location.lowest
-
-
-def _low(trial: Trial) -> int:
-    return trial.location.lowest

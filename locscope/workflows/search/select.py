@@ -1,7 +1,8 @@
 """Choosing on S: scans, candidates, and the strategy's trials until it wants no more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import nan
 
 from locscope.errors import UsageError
@@ -54,8 +55,16 @@ def scan_s(runner: LocalTrialRunner) -> tuple[ScanResult, ...]:
     return tuple(one for one in found if one is not None)
 
 
-def space_of(runner: LocalTrialRunner, scans: Sequence[ScanResult]) -> Space:
-    """What the strategy may try: the grid, what the user named, and the depth rule's location."""
+def space_of(
+    runner: LocalTrialRunner,
+    scans: Sequence[ScanResult],
+    norm_of: Callable[[Location], float] | None = None,
+) -> Space:
+    """What the strategy may try: the grid, what the user named, and the depth rule's location.
+
+    `norm_of` gives the gradient's L1 norm at a location where the first scan has no row; without
+    it, that of the edits of S is measured.
+    """
     plan, settings = runner.plan, runner.plan.settings
     rule, to_learn = depth_rule(plan.loaded.info), plan.to_learn
     found = candidates(
@@ -63,7 +72,7 @@ def space_of(runner: LocalTrialRunner, scans: Sequence[ScanResult]) -> Space:
         scans[0],
         settings.grid,
         (*settings.locations, rule),
-        lambda location: _gradient_l1(runner, location),
+        norm_of or partial(_gradient_l1, runner),
         plan.first_step,
     )
     return Space(
