@@ -16,7 +16,7 @@ import stat
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from locscope.errors import UsageError
 from locscope.runs.reading import read_json
