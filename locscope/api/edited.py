@@ -14,8 +14,9 @@ from locscope.models.load import Loaded
 from locscope.models.parts import take
 from locscope.models.save import put_changes
 from locscope.records import Measure, TrialRecord
+from locscope.runs.new_folder import DELTA, check_new_file
 from locscope.tuning.trial import Tuned
-from locscope.workflows.deltas import check_delta, save_delta
+from locscope.workflows.deltas import save_delta
 from locscope.workflows.edit import EditPlan
 from locscope.workflows.saving import check_output, save_in_memory, save_tuned
 
@@ -135,7 +136,7 @@ class EditedModel:
         path = Path(file)
         if self.model is self.base.model:
             raise ValueError("the base was tuned in place: its weights before are gone")
-        check_delta(path)
+        check_new_file(path, DELTA)
         save_delta(self.base, self._tuned, self._plan.settings, path)
         return path
 

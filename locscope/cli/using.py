@@ -24,6 +24,8 @@ Delta = Annotated[
         help="file for the changed tensors alone (.safetensors), which `locscope apply` takes",
         rich_help_panel=OUTPUT,
         metavar="FILE",
+        envvar=env("delta"),
+        show_envvar=False,
         autocompletion=completion.files,
     ),
 ]
@@ -73,7 +75,16 @@ Public = Annotated[
     ),
 ]
 NoEvaluate = Annotated[
-    bool, typer.Option("--no-evaluate", help="as --evaluate none", rich_help_panel=TUNING)
+    bool,
+    typer.Option(
+        "--no-evaluate",
+        help="as --evaluate none",
+        show_default=False,
+        rich_help_panel=TUNING,
+        envvar=env("no_evaluate"),
+        show_envvar=False,
+        metavar="",
+    ),
 ]
 Tasks = Annotated[
     Any,
@@ -124,7 +135,7 @@ def edit(
     from locscope.integrations.hub import check_hub, push
     from locscope.workflows.early.precheck import before_edit
 
-    before_edit(settings, config, output, adapter=adapter)
+    before_edit(settings, config, output, adapter=adapter, delta=delta)
     if push_to_hub is not None:
         check_hub(push_to_hub)
     from locscope.cli.listener import listener

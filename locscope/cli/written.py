@@ -42,7 +42,8 @@ def _as_written(kind: type[SharedSettings], name: str, value: Any) -> Any:
     """The value of a setting that is written as its option is: names with commas between them."""
     field = kind.model_fields.get(name)
     origin = get_origin(field.annotation) if field else None
-    if origin is dict and not isinstance(value, dict):
+    # Anything else is refused by the field, by its name.
+    if origin is dict and isinstance(value, str | list) and all(isinstance(v, str) for v in value):
         return dict(map(_pair, [value] if isinstance(value, str) else value))
     if origin is tuple and isinstance(value, str) and field is not None:
         return (value,) if flag_of(name, field) != name else split(value)

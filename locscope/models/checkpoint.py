@@ -91,9 +91,9 @@ def read_config(directory: Path) -> dict[str, Any]:
     config = read_object(path)
     kind = config.get("model_type", "")
     if not isinstance(kind, str) or not (kind in FAMILIES or _is_language_model(kind)):
-        supported = ", ".join(sorted(FAMILIES))
         raise UsageError(
-            f"model type {shown(kind)} of '{directory}' is not supported: {supported} are"
+            f"model type {shown(kind)} of '{directory}' is not supported: it is none of the "
+            f"{len(FAMILIES)} in the table, and transformers has no causal language model of it"
         )
     if config.get("quantization_config") or config.get("quantization"):
         raise UsageError(f"the model in '{directory}' is quantised: give the unquantised weights")

@@ -7,6 +7,7 @@ was edited, where, on what, and what was measured (the note of an edited model).
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,8 @@ def write_delta(delta: Delta) -> None:
         except SafetensorError as error:
             # Its text is all that tells a full disk.
             raise OSError(str(error)) from error
+        # The library makes files that only their owner may read.
+        partial.chmod(0o666 & ~_umask())
         written = _tensors(partial)
         if any(not same(written[key], tensor) for key, tensor in tensors.items()):
             raise LocscopeError(
@@ -204,6 +207,13 @@ def same(one: Tensor, other: Tensor) -> bool:
     if (one.dtype, one.shape) != (other.dtype, other.shape):
         return False
     return torch.equal(_bits(one), _bits(other))
+
+
+def _umask() -> int:
+    """What new files may not be; it can only be told by setting it."""
+    now = os.umask(0o077)
+    os.umask(now)
+    return now
 
 
 def _bits(tensor: Tensor) -> Tensor:

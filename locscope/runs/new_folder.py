@@ -19,6 +19,8 @@ from locscope.runs.files import SUFFIX, explained, make_folder, sync
 _PARTIAL = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(SUFFIX)}", re.S)
 _LONGEST = 200
 """Bytes of the final name within the partial one: file systems allow 255 in all."""
+DELTA = ".safetensors"
+"""What the name of a delta ends in."""
 SPARE = 2**20
 """Bytes besides the contents: a note, a card, and what folders take."""
 
@@ -44,6 +46,18 @@ def check_new(output: Path) -> None:
         # It is renamed into place, and nothing can take the place of a mount.
         if os.path.ismount(target):
             raise UsageError(f"cannot write {output}: it is a mount point, give a folder in it")
+
+
+def check_new_file(path: Path, suffix: str) -> None:
+    """A UsageError where no such file can be made there without touching what is there."""
+    if path.suffix != suffix:
+        raise UsageError(f"{path} is to be a {suffix[1:]} file: end its name in {suffix}")
+    with explained(f"write {path}"):
+        if path.is_dir() and not path.is_symlink():
+            raise UsageError(f"{path} is a directory: give a file")
+        if os.path.lexists(path):
+            raise UsageError(f"{path} is there already: choose another file")
+        check_new(path)
 
 
 def check_room(output: Path, size: int) -> None:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from locscope.errors import UsageError
 from locscope.models.aliases import DEMO, Source, name_of, resolve
 from locscope.models.checkpoint import Checkpoint, digest, read_checkpoint
 from locscope.models.delta import (
@@ -33,13 +32,6 @@ from locscope.runs.note import write_note
 from locscope.settings import SharedSettings
 from locscope.tuning.trial import Tuned
 from locscope.workflows.saving import not_saved, note_of
-
-
-def check_delta(path: Path) -> None:
-    """A UsageError where a delta cannot be written there without touching what is there."""
-    check_new(path)
-    if path.is_dir():
-        raise UsageError(f"{path} is a directory: give a file for the delta")
 
 
 def save_delta(loaded: Loaded, tuned: Tuned, settings: SharedSettings, path: Path) -> None:

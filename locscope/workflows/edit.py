@@ -11,7 +11,7 @@ from locscope.models.load import Loaded
 from locscope.models.parts import slices
 from locscope.progress import Progress, stage
 from locscope.records import Edit, Recipe, Trial, TrialRecord, default_batch
-from locscope.runs.new_folder import note_on_partials
+from locscope.runs.new_folder import DELTA, check_new_file, note_on_partials
 from locscope.scoring.objectives import Objective
 from locscope.selection.candidates import rounded
 from locscope.settings import EditSettings
@@ -19,7 +19,7 @@ from locscope.tuning.recipes import READ_NEUTRAL, TUNES_ALL_BLOCKS
 from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trial import Tuned, run_trial, starting_rate
 from locscope.tuning.workspace import Workspace
-from locscope.workflows.deltas import check_delta, save_delta
+from locscope.workflows.deltas import save_delta
 from locscope.workflows.early.edits import load_edits
 from locscope.workflows.early.wanted import (
     deployed,
@@ -75,7 +75,7 @@ def plan_edit(
     if output is not None:
         check_output(output)
     if delta is not None:
-        check_delta(delta)
+        check_new_file(delta, DELTA)
     wanted = wanted_edit(settings, config)
     recipe, find_rate = wanted.recipe, config is None and settings.lr is None
     settings = settings.model_copy(

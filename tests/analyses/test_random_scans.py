@@ -64,7 +64,7 @@ def test_the_bed_is_what_a_race_looked_at() -> None:
         replace(one, trial=replace(one.trial, rung="rung 1")) for one in inputs.trials[:3]
     )
     found = bed_of(replace(inputs, trials=(*looks, *inputs.trials[3:])))
-    assert found.audit.looks == looks
+    assert found.audit.quick_trials == looks
     assert len(found.shapes) == sum(len(scan.variants) for scan in inputs.scans)
     with pytest.raises(UsageError, match="by race"):
         bed_of(replace(inputs, trials=()))

@@ -87,7 +87,7 @@ def test_a_tiny_model_is_swept_and_goes_on_from_its_records(
     assert {len(r.trial.edits) for r in swept} == {6}
     one = swept[0]
     grid = page.split("| layer: reliability")[1].splitlines()
-    row = next(line for line in grid if line.startswith(f"| {one.trial.location[1]} |"))
+    row = next(line for line in grid if line.startswith(f"| {one.trial.location.lowest} |"))
     assert f"{100 * one.measure('reliability').value:.2f}" in row
 
     (tmp_path / "keep" / "tiny-zsre-sweep" / "records" / f"trial-{one.trial.id}.json").unlink()

@@ -192,7 +192,7 @@ def test_what_pyyaml_and_json_write_is_read_as_it_was(value: Any) -> None:
 def test_a_recommendation_is_read_as_it_was_written(lr, batch, prefixes, location, stop) -> None:
     recipe = Recipe(lr, batch, prefixes=prefixes, stop_below=stop)
     rec = recommendation(deployment=None)
-    best = replace(rec.best, location=str(location), recipe=recipe)
+    best = replace(rec.best, location=location, recipe=recipe)
     rec = replace(rec, contenders=(best, *rec.contenders[1:]))
     text = recommendation_yaml(rec, model_path="m", data_path="d", patterns={})
     with file_of(text.encode(), "r.yaml") as path:

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from locscope.cli import data, finding, using
+from locscope.cli import data, deltas, finding, using
 from locscope.cli.app import COMMANDS, app
 from locscope.cli.options import ENV, NOT_IN_ENV
 from locscope.cli.written import read_settings
@@ -20,6 +20,8 @@ from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, Sear
 from locscope.settings.base import PANELS, SharedSettings
 from locscope.tuning.recipes import RECIPES
 from locscope.workflows.listing import LISTS
+
+MODULES = (data, deltas, finding, using)
 
 OFF_COMMAND_LINE: dict[str, tuple[type[SharedSettings], Iterable[str]]] = {
     "search": (SearchSettings, finding.NOT_IN_SEARCH),
@@ -32,7 +34,7 @@ OFF_COMMAND_LINE: dict[str, tuple[type[SharedSettings], Iterable[str]]] = {
 
 
 def command_of(name: str) -> Any:
-    (module,) = (one for one in (data, finding, using) if COMMANDS[name].module == one.__name__)
+    (module,) = (one for one in MODULES if COMMANDS[name].module == one.__name__)
     return typer.main.get_group(module.commands).commands[name]
 
 
@@ -62,7 +64,7 @@ def test_an_option_says_what_its_field_says_and_is_left_to_it(name: str) -> None
 
 
 def test_every_command_is_in_the_list_and_the_other_way_round() -> None:
-    for module in (data, finding, using):
+    for module in MODULES:
         named = {name for name, page in COMMANDS.items() if page.module == module.__name__}
         assert set(typer.main.get_group(module.commands).commands) == named
     assert set(OFF_COMMAND_LINE) == {

@@ -11,7 +11,7 @@ from locscope.models.parts import blocks, parts, slices, take
 from locscope.tuning.master_weights import temporarily_trainable
 
 EVERY = pytest.mark.parametrize("family", ALL)
-SIDES = {"right": 1e-6, "left": 3e-6}
+SIDES = {"right": 2e-6, "left": 3e-6}
 """Largest relative difference. Two plain float32 loops that pad on either side differ by up to
 1.6e-6 on these models (by rounding: positions and masks are the same)."""
 

@@ -91,9 +91,9 @@ def test_the_files_of_a_checkpoint_are_downloaded_and_no_other():
 def test_what_cannot_be_tuned_is_not_downloaded(
     tmp_path: Path, online: Callable[[Any], list[list[str]]]
 ):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "opt"}))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert-of-mine"}))
     asked = online(tmp_path)
-    with pytest.raises(UsageError, match="model type 'opt'"):
+    with pytest.raises(UsageError, match="model type 'bert-of-mine'"):
         locate(ID)
     assert asked == [["config.json"]]
 

@@ -147,7 +147,7 @@ def test_the_grid_has_every_part_of_every_layer_with_its_count(family: str):
     expected = [p for p in PARTS if p != "mlp.gate" or family not in ("gpt2", "gptneox")]
     assert [(e.layer, e.part) for e in grid] == [(n, p) for n in range(layers) for p in expected]
     for entry in grid:
-        total = sum(int(mask.sum()) for mask in masks(model, entry.location).values())
+        total = sum(int(mask.sum()) for mask in masks(model, str(entry.location)).values())
         assert entry.parameters == total > 0
 
 
@@ -162,12 +162,6 @@ def test_a_missing_layer_part_or_head_is_named_with_what_there_is():
     ]:
         with pytest.raises(UsageError, match=words):
             parts.slices(model, Location.parse(text))
-
-
-def test_a_family_that_is_not_supported_lists_those_that_are():
-    config = AutoConfig.for_model("mpt", d_model=8, n_heads=1, n_layers=1, vocab_size=9)
-    with pytest.raises(UsageError, match="model type 'mpt' is not supported: there are bloom, "):
-        parts.grid(AutoModelForCausalLM.from_config(config))
 
 
 def test_the_summary_names_parameters_and_counts():

@@ -13,8 +13,8 @@ from locscope.edits import read_edits
 from locscope.errors import UsageError
 from locscope.settings import SearchSettings
 from locscope.workflows import check as checking
-from locscope.workflows import workspace
 from locscope.workflows.check import CheckResult, check
+from locscope.workflows.early import edits as early
 from locscope.workflows.search.run import Found
 
 ROWS = [{"prompt": f"a{i} is", "target": "b", "subject": f"s{i}"} for i in range(80)]
@@ -60,7 +60,7 @@ def test_edits_are_read_once(
         read.append(args)
         return read_edits(*args, **more)
 
-    for module in (checking, workspace):
+    for module in (checking, early):
         monkeypatch.setattr(module, "read_edits", counted)
     assert checked(tiny_dir, tmp_path, ROWS).ready
     assert len(read) == 1

@@ -221,7 +221,11 @@ def test_nothing_is_written_over(made: Made, edits_file: Path, tmp_path: Path) -
     assert code == 2
     assert "is there already" in said
     assert made.one.read_bytes() == taken
-    code, said = run(*words, "--delta", tmp_path)
+    assert made.one.stat().st_mode == (made.folder / "config.json").stat().st_mode
+    code, said = run(*words, "--delta", tmp_path / "edit.pt")
+    assert code == 2
+    assert "end its name in .safetensors" in said
+    code, said = run(*words, "--delta", tmp_path.rename(tmp_path.with_suffix(".safetensors")))
     assert code == 2
     assert said.count("\n") == 1
     code, said = run(*words)

@@ -18,7 +18,7 @@ from locscope.models.hub import locate
 from locscope.models.structure.names import check_device, check_dtype, require, shape_of
 from locscope.runs.files import explained
 from locscope.runs.folder import check_ours
-from locscope.runs.new_folder import check_new
+from locscope.runs.new_folder import DELTA, check_new, check_new_file
 from locscope.runs.note import read_note
 from locscope.runs.reading import read_json, read_text
 from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, SearchSettings
@@ -48,12 +48,19 @@ def before_scan(settings: ScanSettings, output: Path | None) -> None:
 
 
 def before_edit(
-    settings: EditSettings, config: Path | None, output: Path | None, *, adapter: Path | None = None
+    settings: EditSettings,
+    config: Path | None,
+    output: Path | None,
+    *,
+    adapter: Path | None = None,
+    delta: Path | None = None,
 ) -> None:
     """The same for an edit, with the recommendation that it goes by, if it does."""
     _before(settings)
     if output is not None:
         check_new(output)
+    if delta is not None:
+        check_new_file(delta, DELTA)
     wanted = wanted_edit(settings, config)
     if adapter is not None:
         _check_adapter(adapter, wanted.recipe.kind)
