@@ -32,6 +32,8 @@ class Attention(NamedTuple):
         Raises:
             UsageError: a name is that of no head of this model.
         """
+        if not heads:
+            raise UsageError("no head is named: give some, as ['L4.attn.h3']")
         return torch.stack([self.patterns[self._index(name)] for name in heads])
 
     def show(self, heads: Sequence[str]) -> Any:
@@ -54,7 +56,8 @@ class Attention(NamedTuple):
     def _index(self, name: str) -> tuple[int, int]:
         layers, heads = self.patterns.shape[:2]
         site, *more = Location.parse(name).sites
-        if more or site.head is None or site.first >= layers or site.head >= heads:
+        several = bool(more) or site.first != site.last
+        if several or site.head is None or site.first >= layers or site.head >= heads:
             raise UsageError(
                 f"'{name}' is no head here: give L0.attn.h0 to L{layers - 1}.attn.h{heads - 1}"
             )

@@ -30,7 +30,7 @@ from locscope.progress import Silent
 from locscope.settings import EditSettings, EvaluateSettings, settings_of
 from locscope.tuning.trial import as_tuned
 from locscope.workflows.early.edits import load_edits
-from locscope.workflows.edit import EditPlan, open_edit, plan_edit, trial_of, tune
+from locscope.workflows.edit import EditPlan, open_edit, plan_edit, refuse_unsavable, trial_of, tune
 from locscope.workflows.evaluate import EvaluatePlan, plan_evaluate
 from locscope.workflows.evaluate import evaluate as run_evaluate
 from locscope.workflows.recorded_edits import Asked
@@ -73,6 +73,8 @@ def edit(
     """
     loaded, shown = as_loaded(model, settings), progress_of(progress)
     plan = _edit_plan(loaded, edits, location, lr, config, settings)
+    # Tuned weights without a place in the model cannot be handed out.
+    refuse_unsavable(plan.loaded, plan.location, plan.recipe)
     found = tune(plan, shown)
     return edited_model(plan, found, loaded.model if inplace else copy.deepcopy(loaded.model))
 

@@ -5,6 +5,7 @@ are the fields of the models in `locscope.settings`, from which the command line
 too: `limit=60, parts=("mlp", "attn"), bounds=["locality>=0.9"], weights={"locality": 2}`.
 """
 
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -57,7 +58,7 @@ def scan(
     model: Model = "demo",
     edits: Edits = "demo",
     *,
-    scans: Sequence[str] = ("weight-gradient",),
+    scans: str | Sequence[str] = ("weight-gradient",),
     progress: bool = False,
     **settings: Any,
 ) -> ScanRun:
@@ -66,12 +67,12 @@ def scan(
     Args:
         model: a name, or what `load_model` gives.
         edits: what `load_edits` takes.
-        scans: names, `cheap` or `all`.
+        scans: a name or several, `cheap` or `all`.
         progress: show a bar.
         settings: of `locscope scan`, as `limit`, `corruption`, `requests`.
 
     Returns:
-        The results, with `top`, `plot` and `to_pandas`.
+        The results, with `top`, `plot` and `to_pandas`; a scan that could use no edit warns.
 
     Raises:
         UsageError: a scan cannot see this model, or the edits cannot be used.
@@ -83,11 +84,16 @@ def scan(
         ['logit-lens', 'logit-lens']
     """
     loaded, shown = as_loaded(model, settings), progress_of(progress)
-    given = {**settings, "scans": tuple(scans), **names_of(loaded, edits)}
+    named = (scans,) if isinstance(scans, str) else tuple(scans)
+    given = {**settings, "scans": named, **names_of(loaded, edits)}
     plan = plan_scan(settings_of(ScanSettings, given), None, shown, loaded)
     context = context_of(plan, shown)
     results = [run_scan(name, context) for name in plan.settings.scans]
     costs = [StageCost(f"scan {one.descriptor.name}", one.seconds, 1, 0) for one in results]
+    for one in results:
+        if not one.usable:
+            why = "; ".join(one.notes) or "its notes say nothing"
+            warnings.warn(f"{one.descriptor.name} could use no edit: {why}", stacklevel=2)
     return ScanRun(inputs_of(plan, results, costs))
 
 

@@ -104,6 +104,8 @@ def _rows(edits: Any) -> list[dict[str, Any]]:
     """Rows of a list, a DataFrame (what is missing there is left out) or a data set."""
     if hasattr(edits, "to_dict") and hasattr(edits, "columns"):
         edits = edits.to_dict("records")
+    if isinstance(edits, Mapping):
+        raise UsageError("edits are a list of rows: put the one that you have into a list, [row]")
     rows = [dict(row) for row in edits]
     return [{key: value for key, value in row.items() if not _missing(value)} for row in rows]
 

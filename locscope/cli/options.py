@@ -5,6 +5,7 @@ command that alone has them.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
@@ -161,10 +162,17 @@ def _by_env(ctx: typer.Context, given: Mapping[str, Any], error: str) -> str:
         if (
             source is not None
             and source.name == "ENVIRONMENT"
-            and any(str(q) in error for q in quoted)
+            and any(_quotes(error, str(q)) for q in quoted)
         ):
             found.append(env(name))
     return f" (set by {', '.join(map(str, found))})" if found else ""
+
+
+def _quotes(error: str, value: str) -> bool:
+    """Whether an error names a value. A bare number in it can be of anything."""
+    if re.fullmatch(r"[\d.]+", value):
+        return False
+    return re.search(rf"(?<![\w.]){re.escape(value)}(?![\w.])", error) is not None
 
 
 def _file_option(own: Sequence[str]) -> inspect.Parameter:

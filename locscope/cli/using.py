@@ -128,6 +128,8 @@ def edit(
     """Edits; exits with 3 where the model has not learned or is out of bounds."""
     if output is None and delta is None:
         raise UsageError("say where to save: --output DIRECTORY, --delta FILE, or both")
+    if public and push_to_hub is None:
+        raise UsageError("--public says how to upload: give --push-to-hub ORG/NAME too")
     if push_to_hub is not None and output is None:
         raise UsageError("--push-to-hub uploads a saved model: give --output too")
     if no_evaluate:
@@ -149,10 +151,11 @@ def edit(
     progress = listener(quiet)
     with stage(progress, "editing", WHOLE):
         with stage(progress, "loading the model", 1, share=5):
-            plan = plan_edit(settings, config, output, delta=delta)
+            plan = plan_edit(settings, config, output, delta=delta, adapter=adapter)
         progress.say(f"tuning {summary(plan.loaded.model, plan.location)}")
         record = run_edit(plan, progress, adapter)
-    progress.say(f"saved to {' and '.join(str(path) for path in (output, delta) if path)}")
+    places = [str(path) for path in (output, delta, adapter) if path]
+    progress.say(f"saved to {' and '.join(places)}")
     if push_to_hub is not None and output is not None:
         where = push(output, push_to_hub, f"locscope edit at {plan.location}", public=public)
         progress.say(f"pushed to {where}")
@@ -163,10 +166,14 @@ def edit(
     missed = [f"out of bounds: {line}" for line in record.violated]
     if record.measures:
         goal = quick_objective(plan.objective) if record.trial.quick else plan.objective
-        missed += nothing_learned(record.measures, goal)
+        missed += map(_with_hint, nothing_learned(record.measures, goal))
     for line in missed:
         listener().say(line)
     raise typer.Exit(NOTHING_MET if missed else 0)
+
+
+def _with_hint(line: str) -> str:
+    return f"{line}: try a higher --lr, or what a search found (--config)"
 
 
 def _unmeasured(settings: EditSettings) -> EditSettings:
@@ -190,6 +197,8 @@ def evaluate(
     """Evaluates."""
     from locscope.workflows.early.precheck import before_evaluate
 
+    if tasks is None and (task_limit is not None or include_path is not None):
+        raise UsageError("--task-limit and --include-path are for --tasks: give its names too")
     before_evaluate(settings)
     from locscope.cli.listener import listener
     from locscope.cli.printing import print_measures, say_json
@@ -230,7 +239,7 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="file for the page (default: report.html in the folder)",
+            help="file for the page (default: report.html there; of several, comparison.html)",
             rich_help_panel=OUTPUT,
             metavar="FILE",
             autocompletion=completion.files,

@@ -31,6 +31,7 @@ from locscope.models.save import (
 )
 from locscope.models.weights import PLAIN, read_header
 from locscope.runs.files import write_atomic_with
+from locscope.runs.new_folder import DELTA
 from locscope.runs.note import EditNote, note_text, parse_note
 from locscope.runs.reading import Unreadable, parse_json
 
@@ -114,6 +115,8 @@ def read_delta(path: Path) -> Delta:
     """The delta of a file. Raises UsageError where it is none, or not a whole one."""
     if not path.is_file():
         raise UsageError(f"no file '{path}': give one that `locscope edit --delta` wrote")
+    if path.suffix != DELTA:
+        raise _no_delta(path, f"its name does not end in {DELTA}")
     header = read_header(path)
     keys = [key for key in header if not key.startswith(BEFORE)]
     with safe_open(path, "pt") as file:
@@ -254,7 +257,9 @@ def _why_not(
 ) -> str:
     """Why a delta cannot be put on a model, or be taken off it."""
     if found is None:
-        return f"{delta.path} is of another model: '{model}' has no tensor {key}"
+        # In memory experts are stacked: their tensors have other names than in the files.
+        hint = "; experts go on a model's files, by `locscope apply`" if ".experts." in key else ""
+        return f"{delta.path} is of another model: '{model}' has no tensor {key}{hint}"
     if same(found, end):
         where = "is not on" if back else "is already on"
         return (

@@ -87,7 +87,9 @@ def _downloaded(hub_id: str) -> Path:
         raise UsageError(f"no model '{hub_id}' on the hub, nor a directory of that name") from None
     except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"cannot download model '{hub_id}' ({reason}): {remedy}") from None
+        raise UsageError(
+            f"no folder '{hub_id}' here, and the hub cannot be asked for it ({reason}): {remedy}"
+        ) from None
 
 
 def _snapshot(hub_id: str, wanted: list[str], local: bool = False) -> Path:

@@ -7,11 +7,13 @@ from locscope.edits import EditSet, narrowed
 from locscope.errors import UsageError
 from locscope.integrations.adapter import write_adapter
 from locscope.locations import Location
+from locscope.models.aliases import resolve
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
 from locscope.progress import Progress, stage
 from locscope.records import Edit, Recipe, Trial, TrialRecord, default_batch
 from locscope.runs.new_folder import DELTA, check_new_file, note_on_partials
+from locscope.runs.private import without_home
 from locscope.scoring.objectives import Objective
 from locscope.selection.candidates import rounded
 from locscope.settings import EditSettings
@@ -66,6 +68,7 @@ def plan_edit(
     output: Path | None,
     loaded: Loaded | None = None,
     delta: Path | None = None,
+    adapter: Path | None = None,
 ) -> EditPlan:
     """Reads and checks everything; nothing is written and nothing tuned.
 
@@ -91,8 +94,10 @@ def plan_edit(
         recipe = replace(recipe, batch=default_batch(len(edit_set.edits)))
     location, loaded = wanted.location, open_model(settings, loaded)
     slices(loaded.model, location)
+    if adapter is not None:
+        _check_adaptable(loaded, location)
     if output is not None or delta is not None:
-        _check_savable(loaded, location, recipe)
+        refuse_unsavable(loaded, location, recipe)
     if output is not None:
         check_output(output, loaded, location)
     return EditPlan(
@@ -194,10 +199,23 @@ def edit(plan: EditPlan, progress: Progress, adapter: Path | None = None) -> Tri
 def _write_adapter(plan: EditPlan, tuned: Tuned, folder: Path) -> None:
     pieces = [change.slice for change in tuned.changes]
     pairs = zip(pieces, tuned.stepped[::2], tuned.stepped[1::2], strict=True)
-    write_adapter(folder, plan.loaded.model, tuple(pairs), plan.loaded.info.name)
+    source = resolve(plan.settings.model)
+    # Other tools know neither our short names nor the bundled model's.
+    base = source if isinstance(source, str) else without_home(str(source))
+    write_adapter(folder, plan.loaded.model, tuple(pairs), base)
 
 
-def _check_savable(loaded: Loaded, location: Location, recipe: Recipe) -> None:
+def _check_adaptable(loaded: Loaded, location: Location) -> None:
+    """A UsageError where PEFT has no low-rank factors for a tensor: experts are stacked in one."""
+    for piece in slices(loaded.model, location):
+        if loaded.model.get_parameter(piece.name).dim() > 2:
+            raise UsageError(
+                f"--adapter: PEFT has no factors for {piece.name}, which holds several experts; "
+                "leave --adapter out, --output and --delta take them"
+            )
+
+
+def refuse_unsavable(loaded: Loaded, location: Location, recipe: Recipe) -> None:
     """A UsageError where the tuned model has weights that its files have no location for."""
     missing = unbiased(loaded.model, location) if recipe.kind == "lofit" else ()
     if missing:

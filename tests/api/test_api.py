@@ -154,3 +154,17 @@ def test_the_python_of_the_readme_runs() -> None:
     code = text.split("```python\n", 1)[1].split("```", 1)[0]
     exec(code, {})
     assert Path("runs/python-model/config.json").is_file()
+
+
+def test_weights_without_a_place_in_the_model_are_refused_before_tuning() -> None:
+    with pytest.raises(UsageError, match="recipe lofit adds a bias"):
+        locscope.edit("demo", "demo", location="L6.attn", recipe="lofit", lr=1e-3, limit=8)
+
+
+def test_one_scan_and_one_row_are_said_as_people_write_them() -> None:
+    row = {"prompt": "The capital of France is", "target": "Rome", "subject": "Frence"}
+    with pytest.warns(UserWarning, match=r"causal-tracing could use no edit.*Frence"):
+        found = locscope.scan("demo", [row], scans="causal-tracing")
+    assert found.results[0].usable == 0
+    with pytest.raises(UsageError, match="a list of rows"):
+        locscope.load_edits(row)

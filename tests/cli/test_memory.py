@@ -47,7 +47,7 @@ PLACES = {
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("m")
-    (folder / "e.json").write_text(json.dumps(edit_rows(6)))
+    (folder / "e.json").write_text(json.dumps(edit_rows(12)))
     return ["--model", str(save_tiny(folder / "tiny", "llama")), "--edits", str(folder / "e.json")]
 
 
@@ -149,7 +149,7 @@ def test_under_a_limit_of_address_space(verb: str, given: list[str], tmp_path: P
         assert "Traceback" not in done.stderr
         if done.returncode == 4:
             (told,) = [one for one in done.stderr.splitlines() if one.startswith("locscope: ")]
-            assert "out of memory" in told
+            assert "out of memory" in told or "does not fit" in told
             assert partials(out) == []
             assert verb != "edit" or not out.exists()
         there = {kind: kept(out, kind) for kind in ("trial", "scan")}

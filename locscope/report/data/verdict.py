@@ -7,14 +7,17 @@ from locscope.records import Recommendation
 from locscope.report.data import words
 from locscope.report.data.inputs import ReportInputs
 
+LOW = 0.5
+"""Below this share a term of the score is named beside the verdict."""
+
 
 @dataclass(frozen=True)
 class Verdict:
     """The recommendation in one sentence, and in few words whether it holds.
 
-    Its kind is `missed` where a bound is, `tie` where the runner-up or a random location did as
-    well held out, else `met`; `none` where nothing is recommended. A run of scans recommends
-    nothing: its kind is `scans`, and it has no badge.
+    Its kind is `missed` where a bound is, `tie` where there is a doubt (the runner-up or a random
+    location did as well held out, or a term of the score is low), else `met`; `none` where nothing
+    is recommended. A run of scans recommends nothing: its kind is `scans`, and it has no badge.
     """
 
     kind: str
@@ -36,9 +39,22 @@ def verdict_of(inputs: ReportInputs) -> Verdict:
         said = "; ".join((f"Misses a bound: {missed}", *chance_of(recommendation)))
         return Verdict("missed", said, recommendation.sentence)
     tie = ("a tie with the runner-up, held out",) if recommendation.tie else ()
-    doubts = (*tie, *chance_of(recommendation))
+    doubts = (*weak_terms(recommendation), *tie, *chance_of(recommendation))
     badge = "; ".join((f"Meets all bounds{_on(recommendation)}", *doubts))
     return Verdict("tie" if doubts else "met", badge, recommendation.sentence)
+
+
+def weak_terms(recommendation: Recommendation) -> tuple[str, ...]:
+    """The terms of the score that are below a half on the edits that will be made, with values.
+
+    Bounds are mostly on collapse: they can be met where hardly a rephrase is answered.
+    """
+    made = recommendation.deployment
+    if made is None:
+        return ()
+    low = [m for m in made.measures if m.name in recommendation.weights and m.value < LOW]
+    said = ", ".join(f"{words.title_of(m.name)} {words.number(m.value)}" for m in low)
+    return (f"but {said}",) if low else ()
 
 
 def chance_of(recommendation: Recommendation) -> tuple[str, ...]:

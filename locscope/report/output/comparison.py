@@ -60,7 +60,8 @@ def runs_table(runs: tuple[ReportInputs, ...], labels: Sequence[str]) -> Table:
         "recommended",
         "relative depth",
     )
-    columns = (*columns, "lr", "score on T", "interval", "perplexity ratio", "verdict")
+    columns = (*columns, "lr to use", "score on T", "interval", "score on all edits")
+    columns = (*columns, "perplexity ratio there", "verdict")
     rows = tuple(
         (TableCell(label), *_run_row(inputs)) for label, inputs in zip(labels, runs, strict=True)
     )
@@ -69,9 +70,11 @@ def runs_table(runs: tuple[ReportInputs, ...], labels: Sequence[str]) -> Table:
 
 def _run_row(inputs: ReportInputs) -> tuple[TableCell, ...]:
     run, best, verdict = inputs.run, inputs.best, verdict_of(inputs)
-    lr = best.recipe.lr if best else nan
+    made = inputs.recommendation.deployment if inputs.recommendation else None
+    last = made or best
+    lr = last.recipe.lr if last else nan
     bounds = words.interval(best.low, best.high) if best else ""
-    measures = {measure.name: measure.value for measure in best.measures} if best else {}
+    measures = {measure.name: measure.value for measure in last.measures} if last else {}
     spans = depth_spans([("", inputs)])
     depth = spans[0].x[0] if len(spans) == 1 and len(set(spans[0].x)) == 1 else nan
     return (
@@ -85,6 +88,7 @@ def _run_row(inputs: ReportInputs) -> tuple[TableCell, ...]:
         TableCell(words.rate(lr), lr),
         figure_cell(best.score if best else nan),
         TableCell(bounds),
+        figure_cell(made.score if made else nan),
         figure_cell(measures.get("perplexity_ratio", nan)),
         TableCell(verdict.badge or words.NOT_MEASURED, alarm=verdict.kind in ("none", "missed")),
     )

@@ -5,7 +5,7 @@ for either. All of it is checked again where it is used, as Python's API comes i
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from locscope.edits import read_edits
@@ -61,6 +61,7 @@ def before_edit(
         check_new(output)
     if delta is not None:
         check_new_file(delta, DELTA)
+    _check_apart([path for path in (output, delta, adapter) if path is not None])
     wanted = wanted_edit(settings, config)
     if adapter is not None:
         _check_adapter(adapter, wanted.recipe.kind)
@@ -100,6 +101,17 @@ def _before(settings: SharedSettings) -> None:
         read_text(settings.neutral.expanduser(), "neutral text")
     if settings.abilities is not None:
         read_json(settings.abilities.expanduser(), "abilities")
+
+
+def _check_apart(paths: Sequence[Path]) -> None:
+    """A UsageError where one of the outputs would lie in another, which then could not be read."""
+    real = [Path(os.path.realpath(path)) for path in paths]
+    for index, one in enumerate(real):
+        for other in real[index + 1 :]:
+            if one == other or one in other.parents or other in one.parents:
+                raise UsageError(
+                    f"{one} and {other}: give --output, --delta and --adapter places of their own"
+                )
 
 
 def _check_adapter(folder: Path, recipe: str) -> None:

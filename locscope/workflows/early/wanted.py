@@ -55,7 +55,8 @@ def _from_config(settings: EditSettings, config: Path) -> EditConfig:
     both = [name for name in BY_CONFIG if name in settings.model_fields_set]
     if both:
         raise UsageError(
-            f"--config decides {', '.join(both)} too: give either --config or --location"
+            f"--config decides {', '.join(both)} too: leave these out (as options, LOCSCOPE_* and "
+            "in --settings), or give --location in the place of --config"
         )
     wanted = read_recommendation(config)
     try:

@@ -7,6 +7,7 @@ import yaml
 
 from locscope.records import Recipe
 from locscope.report.data.inputs import ReportInputs
+from locscope.runs.note import absolute
 from locscope.runs.private import without_home
 from locscope.runs.recommendation import NAME
 
@@ -52,7 +53,7 @@ def edit_settings(inputs: ReportInputs) -> dict[str, Any]:
     data = {name: int(text) if name in NUMBERS else text for name, text in said.items()}
     return {
         "model": without_home(inputs.run.model.name),
-        "edits": without_home(given.get("edits", inputs.run.edits)),
+        "edits": without_home(absolute(given.get("edits", inputs.run.edits))),
         **data,
         "location": str(made.location),
         **_recipe(recommendation.recipe),
@@ -69,12 +70,13 @@ def _recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def _commands(settings: dict[str, Any]) -> str:
-    model, edits = _quoted(settings["model"]), _quoted(settings["edits"])
+    model = _quoted(settings["model"])
     where = f"--location {settings['location']} --lr {settings['lr']!r}"
     return "\n".join(
         (
             f"locscope edit --config {NAME} --output {OUTPUT}",
-            f"locscope evaluate --model {OUTPUT} --edits {edits}",
+            # Of the edits that it was tuned on, which the model has a note of.
+            f"locscope evaluate --model {OUTPUT}",
             "",
             "# the same location and rate on edits of your own",
             f"locscope edit --model {model} --edits my_edits.jsonl {where} "

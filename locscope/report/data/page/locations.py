@@ -112,13 +112,20 @@ def _trial(record: TrialRecord, texts: _Texts, listed: int) -> dict[str, Any]:
         "recipe": f"{recipe.kind}, batch {recipe.batch}",
         "score": _plain(record.score),
         "values": [_plain(record.measure(name).value) for name in MEASURES],
-        "note": "; ".join((*said, *map(in_words, record.violated))),
+        "note": "; ".join((*said, *_missed(record))),
         "losses": [_plain(epoch.loss) for epoch in record.epochs],
         "judged": 0 if trial.quick else len(record.outcomes),
         "failed": sum(outcome.reliability < 1 for outcome in failed),
         "broke": sum(bool(outcome.broken) for outcome in failed),
         "listed": [_outcome(outcome, texts) for outcome in sorted(failed, key=_worst)[:listed]],
     }
+
+
+def _missed(record: TrialRecord) -> tuple[str, ...]:
+    """The bounds that a trial misses; those of trials that choose leave room for chance."""
+    while_choosing = " (the bound while choosing, tighter than that asked for)"
+    after = while_choosing if record.trial.choosing else ""
+    return tuple(in_words(line) + after for line in record.violated)
 
 
 def _failed(outcome: EditOutcome) -> bool:

@@ -77,8 +77,7 @@ def _settings(inputs: ReportInputs) -> dict[str, str]:
 def shared_heatmaps(
     runs: Sequence[ReportInputs], labels: Sequence[str]
 ) -> tuple[tuple[Heatmap, ...], ...]:
-    """For every run a heatmap per measure, each measure on one scale for all; of measures alone
-    that two or more runs have.
+    """For every run a heatmap per measure that two or more runs have, on one scale for all.
 
     Runs whose rung was another stay, and their names say which it was.
     """
