@@ -100,7 +100,7 @@ def test_only_memory_is_told_so() -> None:
     assert not any(map(ran_out_of_memory, others))
 
 
-SIZES = (64, 150, 260, 380, 520, 700, 820, 900, 1000, 1040, 1080, 1120, 1160, 1250)
+SIZES = (64, 150, 260, 380, 520, 700, 820, 900, 1000, 1040, 1080, 1120, 1160, 1250, 1310, 1400)
 """MiB of address space: below what libraries take, and where it ends in the midst of the work."""
 SMALL = ("--parts", "mlp.down", "--no-quarters", "--no-thorough", "--audit", "0", "--epochs", "1")
 SMALL += ("--repetitions", "1", "--finalists", "1", "--validations", "1", "--controls", "1")

@@ -99,6 +99,10 @@ MISTAKES: list[tuple[list[str], tuple[str, ...]]] = [
     (["search", "--save", "tiny", *TINY], ("tiny is there already",)),
     (["edit", *TINY, "--output", "out"], ("--config", "--location")),
     ([*EDIT, "--config", "runs", *TINY], ("recommendation.yaml",)),
+    ([*EDIT, *TINY, "--location", "L1.mlp", "--delta", "out/d.safetensors"], ("of their own",)),
+    ([*EDIT, *TINY, "--location", "L1.mlp", "--public"], ("--push-to-hub",)),
+    (["evaluate", *TINY, "--task-limit", "3"], ("--tasks",)),
+    (["edit", *TINY, "--location", "L1.mlp", "--delta", "d.pt"], (".safetensors",)),
     (["report", "tiny"], ("tiny is not a run folder",)),
     (["convert", "edits.json", "--output", "edits.csv"], ("edits.csv", ".jsonl")),
 ]
