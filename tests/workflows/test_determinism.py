@@ -112,7 +112,11 @@ def test_every_verb_is_repeated_bit_by_bit(
         home.mkdir()
         done = subprocess.run(
             [sys.executable, __file__, str(tiny_dir), str(edits_file), *words],
-            env={**os.environ, "PYTHONHASHSEED": str(number)},
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": str(number),
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },
             cwd=home,
             capture_output=True,
             text=True,
