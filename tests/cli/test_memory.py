@@ -153,7 +153,9 @@ def test_under_a_limit_of_address_space(verb: str, given: list[str], tmp_path: P
             assert partials(out) == []
             assert verb != "edit" or not out.exists()
         there = {kind: kept(out, kind) for kind in ("trial", "scan")}
-        there = there["trial"] | there["scan"]
+        # A scan that could use no edit is tried again by whoever goes on.
+        scans = {k: v for k, v in there["scan"].items() if b'"usable": 0,' not in v.content}
+        there = there["trial"] | scans
         assert before.items() <= there.items(), "what was finished was lost or run twice"
         before = there
     assert set(codes) <= {0, 2, 3, 4}, codes
