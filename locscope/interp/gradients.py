@@ -174,7 +174,9 @@ class _Stepping(nn.Module):
         detached = hidden.detach()
         for i, unit in self.units:
             step = _step(self.module, self.path, unit, self.signs)
-            size = self.sizes[:, i].view(-1, *[1] * (out.dim() - 1))
+            # OPT lays the tokens of all rows behind one another before its matrices.
+            size = self.sizes[:, i].repeat_interleave(len(out) // len(self.sizes))
+            size = size.view(-1, *[1] * (out.dim() - 1))
             out = out + (size * _change(self.module, step, detached)).to(out.dtype)
         return out
 

@@ -14,6 +14,11 @@ INTERLEAVED = "interleaved"
 HALVES = "halves"
 """Rows of gate, then of up."""
 
+EXPERTS = "mixtures of experts"
+"""Blocks whose MLP sends each token to some experts of many."""
+LATENT = "latent attention"
+"""Keys and values are made of one small vector, and have other widths than heads elsewhere."""
+
 
 @dataclass(frozen=True)
 class Family:

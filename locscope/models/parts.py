@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from locscope.errors import UsageError
 from locscope.locations import PARTS, SHARED_PARTS, Location, Site
-from locscope.models.families import FAMILIES, Family
+from locscope.models.families import EXPERTS, FAMILIES, LATENT, Family
 from locscope.models.plain_errors import plain_errors
 from locscope.models.structure.choices import (
     Choice,
@@ -93,6 +93,21 @@ def logit_scale(model: PreTrainedModel) -> tuple[float, float | None]:
     factor = getattr(config, "logit_scale", None) or 1.0
     factor /= getattr(config, "logits_scaling", None) or 1.0
     return factor, getattr(config, "final_logit_softcapping", None)
+
+
+def residual_scale(model: PreTrainedModel) -> float:
+    """What attention and MLP write is multiplied with before it is added (Granite)."""
+    return getattr(model.config.get_text_config(), "residual_multiplier", None) or 1.0
+
+
+def structures(model: PreTrainedModel) -> tuple[str, ...]:
+    """What scans have to know of a model beside its parts: of `EXPERTS` and `LATENT` what it has.
+
+    Found by its modules and configuration, so that models of no table are told too.
+    """
+    experts = any(name.endswith("experts") for name, _ in blocks(model).named_modules())
+    latent = bool(getattr(model.config.get_text_config(), "kv_lora_rank", None))
+    return tuple(name for name, has in ((EXPERTS, experts), (LATENT, latent)) if has)
 
 
 def parts(model: PreTrainedModel) -> tuple[str, ...]:

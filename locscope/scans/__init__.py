@@ -6,6 +6,7 @@ so a report needs nothing of this package. The table is plain data: nothing of t
 with it.
 """
 
+from locscope.models.families import EXPERTS, LATENT
 from locscope.records import Descriptor
 from locscope.scans.cost import Sizes, passes
 
@@ -20,10 +21,15 @@ def _entry(
     cost: str,
     passes: str,
     sign: int = 1,
+    blind: tuple[str, ...] = (),
 ) -> Descriptor:
-    return Descriptor(
-        name, title, note, source, f"locscope.scans.{function}", sign=sign, cost=cost, passes=passes
-    )
+    path = f"locscope.scans.{function}"
+    return Descriptor(name, title, note, source, path, sign, cost, passes, blind)
+
+
+# TransformerLens cuts what heads of latent attention write by a wrong width, and of a mixture the
+# experts' units are not seen: what stands in their place is the output of all experts.
+_HEADS, _NEURONS = (LATENT,), (EXPERTS,)
 
 
 SCANS: dict[str, Descriptor] = {
@@ -39,6 +45,7 @@ SCANS: dict[str, Descriptor] = {
             source="ROME (arXiv 2202.05262, section 2; code causal_trace.py)",
             cost="about a forward pass per token, layer and sample, from the restored layer on",
             passes="3 + 0.5 * tokens * samples * layers",
+            blind=_HEADS,
         ),
         _entry(
             "attribution-patching",
@@ -49,6 +56,7 @@ SCANS: dict[str, Descriptor] = {
             source="Nanda 2023; AtP* (arXiv 2403.00745); EAP-IG (arXiv 2403.17806)",
             cost="some forward passes, a backward pass per layer, forward and backward per step",
             passes="13 + 2 * layers + 3 * steps",
+            blind=_HEADS,
         ),
         _entry(
             "weight-gradient",
@@ -70,6 +78,7 @@ SCANS: dict[str, Descriptor] = {
             source="exact ablation; resample after Chan et al. 2022 (causal scrubbing)",
             cost="a forward pass per head, from its layer on",
             passes="1 + 0.5 * layers * heads",
+            blind=_HEADS,
         ),
         _entry(
             "head-gradient",
@@ -80,6 +89,7 @@ SCANS: dict[str, Descriptor] = {
             source="Michel et al. (arXiv 1905.10650), with sign",
             cost="three forward and two backward passes",
             passes="7",
+            blind=_HEADS,
         ),
         _entry(
             "mlp-ablation",
@@ -100,6 +110,7 @@ SCANS: dict[str, Descriptor] = {
             cost="forward and backward of one token per layer and integration step, from that "
             "layer on",
             passes="2 + 30 * layers / tokens",
+            blind=_NEURONS,
         ),
         _entry(
             "ships",
@@ -110,6 +121,7 @@ SCANS: dict[str, Descriptor] = {
             source="Ships and Sahara (arXiv 2410.13708), query heads set to zero",
             cost="a forward pass per head, from its layer on",
             passes="1 + 0.5 * layers * heads",
+            blind=_HEADS,
         ),
         _entry(
             "sahara",
@@ -120,6 +132,7 @@ SCANS: dict[str, Descriptor] = {
             source="Ships and Sahara (arXiv 2410.13708), greedy group",
             cost="a forward pass per head, from its layer on, for every head of the group",
             passes="1 + 1.5 * layers * heads",
+            blind=_HEADS,
         ),
         _entry(
             "lofit-heads",
@@ -130,6 +143,7 @@ SCANS: dict[str, Descriptor] = {
             source="LoFiT (arXiv 2406.01563), step A",
             cost="five epochs of training one vector per head",
             passes="15",
+            blind=_HEADS,
         ),
         _entry(
             "stealth-dimension",
@@ -171,6 +185,7 @@ SCANS: dict[str, Descriptor] = {
             source="Elhage et al. 2021, with the final norm's scale held",
             cost="two forward passes",
             passes="2",
+            blind=_HEADS,
         ),
         _entry(
             "dropout-kl",
@@ -182,6 +197,7 @@ SCANS: dict[str, Descriptor] = {
             cost="two forward passes over neutral texts and a backward pass through both",
             passes="6",
             sign=-1,
+            blind=(*_NEURONS, *_HEADS),
         ),
         _entry(
             "step-forecast",
@@ -192,6 +208,7 @@ SCANS: dict[str, Descriptor] = {
             source="locscope",
             cost="a forward and a backward pass per edit, rephrase and neighbour",
             passes="3 * asked",
+            blind=(EXPERTS,),
         ),
         _entry(
             "depth-rule",

@@ -6,8 +6,9 @@ from statistics import mean
 
 import torch
 
-from locscope.errors import unknown
+from locscope.errors import UsageError, unknown
 from locscope.forward.blocks import run_blocks
+from locscope.models.parts import structures
 from locscope.plugins import function_of
 from locscope.records import ScanResult
 from locscope.scans import SCANS, is_cheap
@@ -21,10 +22,11 @@ TIMED = 16
 def run_scan(name: str, context: ScanContext) -> ScanResult:
     """Imports and runs the scan of that name, on a draw of the edits where it is not cheap.
 
-    Raises UsageError where the table has no such scan.
+    Raises UsageError where the table has no such scan, or one that cannot read such a model.
     """
     if name not in SCANS:
         raise unknown("scan", name, SCANS)
+    _require_readable(name, context)
     scan: Callable[[ScanContext], Findings] = function_of(SCANS[name].function)
     began, total = time.perf_counter(), len(context.edits)
     if not is_cheap(name):
@@ -44,6 +46,17 @@ def run_scan(name: str, context: ScanContext) -> ScanResult:
         maps=findings.maps,
         totals=findings.totals,
     )
+
+
+def _require_readable(name: str, context: ScanContext) -> None:
+    # Before anything runs: what does not fit may also pass, and give numbers of something else.
+    model = context.loaded.model
+    unread = [structure for structure in structures(model) if structure in SCANS[name].blind]
+    if unread:
+        raise UsageError(
+            f"{name} cannot read {' and '.join(unread)}, which this {model.config.model_type} "
+            "model has: leave it out of --scans, or take --scans weight-gradient"
+        )
 
 
 def sizes_of(context: ScanContext) -> Sizes:

@@ -27,6 +27,7 @@ from locscope.interp.linear import (
     norm_after_attention,
 )
 from locscope.interp.metrics import TokenPair, runners_up, token_pair_of
+from locscope.models.parts import logit_scale, residual_scale
 from locscope.records import ScanTotal
 from locscope.scans.context import Findings, ScanContext
 
@@ -78,7 +79,7 @@ def scan(context: ScanContext) -> Findings:
         ),
         len(facts),
         settings="answer against the next best token, scale of the final norm held",
-        notes=(_note(totals), *context.facts.notes),
+        notes=(_note(totals), *_capped(context), *context.facts.notes),
         totals=totals,
     )
 
@@ -122,14 +123,18 @@ def shares_of(
 def _direction(
     hooked: HookedModel, token_pair: TokenPair
 ) -> tuple[Float[Tensor, "rows width"], Float[Tensor, " rows"]]:
-    """The unembedding of the answer less that of the distractor, and the same of its bias."""
+    """The unembedding of the answer less that of the distractor, and the same of its bias, in
+    logits: times what the model multiplies its logits with."""
     head: Any = hooked.bridged.get_output_embeddings()
+    factor, _ = logit_scale(hooked.bridged)
     towards = head.weight[token_pair.answer].float() - head.weight[token_pair.distractor].float()
+    towards = factor * towards
     # Few families have one; without it the attribute of nn.Linear is None.
     bias = getattr(head, "bias", None)
     if bias is None:
         return towards, torch.zeros_like(towards[:, 0])
-    return towards, bias[token_pair.answer].float() - bias[token_pair.distractor].float()
+    bias = bias[token_pair.answer].float() - bias[token_pair.distractor].float()
+    return towards, factor * bias
 
 
 def _whole(
@@ -141,11 +146,21 @@ def _whole(
 def _heads(
     context: ScanContext, last: dict[str, Tensor], layer: int
 ) -> Float[Tensor, "rows heads width"]:
-    """What each head adds to the stream: through the norm behind attention, where there is one."""
+    """What each head adds to the stream: through the norm behind attention, where there is one,
+    and as scaled on its way."""
     z = last[hook_name("z", layer)][:, None].float()
     out = head_outputs(context.loaded.model, layer, z)[:, 0]
     norm = norm_after_attention(context.loaded.model, layer)
-    return out if norm is None else frozen_norm(norm, last[hook_name("heads_out", layer)]).part(out)
+    if norm is not None:
+        out = frozen_norm(norm, last[hook_name("heads_out", layer)]).part(out)
+    return residual_scale(context.loaded.model) * out
+
+
+def _capped(context: ScanContext) -> tuple[str, ...]:
+    _, cap = logit_scale(context.loaded.model)
+    return (
+        () if cap is None else (f"logits are those before the model softly caps them at {cap:g}",)
+    )
 
 
 def _note(totals: Sequence[ScanTotal]) -> str:

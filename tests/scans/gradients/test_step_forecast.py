@@ -45,7 +45,7 @@ def continuations(context):
     }
 
 
-@pytest.mark.parametrize("family", [*SCAN_FAMILIES, "phi3"])
+@pytest.mark.parametrize("family", [*SCAN_FAMILIES, "phi3", "opt"])
 def test_it_is_what_gradients_of_single_texts_say(family):
     edits = [*FEW[:4], lone(FEW[4])]
     context = scan_context(family, edits, num_hidden_layers=2, layer_types=None)

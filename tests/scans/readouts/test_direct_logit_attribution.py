@@ -25,7 +25,7 @@ def apart(context):
     return items, shares_of(context, facts, distractors)
 
 
-@pytest.mark.parametrize("family", SCAN_FAMILIES)
+@pytest.mark.parametrize("family", [*SCAN_FAMILIES, "granite"])
 def test_everything_sums_to_the_models_own_logit_difference(family):
     context = shared_context(family)
     for (fact, distractor), one in zip(*apart(context), strict=True):
@@ -36,6 +36,26 @@ def test_everything_sums_to_the_models_own_logit_difference(family):
         assert total == pytest.approx(expected, abs=1e-5)
         assert one.whole == pytest.approx(expected, abs=1e-5)
         assert expected >= 0, "the answer is the model's own, the distractor the next best"
+
+
+@pytest.mark.parametrize("scaling", [1.5, 1.0])
+def test_heads_of_a_model_that_scales_its_stream_and_its_logits_sum_to_attention(scaling):
+    context = scan_context("granite", SCAN_EDITS[:3], logits_scaling=scaling)
+    items, found = apart(context)
+    for (fact, distractor), one in zip(items, found, strict=True):
+        with torch.no_grad():
+            plain = context.loaded.model(torch.tensor([fact.ids])).logits[0, -1]
+        assert one.whole == pytest.approx(
+            float(plain[fact.answer[0]] - plain[distractor]), abs=1e-5
+        )
+        assert one.heads.sum(1).tolist() == pytest.approx(one.attn.tolist(), abs=1e-5)
+
+
+def test_a_model_that_caps_its_logits_is_said():
+    notes = run_scan("direct-logit-attribution", shared_context("gemma2")).notes
+    assert "logits are those before the model softly caps them at 3" in notes
+    notes = run_scan("direct-logit-attribution", shared_context("llama")).notes
+    assert not any("caps" in note for note in notes)
 
 
 @pytest.mark.parametrize("family", SCAN_FAMILIES)
