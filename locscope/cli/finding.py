@@ -62,7 +62,7 @@ Retain = Annotated[
     Any,
     typer.Option(
         parser=split,
-        help="tasks of lm-evaluation-harness (multiple choice) of which a sample bounds retention, "
+        help="tasks of lm-evaluation-harness (multiple choice) whose first items bound retention, "
         "as mmlu (extra eval)",
         rich_help_panel=BOUNDS,
         metavar="A,B",
@@ -73,7 +73,7 @@ Retain = Annotated[
 RetainSamples = Annotated[
     int,
     typer.Option(
-        help="items of each of these tasks (default: 50)",
+        help="items of each of these tasks, the first ones (default: 50)",
         show_default=False,
         rich_help_panel=BOUNDS,
         metavar="N",
@@ -116,6 +116,10 @@ def search(
     if tracker is not None:
         check_tracker(tracker)
     before_search(settings, output, save)
+    if retain and dry_run:
+        raise UsageError(
+            "--dry-run writes nothing, and --retain writes a file of abilities: leave one out"
+        )
     if retain:
         settings = _retaining(settings, retain, include_path, retain_samples)
     from locscope.cli.listener import listener

@@ -103,6 +103,7 @@ MISTAKES: list[tuple[list[str], tuple[str, ...]]] = [
     ([*EDIT, *TINY, "--location", "L1.mlp", "--public"], ("--push-to-hub",)),
     (["evaluate", *TINY, "--task-limit", "3"], ("--tasks",)),
     (["edit", *TINY, "--location", "L1.mlp", "--delta", "d.pt"], (".safetensors",)),
+    (["search", *TINY, "--retain", "mmlu", "--dry-run"], ("--retain", "--dry-run")),
     (["report", "tiny"], ("tiny is not a run folder",)),
     (["convert", "edits.json", "--output", "edits.csv"], ("edits.csv", ".jsonl")),
 ]
