@@ -16,6 +16,7 @@ from locscope.settings import EditSettings, EvaluateSettings
 from locscope.settings.base import DATA, OUTPUT, TUNING
 
 commands = typer.Typer()
+HINT = ": try a higher --lr, or what a search found (--config)"
 IN_SEARCHES = ("device_memory", "host_memory")
 """Settings of every verb that only searches and scans have use for: they cache activations."""
 Delta = Annotated[
@@ -166,14 +167,10 @@ def edit(
     missed = [f"out of bounds: {line}" for line in record.violated]
     if record.measures:
         goal = quick_objective(plan.objective) if record.trial.quick else plan.objective
-        missed += map(_with_hint, nothing_learned(record.measures, goal))
+        missed += [line + HINT for line in nothing_learned(record.measures, goal)]
     for line in missed:
         listener().say(line)
     raise typer.Exit(NOTHING_MET if missed else 0)
-
-
-def _with_hint(line: str) -> str:
-    return f"{line}: try a higher --lr, or what a search found (--config)"
 
 
 def _unmeasured(settings: EditSettings) -> EditSettings:

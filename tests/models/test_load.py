@@ -166,7 +166,7 @@ BROKEN: dict[Callable[[Path], None], list[str]] = {
     _adapter: ["holds an adapter", "merge it"],
     _broken_config: ["cannot read", "config.json"],
     _config_list: ["config.json", "not a JSON object"],
-    _other_type: ["model type 'vit'", "is not supported", "gpt2, gpt_neox, gpt_oss"],
+    _other_type: ["model type 'vit'", "is not supported", "no causal language model"],
     _quantised: ["quantised"],
     _no_tokenizer: ["no tokenizer in", "tokenizer.json"],
     _no_weights: ["no weights in", "model.safetensors"],
