@@ -6,7 +6,6 @@ compared with each other, never with those on T.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
 
 from locscope.edits import read_edits
 from locscope.edits.checks import drop_edited_neighbours, resolve_conflicts
@@ -16,13 +15,12 @@ from locscope.recommendation.finalists import Finalist
 from locscope.records import COUNT_RUNG, Edit, Trial
 from locscope.records.codec import fingerprint
 from locscope.selection.choice import Best
+from locscope.workflows.search.estimate import MOST, counts
 from locscope.workflows.search.fit import ALL
 from locscope.workflows.search.plan import Plan
 from locscope.workflows.search.select import DEPTH_RULE
 from locscope.workflows.search.stages import Evidence, TrialRunner
 
-MOST = 3000
-"""Edits that a curve goes up to: as many as the paper tunes at once."""
 STAGE = "edit counts"
 
 
@@ -86,15 +84,6 @@ def edit_count_schedule(plan: Plan) -> EditCountSchedule:
         order=(*(mine[i].id for i in first), *(edit.id for edit in others)),
         counts=counts(len(mine), len(edits)),
     )
-
-
-def counts(searched: int, most: int) -> tuple[int, ...]:
-    """A quarter, half and all of the edits searched; beyond them all there are, and a step between
-    where that is far away."""
-    wanted = [searched // 4, searched // 2, searched]
-    if most > 3 * searched:
-        wanted.append(round(sqrt(searched * most)))
-    return tuple(sorted({count for count in (*wanted, most) if count}))
 
 
 def _others(plan: Plan) -> tuple[Edit, ...]:

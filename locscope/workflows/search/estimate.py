@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import sqrt
 
 from locscope.edits import EditSet
 from locscope.edits.splits import shares_of
@@ -20,7 +21,9 @@ from locscope.selection.strategies.race import (
 from locscope.settings import SearchSettings
 from locscope.tuning.trial_cost import forward_flops, step_flops
 from locscope.workflows.early.edits import MOST_DEPLOYED, MOST_OF_T
-from locscope.workflows.search.edit_counts import MOST, counts
+
+MOST = 3000
+"""Edits that the curve over edit counts goes up to: as many as the paper tunes at once."""
 
 TOKENS_PER_CHARACTER = 0.3
 """A rough figure for English text and common tokenizers; used before any tokenizer is loaded."""
@@ -94,3 +97,12 @@ def tokens_of(edits: Sequence[Edit]) -> int:
         )
     ]
     return int(sum(map(len, texts)) * TOKENS_PER_CHARACTER) + 2 * len(texts)
+
+
+def counts(searched: int, most: int) -> tuple[int, ...]:
+    """A quarter, half and all of the edits searched; beyond them all there are, and a step between
+    where that is far away."""
+    wanted = [searched // 4, searched // 2, searched]
+    if most > 3 * searched:
+        wanted.append(round(sqrt(searched * most)))
+    return tuple(sorted({count for count in (*wanted, most) if count}))
