@@ -6,7 +6,7 @@ strategy="mine")`. A package registers its own through an entry point (`locscope
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 from locscope.edits.formats import FORMATS, EditFormat
 from locscope.errors import UsageError
@@ -27,6 +27,7 @@ ScanFunction = Callable[[ScanContext], Findings | Mapping[str, float]]
 MeasureFunction = Callable[[Evaluation, Evaluation], Measure | float]
 RecipeFunction = Callable[[RecipeInput], tuple[TunedPart, ...]]
 Reader = Callable[..., Any]
+F = TypeVar("F", bound=Callable[..., Any])
 NO_SOURCE = "registered at run time"
 
 
@@ -164,12 +165,7 @@ def register_strategy(
         True
     """
 
-    def add(function: Strategy) -> Strategy:
-        path = _checked(STRATEGIES, "strategy", name, function)
-        STRATEGIES[name] = Descriptor(name, title or name, note, source, path)
-        return function
-
-    return add
+    return _adder(STRATEGIES, "strategy", name, (title or name, note, source))
 
 
 def register_recipe(
@@ -196,12 +192,7 @@ def register_recipe(
         True
     """
 
-    def add(function: RecipeFunction) -> RecipeFunction:
-        path = _checked(RECIPES, "recipe", name, function)
-        RECIPES[name] = Descriptor(name, title or name, note, source, path)
-        return function
-
-    return add
+    return _adder(RECIPES, "recipe", name, (title or name, note, source))
 
 
 def register_format(
@@ -236,6 +227,19 @@ def register_format(
         FORMATS[name] = EditFormat(
             name, title or name, tuple(fields), read, path, note=note, strict=True
         )
+        return function
+
+    return add
+
+
+def _adder(
+    table: dict[str, Descriptor], kind: str, name: str, said: tuple[str, str, str]
+) -> Callable[[F], F]:
+    """A decorator that puts its function into a table, with what is `said` of it: title, note and
+    source."""
+
+    def add(function: F) -> F:
+        table[name] = Descriptor(name, *said, _checked(table, kind, name, function))
         return function
 
     return add

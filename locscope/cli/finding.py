@@ -7,7 +7,7 @@ help must not wait for torch.
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from locscope.progress import WHOLE, stage
 from locscope.settings import ScanSettings, SearchSettings
 from locscope.settings.base import BOUNDS, OUTPUT, settings_of
 from locscope.settings.scan import ScanChoices
+
+if TYPE_CHECKING:
+    from locscope.workflows.early.edits import Parted
 
 commands = typer.Typer()
 
@@ -115,7 +118,7 @@ def search(
 
     if tracker is not None:
         check_tracker(tracker)
-    before_search(settings, output, save)
+    split = before_search(settings, output, save)
     if retain and dry_run:
         raise UsageError(
             "--dry-run writes nothing, and --retain writes a file of abilities: leave one out"
@@ -130,7 +133,7 @@ def search(
     from locscope.workflows.search.run import search as run_search
 
     if dry_run:
-        _dry_run(settings, output, format, quiet)
+        _dry_run(settings, output, split, format, quiet)
         raise typer.Exit
     # Refused now rather than after hours of searching.
     if save is not None:
@@ -138,7 +141,7 @@ def search(
     # One stage around all, so that its bar shows how much of the whole search is left.
     progress = listener(quiet)
     with stage(progress, "searching", WHOLE):
-        plan = plan_search(settings, output, progress)
+        plan = plan_search(settings, output, progress, split=split)
         folder, told = plan.folder, None
         if tracker is not None:
             told = open_tracker(tracker, folder.name, plan.frozen, folder.parent, progress)
@@ -170,7 +173,13 @@ def _retaining(
     )
 
 
-def _dry_run(settings: SearchSettings, output: Path | None, format: str, quiet: bool) -> None:
+def _dry_run(
+    settings: SearchSettings,
+    output: Path | None,
+    split: "Parted | None",
+    format: str,
+    quiet: bool,
+) -> None:
     """Loads the model, plans, calibrates, and prints what the search would take."""
     from locscope.cli.listener import listener
     from locscope.cli.printing import print_rows, say_json
@@ -182,7 +191,7 @@ def _dry_run(settings: SearchSettings, output: Path | None, format: str, quiet: 
     progress.say("dry run: the model is loaded and tried, nothing is written")
     # Loading the model is a part of what a search takes, so the clock starts before it.
     began = time.perf_counter()
-    plan = plan_search(settings, output, progress)
+    plan = plan_search(settings, output, progress, split=split)
     forecast = dry_run(plan, progress, time.perf_counter() - began)
     if format == "json":
         say_json(dumps(forecast, indent=2))
@@ -237,10 +246,10 @@ def check(settings: SearchSettings, *, format: options.Format = "table") -> None
     else:
         from locscope.workflows.early.precheck import before_check
 
-        before_check(settings)
+        edits = before_check(settings)
         from locscope.workflows.check import check as run_check
 
-        result = run_check(settings)
+        result = run_check(settings, edits)
     if format == "json":
         say_json(dumps(result, indent=2))
     else:

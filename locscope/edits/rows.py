@@ -84,6 +84,11 @@ def first_text(row: Row, field: str, value: Any) -> str:
     return "" if value is None else checked_text(row, field, value)
 
 
+def first_answer(row: Row, field: str) -> str:
+    """The first accepted answer in a field; empty where there is none."""
+    return first_text(row, field, row.cells.get(field))
+
+
 def first_required(row: Row, field: str) -> str:
     """The first accepted answer in a field that must hold one.
 

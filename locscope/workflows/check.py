@@ -38,8 +38,9 @@ GOOD_RATE = {"cpu": 3e10, "cuda": 1e14}
 """Operations a second that small batches reach, for a first guess of the time."""
 
 
-def check(settings: SearchSettings) -> CheckResult:
-    """Reads edits and the model's shape (not its weights) and estimates a search."""
+def check(settings: SearchSettings, found: EditSet | None = None) -> CheckResult:
+    """Reads edits, unless they were `found`, and the model's shape (not its weights), and estimates
+    a search."""
     warn_of_code(settings.model, settings.trust_remote_code)
     planned = plan(
         settings.model,
@@ -52,7 +53,8 @@ def check(settings: SearchSettings) -> CheckResult:
     for location in settings.locations:
         # For its error where the model lacks a layer, part or head of it.
         slices(planned.model, Location.parse(location))
-    found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
+    if found is None:
+        found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
     refuse_unreadable(planned.model, planned.tokenizer, found.edits, settings.prompt_format)
     conflicts = len(find_conflicts(found.edits))
     blocked = bool(conflicts) and settings.conflicts is None

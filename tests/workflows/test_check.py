@@ -15,6 +15,7 @@ from locscope.settings import SearchSettings
 from locscope.workflows import check as checking
 from locscope.workflows.check import CheckResult, check
 from locscope.workflows.early import edits as early
+from locscope.workflows.early import precheck
 from locscope.workflows.search.run import Found
 
 ROWS = [{"prompt": f"a{i} is", "target": "b", "subject": f"s{i}"} for i in range(80)]
@@ -64,6 +65,10 @@ def test_edits_are_read_once(
         monkeypatch.setattr(module, "read_edits", counted)
     assert checked(tiny_dir, tmp_path, ROWS).ready
     assert len(read) == 1
+    monkeypatch.setattr(precheck, "read_edits", counted)
+    given = ["--model", str(tiny_dir), "--edits", str(tmp_path / "edits.json")]
+    assert CliRunner().invoke(app, ["check", *given, "--conflicts", "last"]).exit_code == 0
+    assert len(read) == 2, "nor does the command read them again"
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from locscope.edits.readers.nested import probes
 from locscope.edits.rows import (
     Row,
     asked,
+    first_answer,
     first_required,
-    first_text,
     identifier,
     optional,
     required,
@@ -36,7 +36,7 @@ def read(row: Row) -> Edit:
         prompt=required(row, "prompt"),
         target=first_required(row, "target_new"),
         subject=optional(row, "subject"),
-        old=first_text(row, "ground_truth", row.cells.get("ground_truth")),
+        old=first_answer(row, "ground_truth"),
         rephrases=tuple(dict.fromkeys(rephrases)),
         neighbours=probes(row, "locality"),
         multihop=asked(row, HOPS, *probes(row, "portability")),
@@ -66,7 +66,7 @@ def read_sanitation(row: Row) -> Edit:
         id="",
         prompt=required(row, "question"),
         target=first_required(row, "target_new"),
-        old=first_text(row, "ground_truth", row.cells.get("ground_truth")),
+        old=first_answer(row, "ground_truth"),
         neighbours=probes(row, "locality"),
     )
 
@@ -96,7 +96,7 @@ def read_chinese(row: Row) -> Edit:
         prompt=required(row, "prompt"),
         target=first_required(row, "target_new"),
         subject=optional(row, "subject"),
-        old=first_text(row, "target_old", row.cells.get("target_old")),
+        old=first_answer(row, "target_old"),
         rephrases=texts(row, "rephrase"),
         neighbours=probes(row, "locality"),
         multihop=asked(row, HOPS, *probes(row, "portability")),

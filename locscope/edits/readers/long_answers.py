@@ -11,8 +11,8 @@ from locscope.edits.readers.nested import probes
 from locscope.edits.rows import (
     Row,
     asked,
+    first_answer,
     first_required,
-    first_text,
     identifier,
     optional,
     probe,
@@ -55,7 +55,7 @@ def read_qaedit(row: Row) -> Edit:
         prompt=required(row, "prompt"),
         target=first_required(row, "target"),
         subject=optional(row, "subject"),
-        old=first_text(row, "ground_truth", row.cells.get("ground_truth")),
+        old=first_answer(row, "ground_truth"),
         rephrases=texts(row, "rephrase"),
         neighbours=probes(row, "locality"),
         multihop=asked(row, "portability questions", *probes(row, "portability")),

@@ -16,7 +16,17 @@ from dataclasses import replace
 from typing import Any
 
 from locscope.edits.readers.counterfact import read_published
-from locscope.edits.rows import Row, asked, first_text, inner, kind_of, probe, required, texts
+from locscope.edits.rows import (
+    Row,
+    asked,
+    first_answer,
+    first_text,
+    inner,
+    kind_of,
+    probe,
+    required,
+    texts,
+)
 from locscope.errors import UsageError
 from locscope.records import Edit, Probe
 
@@ -45,7 +55,7 @@ def read_mquake(row: Row) -> Edit:
     Raises UsageError where a field is missing or not of its type.
     """
     edit = read_published(row)
-    answer = first_text(row, "new_answer", row.cells.get("new_answer"))
+    answer = first_answer(row, "new_answer")
     hops = (Probe(question, answer) for question in texts(row, "questions"))
     return replace(
         edit,

@@ -17,6 +17,7 @@ from dataclasses import replace
 from locscope.edits.rows import (
     Row,
     asked,
+    first_answer,
     first_required,
     first_text,
     identifier,
@@ -43,7 +44,7 @@ def read_zsre(row: Row) -> Edit:
         prompt=required(row, "src"),
         target=required(row, "alt"),
         subject=optional(row, "subject"),
-        old=first_text(row, "answers", row.cells.get("answers")),
+        old=first_answer(row, "answers"),
         rephrases=single(row, "rephrase"),
         # Neighbours begin with "nq question: ", which stays: it is how they were published.
         neighbours=probe(row, "loc", "loc_ans"),

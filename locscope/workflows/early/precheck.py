@@ -1,14 +1,15 @@
 """What commands refuse at once: options, paths and edits that cannot be used.
 
 Torch takes seconds to import and a model minutes to load; whoever mistyped a path shall not wait
-for either. All of it is checked again where it is used, as Python's API comes in there.
+for either. All of it is checked again where it is used, as Python's API comes in there; edits that
+were read and split are handed on.
 """
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from locscope.edits import read_edits
+from locscope.edits import EditSet, read_edits
 from locscope.edits.sources import on_hub
 from locscope.errors import UsageError
 from locscope.locations import Location
@@ -23,19 +24,24 @@ from locscope.runs.note import read_note
 from locscope.runs.reading import read_json, read_text
 from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, SearchSettings
 from locscope.settings.base import SharedSettings
-from locscope.workflows.early.edits import load_edits, split_edits
+from locscope.workflows.early.edits import Parted, load_edits, split_edits
 from locscope.workflows.early.wanted import wanted_edit
 
 
-def before_search(settings: SearchSettings, output: Path | None, save: Path | None = None) -> None:
-    """Raises UsageError for what a search could not use; the model's weights stay unread."""
+def before_search(
+    settings: SearchSettings, output: Path | None, save: Path | None = None
+) -> Parted | None:
+    """Raises UsageError for what a search could not use; the model's weights stay unread.
+
+    Returns the edits as they were read and split; None for those of the hub, which come later.
+    """
     _before(settings)
     _check_run_folder(output)
     if save is not None:
         check_new(save)
-    if not on_hub(settings.edits):
-        split_edits(settings)
+    split = None if on_hub(settings.edits) else split_edits(settings)
     _check_places(settings, map(Location.parse, settings.locations))
+    return split
 
 
 def before_scan(settings: ScanSettings, output: Path | None) -> None:
@@ -84,12 +90,14 @@ def before_evaluate(settings: EvaluateSettings) -> None:
     _check_places(settings)
 
 
-def before_check(settings: SearchSettings) -> None:
+def before_check(settings: SearchSettings) -> EditSet | None:
     """The same for a check: conflicts and counts of edits are what it is asked about."""
     _before(settings)
+    found = None
     if not on_hub(settings.edits):
-        read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
+        found = read_edits(settings.edits, limit=settings.limit, seed=settings.seed)
     _check_places(settings, map(Location.parse, settings.locations))
+    return found
 
 
 def _before(settings: SharedSettings) -> None:

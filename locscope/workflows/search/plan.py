@@ -106,12 +106,13 @@ def plan_search(
     output: Path | None,
     progress: Progress | None = None,
     loaded: Loaded | None = None,
+    split: Parted | None = None,
 ) -> Plan:
     """Reads and checks everything and asks the untouched model; nothing is tuned or written.
 
-    A model that is `loaded` already is not read again.
+    A model that is `loaded` already is not read again, nor are edits that were `split`.
     """
-    split, loaded = split_edits(settings), open_model(settings, loaded)
+    split, loaded = split or split_edits(settings), open_model(settings, loaded)
     check_parts(settings, loaded.info)
     for location in settings.locations:
         slices(loaded.model, Location.parse(location))
