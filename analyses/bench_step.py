@@ -124,7 +124,13 @@ def prefix_cache_step(
     prefix_cache: PrefixCache, masters: MasterWeights, count: int
 ) -> Callable[[], object]:
     adam = torch.optim.Adam(masters.values, lr=1e-6)
-    return lambda: breadth_first.step(prefix_cache, masters, adam, range(count), 0.0)
+
+    def step() -> None:
+        breadth_first.batch_gradient(prefix_cache, masters, range(count), 0.0)
+        adam.step()
+        masters.write_back()
+
+    return step
 
 
 def plain_step(

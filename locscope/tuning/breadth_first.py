@@ -43,7 +43,11 @@ def tune(
         losses: list[float] = []
         for start in range(0, len(rows), recipe.batch):
             batch = [rows[i] for i in shuffled[start : start + recipe.batch]]
-            losses.append(step(prefix_cache, masters, optimizer, batch, recipe.skip_below))
+            losses.append(batch_gradient(prefix_cache, masters, batch, recipe.skip_below))
+            # Not `>=`: a NaN is not learned, and it is to show in the epoch's loss, which ends it.
+            if not losses[-1] < recipe.skip_below:
+                optimizer.step()
+                masters.write_back()
         epochs.append(_epoch(losses, len(rows), recipe))
         if _ends([epoch.loss for epoch in epochs], recipe):
             break
@@ -60,14 +64,11 @@ def _ends(losses: Sequence[float], recipe: Recipe) -> bool:
     return len(losses) > PATIENCE and losses[-1] >= losses[0]
 
 
-def step(
-    prefix_cache: PrefixCache,
-    masters: MasterWeights,
-    optimizer: torch.optim.Optimizer,
-    rows: Sequence[int],
-    skip_below: float,
+def batch_gradient(
+    prefix_cache: PrefixCache, masters: MasterWeights, rows: Sequence[int], skip_below: float
 ) -> float:
-    """One optimiser step on one batch, unless its loss is below the threshold; returns the loss.
+    """The loss of one batch, and its gradient in the master weights unless the loss is below the
+    threshold, where nothing is to be stepped.
 
     A batch that is too long for the prefix cache's `tokens_at_once` goes through in pieces, whose
     gradients add up to the same mean.
@@ -83,8 +84,6 @@ def step(
             return total
         loss.backward()
     masters.collect_gradients()
-    optimizer.step()
-    masters.write_back()
     return total
 
 

@@ -14,7 +14,7 @@ from locscope.errors import unknown
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.records import Epoch, Recipe
 from locscope.tuning import breadth_first
-from locscope.tuning.breadth_first import step
+from locscope.tuning.breadth_first import batch_gradient
 from locscope.tuning.collapse import CollapseCheck, never
 from locscope.tuning.master_weights import MasterWeights
 
@@ -68,7 +68,9 @@ def _one_row(prefix_cache: PrefixCache, masters: MasterWeights, row: int, recipe
     optimizer = torch.optim.Adam(masters.values, lr=recipe.lr)
     loss = nan
     for steps in range(recipe.epochs):
-        loss = step(prefix_cache, masters, optimizer, [row], recipe.stop_below)
+        loss = batch_gradient(prefix_cache, masters, [row], recipe.stop_below)
         if loss < recipe.stop_below:
             return Epoch(loss, steps, skipped=1)
+        optimizer.step()
+        masters.write_back()
     return Epoch(loss, recipe.epochs, skipped=0)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import locscope
 from locscope.cli.app import app
 
-MOST = 9
+MOST = 8
 """Own frames at a step, whichever stage asked for it; the one that reads options is among them."""
 PACKAGE = Path(locscope.__file__).parent
 

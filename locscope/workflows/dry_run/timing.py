@@ -25,7 +25,7 @@ from locscope.models.parts import slices
 from locscope.records import Trial, TrialRecord, default_batch, dumps
 from locscope.selection.candidates import Candidate
 from locscope.selection.space import FULL, Fidelity, Space, TrialRequest
-from locscope.tuning.breadth_first import step
+from locscope.tuning.breadth_first import batch_gradient
 from locscope.tuning.master_weights import temporarily_trainable
 from locscope.tuning.recipes import TUNES_ALL_BLOCKS
 from locscope.tuning.trial import scored, stored_dtype
@@ -164,7 +164,13 @@ def _a_step(
     parts = slices(loaded.model, at.location)
     with temporarily_trainable(loaded.model, parts, stored_dtype(loaded)) as masters:
         adam = torch.optim.Adam(masters.values, lr=0.0)
-        seconds = _seconds(lambda: step(cache, masters, adam, range(rows), 0.0))
+
+        def step() -> None:
+            batch_gradient(cache, masters, range(rows), 0.0)
+            adam.step()
+            masters.write_back()
+
+        seconds = _seconds(step)
     tokens, scored = int(lengths.sum()), int((lengths - answers + 1).sum())
     flops = step_flops(loaded.info, tokens, scored, _lowest(at))
     return TrialCost(0.0, 1.0, flops, float(at.parameters), 0.0, 0.0), seconds
