@@ -22,10 +22,10 @@ from scipy.stats import binomtest
 
 import locscope
 from locscope.edits.splits import resample
-from locscope.recommendation.finalists import Finalist, asked_for, gathered
+from locscope.recommendation.finalists import Finalist, asked_for, gathered, steadied
 from locscope.records import TrialRecord
 from locscope.scoring.bounds import shortfall
-from locscope.scoring.objectives import QUICK, Objective, harmonic, quick_score, score
+from locscope.scoring.objectives import Objective, quick_score, score
 
 PAGE = Path(__file__).parents[1] / "reports" / "choice.md"
 LOCATIONS = "L5-9.mlp,L8-9.block,L8.mlp,L9.mlp,L5-9.block,L5-7.mlp,L2-7.mlp,L8.block"
@@ -33,7 +33,7 @@ SUBSETS, SHARE, APART = 10, 0.6, 0.01
 
 
 def exact(records: Sequence[TrialRecord]) -> float:
-    """The score of all trials together, as a search chooses by it."""
+    """The score of all trials together, as it is shown."""
     return score(gathered(records))
 
 
@@ -43,9 +43,9 @@ def probabilities(records: Sequence[TrialRecord]) -> float:
 
 
 def of_both(records: Sequence[TrialRecord]) -> float:
-    """The harmonic mean of shares that are each the mean of exact answers and probability."""
-    values = {measure.name: measure.value for measure in gathered(records)}
-    return harmonic((values[name] + values[other]) / 2 for name, other in QUICK.items())
+    """The score of shares that are each the mean of right answers and probability, as a search
+    orders its finalists."""
+    return score(steadied(gathered(records)))
 
 
 def mean_of_scores(records: Sequence[TrialRecord]) -> float:
@@ -55,13 +55,13 @@ def mean_of_scores(records: Sequence[TrialRecord]) -> float:
 
 Estimate = Callable[[Sequence[TrialRecord]], float]
 ESTIMATES: dict[str, tuple[Estimate, slice]] = {
-    "exact answers, S and V together (a search's, margin 0)": (exact, slice(None)),
-    "exact answers, mean of the three trials": (mean_of_scores, slice(None)),
-    "exact answers, V alone": (exact, slice(1, None)),
+    "answers and probabilities, S and V together (a search's, margin 0)": (of_both, slice(None)),
+    "the same without the second subsets of V": (of_both, slice(3)),
+    "exact answers, S and V together": (exact, slice(None)),
+    "exact answers, without the second subsets of V": (exact, slice(3)),
+    "exact answers, mean of the trials": (mean_of_scores, slice(None)),
     "exact answers, S alone": (exact, slice(1)),
     "probabilities, S and V together": (probabilities, slice(None)),
-    "probabilities, V alone": (probabilities, slice(1, None)),
-    "mean of exact answers and probability": (of_both, slice(None)),
 }
 """Estimates from the trial on S and those on V, in this order."""
 
@@ -167,8 +167,8 @@ def page(rows: Sequence[Chosen]) -> str:
         "# Does the choice take the better finalist?",
         "",
         f"`python -m analyses.choice`: seeds {rows[0].seed} to {rows[-1].seed}, three finalists "
-        f"each, held against their means on {SUBSETS} fresh subsets of T (0 where these break a "
-        "bound).",
+        f"each with {fmean(len(t) for row in rows for t in row.on_s_and_v):.1f} trials on S and V, "
+        f"held against their means on {SUBSETS} fresh subsets of T (0 where these break a bound).",
         "",
         f"Chosen on S and V: at most {APART} behind the best in {right} of {len(rows)}; of the "
         f"{len(apart)} where the best is ahead of the next by more than {APART}, it was chosen in "

@@ -92,7 +92,7 @@ def split(edits: Sequence[Edit], share: float, seed: int) -> Split:
 
 
 def halves(
-    indices: Iterable[int], groups: Groups, count: int, seed: int
+    indices: Iterable[int], groups: Groups, count: int, seed: int | str
 ) -> tuple[tuple[int, ...], ...]:
     """The indices in `count` disjoint subsets of whole groups, about equally large.
 

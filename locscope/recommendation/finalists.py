@@ -2,7 +2,8 @@
 
 A single trial puts the better of two locations first less often than the mean of several trials on
 different edits does, and the best of many locations on S owes some of its lead to luck. So the best
-few of S are tuned afresh on subsets of V, and the choice rests on all of these trials.
+few of S are tuned afresh on subsets of V, and the choice rests on all of these trials. Where these
+leave some too close to tell, these are tuned on as many other subsets of V.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +13,17 @@ from math import inf, isnan, nan
 from locscope.locations import Location
 from locscope.recommendation.paired import Groups, paired
 from locscope.records import Measure, TrialRecord
-from locscope.scoring.bounds import shortfall, violations
+from locscope.scoring.bounds import named, shortfall, violations
 from locscope.scoring.front import Point, bends
-from locscope.scoring.objectives import Objective, collapse, efficacy, merit, score
+from locscope.scoring.objectives import QUICK, Objective, collapse, efficacy, merit, score
 from locscope.scoring.tradeoffs import is_known
 from locscope.selection.choice import Best, levelled
 
 RANDOM = "random"
 """The role of random locations, which are shown as one contender."""
+CLOSE = 0.02
+"""Finalists whose estimates are no farther apart may change places with other subsets: so much and
+less was what trials on S and two subsets of V had wrong (`reports/choice.md`)."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,26 @@ class Finalist:
         """What was measured on S and V together."""
         return gathered((self.best.record, *self.on_v))
 
+    def worth(self, objective: Objective) -> float:
+        """What finalists are ordered by: the merit of answers and probabilities on S and V."""
+        return merit(steadied(self.measures), objective)
+
+
+def too_close(finalists: Sequence[Finalist], objective: Objective) -> tuple[Finalist, ...]:
+    """The best and those about as good, in their order; none where the best is clear of them.
+
+    Of those that keep the bounds asked for as well as the best does.
+    """
+    best = _by_standing(finalists, objective)[0]
+    least, breaks = best.worth(objective) - CLOSE, shortfall(best.measures, asked_for(objective))
+    close = tuple(
+        finalist
+        for finalist in finalists
+        if finalist.worth(objective) >= least
+        and shortfall(finalist.measures, asked_for(objective)) <= breaks
+    )
+    return close if len(close) > 1 else ()
+
 
 def ranked_finalists(
     finalists: Sequence[Finalist],
@@ -56,7 +80,8 @@ def ranked_finalists(
     """The chosen finalist first, then the others from the best on.
 
     The best on S and V together is chosen, or a smaller one that is shown not to be inferior. What
-    keeps the bounds asked for goes before what does not, the nearest to them first, then by merit.
+    keeps the bounds asked for goes before what does not, the nearest to them first, then by merit,
+    in which a share of right answers counts half and its probability the other half.
     A location with fewer weights is not inferior where it misses the bounds by no more than the
     best does, and the whole interval of what it lacks, paired on S and V, is within
     `non_inferiority`. `groups` are ids of the edits of S and V that belong together.
@@ -77,7 +102,10 @@ def reason_for(finalists: Sequence[Finalist], objective: Objective, non_inferior
     first, best = finalists[0], _by_standing(finalists, objective)[0]
     trials, value = 1 + len(first.on_v), score(first.measures, objective)
     if first is best:
-        return f"best of the finalists on S and V ({value:.3f} over {trials} trials)"
+        return (
+            "best of the finalists on S and V by answers and their probabilities (score "
+            f"{value:.3f} over {trials} trials)"
+        )
     return (
         f"smaller than {best.location}, and shown on S and V to lack less than "
         f"{non_inferiority:g} of its score ({value:.3f} and {score(best.measures, objective):.3f} "
@@ -112,6 +140,23 @@ def _gathered(measures: Sequence[Measure]) -> Measure:
     )
 
 
+def steadied(measures: Sequence[Measure]) -> tuple[Measure, ...]:
+    """The measures with every share of right answers as the mean of itself and its probability.
+
+    An answer is right or not, so a share of few of them moves by chance; the probability that
+    stands in for it moves less, but where it is high an answer need not be right. Their mean
+    orders locations as fresh edits do more often than either (`reports/choice.md`).
+    """
+    return tuple(_steadied(measure, measures) for measure in measures)
+
+
+def _steadied(measure: Measure, measures: Sequence[Measure]) -> Measure:
+    beside = named(measures, QUICK.get(measure.name, ""))
+    if beside is None or isnan(beside.value) or isnan(measure.value):
+        return measure
+    return replace(measure, value=(measure.value + beside.value) / 2)
+
+
 def asked_for(objective: Objective) -> tuple:
     """The bounds that were asked for, without what a choice leaves free below them."""
     return objective.asked or objective.bounds
@@ -140,7 +185,7 @@ def _standing(
 ) -> tuple:
     """Sorts the best first."""
     measures, bounds = finalist.measures, asked_for(objective)
-    value = merit(measures, objective)
+    value = finalist.worth(objective)
     tie = gathered_value(finalist, objective.tie)
     return (
         isnan(value),
@@ -166,7 +211,7 @@ def _may_replace(smaller: Finalist, best: Finalist, objective: Objective, margin
         decides = [gathered_value(finalist, objective.tie) for finalist in (smaller, best)]
         if decides[0] < decides[1] - margin:
             return False
-    return merit(smaller.measures, objective) >= merit(best.measures, objective) - margin
+    return smaller.worth(objective) >= best.worth(objective) - margin
 
 
 def _apart(
@@ -176,7 +221,9 @@ def _apart(
     where there is none, as nothing is shown then."""
     # A mean that lies within the margin shows little: chance moves it by as much as the margin.
     first, other = ((finalist.best.record, *finalist.on_v) for finalist in (smaller, best))
-    low = paired(first, other, objective, groups, seed).low
+    # The first subsets are those of all finalists; some have more.
+    both = min(len(first), len(other))
+    low = paired(first[:both], other[:both], objective, groups, seed).low
     return -inf if isnan(low) else low
 
 

@@ -80,7 +80,11 @@ class SearchSettings(SharedSettings, ScanChoices):
         le=MANY,
     )
     validations: int = setting(
-        2, "subsets of V that the finalists are validated on", SEARCH, ge=1, le=REPEATS
+        2,
+        "subsets of V for each finalist; as many again where it is close",
+        SEARCH,
+        ge=1,
+        le=REPEATS,
     )
     non_inferiority: float = setting(
         0.01, "score that a smaller location may be shown to lack and is chosen", BOUNDS, ge=0, lt=1

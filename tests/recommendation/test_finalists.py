@@ -15,10 +15,12 @@ from locscope.recommendation.finalists import (
     gathered_value,
     ranked_finalists,
     reason_for,
+    steadied,
+    too_close,
 )
 from locscope.records import EditOutcome, Measure, TrialRecord
 from locscope.scoring.bounds import violations
-from locscope.scoring.objectives import Objective
+from locscope.scoring.objectives import QUICK, Objective
 from locscope.selection.choice import Best
 
 CAPABLE = OBJECTIVES["capability-first"]
@@ -132,9 +134,9 @@ def test_the_best_on_s_and_v_together_is_first() -> None:
     third = finalist("L2.mlp", level(0.7), level(0.6), level(0.6))
     ordered = ranked_finalists([lucky, outcome_reliability, third], BALANCED, 0.0, GROUPS)
     assert [str(one.location) for one in ordered] == ["L1.mlp", "L0.mlp", "L2.mlp"]
-    assert (
-        reason_for(ordered, BALANCED, 0.0)
-        == "best of the finalists on S and V (0.800 over 3 trials)"
+    assert reason_for(ordered, BALANCED, 0.0) == (
+        "best of the finalists on S and V by answers and their probabilities (score 0.800 over "
+        "3 trials)"
     )
 
 
@@ -244,3 +246,46 @@ def test_without_any_number_the_order_is_that_of_size_and_name() -> None:
 def test_the_order_given_does_not_matter(positions, values) -> None:
     some = [finalist(f"L{n}.mlp", level(values[n]), weights=9 - n) for n in range(4)]
     assert order(*some, margin=0.01) == order(*(some[i] for i in positions), margin=0.01)
+
+
+def test_right_answers_and_their_probabilities_count_alike() -> None:
+    likely, unlikely = (dict.fromkeys(QUICK.values(), share) for share in (0.9, 0.6))
+    by_luck = finalist("L0.mlp", *3 * [level(0.80, **unlikely)])
+    sure = finalist("L1.mlp", *3 * [level(0.78, **likely)])
+    assert sure.worth(BALANCED) == pytest.approx((0.78 + 0.9) / 2)
+    assert order(by_luck, sure) == ["L1.mlp", "L0.mlp"]
+
+
+@pytest.mark.parametrize(
+    ("others", "close"),
+    [
+        ([level(0.79), level(0.60)], ["L0.mlp", "L1.mlp"]),
+        ([level(0.79), level(0.785)], ["L0.mlp", "L1.mlp", "L2.mlp"]),
+        ([level(0.77), level(0.60)], []),
+        # Breaks the bound that the best keeps: no more trials make it the better one.
+        ([level(0.79, ratio=1.5), level(0.60)], []),
+        # The best of those that keep the bound is what the others are held against.
+        ([level(0.99, ratio=1.5), level(0.79)], ["L0.mlp", "L2.mlp"]),
+    ],
+)
+def test_too_close_to_tell(others: list[dict[str, float]], close: list[str]) -> None:
+    some = [finalist(f"L{n}.mlp", *3 * [one]) for n, one in enumerate([level(0.80), *others])]
+    assert [str(one.location) for one in too_close(some, BALANCED)] == close
+
+
+def test_the_interval_is_of_the_subsets_that_both_have() -> None:
+    """A smaller finalist with more trials on V is compared on those of the larger one."""
+    large = finalist("L0.mlp", *3 * [level(0.80)], weights=20)
+    small = finalist("L1.mlp", *3 * [level(0.80)], level(0.1), weights=10)
+    assert order(large, small, margin=0.01)[0] == "L0.mlp"  # Worse on all that it was tuned on.
+    even = finalist("L1.mlp", *5 * [level(0.80)], weights=10)
+    assert order(large, even, margin=0.01)[0] == "L1.mlp"
+
+
+def test_shares_are_steadied_by_the_probabilities_that_were_measured() -> None:
+    probabilities = {"target_probability": 0.6, "rephrase_probability": nan}
+    found = tuned("L0.mlp", BALANCED, **shares(0.8, 0.5, 0.9, 1.2, **probabilities)).measures
+    values = {measure.name: measure.value for measure in steadied(found)}
+    # No probability stands in for the perplexity ratio, and none was measured for the others.
+    assert values.pop("reliability") == pytest.approx(0.7)
+    assert values == {m.name: pytest.approx(m.value, nan_ok=True) for m in found[1:]}

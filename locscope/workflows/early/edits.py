@@ -44,7 +44,7 @@ def split_edits(settings: SearchSettings, given: EditSet | None = None) -> Parte
     _check_deployed(settings, given, parts)
     ids = [edit.id for edit in edit_set.edits]
     named = lambda subsets: tuple(tuple(ids[i] for i in one) for one in subsets)  # noqa: E731
-    on_v = halves(parts.validate, parts.groups, settings.validations, settings.seed)
+    on_v = _subsets_of_v(parts, settings)
     return Parted(given, edit_set, parts, named(on_v), named(_subsets_of_t(parts, settings)))
 
 
@@ -64,6 +64,17 @@ def _check_deployed(settings: SearchSettings, given: EditSet, parts: Split) -> N
             f"--deploy {settings.deploy}: no recipe can be fitted to edits that are all reported "
             "on (T); deploy more, or choose another --seed"
         )
+
+
+def _subsets_of_v(parts: Split, settings: SearchSettings) -> tuple[tuple[int, ...], ...]:
+    """V parted in as many subsets as are asked for, and parted once more by another drawing: for
+    finalists that the first leave too close to tell."""
+    drawings = (f"{settings.seed}", f"{settings.seed} again")
+    parted_twice = (
+        halves(parts.validate, parts.groups, settings.validations, drawing) for drawing in drawings
+    )
+    # Of few groups the same subsets may be drawn, which tell nothing new.
+    return tuple(dict.fromkeys(subset for drawn in parted_twice for subset in drawn))
 
 
 def _subsets_of_t(parts: Split, settings: SearchSettings) -> tuple[tuple[int, ...], ...]:

@@ -64,7 +64,9 @@ def _after_s(found: EditSet, settings: SearchSettings, trial: Cost) -> float:
     count, epochs = len(found.edits), settings.epochs
     s, v, t = (count * share for share in shares_of(settings.share))
     on_t = CONTENDERS * settings.repetitions + settings.controls
-    flops = settings.finalists * settings.validations * trial(v / settings.validations, epochs)
+    # As if no finalist were clear of the others: each is validated twice then.
+    on_v = 2 * settings.finalists * settings.validations
+    flops = on_v * trial(v / settings.validations, epochs)
     flops += (FITS + 1) * trial(min(count, settings.deploy or MOST_DEPLOYED), epochs)
     return flops + on_t * trial(min(s, MOST_OF_T * t), epochs)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from locscope.locations import Location
-from locscope.recommendation.finalists import RANDOM, Finalist, ranked_finalists
+from locscope.recommendation.finalists import RANDOM, Finalist, ranked_finalists, too_close
 from locscope.recommendation.margins import Context
 from locscope.records import Trial, TrialRecord
 from locscope.runs.private import without_home
@@ -22,20 +22,37 @@ VALIDATING, REPORTING = "validating on V", "reporting on T"
 
 def validate(runner: TrialRunner, evidence: Evidence) -> Evidence:
     """The stage on V: tunes the finalists of S afresh there, and puts them in the order of S and V
-    together, the chosen one first."""
-    settings, count = runner.plan.settings, len(runner.plan.on_v)
+    together, the chosen one first. Those too close to tell are tuned on other subsets of V too."""
+    settings, plan, strict = runner.plan.settings, runner.plan, runner.objective.strict
     first = ranking(evidence.space, evidence.selected)[: settings.finalists]
-    trials = [on_v(runner.plan, best, i) for best in first for i in range(count)]
-    records = dict(zip((t.id for t in trials), runner.trials(VALIDATING, trials), strict=True))
-    finalists = [
-        Finalist(best, tuple(records[t.id] for t in trials[n * count : (n + 1) * count]))
-        for n, best in enumerate(first)
-    ]
-    groups = runner.plan.groups_of(runner.plan.parts.choosing)
+    finalists = _validated(runner, tuple(map(Finalist, first)), range(settings.validations))
+    close = too_close(finalists, strict)
+    more = _validated(runner, close, range(settings.validations, len(plan.on_v)))
+    finalists = (*more, *(finalist for finalist in finalists if finalist not in close))
     ordered = ranked_finalists(
-        finalists, runner.objective.strict, settings.non_inferiority, groups, settings.seed
+        finalists,
+        strict,
+        settings.non_inferiority,
+        plan.groups_of(plan.parts.choosing),
+        settings.seed,
     )
     return replace(evidence, finalists=ordered)
+
+
+def _validated(
+    runner: TrialRunner, finalists: Sequence[Finalist], subsets: Sequence[int]
+) -> tuple[Finalist, ...]:
+    """The finalists with their trials on these subsets of V added."""
+    plan = runner.plan
+    subsets = [subset for subset in subsets if subset < len(plan.on_v)]
+    trials = [on_v(plan, finalist.best, i) for finalist in finalists for i in subsets]
+    if not trials:
+        return tuple(finalists)
+    records = iter(runner.trials(VALIDATING, trials))
+    return tuple(
+        replace(finalist, on_v=(*finalist.on_v, *(next(records) for _ in subsets)))
+        for finalist in finalists
+    )
 
 
 def on_v(plan: Plan, best: Best, subset: int) -> Trial:
