@@ -183,7 +183,7 @@ def part_meant(text: str) -> str:
     return near[0] if near else ""
 
 
-def _meant(piece: str) -> str:
+def location_meant(piece: str) -> str:
     """The location that a piece is near to, as `layer22.mlp`, `22.mlp.down` and the names that
     modules have (`model.layers.22.mlp.down_proj`); empty where none is."""
     found = _LIKE.fullmatch(piece.strip().lower()) if len(piece) < LONGEST else None
@@ -209,7 +209,7 @@ def _parse_site(piece: str, text: str) -> Site:
     match = _SITE.fullmatch(piece.strip())
     text = shortened(text, 200)
     if match is None:
-        hint = f"did you mean {meant}? " if (meant := _meant(piece)) else ""
+        hint = f"did you mean {meant}? " if (meant := location_meant(piece)) else ""
         raise UsageError(f"cannot read location '{text}': {hint}{_GRAMMAR}")
     if any(len(match[name] or "") > MOST_DIGITS for name in ("first", "last", "head")):
         raise UsageError(f"'{text}': layers and heads have at most {MOST_DIGITS} digits")
@@ -220,7 +220,7 @@ def _parse_site(piece: str, text: str) -> Site:
         raise UsageError(f"'{text}': experts have at most {MOST_DIGITS} digits")
     if part not in (*PARTS, *SHARED_PARTS) and not expert:
         there = ", ".join(PARTS)
-        hint = f"did you mean {meant}? " if (meant := _meant(piece)) else ""
+        hint = f"did you mean {meant}? " if (meant := location_meant(piece)) else ""
         raise UsageError(
             f"unknown part '{shortened(part, 60)}' in '{text}': {hint}there are {there}, and in "
             "mixtures mlp.shared and mlp.expert0"

@@ -157,7 +157,8 @@ class Run:
         from locscope.display import console
         from locscope.report.output.terminal import terminal_summary
 
-        shown = console(file=StringIO(), record=True, width=100)
+        # Rich would else display by itself what it prints within a notebook: twice the same.
+        shown = console(file=StringIO(), record=True, width=100, force_jupyter=False)
         shown.print(terminal_summary(self.inputs))
         page = shown.export_html(inline_styles=True, code_format="<pre>{code}</pre>", clear=False)
         return {"text/html": page, "text/plain": shown.export_text()}

@@ -5,7 +5,7 @@ import mmap
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, final
@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from locscope import __version__
-from locscope.cli.near import command_meant, dashed, options_meant
+from locscope.cli.near import command_meant, dashed, options_meant, with_value
 from locscope.cli.pages import COMMANDS
 from locscope.cli.stopping import INTERRUPTED, line
 from locscope.display import guarded_streams, visible
@@ -62,7 +62,7 @@ class _Commands(TyperGroup):
         settings = any("--settings" in option.opts for option in command.params)
         command.epilog = COMMANDS[name].epilog(settings)
         # Where it reads its options, and not around its run: that adds a frame to every traceback.
-        command.make_context = _wrong_usage()(command.make_context)
+        command.make_context = _wrong_usage(tuple(rest))(command.make_context)
         return name, command, rest
 
 
@@ -154,8 +154,9 @@ def _warned(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 @contextmanager
-def _wrong_usage() -> Iterator[None]:
-    """One line for options that the command line has not, or with values that they cannot have."""
+def _wrong_usage(words: Sequence[str] = ()) -> Iterator[None]:
+    """One line for options that the command line has not, or with values that they cannot have;
+    `words` are what was written."""
     try:
         yield
     except Exception as error:
@@ -166,19 +167,20 @@ def _wrong_usage() -> Iterator[None]:
             raise
         command = context.command_path if context is not None else "locscope"
         if type(error).__name__ != "NoArgsIsHelpError":  # Of which help has been printed.
-            said = _meant(error, context) or told().rstrip(".")
+            said = _meant(error, context, words) or told().rstrip(".")
             _exit(f"{said} (`{command} --help` says what there is)", WRONG_USAGE)
         sys.exit(WRONG_USAGE)
 
 
-def _meant(error: Any, context: Any) -> str:
+def _meant(error: Any, context: Any, words: Sequence[str]) -> str:
     """What is said of an option that there is not, or of a value that an option cannot have; empty
     for all else."""
     name, parameter = getattr(error, "option_name", ""), getattr(error, "param", None)
     if type(error).__name__ == "NoSuchOption" and context is not None:
         taken = context.command.params
         near = options_meant(name, [f for one in taken for f in (*one.opts, *one.secondary_opts)])
-        return f"no option {name}{f': did you mean {near[0]}?' if near else ''}"
+        meant = with_value(near[0], name, words) if near else ""
+        return f"no option {name}{f': did you mean {meant}?' if meant else ''}"
     if type(error).__name__ != "BadParameter" or parameter is None or context is None:
         return ""
     found = getattr(error.__cause__, "errors", list)()

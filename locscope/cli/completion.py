@@ -12,7 +12,7 @@ import typer
 from locscope.errors import UsageError
 
 Complete = Callable[[typer.Context, str], list[str]]
-ENDINGS = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".gz")
+ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz")
 """Of files that edits are read from."""
 LAYERS = 32
 """Layers of a model that is not here."""
@@ -41,19 +41,22 @@ def of_lists(inner: Complete) -> Complete:
 
 
 def models(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Aliases, and folders with a model or a way to one."""
+    """Short names, GGUF files, and folders with a model or a way to one."""
     del ctx
     from locscope.models.aliases import ALIASES
+    from locscope.models.gguf import PACKAGED, SUFFIX
 
-    names = ("demo", *ALIASES)
+    names = dict.fromkeys(("demo", *PACKAGED, *ALIASES))
     found = [name for name in names if name.startswith(incomplete.lower())]
-    return [*found, *_paths(incomplete, lambda path: path.is_dir())]
+    return [*found, *_paths(incomplete, lambda path: path.is_dir() or path.suffix == SUFFIX)]
 
 
 def edits(ctx: typer.Context, incomplete: str) -> list[str]:
     """The bundled edits, files of edits, and folders that may have some."""
     del ctx
-    found = ["demo"] if "demo".startswith(incomplete) else []
+    from locscope.edits import BUNDLED
+
+    found = [name for name in BUNDLED if name.startswith(incomplete)]
     wanted = _paths(incomplete, lambda path: path.is_dir() or path.suffix.lower() in ENDINGS)
     return [*found, *wanted]
 

@@ -133,7 +133,7 @@ def search(
     from locscope.workflows.search.run import search as run_search
 
     if dry_run:
-        _dry_run(settings, output, split, format, quiet)
+        _dry_run(settings, output, split, format, quiet, fresh=fresh)
         raise typer.Exit
     # Refused now rather than after hours of searching.
     if save is not None:
@@ -179,11 +179,17 @@ def _dry_run(
     split: "Parted | None",
     format: str,
     quiet: bool,
+    *,
+    fresh: bool,
 ) -> None:
-    """Loads the model, plans, calibrates, and prints what the search would take."""
+    """Loads the model, plans, calibrates, and prints what the search would take.
+
+    Raises UsageError where the search would be refused for a run with other settings in its folder.
+    """
     from locscope.cli.listener import listener
     from locscope.cli.printing import print_rows, say_json
     from locscope.records import dumps
+    from locscope.runs.folder import refuse_other_settings
     from locscope.workflows.dry_run.run import dry_run
     from locscope.workflows.search.plan import plan_search
 
@@ -192,6 +198,8 @@ def _dry_run(
     # Loading the model is a part of what a search takes, so the clock starts before it.
     began = time.perf_counter()
     plan = plan_search(settings, output, progress, split=split)
+    if not fresh:
+        refuse_other_settings(plan.folder, plan.frozen)
     forecast = dry_run(plan, progress, time.perf_counter() - began)
     if format == "json":
         say_json(dumps(forecast, indent=2))

@@ -1,7 +1,9 @@
 """Words that people write for options and commands, and what they mean by them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+
+from locscope.locations import location_meant, part_meant
 
 OPTIONS = {
     **dict.fromkeys(("model-name", "model-path", "model-name-or-path", "pretrained"), "model"),
@@ -37,6 +39,8 @@ OPTIONS = {
 """By what is written, the option that is meant where the command has it."""
 ONE_OF = {"locations": "location", "recipes": "recipe"}
 """The option of a command that takes one, by that of a command that takes several."""
+EXAMPLES = {"--locations": "L22.mlp.down", "--location": "L22.mlp.down", "--parts": "mlp.down"}
+"""A value of options whose values other tools write in another way."""
 COMMANDS = {
     **dict.fromkeys(("run", "find", "locate", "optimize", "tune-search"), "search"),
     **dict.fromkeys(("trace", "localize", "localise", "causal-trace"), "scan"),
@@ -64,6 +68,24 @@ def options_meant(written: str, there: Iterable[str]) -> list[str]:
     return named[:1] or get_close_matches(f"--{name}", there, n=3, cutoff=0.6)
 
 
+def with_value(option: str, written: str, words: Sequence[str]) -> str:
+    """An option that is meant, with the value that was written for the unknown one, as it is
+    written here; with an example where that cannot be told.
+
+    >>> with_value("--locations", "--layers", ["--layers", "4-7,22"])
+    '--locations L4-7.block,L22.block'
+    >>> with_value("--locations", "--layers", ["--layers"])
+    '--locations, as --locations L22.mlp.down'
+    """
+    if option not in EXAMPLES:
+        return option
+    meaning = part_meant if option == "--parts" else _joined
+    meant = [meaning(value) for value in _value_of(written, words).split(",")]
+    if not all(meant):
+        return f"{option}, as {option} {EXAMPLES[option]}"
+    return f"{option} {('+' if option == '--location' else ',').join(meant)}"
+
+
 def command_meant(written: str, there: Mapping[str, object]) -> str:
     """The command that an unknown one may stand for; empty where none is near."""
     word = written.lower()
@@ -81,6 +103,22 @@ def dashed(arguments: Iterable[str]) -> list[str]:
         if argument == "--":
             return [*found, *rest]
     return found
+
+
+def _joined(text: str) -> str:
+    """The location that a text means; empty where one of its joined pieces means none."""
+    pieces = [location_meant(piece) for piece in text.split("+")]
+    return "+".join(pieces) if all(pieces) else ""
+
+
+def _value_of(written: str, words: Sequence[str]) -> str:
+    """What stands behind an option, after a space or `=`; empty where nothing does."""
+    for number, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == written.partition("=")[0]:
+            following = "".join(words[number + 1 : number + 2])
+            return value if equals or following.startswith("-") else following
+    return ""
 
 
 def _plain(name: str) -> str:

@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import typer
@@ -15,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from locscope.cli import completion
 from locscope.cli.app import guarded
-from locscope.cli.written import flag_of, read_settings, split
+from locscope.cli.written import flag_of, read_settings, split, switched
 from locscope.errors import UsageError
 from locscope.settings.base import (
     CODE,
@@ -113,6 +114,7 @@ def with_settings(
     only: Iterable[str] = (),
     without: Iterable[str] = (),
     aside: Iterable[str] = (),
+    switches: Mapping[str, tuple[Any, str, str]] = MappingProxyType({}),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator for commands with settings: an option for every field of the model (`only` these,
     or all `without` these) beside the command's own.
@@ -120,18 +122,25 @@ def with_settings(
     The command takes its settings and its own options. What is left out on the command line is
     looked for in the environment, then in the settings file, then it is the field's default. Keys
     in `aside` are options of another command that shares its settings files: they are passed over.
+    One of `switches`, an option that is another way to give a setting a value, is not passed to the
+    command; where both are said, what is nearer to the command line holds.
     """
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
         names = [n for n in only or kind.model_fields if n not in set(without)]
         _, *own = inspect.signature(command).parameters.values()
+        own += [
+            inspect.Parameter(name, _KEYWORD, default=False, annotation=option)
+            for name, (option, *_) in switches.items()
+        ]
         mine = [parameter.name for parameter in own]
         file = _file_option(mine)
 
         def run(ctx: typer.Context, **written: Any) -> None:
             path, given = written.pop("file"), {name: written.pop(name) for name in names}
             try:
-                settings = read_settings(kind, path, given, (*mine, *aside))
+                said = {**given, **switched(ctx, path, switches, written)}
+                settings = read_settings(kind, path, said, (*mine, *aside))
                 command(settings, **written)
             except UsageError as error:
                 raise UsageError(f"{error}{_by_env(ctx, given, str(error))}") from error

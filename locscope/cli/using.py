@@ -112,7 +112,9 @@ TaskLimit = Annotated[
 
 
 @commands.command()
-@with_settings(EditSettings, without=IN_SEARCHES)
+@with_settings(
+    EditSettings, without=IN_SEARCHES, switches={"no_evaluate": (NoEvaluate, "evaluate", "none")}
+)
 def edit(
     settings: EditSettings,
     *,
@@ -122,7 +124,6 @@ def edit(
     adapter: Adapter = None,
     push_to_hub: PushToHub = None,
     public: Public = False,
-    no_evaluate: NoEvaluate = False,
     quiet: options.Quiet = False,
     format: options.Format = "table",
 ) -> None:
@@ -133,8 +134,6 @@ def edit(
         raise UsageError("--public says how to upload: give --push-to-hub ORG/NAME too")
     if push_to_hub is not None and output is None:
         raise UsageError("--push-to-hub uploads a saved model: give --output too")
-    if no_evaluate:
-        settings = _unmeasured(settings)
     from locscope.integrations.hub import check_hub, push
     from locscope.workflows.early.precheck import before_edit
 
@@ -171,13 +170,6 @@ def edit(
     for line in missed:
         listener().say(line)
     raise typer.Exit(NOTHING_MET if missed else 0)
-
-
-def _unmeasured(settings: EditSettings) -> EditSettings:
-    """The same settings, with nothing to be measured."""
-    if "evaluate" in settings.model_fields_set and settings.evaluate != "none":
-        raise UsageError(f"--no-evaluate with --evaluate {settings.evaluate}: give one of the two")
-    return settings.model_copy(update={"evaluate": "none"})
 
 
 @commands.command()

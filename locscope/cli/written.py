@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast, get_origin
 
+import typer
 from pydantic.fields import FieldInfo
 
 from locscope.errors import UsageError
@@ -30,6 +31,49 @@ def read_settings(
     options = {name: value for name, value in written.items() if value not in (None, [])}
     options = {name: _as_written(kind, name, value) for name, value in options.items()}
     return settings_of(kind, {**found, **options})
+
+
+_SOURCES = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
+"""Of what options say, the strongest first; the last is the settings file."""
+
+
+def switched(
+    ctx: typer.Context,
+    file: Path | None,
+    switches: Mapping[str, tuple[Any, str, str]],
+    written: dict[str, Any],
+) -> dict[str, str]:
+    """What switches say that are another way to give a setting a value, by name: those that were
+    given, where the setting itself was not said nearer to the command line. They are taken out of
+    `written`.
+
+    Raises UsageError where both were said at one place, and differ.
+    """
+    found = dict[str, str]()
+    for switch, (_, name, value) in switches.items():
+        if not written.pop(switch):
+            continue
+        own, (rank, said) = _rank(ctx, switch), _said(ctx, file, name)
+        if rank == own and said != value:
+            flag = switch.replace("_", "-")
+            raise UsageError(f"--{flag} with --{name} {said}: give one of the two")
+        if own <= rank:
+            found[name] = value
+    return found
+
+
+def _said(ctx: typer.Context, file: Path | None, name: str) -> tuple[int, Any]:
+    """Where the value of a setting was said, as a place in `_SOURCES`, and the value."""
+    rank, of_file = _rank(ctx, name), read_settings_file(file)
+    if rank == len(_SOURCES) and name in of_file:
+        return _SOURCES.index("DEFAULT_MAP"), of_file[name]
+    return rank, ctx.params.get(name)
+
+
+def _rank(ctx: typer.Context, name: str) -> int:
+    source = ctx.get_parameter_source(name)
+    names = [source.name] if source is not None else []
+    return next((_SOURCES.index(one) for one in names if one in _SOURCES), len(_SOURCES))
 
 
 def flag_of(name: str, field: FieldInfo) -> str:

@@ -1,5 +1,6 @@
 """Which format a file has, told by the fields of its rows."""
 
+import re
 from collections.abc import Mapping, Sequence
 from textwrap import shorten
 from typing import Any
@@ -10,6 +11,24 @@ from locscope.errors import UsageError
 
 SHOWN = 200
 """Characters of a list of fields in an error."""
+_OTHER_NAMES = {
+    "prompt": ("question", "query", "instruction", "input", "text", "sentence", "statement"),
+    "target": (
+        "target_new",
+        "new_target",
+        "answer",
+        "new_answer",
+        "new",
+        "label",
+        "output",
+        "completion",
+        "response",
+        "object",
+    ),
+    "subject": ("entity", "subj"),
+    "old": ("old_answer", "original", "ground_truth", "target_true"),
+}
+"""What people call the fields of our own format, the likeliest first."""
 
 
 def recognise(rows: Sequence[Row]) -> EditFormat:
@@ -74,6 +93,8 @@ def _refusal(cells: Mapping[str, Any]) -> str:
     entry = max(reversed(FORMATS.values()), key=lambda one: _nearness(one, cells))
     fields = shorten(", ".join(cells) or "none", SHOWN)
     said = f"no known layout has these fields ({fields})"
+    if renamed := _renamed(cells):
+        return f"{said}; if they are yours, {renamed}, or see `locscope list edits`"
     hint = "name your fields prompt and target, or see `locscope list edits`"
     others = [field for field in cells if not _known(field, entry)]
     if len(others) == len(cells):
@@ -83,6 +104,20 @@ def _refusal(cells: Mapping[str, Any]) -> str:
     needed = f"needs {lacking}" if lacking else f"needs one of {one_of}"
     unread = f" and does not read {shorten(', '.join(others), SHOWN)}" if others else ""
     return f"{said}; the nearest, {entry.name}, {needed}{unread}; {hint}"
+
+
+def _renamed(cells: Mapping[str, Any]) -> str:
+    """How to rename fields so that they are of our own format; empty where that cannot be told."""
+    plain = {re.sub(r"[\s-]+", "_", name.strip().lower()): name for name in reversed(cells)}
+    meant = dict[str, str]()
+    for field, others in _OTHER_NAMES.items():
+        found = next((plain[one] for one in (field, *others) if one in plain), None)
+        if found is not None:
+            meant[found] = field
+    if not {"prompt", "target"} <= set(meant.values()):
+        return ""
+    lines = [f"'{name}' to {field}" for name, field in meant.items() if name != field]
+    return f"rename {', '.join(lines)}"
 
 
 def _nearness(entry: EditFormat, cells: Mapping[str, Any]) -> float:

@@ -18,6 +18,26 @@ def key(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+def subject_in(text: str, subject: str, start: int = 0) -> tuple[int, int] | None:
+    """The characters of a subject in a text, from `start` on; None where it is not there.
+
+    Taken is the subject as a word of its own and as written; else in another case; else within a
+    word.
+
+    >>> subject_in("The mother of Ann is", "ann")
+    (14, 17)
+    """
+    if not subject:
+        return None
+    plain = re.escape(subject)
+    for pattern in (rf"(?<!\w){plain}(?!\w)", plain):
+        for flags in (re.NOFLAG, re.IGNORECASE):
+            match = re.compile(pattern, flags).search(text, start)
+            if match:
+                return match.span()
+    return None
+
+
 def filled(where: str, edit: Edit) -> Edit:
     """The edit with its subject written for {} in its prompts; the same object if there is no {}.
 

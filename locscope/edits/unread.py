@@ -90,7 +90,7 @@ def _is_number(text: str) -> bool:
 
 
 def _refusal(entry: EditFormat, names: Sequence[str], cells: Mapping[str, Any]) -> str:
-    near = {name: _near(name, entry) for name in names}
+    near = {name: _near(name, entry, cells) for name in names}
     lacking = missing(entry, cells)
     if len(names) == 1 and near[names[0]] and not lacking:
         return f"unknown field '{names[0]}': did you mean {near[names[0]]}?"
@@ -107,11 +107,14 @@ def _refusal(entry: EditFormat, names: Sequence[str], cells: Mapping[str, Any]) 
     )
 
 
-def _near(name: str, entry: EditFormat) -> str:
-    """The field that was probably meant; empty where none is similar."""
+def _near(name: str, entry: EditFormat, cells: Mapping[str, Any]) -> str:
+    """The field that was probably meant, one that is not there; empty where none is similar."""
+    lower, free = name.strip().lower(), [field for field in entry.reads if field not in cells]
+    if lower == "answer":
+        return next((field for field in ("target", "old") if field in free), "")
     for beginning, meant in _MEANT.items():
-        if name.lower().startswith(beginning):
-            fields = [field for field in meant if field in entry.reads and field != name]
+        if lower.startswith(beginning):
+            fields = [field for field in meant if field in free]
             if fields:
                 return fields[0]
-    return next(iter(get_close_matches(name, entry.reads, n=1, cutoff=ALIKE)), "")
+    return next(iter(get_close_matches(lower, free, n=1, cutoff=ALIKE)), "")

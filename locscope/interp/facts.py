@@ -4,10 +4,10 @@ Scans that patch or trace follow the model's own greedy answer. Where that is th
 the fact is `known`.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from locscope.edits.texts import subject_in
 from locscope.errors import UsageError
 from locscope.forward.decoding import SPAN_TOKENS, Output, Request, TextGenerator, decode
 from locscope.forward.packed import encode_prompt, frame, prompt_spans
@@ -113,7 +113,8 @@ def _unanswered(text_generator: TextGenerator, edit: Edit, prompt_format: str) -
     ids = encode_prompt(tokenizer, edit.prompt, prompt_format)
     offsets = prompt_spans(tokenizer, edit.prompt, prompt_format)
     fact = Fact(edit.id, ids, None)
-    characters = _find(framed, edit)
+    # The frame (a chat template) may mention the subject, too.
+    characters = subject_in(framed, edit.subject, max(0, framed.rfind(edit.prompt)))
     if characters is None:
         problem = f"its subject '{edit.subject}' is not in its prompt '{edit.prompt}'"
         return fact, problem if edit.subject else "it has no subject"
@@ -124,25 +125,6 @@ def _unanswered(text_generator: TextGenerator, edit: Edit, prompt_format: str) -
         spaced = framed[:first][-1:].isspace()
         return replace(fact, subject=(inside[0], inside[-1] + 1), spaced=spaced), ""
     return fact, f"the tokens of its subject '{edit.subject}' cannot be told from their offsets"
-
-
-def _find(text: str, edit: Edit) -> tuple[int, int] | None:
-    """The characters of the subject in the framed prompt.
-
-    Taken is the subject as a word of its own and as written; else in another case; else within a
-    word.
-    """
-    if not edit.subject:
-        return None
-    # The frame (a chat template) may mention the subject, too.
-    start = max(0, text.rfind(edit.prompt))
-    plain = re.escape(edit.subject)
-    for pattern in (rf"(?<!\w){plain}(?!\w)", plain):
-        for flags in (re.NOFLAG, re.IGNORECASE):
-            match = re.compile(pattern, flags).search(text, start)
-            if match:
-                return match.span()
-    return None
 
 
 def _holds(text_generator: TextGenerator, ids: Sequence[int], subject: str) -> bool:

@@ -82,6 +82,16 @@ def open_run(
         yield opened
 
 
+def refuse_other_settings(path: str | os.PathLike[str], settings: Mapping[str, str]) -> None:
+    """A UsageError where a run with other settings is there, as `open_run` raises it; nothing is
+    written, and a run that is at work there goes on."""
+    folder = _named(Path(path))
+    check_ours(folder)
+    with explained(f"use run folder {folder}"):
+        if _is_run(folder):
+            _check_settings(folder, settings)
+
+
 def default_name(model: str, edits: str, settings_hash: str) -> Path:
     """``runs/<model>-<edits>-<hash>``, the names cut to what is safe in a file name."""
     return Path("runs") / f"{_safe(model)}-{_safe(edits, stem=True)}-{_safe(settings_hash)}"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import TypeVar
 
 from locscope.edits import EditSet, read_edits, settled
@@ -15,6 +16,7 @@ from locscope.edits.checks import find_conflicts
 from locscope.edits.enough import resolution_note, why_too_few
 from locscope.edits.readers.own import row_of
 from locscope.edits.splits import groups, shares_of, split
+from locscope.edits.texts import subject_in
 from locscope.errors import UsageError
 from locscope.records import Edit
 from locscope.runs.files import explained, write_atomic
@@ -22,6 +24,11 @@ from locscope.settings import SearchSettings
 
 CHOOSE = "choose --conflicts last or drop"
 UNSETTLED = f"needs one target for each prompt: {CHOOSE}"
+SHOWN = 3
+"""How many subjects that are not in their prompt are listed."""
+WIDE = 80
+"""Characters of a subject and of a prompt that are shown."""
+LEFT_OUT = "scans that trace the subject, as causal-tracing, leave these out; a search uses them"
 OF_MODELS = {"model", "parts", "device", "dtype", "trust_remote_code"}
 """Settings that ask for a model."""
 ENDINGS = (".jsonl", ".json")
@@ -99,8 +106,23 @@ def about_edits(found: EditSet) -> list[Line]:
         Line("edits", f"{len(edits)} of {found.total} in {found.name} ({found.format} format)"),
         Line("with", _has(edits)),
         Line("groups", f"{len(groups(edits))} that share no subject, prompt or neighbour"),
+        *_about_subjects(edits),
         *(Line("note", note) for note in found.notes),
     ]
+
+
+def _about_subjects(edits: Sequence[Edit]) -> list[Line]:
+    """Which edits have no subject in their prompt, which scans of tokens need; nothing where all
+    have one."""
+    without = sum(not edit.subject for edit in edits)
+    strays = [e for e in edits if e.subject and subject_in(e.prompt, e.subject) is None]
+    found = [f"none in {without} of {len(edits)} edits"] * bool(without)
+    if strays:
+        named = ((e.id, shorten(e.subject, WIDE), shorten(e.prompt, WIDE)) for e in strays[:SHOWN])
+        shown = "; ".join(f"{one}: '{subject}' in '{prompt}'" for one, subject, prompt in named)
+        more = f"; and {len(strays) - SHOWN} more" if len(strays) > SHOWN else ""
+        found.append(f"{len(strays)} not in their prompt ({shown}{more})")
+    return [Line("subjects", f"{'; '.join(found)}: {LEFT_OUT}")] if found else []
 
 
 def about_conflicts(count: int, settings: SearchSettings) -> list[Line]:

@@ -124,7 +124,7 @@ def test_a_model_in_memory_is_tuned_for_a_while_and_saved_by_its_own_means(tiny,
         locscope.load_model(model.model)
 
 
-def test_a_search_gives_a_run_that_is_opened_again(tiny, tmp_path):
+def test_a_search_gives_a_run_that_is_opened_again(tiny, tmp_path, monkeypatch):
     given = {**SMALL, "limit": None}
     found = locscope.search(tiny, edit_rows(), output=tmp_path / "run", progress=False, **given)
     again = locscope.open_run(tmp_path / "run")
@@ -133,7 +133,11 @@ def test_a_search_gives_a_run_that_is_opened_again(tiny, tmp_path):
     assert again.recommendation.location == found.recommendation.location
     assert again.recommendation.lr == found.recommendation.recipe.lr
     assert len(repr(found)) < 500
+    displayed: list[object] = []
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", lambda *what: displayed.append(what))
     assert found.recommendation.location in found._repr_mimebundle_()["text/plain"]
+    assert not displayed, "Jupyter shows what is returned"
     trials = again.trials()
     assert set(trials["rung"]) == {"full"}
     assert {"reliability", "first_layer", "last_layer"} <= set(trials.columns)

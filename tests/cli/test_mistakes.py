@@ -27,8 +27,15 @@ MISTAKES: list[tuple[list[str], tuple[str, ...]]] = [
     (["ls"], ("no command 'ls'", "did you mean list")),
     (["search", "--part", "mlp"], ("no option --part", "--parts")),
     (["search", "--scan", "random"], ("no option --scan", "--scans")),
-    (["search", "--layers", "22"], ("no option --layers", "--locations")),
-    ([*EDIT, "--layer", "22"], ("no option --layer", "--location")),
+    (["search", "--layers", "22"], ("no option --layers", "did you mean --locations L22.block?")),
+    (["search", "--location=L3.mlp"], ("no option --location", "--locations L3.mlp?")),
+    (["search", "--layers", "last"], ("did you mean --locations, as --locations L22.mlp.down?",)),
+    (
+        ["search", "--target_modules", "down_proj,q_proj"],
+        ("did you mean --parts mlp.down,attn.q?",),
+    ),
+    ([*EDIT, "--layer", "22"], ("no option --layer", "did you mean --location L22.block?")),
+    ([*EDIT, "--locations", "L1.mlp,L2.mlp"], ("did you mean --location L1.mlp+L2.mlp?",)),
     (["search", "--dataset", "e.json"], ("no option --dataset", "--edits")),
     (["search", "--model_name_or_path", "x"], ("no option --model-name-or-path", "--model")),
     (["search", "--output-dir", "x"], ("no option --output-dir", "--output")),
@@ -87,7 +94,11 @@ MISTAKES: list[tuple[list[str], tuple[str, ...]]] = [
     (["search", "--model", "runs"], ("no config.json", "directory of a whole model")),
     (["search", "--edits", "edit.json"], ("no edits file edit.json",)),
     (["search", "--edits", "broken.json"], ("broken.json",)),
-    (["search", "--edits", "fields.json", "--model", "tiny"], ("fields.json", "prompt")),
+    (["search", "--edits", "fields.json", "--model", "tiny"], ("'question' to prompt", "'label'")),
+    (["check", "--edits", "capitals.csv"], ("'Prompt' to prompt, 'Target' to target, 'Subject'",)),
+    (["check", "--edits", "answer.csv"], ("rename 'answer' to target",)),
+    (["check", "--edits", "subject.csv"], ("'Subject'", "did you mean subject?")),
+    (["check", "--edits", "old.csv"], ("'answer'", "did you mean old?")),
     (["search", "--edits", "two.json", "--model", "tiny"], ("--conflicts",)),
     (["search", *TINY, "--limit", "5"], ("at least 10 edits", "there are 5")),
     (["search", "--neutral", "no.txt"], ("no.txt",)),
@@ -108,6 +119,9 @@ MISTAKES: list[tuple[list[str], tuple[str, ...]]] = [
     (["convert", "edits.json", "--output", "edits.csv"], ("edits.csv", ".jsonl")),
 ]
 """What is typed, and what the line has to say."""
+CSV = {"capitals": "Prompt,Target,Subject", "answer": "prompt,answer,subject"}
+CSV |= {"subject": "prompt,target,Subject", "old": "prompt,target,answer"}
+"""Fields of files of edits by their name."""
 AS_PROCESSES = ("serch", "gpu", "edit.json", "lama-3-8b", "L22.mlp_down", "two.json")
 """A word of each mistake that is made in a process of its own too."""
 
@@ -122,6 +136,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "two.json").write_text(json.dumps([*rows, {**rows[0], "target": "x", "id": "again"}]))
     (home / "broken.json").write_text("{ not json")
     (home / "fields.json").write_text(json.dumps([{"question": "a", "label": "b"}]))
+    for name, fields in CSV.items():
+        (home / f"{name}.csv").write_text(f"{fields}\nThe capital of France is,Rome,France\n")
     (home / "typo.yaml").write_text("epohcs: 3\n")
     (home / "runs").mkdir()
     return home

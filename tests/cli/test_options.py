@@ -18,7 +18,6 @@ from locscope.cli.written import read_settings
 from locscope.errors import UsageError
 from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, SearchSettings
 from locscope.settings.base import PANELS, SharedSettings
-from locscope.tuning.recipes import RECIPES
 from locscope.workflows.listing import LISTS
 
 MODULES = (data, deltas, finding, using)
@@ -110,32 +109,6 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
     settings = read_settings(SearchSettings, file, {"epochs": 2, "weights": ["locality=2"]})
     assert (settings.epochs, settings.batch_size) == (2, 5)
     assert settings.weights == {"locality": 2.0}
-
-
-@pytest.mark.parametrize(
-    ("verb", "field", "typed", "wanted"),
-    [
-        ("search", "prompt_format", "", ["raw", "chat", "qa"]),
-        ("search", "conflicts", "l", ["last"]),
-        ("search", "strategy", "ra", ["race", "random"]),
-        ("search", "model", "llama-3.2-1", ["llama-3.2-1b", "llama-3.2-1b-base"]),
-        ("search", "scans", "cheap,logit", ["cheap,logit-lens"]),
-        ("search", "parts", "attn,mlp.", ["attn,mlp.gate", "attn,mlp.up", "attn,mlp.down"]),
-        ("search", "locations", "L1.mlp,L2.attn.", [f"L1.mlp,L2.attn.{one}" for one in "qkvo"]),
-        ("edit", "location", "L9", ["L9."]),
-        ("edit", "location", "L1.mlp+L2.mlp.d", ["L1.mlp+L2.mlp.down"]),
-        ("search", "bounds", "retention", ["retention<=", "retention>="]),
-        ("search", "device", "cu", ["cuda", "cuda:0"]),
-        ("search", "dtype", "bf", ["bfloat16"]),
-        ("edit", "recipe", "", list(RECIPES)),
-        ("scan", "metric", "prob", ["probability"]),
-    ],
-)
-def test_values_are_completed(verb: str, field: str, typed: str, wanted: list[str]) -> None:
-    command = command_of(verb)
-    with command.make_context(verb, [], resilient_parsing=True) as context:
-        items = options_of(verb)[field].shell_complete(context, typed)
-    assert [item.value for item in items] == wanted
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from locscope.errors import UsageError
 from locscope.records import ModelInfo, RunInfo
 from locscope.runs.files import write_atomic, write_atomic_with
-from locscope.runs.folder import LOCK, default_name, open_run
+from locscope.runs.folder import LOCK, default_name, open_run, refuse_other_settings
 from locscope.runs.info import MARKER, read_info, read_settings, write_info
 
 SETTINGS = {"seed": "0", "model": "demo"}
@@ -55,6 +55,13 @@ def test_other_settings_are_named(tmp_path):
     with pytest.raises(UsageError, match=expected), open_run(tmp_path / "run", changed):
         pass
     assert read_settings(tmp_path / "run") == SETTINGS
+    before = names(tmp_path / "run")
+    with pytest.raises(UsageError, match=expected):
+        refuse_other_settings(tmp_path / "run", changed)
+    refuse_other_settings(tmp_path / "run", SETTINGS)
+    refuse_other_settings(tmp_path / "none", SETTINGS)
+    assert names(tmp_path / "run") == before
+    assert names(tmp_path) == {"run"}
 
 
 def test_fresh_moves_aside_and_never_deletes(tmp_path):

@@ -14,6 +14,7 @@ from locscope.cli.app import app
 from locscope.locations import Location
 from locscope.progress import Silent
 from locscope.records import Recipe, ScanResult, Trial
+from locscope.runs.folder import open_run
 from locscope.runs.store import read_record
 from locscope.scoring.objectives import objective_of
 from locscope.selection.space import TrialRequest
@@ -189,3 +190,10 @@ def test_the_command_says_it_and_writes_nothing(
     assert said["seconds"] > 0
     assert said["trials"] > 45
     assert not list(tmp_path.iterdir())
+    with open_run(tmp_path / "r", {"seed": "1"}):
+        pass
+    told = CliRunner().invoke(app, ["search", *given, *more, "--dry-run"])
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "has other settings: seed 1 -> 0; " in told.stderr
+    moved = CliRunner().invoke(app, ["search", *given, *more, "--dry-run", "--fresh"])
+    assert moved.exit_code == 0, moved.output

@@ -131,6 +131,20 @@ def test_what_is_said_of_edits_alone(
     assert words in next(line.value for line in found.lines if line.name == "search")
 
 
+def test_subjects_that_scans_cannot_find_are_counted_and_named(tmp_path: Path) -> None:
+    rows = [{**row, "prompt": f"{row['subject']} is {i}"} for i, row in enumerate(ROWS)]
+    found = check_edits(SearchSettings(edits=str(written(tmp_path, rows))))
+    assert "subjects" not in {line.name for line in found.lines}
+    rows[1]["subject"], rows[3]["subject"] = "S1", "elsewhere"
+    del rows[5]["subject"]
+    found = check_edits(SearchSettings(edits=str(written(tmp_path, rows))))
+    said = next(line.value for line in found.lines if line.name == "subjects")
+    assert said.startswith("none in 1 of 80 edits; 1 not in their prompt (")
+    assert "'elsewhere' in 's3 is 3'" in said
+    assert "scans that trace the subject" in said
+    assert found.ready
+
+
 def test_neither_check_nor_convert_of_edits_imports_torch(tmp_path: Path) -> None:
     """Torch alone takes two seconds; measured without: 0.7 s of one core, for 3000 edits."""
     edits = written(tmp_path, ROWS)
