@@ -1,4 +1,8 @@
-"""Saving an edited model: the base's files as they are, with the tuned tensors replaced."""
+"""Saving an edited model: the base's files as they are, with the tuned tensors replaced.
+
+Of a model in several files those alone are written that hold a tuned tensor; the others are
+hard-linked where that is possible, else copied. No file is loaded whole.
+"""
 
 import os
 import re
@@ -20,6 +24,7 @@ from locscope.models.files import CONFIG, belonging, open_own
 from locscope.models.parts import Slice, put
 from locscope.models.structure.stored import unstacked, windows
 from locscope.runs.files import sync
+from locscope.runs.new_folder import can_be_linked
 
 _IN_BLOCK = re.compile(r"(?:layers|h)\.\d+\..+$")
 _OTHER_PARTS = re.compile(r"vision|audio|multi_modal")
@@ -56,10 +61,11 @@ def save_edited(
     """Writes the model of a checkpoint into the folder `out`, with the changed weights.
 
     Only its own files are written (`belonging`, with its Python modules for `code`), and every byte
-    is read back from the disk and compared. config.json comes last, so that nothing takes a part
-    for a model. A tensor is written in the dtype it has on disk. Raises LocscopeError where a
-    changed parameter has no single tensor there or does not fit its dtype, or where the disk gives
-    back something else; OSError where it refuses.
+    is read back from the disk and compared; weight files without a changed tensor are not read at
+    all where they can be linked. config.json comes last, so that nothing takes a part for a model.
+    A tensor is written in the dtype it has on disk. Raises LocscopeError where a changed parameter
+    has no single tensor there or does not fit its dtype, or where the disk gives back something
+    else; OSError where it refuses.
     """
     changes = unstacked_changes(checkpoint, changes)
     keys = {change.slice.name: stored_at(change.slice.name, checkpoint) for change in changes}
@@ -74,8 +80,50 @@ def save_edited(
                 tensors.setdefault(key, stored_tensor(path, key))
                 put(tensors[key], change.slice, change.values)
         with open_own(path, checkpoint.directory) as before:
+            if path in checkpoint.shards and not tensors and _linked(before, path, written):
+                continue
             changed = {_first(checkpoint, path, k): _bytes(k, tensors[k]) for k in tensors}
             _write(before, written, changed)
+
+
+def written_anew(
+    checkpoint: Checkpoint, output: Path, names: Iterable[str], *, code: bool = False
+) -> int:
+    """Bytes that a save into `output` takes where parameters of these names are changed."""
+    shapes = _shapes(checkpoint)
+    keys = {
+        key
+        for name in names
+        for key in (
+            [own for own, *_ in windows(checkpoint.config["model_type"], name, shapes)]
+            or [stored_at(name, checkpoint)[1]]
+        )
+    }
+    untouched = {path for path, tensors in checkpoint.shards.items() if not keys & tensors.keys()}
+    files = belonging(checkpoint.directory, checkpoint.shards, code=code)
+    return sum(
+        path.stat().st_size
+        for path in files
+        if path not in untouched or not can_be_linked(path, output)
+    )
+
+
+def _linked(before: BinaryIO, path: Path, written: Path) -> bool:
+    """Whether a file was hard-linked; not where the file system or its owner keeps us from it.
+
+    Weights are not written in place by us, nor by any library that writes a file anew: so one file
+    may well belong to both folders, and takes no time and no room.
+    """
+    if not can_be_linked(path, written):
+        return False
+    try:
+        os.link(os.path.realpath(path), written)
+    except OSError:
+        # A copy needs no links; where it is refused too, it says why.
+        return False
+    if not os.path.samestat(os.fstat(before.fileno()), os.lstat(written)):
+        raise LocscopeError(f"'{path}' was replaced while it was saved: give the command again")
+    return True
 
 
 def unstacked_changes(checkpoint: Checkpoint, changes: Sequence[Change]) -> list[Change]:

@@ -73,6 +73,16 @@ def check_room(output: Path, size: int) -> None:
         )
 
 
+def can_be_linked(path: Path, output: Path) -> bool:
+    """Whether a file can be hard-linked to a name under `output`: on that disk, and our own.
+
+    A file of somebody else would stay theirs to change.
+    """
+    status = path.stat()
+    same = status.st_dev == _above(_target(output)).stat().st_dev
+    return same and status.st_uid == os.geteuid()
+
+
 @contextlib.contextmanager
 def new_folder(output: Path) -> Iterator[Path]:
     """A folder to write into, which becomes `output` when the block ends well, or vanishes.

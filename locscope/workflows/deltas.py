@@ -3,7 +3,7 @@
 Models are handled as files: nothing is loaded that a delta does not change, whatever their size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +19,10 @@ from locscope.models.delta import (
     turned,
     write_delta,
 )
-from locscope.models.files import belonging, stays
+from locscope.models.files import stays
 from locscope.models.hub import locate
 from locscope.models.load import Loaded
-from locscope.models.save import save_edited
+from locscope.models.save import save_edited, written_anew
 from locscope.report.output.model_card import card_of_deltas, model_card
 from locscope.runs.card import NAME as CARD
 from locscope.runs.card import licence_of, write_card
@@ -62,7 +62,7 @@ def apply_deltas(paths: Sequence[Path], model: str | None, output: Path) -> tupl
     licence = licence_of(checkpoint.directory) if _has_card(checkpoint) else {}
     total, note = digest(checkpoint), deltas[-1].note
     measured = len(deltas) == 1 and note.base_hash == total
-    with _writing(checkpoint, output) as partial:
+    with _writing(checkpoint, output, tensors) as partial:
         if measured:
             write_note(partial, replace(note, base=_named(source)))
             write_card(partial, model_card(note, name_of(source), (), licence))
@@ -83,16 +83,16 @@ def revert_deltas(paths: Sequence[Path], model: str, output: Path) -> tuple[str,
     deltas = [read_delta(path) for path in paths]
     checkpoint = read_checkpoint(locate(resolve(model)))
     tensors = turned(deltas, stored_in(checkpoint), model, back=True)
-    with _writing(checkpoint, output) as partial:
+    with _writing(checkpoint, output, tensors) as partial:
         save_edited(checkpoint, partial, changes_of(tensors))
     return not_saved(checkpoint, code=False)
 
 
 @contextmanager
-def _writing(checkpoint: Checkpoint, output: Path) -> Iterator[Path]:
-    """A new folder for a model; errors of the disk become lines."""
-    files = belonging(checkpoint.directory, checkpoint.shards)
-    check_room(output, sum(path.stat().st_size for path in files))
+def _writing(checkpoint: Checkpoint, output: Path, changed: Iterable[str]) -> Iterator[Path]:
+    """A new folder for a model of which tensors of these keys change; errors of the disk become
+    lines."""
+    check_room(output, written_anew(checkpoint, output, changed))
     with explained(f"save the model (nothing is left in {output})"), new_folder(output) as partial:
         yield partial
 

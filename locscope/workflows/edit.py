@@ -32,6 +32,7 @@ from locscope.workflows.early.wanted import (
 from locscope.workflows.saving import (
     check_output,
     note_on_files,
+    note_on_links,
     save_tuned,
 )
 from locscope.workflows.workspace import (
@@ -99,7 +100,7 @@ def plan_edit(
     if output is not None or delta is not None:
         refuse_unsavable(loaded, location, recipe)
     if output is not None:
-        check_output(output, loaded, location)
+        check_output(output, loaded, None if recipe.kind in TUNES_ALL_BLOCKS else location)
     return EditPlan(
         settings=settings,
         loaded=loaded,
@@ -189,6 +190,8 @@ def edit(plan: EditPlan, progress: Progress, adapter: Path | None = None) -> Tri
     with stage(progress, "saving the model", 1, share=10):
         if plan.output is not None:
             save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)
+            for line in note_on_links(plan.loaded, plan.output):
+                progress.say(line)
         if plan.delta is not None:
             save_delta(plan.loaded, tuned, plan.settings, plan.delta)
         if adapter is not None:

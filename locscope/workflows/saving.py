@@ -14,7 +14,7 @@ from locscope.models.checkpoint import Checkpoint, digest, read_checkpoint
 from locscope.models.files import belonging, in_words, left_out, stays
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
-from locscope.models.save import check_savable, save_edited
+from locscope.models.save import check_savable, save_edited, written_anew
 from locscope.report.output.model_card import model_card
 from locscope.runs.card import NAME as CARD
 from locscope.runs.card import licence_of, write_card
@@ -40,9 +40,9 @@ def check_output(
         return
     checkpoint = read_checkpoint(loaded.directory)
     location = location or Location.parse(f"L0-{loaded.info.layers - 1}.block")
-    check_savable(checkpoint, [part.name for part in slices(loaded.model, location)])
-    files = belonging(loaded.directory, checkpoint.shards, code=True)
-    check_room(output, sum(path.stat().st_size for path in files))
+    names = [part.name for part in slices(loaded.model, location)]
+    check_savable(checkpoint, names)
+    check_room(output, written_anew(checkpoint, output, names, code=True))
 
 
 def note_on_files(loaded: Loaded, *, code: bool = False) -> tuple[str, ...]:
@@ -57,6 +57,18 @@ def not_saved(checkpoint: Checkpoint, code: bool) -> tuple[str, ...]:
     if not others:
         return ()
     return (f"not a part of the model that was read, and not saved: {in_words(others)}",)
+
+
+def note_on_links(loaded: Loaded, output: Path) -> tuple[str, ...]:
+    """How many weight files of a saved model are those of its base."""
+    shards = [] if loaded.directory is None else list(read_checkpoint(loaded.directory).shards)
+    same = [path for path in shards if path.samefile(output / path.name)]
+    if not same:
+        return ()
+    return (
+        f"{len(same)} of {len(shards)} weight files of {output} hold nothing that was tuned: they "
+        "are hard links to those of the base and take no room; write to none of them in place",
+    )
 
 
 def save_tuned(

@@ -1,11 +1,14 @@
 """A saved model is its own files, whole and read back, or it is not there."""
 
+import errno
+import os
 import resource
 import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -17,8 +20,9 @@ from safetensors.torch import load_file, save_file
 from locscope.errors import LocscopeError, UsageError
 from locscope.models.checkpoint import read_checkpoint
 from locscope.models.load import in_memory
-from locscope.models.save import Change, check_savable
+from locscope.models.save import Change, check_savable, written_anew
 from locscope.progress import Silent
+from locscope.runs import new_folder
 from locscope.runs.note import read_note
 from locscope.settings import EditSettings
 from locscope.tuning.trial import Tuned
@@ -26,6 +30,7 @@ from locscope.workflows.edit import EditPlan, plan_edit, tune
 from locscope.workflows.saving import (
     check_output,
     note_on_files,
+    note_on_links,
     save_in_memory,
     save_tuned,
 )
@@ -57,6 +62,13 @@ def home(plan: EditPlan) -> Path:
     return plan.loaded.directory
 
 
+def untouched(plan: EditPlan, tuned: Tuned) -> set[str]:
+    """Names of the weight files that hold no tuned tensor."""
+    changed = {change.slice.name for change in tuned.changes}
+    shards = read_checkpoint(home(plan)).shards
+    return {path.name for path, tensors in shards.items() if not changed & tensors.keys()}
+
+
 def test_only_the_changed_tensors_differ(one: tuple[EditPlan, Tuned], tmp_path: Path) -> None:
     plan, tuned = one
     save(plan, tuned, tmp_path / "out")
@@ -74,6 +86,58 @@ def test_only_the_changed_tensors_differ(one: tuple[EditPlan, Tuned], tmp_path: 
     assert seen == len(changed) == 3
     for name in before:
         assert name.endswith(".safetensors") or before[name] == after[name]
+
+
+def test_files_without_a_tuned_tensor_are_linked_or_copied(
+    one: tuple[EditPlan, Tuned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, tuned = one
+    same = untouched(plan, tuned)
+    assert 0 < len(same) < len(list(home(plan).glob("*.safetensors")))
+    copied, real = list[str](), shutil.copyfileobj
+
+    def copy(source: BinaryIO, target: BinaryIO, block: int) -> None:
+        copied.append(Path(target.name).name)
+        real(source, target, block)
+
+    monkeypatch.setattr(shutil, "copyfileobj", copy)
+    save(plan, tuned, tmp_path / "linked")
+    assert not same & set(copied)
+    inodes = {path.name for path in home(plan).iterdir() if _shared(path, tmp_path / "linked")}
+    assert inodes == same
+    (line,) = note_on_links(plan.loaded, tmp_path / "linked")
+    assert line.startswith(f"{len(same)} of ")
+    # A disk without links, one of its own, and files of somebody else.
+    refused = OSError(errno.EPERM, os.strerror(errno.EPERM))
+    for case in ("refused", "another disk", "not ours"):
+        with monkeypatch.context() as patched:
+            if case == "refused":
+                patched.setattr(os, "link", Mock(side_effect=refused))
+            elif case == "another disk":
+                patched.setattr(new_folder, "_above", lambda _: Path("/proc"))
+            else:
+                patched.setattr(os, "geteuid", lambda: 12345)
+            save(plan, tuned, tmp_path / case)
+        assert not any(_shared(path, tmp_path / case) for path in home(plan).iterdir())
+        assert content(tmp_path / case) == content(tmp_path / "linked")
+        assert note_on_links(plan.loaded, tmp_path / case) == ()
+
+
+def test_room_is_wanted_for_what_is_written_anew(
+    one: tuple[EditPlan, Tuned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, tuned = one
+    names = [change.slice.name for change in tuned.changes]
+    checkpoint = read_checkpoint(home(plan))
+    whole = sum(map(len, content(home(plan)).values()))
+    linked = sum(len(content(home(plan))[name]) for name in untouched(plan, tuned))
+    assert written_anew(checkpoint, tmp_path / "out", names) == whole - linked
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert written_anew(checkpoint, tmp_path / "out", names) == whole
+
+
+def _shared(path: Path, folder: Path) -> bool:
+    return path.samefile(folder / path.name)
 
 
 @pytest.mark.parametrize(("error", "every"), [(FULL, 1), (KeyboardInterrupt(), 5)])
@@ -138,8 +202,8 @@ def test_a_disk_that_fills_up_in_the_midst_of_a_save(
 def test_what_the_disk_gives_back_otherwise_is_not_saved(
     one: tuple[EditPlan, Tuned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, plan = shutil.copyfileobj, one[0]
-    for name in sorted(content(home(plan))):
+    real, (plan, tuned) = shutil.copyfileobj, one
+    for name in sorted(content(home(plan)).keys() - untouched(plan, tuned)):
         for at in (0, -1):
 
             def corrupt(
