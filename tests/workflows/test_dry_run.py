@@ -29,7 +29,7 @@ from locscope.workflows.dry_run.timing import work_on_paper
 from locscope.workflows.publish import Found
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import Plan, plan_search
-from locscope.workflows.search.select import controls_of, ran_in_full, ranking, select, space_of
+from locscope.workflows.search.select import control, ran_in_full, ranking, select, space_of
 from locscope.workflows.search.stages import Evidence, trials_of
 
 
@@ -102,8 +102,8 @@ def test_a_control_recommends_what_it_ran_itself(name: str, plan: Plan, found: F
     runner = LocalTrialRunner(plan, plan.folder / "none", Silent())
     space = space_of(runner, (gradient,))
     paper = SimulatedRunner(plan, space, lambda trial: CostForecast("", 1, 1.0, 1.0))
-    chosen = select(paper, Evidence(space, (gradient,)), name).selected
-    controls = controls_of(paper, space, chosen)
+    evidence = control(paper, select(paper, Evidence(space, (gradient,)), name))
+    chosen, controls = evidence.selected, evidence.controls
     ran = {record.trial.location for record in chosen}
     assert {best.location for best in ranking(space, chosen)} == ran
     named = {best.location for best in controls.values()}

@@ -44,7 +44,8 @@ from locscope.workflows.search.select import (
 )
 from locscope.workflows.search.stages import Evidence, Stage
 
-RECOMMENDING: tuple[Stage, ...] = (select, loosen, control, validate, deploy, report_on_t)
+# `select` again, as within looser bounds the strategy goes on; without them it wants nothing more.
+RECOMMENDING: tuple[Stage, ...] = (select, loosen, select, control, validate, deploy, report_on_t)
 """The stages that a recommendation rests on, in order; the dry run goes through the same."""
 ADDING: tuple[Stage, ...] = (other_protocols, edit_counts, compare_recipes, audit)
 """Those that add to it, once it is written: they may fail or be cut off."""

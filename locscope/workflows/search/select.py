@@ -121,14 +121,14 @@ def select(runner: TrialRunner, evidence: Evidence, name: str | None = None) -> 
 
 
 def loosen(runner: TrialRunner, evidence: Evidence) -> Evidence:
-    """The stage of looser bounds: where those asked for leave nothing useful, the strategy goes on
-    within the first that does."""
+    """The stage of looser bounds: where those asked for leave nothing useful, the first that does
+    is what choosing goes by from here on. It runs nothing itself."""
     looser = relaxed(at_rung(evidence.selected, FULL), runner.plan.objective)
     if looser is None:
         return evidence
     runner.objective = looser.objective
     space = replace(evidence.space, objective=looser.objective.strict)
-    return select(runner, replace(evidence, space=space, looser=looser))
+    return replace(evidence, space=space, looser=looser)
 
 
 def ranking(space: Space, chosen: Sequence[TrialRecord]) -> tuple[Best, ...]:
@@ -137,24 +137,17 @@ def ranking(space: Space, chosen: Sequence[TrialRecord]) -> tuple[Best, ...]:
 
 
 def control(runner: TrialRunner, evidence: Evidence) -> Evidence:
-    """The stage of the controls."""
-    controls = controls_of(runner, evidence.space, evidence.selected)
-    return replace(evidence, controls=controls)
+    """The stage of the controls: what a choice has to beat, each at its own best rate in full.
 
-
-def controls_of(
-    runner: TrialRunner, space: Space, selected: Sequence[TrialRecord]
-) -> dict[str, Best]:
-    """What a choice has to beat, each at its own best rate in full: the depth rule's location and
-    random ones, by role. Trials that the strategy did not run are counted apart from choosing.
-
-    A control gets no more rates than the finalist that got most, and a few at most.
+    They are the depth rule's location and random ones, by role. Trials that the strategy did not
+    run are counted apart from choosing. A control gets no more rates than the finalist that got
+    most, and a few at most.
     """
-    locations = {DEPTH_RULE: space.depth_rule}
-    randoms = space.drawn[: runner.plan.settings.controls]
-    locations |= {f"random-{n}": location for n, location in enumerate(randoms, start=1)}
-    records = [r for r in at_rung(selected, FULL) if r.trial.location in locations.values()]
-    finalists = ranking(space, selected)[: space.finalists]
+    space = evidence.space
+    locations = _control_locations(space, runner.plan.settings.controls)
+    full = at_rung(evidence.selected, FULL)
+    records = [record for record in full if record.trial.location in locations.values()]
+    finalists = ranking(space, evidence.selected)[: space.finalists]
     most = min(CONTROL_RATES, max((len(best.tried) for best in finalists), default=1))
     there = {record.trial.location for record in records}
     requests = [
@@ -175,7 +168,14 @@ def controls_of(
         if not requests:
             break
     by_location = {best.location: best for best in controls}
-    return {role: by_location[location] for role, location in locations.items()}
+    roles = {role: by_location[location] for role, location in locations.items()}
+    return replace(evidence, controls=roles)
+
+
+def _control_locations(space: Space, randoms: int) -> dict[str, Location]:
+    """The depth rule's location and so many random ones, by role."""
+    drawn = enumerate(space.drawn[:randoms], start=1)
+    return {DEPTH_RULE: space.depth_rule, **{f"random-{n}": location for n, location in drawn}}
 
 
 def ran_in_full(
