@@ -25,10 +25,12 @@ def validate(runner: TrialRunner, evidence: Evidence) -> Evidence:
     together, the chosen one first. Those too close to tell are tuned on other subsets of V too."""
     settings, plan, strict = runner.plan.settings, runner.plan, runner.objective.strict
     first = ranking(evidence.space, evidence.selected)[: settings.finalists]
-    finalists = _validated(runner, tuple(map(Finalist, first)), range(settings.validations))
-    close = too_close(finalists, strict)
-    more = _validated(runner, close, range(settings.validations, len(plan.on_v)))
-    finalists = (*more, *(finalist for finalist in finalists if finalist not in close))
+    finalists, close = tuple(map(Finalist, first)), first
+    for subsets in (plan.on_v[: settings.validations], plan.on_v[settings.validations :]):
+        trials = {best.location: [on_v(plan, best, subset) for subset in subsets] for best in close}
+        records = runner.trials(VALIDATING, [trial for some in trials.values() for trial in some])
+        finalists = tuple(_with(finalist, records) for finalist in finalists)
+        close = [finalist.best for finalist in too_close(finalists, strict)]
     ordered = ranked_finalists(
         finalists,
         strict,
@@ -39,27 +41,16 @@ def validate(runner: TrialRunner, evidence: Evidence) -> Evidence:
     return replace(evidence, finalists=ordered)
 
 
-def _validated(
-    runner: TrialRunner, finalists: Sequence[Finalist], subsets: Sequence[int]
-) -> tuple[Finalist, ...]:
-    """The finalists with their trials on these subsets of V added."""
-    plan = runner.plan
-    subsets = [subset for subset in subsets if subset < len(plan.on_v)]
-    trials = [on_v(plan, finalist.best, i) for finalist in finalists for i in subsets]
-    if not trials:
-        return tuple(finalists)
-    records = iter(runner.trials(VALIDATING, trials))
-    return tuple(
-        replace(finalist, on_v=(*finalist.on_v, *(next(records) for _ in subsets)))
-        for finalist in finalists
-    )
+def _with(finalist: Finalist, records: Sequence[TrialRecord]) -> Finalist:
+    """The finalist with its own among these trials on V added."""
+    own = (record for record in records if record.trial.location == finalist.location)
+    return replace(finalist, on_v=(*finalist.on_v, *own))
 
 
-def on_v(plan: Plan, best: Best, subset: int) -> Trial:
-    """What did best on S as a trial on a subset of V."""
-    return replace(
-        best.record.trial, edits=plan.on_v[subset], split="V", rung=f"validate-{subset + 1}"
-    )
+def on_v(plan: Plan, best: Best, subset: tuple[str, ...]) -> Trial:
+    """What did best on S as a trial on one of the plan's subsets of V."""
+    rung = f"validate-{plan.on_v.index(subset) + 1}"
+    return replace(best.record.trial, edits=subset, split="V", rung=rung)
 
 
 def report_on_t(runner: TrialRunner, evidence: Evidence) -> Evidence:
