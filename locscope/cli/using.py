@@ -173,7 +173,7 @@ def edit(
 
 
 @commands.command()
-@with_settings(EvaluateSettings, without=IN_SEARCHES)
+@with_settings(EvaluateSettings, without=(*IN_SEARCHES, "prefix_cache"))
 def evaluate(
     settings: EvaluateSettings,
     *,
