@@ -1,0 +1,94 @@
+"""What trials need as files: a model, and a workspace about it, for other processes to map.
+
+Weights are mapped, so that processes of one machine hold them once between them; trials never write
+to them (`tuning/master_weights.py` tunes copies). A model is written once, workspaces without it.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from locscope.errors import UsageError
+from locscope.execution.local import trial_threads
+from locscope.forward.prefix_cache import Budget, PrefixCache
+from locscope.models.load import Loaded
+from locscope.tuning.workspace import Workspace
+
+
+def write_loaded(loaded: Loaded, path: Path) -> None:
+    """Writes a model with its tokenizer to a file.
+
+    Raises UsageError where a part of the model cannot be written, as code of its own may have.
+    """
+    try:
+        torch.save(loaded, path)
+    except (AttributeError, TypeError, torch.serialization.pickle.PicklingError) as error:
+        raise UsageError(
+            f"model '{loaded.info.name}' cannot be handed to other processes ({error}): give "
+            "--workers 1"
+        ) from error
+
+
+def read_loaded(path: Path, device: str = "cpu") -> Loaded:
+    """The model of such a file; on the CPU its weights are mapped, not read."""
+    # Our own file, from a folder that only this user may enter.
+    loaded: Loaded = torch.load(path, mmap=True, map_location=device, weights_only=False)
+    return replace(loaded, info=replace(loaded.info, device=str(loaded.model.device)))
+
+
+def share_weights(loaded: Loaded, path: Path) -> None:
+    """Has the model use the weights of its file instead of its own, which are the same."""
+    written = read_loaded(path)
+    for mine, theirs in zip(_tensors(loaded.model), _tensors(written.model), strict=True):
+        mine.data = theirs.data
+
+
+def write_workspace(workspace: Workspace, path: Path) -> None:
+    """Writes all of a workspace but its model; the model must be untouched, and is asked now what
+    trials want to know of it."""
+    suite, cache = workspace.suite, workspace.prefix_cache
+    with trial_threads(workspace.loaded.model.device):
+        baseline_loss = workspace.baseline_loss
+    content: dict[str, Any] = {
+        "suite": replace(
+            suite,
+            text_generator=replace(suite.text_generator, model=None, tokenizer=None),
+            neutral=replace(suite.neutral, model=None),
+        ),
+        "eval_texts": workspace.eval_texts,
+        "quick": workspace.quick,
+        "before": workspace.before,
+        "baseline_loss": baseline_loss,
+        "budget": cache.budget,
+        "tokens_at_once": cache.tokens_at_once,
+    }
+    torch.save(content, path)
+
+
+def read_workspace(path: Path, loaded: Loaded, workers: int = 1) -> Workspace:
+    """The workspace of such a file about its model, for one of so many processes that share the
+    budget of the prefix cache."""
+    content: dict[str, Any] = torch.load(path, mmap=True, weights_only=False)
+    model = loaded.model
+    suite = content["suite"]
+    suite = replace(
+        suite,
+        text_generator=replace(suite.text_generator, model=model, tokenizer=loaded.tokenizer),
+        neutral=replace(suite.neutral, model=model),
+    )
+    whole: Budget = content["budget"]
+    on_device = whole.device if model.device.type == "cuda" else whole.device // workers
+    budget = Budget(on_device, whole.host // workers)
+    # Batches decide the last digits of sums, so they are those of the whole budget.
+    cache = PrefixCache(model, suite.packed, budget, content["tokens_at_once"])
+    found = Workspace(loaded, suite, cache, content["eval_texts"], quick=content["quick"])
+    # Of cached properties: the untouched model was asked by whoever wrote the file.
+    found.__dict__.update(before=content["before"], baseline_loss=content["baseline_loss"])
+    return found
+
+
+def _tensors(model: nn.Module) -> list[torch.Tensor]:
+    return [*model.parameters(), *model.buffers()]
