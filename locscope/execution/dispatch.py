@@ -7,7 +7,7 @@ runs some itself until the first member is ready. Records come back and are kept
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, final
+from typing import Any, NamedTuple, Protocol, final, runtime_checkable
 
 from locscope.errors import LocscopeError, OutOfMemory
 from locscope.execution.local import note, run_trials
@@ -34,6 +34,7 @@ class Event(NamedTuple):
     value: Any = None
 
 
+@runtime_checkable
 class Team(Protocol):
     """Members that run trials, each in a process of its own and one at a time.
 

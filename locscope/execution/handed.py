@@ -12,7 +12,10 @@ import torch
 from torch import nn
 
 from locscope.errors import UsageError
+from locscope.evaluation.drift import NeutralTexts
+from locscope.evaluation.suite import EvalSuite
 from locscope.execution.local import trial_threads
+from locscope.forward.decoding import TextGenerator
 from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.models.load import Loaded
 from locscope.tuning.workspace import Workspace
@@ -53,11 +56,9 @@ def write_workspace(workspace: Workspace, path: Path) -> None:
     with trial_threads(workspace.loaded.model.device):
         baseline_loss = workspace.baseline_loss
     content: dict[str, Any] = {
-        "suite": replace(
-            suite,
-            text_generator=replace(suite.text_generator, model=None, tokenizer=None),
-            neutral=replace(suite.neutral, model=None),
-        ),
+        "suite": _without(suite, "text_generator", "neutral"),
+        "stops": suite.text_generator.stops,
+        "neutral": _without(suite.neutral, "model"),
         "eval_texts": workspace.eval_texts,
         "quick": workspace.quick,
         "before": workspace.before,
@@ -73,11 +74,10 @@ def read_workspace(path: Path, loaded: Loaded, workers: int = 1) -> Workspace:
     budget of the prefix cache."""
     content: dict[str, Any] = torch.load(path, mmap=True, weights_only=False)
     model = loaded.model
-    suite = content["suite"]
-    suite = replace(
-        suite,
-        text_generator=replace(suite.text_generator, model=model, tokenizer=loaded.tokenizer),
-        neutral=replace(suite.neutral, model=model),
+    suite = EvalSuite(
+        text_generator=TextGenerator(model, loaded.tokenizer, content["stops"]),
+        neutral=NeutralTexts(model=model, **content["neutral"]),
+        **content["suite"],
     )
     whole: Budget = content["budget"]
     on_device = whole.device if model.device.type == "cuda" else whole.device // workers
@@ -88,6 +88,11 @@ def read_workspace(path: Path, loaded: Loaded, workers: int = 1) -> Workspace:
     # Of cached properties: the untouched model was asked by whoever wrote the file.
     found.__dict__.update(before=content["before"], baseline_loss=content["baseline_loss"])
     return found
+
+
+def _without(record: Any, *names: str) -> dict[str, Any]:
+    """The fields of a record but for those."""
+    return {name: value for name, value in vars(record).items() if name not in names}
 
 
 def _tensors(model: nn.Module) -> list[torch.Tensor]:

@@ -86,7 +86,7 @@ class Processes:
 
     def __init__(self, loaded: Loaded, workers: int) -> None:
         self.layers: dict[str, int] = {}
-        self._loaded, self._workers = loaded, workers
+        self._loaded, self.workers = loaded, workers
         self._folder: Path | None = None
         self._members: dict[str, _Member] = {}
         self._begun, self._opened = 0, 0
@@ -97,7 +97,7 @@ class Processes:
         """Begins all processes, which takes them some seconds; does nothing where it was done."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="locscope-workers-"))
-            for _ in range(self._workers):
+            for _ in range(self.workers):
                 self._begin()
 
     def open(self, workspace: Workspace) -> None:
@@ -169,7 +169,7 @@ class Processes:
         except (EOFError, OSError):
             why = self._members.pop(name).end()
             self.layers.pop(name, None)
-            if self._begun < 2 * self._workers:
+            if self._begun < 2 * self.workers:
                 self._begin()
             return Event("lost", name, why)
         if kind == "ready":
@@ -178,14 +178,14 @@ class Processes:
         return Event(kind, name, value)
 
     def _begin(self) -> None:
-        name, number = str(self._begun + 1), self._begun % self._workers
+        name, number = str(self._begun + 1), self._begun % self.workers
         self._begun += 1
         on = self._loaded.info.device
         if on == "cuda:0":
             import torch
 
             on = f"cuda:{number % torch.cuda.device_count()}"
-        self._members[name] = _Member(self._home, name, on, self._workers)
+        self._members[name] = _Member(self._home, name, on, self.workers)
 
 
 def _wait(connections: list[Connection], seconds: float) -> list[Connection]:

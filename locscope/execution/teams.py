@@ -1,24 +1,28 @@
 """Whether trials run side by side, and in how many processes."""
 
 import os
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from locscope.execution.processes import Processes
 from locscope.plugins import only_here
 from locscope.progress import Progress
+from locscope.tuning.trial_cost import blocks_of
 from locscope.tuning.workspace import Workspace
 
 LONG = 1e10
 """Operations of one pass over all texts below which trials take less time than processes to begin:
 a second or so of a core."""
-PROCESS_BYTES = 600 << 20
-"""Of a worker besides its activations: libraries, and what tuning a matrix takes."""
+PROCESS_BYTES = 500 << 20
+"""Of a process before it opens a model, with torch 2.13 for the CPU: the libraries."""
+TUNED_BYTES = 20
+"""Of a weight that is tuned: itself, its master, the gradient, and two numbers of Adam."""
 IN_TRIALS = ("measure", "recipe")
 """Kinds of what may be registered in this process alone, and a trial may want."""
 
 
+@runtime_checkable
 class Asked(Protocol):
     """The settings that say how trials are run."""
 
@@ -63,15 +67,19 @@ def most_workers(workspace: Workspace, device: str) -> int:
         return torch.cuda.device_count() if device in ("auto", "cuda") else 1
     if on.type != "cpu":
         return 1
-    stream = workspace.suite.packed.ids.numel() * workspace.loaded.info.width * on_bytes(workspace)
-    room = available_bytes() // (PROCESS_BYTES + 2 * stream)
+    room = available_bytes() // worker_bytes(workspace)
     # As many as torch would have threads: who set fewer meant to use fewer cores.
-    return max(1, min(torch.get_num_threads(), usable_cores(), int(room)))
+    return max(1, min(torch.get_num_threads(), usable_cores(), room))
 
 
-def on_bytes(workspace: Workspace) -> int:
-    """Bytes of a number of the model."""
-    return workspace.loaded.model.dtype.itemsize
+def worker_bytes(workspace: Workspace) -> int:
+    """Memory of a process besides the weights, about: all share those. The prefix cache with as
+    many copies as the budget has room for, and tuning a whole block."""
+    info, cache = workspace.loaded.info, workspace.prefix_cache
+    itemsize = workspace.loaded.model.dtype.itemsize
+    stream = workspace.suite.packed.ids.numel() * info.width * itemsize
+    block = blocks_of(info) // info.layers
+    return PROCESS_BYTES + 2 * min(stream, cache.budget.device) + TUNED_BYTES * block
 
 
 def usable_cores() -> int:

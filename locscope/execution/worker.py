@@ -15,11 +15,12 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
+from locscope.progress import Progress
+from locscope.records import Trial, TrialRecord
+from locscope.scoring.objectives import Objective
+
 if TYPE_CHECKING:
     from locscope.models.load import Loaded
-    from locscope.progress import Progress
-    from locscope.records import Trial, TrialRecord
-    from locscope.scoring.objectives import Objective
     from locscope.tuning.workspace import Workspace
 
 
@@ -28,8 +29,8 @@ class Task(NamedTuple):
 
     loaded: Path
     workspace: Path
-    trial: "Trial"
-    objective: "Objective"
+    trial: Trial
+    objective: Objective
 
 
 @final
@@ -41,7 +42,7 @@ class Bench:
         self._loaded: tuple[Path, Loaded] | None = None
         self._open: tuple[Path, Workspace] | None = None
 
-    def run(self, task: Task, progress: "Progress") -> "TrialRecord":
+    def run(self, task: Task, progress: Progress) -> TrialRecord:
         """The record of a task's trial. Raises what the trial raises."""
         from locscope.execution.local import run_trials
 

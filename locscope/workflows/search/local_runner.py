@@ -78,6 +78,11 @@ class LocalTrialRunner:
         if self._team is not None:
             self._team.close()
 
+    @property
+    def workers(self) -> int:
+        """Trials that run side by side."""
+        return 1 if self._team is None else self._team.workers
+
     def start(self) -> None:
         """Begins what takes its time before trials can run side by side, where they will be."""
         if self._team is not None:
