@@ -5,6 +5,7 @@ rising layers, so that the longest come first and each member's prefix cache mov
 runs some itself until the first member is ready. Records come back and are kept here alone.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, final, runtime_checkable
@@ -17,7 +18,7 @@ from locscope.scoring.objectives import Objective
 from locscope.tuning.workspace import Workspace
 
 TRIES = 2
-"""Times that a trial is begun: one that ends two processes would end the next as well."""
+"""Processes that a trial may end: one that ended two would end the next as well."""
 KILLED = "signal 9"
 """In what ended a process: how a system takes memory back."""
 
@@ -25,8 +26,8 @@ KILLED = "signal 9"
 class Event(NamedTuple):
     """What a member of a team tells.
 
-    `kind` is `record` (`value` is it), `said` (a line), `failed` (the error) or `lost` (why it is
-    gone).
+    `kind` is `record` (`value` is it), `said` (a line), `failed` (the error), `lost` (why it is
+    gone), or `parted` (the same where no trial can be the reason, as with a whole machine).
     """
 
     kind: str
@@ -89,7 +90,7 @@ class TrialQueue:
         self.waiting = sorted(trials, key=_layer)
         self.at_work: dict[str, Trial] = {}
         self._layers = layers
-        self._begun: dict[str, int] = {}
+        self._blamed = Counter[str]()
 
     def take(self, member: str) -> Trial | None:
         """The next trial for a member; None where none waits.
@@ -106,22 +107,23 @@ class TrialQueue:
         trial = (mine or free or self.waiting)[0]
         self.waiting.remove(trial)
         self.at_work[member], self._layers[member] = trial, _layer(trial)
-        self._begun[trial.id] = self._begun.get(trial.id, 0) + 1
         return trial
 
     def done(self, member: str) -> None:
         """What the member had is done."""
         del self.at_work[member]
 
-    def lost(self, member: str, why: str) -> None:
+    def lost(self, member: str, why: str, *, blamed: bool = True) -> None:
         """A member is gone: what it had goes to another.
 
-        Raises LocscopeError, or OutOfMemory where that may be it, for a trial that was lost before.
+        Raises LocscopeError, or OutOfMemory where that may be it, for a trial that was `blamed` for
+        one before.
         """
         trial = self.at_work.pop(member, None)
         if trial is None:
             return
-        if self._begun[trial.id] >= TRIES:
+        self._blamed[trial.id] += blamed
+        if self._blamed[trial.id] >= TRIES:
             no_memory = KILLED in why
             advice = "it may need more memory than there is" if no_memory else "see what it said"
             raise (OutOfMemory if no_memory else LocscopeError)(
@@ -180,9 +182,11 @@ def _run_here(
     run_trials(workspace, "", [trial], partial(_kept, keep, progress), alone, objective=objective)
 
 
-def _kept(keep: Callable[[TrialRecord], None], progress: Progress, record: TrialRecord) -> None:
+def _kept(
+    keep: Callable[[TrialRecord], None], progress: Progress, record: TrialRecord, by: str = ""
+) -> None:
     keep(record)
-    progress.advance(note(record))
+    progress.advance(f"{note(record)}{by}")
 
 
 def _take(
@@ -194,13 +198,13 @@ def _take(
     """What follows from something that a member told."""
     if event.kind == "record":
         queue.done(event.member)
-        _kept(keep, progress, event.value)
+        _kept(keep, progress, event.value, f" by worker {event.member}")
     elif event.kind == "said":
         progress.say(event.value)
-    elif event.kind == "lost":
+    elif event.kind in ("lost", "parted"):
         again = "; its trial runs elsewhere" if event.member in queue.at_work else ""
         progress.say(f"worker {event.member} is gone ({event.value}){again}")
-        queue.lost(event.member, event.value)
+        queue.lost(event.member, event.value, blamed=event.kind == "lost")
     else:
         raise event.value
 

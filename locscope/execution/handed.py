@@ -4,14 +4,17 @@ Weights are mapped, so that processes of one machine hold them once between them
 to them (`tuning/master_weights.py` tunes copies). A model is written once, workspaces without it.
 """
 
+import pickle
+import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import nn
 
-from locscope.errors import UsageError
+from locscope.errors import LocscopeError, UsageError
 from locscope.evaluation.drift import NeutralTexts
 from locscope.evaluation.suite import EvalSuite
 from locscope.execution.local import trial_threads
@@ -21,6 +24,52 @@ from locscope.models.load import Loaded
 from locscope.tuning.workspace import Workspace
 
 
+@final
+class Handed:
+    """The files of a model and of the workspaces that are in use, in a private folder of `parent`
+    (without one, where temporary files lie)."""
+
+    def __init__(self, loaded: Loaded, parent: Path | None = None) -> None:
+        self._loaded = loaded
+        self.folder = Path(tempfile.mkdtemp(prefix="locscope-workers-", dir=parent))
+        self.model = self.folder / "model.pt"
+        self.workspace = Path()
+        self._known: list[tuple[Workspace, Path]] = []
+        self._written = 0
+
+    def open(self, workspace: Workspace) -> None:
+        """Has `workspace` be the file of this one; the model is untouched.
+
+        Raises LocscopeError where there is no room.
+        """
+        known = [path for there, path in self._known if there is workspace]
+        if known:
+            self.workspace = known[0]
+            return
+        self._written += 1
+        self.workspace = self.folder / f"workspace-{self._written}.pt"
+        try:
+            if not self.model.exists():
+                write_loaded(self._loaded, self.model)
+                if self._loaded.model.device.type == "cpu":
+                    share_weights(self._loaded, self.model)
+            write_workspace(workspace, self.workspace)
+        except OSError as error:
+            raise LocscopeError(
+                f"no room for the files of workers in {self.folder} ({error.strerror or error}): "
+                "make room there, set TMPDIR to another disk, or give --workers 1"
+            ) from error
+        # The plan's stays; of others there is one at a time.
+        for entry in self._known[1:]:
+            entry[1].unlink()
+            self._known.remove(entry)
+        self._known.append((workspace, self.workspace))
+
+    def close(self) -> None:
+        """Takes the files away; what has mapped them keeps what it has."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 def write_loaded(loaded: Loaded, path: Path) -> None:
     """Writes a model with its tokenizer to a file.
 
@@ -28,7 +77,7 @@ def write_loaded(loaded: Loaded, path: Path) -> None:
     """
     try:
         torch.save(loaded, path)
-    except (AttributeError, TypeError, torch.serialization.pickle.PicklingError) as error:
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
         raise UsageError(
             f"model '{loaded.info.name}' cannot be handed to other processes ({error}): give "
             "--workers 1"

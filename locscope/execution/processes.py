@@ -6,19 +6,16 @@ private folder, from which all of them map the same weights.
 """
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import final
 
-from locscope.errors import LocscopeError
 from locscope.execution.dispatch import Event
-from locscope.execution.handed import share_weights, write_loaded, write_workspace
+from locscope.execution.handed import Handed
 from locscope.execution.local import THREADS
 from locscope.execution.worker import Task
 from locscope.models.load import Loaded
@@ -86,50 +83,28 @@ class Processes:
 
     def __init__(self, loaded: Loaded, workers: int) -> None:
         self.layers: dict[str, int] = {}
-        self._loaded, self.workers = loaded, workers
-        self._folder: Path | None = None
+        self.workers = workers
+        self._loaded = loaded
+        self._files: Handed | None = None
         self._members: dict[str, _Member] = {}
-        self._begun, self._opened = 0, 0
-        self._current = Path()
-        self._files: list[tuple[Workspace, Path]] = []
+        self._begun = 0
 
     def start(self) -> None:
         """Begins all processes, which takes them some seconds; does nothing where it was done."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="locscope-workers-"))
+        if self._files is None:
+            self._files = Handed(self._loaded)
             for _ in range(self.workers):
                 self._begin()
 
     def open(self, workspace: Workspace) -> None:
         """Trials that are given from here on are about this workspace."""
         self.start()
-        known = [path for there, path in self._files if there is workspace]
-        if known:
-            self._current = known[0]
-            return
-        self._opened += 1
-        self._current = path = self._home / f"workspace-{self._opened}.pt"
-        try:
-            if not self._model.exists():
-                write_loaded(self._loaded, self._model)
-                if self._loaded.model.device.type == "cpu":
-                    share_weights(self._loaded, self._model)
-            write_workspace(workspace, path)
-        except OSError as error:
-            raise LocscopeError(
-                f"no room for the files of workers in {self._home} ({error.strerror or error}): "
-                "make room there, set TMPDIR to another disk, or give --workers 1"
-            ) from error
-        # The plan's stays; of others there is one at a time.
-        for old in self._files[1:]:
-            old[1].unlink()
-            self._files.remove(old)
-        self._files.append((workspace, path))
+        self.files.open(workspace)
 
     def give(self, member: str, trial: Trial, objective: Objective) -> None:
         """Hands a trial to a member that is ready."""
         try:
-            task = Task(self._model, self._current, trial, objective)
+            task = Task(self.files.model, self.files.workspace, trial, objective)
             self._members[member].connection.send(task)
         except OSError:
             return  # It is gone, which its connection tells with the other events.
@@ -143,24 +118,20 @@ class Processes:
 
     def close(self) -> None:
         """Ends all processes and takes their files away."""
-        members, folder = list(self._members.values()), self._folder
+        members, files = list(self._members.values()), self._files
         self._members.clear()
         self.layers.clear()
-        self._files.clear()
-        self._folder, self._begun = None, 0
+        self._files, self._begun = None, 0
         for member in members:
             member.end()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        if files is not None:
+            files.close()
 
     @property
-    def _home(self) -> Path:
-        assert self._folder is not None, "started"
-        return self._folder
-
-    @property
-    def _model(self) -> Path:
-        return self._home / "model.pt"
+    def files(self) -> Handed:
+        """What the processes map, once they were started."""
+        assert self._files is not None, "started"
+        return self._files
 
     def _event(self, name: str) -> Event | None:
         """What a member that has something to tell tells; None where it is that it is ready."""
@@ -185,7 +156,7 @@ class Processes:
             import torch
 
             on = f"cuda:{number % torch.cuda.device_count()}"
-        self._members[name] = _Member(self._home, name, on, self.workers)
+        self._members[name] = _Member(self.files.folder, name, on, self.workers)
 
 
 def _wait(connections: list[Connection], seconds: float) -> list[Connection]:

@@ -115,6 +115,14 @@ def test_a_trial_that_ends_two_processes_is_named(why, kind, one, records):
     assert team.closed == 1
 
 
+def test_a_trial_is_not_blamed_for_machines_that_are_gone():
+    queue = TrialQueue(TRIALS[:1], {})
+    for member in "abcd":
+        assert queue.take(member) is TRIALS[0]
+        queue.lost(member, "its node is gone", blamed=False)
+    assert queue.take("e") is TRIALS[0]
+
+
 def test_the_error_of_a_trial_is_raised_here(one, records):
     team = Scripted({"1": [UsageError("no such recipe")], "2": []}, records)
     with pytest.raises(UsageError, match="no such recipe"):

@@ -75,7 +75,7 @@ def test_records_are_those_of_one_process_and_a_killed_worker_costs_what_it_had(
     team.open(one.context)
     all_ready(team)
     seen, kept, progress = pids(team), [], Notes()
-    home = team._home
+    home = team.files.folder
 
     def keep(record):
         kept.append(record)
