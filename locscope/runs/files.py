@@ -13,6 +13,15 @@ from locscope.errors import DISK_FULL, LocscopeError, UsageError
 SUFFIX = ".partial"
 """Ends the names of files being written; one that stays behind is of no use to anyone."""
 GOES_ON = "make room, and give the same command again"
+CACHE = "LOCSCOPE_CACHE"
+"""The environment variable that names another cache folder."""
+
+
+def cache_folder() -> Path:
+    """Where fetched and converted models and edits of Python rows are kept: the folder that
+    `LOCSCOPE_CACHE` names, or `locscope` in the user's cache (`XDG_CACHE_HOME`, ``~/.cache``)."""
+    named, users = os.environ.get(CACHE), os.environ.get("XDG_CACHE_HOME")
+    return Path(named or f"{users or '~/.cache'}/locscope").expanduser()
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
