@@ -7,8 +7,9 @@ greedy decoding; a fact is known where what it says begins with the answer. Of a
 it knows less than `ENOUGH` that way the second wording is asked too, and that by which more is
 known is taken. The taken wording is the prompt of an edit, the three others are its rephrases.
 Known facts are parted: some are edited, to another answer of their relation, and the others are
-their neighbours, which no edit touches. Writes `locscope/edits/facts.json`, and `reports/facts.md`
-with what the model answers to everything that it was asked. Answers are kept in `--answers`, so
+their neighbours, which no edit touches, each in any wording that the model answers. Writes
+`locscope/edits/facts.json`, and `reports/facts.md` with what the model answers to what it was
+asked. Answers are kept in `--answers`, so
 that one that was stopped goes on.
 """
 
@@ -56,6 +57,8 @@ class Fact:
 
 Said = dict[str, str]
 """What the model says after a prompt."""
+Probe = tuple[str, str]
+"""A neighbour's prompt and the answer that the model gives."""
 
 
 def candidates() -> tuple[dict[str, tuple[str, ...]], list[Fact]]:
@@ -128,6 +131,12 @@ def parted(
     return main, {fact: old[fact] for fact in known}, known[:spare], known[spare:]
 
 
+def probes_of(fact: Fact, wordings: Sequence[str], said: Said) -> list[Probe]:
+    """The prompts about a fact that the model answers, with its answers."""
+    prompts = [prompt_of(wording, fact.subject) for wording in wordings]
+    return [(text, old) for text in prompts if (old := fact.given(said.get(text, "")))]
+
+
 def edits_of(
     relation: str, wordings: dict[str, tuple[str, ...]], facts: Sequence[Fact], said: Said
 ) -> list[dict[str, Any]]:
@@ -137,15 +146,15 @@ def edits_of(
         for name in (relation, NEAR.get(relation, relation))
     }
     main, old, _, edited = by[relation]
-    near_prompt, near_old, kept, _ = by[NEAR.get(relation, relation)]
+    *_, kept, _ = by[NEAR.get(relation, relation)]
     values = sorted(set(old.values()))
     if len(old) < LEAST or len(values) < 2:
         return []
     draw = random.Random(f"{relation} targets")
+    known = [probes_of(fact, wordings[NEAR.get(relation, relation)], said) for fact in kept]
     rows: list[dict[str, Any]] = []
     for fact in edited:
-        near = draw.sample(kept, NEIGHBOURS)
-        probes = [(prompt_of(near_prompt, other.subject), near_old[other]) for other in near]
+        probes = [draw.choice(some) for some in draw.sample(known, NEIGHBOURS)]
         rows.append(
             {
                 "id": f"{relation.replace(' ', '-')}-{len(rows) + 1}",
@@ -199,6 +208,9 @@ def main() -> None:
         if count(mine, several[0], said) < ENOUGH * len(mine):
             again = [prompt_of(several[1], fact.subject) for fact in mine]
             said |= ask(given.model, again, given.answers)
+        _, _, kept, _ = parted(relation, several, mine, said)
+        other = [prompt_of(wording, fact.subject) for fact in kept for wording in several]
+        said |= ask(given.model, other, given.answers)
         print(f"{relation}: {count(mine, several[0], said)} of {len(mine)}", flush=True)
     edits: list[dict[str, Any]] = []
     for relation in wordings:
@@ -208,7 +220,8 @@ def main() -> None:
         "# What a model answers to the facts of `--edits facts`\n",
         f"`python -m analyses.facts --model {Path(given.model).name}`: {len(facts)} facts of our "
         f"own tables, {TOKENS} tokens decoded greedily. {len(edits)} edits are made of those that "
-        "are known; their neighbours are known facts that are not edited. Relations that the model "
+        "are known; their neighbours are known facts that are not edited, in every wording that "
+        "the model answers. Relations that the model "
         "hardly knew (authors, founders, nationalities and nine more) left the tables when its "
         "answers had been seen: what is known here is no share of what it knows.\n",
     ]

@@ -15,8 +15,9 @@ from locscope.errors import UsageError
 from locscope.records import Edit
 
 Groups = tuple[tuple[int, ...], ...]
-DOMINATES = 0.6
-"""A group with more than this share of the edits makes a split by groups useless."""
+DOMINATES = 0.3
+"""A group with more than this share of the edits makes a split by groups useless: S and T have
+about as many, so each would be that group or have nothing of it."""
 PARTS = 3
 """S, V and T."""
 VALIDATED = 4 / 7

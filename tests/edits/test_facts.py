@@ -4,9 +4,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from locscope.edits import read_edits, settled
 from locscope.edits.checks import find_conflicts
 from locscope.runs.note import BUNDLED
+from locscope.settings import SearchSettings
+from locscope.workflows.early.edits import split_edits
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # analyses/ is not part of the installed package
@@ -29,6 +33,16 @@ def test_there_are_enough_and_each_has_rephrases_and_neighbours():
         assert len({probe.prompt for probe in edit.neighbours}) == 3
         assert all(probe.answer for probe in edit.neighbours)
         assert all(edit.subject.lower() in text.lower() for text in (edit.prompt, *edit.rephrases))
+
+
+@pytest.mark.parametrize("limit", [60, 100, None])
+def test_a_search_can_split_them(limit: int | None):
+    """Also the few of `make real`: many share neighbours, which do not hold them together."""
+    found = split_edits(SearchSettings(edits="facts", limit=limit))
+    sizes = [len(part) for part in (found.parts.select, found.parts.validate, found.parts.report)]
+    count = len(found.edit_set.edits)
+    assert sizes == pytest.approx([0.3 * count, 0.4 * count, 0.3 * count], abs=1.5)
+    assert len(set(found.on_t)) == 3
 
 
 def test_no_edit_contradicts_another_or_touches_a_neighbour():

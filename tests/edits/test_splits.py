@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from locscope.edits import read_edits
 from locscope.edits.splits import (
+    DOMINATES,
     PARTS,
     VALIDATED,
     _fitting,
@@ -75,7 +76,7 @@ def test_a_split_keeps_groups_whole_and_loses_nothing(edits, share, seed):
         done = split(edits, share, seed)
     except UsageError:
         strict, loose = groups(edits), groups(edits, neighbours=False)
-        dominated = max(map(len, strict)) > 0.6 * len(edits)
+        dominated = max(map(len, strict)) > DOMINATES * len(edits)
         assert len(loose if dominated else strict) < PARTS
         return
     assert sorted(sum(parts_of(done), ())) == list(range(len(edits)))
@@ -99,7 +100,7 @@ def test_edits_of_their_own_are_split_to_the_nearest_count(count, share, seed):
 def test_sizes_of_parts_are_as_near_as_whole_groups_allow(sizes, share):
     """Against every way to take groups for S, and then for V of what is left."""
     edits = [edit(f"{n}-{i}", f"s{n}") for n, size in enumerate(sizes) for i in range(size)]
-    if max(sizes) > 0.6 * len(edits):
+    if max(sizes) > DOMINATES * len(edits):
         return
     done = split(edits, share, 0)
 
