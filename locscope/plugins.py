@@ -4,7 +4,7 @@ A package adds scans, measures, strategies, recipes or formats by an entry point
 `locscope.plugins`: a function without arguments, which calls `locscope.register_scan` and its like.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -14,6 +14,7 @@ from locscope.errors import UsageError
 
 GROUP = "locscope.plugins"
 _REGISTERED: dict[str, Callable[..., Any]] = {}
+_INSTALLED: set[str] = set()
 
 
 def function_of(path: str) -> Callable[..., Any]:
@@ -39,6 +40,7 @@ def load_plugins() -> None:
     Raises UsageError where one of them fails: a scan that is silently missing would be taken for
     one that was not asked for.
     """
+    before = set(_REGISTERED)
     for point in entry_points(group=GROUP):
         try:
             point.load()()
@@ -47,6 +49,14 @@ def load_plugins() -> None:
                 f"plugin {point.name} of {_package(point)} cannot be loaded "
                 f"({type(error).__name__}: {error}): mend it, or uninstall it"
             ) from error
+    _INSTALLED.update(_REGISTERED.keys() - before)
+
+
+def only_here(kinds: Iterable[str]) -> tuple[str, ...]:
+    """What of these kinds (as `measure`) was registered in this process, and by no package: other
+    processes lack it."""
+    paths = (path.removeprefix("registered:") for path in _REGISTERED.keys() - _INSTALLED)
+    return tuple(sorted(path for path in paths if path.partition("/")[0] in kinds))
 
 
 def _package(point: EntryPoint) -> str:

@@ -13,7 +13,6 @@ import typer
 import yaml
 
 import locscope
-from locscope.cli import finding, using
 from locscope.cli.app import COMMANDS
 from locscope.edits.formats import FORMATS
 from locscope.evaluation.measures import MEASURES
@@ -143,7 +142,7 @@ def test_pictures_are_small_and_shown() -> None:
 def test_a_command_parses(command: str) -> None:
     verb, *words = shlex.split(command, comments=True)[1:]
     assert verb in COMMANDS
-    module = finding if COMMANDS[verb].module == finding.__name__ else using
+    module = importlib.import_module(COMMANDS[verb].module)
     parsed = typer.main.get_group(module.commands).commands[verb].make_context(verb, words).params
     tables = {"strategy": STRATEGIES, "objective": OBJECTIVES, "recipe": RECIPES}
     for option, names in tables.items():

@@ -17,7 +17,8 @@ from locscope.forward.prefix_cache import PrefixCache
 from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.parts import blocks, grid, slices
-from locscope.records import Edit, ModelInfo, Probe, Recipe
+from locscope.progress import Progress
+from locscope.records import Edit, ModelInfo, Probe, Recipe, Trial
 from locscope.tuning import breadth_first
 from locscope.tuning.master_weights import MasterWeights
 from locscope.tuning.workspace import Workspace
@@ -161,3 +162,29 @@ def snapshot(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 def same(model: PreTrainedModel, before: dict[str, torch.Tensor]) -> bool:
     """Bit for bit."""
     return all(torch.equal(value, before[name]) for name, value in model.named_parameters())
+
+
+class Notes(Progress):
+    """Remembers what it was told."""
+
+    def __init__(self):
+        self.stages, self.notes, self.lines = [], [], []
+
+    def start(self, stage, total, share=0.0):
+        self.stages.append((stage, total))
+
+    def advance(self, note=""):
+        self.notes.append(note)
+
+    def finish(self, *, failed=False):
+        self.stages.append("finished")
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+def trial_at(location):
+    recipe = Recipe(lr=1e-2, batch=2, epochs=2)
+    return Trial(
+        Location.parse(location), recipe, tuple(e.id for e in EDITS), "S", "sweep", 0, "0", "0"
+    )

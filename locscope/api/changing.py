@@ -33,7 +33,6 @@ from locscope.workflows.early.edits import load_edits
 from locscope.workflows.edit import EditPlan, open_edit, plan_edit, refuse_unsavable, trial_of, tune
 from locscope.workflows.evaluate import EvaluatePlan, plan_evaluate
 from locscope.workflows.evaluate import evaluate as run_evaluate
-from locscope.workflows.recorded_edits import Asked
 
 
 def edit(
@@ -158,7 +157,7 @@ def evaluate(
     asked = "demo" if edits is None else edits
     made = settings_of(EvaluateSettings, {**settings, **names_of(loaded, asked)})
     read = load_edits(made)
-    return evaluated(run_evaluate(EvaluatePlan(loaded, untouched, Asked(made, read, read)), shown))
+    return evaluated(run_evaluate(EvaluatePlan(loaded, untouched, made, read, read), shown))
 
 
 def _sides(

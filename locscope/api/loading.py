@@ -12,6 +12,7 @@ from locscope.edits import EditSet, read_edits
 from locscope.errors import UsageError
 from locscope.models.load import Loaded, in_memory, load
 from locscope.plugins import load_plugins
+from locscope.runs.cache import EDITS, cache_folder
 from locscope.runs.files import explained, write_atomic
 from locscope.settings.base import warn_of_code
 
@@ -23,8 +24,6 @@ Model = str | os.PathLike[str] | Loaded
 
 Edits = Any
 """What `load_edits` takes or gives."""
-CACHE = "LOCSCOPE_CACHE"
-"""The environment variable that names another cache folder than ``~/.cache/locscope``."""
 
 
 def load_model(
@@ -118,11 +117,10 @@ def _stored(rows: list[dict[str, Any]]) -> Path:
     """The rows in a file of the cache that is named by their content."""
     text = json.dumps(rows, ensure_ascii=False, indent=1, default=list)
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
-    folder = Path(os.environ.get(CACHE, "~/.cache/locscope")).expanduser() / "edits"
-    path = folder / f"edits-{name}.json"
+    path = cache_folder(EDITS) / f"edits-{name}.json"
     if not path.is_file():
         with explained(f"write {path}"):
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, text)
     return path
 

@@ -54,5 +54,8 @@ def open_experiment(
     loaded, shown = as_loaded(model, settings), progress_of(progress)
     made = settings_of(SearchSettings, {**settings, **names_of(loaded, edits)})
     plan = plan_search(made, Path(output), shown, loaded)
-    with open_folder(plan.folder, plan.frozen, fresh=fresh) as folder:
-        yield Experiment(LocalTrialRunner(plan, folder, shown))
+    with (
+        open_folder(plan.folder, plan.frozen, fresh=fresh) as folder,
+        LocalTrialRunner(plan, folder, shown) as runner,
+    ):
+        yield Experiment(runner)

@@ -25,7 +25,13 @@ NOTHING_MET = 3
 OUT_OF_MEMORY = 4
 """Exit codes besides 0; 1 and 2 are those of the shell: failed, used wrongly."""
 LEAST = 1000 << 20
-NEEDED = {"list": 200 << 20, "report": 400 << 20, "check": 820 << 20, "search": 1300 << 20}
+NEEDED = {
+    "list": 200 << 20,
+    "cache": 200 << 20,
+    "report": 400 << 20,
+    "check": 820 << 20,
+    "search": 1300 << 20,
+}
 """Bytes of address space (ulimit -v) that commands on the bundled model take at least; 1,250 MiB
 were not enough for a search of it."""
 REFUSED = (*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)

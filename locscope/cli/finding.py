@@ -13,7 +13,7 @@ import typer
 
 from locscope.cli import completion, options
 from locscope.cli.app import NOTHING_MET, command_line
-from locscope.cli.options import env, with_settings
+from locscope.cli.options import option, with_settings
 from locscope.cli.written import split
 from locscope.errors import UsageError
 from locscope.progress import WHOLE, stage
@@ -52,37 +52,34 @@ Save = Annotated[
 ]
 Tracker = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "tracker",
         help="who is told of every trial: wandb, mlflow, tensorboard or trackio",
-        rich_help_panel=OUTPUT,
+        panel=OUTPUT,
         metavar="NAME",
-        envvar=env("tracker"),
-        show_envvar=False,
         autocompletion=completion.of_names(_trackers),
     ),
 ]
 Retain = Annotated[
     Any,
-    typer.Option(
+    option(
+        "retain",
         parser=split,
         help="tasks of lm-evaluation-harness (multiple choice) whose first items bound retention, "
         "as mmlu (extra eval)",
-        rich_help_panel=BOUNDS,
+        panel=BOUNDS,
         metavar="A,B",
-        envvar=env("retain"),
-        show_envvar=False,
     ),
 ]
 RetainSamples = Annotated[
     int,
-    typer.Option(
+    option(
+        "retain_samples",
         help="items of each of these tasks, the first ones (default: 50)",
         show_default=False,
-        rich_help_panel=BOUNDS,
+        panel=BOUNDS,
         metavar="N",
         min=1,
-        envvar=env("retain_samples"),
-        show_envvar=False,
     ),
 ]
 DryRun = Annotated[

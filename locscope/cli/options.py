@@ -54,6 +54,14 @@ def env(name: str) -> str | None:
     return None if name in NOT_IN_ENV else f"{ENV}{name.upper()}"
 
 
+def option(name: str, *flags: str, panel: str, **more: Any) -> Any:
+    """An option in a panel of the help, which the environment can say too.
+
+    `flags` are given where they do not follow from the name, `more` is as typer takes it.
+    """
+    return typer.Option(*flags, rich_help_panel=panel, envvar=env(name), show_envvar=False, **more)
+
+
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -75,34 +83,31 @@ Fresh = Annotated[
 ]
 Format = Annotated[
     Literal["table", "json"],
-    typer.Option(
+    option(
+        "format",
         help="what is printed to stdout (default: table)",
         show_default=False,
-        rich_help_panel=OUTPUT,
-        envvar=env("format"),
-        show_envvar=False,
+        panel=OUTPUT,
     ),
 ]
 IncludePath = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        "include_path",
         help="folder of task files of your own, as lm-evaluation-harness reads them",
-        rich_help_panel=DATA,
+        panel=DATA,
         metavar="FOLDER",
-        envvar=env("include_path"),
-        show_envvar=False,
         autocompletion=completion.folders,
     ),
 ]
 Quiet = Annotated[
     bool,
-    typer.Option(
+    option(
+        "quiet",
         "--quiet",
         help="no progress and notes on stderr: only errors, and why the exit code is 3",
         show_default=False,
-        rich_help_panel=OUTPUT,
-        envvar=env("quiet"),
-        show_envvar=False,
+        panel=OUTPUT,
         metavar="",
     ),
 ]
@@ -196,19 +201,18 @@ def _file_option(own: Sequence[str]) -> inspect.Parameter:
             ctx.default_map = {**(ctx.default_map or {}), **found}
         return path
 
-    option = typer.Option(
+    file = option(
+        "settings",
         "--settings",
         help="YAML file of settings, by the names of options",
-        rich_help_panel=DATA,
+        panel=DATA,
         metavar="FILE",
         is_eager=True,
         callback=take,
-        envvar=env("settings"),
-        show_envvar=False,
         autocompletion=completion.files,
     )
     return inspect.Parameter(
-        "file", _KEYWORD, default=None, annotation=Annotated[Path | None, option]
+        "file", _KEYWORD, default=None, annotation=Annotated[Path | None, file]
     )
 
 
@@ -234,16 +238,9 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
         found = completion.FIELDS.get(name) or completion.of_names(list(choices))
         more["autocompletion"] = found
     # No default for typer: only None tells an option that was left out from one that was written.
-    option = typer.Option(
-        *flags,
-        help=text,
-        rich_help_panel=shown["panel"],
-        envvar=env(flag_of(name, field)) if name not in NOT_IN_ENV else None,
-        show_envvar=False,
-        **more,
-    )
+    made = option(flag_of(name, field), *flags, help=text, panel=shown["panel"], **more)
     return inspect.Parameter(
-        name, _KEYWORD, default=None, annotation=Annotated[annotation | None, option]
+        name, _KEYWORD, default=None, annotation=Annotated[annotation | None, made]
     )
 
 

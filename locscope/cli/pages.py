@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 FINDING, USING, DATA = "locscope.cli.finding", "locscope.cli.using", "locscope.cli.data"
-DELTAS = "locscope.cli.deltas"
+DELTAS, CACHES = "locscope.cli.deltas", "locscope.cli.caches"
 ELSEWHERE = (
     "Options can stand in a YAML file (--settings) or in the environment, --batch-size as "
     "LOCSCOPE_BATCH_SIZE. What is written here wins, then the environment, then the file."
@@ -81,6 +81,11 @@ COMMANDS = {
         USING,
         "List what there is: models, edits, scans, measures, strategies, ...",
         ("locscope list", "locscope list scans"),
+    ),
+    "cache": Page(
+        CACHES,
+        "List or clear what is kept from one command to the next.",
+        ("locscope cache list", "locscope cache clear prefix"),
     ),
 }
 """By name, in the order of help."""

@@ -8,7 +8,7 @@ import typer
 
 from locscope.cli import completion, options
 from locscope.cli.app import NOTHING_MET, guarded
-from locscope.cli.options import env, with_settings
+from locscope.cli.options import option, with_settings
 from locscope.cli.written import split
 from locscope.errors import UsageError
 from locscope.progress import WHOLE, stage
@@ -21,12 +21,11 @@ IN_SEARCHES = ("device_memory", "host_memory")
 """Settings of every verb that only searches and scans have use for: they cache activations."""
 Delta = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        "delta",
         help="file for the changed tensors alone (.safetensors), which `locscope apply` takes",
-        rich_help_panel=OUTPUT,
+        panel=OUTPUT,
         metavar="FILE",
-        envvar=env("delta"),
-        show_envvar=False,
         autocompletion=completion.files,
     ),
 ]
@@ -77,36 +76,33 @@ Public = Annotated[
 ]
 NoEvaluate = Annotated[
     bool,
-    typer.Option(
+    option(
+        "no_evaluate",
         "--no-evaluate",
         help="as --evaluate none",
         show_default=False,
-        rich_help_panel=TUNING,
-        envvar=env("no_evaluate"),
-        show_envvar=False,
+        panel=TUNING,
         metavar="",
     ),
 ]
 Tasks = Annotated[
     Any,
-    typer.Option(
+    option(
+        "tasks",
         parser=split,
         help="tasks of lm-evaluation-harness to ask both models too, as mmlu,gsm8k (extra eval)",
-        rich_help_panel=DATA,
+        panel=DATA,
         metavar="A,B",
-        envvar=env("tasks"),
-        show_envvar=False,
     ),
 ]
 TaskLimit = Annotated[
     int | None,
-    typer.Option(
+    option(
+        "task_limit",
         help="items of each of these tasks (default: all)",
-        rich_help_panel=DATA,
+        panel=DATA,
         metavar="N",
         min=1,
-        envvar=env("task_limit"),
-        show_envvar=False,
     ),
 ]
 
@@ -173,7 +169,7 @@ def edit(
 
 
 @commands.command()
-@with_settings(EvaluateSettings, without=IN_SEARCHES)
+@with_settings(EvaluateSettings, without=(*IN_SEARCHES, "prefix_cache"))
 def evaluate(
     settings: EvaluateSettings,
     *,

@@ -156,14 +156,15 @@ def _with_ids(name: str, rows: Sequence[Row], edits: Sequence[Edit]) -> tuple[Ed
             )
         first.setdefault(edit.id, row)
     taken: set[str] = set()
+    numbers = Counter[tuple[str, bool]]()
     named = []
     for row, edit in zip(rows, edits, strict=True):
-        wanted, number = edit.id or f"{name}-{row.number}", 1
-        unused = wanted
+        wanted = unused = edit.id or f"{name}-{row.number}"
         # An id that the file gives to some row goes to that row, not to one without an id.
         while unused in taken or (not edit.id and unused in first):
-            number += 1
-            unused = f"{wanted}.{number}"
+            # From the last number on: thousands of rows may have one id.
+            numbers[wanted, bool(edit.id)] += 1
+            unused = f"{wanted}.{numbers[wanted, bool(edit.id)] + 1}"
         taken.add(unused)
         named.append(replace(edit, id=unused))
     return tuple(named)

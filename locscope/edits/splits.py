@@ -242,7 +242,8 @@ def _nearest(sizes: Sequence[int], target: float, proper: bool) -> list[int]:
     reach = [1]
     for size in sizes:
         reach.append(reach[-1] | reach[-1] << size)
-    sums = [s for s in range(sum(sizes) + 1) if reach[-1] >> s & 1]
+    # Its digits from the last on: shifting so long a number for each sum would be quadratic.
+    sums = [s for s, digit in enumerate(reversed(f"{reach[-1]:b}")) if digit == "1"]
     if proper:
         sums = [s for s in sums if 0 < s < sum(sizes)]
     rest = min(sums, key=lambda s: abs(s - target))

@@ -1,6 +1,7 @@
-"""Runs trials one after the other on this machine, in layer order, for the prefix cache's sake."""
+"""Runs trials one after the other in this process, in layer order, for the prefix cache's sake."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -13,6 +14,9 @@ from locscope.tuning.workspace import Workspace
 
 SMALLEST_BATCH = 256
 """Tokens at once below which a trial is given up for lack of memory."""
+THREADS = 1
+"""Of a trial on a CPU, wherever it runs: the number of threads decides the last digits of sums, so
+that numbers would differ by how many trials run side by side."""
 
 
 def run_trials(
@@ -30,7 +34,7 @@ def run_trials(
     `share` is what part of the whole job they are (per cent), for progress. Where memory ends, a
     trial runs again with half as many tokens at once; raises OutOfMemory where few do not fit.
     """
-    with stage(progress, name, len(trials), share):
+    with stage(progress, name, len(trials), share), trial_threads(workspace.loaded.model.device):
         # Rising layers: the prefix cache then moves up block by block and never starts again.
         waiting = sorted(trials, key=lambda trial: trial.location.lowest)
         while waiting:
@@ -42,8 +46,26 @@ def run_trials(
                 _halve(workspace, trial, progress)
                 continue
             keep(record)
-            progress.advance(_note(record))
+            progress.advance(note(record))
             del waiting[0]
+
+
+@contextmanager
+def trial_threads(device: torch.device) -> Iterator[None]:
+    """Within, torch has as many threads as a trial on that device has, wherever it runs."""
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def note(record: TrialRecord) -> str:
+    """A trial that was run, in a few words."""
+    score = "score not measured" if record.score != record.score else f"score {record.score:.3f}"
+    return f"{record.trial.location} lr {record.trial.recipe.lr:.1e} {score}"
 
 
 def _halve(workspace: Workspace, trial: Trial, progress: Progress) -> None:
@@ -56,8 +78,3 @@ def _halve(workspace: Workspace, trial: Trial, progress: Progress) -> None:
             f"{trial.location} does not fit on {workspace.loaded.info.device}: tried down "
             f"to {SMALLEST_BATCH} tokens at once; take a smaller part, or --dtype bfloat16"
         )
-
-
-def _note(record: TrialRecord) -> str:
-    score = "score not measured" if record.score != record.score else f"score {record.score:.3f}"
-    return f"{record.trial.location} lr {record.trial.recipe.lr:.1e} {score}"

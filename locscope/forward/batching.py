@@ -1,6 +1,6 @@
 """Batches that fit: sized by tokens, halved where memory runs out; the results are the same."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from math import ceil
@@ -133,9 +133,11 @@ def tokens_that_fit(model: PreTrainedModel, device_bytes: int) -> int:
     return max(LEAST_TOKENS, min(MOST_TOKENS, device_bytes // a_token))
 
 
-def packed(rows: Sequence[int], sizes: Sequence[int], tokens_at_once: int) -> list[list[int]]:
+def packed(
+    rows: Sequence[int], sizes: Sequence[int] | Mapping[int, int], tokens_at_once: int
+) -> list[list[int]]:
     """The rows in batches of like size, each of at most that many tokens padded to its longest;
-    `sizes` are those of all rows there are."""
+    `sizes` has that of every row."""
     batches: list[list[int]] = []
     for row in sorted(rows, key=sizes.__getitem__):
         if batches and (len(batches[-1]) + 1) * sizes[row] <= tokens_at_once:

@@ -7,6 +7,7 @@ answer is a label, never an input: nothing after it is scored.
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ class PackedTokens:
     def __len__(self) -> int:
         return self.answers.numel()
 
-    @property
+    @cached_property
     def lengths(self) -> Int[Tensor, " rows"]:
         """Tokens of every row."""
         return self.offsets.diff()

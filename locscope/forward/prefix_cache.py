@@ -1,13 +1,12 @@
 """The prefix cache: the residual stream entering a layer, kept for all packed texts.
 
 Everything below the lowest tuned layer is frozen, so for fixed texts its output never changes.
-The stream is packed as the texts are, on the device while the budget allows, else on the host,
-else in a file. Every round of trials begins at low layers again, so copies of it at layers that
-were entered stay on the host, and it goes on from the nearest.
+The stream is packed as the texts are: on the device while the budget and what is free there allow,
+else on the host (in pinned memory where a GPU reads it), else in a file. Every round of trials
+begins at low layers again, so copies of it at layers that were entered stay on the host, and it
+goes on from the nearest; or from a file that an earlier run kept, where files are kept.
 """
 
-import errno
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from locscope.errors import LocscopeError, ran_out_of_memory
 from locscope.forward.batching import packed
 from locscope.forward.blocks import run_blocks
 from locscope.forward.packed import NO_LABEL, PackedTokens
+from locscope.forward.prefix_files import PrefixFiles, reserve
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Budget:
-    """Bytes that cached activations may take on the device and on the host; beyond: a file."""
+    """Bytes that cached activations may take on the device and on the host; beyond: a file.
+
+    `kept` is how many may stay in files of the user's cache for runs to come; 0 keeps none.
+    """
 
     device: int = 8 << 30
     host: int = 8 << 30
+    kept: int = 0
 
 
 COPIES = 8
@@ -60,11 +64,10 @@ COPIES = 8
 ON_CPU = 512
 """Tokens of a batch on a CPU, at most: its products are as fast from some hundreds on, and smaller
 batches of rows of like length have less padding."""
+MEMORY, UNLIMITED = Path("/proc/meminfo"), 1 << 62
+"""Where Linux says how much of the host is free; bytes where nothing does."""
 HEAVY = 4
 """About as much as a token of a scan weighs that keeps its graph."""
-NOT_RESERVED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-"""Numbers of errors of file systems that reserve no room; there it is written."""
-BLOCK = 1 << 24
 
 
 @final
@@ -88,12 +91,15 @@ class PrefixCache:
         self.budget = budget or Budget()
         self._stream: Tensor | None = None
         self._copies: dict[int, Tensor] = {}
+        self._files = PrefixFiles(model, packed, self.budget.kept) if self.budget.kept else None
 
     def enter(self, layer: int) -> None:
-        """Goes to the given layer: only the blocks from the nearest copy on are run."""
+        """Goes to the given layer: only the blocks from the nearest copy or file on are run."""
         nearest = max((copy for copy in self._copies if copy <= layer), default=0)
         if layer < self.layer or nearest > self.layer:
             self._restore(nearest)
+        if self._files is not None:
+            self._read(self._files, layer)
         if layer == self.layer:
             return
         stream = self._stream if self._stream is not None else self._allocate()
@@ -105,6 +111,20 @@ class PrefixCache:
             raise
         self.layer, self._stream = layer, stream
         self._copy()
+        if self._files is not None:
+            self._files.write(layer, self.tokens_of_a_batch, stream)
+
+    def _read(self, files: PrefixFiles, layer: int) -> None:
+        """Goes on to the highest layer up to this one that has a file, where that is sound."""
+        tokens = self.tokens_of_a_batch
+        while (at := files.nearest(layer, self.layer, tokens)) > self.layer:
+            stream = self._stream if self._stream is not None else self._allocate()
+            if files.read(at, tokens, stream):
+                self.layer, self._stream = at, stream
+                self._copy()
+                return
+            # The stream holds a part of the file; that is gone, so another one is looked for.
+            self._restore(max((copy for copy in self._copies if copy <= layer), default=0))
 
     def release(self) -> None:
         """Frees the stream and its copies, for another prefix cache that works meanwhile."""
@@ -162,7 +182,7 @@ class PrefixCache:
         """The stream of a batch (zeros in the padding); None at layer 0."""
         if self._stream is None:
             return None
-        tokens = self._stream[batch.flat.to(self._stream.device)].to(self.model.device)
+        tokens = _gathered(self._stream, batch.flat, self.model.device)
         hidden = tokens.new_zeros(batch.ids.numel(), tokens.shape[-1])
         hidden[batch.places] = tokens
         return hidden.view(*batch.ids.shape, -1)
@@ -175,14 +195,21 @@ class PrefixCache:
         width, dtype = self.model.config.get_text_config().hidden_size, self.model.dtype
         shape = (self.packed.ids.numel(), width)
         size = shape[0] * width * dtype.itemsize
-        if size <= self.budget.device:
-            return torch.empty(shape, dtype=dtype, device=self.model.device)
-        if size <= self.budget.host:
-            return torch.empty(shape, dtype=dtype)
+        host, on_gpu = torch.device("cpu"), self.model.device.type == "cuda"
+        tiers = ((self.budget.device, self.model.device, False), (self.budget.host, host, on_gpu))
+        for room, device, pinned in (*tiers, (self.budget.host, host, False)):
+            if size > min(room, _free(device)):
+                continue
+            try:
+                return torch.empty(shape, dtype=dtype, device=device, pin_memory=pinned)
+            except (MemoryError, RuntimeError) as error:
+                # What is free may be in pieces, or be taken by now: the next one may have room.
+                if not ran_out_of_memory(error):
+                    raise
         # The mapping outlives the file's name, so nothing is left on the disk, whatever happens.
         with _folder() as folder:
             path = folder / "stream"
-            _reserve(path, size)
+            reserve(path, size)
             flat = torch.from_file(str(path), shared=True, size=shape[0] * width, dtype=dtype)
         return flat.view(shape)
 
@@ -204,26 +231,38 @@ def _folder() -> Iterator[Path]:
         ) from error
 
 
-def _reserve(path: Path, size: int) -> None:
-    """Takes the room on the disk at once: a mapped file that the disk has no block for kills the
-    process when it is written, past every error."""
-    with path.open("wb") as file:
-        if hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(file.fileno(), 0, size)
-                return
-            except OSError as error:
-                if error.errno not in NOT_RESERVED:
-                    raise
-        for start in range(0, size, BLOCK):
-            file.write(bytes(min(BLOCK, size - start)))
+def _free(device: torch.device) -> int:
+    """Bytes that are free on the device, as far as it says."""
+    if device.type == "cuda":
+        # What torch holds of the device and nothing lies in is free too.
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    if device.type != "cpu" or not MEMORY.is_file():
+        return UNLIMITED
+    lines = MEMORY.read_text(encoding="ascii").splitlines()
+    free = (int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    return next(free, UNLIMITED)
+
+
+def _gathered(
+    stream: Float[Tensor, "all width"], flat: Int[Tensor, " tokens"], device: torch.device
+) -> Float[Tensor, "tokens width"]:
+    """Those rows of the stream, on the device."""
+    flat = flat.to(stream.device)
+    if not stream.is_pinned():
+        return stream[flat].to(device)
+    # Pinned too, so that the copy does not wait; torch keeps it until the device has read it.
+    taken = torch.empty(len(flat), stream.shape[1], dtype=stream.dtype, pin_memory=True)
+    return torch.index_select(stream, 0, flat, out=taken).to(device, non_blocking=True)
 
 
 def chunks(
     lengths: Int[Tensor, " rows"], rows: Sequence[int], tokens_at_once: int
 ) -> Iterator[list[int]]:
     """The rows in batches of like length, each of at most that many tokens with padding."""
-    yield from packed(rows, lengths.tolist(), tokens_at_once)
+    # Of these rows alone: a step takes a few of as many as there are, and there are many steps.
+    own = lengths[torch.as_tensor(list(rows), dtype=torch.long)].tolist()
+    yield from packed(rows, dict(zip(rows, own, strict=True)), tokens_at_once)
 
 
 def pad(packed: PackedTokens, rows: Sequence[int], device: torch.device) -> Batch:

@@ -110,4 +110,4 @@ def earlier(
 
 def _path(model: PreTrainedModel, layer: int, name: str) -> str:
     family = family_of(model)
-    return f"{family.owner}.{family.layers}.{layer}.{name}"
+    return f"{family.blocks}.{layer}.{name}"

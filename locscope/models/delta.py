@@ -8,7 +8,8 @@ was edited, where, on what, and what was measured (the note of an edited model).
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +85,16 @@ def delta_of(
     return Delta(path, note, names, before, after)
 
 
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """What safetensors raises where the disk refuses, as the OSError that it stands for."""
+    try:
+        yield
+    except SafetensorError as error:
+        # Its text is all that tells a full disk.
+        raise OSError(str(error)) from error
+
+
 def write_delta(delta: Delta) -> None:
     """Writes a delta, whole or not at all, and reads it back.
 
@@ -94,11 +105,8 @@ def write_delta(delta: Delta) -> None:
     metadata = {NOTE: note_text(delta.note), NAMES: json.dumps(delta.names), "format": "pt"}
 
     def write(partial: Path) -> None:
-        try:
+        with disk_errors():
             save_file(tensors, partial, metadata)
-        except SafetensorError as error:
-            # Its text is all that tells a full disk.
-            raise OSError(str(error)) from error
         # The library makes files that only their owner may read.
         partial.chmod(0o666 & ~_umask())
         written = _tensors(partial)

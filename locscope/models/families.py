@@ -35,7 +35,8 @@ class Family:
     Of a mixture, `experts` is the module under a layer that has all experts' weights stacked, as
     `gate_up_proj` and `down_proj`; `routers` choose among them and are no part; `shared` is the
     expert that sees every token. `stored` has the names under a layer that one expert's gate, up
-    and down have on disk, where it is not stacked there too.
+    and down have on disk, where it is not stacked there too. `norm` is the final norm, beside the
+    layers.
     """
 
     owner: str
@@ -53,6 +54,17 @@ class Family:
     routers: tuple[str, ...] = ()
     shared: str = ""
     stored: tuple[str, ...] = ()
+    norm: str = "norm"
+
+    @property
+    def blocks(self) -> str:
+        """The path of the list of decoder layers, as `model.layers`."""
+        return f"{self.owner}.{self.layers}"
+
+    @property
+    def final_norm(self) -> str:
+        """The path of the norm behind the last layer."""
+        return f"{self.owner}.{self.norm}"
 
     def layout(self, part: str) -> str:
         """How the rows of a part lie in its module."""
@@ -92,6 +104,7 @@ _BLOOM = Family(
     attention="self_attention",
     qkv=INTERLEAVED,
     tuples=True,
+    norm="ln_f",
 )
 _MIXTURE = replace(_LLAMA, experts="mlp.experts", routers=("mlp.gate",), stored=_EACH)
 
@@ -109,7 +122,11 @@ FAMILIES = {
     "stablelm": _LLAMA,
     "granite": _LLAMA,
     "cohere": _LLAMA,
-    "phi": Family("model", _separate("self_attn", "self_attn.dense", up="mlp.fc1", down="mlp.fc2")),
+    "phi": Family(
+        "model",
+        _separate("self_attn", "self_attn.dense", up="mlp.fc1", down="mlp.fc2"),
+        norm="final_layernorm",
+    ),
     "phi3": Family(
         "model",
         _fused("self_attn.qkv_proj", "self_attn.o_proj", **_PHI3_MLP),
@@ -119,7 +136,7 @@ FAMILIES = {
     "starcoder2": Family(
         "model", _separate("self_attn", "self_attn.o_proj", up="mlp.c_fc", down="mlp.c_proj")
     ),
-    "opt": Family("model.decoder", _OPT_LEAVES, mlp="", mlp_alone=False),
+    "opt": Family("model.decoder", _OPT_LEAVES, mlp="", mlp_alone=False, norm="final_layer_norm"),
     "bloom": replace(_BLOOM, joins=True, mlp_alone=False),
     "falcon": _BLOOM,
     "gpt2": Family(
@@ -129,12 +146,14 @@ FAMILIES = {
         attention="attn",
         qkv=STACKED,
         transposed=True,
+        norm="ln_f",
     ),
     "gpt_neox": Family(
         "gpt_neox",
         _fused("attention.query_key_value", "attention.dense", **_FOUR),
         attention="attention",
         qkv=INTERLEAVED,
+        norm="final_layer_norm",
     ),
     "mixtral": replace(
         _MIXTURE, stored=tuple(f"block_sparse_moe.experts.{{}}.w{n}.weight" for n in (1, 3, 2))
@@ -147,13 +166,8 @@ FAMILIES = {
     "deepseek_v3": replace(_MIXTURE, leaves=_LATENT_LEAVES, shared="mlp.shared_experts"),
 }
 """`model_type` of a configuration to its family."""
-
-FINAL_NORMS = {
-    **dict.fromkeys(("gpt2", "bloom", "falcon"), "ln_f"),
-    **dict.fromkeys(("gpt_neox", "opt"), "final_layer_norm"),
-    "phi": "final_layernorm",
-}
-"""By family, the module of the final norm beside the layers, where it is not `norm`."""
+NAMELESS = Family("", {}, layers="", attention="", mlp="")
+"""A family whose modules have no names that other tools could be given."""
 
 
 def named_like_llama(family: str) -> bool:

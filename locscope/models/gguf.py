@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import importlib.util
 import io
-import os
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -18,6 +17,7 @@ from locscope.display import visible
 from locscope.errors import UsageError
 from locscope.models.files import read_object
 from locscope.models.plain_errors import plain_errors, quiet
+from locscope.runs.cache import CONVERTED, FETCHED, cache_folder
 from locscope.runs.new_folder import new_folder
 
 SUFFIX = ".gguf"
@@ -44,14 +44,9 @@ PACKAGED = {
 """Short names of real models that can be had without a hub; `make real` fetches them."""
 
 
-def cache() -> Path:
-    """Where converted and fetched models are kept: `locscope` in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "locscope"
-
-
 def fetched(name: str) -> Path:
     """Where `make real` puts the file of a model of `PACKAGED`."""
-    return cache() / "fetched" / f"{name}{SUFFIX}"
+    return cache_folder(FETCHED) / f"{name}{SUFFIX}"
 
 
 def packaged(name: str) -> Path | None:
@@ -73,7 +68,7 @@ def converted(path: Path) -> Path:
     Says in a warning that it is made. Raises UsageError where the file cannot be read so, or the
     package `gguf` is missing.
     """
-    folder = cache() / "converted" / f"{path.stem}-{_digest(path)}"
+    folder = cache_folder(CONVERTED) / f"{path.stem}-{_digest(path)}"
     if (folder / NOTE).is_file():
         return folder
     if importlib.util.find_spec("gguf") is None:

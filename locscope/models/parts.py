@@ -242,7 +242,7 @@ def _slices_of_layer(model: PreTrainedModel, layer: int, sites: list[Site]) -> l
     family, block = family_of(model), blocks(model)[layer]
     query = head_counts(model)[0]
     chosen = [choice for site in sites for choice in choices(block, family, site, query)]
-    prefix = f"{family.owner}.{family.layers}.{layer}"
+    prefix = f"{family.blocks}.{layer}"
     named = [
         (name, weight, [choice for choice in chosen if choice[0] == name])
         for name, weight in block.named_parameters()

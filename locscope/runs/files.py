@@ -13,6 +13,7 @@ from locscope.errors import DISK_FULL, LocscopeError, UsageError
 SUFFIX = ".partial"
 """Ends the names of files being written; one that stays behind is of no use to anyone."""
 GOES_ON = "make room, and give the same command again"
+"""The environment variable that names another cache folder."""
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
@@ -21,17 +22,22 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     write_atomic_with(path, lambda partial: _write(partial, content))
 
 
-def write_atomic_with(path: Path, write: Callable[[Path], object]) -> None:
-    """The same for writers that want a path: `write` gets that of a file beside the final one."""
+def write_atomic_with(path: Path, write: Callable[[Path], object], *, durable: bool = True) -> None:
+    """The same for writers that want a path: `write` gets that of a file beside the final one.
+
+    One that is not `durable` may be lost, or be damaged, where power is lost.
+    """
     # In the same folder: a rename is atomic within one file system only.
     # With the process id, so that two processes do not write into one file.
     partial = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     try:
         write(partial)
-        sync(partial)
+        if durable:
+            sync(partial)
         partial.replace(path)
-        # The rename itself is on disk only when the folder is.
-        sync(path.parent)
+        if durable:
+            # The rename itself is on disk only when the folder is.
+            sync(path.parent)
     # Ctrl-C too must leave nothing behind.
     except BaseException:
         # What went wrong is told, not that the disk refuses this too.

@@ -38,14 +38,18 @@ def check_new(output: Path) -> None:
             output.lstat()
             _check_empty(output)
         target = _target(output)
-        above = _above(target)
-        if not above.is_dir():
-            raise UsageError(f"cannot write {output}: {above} is not a directory")
-        if not os.access(above, os.W_OK | os.X_OK):
-            raise UsageError(f"cannot write {output}: no permission to write into {above}")
+        check_writable(output, _above(target))
         # It is renamed into place, and nothing can take the place of a mount.
         if os.path.ismount(target):
             raise UsageError(f"cannot write {output}: it is a mount point, give a folder in it")
+
+
+def check_writable(output: Path, into: Path) -> None:
+    """A UsageError where `into`, the nearest that is there, takes no file or folder for output."""
+    if not into.is_dir():
+        raise UsageError(f"cannot write {output}: {into} is not a directory")
+    if not os.access(into, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write {output}: no permission to write into {into}")
 
 
 def check_new_file(path: Path, suffix: str) -> None:

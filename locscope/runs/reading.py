@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import IO, Any, final
 
@@ -117,9 +117,9 @@ def reason_of(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, largest: float = inf) -> Any:
     """What a JSON text says; Unreadable where a key is said twice, a number is not finite (its key
-    is named) or too long, or it is nested too deeply."""
+    is named), too long or from `largest` on, or it is nested too deeply."""
     try:
         value = json.loads(text, object_pairs_hook=once)
         for key, leaf in leaves(value):
@@ -127,6 +127,8 @@ def parse_json(text: str | bytes) -> Any:
                 raise Unreadable(
                     f"{shown(key)} is {leaf}, no finite number (write null where there is none)"
                 )
+            if isinstance(leaf, int) and abs(leaf) >= largest:
+                raise Unreadable(f"{shown(key)} is a whole number that is too large")
         return value
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"

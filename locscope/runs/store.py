@@ -21,7 +21,7 @@ from locscope.progress import Progress, Silent
 from locscope.records import dumps, loads
 from locscope.records.checks import identity, unsound
 from locscope.runs.files import explained, write_atomic
-from locscope.runs.reading import Unreadable, read_bytes
+from locscope.runs.reading import Unreadable, parse_json, read_bytes
 
 Record = TypeVar("Record")
 Folder = str | os.PathLike[str]
@@ -188,7 +188,7 @@ def _read(
 def read_file(path: Path, kind: str, type: type[Record]) -> Record:
     """The record in a file, checked; DamagedRecord or OSError where there is none."""
     try:
-        content = read_bytes(path, MOST, links=False)
+        content = parse_json(read_bytes(path, MOST, links=False), LARGEST)
         record = _opened(path, content, kind, type)
     except Unreadable as error:
         raise DamagedRecord(str(error)) from error
@@ -199,11 +199,7 @@ def read_file(path: Path, kind: str, type: type[Record]) -> Record:
     return record
 
 
-def _opened(path: Path, content: bytes, kind: str, type: type[Record]) -> Record:
-    try:
-        envelope = json.loads(content, parse_int=_whole, parse_constant=_no_number)
-    except ValueError as error:
-        raise DamagedRecord("not JSON") from error
+def _opened(path: Path, envelope: Any, kind: str, type: type[Record]) -> Record:
     if not isinstance(envelope, dict) or not _is_number(envelope.get("schema")):
         raise DamagedRecord("no schema number")
     # First of all: of a newer schema nothing else is known, not even how it is checked.
@@ -230,17 +226,6 @@ def _check_identity(path: Path, kind: str, record: Any) -> None:
     # Trials of older programs were named by a hash of fewer fields: alone they are what they are.
     if kind != "trial" or os.path.lexists(path.with_name(name)):
         raise DamagedRecord(f"it is the record of {name}")
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if abs(value) >= LARGEST:
-        raise Unreadable("a whole number in it is too large")
-    return value
-
-
-def _no_number(text: str) -> float:
-    raise Unreadable(f"{text} in it is no number")
 
 
 def _upgraded(kind: str, payload: dict[str, Any], schema: int) -> dict[str, Any]:

@@ -27,12 +27,12 @@ HUGE = 1e9
 
 @dataclass(frozen=True)
 class Forecast:
-    """A location and rate with the score to expect of it in full, as a rank: not a share."""
+    """A location and rate with the score to expect of it in full; of a quick evaluation it is a
+    rank, not a share."""
 
     location: Location
     lr: float
     value: float
-    record: TrialRecord
 
 
 def forecasts(
@@ -63,7 +63,7 @@ def growth(space: Space, quick_trials: Sequence[TrialRecord], full: Sequence[Tri
 
 def _forecast(objective: Objective, one: TrialRecord, rate: float) -> Forecast:
     value = 0.0 if isnan(one.score) else one.score * chance_kept(objective, _drift(one) * rate)
-    return Forecast(one.trial.location, one.trial.recipe.lr, value, one)
+    return Forecast(one.trial.location, one.trial.recipe.lr, value)
 
 
 def chance_kept(objective: Objective, drift: float) -> float:

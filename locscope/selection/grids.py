@@ -6,7 +6,6 @@ there.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import isnan, log
 
 from locscope.records import TrialRecord
@@ -14,6 +13,7 @@ from locscope.scoring.bounds import crossing, headroom, mendable
 from locscope.scoring.objectives import Objective
 from locscope.selection.candidates import STEP, rounded
 from locscope.selection.choice import Best, best_per_location, levelled, standing, utility
+from locscope.selection.forecast import Forecast
 
 REACH = STEP**3 * 1.01
 """How many times its first rate, and what part of it, a location is tried at."""
@@ -33,14 +33,6 @@ STEEP = 1.5
 """The power of what is lost with which the odds of scores below the ceiling grow."""
 LEAST, MOST = 1 / 4, 3 / 4
 """Of the way between two rates: a rate nearer to one of them would tell little more than it."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """About where a bound cuts a grid off, and the score to expect there."""
-
-    lr: float
-    score: float
 
 
 def on_edge(tried: Sequence[TrialRecord], objective: Objective) -> bool:
@@ -116,8 +108,9 @@ def climbed(
     return tuple(found)
 
 
-def cut(tried: Sequence[TrialRecord], objective: Objective) -> Cut | None:
-    """Where a bound cuts off what one location gains; None where it does not, or it is known."""
+def cut(tried: Sequence[TrialRecord], objective: Objective) -> Forecast | None:
+    """The rate at which a bound cuts off what one location gains, about; None where none does, or
+    it is known."""
     best = _best(tried, objective)
     if not keeps(best):
         return None
@@ -128,8 +121,8 @@ def cut(tried: Sequence[TrialRecord], objective: Objective) -> Cut | None:
         for before, kept, broken in zip((None, *line), line, line[1:], strict=False)
         if keeps(kept) and broken.violated and _apart(kept, broken) > CLOSE
     ]
-    gains = [one for one in found if _gains(one.score, best, objective)]
-    return max(gains, key=lambda one: one.score, default=None)
+    gains = [one for one in found if _gains(one.value, best, objective)]
+    return max(gains, key=lambda one: one.value, default=None)
 
 
 def _gains(score: float, best: TrialRecord, objective: Objective) -> bool:
@@ -160,7 +153,7 @@ def promise(best: Best, objective: Objective) -> float:
     """
     record, tried = best.record, best.tried
     if (found := cut(tried, objective)) is not None:
-        return found.score
+        return found.value
     times = headroom(record.measures, objective.bounds)
     if isnan(times) or not objective.weights or (times > 1 and record is not max(tried, key=_rate)):
         return utility(record, objective)
@@ -198,7 +191,7 @@ def keeps(record: TrialRecord) -> bool:
 
 def _between(
     before: TrialRecord | None, kept: TrialRecord, broken: TrialRecord, objective: Objective
-) -> Cut:
+) -> Forecast:
     """Where the bound is met on the way from a rate that keeps it, `before` is the rate on the
     other side of that one."""
     share = min(MOST, max(LEAST, crossing(kept.measures, broken.measures, objective.bounds)))
@@ -208,7 +201,7 @@ def _between(
     if before is not None and there <= here:
         # Past its peak by then: that may lie between, and before the bound.
         score = max(score, _bent(before, kept, broken, share, objective) - SURE)
-    return Cut(rate, score)
+    return Forecast(kept.trial.location, rate, score)
 
 
 def _bent(

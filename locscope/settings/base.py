@@ -105,6 +105,14 @@ class SharedSettings(BaseModel):
         le=GIBIBYTES,
     )
 
+    prefix_cache: float = setting(
+        0.0,
+        "GiB of activations kept in files, with which a later run begins; 0: none",
+        COMPUTE,
+        ge=0,
+        le=GIBIBYTES,
+    )
+
     @field_validator("*", mode="before")
     @classmethod
     def _plain(cls, value: Any, info: ValidationInfo) -> Any:

@@ -15,6 +15,7 @@ from locscope.selection.strategies import STRATEGIES
 from locscope.settings.base import (
     BATCH_SIZE,
     BOUNDS,
+    COMPUTE,
     EPOCHS,
     LAYERS,
     MANY,
@@ -34,6 +35,7 @@ EVERY = "every"
 DRAWS = 3
 """Fewest repetitions with the recipe `budget`: each draws its weights anew."""
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+MOST_WORKERS = 1024
 LONGEST_BUDGET = 1e9
 """Seconds: thirty years."""
 
@@ -114,6 +116,14 @@ class SearchSettings(SharedSettings, ScanChoices):
     batch_size: int | None = BATCH_SIZE
     epochs: int = EPOCHS
     prefixes: int = PREFIXES
+    workers: int | None = setting(
+        None,
+        "trials side by side, each in a process of its own; 1: all in this one",
+        COMPUTE,
+        unset="one a core, or a GPU, where the work is long enough",
+        ge=1,
+        le=MOST_WORKERS,
+    )
     thorough: bool = setting(
         True, "measure the recommendation under other protocols and edit counts too", SEARCH
     )

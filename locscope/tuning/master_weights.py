@@ -124,18 +124,19 @@ def temporarily_trainable(
     unbiased = [name.removesuffix(".bias") for name in names if name in missing]
     with replaced_modules(model, {path: _biased(model.get_submodule(path)) for path in unbiased}):
         named = dict(model.named_parameters())
-        before = {name: (named[name].detach().clone(), named[name].requires_grad) for name in names}
+        before = {name: (named[name].data, named[name].requires_grad) for name in names}
         try:
             for name in names:
+                # A copy is tuned: the weights may be those of a file that other processes map too.
+                named[name].data = named[name].data.clone()
                 named[name].requires_grad_(True)
             yield MasterWeights(model, parts, stored)
         finally:
-            # Copied, not reassigned: a new tensor would not be the one that others hold.
+            # The parameter stays the one that others hold; only its values are exchanged.
             for name, (values, wanted_gradient) in before.items():
                 named[name].grad = None
                 named[name].requires_grad_(wanted_gradient)
-                with torch.no_grad():
-                    named[name].copy_(values)
+                named[name].data = values
 
 
 def _whole(parameter: nn.Parameter, piece: Slice) -> Parametrization:

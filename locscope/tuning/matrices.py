@@ -43,8 +43,7 @@ def matrices(model: PreTrainedModel, location: Location) -> tuple[Matrix, ...]:
 
 def blocks_path(model: PreTrainedModel) -> str:
     """The path of the list of layers: the beginning of its parameters' names."""
-    family = family_of(model)
-    return f"{family.owner}.{family.layers}"
+    return family_of(model).blocks
 
 
 def leaves_of(model: PreTrainedModel, layer: int) -> tuple[Matrix, ...]:

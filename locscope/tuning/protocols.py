@@ -11,7 +11,7 @@ from locscope.evaluation.build_suite import prepare
 from locscope.evaluation.measures.locality import SAME_TOKENS
 from locscope.evaluation.measures.matches import MATCHED, multihop, right_in
 from locscope.evaluation.measures.outcomes import EditValue, edit_measure, general, local, reliable
-from locscope.evaluation.suite import EditQuestions, EvalSuite, Evaluation, observe
+from locscope.evaluation.suite import EditQuestions, Evaluation, observe
 from locscope.forward.decoding import TextGenerator
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.records import Edit, Measure, Probe, ProtocolRow, Trial
@@ -44,6 +44,10 @@ class Protocol:
         """The prompt format where the search had `searched`."""
         return self.prompt_format or searched
 
+    def is_that_of(self, searched: str) -> bool:
+        """Whether a search with the prompt format `searched` asks just so."""
+        return self.stops and self.format_for(searched) == searched
+
 
 PROTOCOLS: dict[str, Protocol] = {
     one.name: one
@@ -57,31 +61,20 @@ PROTOCOLS: dict[str, Protocol] = {
 """The protocols, in the order of their rows."""
 
 
-@dataclass(frozen=True)
-class ProtocolSuite:
-    """An evaluation suite under a protocol, the prefix cache over its rows, and the untouched
-    model's evaluation.
-
-    Where the protocol is impossible, there is a `reason` and none of them. `searched` marks the
-    protocol of the search.
-    """
-
-    protocol: Protocol
-    suite: EvalSuite | None = None
-    prefix_cache: PrefixCache | None = None
-    before: Evaluation | None = None
-    searched: bool = False
-    reason: str = ""
-
-
-def protocol_suites(workspace: Workspace, edits: Sequence[str]) -> dict[str, ProtocolSuite]:
-    """The evaluation suites about these edits by protocol. The model must be untouched."""
+def protocol_suites(workspace: Workspace, edits: Sequence[str]) -> dict[str, Workspace]:
+    """By protocol, where it is possible, a workspace with the evaluation suite about these edits.
+    The model must be untouched, and was asked."""
     own = [questions.edit for questions in workspace.suite.of(edits)]
-    return {name: _protocol_suite(workspace, protocol, own) for name, protocol in PROTOCOLS.items()}
+    generator = workspace.suite.text_generator
+    return {
+        name: _under(workspace, protocol, own)
+        for name, protocol in PROTOCOLS.items()
+        if not why_not(generator, protocol)
+    }
 
 
 def run_panel(
-    workspace: Workspace, trial: Trial, suites: Mapping[str, ProtocolSuite]
+    workspace: Workspace, trial: Trial, suites: Mapping[str, Workspace]
 ) -> tuple[ProtocolRow, ...]:
     """Tunes once as the trial says and asks every evaluation suite; the model's weights are back
     afterwards.
@@ -90,13 +83,16 @@ def run_panel(
     both of these under the protocol of the search.
     """
     with as_tuned(workspace, trial):
-        answers = {name: _asked(entry) for name, entry in suites.items()}
-    rows = [_row(entry, answers[name]) for name, entry in suites.items()]
-    for name, entry in suites.items():
-        now = answers[name]
-        if entry.searched and now is not None and entry.before is not None:
-            rows += _other_questions(now, entry.before)
-    return tuple(rows)
+        answers = {name: _seen(asked) for name, asked in suites.items()}
+    rows, others = list[ProtocolRow](), tuple[ProtocolRow, ...]()
+    for name, protocol in PROTOCOLS.items():
+        row = _row(workspace, protocol)
+        if name in suites:
+            now, before = answers[name], suites[name].before
+            row = _measured(row, now, before)
+            others = _other_questions(now, before) if row.searched else others
+        rows.append(row)
+    return (*rows, *others)
 
 
 def why_not(text_generator: TextGenerator, protocol: Protocol) -> str:
@@ -108,53 +104,45 @@ def why_not(text_generator: TextGenerator, protocol: Protocol) -> str:
     return ""
 
 
-def _protocol_suite(
-    workspace: Workspace, protocol: Protocol, edits: Sequence[Edit]
-) -> ProtocolSuite:
-    text_generator, own = workspace.suite.text_generator, workspace.suite.prompt_format
-    reason = why_not(text_generator, protocol)
-    if reason:
-        return ProtocolSuite(protocol, reason=reason)
-    prompt_format = protocol.format_for(own)
-    searched = protocol.stops and prompt_format == own
-    if not searched:
+def _under(workspace: Workspace, protocol: Protocol, edits: Sequence[Edit]) -> Workspace:
+    """A workspace whose evaluation suite asks about the edits under a protocol."""
+    text_generator = workspace.suite.text_generator
+    if not protocol.is_that_of(workspace.suite.prompt_format):
         edits = [replace(edit, forms=(), multihop=()) for edit in edits]
     if not protocol.stops:
         text_generator = replace(text_generator, stops=())
     # Neutral texts and abilities do not depend on the protocol, so they are not asked again.
+    prompt_format = protocol.format_for(workspace.suite.prompt_format)
     suite = prepare(text_generator, edits, NO_TEXTS, prompt_format)
     # Asked from the embeddings on, so that no suite takes a share of the memory for activations.
     prefix_cache = PrefixCache(
         workspace.loaded.model, suite.packed, tokens_at_once=workspace.prefix_cache.tokens_at_once
     )
-    return ProtocolSuite(protocol, suite, prefix_cache, _seen(suite, prefix_cache), searched)
+    found = Workspace(workspace.loaded, suite, prefix_cache)
+    _ = found.before  # Asked now, while the model is untouched.
+    return found
 
 
-def _seen(suite: EvalSuite, prefix_cache: PrefixCache) -> Evaluation:
-    return observe(suite, prefix_cache, [one.edit.id for one in suite.edits])
+def _seen(asked: Workspace) -> Evaluation:
+    """What the model, as it is now, answers to all of a suite."""
+    return observe(asked.suite, asked.prefix_cache, [one.edit.id for one in asked.suite.edits])
 
 
-def _asked(entry: ProtocolSuite) -> Evaluation | None:
-    if entry.suite is None or entry.prefix_cache is None:
-        return None
-    return _seen(entry.suite, entry.prefix_cache)
-
-
-def _row(entry: ProtocolSuite, now: Evaluation | None) -> ProtocolRow:
-    protocol, before = entry.protocol, entry.before
-    row = ProtocolRow(
+def _row(workspace: Workspace, protocol: Protocol) -> ProtocolRow:
+    """The row of a protocol without its measures."""
+    return ProtocolRow(
         protocol.name,
         protocol.title,
         "protocol",
-        reason=entry.reason,
-        searched=entry.searched,
+        reason=why_not(workspace.suite.text_generator, protocol),
+        searched=protocol.is_that_of(workspace.suite.prompt_format),
     )
-    if now is None or before is None:
-        return row
-    found = tuple(
-        edit_measure(name, value, protocol.worded(text), now, before) for name, value, text in ASKED
-    )
-    return replace(row, measures=found)
+
+
+def _measured(row: ProtocolRow, now: Evaluation, before: Evaluation) -> ProtocolRow:
+    worded = PROTOCOLS[row.name].worded
+    found = (edit_measure(name, value, worded(text), now, before) for name, value, text in ASKED)
+    return replace(row, measures=tuple(found))
 
 
 def _other_questions(now: Evaluation, before: Evaluation) -> tuple[ProtocolRow, ...]:

@@ -74,7 +74,8 @@ def _samples(text_generator: TextGenerator, edits: Sequence[Edit], seed: int) ->
     """Samples that mention no edited subject: what they say of one is meant to change."""
     subjects = {key(edit.subject) for edit in edits if edit.subject}
     drawn = dict.fromkeys(sample_texts(text_generator, 2 * SAMPLES, SAMPLE_TOKENS, seed))
-    kept = [text for text in drawn if text and not any(s in key(text) for s in subjects)]
+    named = {text: key(text) for text in drawn if text}
+    kept = [text for text, name in named.items() if not any(s in name for s in subjects)]
     return tuple(kept[:SAMPLES])
 
 

@@ -20,7 +20,8 @@ from locscope.progress import Progress, stage
 from locscope.records import Measure, dumps
 from locscope.runs.note import EditNote, read_note
 from locscope.settings import EvaluateSettings
-from locscope.workflows.recorded_edits import Asked, edits_to_ask
+from locscope.workflows.early.edits import load_edits
+from locscope.workflows.recorded_edits import as_recorded, edits_to_ask
 from locscope.workflows.workspace import open_model, open_workspace, with_text_generator
 
 NO_BASE = "needs the untouched model: give --base"
@@ -30,22 +31,18 @@ GONE = "needs the untouched model, recorded as "
 
 @dataclass(frozen=True)
 class EvaluatePlan:
-    """The edited model and what it is compared with; `no_base` is why there is nothing."""
+    """The edited model and what it is compared with; `no_base` is why there is nothing.
+
+    The settings have what was recorded of the model. Of the edits that are `given`, which the
+    evaluation suite is about, those of `edit_set` are measured.
+    """
 
     edited: Loaded
     base: Loaded | None
-    asked: Asked
+    settings: EvaluateSettings
+    given: EditSet
+    edit_set: EditSet
     no_base: str = NO_BASE
-
-    @property
-    def settings(self) -> EvaluateSettings:
-        """The settings, with what was recorded of the model."""
-        return self.asked.settings
-
-    @property
-    def edit_set(self) -> EditSet:
-        """The edits that are measured."""
-        return self.asked.edit_set
 
 
 def plan_evaluate(settings: EvaluateSettings) -> EvaluatePlan:
@@ -54,18 +51,20 @@ def plan_evaluate(settings: EvaluateSettings) -> EvaluatePlan:
     A recorded base that is not there any more is no reason to refuse: what needs it is left out.
     """
     note = read_note(locate(resolve(settings.model)))
-    asked = edits_to_ask(settings, note)
-    settings = asked.settings
+    named = bool(settings.model_fields_set & {"edits", "limit"})
+    settings = as_recorded(settings, note)
+    given = load_edits(settings)
+    edit_set = edits_to_ask(settings, note, given, named=named)
     edited = open_model(settings)
     if note and not settings.base and not _is_there(note.base):
         lost = f"{GONE}{note.base}, which is not there: give --base"
-        return EvaluatePlan(edited, None, asked, lost)
+        return EvaluatePlan(edited, None, settings, given, edit_set, lost)
     base = _base(settings, note)
     if base and base.tokenizer.get_vocab() != edited.tokenizer.get_vocab():
         raise UsageError(
             f"{settings.model} and its base {base.info.name} have different tokenizers"
         )
-    return EvaluatePlan(edited, base, asked)
+    return EvaluatePlan(edited, base, settings, given, edit_set)
 
 
 def _base(settings: EvaluateSettings, note: EditNote | None) -> Loaded | None:
@@ -94,7 +93,7 @@ def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
         progress.say(line)
     if plan.no_base != NO_BASE:
         progress.say(f"not everything is measured: some of it {plan.no_base}")
-    workspace = open_workspace(plan.settings, base, plan.asked.given, progress)
+    workspace = open_workspace(plan.settings, base, plan.given, progress)
     suite = with_text_generator(workspace.suite, plan.edited)
     prefix_cache, ids = (
         PrefixCache(plan.edited.model, suite.packed),

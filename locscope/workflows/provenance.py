@@ -10,6 +10,7 @@ import torch
 
 from locscope.edits import EditSet
 from locscope.evaluation.suite import EvalTexts
+from locscope.execution.local import trial_threads
 from locscope.models.load import Loaded
 from locscope.records import RunInfo, StageCost, TrialRecord
 from locscope.records.codec import fingerprint
@@ -17,7 +18,7 @@ from locscope.runs.info import read_info
 from locscope.runs.private import without_home, without_secrets
 from locscope.settings import SharedSettings
 
-WITHOUT_EFFECT = frozenset({"device", "device_memory", "host_memory"})
+WITHOUT_EFFECT = frozenset({"device", "device_memory", "host_memory", "prefix_cache", "workers"})
 """Settings that say where the work is done, not what it is."""
 
 
@@ -84,12 +85,14 @@ def earlier_costs(folder: PathLike[str]) -> tuple[StageCost, ...]:
 def environment(loaded: Loaded) -> tuple[str, ...]:
     """What decides the last digits of a trial, and no setting says: versions, device, threads."""
     device = loaded.info.device
+    with trial_threads(loaded.model.device):
+        threads = torch.get_num_threads()
     if device.startswith("cuda"):
         device = f"{device} ({torch.cuda.get_device_name(device)})"
     return (
         *(f"{name} {number}" for name, number in versions().items()),
         f"device {device}",
-        f"threads {torch.get_num_threads()}",
+        f"threads {threads}",
     )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 
 from locscope.edits import BUNDLED
-from locscope.integrations.exports import About, Names, write_exports
+from locscope.integrations.exports import About, write_exports
 from locscope.models.aliases import ALIASES, DEMO
-from locscope.models.families import FAMILIES, FINAL_NORMS, named_like_llama
+from locscope.models.families import FAMILIES, NAMELESS, Family, named_like_llama
 from locscope.records import Deployment, ModelInfo, Recommendation, TrialRecord, dumps
 from locscope.report.data.inputs import ReportInputs, standing
 from locscope.report.draw.gallery import write_figures
@@ -97,7 +97,7 @@ def about_of(
     return About(
         model=without_home(_path_of(info)),
         depth=info.layers,
-        names=names_of(info.family),
+        family=named_family(info.family),
         lora=_told(tried),
     )
 
@@ -115,20 +115,11 @@ def _told(tried: Sequence[TrialRecord]) -> TrialRecord | None:
     return max(tried, key=standing, default=None)
 
 
-def names_of(family: str) -> Names:
-    """How a family names its modules; nothing for one that is in no table, or has experts, which
-    are no modules."""
-    found = FAMILIES.get(family)
-    if found is None or found.experts:
-        return Names(layers="", attention="", mlp="", leaves={}, norm="")
-    return Names(
-        layers=f"{found.owner}.{found.layers}",
-        attention=found.attention,
-        mlp=found.mlp,
-        leaves=dict(found.leaves),
-        norm=f"{found.owner}.{FINAL_NORMS.get(family, 'norm')}",
-        transposed=found.transposed,
-    )
+def named_family(name: str) -> Family:
+    """The family of that name, where its modules can be named: not one that is in no table, nor one
+    with experts, which are no modules."""
+    found = FAMILIES.get(name, NAMELESS)
+    return NAMELESS if found.experts else found
 
 
 def _locft(text: str) -> str:

@@ -5,7 +5,7 @@ hide what the tuning did.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from locscope.edits import EditSet, narrowed, read_edits
@@ -13,25 +13,14 @@ from locscope.edits.sources import on_hub
 from locscope.errors import UsageError
 from locscope.runs.note import BUNDLED, EditNote
 from locscope.settings import EvaluateSettings, settings_of
-from locscope.workflows.early.edits import load_edits
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The settings with what was recorded, the edits that are measured (its notes say which they
-    are), and all that were `given` when the model was tuned: the evaluation suite is about these,
-    for their subjects are in no neutral text.
-    """
-
-    settings: EvaluateSettings
-    edit_set: EditSet
-    given: EditSet
-
-
-def _as_recorded(settings: EvaluateSettings, note: EditNote) -> EvaluateSettings:
+def as_recorded(settings: EvaluateSettings, note: EditNote | None) -> EvaluateSettings:
     """The settings with what was recorded where they say nothing themselves, so that a model gives
     the numbers that it gave when it was tuned. What chose edits of its file says nothing of others.
     """
+    if note is None:
+        return settings
     given = settings.model_fields_set
     found = {**note.data, "prompt_format": note.record.trial.recipe.prompt_format}
     if "edits" not in given:
@@ -42,17 +31,17 @@ def _as_recorded(settings: EvaluateSettings, note: EditNote) -> EvaluateSettings
     return settings_of(EvaluateSettings, {**settings.model_dump(include=given), **wanted})
 
 
-def edits_to_ask(settings: EvaluateSettings, note: EditNote | None) -> Asked:
-    """The edits of the settings, or those that the note of the model names where the settings say
-    neither which file nor how many."""
+def edits_to_ask(
+    settings: EvaluateSettings, note: EditNote | None, given: EditSet, *, named: bool
+) -> EditSet:
+    """Which of the edits that were `given` are measured, as its notes say: those that the model was
+    tuned on, by its note, unless the user `named` a file or how many.
+
+    The evaluation suite is about all that were given: their subjects are in no neutral text.
+    """
     if note is None:
-        found = load_edits(settings)
-        return Asked(settings, found, found)
-    wanted = _as_recorded(settings, note)
-    if settings.model_fields_set & {"edits", "limit"}:
-        found = _given(wanted, note)
-        return Asked(wanted, found, found)
-    return _tuned(wanted, note)
+        return given
+    return _given(settings, note, given) if named else _tuned(settings, note, given)
 
 
 def _recorded(model: str, note: EditNote) -> str:
@@ -64,22 +53,21 @@ def _recorded(model: str, note: EditNote) -> str:
     return note.edits
 
 
-def _given(settings: EvaluateSettings, note: EditNote) -> EditSet:
+def _given(settings: EvaluateSettings, note: EditNote, given: EditSet) -> EditSet:
     """The edits that were asked for, and how many of them the model was tuned on, by their ids."""
-    found, tuned = load_edits(settings), note.record.trial.edits
-    ids = {edit.id for edit in found.edits}
+    tuned, ids = note.record.trial.edits, {edit.id for edit in given.edits}
     if ids == set(tuned):
-        return found
+        return given
     shared = len(ids.intersection(tuned))
     lines = [
         f"measured on {_edits(len(ids))}; the model was tuned on {shared} of them, by their ids"
     ]
-    return narrowed(found, found.edits, *lines, *_missing(settings, tuned))
+    return narrowed(given, given.edits, *lines, *_missing(settings, tuned))
 
 
-def _tuned(settings: EvaluateSettings, note: EditNote) -> Asked:
+def _tuned(settings: EvaluateSettings, note: EditNote, given: EditSet) -> EditSet:
     """The edits of the recorded file that the model was tuned on, as they were then."""
-    given, trial = load_edits(settings), note.record.trial
+    trial = note.record.trial
     kept = [edit for edit in given.edits if edit.id in trial.edits]
     if not kept:
         raise UsageError(
@@ -93,7 +81,7 @@ def _tuned(settings: EvaluateSettings, note: EditNote) -> Asked:
     lines += _missing(settings, trial.edits)
     if len(kept) == len(trial.edits) and trial.edit_set != given.fingerprint:
         lines.append(f"{settings.edits} is not quite as it was tuned on: changed since")
-    return Asked(settings, narrowed(replace(given, notes=()), kept, *lines), given)
+    return narrowed(replace(given, notes=()), kept, *lines)
 
 
 def _missing(settings: EvaluateSettings, tuned: Sequence[str]) -> list[str]:

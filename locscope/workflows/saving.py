@@ -4,13 +4,13 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
-from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from locscope.errors import LocscopeError, UsageError
 from locscope.locations import Location
 from locscope.models.aliases import name_of, resolve
 from locscope.models.checkpoint import Checkpoint, digest, read_checkpoint
+from locscope.models.delta import disk_errors
 from locscope.models.files import belonging, in_words, left_out, stays
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
@@ -106,13 +106,13 @@ def save_in_memory(
 
     Raises UsageError where the disk refuses.
     """
-    with explained(f"save the model (nothing is left in {output})"), new_folder(output) as partial:
-        try:
-            model.save_pretrained(partial)
-            tokenizer.save_pretrained(partial)
-        except SafetensorError as error:
-            # Its text is all that tells a full disk.
-            raise OSError(str(error)) from error
+    with (
+        explained(f"save the model (nothing is left in {output})"),
+        new_folder(output) as partial,
+        disk_errors(),
+    ):
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
 
 
 def note_of(loaded: Loaded, tuned: Tuned, settings: SharedSettings) -> EditNote:

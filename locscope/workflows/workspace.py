@@ -112,7 +112,8 @@ def write_suite(
     before = PREFIX_ROOM if prefixes else 0
     refuse_unreadable(*reader, edit_set.edits, form, before)
     text_generator = text_generator_of(loaded)
-    budget = Budget(int(settings.device_memory * GIB), int(settings.host_memory * GIB))
+    sizes = (settings.device_memory, settings.host_memory, settings.prefix_cache)
+    budget = Budget(*(int(size * GIB) for size in sizes))
     home = loaded.directory
     if texts:
         eval_texts = _eval_texts(settings, text_generator, edit_set.edits, home, prefixes)

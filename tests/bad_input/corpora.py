@@ -18,7 +18,7 @@ WHOLE = (
 """Settings of a search that are whole numbers."""
 NUMBERS = (
     *("noise", "bound_margin", "non_inferiority", "share", "first_step", "device_memory"),
-    "host_memory",
+    *("host_memory", "prefix_cache"),
 )
 SWITCHES = ("quarters", "thorough", "trust_remote_code")
 TEXTS = ("model", "edits", "device", "dtype", "strategy", "objective", "neutral", "abilities")
@@ -122,6 +122,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--first-step": ("0", "-1", "1e300", "nan"),
     "--share": ("0", "1", "nan", "-1", "inf", "1e-400"),
     "--device-memory": ("0", "-1", "nan", "inf", "1e300"),
+    "--prefix-cache": ("-1", "nan", "inf", "1e300"),
     "--budget": ("", "0", "nan", "inf", "-1m", "1e999h", "9e99s", "5x", "x" * 6000),
     "--weight": ("", "=", "locality", "locality=", "locality=nan", "locality=1e300", "x=1"),
     "--bound": ("", "kl", "kl<=", "kl<=nan", "reliability>=2", "x<=1", "x" * 6000),

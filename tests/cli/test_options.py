@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from locscope.cli import data, deltas, finding, using
+from locscope.cli import caches, data, deltas, finding, using
 from locscope.cli.app import COMMANDS, app
 from locscope.cli.options import ENV, NOT_IN_ENV
 from locscope.cli.written import read_settings
@@ -20,14 +20,14 @@ from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, Sear
 from locscope.settings.base import PANELS, SharedSettings
 from locscope.workflows.listing import LISTS
 
-MODULES = (data, deltas, finding, using)
+MODULES = (caches, data, deltas, finding, using)
 
 OFF_COMMAND_LINE: dict[str, tuple[type[SharedSettings], Iterable[str]]] = {
     "search": (SearchSettings, finding.NOT_IN_SEARCH),
     "scan": (ScanSettings, ("abilities",)),
     "check": (SearchSettings, set(SearchSettings.model_fields) - set(finding.IN_CHECK)),
     "edit": (EditSettings, using.IN_SEARCHES),
-    "evaluate": (EvaluateSettings, using.IN_SEARCHES),
+    "evaluate": (EvaluateSettings, (*using.IN_SEARCHES, "prefix_cache")),
 }
 """Of every command the settings that it takes, and those that have no option."""
 

@@ -2,39 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from worlds import EDITS, same, snapshot, world
+from worlds import Notes, same, snapshot, trial_at, world
 
 from locscope.errors import OutOfMemory
 from locscope.execution.local import SMALLEST_BATCH, run_trials
-from locscope.locations import Location
-from locscope.progress import Progress
-from locscope.records import Recipe, Trial
-
-
-class Notes(Progress):
-    """Remembers what it was told."""
-
-    def __init__(self):
-        self.stages, self.notes, self.lines = [], [], []
-
-    def start(self, stage, total, share=0.0):
-        self.stages.append((stage, total))
-
-    def advance(self, note=""):
-        self.notes.append(note)
-
-    def finish(self, *, failed=False):
-        self.stages.append("finished")
-
-    def say(self, line):
-        self.lines.append(line)
-
-
-def trial_at(location):
-    recipe = Recipe(lr=1e-2, batch=2, epochs=2)
-    return Trial(
-        Location.parse(location), recipe, tuple(e.id for e in EDITS), "S", "sweep", 0, "0", "0"
-    )
 
 
 def test_trials_run_in_layer_order():

@@ -25,7 +25,7 @@ from locscope.integrations.exports import (
 from locscope.locations import Location
 from locscope.models.families import FAMILIES
 from locscope.models.parts import parts, slices
-from locscope.workflows.publish import names_of
+from locscope.workflows.publish import named_family
 
 LAYERS = 12
 EASYEDIT = {
@@ -54,7 +54,7 @@ LOCATIONS = (
 
 
 def about_of(family="llama", depth=LAYERS):
-    return About(model="some/model", depth=depth, names=names_of(family))
+    return About(model="some/model", depth=depth, family=named_family(family))
 
 
 def said(name, location, family="llama", recipe=RECIPE):
@@ -326,7 +326,7 @@ def test_every_entry_says_what_it_is():
 def test_every_family_has_names():
     for family, entry in FAMILIES.items():
         # Experts are no modules, so that no pattern of names picks one.
-        assert bool(names_of(family).layers) == (not entry.experts)
+        assert bool(named_family(family).leaves) == (not entry.experts)
 
 
 def test_an_unknown_tool_gets_near_names():

@@ -12,7 +12,7 @@ import report_scans as scans
 from rich.console import Console
 
 from locscope.records import ScanScore, TokenMap
-from locscope.report.data.scan_heatmaps import ROLES, scan_heatmaps, token_heatmap, visible
+from locscope.report.data.scan_heatmaps import ROLES, scan_heatmaps, token_heatmap, token_label
 from locscope.report.data.scan_rows import best_heads, best_locations, locations_table, scans_table
 from locscope.report.data.verdict import verdict_of
 from locscope.report.draw.gallery import figures, panels, specification
@@ -146,7 +146,7 @@ def test_tokens_are_text_and_never_markup():
     figure = draw_heatmap(token_heatmap(scans.causal(), token_map(tokens=("<b>", "&", "", "\x00"))))
     assert figure.layout.xaxis.ticktext[0] == "&lt;b&gt;"
     assert figure.layout.xaxis.ticktext[3] == "<b>\\x00 *</b>"
-    assert [visible(token) for token in ("", "\t a")] == ["(empty)", "⇥␣a"]
+    assert [token_label(token) for token in ("", "\t a")] == ["(empty)", "⇥␣a"]
     cut = token_heatmap(scans.causal(), token_map(tokens=("x" * 40, "a", "b", "c")))
     assert len(cut.labels[0]) == 18
     assert "x" * 40 in cut.hover[0][0]

@@ -71,7 +71,7 @@ def test_a_peak_between_two_rates_is_sought_before_the_bound() -> None:
     share = (1.05 - 1.025) / (1.09 - 1.025)
     assert next_rates(tried, BALANCED) == (pytest.approx(3**share, rel=1e-2),)
     bent = np.polyval(np.polyfit([-1, 0, 1], [0.02, 0.76, 0.74], 2), share)
-    assert cut(tried, BALANCED).score == pytest.approx(bent - SURE, abs=0.01)
+    assert cut(tried, BALANCED).value == pytest.approx(bent - SURE, abs=0.01)
     # What was hoped for was not there, so there is nothing to seek beyond it.
     assert next_rates([*tried, at(1.53, 0.78, 1.045)], BALANCED) == ()
     assert next_rates([*tried, at(1.53, 0.74, 1.045)], BALANCED) == ()
@@ -81,7 +81,7 @@ def test_where_a_bound_cuts_off_a_gain_the_grid_gets_finer() -> None:
     tried = [at(1, 0.5, 1.01), at(0.333, 0.4, 1.0), at(3, 0.9, 1.09)]
     # Half the way from 1.01 to 1.09 is the limit of 1.05, in the logarithm of the rate.
     assert next_rates(tried, BALANCED) == (pytest.approx(3**0.5, rel=1e-2),)
-    assert cut(tried, BALANCED).score == pytest.approx(0.7)
+    assert cut(tried, BALANCED).value == pytest.approx(0.7)
     closer = [*tried, at(1.73, 0.7, 1.03)]
     assert next_rates(closer, BALANCED) == (pytest.approx(1.73 * (3 / 1.73) ** (1 / 3), rel=1e-2),)
     assert next_rates([*closer, at(2.0, 0.75, 1.06)], BALANCED) == ()

@@ -6,10 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 from locscope.cli.app import app
@@ -181,3 +184,28 @@ def test_activations_find_no_room(
     _grow(disk, SIZES[-1])
     assert _run(*given).exit_code in {0, 3}
     assert list(disk.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_activations_to_keep_find_no_room(
+    tiny_dir: Path, edits_file: Path, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No run needs them: it says so, goes on, and gives what it gives without."""
+    monkeypatch.setenv("LOCSCOPE_CACHE", str(disk))
+    given = ["edit", "--model", str(tiny_dir), "--edits", str(edits_file), "--epochs", "2"]
+    given += ["--location", "L2.mlp.down", "--lr", "1e-3", "--prefix-cache", "1", "--delta"]
+    deltas = [tmp_path / f"{number}.safetensors" for number in range(3)]
+    with warnings.catch_warnings():
+        # As a person runs it: a warning is a line and ends nothing.
+        warnings.simplefilter("default")
+        full = _run(*given, str(deltas[0]))
+    assert full.exit_code in {0, 3}, full.output
+    (line,) = [one for one in full.stderr.splitlines() if "cannot keep activations" in one]
+    assert "No space left" in line
+    assert [path for path in disk.rglob("*") if path.is_file()] == []
+    _grow(disk, SIZES[-1])
+    for delta in deltas[1:]:
+        assert _run(*given, str(delta)).exit_code == full.exit_code
+        assert len(list((disk / "prefix").iterdir())) == 1
+    tensors = [load_file(delta) for delta in deltas]
+    assert all(torch.equal(one[name], tensors[0][name]) for one in tensors for name in one)

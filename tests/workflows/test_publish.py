@@ -8,10 +8,11 @@ import pytest
 from families import FAMILIES, tiny
 
 from locscope.integrations.exports import EXPORTS
+from locscope.integrations.exports.easyedit import HEAD
 from locscope.models.families import FAMILIES as KNOWN
 from locscope.models.parts import slices
 from locscope.records import Recipe
-from locscope.workflows.publish import Found, about_of, names_of
+from locscope.workflows.publish import Found, about_of, named_family
 from locscope.workflows.report import load_run
 
 
@@ -46,10 +47,10 @@ def test_a_search_without_lora_has_none_to_tell_of(found: Found) -> None:
 def test_names_are_those_of_the_model(family: str) -> None:
     model = tiny(family)
     assert model.config.model_type in KNOWN
-    names = names_of(model.config.model_type)
+    named = named_family(model.config.model_type)
     modules = {name for name, _ in model.named_modules()}
-    under = {names.attention, names.mlp, *names.leaves.values()}
-    wanted = {names.norm, names.head, *(f"{names.layers}.1.{one}" for one in under)}
+    under = {named.attention, named.mlp, *named.leaves.values()}
+    wanted = {named.final_norm, HEAD, *(f"{named.blocks}.1.{one}" for one in under)}
     assert wanted <= modules
 
 

@@ -16,7 +16,7 @@ from locscope.settings import EditSettings, EvaluateSettings
 from locscope.workflows.early.edits import load_edits
 from locscope.workflows.edit import edit, plan_edit
 from locscope.workflows.evaluate import plan_evaluate
-from locscope.workflows.recorded_edits import edits_to_ask
+from locscope.workflows.recorded_edits import as_recorded, edits_to_ask
 
 
 def rows(count: int = 20) -> list[dict]:
@@ -45,7 +45,9 @@ def note_of(file: str, count: int = 5) -> EditNote:
 
 
 def asked(note: EditNote | None, **given):
-    return edits_to_ask(EvaluateSettings(model="edited", **given), note).edit_set
+    settings = as_recorded(EvaluateSettings(model="edited", **given), note)
+    named = bool(given.keys() & {"edits", "limit"})
+    return edits_to_ask(settings, note, load_edits(settings), named=named)
 
 
 def test_by_default_what_was_tuned(file: str) -> None:
@@ -88,8 +90,7 @@ def test_a_file_that_was_changed_is_noticed(file: str) -> None:
 
 
 def test_a_model_without_a_note_is_asked_what_the_settings_say(file: str) -> None:
-    settings = EvaluateSettings(model="any", edits=file, limit=4)
-    assert edits_to_ask(settings, None).edit_set == load_edits(settings)
+    assert asked(None, edits=file, limit=4) == load_edits(EvaluateSettings(edits=file, limit=4))
 
 
 def test_a_saved_model_says_what_it_was_tuned_on(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from locscope.errors import unknown
-from locscope.integrations.exports.about import About, Export, Names
+from locscope.integrations.exports.about import About, Export
 from locscope.plugins import function_of
 from locscope.records import Recommendation
 from locscope.runs.files import explained, write_atomic
@@ -18,7 +18,6 @@ __all__ = [
     "About",
     "Export",
     "ExportFormat",
-    "Names",
     "exported",
     "write_exports",
 ]

@@ -1,39 +1,21 @@
 """The input and result of an export, and questions on a location that several exports ask."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from locscope.locations import ATTENTION_PARTS, MLP_PARTS, Location
+from locscope.models.families import Family
 from locscope.records import TrialRecord
-
-
-@dataclass(frozen=True)
-class Names:
-    """How a model names its modules.
-
-    `layers` is the path of the list of decoder layers (`model.layers`); `attention`, `mlp` and
-    `leaves` (by part) are paths under a layer; `norm` is the path of the final norm, `head` that of
-    the unembedding. `transposed`: weights are (in, out), as in GPT-2's Conv1D.
-    """
-
-    layers: str
-    attention: str
-    mlp: str
-    leaves: Mapping[str, str] = field(hash=False)
-    norm: str
-    head: str = "lm_head"
-    transposed: bool = False
 
 
 @dataclass(frozen=True)
 class About:
     """The context of a recommendation: `model` as other tools can load it, its number of layers,
-    its names, and a trial with LoRA at the location, where one ran: the first on T, on which
-    nothing is selected, else the best on S."""
+    its family, which names its modules, and a trial with LoRA at the location, where one ran: the
+    first on T, on which nothing is selected, else the best on S."""
 
     model: str
     depth: int
-    names: Names
+    family: Family
     lora: TrialRecord | None = None
 
 
@@ -58,36 +40,36 @@ def parts_by_layer(location: Location) -> dict[int, tuple[str, ...]]:
     return {layer: tuple(sorted(_outermost(parts[layer]))) for layer in sorted(parts)}
 
 
-def leaves_of(part: str, names: Names) -> tuple[str, ...]:
+def leaves_of(part: str, family: Family) -> tuple[str, ...]:
     """The modules under a layer that hold a part, each once."""
     inside = {"mlp": MLP_PARTS, "attn": ATTENTION_PARTS, "block": (*MLP_PARTS, *ATTENTION_PARTS)}
     wanted = inside.get(part, (part,))
     # Each once: in some models q, k and v are one module.
-    return tuple(dict.fromkeys(names.leaves[leaf] for leaf in wanted if leaf in names.leaves))
+    return tuple(dict.fromkeys(family.leaves[leaf] for leaf in wanted if leaf in family.leaves))
 
 
-def prefixes_of(location: Location, names: Names) -> tuple[str, ...]:
+def prefixes_of(location: Location, family: Family) -> tuple[str, ...]:
     """How the names of a location's parameters begin, each with a dot at its end, so that layer 1
     is not taken for layers 10 to 19; of a location of whole modules."""
-    modules = {"block": "", "mlp": f"{names.mlp}.", "attn": f"{names.attention}."}
+    modules = {"block": "", "mlp": f"{family.mlp}.", "attn": f"{family.attention}."}
     return tuple(
-        f"{names.layers}.{layer}." + (modules[p] if p in modules else f"{names.leaves[p]}.")
+        f"{family.blocks}.{layer}." + (modules[p] if p in modules else f"{family.leaves[p]}.")
         for layer, parts in parts_by_layer(location).items()
         for p in parts
     )
 
 
-def why_not_whole(location: Location, names: Names) -> str:
+def why_not_whole(location: Location, family: Family) -> str:
     """Why a location is not made of whole modules; empty where it is."""
     if any(site.head is not None for site in location.sites):
         return "it takes whole modules, not one head"
-    if not names.layers:
+    if not family.leaves:
         return "the modules of this family have no names for it (experts, or a family in no table)"
     for part in dict.fromkeys(p for parts in parts_by_layer(location).values() for p in parts):
-        if part == "mlp" and not names.mlp:
+        if part == "mlp" and not family.mlp:
             return "the MLP is no module of its own here, give mlp.up and mlp.down"
-        module = names.leaves.get(part)
-        shared = [other for other, leaf in names.leaves.items() if leaf == module]
+        module = family.leaves.get(part)
+        shared = [other for other, leaf in family.leaves.items() if leaf == module]
         if len(shared) > 1:
             return f"{' and '.join(shared)} are one module here ({module}), {part} is a part of it"
     return ""

@@ -28,12 +28,13 @@ def export(recommendation: Recommendation, about: About) -> Export:
     """The configuration, or why it cannot be expressed there."""
     best = recommendation.deployment or recommendation.best
     location, recipe = recommendation.location, best.recipe
-    reason = why_not_recipe(recipe) or why_not_whole(location, about.names)
+    reason = why_not_recipe(recipe) or why_not_whole(location, about.family)
     if reason:
         return Export(reason=reason)
+    prefixes = prefixes_of(location, about.family)
     content = {
         "base_model": about.model,
-        "unfrozen_parameters": [f"^{re.escape(one)}" for one in prefixes_of(location, about.names)],
+        "unfrozen_parameters": [f"^{re.escape(prefix)}" for prefix in prefixes],
         "train_on_inputs": False,
         "val_set_size": 0.0,
         "output_dir": "./edited-model",

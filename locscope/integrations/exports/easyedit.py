@@ -9,15 +9,17 @@ import yaml
 from locscope.integrations.exports.about import (
     About,
     Export,
-    Names,
     parts_by_layer,
     why_not_whole,
 )
+from locscope.models.families import Family
 from locscope.records import Recommendation
 from locscope.runs.recommendation import why_not_recipe
 
 MAX_LENGTH = 40
 """Tokens of prompt and target, as in the hyperparameters that EasyEdit ships."""
+HEAD = "lm_head"
+"""The unembedding of every family there is a name for."""
 _NOTE = (
     "Give all edits as one batch edit: one after the other is depth-first. Its targets have no end "
     "token, so its numbers will not be those measured here."
@@ -28,7 +30,7 @@ def export(recommendation: Recommendation, about: About) -> Export:
     """The hyperparameters, or why FT cannot do this."""
     best = recommendation.deployment or recommendation.best
     location = recommendation.location
-    reason = why_not_recipe(best.recipe) or why_not_whole(location, about.names)
+    reason = why_not_recipe(best.recipe) or why_not_whole(location, about.family)
     if reason:
         return Export(reason=reason)
     by_layer = parts_by_layer(location)
@@ -49,25 +51,25 @@ def export(recommendation: Recommendation, about: About) -> Export:
         "kl_factor": 0,
         "norm_constraint": False,
         "objective_optimization": "target_new",
-        "rewrite_module_tmp": _pattern(part, about.names),
-        **_templates(about.names),
+        "rewrite_module_tmp": _pattern(part, about.family),
+        **_templates(about.family),
         "model_parallel": False,
     }
     return Export(yaml.safe_dump(content, sort_keys=False), _NOTE)
 
 
-def _pattern(part: str, names: Names) -> str:
-    modules = {"block": "", "mlp": f"{names.mlp}.", "attn": f"{names.attention}."}
-    module = modules[part] if part in modules else f"{names.leaves[part]}."
-    return f"{names.layers}.{{}}.{module}"
+def _pattern(part: str, family: Family) -> str:
+    modules = {"block": "", "mlp": f"{family.mlp}.", "attn": f"{family.attention}."}
+    module = modules[part] if part in modules else f"{family.leaves[part]}."
+    return f"{family.blocks}.{{}}.{module}"
 
 
-def _templates(names: Names) -> dict[str, str]:
-    layer = f"{names.layers}.{{}}"
+def _templates(family: Family) -> dict[str, str]:
+    layer = f"{family.blocks}.{{}}"
     return {
         "layer_module_tmp": layer,
-        "mlp_module_tmp": f"{layer}.{names.mlp or names.leaves['mlp.down']}",
-        "attn_module_tmp": f"{layer}.{names.attention}",
-        "ln_f_module": names.norm,
-        "lm_head_module": names.head,
+        "mlp_module_tmp": f"{layer}.{family.mlp or family.leaves['mlp.down']}",
+        "attn_module_tmp": f"{layer}.{family.attention}",
+        "ln_f_module": family.final_norm,
+        "lm_head_module": HEAD,
     }

@@ -7,8 +7,9 @@ matrices are unsupported.
 
 import yaml
 
-from locscope.integrations.exports.about import About, Export, Names, parts_by_layer
+from locscope.integrations.exports.about import About, Export, parts_by_layer
 from locscope.locations import Location
+from locscope.models.families import Family
 from locscope.records import Recipe, Recommendation
 
 _HEADER = "# To add: dataset (and dataset_dir), and the template that prompts are put in.\n"
@@ -32,7 +33,7 @@ def export(recommendation: Recommendation, about: About) -> Export:
         "do_train": True,
         "finetuning_type": "freeze",
         "freeze_trainable_layers": _count(by_layer, about.depth),
-        "freeze_trainable_modules": _modules(by_layer[location.lowest], about.names),
+        "freeze_trainable_modules": _modules(by_layer[location.lowest], about.family),
         "output_dir": "edited-model",
         "learning_rate": best.recipe.lr,
         # Its default is linear decay; trials are tuned at one rate.
@@ -52,8 +53,8 @@ def _count(by_layer: dict[int, tuple[str, ...]], depth: int) -> int:
     return len(by_layer) if max(by_layer) == depth - 1 else -len(by_layer)
 
 
-def _modules(parts: tuple[str, ...], names: Names) -> str:
-    module = {"block": "all", "mlp": names.mlp, "attn": names.attention}
+def _modules(parts: tuple[str, ...], family: Family) -> str:
+    module = {"block": "all", "mlp": family.mlp, "attn": family.attention}
     return ",".join(module[part] for part in parts)
 
 

@@ -10,12 +10,12 @@ import json
 from locscope.integrations.exports.about import (
     About,
     Export,
-    Names,
     leaves_of,
     parts_by_layer,
     why_not_whole,
 )
 from locscope.locations import Location
+from locscope.models.families import Family
 from locscope.records import Recommendation
 from locscope.records.trials import RANK
 
@@ -23,7 +23,7 @@ from locscope.records.trials import RANK
 def export(recommendation: Recommendation, about: About) -> Export:
     """The configuration; it has no learning rate, and its note says whether LoRA was measured."""
     location = recommendation.location
-    reason = why_not_whole(location, about.names)
+    reason = why_not_whole(location, about.family)
     if reason:
         return Export(reason=reason)
     rank = (about.lora.trial.recipe.rank if about.lora else 0) or RANK
@@ -37,26 +37,28 @@ def export(recommendation: Recommendation, about: About) -> Export:
         "lora_alpha": rank,
         "lora_dropout": 0.0,
         "bias": "none",
-        "fan_in_fan_out": about.names.transposed,
-        **_targets(location, about.names),
+        "fan_in_fan_out": about.family.transposed,
+        **_targets(location, about.family),
     }
     return Export(json.dumps(settings, indent=2) + "\n", note_on_lora(about))
 
 
-def _targets(location: Location, names: Names) -> dict[str, list[str] | list[int] | str]:
+def _targets(location: Location, family: Family) -> dict[str, list[str] | list[int] | str]:
     modules = {
-        layer: [leaf for part in parts for leaf in leaves_of(part, names)]
+        layer: [leaf for part in parts for leaf in leaves_of(part, family)]
         for layer, parts in parts_by_layer(location).items()
     }
     layers = list(modules)
-    owner, _, pattern = names.layers.rpartition(".")
+    owner, _, pattern = family.blocks.rpartition(".")
     if "." not in owner and all(modules[layer] == modules[layers[0]] for layer in layers):
         return {
             "target_modules": modules[layers[0]],
             "layers_to_transform": layers,
             "layers_pattern": pattern,
         }
-    return {"target_modules": [f"{names.layers}.{n}.{leaf}" for n in layers for leaf in modules[n]]}
+    return {
+        "target_modules": [f"{family.blocks}.{n}.{leaf}" for n in layers for leaf in modules[n]]
+    }
 
 
 def note_on_lora(about: About) -> str:

@@ -24,7 +24,7 @@ _NO_RATE = ", and learning_rate: none was measured with LoRA here"
 def export(recommendation: Recommendation, about: About) -> Export:
     """The arguments; the rate is that of the trial with LoRA, where one ran."""
     location = recommendation.location
-    reason = why_not_whole(location, about.names)
+    reason = why_not_whole(location, about.family)
     if reason:
         return Export(reason=reason)
     measured = about.lora.trial.recipe if about.lora else None
@@ -38,10 +38,10 @@ def export(recommendation: Recommendation, about: About) -> Export:
         "lora_alpha": rank or RANK,
         "lora_dropout": 0.0,
         "lora_target_modules": [
-            f"{about.names.layers}.{layer}.{leaf}"
+            f"{about.family.blocks}.{layer}.{leaf}"
             for layer, parts in parts_by_layer(location).items()
             for part in parts
-            for leaf in leaves_of(part, about.names)
+            for leaf in leaves_of(part, about.family)
         ],
         **({"learning_rate": recipe.lr} if measured else {}),
         "lr_scheduler_type": "constant",

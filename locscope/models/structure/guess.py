@@ -57,7 +57,7 @@ def self_test(model: PreTrainedModel, family: Family, factor: float, cap: float 
     rows = int(embedding.weight.shape[0])
     draw = torch.Generator().manual_seed(0)
     ids, other = torch.randint(rows, (2, 2, LENGTH), generator=draw).to(model.device)
-    layers: Any = model.get_submodule(f"{family.owner}.{family.layers}")
+    layers: Any = model.get_submodule(family.blocks)
     entered, order = _entering(model, layers, ids)
     _refuse(model, order == list(range(len(layers))), "blocks do not run once each, in order")
     wanted = _logits(model, ids)

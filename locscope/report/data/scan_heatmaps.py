@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import isnan, nan
 from typing import Any
 
+from locscope.display import visible
 from locscope.locations import Location
 from locscope.records import ScanResult, ScanScore, TokenMap
 from locscope.report.data.heatmaps import (
@@ -23,7 +24,8 @@ ROLES = ("first subject", "middle subject", "last subject", "first after", "furt
 """Token roles in the order of the prompt, as scans name them."""
 LONG_TOKEN = 18
 """Characters of a token that stand under its column; the whole is on hover."""
-VISIBLE = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥"}
+SIGNS = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥"}
+"""What tokens often are of, and what is shown for it; all else that is not seen is escaped."""
 
 
 @dataclass(frozen=True)
@@ -192,9 +194,9 @@ def fact_data(token_map: TokenMap) -> dict[str, Any]:
     return {
         "edit": token_map.edit,
         "prompt": "".join(token_map.tokens).strip(),
-        "tokens": [visible(token) for token in token_map.tokens],
+        "tokens": [token_label(token) for token in token_map.tokens],
         "subject": [i for i in token_map.subject if i < len(token_map.tokens)],
-        "answer": visible(token_map.answer.strip(), spaces=False),
+        "answer": token_label(token_map.answer.strip(), spaces=False),
         "values": [
             [None if isnan(v) else float(f"{v:.3g}") for v in row] for row in token_map.values
         ],
@@ -204,11 +206,11 @@ def fact_data(token_map: TokenMap) -> dict[str, Any]:
 def token_heatmap(scan: ScanResult, token_map: TokenMap) -> Heatmap:
     """Layers x tokens of one prompt; columns are named by position, for tokens recur."""
     # A space is part of most tokens and would be lost in a label.
-    tokens = tuple(map(visible, token_map.tokens))
+    tokens = tuple(map(token_label, token_map.tokens))
     centred = has_both_signs(value for row in token_map.values for value in row)
     what = ", ".join(filter(None, (token_map.variant, token_map.part)))
     choice = ": ".join(filter(None, (token_map.variant, f"one prompt, {token_map.part}")))
-    answer = visible(token_map.answer.strip(), spaces=False)
+    answer = token_label(token_map.answer.strip(), spaces=False)
     return Heatmap(
         f"scan-{scan.descriptor.name}-{token_map.variant}-tokens-{token_map.part}-{token_map.edit}",
         f"{scan.descriptor.title}: {what}, one prompt, answer “{answer}”",
@@ -234,16 +236,10 @@ def token_heatmap(scan: ScanResult, token_map: TokenMap) -> Heatmap:
     )
 
 
-def visible(token: str, spaces: bool = True) -> str:
+def token_label(token: str, spaces: bool = True) -> str:
     """The token with its line ends, and where wanted its spaces, to be seen."""
-    shown = "".join(c if c == " " and not spaces else _seen(c) for c in token)
-    return shown or "(empty)"
-
-
-def _seen(character: str) -> str:
-    if character in VISIBLE:
-        return VISIBLE[character]
-    return character if character.isprintable() else f"\\x{ord(character):02x}"
+    signs = {c: sign for c, sign in SIGNS.items() if spaces or c != " "}
+    return visible("".join(signs.get(c, c) for c in token)) or "(empty)"
 
 
 def _label(token_map: TokenMap, index: int, token: str) -> str:

@@ -4,6 +4,7 @@ The model is loaded and asked as at the beginning of the search, and single step
 is written.
 """
 
+import heapq
 import resource
 import sys
 import time
@@ -14,6 +15,8 @@ from math import isnan, nan
 
 import torch
 
+from locscope.execution.local import trial_threads
+from locscope.execution.teams import worker_bytes
 from locscope.models.load import Loaded
 from locscope.progress import Progress, stage
 from locscope.records import Trial
@@ -64,7 +67,7 @@ class DryRun:
     the most that is held (bytes; the device's NaN where it is the host): what this process had
     while it calibrated, or had before and trials and scans add. `opening` and `calibration` are
     seconds that were spent here; `seconds`, `flops` and `trials` are those of all stages together,
-    without the operations of scans.
+    without the operations of scans. Trials run side by side in so many `workers`.
     """
 
     kinds: dict[str, int]
@@ -78,6 +81,7 @@ class DryRun:
     seconds: float
     flops: float
     trials: int
+    workers: int = 1
     assumed: tuple[str, ...] = ASSUMED
 
     @property
@@ -94,7 +98,8 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
         began = time.perf_counter()
         found = made_up_gradient(plan.loaded.info, plan.chosen)
         space = space_of(runner, (found,), lambda _: 1.0)
-        timing = calibrate(runner, space)
+        with trial_threads(plan.loaded.model.device):
+            timing = calibrate(runner, space)
         progress.advance("steps")
         scans = _scans(runner, timing)
         progress.advance("gradients")
@@ -105,6 +110,9 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
     filled = scan_batches(workspace, asking.scans)
     memory = memory_of(workspace, space, asking.recipes, asking.batch_size)
     more = added_by_a_search(memory, filled)
+    if runner.workers > 1:
+        others = runner.workers * worker_bytes(workspace)
+        memory, more = {**memory, "worker processes": others}, more + others
     return DryRun(
         kinds=_kinds(space),
         stages=stages,
@@ -117,6 +125,7 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
         seconds=sum(one.seconds for one in stages),
         flops=sum(one.flops for one in stages if not isnan(one.flops)),
         trials=sum(map(len, asked.values())),
+        workers=runner.workers,
     )
 
 
@@ -140,12 +149,22 @@ def _stages(
     layer, stages = 0, []
     for name, trials in asked.items():
         costs = [timing.cost(runner.workspace, space, trial) for trial in trials]
-        seconds = sum(one.seconds for one in costs) + timing.prefix_cache_seconds(trials, layer)
+        seconds = side_by_side([one.seconds for one in costs], runner.workers)
+        # Each worker moves its own through all layers.
+        seconds += timing.prefix_cache_seconds(trials, layer)
         seconds += _suites(runner, space, timing, name, trials)
         flops = sum(one.flops for one in costs)
         stages.append(CostForecast(name, len(trials), flops, seconds))
         layer = trials[-1].location.lowest if trials else layer
     return stages
+
+
+def side_by_side(seconds: Sequence[float], workers: int) -> float:
+    """What work takes of which the next is begun by whoever is free, in this order."""
+    free = [0.0] * workers
+    for took in seconds:
+        heapq.heapreplace(free, free[0] + took)
+    return max(free)
 
 
 def _suites(
@@ -215,7 +234,8 @@ def _lines(found: DryRun) -> list[Line]:
 
 def _after(found: DryRun) -> str:
     opening = "" if isnan(found.opening) else f", after {duration(found.opening)} to begin"
-    return f"{opening} (calibrated in {duration(found.calibration)})"
+    beside = f", trials in {found.workers} processes" if found.workers > 1 else ""
+    return f"{opening}{beside} (calibrated in {duration(found.calibration)})"
 
 
 def _in_words(one: CostForecast) -> str:

@@ -19,7 +19,7 @@ from locscope.models.hub import locate
 from locscope.models.structure.names import check_device, check_dtype, require, shape_of
 from locscope.runs.files import explained
 from locscope.runs.folder import check_ours
-from locscope.runs.new_folder import DELTA, check_new, check_new_file
+from locscope.runs.new_folder import DELTA, check_new, check_new_file, check_writable
 from locscope.runs.note import read_note
 from locscope.runs.reading import read_json, read_text
 from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, SearchSettings
@@ -145,8 +145,7 @@ def _check_run_folder(output: Path | None) -> None:
     check_ours(output)
     with explained(f"write {output}"):
         above = next(path for path in (output, *output.absolute().parents) if path.exists())
-    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
-        raise UsageError(f"cannot write {output}: no permission to write into {above}")
+    check_writable(output, above)
 
 
 def _check_places(settings: SharedSettings, locations: Iterable[Location] = ()) -> None:

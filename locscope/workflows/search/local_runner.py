@@ -3,11 +3,14 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import final
 
 from locscope.evaluation.build_suite import prepare
-from locscope.execution.local import run_trials
+from locscope.execution.dispatch import run_in_team
+from locscope.execution.local import run_trials, trial_threads
+from locscope.execution.teams import team_for
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.progress import Progress, stage
 from locscope.recommendation.finalists import Finalist
@@ -66,6 +69,24 @@ class LocalTrialRunner:
         self._uncounted = set(self.known) if uncounted else set[str]()
         self._counted = not uncounted
         self._other: tuple[tuple[Edit, ...], Workspace] | None = None
+        self._team = team_for(plan.workspace, plan.settings, progress)
+
+    def __enter__(self) -> "LocalTrialRunner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._team is not None:
+            self._team.close()
+
+    @property
+    def workers(self) -> int:
+        """Trials that run side by side."""
+        return 1 if self._team is None else self._team.workers
+
+    def start(self) -> None:
+        """Begins what takes its time before trials can run side by side, where they will be."""
+        if self._team is not None:
+            self._team.start()
 
     def trials(
         self, stage: str, trials: Sequence[Trial], edits: Sequence[Edit] | None = None
@@ -77,7 +98,8 @@ class LocalTrialRunner:
         # Before the clock starts: writing another suite is a stage of its own.
         workspace = self._about(edits if missing else None)
         began, earlier = time.perf_counter(), self._uncounted_seconds(once)
-        run_trials(
+        run = partial(run_in_team, self._team) if self._team and missing else run_trials
+        run(
             workspace,
             stage,
             missing,
@@ -119,7 +141,8 @@ class LocalTrialRunner:
 
     def tuned(self, trial: Trial, edits: Sequence[Edit]) -> Tuned:
         """A trial once more, with the weights that it ends with."""
-        return run_trial(self._about(edits), trial, self.plan.objective, keep=True)
+        with trial_threads(self.plan.loaded.model.device):
+            return run_trial(self._about(edits), trial, self.plan.objective, keep=True)
 
     def _about(self, edits: Sequence[Edit] | None) -> Workspace:
         """One whose evaluation suite is about these edits, on the texts of the search."""
@@ -158,6 +181,8 @@ class LocalTrialRunner:
             self.progress.advance("the evaluation suites are written")
             for wanted in missing:
                 record = wanted.on_t[0]
+                with trial_threads(workspace.loaded.model.device):
+                    rows = run_panel(workspace, record.trial, suites)
                 panel = ProtocolResults(
                     role=wanted.role,
                     location=wanted.location,
@@ -165,7 +190,7 @@ class LocalTrialRunner:
                     trial=record.trial.id,
                     edits=len(record.trial.edits),
                     score=record.score,
-                    rows=run_panel(workspace, record.trial, suites),
+                    rows=rows,
                 )
                 write_record(self.folder, "panel", wanted.role, panel)
                 panels.append(panel)

@@ -6,7 +6,7 @@ the runner-up, the depth rule's location and random ones alike.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -75,11 +75,17 @@ def search(
     with (
         open_run(plan.folder, plan.frozen, fresh=fresh) as folder,
         tracker or nullcontext() as heard,
+        ExitStack() as opened,
     ):
         for note in (*folder.notes, *plan.workspace.notes):
             progress.say(note)
         earlier = earlier_costs(folder)
-        runner = LocalTrialRunner(plan, folder, progress, heard, uncounted=not earlier)
+        runner = opened.enter_context(
+            LocalTrialRunner(plan, folder, progress, heard, uncounted=not earlier)
+        )
+        # While this process scans. Where there is a recommendation, hardly a trial is missing.
+        if read_record(folder, "recommendation", "final", Recommendation) is None:
+            runner.start()
         info = partial(info_of, plan, earlier, runner.costs, command, started)
         scans = scan_s(runner)
         evidence = Evidence(space_of(runner, scans), scans)

@@ -1,0 +1,1 @@
+"""Parts of `analyses.bench_scale` and `analyses.scaling`."""

@@ -1,0 +1,97 @@
+"""Whether trials run side by side, and in how many processes."""
+
+import os
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from locscope.execution.processes import Processes
+from locscope.plugins import only_here
+from locscope.progress import Progress
+from locscope.tuning.trial_cost import blocks_of
+from locscope.tuning.workspace import Workspace
+
+LONG = 1e10
+"""Operations of one pass over all texts below which trials take less time than processes to begin:
+a second or so of a core."""
+PROCESS_BYTES = 500 << 20
+"""Of a process before it opens a model, with torch 2.13 for the CPU: the libraries."""
+TUNED_BYTES = 20
+"""Of a weight that is tuned: itself, its master, the gradient, and two numbers of Adam."""
+IN_TRIALS = ("measure", "recipe")
+"""Kinds of what may be registered in this process alone, and a trial may want."""
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """The settings that say how trials are run."""
+
+    @property
+    def workers(self) -> int | None:
+        """Trials side by side; None: as many as pay."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """The device as it was asked for."""
+        ...
+
+
+def team_for(workspace: Workspace, settings: Asked, progress: Progress) -> Processes | None:
+    """The processes that trials on a workspace run in, not begun yet; None where this one does.
+
+    What was registered in this process alone (a notebook's measure) keeps trials here.
+    """
+    workers = settings.workers
+    if workers is None:
+        workers = most_workers(workspace, settings.device) if is_long(workspace) else 1
+    if workers == 1:
+        return None
+    here = only_here(IN_TRIALS)
+    if here:
+        progress.say(f"trials run in this process: others lack {', '.join(here)}")
+        return None
+    return Processes(workspace.loaded, workers)
+
+
+def is_long(workspace: Workspace) -> bool:
+    """Whether trials take longer than processes do to begin."""
+    tokens = workspace.suite.packed.ids.numel()
+    return 2.0 * workspace.loaded.info.parameters * tokens > LONG
+
+
+def most_workers(workspace: Workspace, device: str) -> int:
+    """Processes that pay: one for each GPU, or for each core on a CPU, as far as memory goes."""
+    on = workspace.loaded.model.device
+    if on.type == "cuda":
+        return torch.cuda.device_count() if device in ("auto", "cuda") else 1
+    if on.type != "cpu":
+        return 1
+    room = available_bytes() // worker_bytes(workspace)
+    # As many as torch would have threads: who set fewer meant to use fewer cores.
+    return max(1, min(torch.get_num_threads(), usable_cores(), room))
+
+
+def worker_bytes(workspace: Workspace) -> int:
+    """Memory of a process besides the weights, about: all share those. The prefix cache with as
+    many copies as the budget has room for, and tuning a whole block."""
+    info, cache = workspace.loaded.info, workspace.prefix_cache
+    itemsize = workspace.loaded.model.dtype.itemsize
+    stream = workspace.suite.packed.ids.numel() * info.width * itemsize
+    block = blocks_of(info) // info.layers
+    return PROCESS_BYTES + 2 * min(stream, cache.budget.device) + TUNED_BYTES * block
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_bytes() -> int:
+    """Memory that is free, about, or can be freed; of the whole machine where nothing tells."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            found = dict(line.split(":", 1) for line in file)
+        return int(found["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
