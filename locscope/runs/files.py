@@ -13,7 +13,7 @@ from locscope.errors import DISK_FULL, LocscopeError, UsageError
 SUFFIX = ".partial"
 """Ends the names of files being written; one that stays behind is of no use to anyone."""
 GOES_ON = "make room, and give the same command again"
-"""The environment variable that names another cache folder."""
+"""What to do where a disk is full."""
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:

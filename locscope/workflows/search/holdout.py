@@ -28,7 +28,8 @@ def validate(runner: TrialRunner, evidence: Evidence) -> Evidence:
     finalists, close = tuple(map(Finalist, first)), first
     for subsets in (plan.on_v[: settings.validations], plan.on_v[settings.validations :]):
         trials = {best.location: [on_v(plan, best, subset) for subset in subsets] for best in close}
-        records = runner.trials(VALIDATING, [trial for some in trials.values() for trial in some])
+        asked = [trial for some in trials.values() for trial in some]
+        records = runner.trials(VALIDATING, asked) if asked else ()
         finalists = tuple(_with(finalist, records) for finalist in finalists)
         close = [finalist.best for finalist in too_close(finalists, strict)]
     ordered = ranked_finalists(

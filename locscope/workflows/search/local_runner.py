@@ -33,7 +33,7 @@ SHARES = {
     **{"edit counts": 7.0, "audit": 4.0},
 }
 """Per cent of a search's time that a stage takes, about, as seen on the bundled model."""
-IN_ROUNDS = ("full", "controls", "fitting to the edits")
+IN_ROUNDS = ("full", "controls", "validating on V", "fitting to the edits")
 """Stages whose trials are asked for round after round."""
 
 
