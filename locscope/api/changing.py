@@ -165,6 +165,7 @@ def _sides(
 ) -> tuple[Loaded, Loaded | None]:
     """The model that is measured, and its base where there is one."""
     if isinstance(model, EditedModel):
+        # Tuned in place there is no base any more: its weights are those of the edited model.
         base = model.base if base is None and model.model is not model.base.model else base
         model = load_model(model.model, model.base.tokenizer)
     return model, None if base is None else as_loaded(base, settings)

@@ -69,6 +69,7 @@ def unpacked(name: str, data: bytes) -> bytes:
                 raise UsageError(f"cannot unpack {name}: it is damaged ({error})") from error
             if len(content) > MOST_UNPACKED:
                 raise UsageError(f"{name} unpacks to more than {MOST_UNPACKED >> 20} MiB: split it")
+            # Again: what was packed twice is unpacked twice.
             return unpacked(name, content)
     for magic, what in _OTHERS.items():
         if data.startswith(magic):
@@ -87,6 +88,7 @@ def parquet_rows(name: str, data: bytes) -> list[dict[str, Any]] | None:
     from pyarrow import parquet
 
     try:
+        # Read whole, as every row is checked, also those that a limit leaves out.
         rows = parquet.read_table(io.BytesIO(data)).to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UsageError(f"cannot read {name}: damaged Parquet ({_first_line(error)})") from error
@@ -156,6 +158,7 @@ def table_rows(suffix: str, name: str, text: str) -> Table:
     The index that pandas writes, a first column without a name, is left out. Raises UsageError,
     which names the line, where the header or a row cannot be used.
     """
+    # The header decides: cells may hold any of them.
     separator = _separator(suffix, text)
     records = _records(name, text, separator)
     _, first = next(records, (1, []))
@@ -178,6 +181,7 @@ def table_rows(suffix: str, name: str, text: str) -> Table:
 
 def _separator(suffix: str, text: str) -> str:
     """What is most often between the names of the header, outside of quotes."""
+    # Every other piece between quotes lies outside of them.
     header = "".join(text.lstrip("\r\n").split("\n", 1)[0].split('"')[::2])
     likely = ("\t", ",", ";") if suffix == ".tsv" else (",", ";", "\t")
     return max(likely, key=header.count)

@@ -90,6 +90,7 @@ def _there(cells: Mapping[str, Any], field: str) -> bool:
 
 def _refusal(cells: Mapping[str, Any]) -> str:
     """All fields, and what the nearest format needs and does not read."""
+    # Reversed: of formats that are equally near the last is taken, which is our own.
     entry = max(reversed(FORMATS.values()), key=lambda one: _nearness(one, cells))
     fields = shorten(", ".join(cells) or "none", SHOWN)
     said = f"no known layout has these fields ({fields})"
@@ -108,6 +109,7 @@ def _refusal(cells: Mapping[str, Any]) -> str:
 
 def _renamed(cells: Mapping[str, Any]) -> str:
     """How to rename fields so that they are of our own format; empty where that cannot be told."""
+    # Reversed, so that of two fields of one plain name the first is kept.
     plain = {re.sub(r"[\s-]+", "_", name.strip().lower()): name for name in reversed(cells)}
     meant = dict[str, str]()
     for field, others in _OTHER_NAMES.items():

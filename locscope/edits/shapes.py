@@ -35,6 +35,7 @@ def rows_in(value: Any, name: str) -> tuple[list[Any], tuple[str, ...]]:
     for forgotten, retained in _FORGOTTEN:
         if isinstance(value.get(forgotten), list) and isinstance(value.get(retained), list):
             return _with_retained(value[forgotten], value[retained]), ()
+    # pandas writes a frame so (`orient="index"`): rows under their numbers.
     if value and all(key.isdigit() and isinstance(row, Mapping) for key, row in value.items()):
         return list(value.values()), ()
     lists = {key: inner for key, inner in value.items() if _is_rows(inner)}

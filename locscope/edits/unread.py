@@ -52,6 +52,7 @@ def unread(entry: EditFormat, rows: Sequence[Row]) -> tuple[str, ...]:
         cells = spread(row.cells, entry.reads)
         left = {name: value for name, value in cells.items() if name not in entry.reads}
         filled = [name for name, value in left.items() if not _empty(value)]
+        # Cells that hold nothing refuse no file: tables have a cell for every column.
         refused = [n for n in filled if not _is_harmless(n, left[n], entry, row.from_csv)]
         if refused:
             raise UsageError(f"{row.where}: {_refusal(entry, refused, row.cells)}")

@@ -120,6 +120,7 @@ class _Writer:
 
 def _stop_token(text_generator: TextGenerator) -> int:
     """The token that ends a target: the tokenizer's EOS, as in LocFT-BF's code."""
+    # Not the model's own list of stop tokens, which may begin with another.
     eos = text_generator.tokenizer.eos_token_id
     return eos if isinstance(eos, int) else next(iter(text_generator.stops), NO_LABEL)
 
@@ -163,6 +164,7 @@ def _agreed(
     start, tokens = whole.reasoning, whole.ids[whole.reasoning :]
     span = count or SPAN_TOKENS
     stopped = whole.ending == "stop" and len(tokens) < span
+    # No more: what a model that completes texts says behind an answer changes with any tuning.
     compared = tokens[:span]
     for i in range(1, len(compared) + 1 if not count else 0):
         text = text_of(text_generator, compared[:i])

@@ -54,6 +54,7 @@ def _read_batch(prefix_cache: PrefixCache, batch: Batch) -> list[Reading]:
     hidden = prefix_cache.final(batch)[scored]
     # In pieces: all logits of a large vocabulary would be gigabytes.
     pieces = zip(hidden.split(POSITIONS), label.split(POSITIONS), strict=True)
+    # Kept are three numbers a position, not its logits.
     columns = zip(*(_see(prefix_cache, *piece) for piece in pieces), strict=True)
     best, close, logprob = (torch.cat(column) for column in columns)
     labelled = label != NO_LABEL

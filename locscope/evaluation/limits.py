@@ -89,6 +89,7 @@ def _refuse(
     model: PreTrainedModel, tokenizer: Any, named: str, ids: Sequence[int], needed: int
 ) -> None:
     rows, context = embeddings(model), _context(model)
+    # First of all: such a token ends a pass on a GPU with an assertion that names nothing.
     unknown = next((token for token in ids if token >= rows), None)
     if unknown is not None:
         raise UsageError(

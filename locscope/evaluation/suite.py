@@ -189,6 +189,7 @@ def observe(
     # In one call: the more questions, the fuller the batches.
     answers = ask(suite.text_generator, prefix_cache, [*about_edits, *suite.abilities])
     replies = iter(answers)
+    # Each edit takes its own in the order of `_all_of`; the abilities have what is left.
     per_edit = tuple(_sort_answers(edit, replies) for edit in questions)
     return Evaluation(
         questions=questions,
@@ -209,6 +210,7 @@ def quick_eval(
     texts."""
     questions = tuple(edit.common for edit in suite.of(edits))
     about_edits = [question for edit in questions for question in _all_of(edit)]
+    # Without abilities: they are judged by their text, and nothing is decoded here.
     replies = iter(read_answers(prefix_cache, about_edits))
     return Evaluation(
         questions=questions,

@@ -93,6 +93,7 @@ def in_batches(
                     f"{size(items[rows[0]])} tokens of one request do not fit the device: "
                     "take a smaller model, shorter prompts or --dtype bfloat16"
                 ) from None
+            # This batch alone: those that wait may be shorter and fit as they are.
             waiting = [rows[: len(rows) // 2], rows[len(rows) // 2 :], *waiting]
             continue
         by_row.update(zip(rows, results, strict=True))
@@ -139,6 +140,7 @@ def packed(
     """The rows in batches of like size, each of at most that many tokens padded to its longest;
     `sizes` has that of every row."""
     batches: list[list[int]] = []
+    # By length: a batch is padded to its longest row, and padding is work too.
     for row in sorted(rows, key=sizes.__getitem__):
         if batches and (len(batches[-1]) + 1) * sizes[row] <= tokens_at_once:
             batches[-1].append(row)

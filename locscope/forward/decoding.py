@@ -125,6 +125,7 @@ def _decode_batch(text_generator: TextGenerator, requests: Sequence[Request]) ->
             if output is not None:
                 done[row] = output
         ids, mask = tokens[:, None], torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+        # Rows that have ended leave the batch, or the longest answer would decide the work for all.
         keep = [i for i, row in enumerate(going) if row not in done]
         if keep and len(keep) < len(going):
             index = torch.tensor(keep, device=ids.device)
@@ -141,6 +142,7 @@ def _next_tokens(
     mask: Bool[Tensor, "batch seen"],
     cache: DynamicCache,
 ) -> Int[Tensor, " batch"]:
+    # By the mask and not by the column: padding on the left is no position.
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
     out = body(model)(
         input_ids=ids,
@@ -159,6 +161,7 @@ def _left_padded(
     ids = torch.zeros(len(prompts), longest, dtype=torch.long)
     mask = torch.zeros(len(prompts), longest, dtype=torch.bool)
     for row, prompt in enumerate(prompts):
+        # On the left, so that the next token of every row is in the last column.
         ids[row, longest - len(prompt) :] = torch.as_tensor(list(prompt))
         mask[row, longest - len(prompt) :] = True
     return ids.to(device), mask.to(device)

@@ -107,6 +107,7 @@ def encode(
     text = framed + _joint(framed, answer, prompt_format) + answer
     specials = _adds_specials(prompt_format)
     ids, spans = _tokens(tokenizer, text, specials)
+    # The prompt by itself too: a tokenizer may join its end with the beginning of the answer.
     alone, _ = _tokens(tokenizer, framed, specials)
     inside = [i for i, (_, end) in enumerate(spans) if end > len(framed)]
     if not inside or not answer.strip():

@@ -44,6 +44,8 @@ class _AtLast(nn.Module):
 
     def forward(self, hidden: Float[Tensor, "rows seq inner"]) -> Float[Tensor, "rows seq outer"]:
         at_end = self.own(at_last(hidden, self.last)[:, None])[:, 0]
+        # Zeros rather than nothing: what comes next is made for all tokens, and is read at the
+        # last.
         out = at_end.new_zeros(*hidden.shape[:2], at_end.shape[-1])
         out[torch.arange(len(at_end), device=at_end.device), self.last] = at_end
         return out

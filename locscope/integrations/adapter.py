@@ -37,6 +37,7 @@ def write_adapter(
         whole = _padded(model.get_parameter(piece.name), piece, a, b, transposed=transposed)
         for side, tensor in zip("AB", whole, strict=True):
             tensors[f"base_model.model.{module}.lora_{side}.weight"] = tensor.contiguous()
+    # All pairs of a trial have the same rank.
     rank = factors[0][1].shape[0]
     config = {
         "peft_type": "LORA",

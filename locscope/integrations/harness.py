@@ -110,6 +110,7 @@ def _parts(task: str, manager: Any, seed: int) -> list[Any]:
 
 def _of_part(task: str, part: Any, count: int) -> list[dict[str, str | float]]:
     with _explained_task(task), _quiet():
+        # As one process of one: the harness would share its items out.
         part.build_all_requests(limit=count, rank=0, world_size=1)
     rows = []
     # A request a choice; the first of each item has its text.
@@ -166,6 +167,7 @@ def _measure(
     before: Mapping[str, tuple[float, float, int, str]],
 ) -> Measure:
     value, error, items, protocol = found
+    # The harness gives the error alone, and none for some metrics.
     half = SURE * error if isfinite(error) else nan
     earlier = before[name][0] if name in before else nan
     return Measure(name, value, items, protocol, value - half, value + half, earlier)

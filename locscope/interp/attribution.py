@@ -107,6 +107,7 @@ def _corrected(
     for slopes in passes:
         estimates = _products(hooked, clean, corrupted, slopes)
         estimates |= _fixed(hooked, corrupted, of_queries, of_keys, slopes)
+        # Absolute values before they are added: effects that cancel are what GradDrop is there for.
         total = {kind: total.get(kind, 0.0) + estimates[kind].abs() for kind in estimates}
     layers = hooked.layers
     # The pass that drops a node's own layer gives nothing. The stream behind a block goes on past
@@ -115,6 +116,7 @@ def _corrected(
 
 
 def _change(clean: Activations, corrupted: Activations, name: str) -> Tensor:
+    # In float32: half precision rounds a small change of a large activation away.
     return clean[name].float() - corrupted[name].float()
 
 

@@ -49,6 +49,7 @@ class CorruptedPair:
             return torch.zeros(shape)
         # Drawn whenever a batch needs it, as that of thousands of facts would take gigabytes; on
         # the CPU, so that all devices see the same.
+        # RandomState, and no newer generator: ROME's numbers rest on its stream.
         drawn = np.random.RandomState(self.seed).randn(*shape)
         return (self.scale * torch.from_numpy(drawn)).float()
 
@@ -73,6 +74,7 @@ def swapped(
     token is not the answer's; that token is the distractor. A fact without one is left out.
     """
     trials = [(fact, ids) for fact in facts for ids in _partners(fact, facts, seed)]
+    # All partners of all facts at once, though most facts need one: batches are full that way.
     tops = top_tokens(hooked.bridged, [ids for _, ids in trials], tokens_at_once)
     pairs: dict[str, CorruptedPair] = {}
     for (fact, ids), top in zip(trials, tops, strict=True):
@@ -105,6 +107,7 @@ def _partners(fact: Fact, facts: Sequence[Fact], seed: int) -> list[tuple[int, .
             others[subject] = stranger and others.get(subject, True)
     order = np.random.default_rng([seed, *fact.ids]).permutation(len(others))
     shuffled = [list(others)[i] for i in order]
+    # Sorting keeps the drawn order among partners that are equally likely.
     chosen = sorted(shuffled, key=others.__getitem__)[:PARTNERS]
     return [fact.ids[:first] + subject + fact.ids[stop:] for subject in chosen]
 
@@ -161,6 +164,7 @@ def embedding_deviation(hooked: HookedModel, subjects: Sequence[Sequence[int]]) 
     often = torch.tensor([*counts.values()])
     size = float(often.sum()) * embedded.shape[1]
     mean = float(often.double() @ embedded.sum(1)) / size
+    # Centred before they are squared: a difference of large sums would lose the digits.
     squares = float(often.double() @ (embedded - mean).square().sum(1))
     return (squares / (size - 1)) ** 0.5
 

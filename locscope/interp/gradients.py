@@ -41,6 +41,7 @@ def layer_groups(
     """
     groups: list[list[int]] = []
     free = 0
+    # From the lowest up, so that the prefix cache has to go through the blocks once.
     for layer in sorted(layers):
         need = bytes_per_weight * sum(p.numel() for p in blocks(model)[layer].parameters())
         if groups and need <= free:

@@ -70,6 +70,7 @@ def frozen_norm(norm: Norm, vectors: Float[Tensor, "rows width"]) -> FrozenNorm:
     A vector of ones and one of alternating signs tell whether the norm subtracts the mean, and what
     its gain is; zeros tell its bias.
     """
+    # Probed, not read off its code: families write their norms in many ways.
     ones = torch.ones_like(vectors[0])
     signs = ones.clone()
     signs[1::2] = -1.0

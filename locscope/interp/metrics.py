@@ -67,6 +67,7 @@ def runner_up(
     scored: Float[Tensor, "rows vocabulary"], answer: Int[Tensor, " rows"]
 ) -> Int[Tensor, " rows"]:
     """The best token other than the answer."""
+    # Ruled out first, whether it is the best one or not.
     return scored.scatter(1, answer[:, None], -torch.inf).argmax(-1)
 
 

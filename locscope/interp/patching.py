@@ -111,6 +111,7 @@ def restored(
 
     Tokens before `first`, which are not corrupted, keep the value of the corrupted run.
     """
+    # Once: where nothing is restored the metric is that of the corrupted run.
     floor, top = metric(runs.corrupted_logits), metric(runs.clean_logits)
     rows, length = runs.ids.shape
     out = floor[:, None, None].repeat(1, length, hooked.layers)
@@ -135,6 +136,7 @@ def _patched(
 ) -> Float[Tensor, "patched_rows width"]:
     """Final states of the last token, with the given token restored in one window after another."""
     rows = runs.ids[:, token:]
+    # Nothing at first: a patch joins at the first block that it changes.
     hidden = runs.entering[0][:0, token:]
     for block in range(windows[0].start, hooked.layers):
         joining = sum(window.start == block for window in windows)

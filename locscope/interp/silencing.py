@@ -51,6 +51,7 @@ class Ablation:
         own = prompts_of(hooked.bridged, [fact.ids for fact in facts])
         if self.how == "resample":
             other = prompts_of(hooked.bridged, [self.partners[fact.edit] for fact in facts])
+            # Both prompts go up layer by layer side by side: no activation of all layers is held.
             pairs = zip(visits(hooked, own, kinds), visits(hooked, other, kinds[:1]), strict=True)
             for here, there in pairs:
                 yield here, _aligned(there, kinds[0], own.ids.shape[1])

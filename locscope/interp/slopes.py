@@ -146,6 +146,7 @@ def gradients(
     for layer in range(-1, hooked.layers if drop else 0):
         masked.clear()
         masked.add(layer)
+        # The graph stays for the passes that drop a layer: the forward pass runs once for all.
         slopes = torch.autograd.grad(value, wanted, retain_graph=drop)
         yield {name: slope.float() for name, slope in zip(hooks, slopes, strict=True)}
 

@@ -180,6 +180,7 @@ def digest(checkpoint: Checkpoint, whole: int = READ_WHOLE, look: Look | None = 
     # Saving a model again rewrites these, and it is still the same model.
     settings = {k: v for k, v in checkpoint.config.items() if k not in _VOLATILE}
     total = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    # Of all files together: the same model in more shards is read in the same way.
     size = sum(path.stat().st_size for path in checkpoint.shards)
     for path, tensors in checkpoint.shards.items():
         if size > whole:
@@ -193,6 +194,7 @@ def _digest_whole(path: Path, tensors: Tensors, total: Any, look: Look | None) -
     with path.open("rb") as file:
         # The header; then the tensors, which follow it and each other without a gap.
         total.update(file.read(min((tensor.first for tensor in tensors.values()), default=-1)))
+        # By place in the file and not by name, so that it is read through once.
         for name, tensor in sorted(tensors.items(), key=lambda item: item[1].first):
             content = bytearray(tensor.last - tensor.first)
             file.readinto(content)

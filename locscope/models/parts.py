@@ -139,6 +139,7 @@ def slices(model: PreTrainedModel, location: Location) -> tuple[Slice, ...]:
     inside: list[Slice] = []
     for layer in layers:
         sites = [site for site in location.sites if site.first <= layer <= site.last]
+        # Layer by layer: sites overlap, and a weight that two of them name must come once.
         inside.extend(_slices_of_layer(model, layer, sites))
     return tuple(inside)
 

@@ -183,6 +183,7 @@ def _write(path: Path, columns: dict[str, str], rows: list[Row]) -> None:
     # Only here: pandas is slow to import, and most commands write no tables.
     import pandas as pd
 
+    # Not by numbers: those of another machine differ in their last digits, and rows would move.
     keys = [name for name, kind in columns.items() if kind != NUMBER]
     frame = pd.DataFrame(rows, columns=list(columns)).astype(columns)
     frame = frame.sort_values(keys, kind="stable", ignore_index=True)

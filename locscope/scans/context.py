@@ -158,6 +158,7 @@ class ScanContext:
         table = np.full((len(self.edits), *values.shape[1:]), nan)
         table[[row[edit] for edit in used]] = values.double().cpu().numpy()
         columns = table.reshape(len(self.edits), -1)
+        # All layers and heads in one go, from the same draws: the bootstrap is made once.
         intervals = mean_intervals(columns, self._group_indices, seed=self.seed)
         heads = values.shape[2] if values.dim() == 3 else 0
         return tuple(

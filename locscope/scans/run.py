@@ -29,6 +29,7 @@ def run_scan(name: str, context: ScanContext) -> ScanResult:
     _require_readable(name, context)
     scan: Callable[[ScanContext], Findings] = function_of(SCANS[name].function)
     began, total = time.perf_counter(), len(context.edits)
+    # Costly ones alone are narrowed: the others go by more edits for next to nothing.
     if not is_cheap(name):
         context = context.narrowed
     findings = scan(context)

@@ -109,6 +109,7 @@ def draws_of(audit: Audit, scans: Sequence[ScanResult], count: int, seed: int) -
     # A bootstrap of one group would give every draw the same numbers.
     if size < 2:
         return Draws(column, once)
+    # How often each group comes rather than which: one product of matrices serves all draws.
     drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), count)
     return Draws(column, np.concatenate([once, drawn.astype(float)]))
 

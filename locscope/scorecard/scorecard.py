@@ -126,6 +126,7 @@ def _evidence(
     if seen.any():
         # Of all locations, also those that the scan cannot see: not to see the best one costs.
         best = np.where(np.isnan(utility), 0.0, utility).max(1)
+        # One seed for all scans: ties of one are broken as those of another.
         lacks = regrets(ranking.scores[:, seen], utility[:, seen], best, seed=0)
         spans = [_interval(column) for column in lacks.T]
         row = _filled(row, **dict(zip(_regret_names(), spans, strict=True)))

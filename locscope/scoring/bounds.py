@@ -182,6 +182,7 @@ def crossing(
             continue
         start, way = _judged(here, bound), _judged(there, bound) - _judged(here, bound)
         shares.append((bound.limit - start) / way if way and isfinite(way) else 0.0)
+    # The first limit on the way is the one that stops.
     return max(0.0, min(shares))
 
 

@@ -27,6 +27,7 @@ def front(points: Sequence[Point]) -> tuple[int, ...]:
     useful = [i for i, point in enumerate(points) if point.efficacy > 0]
     on_front: list[int] = []
     order = useful or range(len(points))
+    # Least collapse first: a point is on the front if it beats the last one on it in efficacy.
     for i in sorted(order, key=lambda i: (points[i].collapse, -points[i].efficacy)):
         last = points[on_front[-1]] if on_front else None
         if last is None or points[i].efficacy > last.efficacy or points[i] == last:

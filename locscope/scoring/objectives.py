@@ -112,6 +112,7 @@ def objective_of(
         raise unknown("objective", name, OBJECTIVES)
     objective, own = OBJECTIVES[name], tuple(map(bound_of, bounds))
     replaced = {bound.measure for bound in own}
+    # The user's own bound is instead of the objective's: two on one measure would both hold.
     rest = tuple(bound for bound in objective.bounds if bound.measure not in replaced)
     return replace(objective, weights=_weighed(objective, weights or {}), bounds=(*rest, *own))
 

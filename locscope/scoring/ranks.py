@@ -48,6 +48,7 @@ def design(labels: Sequence[str], depths: ArrayLike, blocks: Sequence[int]) -> D
     powers = min(POWERS, max(2, layers // 2 - 1))
     terms = np.stack([scaled**power for power in range(1, powers + 1)], axis=1)
     for columns in strata:
+        # Centred within strata, as ranks are: else a trend would tell strata apart.
         terms[columns] -= terms[columns].mean(0)
     # Powers of depth are collinear where layers are few: what is left then is rounding.
     left, sizes, _ = np.linalg.svd(terms, full_matrices=False)

@@ -110,6 +110,7 @@ def paired_margin(
         raise ValueError(f"values of the same edits are needed, not {left.shape} and {right.shape}")
     missing = np.isnan(left) | np.isnan(right)
     measured = ~missing.all(0)
+    # What one side lacks counts for neither: means over other edits would be compared.
     left, right = (np.where(missing, nan, x)[:, measured] for x in (left, right))
     by = np.ones(left.shape[1]) if weights is None else np.asarray(weights, dtype=float)[measured]
     # Side by side, so that one draw of groups serves both: that is what pairs them.
@@ -201,6 +202,7 @@ def _harmonic_rows(means: Values, weights: Values) -> Values:
     if means.shape[1] == 1:
         return means[:, 0]
     with np.errstate(divide="ignore"):
+        # A term below zero, as accuracy below chance, has no harmonic mean: it counts as none.
         return weights.sum() / (weights / np.maximum(means, 0.0)).sum(1)
 
 

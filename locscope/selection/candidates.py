@@ -97,6 +97,7 @@ def locations_of(info: ModelInfo, grid: Grid) -> tuple[Site, ...]:
     spans = [(n, n) for n in range(info.layers)]
     spans += [(n, n + grid.consecutive - 1) for n in range(info.layers - grid.consecutive + 1)]
     spans += quarters(info.layers) if grid.quarters else []
+    # Each span once: in a model of few layers a quarter is a single layer.
     return tuple(Site(*span, part) for span in dict.fromkeys(spans) for part in grid.parts)
 
 
@@ -129,6 +130,7 @@ def shuffled(found: Sequence[Candidate], seed: int) -> tuple[Candidate, ...]:
 
     Whoever needs random locations takes the first of these, so that all take the same.
     """
+    # Sorted first: the order in which candidates were made must not decide what is drawn.
     order = sorted(found, key=lambda one: one.location)
     random.Random(f"random location {seed}").shuffle(order)
     return tuple(order)
@@ -155,6 +157,7 @@ def _candidate(
     alone = len(location.sites) == 1 and bool(cells) and set(cells) <= set(norms)
     if not alone and norm_of is None:
         raise ValueError(f"no gradient norm of {location} is known, and nothing to measure it by")
+    # The L1 norms of layers add up, as every weight moves by the rate.
     norm = sum(norms[c] for c in cells) if alone or norm_of is None else norm_of(location)
     return Candidate(
         location=location,

@@ -53,6 +53,7 @@ def best_per_location(records: Sequence[TrialRecord], objective: Objective) -> t
     for record in records:
         locations.setdefault(record.trial.location, []).append(record)
     first: dict[Location, TrialRecord] = {}
+    # All together: the first of each location is its best, and locations come in their order.
     for record in ranked(records, objective):
         first.setdefault(record.trial.location, record)
     return tuple(
@@ -65,6 +66,7 @@ def standing(record: TrialRecord, objective: Objective) -> Key:
     trial, score = record.trial, utility(record, objective)
     score = 0.0 if isnan(score) else score
     decides = record.measure(objective.tie).value if objective.tie and not trial.quick else 0.0
+    # Probabilities are continuous: coarse ones would make ties of what they tell apart.
     level = score if trial.quick else levelled(score, objective)
     return (
         isnan(record.score),
@@ -100,5 +102,6 @@ def _is_traded(record: TrialRecord, objective: Objective) -> bool:
 def _by_bend(ordered: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
     """By height above the chord; what is level stays in its order."""
     utility = bends([point_of(record, objective) for record in ordered])
+    # `reverse` keeps what is level in its order, which turning the list around would not.
     order = sorted(range(len(ordered)), key=utility.__getitem__, reverse=True)
     return [ordered[i] for i in order]

@@ -42,6 +42,7 @@ def forecasts(
     far."""
     rate = growth(space, quick_trials, at_rung(records, FULL))
     found = [_forecast(space.objective, one, rate) for one in quick_trials]
+    # By name where values are equal, so that the order of trials decides nothing.
     return tuple(sorted(found, key=lambda one: (-one.value, one.location, one.lr)))
 
 

@@ -117,6 +117,7 @@ def cut(tried: Sequence[TrialRecord], objective: Objective) -> Forecast | None:
     rising = sorted(tried, key=_rate)
     found = [
         _between(before, kept, broken, objective)
+        # Both ways: a bound on drift is broken above some rate, one on what is learned below.
         for line in (rising, rising[::-1])
         for before, kept, broken in zip((None, *line), line, line[1:], strict=False)
         if keeps(kept) and broken.violated and _apart(kept, broken) > CLOSE

@@ -33,6 +33,7 @@ def rates_within(space: Space, done: Sequence[TrialRecord]) -> tuple[TrialReques
     if over(space, done):
         return ()
     wanted = settled_rates(space, done)
+    # One by one within a budget: each is asked for only while something is left of it.
     return wanted if space.budget is None else wanted[:1]
 
 

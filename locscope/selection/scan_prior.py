@@ -90,6 +90,7 @@ def _earned(ranks: Mapping[Location, float], best: Mapping[Location, float]) -> 
         for locations in parts
     ]
     known = [(count, rank) for count, rank in pairs if not isnan(rank)]
+    # A part of n locations has n - 1 degrees of freedom, by which it counts.
     free = sum(count - 1 for count, _ in known)
     if not free:
         return 0.0

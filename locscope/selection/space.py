@@ -110,6 +110,7 @@ def left(space: Space, records: Sequence[TrialRecord]) -> float:
     whole = space.budget.amount
     if space.budget.unit == "share":
         whole *= sweep_flops(space, records)
+    # Where nothing was run yet, nothing tells what a sweep takes.
     return 1 - spent(records) / whole if whole > 0 else 1.0
 
 
@@ -126,6 +127,7 @@ def sweep_flops(space: Space, records: Sequence[TrialRecord]) -> float:
     run at all as the mean of the others. 0 where nothing was run.
     """
     full = _mean_flops(record for record in records if record.trial.rung == FULL)
+    # By the first rung, whatever the strategy calls it: one without rungs has full trials alone.
     cheap = _mean_flops(record for record in records if record.trial.rung == _first_rung(records))
     both = [full[location] / cheap[location] for location in full if location in cheap]
     asked = [_work(record) for record in records if record.trial.rung == _first_rung(records)]

@@ -35,7 +35,9 @@ def tune(
     It must have entered the lowest tuned layer or one below. Ends early where the model has
     learned, does not learn, or is `collapsed`.
     """
+    # One for all epochs: depth-first tuning begins a new one with every edit.
     optimizer = torch.optim.Adam(masters.values, lr=recipe.lr)
+    # On the CPU, so that rows are shuffled alike on every device.
     order = torch.Generator().manual_seed(seed)
     epochs: list[Epoch] = []
     for done in range(1, recipe.epochs + 1):
@@ -76,6 +78,7 @@ def batch_gradient(
     total = 0.0
     pieces = list(prefix_cache.batches(rows))
     for piece in pieces:
+        # By the size of the whole batch: the gradients of pieces then add up to its mean's.
         loss = answer_losses(prefix_cache, prefix_cache.batch(piece)).sum() / len(rows)
         total += float(loss.detach())
         # Only the last piece tells the batch's loss; earlier ones may have left gradients.

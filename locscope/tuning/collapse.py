@@ -30,6 +30,7 @@ def never() -> bool:
 
 def quick_loss(suite: EvalSuite, prefix_cache: PrefixCache) -> float:
     """Nats a token of the model, as it is now, on some of the neutral texts; NaN without any."""
+    # The half for choosing: to give a trial up is a choice, and what is reported on makes none.
     rows = suite.neutral.half(suite.texts_for(choosing=True)).first(QUICK_TEXTS)
     return mean_loss(prefix_cache, rows.texts)
 

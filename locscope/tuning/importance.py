@@ -58,6 +58,8 @@ class Importances:
     def of(self, layers: Sequence[int]) -> ByUnit:
         """That of these layers; nothing is important where there are no texts to tell by."""
         wanted = sorted(set(layers))
+        # Each layer once, whichever trial is the first to need it: the model is untouched only
+        # then.
         missing = [layer for layer in wanted if (layer, UNITS[0]) not in self._measured]
         for group in layer_groups(self.model, missing, self.budget, self.model.dtype.itemsize):
             self._measured |= self._measure(group)
@@ -65,6 +67,7 @@ class Importances:
 
     def _measure(self, layers: Sequence[int]) -> dict[tuple[int, str], Tensor]:
         leaves = [leaf for n in layers for leaf in leaves_of(self.model, n) if leaf.part in UNITS]
+        # On the CPU and in float32: a model in half precision would round the texts' shares away.
         sums = [torch.zeros(unit_count(self.model, leaf)) for leaf in leaves]
         for text in self.texts:
             for total, slopes in zip(sums, unit_slopes(self.model, text, leaves), strict=True):

@@ -51,6 +51,7 @@ class MasterWeights:
     ) -> None:
         named = dict(model.named_parameters())
         self.slices = tuple(map(slice_of, parts))
+        # Not the dtype that the model computes in: it may be wider than what is saved.
         self.stored = stored
         self.parameters: tuple[nn.Parameter, ...] = tuple(named[s.name] for s in self.slices)
         self._parametrizations = tuple(

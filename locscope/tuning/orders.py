@@ -49,6 +49,7 @@ def depth_first(
     Never gives up: how it collapses is what it is compared for.
     """
     del collapsed
+    # Drawn on the CPU, as in breadth-first order.
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
     return tuple(_one_row(prefix_cache, masters, rows[i], recipe) for i in order)
 

@@ -90,6 +90,8 @@ def run_panel(
         if name in suites:
             now, before = answers[name], suites[name].before
             row = _measured(row, now, before)
+            # Under the search's own protocol alone: the forms are other questions, not other
+            # protocols.
             others = _other_questions(now, before) if row.searched else others
         rows.append(row)
     return (*rows, *others)

@@ -40,6 +40,7 @@ def tuned_parts_of(recipe_input: RecipeInput) -> tuple[TunedPart, ...]:
 
 def lowest_layer(model: PreTrainedModel, parts: Sequence[TunedPart]) -> int:
     """The lowest layer that changes: everything below is frozen, so its outputs may be cached."""
+    # By names, as parts may be slices of any parameter of a layer.
     before = len(blocks_path(model)) + 1
     return min(int(slice_of(part).name[before:].partition(".")[0]) for part in parts)
 

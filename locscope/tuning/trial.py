@@ -58,6 +58,7 @@ def run_trial(
     be `measured`; the model's weights are back afterwards. With `keep`, the tuned weights are
     handed out beside the record."""
     began = time.perf_counter()
+    # First of all: what the untouched model says is read when it is first asked for.
     before = workspace.before.of(trial.measured) if measured else None
     loaded, parts = workspace.loaded, entered_parts(workspace, trial)
     tune = tuner_of(workspace, trial, objective)
@@ -181,6 +182,7 @@ def scored(
     """The record of a trial as far as its evaluation goes; what tuning did is filled in
     afterwards."""
     before = before.on(workspace.suite.texts_for(choosing=trial.choosing))
+    # Like is compared with like: a quick evaluation asks less, and reads fewer texts.
     before = before.as_quick if trial.quick else before
     measures = measure_all(now, before)
     # The best of many rates lies at a bound, so what is chosen keeps a margin to it.

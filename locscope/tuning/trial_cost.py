@@ -39,6 +39,7 @@ def trial_cost_of(
     not have are taken to be like the others.
     """
     edits = suite.of(trial.edits)
+    # The suite may lack some edits: those of larger counts are written later.
     times = len(trial.edits) / len(edits)
     training = torch.tensor([row for questions in edits for row in questions.training])
     epochs = trial.recipe.epochs

@@ -39,6 +39,7 @@ class Workspace:
         if self.quick:
             texts = self.suite.texts_for(choosing=False)
             return quick_eval(self.suite, self.prefix_cache, edits, texts=texts)
+        # All edits at once, though trials ask about some: `of` takes theirs from it.
         return observe(self.suite, self.prefix_cache, edits, untouched=True)
 
     @cached_property

@@ -83,6 +83,7 @@ def _lacking(found: EditSet, settings: SearchSettings) -> str:
 
     A UsageError where a bound, or all that the objective goes by, cannot be measured with them.
     """
+    # Parted where it can be: what only one side has cannot be measured in a search.
     parted, lacking = tried(len(found.edits), partial(split_edits, settings, found))
     sides = _sides(parted) if parted else [found.edits]
     refuse_unmeasurable(settings.full_objective, _askable(sides))

@@ -60,6 +60,7 @@ def apply_deltas(paths: Sequence[Path], model: str | None, output: Path) -> tupl
     checkpoint = read_checkpoint(locate(source))
     tensors = turned(deltas, stored_in(checkpoint), str(model or deltas[0].note.base))
     licence = licence_of(checkpoint.directory) if _has_card(checkpoint) else {}
+    # By the digest: of another base nothing that the note says was measured.
     total, note = digest(checkpoint), deltas[-1].note
     measured = len(deltas) == 1 and note.base_hash == total
     with _writing(checkpoint, output, tensors) as partial:

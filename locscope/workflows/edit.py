@@ -89,6 +89,7 @@ def plan_edit(
             "prompt_format": recipe.prompt_format,
         }
     )
+    # Edits before the model, which takes minutes to load.
     given = load_edits(settings)
     edit_set = deployed(given, wanted, settings)
     if recipe.batch == 0:

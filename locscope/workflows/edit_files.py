@@ -72,6 +72,7 @@ def check_edits(settings: SearchSettings) -> CheckResult:
         found = settled(found, settings.conflicts)
     lacking = f"a search {UNSETTLED}"
     if not blocked:
+        # Split only to see whether it can be: the parts themselves are of no use here.
         splitting = partial(split, found.edits, settings.share, settings.seed)
         _, lacking = tried(len(found.edits), splitting)
     lines = (

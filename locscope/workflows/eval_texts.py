@@ -73,6 +73,7 @@ def _lines(path: Path) -> tuple[str, ...]:
 def _samples(text_generator: TextGenerator, edits: Sequence[Edit], seed: int) -> tuple[str, ...]:
     """Samples that mention no edited subject: what they say of one is meant to change."""
     subjects = {key(edit.subject) for edit in edits if edit.subject}
+    # Twice as many as are wanted: some repeat others, and some mention a subject.
     drawn = dict.fromkeys(sample_texts(text_generator, 2 * SAMPLES, SAMPLE_TOKENS, seed))
     named = {text: key(text) for text in drawn if text}
     kept = [text for text, name in named.items() if not any(s in name for s in subjects)]
@@ -83,9 +84,11 @@ def drawn_prefixes(text_generator: TextGenerator, count: int, seed: int) -> tupl
     """Random prefixes, drawn once: beginnings of the model's own texts."""
     if not count:
         return ()
+    # By another seed than the samples: no prefix is the beginning of a neutral text.
     drawn = [
         text for text in sample_texts(text_generator, 4 * count, PREFIX_TOKENS, seed + 1) if text
     ]
+    # A sentence of its own, or the prompt would go on with it.
     texts = [text if text.endswith(".") else f"{text}." for text in dict.fromkeys(drawn)]
     return tuple(texts[:count])
 

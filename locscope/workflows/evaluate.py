@@ -60,6 +60,7 @@ def plan_evaluate(settings: EvaluateSettings) -> EvaluatePlan:
         lost = f"{GONE}{note.base}, which is not there: give --base"
         return EvaluatePlan(edited, None, settings, given, edit_set, lost)
     base = _base(settings, note)
+    # Drift compares token by token.
     if base and base.tokenizer.get_vocab() != edited.tokenizer.get_vocab():
         raise UsageError(
             f"{settings.model} and its base {base.info.name} have different tokenizers"
@@ -88,6 +89,7 @@ def _base(settings: EvaluateSettings, note: EditNote | None) -> Loaded | None:
 
 def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
     """All measures of the edited model; those that need a base are NaN without one."""
+    # The edited model stands in for a base: what needs one is left out at the end.
     base = plan.base or plan.edited
     for line in plan.edit_set.notes:
         progress.say(line)
@@ -101,6 +103,7 @@ def evaluate(plan: EvaluatePlan, progress: Progress) -> tuple[Measure, ...]:
     )
     with stage(progress, "asking the edited model", 1, share=40):
         texts = suite.texts_for(choosing=False)
+        # On the half for reporting, as the trial was measured when the model was tuned.
         now = observe(suite, prefix_cache, ids, texts=texts)
     measures = measure_all(now, workspace.before.of(ids).on(texts))
     if plan.base:

@@ -37,6 +37,7 @@ def frozen_settings(
             for name, value in settings.model_dump().items()
             if name not in WITHOUT_EFFECT | without
         },
+        # As it was chosen: `auto` is another one on another device.
         "dtype": loaded.info.dtype,
         "model_hash": loaded.info.hash,
         "edits_hash": edit_set.fingerprint,
@@ -65,6 +66,7 @@ def run_info(
         settings_hash=fingerprint(frozen),
         seed=seed,
         versions=versions(),
+        # Run folders are passed on, and name nobody's home.
         model=replace(loaded.info, name=without_home(loaded.info.name)),
         edits=edit_set.name,
         edits_hash=edit_set.fingerprint,

@@ -66,6 +66,7 @@ def _publish(folder: Path, inputs: ReportInputs, info: ModelInfo, edits: str) ->
         write_exports(folder, inputs.recommendation, about, first=_locft(text))
     if inputs.scorecard is not None:
         write_atomic(folder / "scorecard.json", dumps(inputs.scorecard, indent=2) + "\n")
+    # Behind what other programs read: page, figures and tables can be made again from records.
     write_atomic(folder / "report.html", render_report(inputs))
     write_figures(inputs, folder / "figures")
     write_tables(folder, inputs.trials, inputs.scans)
@@ -79,6 +80,7 @@ def data_of(settings: Mapping[str, str], made: Deployment | None) -> dict[str, s
     found = {name: int(text) if name in WHOLE else text for name, text in given.items()}
     if "edits" in found:
         found["edits"] = absolute(str(found["edits"]))
+    # What was asked for gives way to what was made: without --deploy there is a limit too.
     found.pop("deploy", None)
     if made is not None and made.edits < made.given:
         found["deploy"] = made.edits

@@ -86,6 +86,7 @@ def _tuned(settings: EvaluateSettings, note: EditNote, given: EditSet) -> EditSe
 
 def _missing(settings: EvaluateSettings, tuned: Sequence[str]) -> list[str]:
     """A note where the file lacks edits that the model was tuned on."""
+    # All of the file, whatever the limit: what it leaves out is not missing.
     there = {edit.id for edit in read_edits(settings.edits, seed=settings.seed).edits}
     missing = sum(one not in there for one in tuned)
     if not missing:

@@ -79,6 +79,7 @@ def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: st
         context = context_of(plan, progress)
         costs = run_scans(context, plan.settings.scans, folder, SCANNING)
         found = iterate(folder, "scan", ScanResult, progress)
+        # In the order of the table: which command added a scan must not show in the report.
         ordered = sorted(found, key=lambda one: list(SCANS).index(one.descriptor.name))
         costs = (*earlier_costs(folder), *costs)
         inputs = inputs_of(plan, ordered, costs, command=command, started=started)
@@ -165,6 +166,7 @@ def run_scans(
             continue
         write_record(folder, "scan", name, found)
         costs.append(StageCost(f"scan {name}", found.seconds, 1, 0))
+    # One of many scans may not see this model; where none does, there is no result.
     if problems and len(problems) == len(names):
         raise next(iter(problems.values()))
     for name, error in problems.items():

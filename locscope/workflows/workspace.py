@@ -110,6 +110,7 @@ def write_suite(
     """
     reader, form = (loaded.model, loaded.tokenizer), settings.prompt_format
     before = PREFIX_ROOM if prefixes else 0
+    # Before the model writes texts of its own, which takes seconds on a CPU.
     refuse_unreadable(*reader, edit_set.edits, form, before)
     text_generator = text_generator_of(loaded)
     sizes = (settings.device_memory, settings.host_memory, settings.prefix_cache)

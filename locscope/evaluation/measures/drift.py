@@ -30,6 +30,7 @@ def perplexity_ratio(now: Evaluation, before: Evaluation) -> Measure:
     if not tokens:
         return Measure("perplexity_ratio", nan, 0, POOLED)
     pairs = zip(now.drift.losses, before.drift.losses, strict=True)
+    # Subtracted text by text before texts are drawn: a pair varies far less than its two sides.
     interval = ratio_interval([after - untouched for after, untouched in pairs], tokens)
     return Measure(
         name="perplexity_ratio",
@@ -77,6 +78,7 @@ def retention(now: Evaluation, before: Evaluation) -> Measure:
     """
     able = _above_chance(before)
     base = mean(able)
+    # Not `<=`: without abilities it is NaN.
     if not base > 0:
         return Measure("retention", nan, 0, ABILITIES)
     interval = mean_interval([value / base for value in _above_chance(now)])

@@ -62,6 +62,7 @@ def heads_of(block: nn.Module, family: Family, query: int) -> tuple[int, int]:
     From the weights: configurations may state no width, and name the count in several ways.
     """
     along = 0 if family.transposed else 1
+    # By the columns of o, which are the heads of queries in every layout.
     width = block.get_parameter(f"{family.leaves['attn.o']}.weight").shape[along] // query
     if "attn.k" not in family.leaves:
         return width, query
@@ -113,6 +114,7 @@ def _experts(block: nn.Module, family: Family, finer: str, numbers: range | list
     for name, weight in block.get_submodule(family.experts).named_parameters():
         if finer and not name.startswith(_DOWN if finer == "down" else _GATE_UP):
             continue
+        # A bias of experts is (experts, outputs): one row for each expert.
         size = weight.shape[1] if weight.dim() == 3 else 1
         half = size // 2 if finer in ("gate", "up") else 0
         first, last = (half, size) if finer == "up" else (0, half or size)
@@ -170,6 +172,7 @@ def _layout(block: nn.Module, family: Family, part: str, query: int) -> Ranges:
     if layout == STACKED:
         edges = (0, query, query + shared, query + 2 * shared)
         return ((edges[third] * width, edges[third + 1] * width),)
+    # Group by group: the queries that share a key, the key, the value.
     of_group = query // shared
     first, last = ((0, of_group), (of_group, of_group + 1), (of_group + 1, of_group + 2))[third]
     starts = [group * (of_group + 2) for group in range(shared)]

@@ -55,6 +55,7 @@ def self_test(model: PreTrainedModel, family: Family, factor: float, cap: float 
     """
     embedding: Any = model.get_input_embeddings()
     rows = int(embedding.weight.shape[0])
+    # Always the same tokens: no model may pass on one day and fail on the next.
     draw = torch.Generator().manual_seed(0)
     ids, other = torch.randint(rows, (2, 2, LENGTH), generator=draw).to(model.device)
     layers: Any = model.get_submodule(family.blocks)
@@ -66,6 +67,8 @@ def self_test(model: PreTrainedModel, family: Family, factor: float, cap: float 
     _refuse(model, same, "tokens behind a text change what is said within it")
     for layer in range(1, len(layers)):
         with _watched(layers, layer, hidden=entered[layer]):
+            # Below the block other tokens go in: what is put there alone must decide what comes
+            # out.
             resumed = _logits(model, other)
         _refuse(model, _close(resumed, wanted), f"block {layer} does not resume exactly")
     hidden = model.get_submodule(family.owner)(input_ids=ids, use_cache=False).last_hidden_state
@@ -83,6 +86,7 @@ def _found(model: PreTrainedModel) -> Family:
         for path, module in model.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) == count and "." in path
     ]
+    # An image tower may have as many blocks: which list is meant cannot be guessed then.
     if len(lists) != 1:
         supported = ", ".join(sorted(FAMILIES))
         raise UsageError(
@@ -162,6 +166,7 @@ class _Watched(nn.Module):
         if not given:
             raise ValueError("blocks are not given the stream first")
         hidden = given[0] if self.hidden is None else self.hidden
+        # A copy, as blocks may add to the stream in place.
         self.entered = hidden.clone()
         self.order.append(self.number)
         out = self.block(hidden, *given[1:], **more)
@@ -201,6 +206,7 @@ def _cached(model: PreTrainedModel, family: Family, ids: Tensor) -> Tensor:
 
 def _close(found: Tensor, wanted: Tensor) -> bool:
     far = float((found.float() - wanted.float()).abs().max())
+    # By the largest: of small logits rounding may be any share.
     return far <= MOST.get(wanted.dtype, 1e-5) * float(wanted.float().abs().max())
 
 

@@ -107,6 +107,7 @@ def _estimates(
     context: ScanContext, pairs: Sequence[CorruptedPair], metric: str
 ) -> list[FactEstimates]:
     """The estimates of a batch."""
+    # All pairs of a corruption have equally many samples.
     samples, steps = pairs[0].samples, max(1, context.options.steps)
     ends = ends_of(context.hooked, pairs)
     variants = estimated(context.hooked, ends, metric, steps)

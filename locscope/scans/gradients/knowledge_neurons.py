@@ -92,6 +92,7 @@ def scan(context: ScanContext) -> Findings:
     neurons = [own for own in by_fact if len(own.attributions)]
     layers = context.hooked.layers
     sums = torch.stack([_per_layer(own, layers) for own in neurons])
+    # A share of each fact's own neurons: facts with many of them do not count for more.
     counts = torch.stack([own.layers.bincount(minlength=layers) for own in neurons]).float()
     gap = completeness_gap(
         context,

@@ -105,6 +105,7 @@ def _gradient(
         return HOLDS.tokens(hooked.model, int(prefix_cache.packed.lengths[row]))
 
     in_batches(rows, run, size=size, tokens_at_once=prefix_cache.tokens_at_once)
+    # The penalty's slope by hand: it has to come once a step, not once a piece.
     return torch.stack(parts).sum(0) + PENALTY * scales.detach().sign()
 
 

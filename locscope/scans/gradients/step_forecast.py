@@ -153,6 +153,7 @@ def _signs(
     gradient = mean_gradient(
         prefix_cache, rows, weights, context.progress, "step forecast: the step"
     )
+    # A byte a weight: whole gradients of all layers would not stay in memory beside the model.
     return {name: value.sign().to(torch.int8) for name, value in gradient.items()}
 
 

@@ -91,6 +91,7 @@ def _of_layers(
     squares = _per_edit(context, locations, edits)
     neutral = mean_gradient(prefix_cache, texts, weights, context.progress, "neutral gradient")
     if not texts:
+        # NaN and not 0, as nothing was measured.
         neutral = {name: gradient.fill_(torch.nan) for name, gradient in neutral.items()}
     # Locations overlap (a block holds its attention): every slice is summed once.
     sums = {piece: _sums(model, piece, edits, neutral) for piece in _pieces(model, locations)}
@@ -110,6 +111,7 @@ def _per_edit(
     pieces = _pieces(model, locations)
     squares: list[Tensor] = []
     with requiring_grad(weights):
+        # One by one: a batch gives the sum of gradients, and no norm of each edit's own.
         for row in track(context.progress, "weight gradient", rows):
             gradients = summed_gradient(context.prefix_cache, [row], weights)
             for name, total in mean.items():

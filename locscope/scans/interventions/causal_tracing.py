@@ -104,6 +104,7 @@ def trace(
     ids = torch.tensor([pair.ids for pair in pairs], device=device).repeat_interleave(samples, 0)
     runs = run_both(hooked, clean_ids, ids, corrupting(pairs), kinds)
     metric = _metric_of(context, pairs)
+    # Kind by kind: each has patches at other blocks, and no pass in common.
     values = torch.stack([restored(hooked, runs, kind, first, metric, most) for kind in kinds])
     means = values.view(len(kinds), len(pairs), samples, *values.shape[2:]).mean(2).cpu()
     top = metric(runs.clean_logits)

@@ -60,6 +60,7 @@ def scan(context: ScanContext) -> Findings:
 
 def leading(states: Float[Tensor, "*heads requests width"]) -> Float[Tensor, "*heads requests"]:
     """The leading left singular vector, in float64."""
+    # In float64: the Gram matrix squares the states, and their rounding with them.
     exact = states.double()
     # That of the Gram matrix, requests x requests, which is small: `eigh` sorts ascending.
     return torch.linalg.eigh(exact @ exact.mT).eigenvectors[..., -1]

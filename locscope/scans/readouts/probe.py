@@ -127,6 +127,7 @@ def gains(
             warnings.simplefilter("always", ConvergenceWarning)
             predicted = _predicted(states[train], answers[train], states[test])
         unfinished += any(issubclass(w.category, ConvergenceWarning) for w in caught)
+        # Less what the commonest answer gets right, which alone may be most of the accuracy.
         right, guessed = predicted == answers[test], commonest == answers[test]
         values[test] = right.astype(float) - guessed
     return values, unfinished

@@ -103,6 +103,7 @@ def dimension(near: Int[Tensor, " points"]) -> Interval:
     if size < 3 or min(left) == 0:
         return Interval(value, nan, nan, size)
     without = torch.tensor([_n(pairs, size - 1) for pairs in left], dtype=torch.float64)
+    # By leaving points out one at a time: pairs share points, so they are no independent draws.
     error = sqrt((size - 1) * float(without.var(correction=0)))
     return Interval(value, value - NORMAL_95 * error, value + NORMAL_95 * error, size)
 

@@ -100,6 +100,7 @@ class Seen:
 
 def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[TrialRequest, ...]:
     """What the first phase that still wants something wants, as far as the budget goes."""
+    # The rungs of KEEP are in the order of the fields of Seen.
     seen = Seen(*(at_rung(records, rung) for rung in KEEP))
     phases = (_top, _beside, _rates, _retry) if seen.full else (_unseen, _second_rung, _top)
     for phase in phases:

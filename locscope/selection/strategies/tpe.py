@@ -53,6 +53,7 @@ def _study(space: Space, done: Sequence[TrialRecord]) -> Any:
     order = {record.trial.id: i for i, record in enumerate(ranked(done, space.objective))}
     for record in done:
         one = space.of(record.trial.location)
+        # A rate that was added to a grid is on no axis of the study.
         if record.trial.recipe.lr in one.rates:
             seen = {
                 "kind": _kind(one),

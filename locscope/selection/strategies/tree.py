@@ -34,6 +34,7 @@ def _ranges(space: Space, done: Sequence[TrialRecord]) -> list[Candidate]:  # no
     singles = [one for one in space.candidates if one.layer >= 0]
     coarsest = max(singles or space.candidates, key=lambda one: one.parameters).part
     pool = [one for one in space.candidates if one.part == coarsest]
+    # Several layers have the layer -1.
     ranges = [one for one in pool if one.layer < 0]
     return ranges if _all_layers(ranges) >= _all_layers(space.candidates) else pool
 

@@ -46,6 +46,7 @@ def _pair(
     outputs, inputs = as_matrix(recipe_input.model, piece, start).shape
     # Drawn on the CPU, so that every device sees the same.
     a = (2 * torch.rand(rank, inputs, generator=generator) - 1) / sqrt(inputs)
+    # Zero, so that the trial starts from the untouched weights.
     b = torch.zeros(outputs, rank)
 
     def weights(

@@ -38,6 +38,7 @@ def _slowed(
     recipe_input: RecipeInput, piece: Slice, mask: Float[Tensor, " count"]
 ) -> Parametrization:
     """A slice of which every weight moves by its share of the master's step."""
+    # In float32, and fixed: the mask is on how far a weight is from here.
     start = take(recipe_input.model.get_parameter(piece.name), piece)
 
     # On the values, not on gradients: Adam would divide a constant factor out again.

@@ -93,9 +93,11 @@ class DryRun:
 def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
     """Plays a search through on paper and times single steps; `opening` is passed on."""
     runner = LocalTrialRunner(plan, plan.folder / "none", progress)
+    # Before calibrating: what a search holds is added to this.
     host, device = _host_peak(), _device_peak(plan.loaded)
     with stage(progress, "calibrating", 2):
         began = time.perf_counter()
+        # Made up: rates on paper only tell steps apart, and a gradient takes minutes.
         found = made_up_gradient(plan.loaded.info, plan.chosen)
         space = space_of(runner, (found,), lambda _: 1.0)
         with trial_threads(plan.loaded.model.device):

@@ -163,6 +163,7 @@ def _a_step(
     loaded, lengths, answers = runner.workspace.loaded, cache.packed.lengths, cache.packed.answers
     parts = slices(loaded.model, at.location)
     with temporarily_trainable(loaded.model, parts, stored_dtype(loaded)) as masters:
+        # A rate of 0 takes as long and leaves the weights as they are.
         adam = torch.optim.Adam(masters.values, lr=0.0)
 
         def step() -> None:
@@ -221,6 +222,7 @@ def _fitted(timed: Sequence[tuple[TrialCost, float]]) -> TrialCost:
     """Least squares of the relative error of steps: once each, by operations, by weights."""
     seconds = np.array([took for _, took in timed])
     table = np.array([astuple(work) for work, _ in timed]) / seconds[:, None]
+    # To one scale: operations are many orders of magnitude more than steps.
     scale = np.maximum(table.max(0), 1e-300)
     model = LinearRegression(positive=True, fit_intercept=False)
     found = model.fit(table / scale, np.ones(len(timed))).coef_ / scale

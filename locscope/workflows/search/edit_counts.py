@@ -78,6 +78,7 @@ def edit_count_schedule(plan: Plan) -> EditCountSchedule:
     mine, others = plan.edit_set.edits, _others(plan)
     # Lent prompts are tuned here, and what a neighbour should say is then no longer known.
     edits = drop_edited_neighbours((*mine, *others)).edits
+    # Groups stay together and the order is drawn once, so that more edits hold the fewer.
     first = drawn_order(range(len(mine)), plan.parts.groups, plan.settings.seed)
     return EditCountSchedule(
         edits=edits,

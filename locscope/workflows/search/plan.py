@@ -81,6 +81,7 @@ class Plan:
         """
         order = drawn_order(self.parts.select, self.parts.groups, self.settings.seed)
         ids = [edit.id for edit in self.edit_set.edits]
+        # In file order again: which edits are taken is drawn, and nothing else.
         return tuple(ids[i] for i in sorted(order[:count]))
 
     def groups_of(self, indices: Iterable[int]) -> tuple[tuple[str, ...], ...]:
@@ -139,6 +140,7 @@ def _measurable(workspace: Workspace, split: Parted) -> frozenset[str]:
     """Names of the measures that trials for choosing take, and that judge anything, of the edits
     that choose and of some of those that report."""
     ids = [edit.id for edit in split.edit_set.edits]
+    # On both: what cannot be chosen by, or not be reported, bounds nothing.
     on_s = _judged(workspace, [ids[i] for i in split.parts.select])
     on_t = frozenset[str]().union(*(_judged(workspace, subset) for subset in split.on_t))
     return on_s & on_t - THOROUGH

@@ -112,6 +112,7 @@ def select(runner: TrialRunner, evidence: Evidence, name: str | None = None) -> 
         seen = {record.trial.id for record in records}
         answers = runner.trials(rungs_of(requests), trials_of(runner.plan, requests))
         fresh = [record for record in answers if record.trial.id not in seen]
+        # It would ask without end.
         if not fresh:
             raise UsageError(f"strategy '{name}' asks again for trials that it was given")
         records += fresh
@@ -126,6 +127,7 @@ def loosen(runner: TrialRunner, evidence: Evidence) -> Evidence:
     looser = relaxed(at_rung(evidence.selected, FULL), runner.plan.objective)
     if looser is None:
         return evidence
+    # The runner's too: it judges records that are read again, and those of later stages.
     runner.objective = looser.objective
     space = replace(evidence.space, objective=looser.objective.strict)
     return replace(evidence, space=space, looser=looser)
@@ -152,6 +154,7 @@ def control(runner: TrialRunner, evidence: Evidence) -> Evidence:
     there = {record.trial.location for record in records}
     requests = [
         TrialRequest(location, space.of(location).lr, space.full)
+        # A drawn location may be that of the depth rule: it is run once.
         for location in dict.fromkeys(locations.values())
         if location not in there
     ]
