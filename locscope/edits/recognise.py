@@ -110,7 +110,7 @@ def _refusal(cells: Mapping[str, Any]) -> str:
 def _renamed(cells: Mapping[str, Any]) -> str:
     """How to rename fields so that they are of our own format; empty where that cannot be told."""
     # Reversed, so that of two fields of one plain name the first is kept.
-    plain = {re.sub(r"[\s-]+", "_", name.strip().lower()): name for name in reversed(cells)}
+    plain = {re.sub(r"[\s-]+", "_", name.strip().lower()): name for name in reversed([*cells])}
     meant = dict[str, str]()
     for field, others in _OTHER_NAMES.items():
         found = next((plain[one] for one in (field, *others) if one in plain), None)

@@ -33,6 +33,7 @@ RENAMED = {
     "room": "bound_margin",
     "steady": "outcome_reliability",
     "places": "locations",
+    "material_hash": "eval_texts_hash",
 }
 """Fields of schema 1 that have another name in schema 2."""
 

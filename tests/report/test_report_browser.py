@@ -14,6 +14,7 @@ import pytest
 import report_factory as factory
 import report_scans as scans
 
+from locscope.locations import PARTS
 from locscope.records import Edit, EditOutcome, ScanScore
 from locscope.report.output.page import render_report
 
@@ -235,9 +236,39 @@ def test_any_fact_can_be_chosen(page):
     assert page.evaluate("window.hacked") is None
 
 
+def test_what_is_recommended_is_in_view_where_a_heatmap_is_wider_than_the_screen(page, tmp_path):
+    places = [f"L{layer}.{part}" for layer in range(10) for part in PARTS]
+    best = factory.contender("recommended", "L5-9.mlp", 0.92)
+    wide = factory.inputs(
+        trials=tuple(factory.trial(place) for place in (*places, "L0-4.mlp", "L5-9.mlp")),
+        recommendation=factory.recommendation(contenders=(best,), margins=()),
+    )
+    (tmp_path / "report.html").write_text(render_report(wide), encoding="utf-8")
+    narrow = page.context.new_page()
+    narrow.set_viewport_size({"width": 390, "height": 1000})
+    narrow.goto((tmp_path / "report.html").as_uri())
+    narrow.wait_for_function("document.querySelector('[data-figure=efficacy] .plot svg')")
+    shown, room, left, right = narrow.evaluate(
+        """() => { const plot = document.querySelector('[data-figure=efficacy] .plot');
+        const box = plot.parentElement, axis = plot._fullLayout.xaxis;
+        const outline = plot.layout.shapes.find((one) => one.name === 'recommended');
+        const at = (x) => axis._offset + axis.r2p(x) - box.scrollLeft;
+        return [box.clientWidth, box.scrollWidth, at(outline.x0), at(outline.x1)]; }"""
+    )
+    narrow.close()
+    assert room > shown
+    assert 0 <= left < right <= shown
+
+
 def test_in_print_everything_is_unfolded_and_nothing_cut(page):
     page.emulate_media(media="print")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    # At once: a page is printed as soon as this has been heard.
+    wider = page.evaluate(
+        """() => { dispatchEvent(new Event('beforeprint'));
+        return [...document.querySelectorAll('.plot.js-plotly-plot')].filter((plot) =>
+          plot.clientWidth && plot._fullLayout.width > plot.parentElement.clientWidth).length; }"""
+    )
+    assert wider == 0
     page.wait_for_timeout(300)
     found = page.evaluate(
         """() => [[...document.querySelectorAll('details:not([open]):not(.columns)')].length,

@@ -17,6 +17,7 @@ from locscope.report.data.page.runs import (
     rungs_differ,
     shared_heatmaps,
 )
+from locscope.report.data.rows import provenance_tables
 from locscope.report.draw import gallery
 from locscope.report.draw.gallery import panels, write_figures
 from locscope.report.draw.heatmaps import draw_heatmap
@@ -235,6 +236,20 @@ def test_runs_go_by_their_folders_and_what_differs_comes_first():
     assert labels_of(runs, (folders[0], folders[0])) == ("runs/a", "runs/a (2)")
     table = differences_table(runs, labels)
     assert [[cell.text for cell in row] for row in table.rows] == [["strategy", "grid", "race"]]
+    settings = (
+        {"parts": "('mlp', 'attn')", "limit": "None", "quarters": "True", "weights": "{}"},
+        {"parts": "('mlp',)", "limit": "60", "quarters": "False", "weights": "{'kl': 2.0}"},
+    )
+    runs = tuple(factory.inputs(run=replace(factory.run(), settings=one)) for one in settings)
+    rows = [[c.text for c in row] for row in differences_table(runs, labels).rows]
+    assert rows == [
+        ["parts", "mlp, attn", "mlp"],
+        ["limit", "not set", "60"],
+        ["quarters", "yes", "no"],
+        ["weights", "none", "kl=2.0"],
+    ]
+    (settings_table,) = (t for t in provenance_tables(runs[0]) if t.name == "settings")
+    assert [row[1].text for row in settings_table.rows] == ["mlp, attn", "not set", "yes", "none"]
     page = render_comparison(runs, folders)
     assert page.index("Settings that differ") < page.index('data-table="runs"')
     assert str(Path.cwd()) not in page

@@ -13,8 +13,11 @@ from locscope.report.data.words import (
     names,
     number,
     rate,
+    setting,
     title_of,
 )
+from locscope.runs.private import without_home
+from locscope.runs.store import RENAMED
 
 TRIAL_MEASURES = (
     "reliability",
@@ -195,6 +198,14 @@ def protocols_table(inputs: ReportInputs) -> Table:
     return Table("protocols", "How each number was measured", columns, rows)
 
 
+def settings_of(inputs: ReportInputs) -> dict[str, str]:
+    """The settings of a run by the names that they have now, in words."""
+    return {
+        RENAMED.get(name, name): setting(without_home(value))
+        for name, value in inputs.run.settings.items()
+    }
+
+
 def provenance_tables(inputs: ReportInputs) -> tuple[Table, ...]:
     """Settings, versions and stages of the run."""
     stages = tuple(
@@ -208,7 +219,7 @@ def provenance_tables(inputs: ReportInputs) -> tuple[Table, ...]:
     )
     return (
         Table("stages", "Stages", ("stage", "time", "tasks", "of them resumed"), stages),
-        _pairs("settings", "Settings", inputs.run.settings),
+        _pairs("settings", "Settings", settings_of(inputs)),
         _pairs("versions", "Versions", inputs.run.versions),
     )
 

@@ -1,5 +1,6 @@
 """How numbers and names are written in pages, figures and tables."""
 
+from ast import literal_eval
 from collections.abc import Iterable
 from math import isinf, isnan
 
@@ -75,6 +76,28 @@ def short(value: float) -> str:
 def interval(low: float, high: float) -> str:
     """The interval in brackets; empty where it was not measured."""
     return "" if isnan(low) or isnan(high) else f"[{number(low)}, {number(high)}]"
+
+
+def setting(value: str) -> str:
+    """The value of a setting, which run folders keep as Python writes it, for people.
+
+    >>> [setting(value) for value in ("None", "True", "('mlp', 'attn')", "()", "{'kl': 2.0}")]
+    ['not set', 'yes', 'mlp, attn', 'none', 'kl=2.0']
+    >>> setting("(a path) of 'mine'")
+    "(a path) of 'mine'"
+    """
+    # Only what begins like one: a name, a path and a number are as they are written.
+    if not (value in ("None", "True", "False") or value.startswith(("(", "[", "{"))):
+        return value
+    try:
+        read = literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value
+    if read is None or isinstance(read, bool):
+        return {None: "not set", True: "yes", False: "no"}[read]
+    if isinstance(read, dict):
+        read = [f"{name}={its}" for name, its in read.items()]
+    return ", ".join(map(str, read)) or "none" if isinstance(read, list | tuple) else value
 
 
 def rate(value: float) -> str:

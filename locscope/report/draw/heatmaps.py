@@ -210,7 +210,7 @@ def _bar(column: int, rows: tuple[int, ...]) -> dict:
 def _outline(heatmap: Heatmap) -> dict:
     row, column = heatmap.recommended or (0, 0)
     box = _box(column, row, row + heatmap.recommended_rows - 1)
-    return {"type": "rect", **box, "line": {"color": ACCENT, "width": 3}}
+    return {"type": "rect", **box, "line": {"color": ACCENT, "width": 3}, "name": "recommended"}
 
 
 def _box(column: int, first: int, last: int, inside: float = 0) -> dict:

@@ -43,6 +43,7 @@ def render_comparison(runs: tuple[ReportInputs, ...], folders: Sequence[Path] = 
         runs=transposed(runs_table(runs, labels)),
         differences=differ,
         maps=[(name, heatmaps[0].title) for name, heatmaps in views.items()],
+        wide=any(view.wide for name in views for view in drawn[name]),
         mixed=rungs_differ(runs),
         sentences=[(label, verdict_of(run)) for label, run in zip(labels, runs, strict=True)],
     )

@@ -14,9 +14,8 @@ from locscope.report.data.heatmaps import (
     trial_heatmap,
 )
 from locscope.report.data.inputs import ReportInputs, sweep
-from locscope.report.data.rows import Table, TableCell
+from locscope.report.data.rows import Table, TableCell, settings_of
 from locscope.report.data.words import NOT_MEASURED, title_of
-from locscope.runs.private import without_home
 
 SHARED = ("score", "reliability", "generalization", "locality", "perplexity_ratio")
 """Measures that are compared as heatmaps."""
@@ -70,8 +69,8 @@ def differences_table(runs: Sequence[ReportInputs], labels: Sequence[str]) -> Ta
 def _settings(inputs: ReportInputs) -> dict[str, str]:
     run = inputs.run
     own = {"verb": run.verb, "locscope": run.versions.get("locscope", "")}
-    told = {name: without_home(value) for name, value in run.settings.items()}
-    return {**told, **own, "model hash": run.model.hash, "edits hash": run.edits_hash}
+    hashes = {"model_hash": run.model.hash, "edits_hash": run.edits_hash}
+    return {**settings_of(inputs), **own, **hashes}
 
 
 def shared_heatmaps(

@@ -92,8 +92,20 @@ function draw(panel) {
   // A copy: plotly writes into what it is given.
   const copy = JSON.parse(JSON.stringify(view));
   Plotly.react(plot, copy.data, themed(copy.layout), config);
-  if (!drawn.has(panel)) plot.on("plotly_click", ({ points: [point] }) => opened(point));
+  if (!drawn.has(panel)) {
+    plot.on("plotly_click", ({ points: [point] }) => opened(point));
+    showRecommended(plot);
+  }
   drawn.add(panel);
+}
+
+// Where the columns need more room than there is, those of the recommendation are shown first.
+function showRecommended(plot) {
+  const outline = plot.layout.shapes?.find((shape) => shape.name === "recommended"), axis = plot._fullLayout?.xaxis;
+  const box = plot.parentElement;
+  if (!outline || !axis?.r2p || box.scrollWidth <= box.clientWidth) return;
+  const right = axis._offset + axis.r2p(outline.x1) + 8;
+  if (right > box.clientWidth) box.scrollLeft = right - box.clientWidth;
 }
 
 // What a click on a cell, a bar or a point is of.

@@ -7,12 +7,11 @@ const number = (value) => value === null ? "–" : Math.abs(value) < 1e-3 && val
 const trialName = (trial) => `${trial.rung}${trial.quick ? " (quick)" : ""}, ${trial.edits} edits, lr ${trial.lr}, ${trial.recipe}`;
 
 function rowsTable(name, caption, columns, rows) {
-  const head = make("tr", {}, ...columns.map((column) => make("th", { scope: "col" }, column)));
-  const body = rows.map((row) => make("tr", {}, ...row.map((cell) => {
-    const isNumber = typeof cell === "number" || cell === null;
-    const figures = isNumber || /^[-+.e\d]+$/.test(cell);
-    return make("td", { className: figures ? "number" : "" }, isNumber ? number(cell) : cell);
-  })));
+  const isNumber = (cell) => typeof cell === "number" || cell === null;
+  const side = (cells) => ({ className: cells.every((cell) => isNumber(cell) || /^[-+.e\d]+$/.test(cell)) ? "number" : "" });
+  const heading = (column, i) => make("th", { scope: "col", ...side(rows.map((row) => row[i])) }, column);
+  const head = make("tr", {}, ...columns.map(heading));
+  const body = rows.map((row) => make("tr", {}, ...row.map((cell) => make("td", side([cell]), isNumber(cell) ? number(cell) : cell))));
   const table = make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body));
   const box = make("div", { className: "table" }, make("div", { className: "scroll", tabindex: "0", role: "region", "aria-label": caption }, table));
   box.dataset.table = name;
@@ -21,10 +20,11 @@ function rowsTable(name, caption, columns, rows) {
   return box;
 }
 
-function curves(trials) {
+function curves(trials, narrow) {
   const dashes = ["solid", "dash", "dot", "dashdot"], shades = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933"];
   return trials.filter((trial) => trial.losses.length > 1).slice(0, 8).map((trial, i) => ({
-    type: "scatter", mode: "lines+markers", name: plain(trialName(trial)),
+    type: "scatter", mode: "lines+markers",
+    name: narrow ? plain(trialName(trial)).replace(", lr ", ",<br>lr ") : plain(trialName(trial)),
     x: trial.losses.map((_, epoch) => epoch + 1), y: trial.losses,
     line: { color: shades[i], dash: trial.quick ? "dot" : dashes[i % 4], width: 2 }, marker: { size: 5 },
     hovertemplate: `${plain(trialName(trial))}<br>epoch %{x}: loss %{y:.3f}<extra></extra>`,
@@ -32,15 +32,20 @@ function curves(trials) {
 }
 
 function redrawLocation() {
-  const plot = place?.querySelector(".plot"), traces = shownLocation ? curves(details.trials[shownLocation]) : [];
+  const plot = place?.querySelector(".plot");
   if (!plot) return;
+  // Its parent's width: it has none itself while it is hidden.
+  const room = plot.parentElement.clientWidth, narrow = room < 600;
+  const traces = shownLocation ? curves(details.trials[shownLocation], narrow) : [];
   plot.hidden = !traces.length;
   if (!traces.length) return;
+  const below = 56 + Math.ceil(traces.length / Math.max(1, Math.floor(room / 340))) * (narrow ? 36 : 21);
+  const title = (text) => ({ text, font: { size: 12 }, standoff: 8 });
   const layout = {
-    font: { family: getComputedStyle(document.body).fontFamily, size: 13 },
-    height: 300 + 20 * traces.length, margin: { l: 56, r: 16, t: 16, b: 48 }, showlegend: true,
-    plot_bgcolor: "rgba(0,0,0,0)", legend: { orientation: "h", y: -0.22, yanchor: "top", x: 0 },
-    xaxis: { title: { text: "epoch" }, zeroline: false }, yaxis: { title: { text: "mean loss (nats)" }, zeroline: false },
+    font: { family: getComputedStyle(document.body).fontFamily, size: 12 },
+    height: 260 + below, margin: { l: 56, r: 16, t: 16, b: below }, showlegend: true,
+    plot_bgcolor: "rgba(0,0,0,0)", legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0 },
+    xaxis: { title: title("epoch"), zeroline: false }, yaxis: { title: title("mean loss (nats)"), zeroline: false },
   };
   plot.setAttribute("aria-label", `Mean loss by epoch of ${shownLocation}, for ${traces.length} trials`);
   Plotly.react(plot, traces, themed(layout), config);

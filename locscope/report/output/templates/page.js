@@ -42,8 +42,11 @@ addEventListener("beforeprint", () => {
   panels.forEach((panel) => {
     if (!drawn.has(panel)) draw(panel);
     panel.querySelector(".plot").style.minWidth = "";
+    panel.querySelector(".sideways").scrollLeft = 0;
   });
-  document.querySelectorAll(".plot.js-plotly-plot").forEach((plot) => Plotly.Plots.resize(plot));
+  // Plotly's own resizing waits a tenth of a second, and the page is printed before.
+  document.querySelectorAll(".plot.js-plotly-plot").forEach((plot) => Plotly.relayout(plot, { width: plot.parentElement.clientWidth }));
+  redrawLocation();
   document.querySelectorAll(".table").forEach(fit);
 });
 addEventListener("afterprint", () => {
