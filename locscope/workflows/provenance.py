@@ -17,7 +17,7 @@ from locscope.runs.info import read_info
 from locscope.runs.private import without_home, without_secrets
 from locscope.settings import SharedSettings
 
-WITHOUT_EFFECT = frozenset({"device", "device_memory", "host_memory"})
+WITHOUT_EFFECT = frozenset({"device", "offload", "device_memory", "host_memory"})
 """Settings that say where the work is done, not what it is."""
 
 
