@@ -26,6 +26,7 @@ from locscope.api.run import Run
 from locscope.errors import UsageError
 from locscope.locations import Location
 from locscope.models.load import Loaded
+from locscope.models.streaming.blocks import refuse_copy
 from locscope.progress import Silent
 from locscope.settings import EditSettings, EvaluateSettings, settings_of
 from locscope.tuning.trial import as_tuned
@@ -74,6 +75,8 @@ def edit(
     plan = _edit_plan(loaded, edits, location, lr, config, settings)
     # Tuned weights without a place in the model cannot be handed out.
     refuse_unsavable(plan.loaded, plan.location, plan.recipe)
+    if not inplace:
+        refuse_copy(loaded.model)
     found = tune(plan, shown)
     return edited_model(plan, found, loaded.model if inplace else copy.deepcopy(loaded.model))
 

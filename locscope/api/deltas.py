@@ -9,6 +9,7 @@ from pathlib import Path
 from locscope.api.loading import Model, as_loaded
 from locscope.models.delta import held_in, put_tensors, read_delta, turned
 from locscope.models.load import Loaded
+from locscope.models.streaming.blocks import refuse_copy
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -66,6 +67,7 @@ def _changed(model: Model, delta: Paths, inplace: bool, *, back: bool) -> Loaded
     deltas = [read_delta(Path(path)) for path in paths]
     tensors = turned(deltas, held_in(loaded.model), loaded.info.name, back=back)
     if not inplace:
+        refuse_copy(loaded.model)
         loaded = replace(loaded, model=copy.deepcopy(loaded.model))
     put_tensors(loaded.model, deltas, tensors)
     return loaded

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from locscope.edits import EditSet, read_edits
 from locscope.errors import UsageError
 from locscope.models.load import Loaded, in_memory, load
+from locscope.models.streaming.way import Offload
 from locscope.plugins import load_plugins
 from locscope.runs.cache import EDITS, cache_folder
 from locscope.runs.files import explained, write_atomic
@@ -33,6 +34,7 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     trust_remote_code: bool = False,
+    offload: Offload = "auto",
 ) -> Loaded:
     """Loads a model by name, or takes one that is in memory with its tokenizer.
 
@@ -42,6 +44,8 @@ def load_model(
         device: `auto` is CUDA where there is a GPU; a model in memory stays where it is.
         dtype: to compute in; `auto` is float32 on a CPU, elsewhere as stored.
         trust_remote_code: run code that the model brings along; warns of it.
+        offload: which blocks are on the device only while they run: those that do not fit (`auto`),
+            none (`never`), those below the tuned layer (`prefix`) or all of them (`all`).
 
     Returns:
         The model with its tokenizer and `info` (layers, parts, sizes).
@@ -57,7 +61,11 @@ def load_model(
     if isinstance(model, str | os.PathLike):
         warn_of_code(os.fspath(model), trust_remote_code)
         return load(
-            os.fspath(model), device=device, dtype=dtype, trust_remote_code=trust_remote_code
+            os.fspath(model),
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            offload=offload,
         )
     if tokenizer is None:
         raise UsageError("a model in memory needs its tokenizer: load_model(model, tokenizer)")
@@ -129,7 +137,7 @@ def as_loaded(model: Model, settings: Mapping[str, Any]) -> Loaded:
     """The model; the settings of loading are taken only where it is loaded now."""
     if not isinstance(model, str | os.PathLike):
         return model
-    names = ("device", "dtype", "trust_remote_code")
+    names = ("device", "dtype", "trust_remote_code", "offload")
     return load_model(model, **{name: settings[name] for name in names if name in settings})
 
 

@@ -36,7 +36,7 @@ def _trackers() -> list[str]:
 NOT_IN_SEARCH = ("first_step", *ScanChoices.model_fields)
 """Settings of a search that only a settings file or Python gives: experiments with the method."""
 IN_CHECK = ("model", "edits", "limit", "seed", "conflicts", "parts")
-IN_CHECK += ("device", "dtype", "trust_remote_code")
+IN_CHECK += ("device", "dtype", "offload", "trust_remote_code")
 """Settings of a search that a check reads; others are accepted in its settings file."""
 OF_SEARCH = ("output", "save", "tracker", "fresh", "dry_run", "quiet")
 OF_SEARCH += ("retain", "retain_samples", "include_path")

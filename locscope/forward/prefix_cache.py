@@ -25,6 +25,7 @@ from locscope.forward.batching import packed
 from locscope.forward.blocks import run_blocks
 from locscope.forward.packed import NO_LABEL, PackedTokens
 from locscope.forward.prefix_files import PrefixFiles, reserve
+from locscope.models.streaming.blocks import streaming_of
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,16 @@ class PrefixCache:
         if layer == self.layer:
             return
         stream = self._stream if self._stream is not None else self._allocate()
+        # Of a streamed model block by block, so that each is brought once for all texts.
+        streamed = streaming_of(self.model) is not None
         try:
-            self._advance(stream, layer)
+            for stop in range(self.layer + 1, layer + 1) if streamed else (layer,):
+                self._advance(stream, stop)
+                self.layer, self._stream = stop, stream
         except BaseException:
             # Some rows have advanced already, so the stream is of no single layer any more.
             self._restore(0)
             raise
-        self.layer, self._stream = layer, stream
         self._copy()
         if self._files is not None:
             self._files.write(layer, self.tokens_of_a_batch, stream)

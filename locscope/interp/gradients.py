@@ -19,6 +19,7 @@ from locscope.forward.head import answer_losses
 from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.locations import Location
 from locscope.models.parts import Slice, blocks, pieces, slices
+from locscope.models.streaming.blocks import hold
 from locscope.progress import Progress
 
 GRADIENT = Holds(states=8, backward=True, logits=3)
@@ -54,9 +55,10 @@ def layer_groups(
 
 
 def weights_of(model: PreTrainedModel, layers: Sequence[int]) -> dict[str, nn.Parameter]:
-    """All parameters of these layers by name."""
+    """All parameters of these layers by name; of a streamed model they are held on the device."""
     locations = [Location.at(layer, "block") for layer in layers]
     names = [piece.name for location in locations for piece in slices(model, location)]
+    hold(model, "gradients", names)
     return {name: model.get_parameter(name) for name in names}
 
 

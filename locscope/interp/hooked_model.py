@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from locscope.errors import UsageError, ran_out_of_memory
 from locscope.models.parts import blocks
+from locscope.models.streaming.blocks import streaming_of
 
 ACTIVATIONS = {
     "embed": "hook_embed",
@@ -69,10 +70,16 @@ class HookedModel:
 def hooked_model_of(model: PreTrainedModel) -> HookedModel:
     """Builds the hooked model.
 
-    Raises UsageError where TransformerLens does not know the architecture.
+    Raises UsageError where TransformerLens does not know the architecture, or the model is
+    streamed.
     """
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
+    if streaming_of(model) is not None:
+        raise UsageError(
+            "scans of activations go through TransformerLens, which needs the whole model on the "
+            "device, and this one is streamed: take --scans weight-gradient, or --offload never"
+        )
     # deepcopy takes what its memo has as copied already: modules are new, parameters shared.
     shared: Any = {id(parameter): parameter for parameter in model.parameters()}
     bridged = copy.deepcopy(model, memo=shared)

@@ -30,6 +30,7 @@ from locscope.models.save import (
     stored_tensor,
     unstacked_changes,
 )
+from locscope.models.streaming.blocks import let_go
 from locscope.models.weights import PLAIN, read_header
 from locscope.runs.files import write_atomic_with
 from locscope.runs.new_folder import DELTA
@@ -208,6 +209,7 @@ def put_tensors(
     model: PreTrainedModel, deltas: Sequence[Delta], tensors: Mapping[str, Tensor]
 ) -> None:
     """Puts the tensors, by their keys, into a model in memory."""
+    let_go(model)
     names = {key: name for delta in deltas for key, name in delta.names.items()}
     for key, tensor in tensors.items():
         model.get_parameter(names[key]).copy_(tensor)

@@ -5,11 +5,13 @@ Plain Hugging Face throughout: the object loaded here is the one that is tuned a
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial, reduce
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from locscope.errors import UsageError
@@ -23,6 +25,7 @@ from locscope.models.checkpoint import (
 )
 from locscope.models.hub import locate
 from locscope.models.inspection import (
+    TORCH,
     embeddings,
     finite_look,
     outline,
@@ -34,11 +37,21 @@ from locscope.models.inspection import (
 )
 from locscope.models.parts import check_family, grid, head_counts
 from locscope.models.plain_errors import plain_errors, quiet
+from locscope.models.streaming.blocks import Dtypes, computed_in, stream
+from locscope.models.streaming.way import (
+    Offload,
+    free_bytes,
+    is_streamed,
+    room_for_blocks,
+    tail_fits,
+)
 from locscope.models.structure.names import check_device, check_dtype
 from locscope.records import ModelInfo
 
 IN_MEMORY = "in memory"
 """The name of a model that was not loaded by one."""
+ACTIVATIONS = 8.0 * 2**30
+"""Bytes that activations may take on the device, where nobody says."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -56,13 +69,20 @@ class Loaded:
 
 
 def load(
-    name: str, *, device: str = "auto", dtype: str = "auto", trust_remote_code: bool = False
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    trust_remote_code: bool = False,
+    offload: Offload = "auto",
+    activations: float = ACTIVATIONS,
 ) -> Loaded:
     """Loads the model that a name leads to: demo, a directory, an alias or a hub id.
 
     `device` auto is cuda where there is one; `dtype` auto is float32 on the CPU, elsewhere as
-    stored. Everything is checked before weights are read. Raises UsageError where the model cannot
-    be used, OutOfMemory where it does not fit.
+    stored; `offload` says whether its blocks are streamed, beside so many bytes of `activations`.
+    Everything is checked before weights are read. Raises UsageError where the model cannot be used,
+    OutOfMemory where it does not fit.
     """
     target = pick_device(device)
     source = resolve(name)
@@ -70,16 +90,25 @@ def load(
     directory = checkpoint.directory
     planned = _planned(name, source, checkpoint, dtype, target, trust_remote_code)
     chosen = planned.info.dtype
-    full = f"model '{name}' does not fit on {target}: try --dtype bfloat16"
+    to = DTYPES[chosen]
+    stored = loaded_dtype(checkpoint, to)
+    streamed = is_streamed(planned.model, offload, target, to, stored)
+    full = f"model '{name}' does not fit on {target}: try --dtype bfloat16, or --offload all"
     with quiet(), plain_errors(f"cannot load the weights in '{directory}'", full):
-        model = read_model(checkpoint, DTYPES[chosen], trust_remote_code)
-        nn.Module.to(model, target)
+        model = read_model(checkpoint, stored if streamed else to, trust_remote_code)
+        if streamed:
+            # As it is now: what is held later is no longer free.
+            room = room_for_blocks(model, free_bytes(target), to, activations)
+            stream(model, target, (stored, to), partial(tail_fits, offload, room))
+        else:
+            nn.Module.to(model, target)
     model.requires_grad_(False)
     # Rows are padded on the right, which causal attention never reads. Without a pad token the
     # model does not warn of inputs that look padded.
     model.config.pad_token_id = None
     model.eval()
-    refuse_not_finite(f"'{directory}'", model.named_parameters(), chosen)
+    weights = _ends(model, (stored, to)) if streamed else model.named_parameters()
+    refuse_not_finite(f"'{directory}'", weights, chosen)
     try_forward(directory, model, planned.tokenizer, chosen)
     check_family(model)
     return replace(planned, model=model, info=replace(planned.info, device=str(model.device)))
@@ -158,6 +187,27 @@ def pick_dtype(wanted: str, device: torch.device, stored: str) -> str:
     if wanted == "auto":
         return stored if device.type != "cpu" and stored in DTYPES else "float32"
     return wanted
+
+
+def loaded_dtype(checkpoint: Checkpoint, computed: torch.dtype) -> torch.dtype:
+    """The dtype in which a streamed model's weights are mapped: that in which most are stored.
+
+    Where a few are stored in a wider one and all are computed in another than most, it is the
+    widest, as Hugging Face would round those few before they are converted.
+    """
+    most: torch.dtype = getattr(torch, stored_dtype(checkpoint))
+    if computed == most:
+        return most
+    named = {tensor.dtype for tensors in checkpoint.shards.values() for tensor in tensors.values()}
+    return reduce(torch.promote_types, [TORCH[name] for name in named if name in TORCH], most)
+
+
+def _ends(model: PreTrainedModel, dtypes: Dtypes) -> Iterator[tuple[str, Tensor]]:
+    """The smallest and the largest number of every tensor, as they are computed in."""
+    for name, parameter in model.named_parameters():
+        if parameter.numel():
+            ends = torch.stack(torch.aminmax(parameter.detach()))
+            yield name, ends.to(computed_in(parameter, dtypes))
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

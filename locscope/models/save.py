@@ -22,6 +22,7 @@ from locscope.errors import LocscopeError
 from locscope.models.checkpoint import Checkpoint
 from locscope.models.files import CONFIG, belonging, open_own
 from locscope.models.parts import Slice, put
+from locscope.models.streaming.blocks import let_go
 from locscope.models.structure.stored import unstacked, windows
 from locscope.runs.files import sync
 from locscope.runs.new_folder import can_be_linked
@@ -41,7 +42,8 @@ class Change:
 
 
 def put_changes(model: PreTrainedModel, changes: Sequence[Change]) -> None:
-    """Puts the changed weights into a model in memory."""
+    """Puts the changed weights into a model in memory, or into what a streamed one reads."""
+    let_go(model)
     named = dict(model.named_parameters())
     for change in changes:
         put(named[change.slice.name], change.slice, change.values)

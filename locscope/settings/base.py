@@ -94,6 +94,12 @@ class SharedSettings(BaseModel):
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, ...", COMPUTE)
     dtype: str = setting("auto", "auto, float32, bfloat16 or float16, to compute in", COMPUTE)
     trust_remote_code: bool = setting(False, "run code that a model brings along", COMPUTE)
+    offload: Literal["auto", "never", "prefix", "all"] = setting(
+        "auto",
+        "blocks that are on the device only while they run: auto (where the weights do not fit), "
+        "never, prefix (those below the tuned layer) or all",
+        COMPUTE,
+    )
     device_memory: float = setting(
         8.0, "GiB of cached activations on the device", COMPUTE, gt=0, le=GIBIBYTES
     )

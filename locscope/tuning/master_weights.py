@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from locscope.forward.blocks import replaced_modules
 from locscope.models.parts import Slice, put, take
 from locscope.models.save import Change
+from locscope.models.streaming.blocks import hold
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def temporarily_trainable(
     A module without a bias of which the bias is to be tuned has one of zeros until then.
     """
     names = list(dict.fromkeys(slice_of(part).name for part in parts))
+    hold(model, "tuned", names)
     missing = set(names) - {name for name, _ in model.named_parameters()}
     unbiased = [name.removesuffix(".bias") for name in names if name in missing]
     with replaced_modules(model, {path: _biased(model.get_submodule(path)) for path in unbiased}):

@@ -10,13 +10,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from locscope.locations import Location
-from locscope.models.parts import Slice, take
+from locscope.models.parts import Slice, blocks, slices, take
 from locscope.plugins import function_of
 from locscope.records import Recipe
 from locscope.tuning.importance import Importances
 from locscope.tuning.master_weights import Parametrization, TunedPart, slice_of
 from locscope.tuning.matrices import blocks_path
-from locscope.tuning.recipes import recipe_named
+from locscope.tuning.recipes import TUNES_ALL_BLOCKS, recipe_named
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,18 @@ def tuned_parts_of(recipe_input: RecipeInput) -> tuple[TunedPart, ...]:
     Raises UsageError for a kind that is not in the table, or settings that the recipe refuses.
     """
     return function_of(recipe_named(recipe_input.recipe.kind).function)(recipe_input)
+
+
+def read_weights_of(model: PreTrainedModel, location: Location, kind: str) -> list[str]:
+    """Names of the parameters that a recipe may read or tune, at least: those have to be on the
+    device."""
+    if kind == "full":
+        return [piece.name for piece in slices(model, location)]
+    # Others look at more than they tune, as at attention's output for offsets of heads.
+    everywhere = kind in TUNES_ALL_BLOCKS
+    last = len(blocks(model)) - 1
+    layers = range(last + 1) if everywhere else range(location.lowest, location.highest + 1)
+    return [piece.name for n in layers for piece in slices(model, Location.at(n, "block"))]
 
 
 def lowest_layer(model: PreTrainedModel, parts: Sequence[TunedPart]) -> int:

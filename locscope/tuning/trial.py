@@ -19,6 +19,7 @@ from locscope.evaluation.suite import Evaluation, observe, quick_eval
 from locscope.interp.gradients import mean_gradient
 from locscope.models.load import Loaded
 from locscope.models.save import Change
+from locscope.models.streaming.blocks import hold, hold_tail
 from locscope.progress import Progress, Silent
 from locscope.records import Epoch, Trial, TrialRecord
 from locscope.scoring.bounds import violations
@@ -27,7 +28,12 @@ from locscope.tuning.collapse import never, status_of, watch
 from locscope.tuning.master_weights import MasterWeights, TunedPart, temporarily_trainable
 from locscope.tuning.orders import order_of
 from locscope.tuning.recipes import rate_for
-from locscope.tuning.trainable import RecipeInput, lowest_layer, tuned_parts_of
+from locscope.tuning.trainable import (
+    RecipeInput,
+    lowest_layer,
+    read_weights_of,
+    tuned_parts_of,
+)
 from locscope.tuning.trial_cost import flops_of, trial_cost_of
 from locscope.tuning.workspace import Workspace
 
@@ -119,10 +125,13 @@ def tuner_of(
 def entered_parts(workspace: Workspace, trial: Trial) -> tuple[TunedPart, ...]:
     """What the trial tunes; the prefix cache enters the lowest layer of it."""
     model, location = workspace.loaded.model, trial.location
+    hold(model, "read", read_weights_of(model, location, trial.recipe.kind))
     parts = tuned_parts_of(
         RecipeInput(model, location, trial.recipe, trial.seed, workspace.importances)
     )
-    workspace.prefix_cache.enter(lowest_layer(model, parts))
+    layer = lowest_layer(model, parts)
+    hold_tail(model, layer)
+    workspace.prefix_cache.enter(layer)
     return parts
 
 

@@ -6,13 +6,24 @@ What `edit` can use is in order here; what a search needs besides stands in a li
 from collections.abc import Sequence
 from functools import partial
 
+import torch
+
 from locscope.edits import EditSet, read_edits, settled
 from locscope.edits.checks import find_conflicts
 from locscope.evaluation.limits import refuse_unreadable
 from locscope.evaluation.measures import THOROUGH
 from locscope.locations import Location
-from locscope.models.load import Loaded, pick_device, plan
+from locscope.models.load import DTYPES, Loaded, pick_device, plan
 from locscope.models.parts import slices
+from locscope.models.streaming.way import (
+    block_bytes,
+    free_bytes,
+    in_words,
+    is_streamed,
+    lowest_held,
+    room_for_blocks,
+    tail_fits,
+)
 from locscope.records import Edit, ModelInfo, default_batch
 from locscope.scoring.bounds import boundable
 from locscope.scoring.objectives import refuse_unmeasurable
@@ -129,7 +140,9 @@ def _estimate(planned: Loaded, found: EditSet, settings: SearchSettings) -> list
     largest = max(weights_at(info, location) for location in located_at)
     device = pick_device(settings.device).type
     budget, on_cpu = settings.device_memory * GIB, device == "cpu"
-    sizes = from_shapes(planned, tokens, largest, batch, budget, on_cpu=on_cpu)
+    held = held_on_device(planned, settings)
+    sizes = from_shapes(planned, tokens, largest, batch, budget, held, on_cpu=on_cpu)
+    layers = {location.lowest for location in located_at}
     total = sum(sizes.values())
     shares = ", ".join(f"{name} {size / GIB:.2f}" for name, size in sizes.items())
     rate = GOOD_RATE.get(device, GOOD_RATE["cpu"])
@@ -138,9 +151,21 @@ def _estimate(planned: Loaded, found: EditSet, settings: SearchSettings) -> list
         for strategy, flops in search_flops(info, found, settings).items()
     )
     return [
+        Line("runs", in_words(planned.model, DTYPES[info.dtype].itemsize, layers, held)),
         Line("memory", f"about {total / GIB:.2f} GiB: {shares}"),
         Line("work", f"{'; '.join(work)} (search --dry-run tells it better)"),
     ]
+
+
+def held_on_device(planned: Loaded, settings: SearchSettings) -> int | None:
+    """The layer from which on the tail would be held on the device; None where the model would not
+    be streamed."""
+    model, wanted, device = planned.model, settings.offload, pick_device(settings.device)
+    dtype, stored = DTYPES[planned.info.dtype], getattr(torch, planned.info.stored)
+    if not is_streamed(model, wanted, device, dtype, stored):
+        return None
+    room = room_for_blocks(model, free_bytes(device), dtype, settings.device_memory * GIB)
+    return lowest_held(block_bytes(model, dtype.itemsize), partial(tail_fits, wanted, room))
 
 
 def _time(seconds: float) -> str:

@@ -29,7 +29,7 @@ SHOWN = 3
 WIDE = 80
 """Characters of a subject and of a prompt that are shown."""
 LEFT_OUT = "scans that trace the subject, as causal-tracing, leave these out; a search uses them"
-OF_MODELS = {"model", "parts", "device", "dtype", "trust_remote_code"}
+OF_MODELS = {"model", "parts", "device", "dtype", "offload", "trust_remote_code"}
 """Settings that ask for a model."""
 ENDINGS = (".jsonl", ".json")
 T = TypeVar("T")

@@ -18,7 +18,9 @@ from locscope.runs.info import read_info
 from locscope.runs.private import without_home, without_secrets
 from locscope.settings import SharedSettings
 
-WITHOUT_EFFECT = frozenset({"device", "device_memory", "host_memory", "prefix_cache", "workers"})
+WITHOUT_EFFECT = frozenset(
+    {"device", "offload", "device_memory", "host_memory", "prefix_cache", "workers"}
+)
 """Settings that say where the work is done, not what it is."""
 
 

@@ -16,6 +16,7 @@ from locscope.models.checkpoint import read_checkpoint
 from locscope.models.files import in_words, other_weights
 from locscope.models.gguf import note_of
 from locscope.models.load import Loaded, load, stop_ids
+from locscope.models.streaming.blocks import hold_tail
 from locscope.progress import Progress, stage
 from locscope.records import Edit
 from locscope.selection.candidates import first_step_for
@@ -47,6 +48,8 @@ def open_model(settings: SharedSettings, loaded: Loaded | None = None) -> Loaded
         device=settings.device,
         dtype=settings.dtype,
         trust_remote_code=settings.trust_remote_code,
+        offload=settings.offload,
+        activations=settings.device_memory * GIB,
     )
 
 
@@ -125,6 +128,7 @@ def write_suite(
     prefix_cache = PrefixCache(
         loaded.model, suite.packed, budget, tokens_that_fit(loaded.model, budget.device)
     )
+    hold_tail(loaded.model, layer)
     prefix_cache.enter(layer)
     suite = remembering(suite, prefix_cache)
     notes = (*edit_set.notes, *note_on_weights(loaded))

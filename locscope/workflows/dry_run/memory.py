@@ -8,6 +8,8 @@ from locscope.forward.prefix_cache import COPIES, HEAVY, ON_CPU
 from locscope.interp.gradients import GRADIENT, SLOPES, gradient_tokens, layer_groups
 from locscope.locations import Location
 from locscope.models.load import Loaded
+from locscope.models.streaming.blocks import held_from
+from locscope.models.streaming.way import device_bytes
 from locscope.records import ModelInfo, default_batch
 from locscope.selection.space import Space
 from locscope.tuning.recipes import TUNES_ALL_BLOCKS
@@ -50,7 +52,7 @@ def memory_of(
     most = max(everywhere, *(one.parameters for one in space.candidates))
     low = 0 if set(recipes) & set(TUNES_ALL_BLOCKS) else _lowest(space)
     return {
-        "weights": info.parameters * itemsize,
+        **device_bytes(workspace.loaded.model, itemsize, held_from(workspace.loaded.model)),
         "prefix cache": stream,
         "copies of it": stream * min(info.layers, budget.host // COPIES // max(1, stream)),
         "untouched answers to neutral texts": neutral * width,
@@ -122,15 +124,24 @@ def _positions(workspace: Workspace) -> int:
 
 
 def from_shapes(
-    planned: Loaded, tokens: int, largest: int, batch: int, device_bytes: float, *, on_cpu: bool
+    planned: Loaded,
+    tokens: int,
+    largest: int,
+    batch: int,
+    room: float,
+    tail: int | None = None,
+    *,
+    on_cpu: bool,
 ) -> dict[str, int]:
     """About the same before anything is loaded, with all that the process holds besides.
 
-    Of a model on `meta`, so many tokens of questions, and a largest location of so many weights.
+    Of a model on `meta`, so many tokens of questions, a largest location of so many weights, and
+    room for so many bytes of activations. Of a model that is streamed the tail is held from the
+    layer `tail` on.
     """
     info, model, itemsize = planned.info, planned.model, BYTES[planned.info.dtype]
     a_token = KEPT * info.layers * info.width * itemsize
-    most = max(LEAST_TOKENS, min(MOST_TOKENS, int(device_bytes) // a_token))
+    most = max(LEAST_TOKENS, min(MOST_TOKENS, int(room) // a_token))
     held = min(most, ON_CPU) if on_cpu else most
     stream = (tokens + NEUTRAL_TOKENS) * info.width * itemsize
     neutral = GRADIENT.tokens(model, NEUTRAL_TOKENS)
@@ -140,7 +151,7 @@ def from_shapes(
     trial = largest * (2 * MASTER + OPTIMISER + OWN_GRADIENT + 2 * itemsize) + graph * a_token
     trial += LOGITS * FLOAT32 * info.vocabulary * min(POSITIONS, held)
     return {
-        "weights": info.parameters * itemsize,
+        **device_bytes(model, itemsize, tail),
         "libraries": LIBRARIES,
         "prefix cache with copies": stream * (1 + min(info.layers, COPIED // max(1, stream))),
         "a trial, gradients or scans": max(trial, gradients, min(most, HEAVY * held) * a_token),

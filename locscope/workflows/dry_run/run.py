@@ -18,6 +18,8 @@ import torch
 from locscope.execution.local import trial_threads
 from locscope.execution.teams import worker_bytes
 from locscope.models.load import Loaded
+from locscope.models.streaming.blocks import held_from
+from locscope.models.streaming.way import MEMORY, in_words
 from locscope.progress import Progress, stage
 from locscope.records import Trial
 from locscope.records.codec import Number
@@ -63,6 +65,7 @@ ASSUMED = (
 class DryRun:
     """What a search will take. `kinds` counts candidates by part and number of layers.
 
+    `runs` says which way the model runs: in memory, or streamed.
     `memory` says what it is made of (bytes), counted from shapes. `host_peak` and `device_peak` are
     the most that is held (bytes; the device's NaN where it is the host): what this process had
     while it calibrated, or had before and trials and scans add. `opening` and `calibration` are
@@ -82,6 +85,7 @@ class DryRun:
     flops: float
     trials: int
     workers: int = 1
+    runs: str = MEMORY
     assumed: tuple[str, ...] = ASSUMED
 
     @property
@@ -128,6 +132,12 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
         flops=sum(one.flops for one in stages if not isnan(one.flops)),
         trials=sum(map(len, asked.values())),
         workers=runner.workers,
+        runs=in_words(
+            plan.loaded.model,
+            plan.loaded.model.dtype.itemsize,
+            {candidate.location.lowest for candidate in space.candidates},
+            held_from(plan.loaded.model),
+        ),
     )
 
 
@@ -226,6 +236,7 @@ def _lines(found: DryRun) -> list[Line]:
         Line("trials", str(found.trials)),
         *(Line(one.stage, _in_words(one)) for one in found.stages),
         Line("operations", f"{found.flops:.1e} in floating point"),
+        Line("runs", found.runs),
         Line("memory", f"host {_size(found.host_peak)}{device} at most"),
         Line("of which", f"{shares} (counted)"),
         Line("disk", _size(found.disk)),

@@ -22,6 +22,7 @@ from locscope.forward.packed import picked
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.interp.gradients import requiring_grad, summed_gradient, weights_of
 from locscope.models.parts import slices
+from locscope.models.streaming.blocks import streaming_of
 from locscope.records import Trial, TrialRecord, default_batch, dumps
 from locscope.selection.candidates import Candidate
 from locscope.selection.space import FULL, Fidelity, Space, TrialRequest
@@ -129,13 +130,17 @@ def gradient_seconds(workspace: Workspace, edits: Sequence[str], timing: Timing)
     info, suite = workspace.loaded.info, workspace.suite
     row = suite.of(edits)[0].target.index
     # Of half of the layers: the gradients of all weights at once are the most that a search holds.
-    weights = weights_of(workspace.loaded.model, range(info.layers // 2, info.layers))
+    # Of a streamed model one layer: there are not more than a few on the device.
+    streamed, middle = streaming_of(workspace.loaded.model) is not None, info.layers // 2
+    weights = weights_of(
+        workspace.loaded.model, range(middle, middle + 1 if streamed else info.layers)
+    )
     workspace.prefix_cache.enter(0)
     with requiring_grad(weights):
         half = _seconds(lambda: summed_gradient(workspace.prefix_cache, [row], weights))
     tokens = int(suite.packed.lengths[list(suite.neutral.texts)].sum())
     neutral = step_flops(info, tokens, tokens, 0) * timing.rates.tuning_flops
-    return 2 * half * len(edits) + neutral
+    return (info.layers if streamed else 2) * half * len(edits) + neutral
 
 
 def _steps_rows(runner: LocalTrialRunner) -> list[int]:

@@ -1,0 +1,1 @@
+"""Models whose blocks are on the device only while they run."""
