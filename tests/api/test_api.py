@@ -16,6 +16,7 @@ from towns import edit_rows
 import locscope
 from locscope.api import attention, changing, finding, loading, run, tables
 from locscope.errors import UsageError
+from locscope.runs.cache import VARIABLE
 
 SMALL = {
     **{"limit": 24, "parts": ("mlp.down",), "quarters": False, "audit": 0, "thorough": False},
@@ -25,7 +26,7 @@ SMALL = {
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv(loading.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
 
