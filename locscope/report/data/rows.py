@@ -28,7 +28,8 @@ TRIAL_MEASURES = (
     "kl",
     "retention",
 )
-LONG_TEXT = 30
+LONG_TEXT, LONGEST = 30, 300
+"""Characters from which on a text has to break over lines, and those of a table at most."""
 MOST_ROWS, MOST_TRIALS = 1000, 2500
 """Rows of one table in a page, and of that of trials; the note says how many were left out."""
 
@@ -159,7 +160,7 @@ def _outcome_row(prompt: str, edit: str, outcomes: list[EditOutcome]) -> tuple[T
     broken = dict.fromkeys(prompt for o in outcomes for prompt in o.broken)
     outputs = dict.fromkeys(o.output for o in outcomes if o.output)
     return (
-        TableCell(f"{edit}: {prompt}" if prompt else edit),
+        TableCell(_cut(f"{edit}: {prompt}" if prompt else edit)),
         TableCell(str(len(outcomes)), len(outcomes)),
         figure_cell(reliability, reliability < 1),
         figure_cell(mean(o.reliability_strict for o in outcomes)),
@@ -167,9 +168,13 @@ def _outcome_row(prompt: str, edit: str, outcomes: list[EditOutcome]) -> tuple[T
         figure_cell(locality, locality < 1),
         figure_cell(mean(o.target_probability for o in outcomes)),
         figure_cell(mean(o.neighbour_kept for o in outcomes)),
-        TableCell(" | ".join(outputs)),
-        TableCell(" | ".join(broken), alarm=bool(broken)),
+        TableCell(_cut(" | ".join(outputs))),
+        TableCell(_cut(" | ".join(broken)), alarm=bool(broken)),
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def _worst_first(outcomes: Sequence[EditOutcome]) -> tuple[float, ...]:
