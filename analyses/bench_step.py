@@ -46,7 +46,7 @@ def main() -> None:
     print(f"medians of {options.steps} steps, {torch.get_num_threads()} threads, {model.device}")
     print(f"{'depth':>6} {'plain ms':>9} {'trunk ms':>9} {'ratio':>6} {'bar':>5}")
     for one in found:
-        print("{depth:>6} {plain:>9.1f} {prefix cache:>9.1f} {ratio:>6.2f} {bar:>5}".format(**one))
+        print("{depth:>6} {plain:>9.1f} {prefix_cache:>9.1f} {ratio:>6.2f} {bar:>5}".format(**one))
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 

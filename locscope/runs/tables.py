@@ -5,7 +5,7 @@ one layer; `part` of a head is ``attn.h3``; joined locations have their parts jo
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,15 +95,16 @@ def write_tables(
     In `measures` the loss of every epoch is a row with its number (from 1); what was measured
     after tuning has the number of the last epoch. `broken` in `edits` has a prompt per line.
     """
-    tables = {
-        "trials.parquet": (TRIALS, [_trial_row(record) for record in trials]),
-        "measures.parquet": (MEASURES, [row for r in trials for row in _measure_rows(r)]),
-        "edits.parquet": (EDITS, [row for r in trials for row in _edit_rows(r)]),
-        "scans.parquet": (SCANS, [row for scan in scans for row in _scan_rows(scan)]),
+    tables: dict[str, tuple[dict[str, str], Iterator[Iterable[Row]]]] = {
+        "trials.parquet": (TRIALS, ([_trial_row(record)] for record in trials)),
+        "measures.parquet": (MEASURES, map(_measure_rows, trials)),
+        "edits.parquet": (EDITS, map(_edit_rows, trials)),
+        "scans.parquet": (SCANS, map(_scan_rows, scans)),
     }
-    for name, (columns, rows) in tables.items():
-        _write(Path(folder) / name, columns, rows)
-    return {name: len(rows) for name, (_, rows) in tables.items()}
+    return {
+        name: _write(Path(folder) / name, columns, parts)
+        for name, (columns, parts) in tables.items()
+    }
 
 
 def layer_and_part(location: Location) -> tuple[int, str]:
@@ -179,13 +180,24 @@ def _scan_rows(scan: ScanResult) -> Iterator[Row]:
         yield {"scan": scan.descriptor.name, "seed": scan.seed, **values}
 
 
-def _write(path: Path, columns: dict[str, str], rows: list[Row]) -> None:
+def _write(path: Path, columns: dict[str, str], parts: Iterable[Iterable[Row]]) -> int:
+    """Writes the rows of all records, each record's together, and says how many they are."""
     # Only here: pandas is slow to import, and most commands write no tables.
     import pandas as pd
 
     # Not by numbers: those of another machine differ in their last digits, and rows would move.
     keys = [name for name, kind in columns.items() if kind != NUMBER]
-    frame = pd.DataFrame(rows, columns=list(columns)).astype(columns)
+    # Record by record: as columns rows take a fraction of what they take as dictionaries, and of a
+    # large set of edits there are millions.
+    frames = [_frame(columns, list(rows)) for rows in parts] or [_frame(columns, [])]
+    frame = pd.concat(frames, ignore_index=True)
     frame = frame.sort_values(keys, kind="stable", ignore_index=True)
     with explained(f"write {path}"):
         write_atomic_with(path, partial(frame.to_parquet, index=False))
+    return len(frame)
+
+
+def _frame(columns: dict[str, str], rows: list[Row]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)

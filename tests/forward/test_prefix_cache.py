@@ -154,3 +154,28 @@ def test_no_room_for_the_file_is_told(number, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
     prefix_cache.enter(1)
     assert final(prefix_cache).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("free", "fails", "mapped"), [(1 << 40, 0, 0), (10, 0, 1), (1 << 40, 1, 0), (1 << 40, 3, 1)]
+)
+def test_a_tier_without_memory_hands_on_to_the_next(free, fails, mapped, tmp_path, monkeypatch):
+    """What is free is measured; what is free all the same may be in pieces."""
+    told = tmp_path / "meminfo"
+    told.write_text(f"MemTotal: 1 kB\nMemAvailable: {free >> 10} kB\n")
+    monkeypatch.setattr(module, "MEMORY", told)
+    expected = final(prefix_cache_of(frozen("llama")))
+    prefix_cache, left, files, own = prefix_cache_of(frozen("llama")), [fails], [], torch.empty
+
+    def empty(*shape, **how):
+        if "pin_memory" in how and left[0]:
+            left[0] -= 1
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return own(*shape, **how)
+
+    monkeypatch.setattr(torch, "empty", empty)
+    reserve = module.reserve
+    monkeypatch.setattr(module, "reserve", lambda *given: files.append(reserve(*given)))
+    prefix_cache.enter(1)
+    assert len(files) == mapped
+    assert close(final(prefix_cache), expected)

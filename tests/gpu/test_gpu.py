@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from locscope.forward.head import logits
+from locscope.forward.packed import TokenRow, pack
+from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.models.load import load
 from locscope.progress import Silent
 from locscope.records import Recommendation, ScanResult, TrialRecord
@@ -125,3 +127,17 @@ def test_a_search_is_followed_to_its_end_and_gives_what_it_said(tmp_path):
         for made in (record.measures, again):
             same = next(one for one in made if one.name == said.name)
             assert isnan(said.value) or same.value == pytest.approx(said.value, rel=1e-3)
+
+
+def test_a_prefix_on_the_host_is_that_on_the_device():
+    """In pinned memory where there is a GPU, gathered into pinned memory for every batch."""
+    model = load("demo", device=GPU, dtype="float32").model
+    rows = [TokenRow(tuple(range(5 + n, 25 + n)), 18) for n in range(40)]
+    streams = []
+    for budget in (Budget(), Budget(device=0), Budget(device=0, host=0)):
+        prefix_cache = PrefixCache(model, pack(rows), budget, tokens_at_once=256)
+        prefix_cache.enter(4)
+        batch = prefix_cache.batch(range(len(rows)))
+        streams.append(prefix_cache.final(batch)[batch.real].cpu())
+    assert torch.equal(streams[0], streams[1])
+    assert torch.equal(streams[0], streams[2])

@@ -7,7 +7,8 @@ from math import nan
 import report_factory as factory
 import report_scans as scans
 
-from locscope.records import EditOutcome
+from locscope.records import Edit, EditOutcome
+from locscope.report.data.inputs import reported
 from locscope.report.data.page.locations import location_details
 from locscope.report.output.page import render_report
 
@@ -90,3 +91,20 @@ def test_the_largest_page_is_under_eight_megabytes():
     assert len(page.encode()) < 8_000_000
     # Several facts can be chosen, though not all hundred fit.
     assert page.count('"edit":"e1"') == 3
+
+
+def test_a_page_on_very_many_edits_with_long_texts_is_under_eight_megabytes():
+    """It says how many it does not show."""
+    ids = [f"e{n}" for n in range(20_000)]
+    outcomes = tuple(
+        EditOutcome(name, 0.0, 0.0, 0.5, 0.0, f"answer {name} " * 90, (f"{name} next " * 90,))
+        for name in ids
+    )
+    trials = tuple(replace(one, outcomes=outcomes) for one in factory.report_trials()[:2])
+    edits = tuple(Edit(name, f"{name} is " * 150, "so") for name in ids)
+    inputs = factory.inputs(trials=(*factory.sweep_trials(80), *trials), edits=edits)
+    assert reported(inputs), "the table of edits is of these"
+    page = render_report(inputs)
+    assert len(page.encode()) < 8_000_000
+    assert "20000 edits in" in page
+    assert "The 1000 worst are shown." in page

@@ -1,7 +1,7 @@
 """Data of the tables and of the cards with the key numbers: cells in words, with a sort key."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 
@@ -28,7 +28,8 @@ TRIAL_MEASURES = (
     "kl",
     "retention",
 )
-LONG_TEXT = 30
+LONG_TEXT, LONGEST = 30, 300
+"""Characters from which on a text has to break over lines, and those of a table at most."""
 MOST_ROWS, MOST_TRIALS = 1000, 2500
 """Rows of one table in a page, and of that of trials; the note says how many were left out."""
 
@@ -138,8 +139,9 @@ def outcomes_table(inputs: ReportInputs) -> Table:
         for outcome in record.outcomes:
             by_edit[outcome.edit].append(outcome)
     prompts = {edit.id: f"{edit.prompt} → {edit.target}" for edit in inputs.edits}
-    rows = [_outcome_row(prompts.get(e, ""), e, outcomes) for e, outcomes in by_edit.items()]
-    rows.sort(key=_worst_first)
+    # Cells are made of those that are shown alone: there may be a hundred thousand edits.
+    worst = sorted(by_edit, key=lambda edit: _worst_first(by_edit[edit]))[:MOST_ROWS]
+    rows = tuple(_outcome_row(prompts.get(edit, ""), edit, by_edit[edit]) for edit in worst)
     columns = ("edit", "times", "reliability", "strict", "generalization", "locality")
     columns = (*columns, "probability", "kept", "answer", "neighbours that broke")
     failed = sum(any(o.reliability < 1 for o in outcomes) for outcomes in by_edit.values())
@@ -147,9 +149,9 @@ def outcomes_table(inputs: ReportInputs) -> Table:
     note = f"{len(by_edit)} edits in {len(records)} repetitions, means over these: {failed} failed "
     note += f"at least once, neighbours of {broke} broke. Probability: of the target. Kept: that "
     note += "of the neighbours' untouched answers, min(1, p/p0)."
-    note += f" The {MOST_ROWS} worst are shown." if len(rows) > MOST_ROWS else ""
+    note += f" The {MOST_ROWS} worst are shown." if len(by_edit) > MOST_ROWS else ""
     caption = "What became of every edit at the recommended location, on T"
-    return Table("outcomes", caption, columns, tuple(rows[:MOST_ROWS]), note)
+    return Table("outcomes", caption, columns, rows, note)
 
 
 def _outcome_row(prompt: str, edit: str, outcomes: list[EditOutcome]) -> tuple[TableCell, ...]:
@@ -158,7 +160,7 @@ def _outcome_row(prompt: str, edit: str, outcomes: list[EditOutcome]) -> tuple[T
     broken = dict.fromkeys(prompt for o in outcomes for prompt in o.broken)
     outputs = dict.fromkeys(o.output for o in outcomes if o.output)
     return (
-        TableCell(f"{edit}: {prompt}" if prompt else edit),
+        TableCell(_cut(f"{edit}: {prompt}" if prompt else edit)),
         TableCell(str(len(outcomes)), len(outcomes)),
         figure_cell(reliability, reliability < 1),
         figure_cell(mean(o.reliability_strict for o in outcomes)),
@@ -166,15 +168,20 @@ def _outcome_row(prompt: str, edit: str, outcomes: list[EditOutcome]) -> tuple[T
         figure_cell(locality, locality < 1),
         figure_cell(mean(o.target_probability for o in outcomes)),
         figure_cell(mean(o.neighbour_kept for o in outcomes)),
-        TableCell(" | ".join(outputs)),
-        TableCell(" | ".join(broken), alarm=bool(broken)),
+        TableCell(_cut(" | ".join(outputs))),
+        TableCell(_cut(" | ".join(broken)), alarm=bool(broken)),
     )
 
 
-def _worst_first(row: tuple[TableCell, ...]) -> tuple[float, ...]:
-    keys = (row[2].sort, row[4].sort, row[5].sort)
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _worst_first(outcomes: Sequence[EditOutcome]) -> tuple[float, ...]:
+    names = ("reliability", "generalization", "locality")
+    keys = (mean(getattr(outcome, name) for outcome in outcomes) for name in names)
     # Above every share, so that what was not measured comes last.
-    return tuple(2.0 if key is None or isnan(key) else key for key in keys)
+    return tuple(2.0 if isnan(key) else key for key in keys)
 
 
 def mean(values: Iterable[float]) -> float:

@@ -50,7 +50,8 @@ def render_report(inputs: ReportInputs) -> str:
     """The whole page as text."""
     drawn, recommendation, sections = panels(inputs), inputs.recommendation, titles(inputs)
     figures = specifications(drawn)
-    room = max(0, MOST_BYTES - len(_plotly()) - len(script_json(figures)))
+    outcomes = rows.outcomes_table(inputs)
+    room = max(0, MOST_BYTES - len(_plotly()) - len(script_json(figures)) - _bytes_of(outcomes))
     trials = rows.trials_table(inputs, max(FEWEST_TRIALS, room // 2 // ROW_BYTES))
     room = max(0, room - len(trials.rows) * ROW_BYTES)
     _add_facts(figures, drawn, min(FACT_BYTES, 2 * room // 5))
@@ -82,7 +83,7 @@ def render_report(inputs: ReportInputs) -> str:
         counts=counts_table(inputs),
         count_line=words.sentence(count_line(inputs)),
         trials=trials,
-        outcomes=rows.outcomes_table(inputs),
+        outcomes=outcomes,
         verdicts=verdicts_table(inputs),
         verdict_lines=verdict_lines(inputs),
         judged=scorecard_lines(inputs.scorecard),
@@ -92,6 +93,12 @@ def render_report(inputs: ReportInputs) -> str:
         provenance=rows.provenance_tables(inputs),
         version=version_of(inputs),
     )
+
+
+def _bytes_of(table: rows.Table) -> int:
+    """About how many a table with long texts takes in the page."""
+    texts = sum(len(cell.text.encode()) for row in table.rows for cell in row if cell.sort is None)
+    return texts + len(table.rows) * ROW_BYTES
 
 
 def titles(inputs: ReportInputs) -> dict[str, str]:
