@@ -19,7 +19,7 @@ NAMES = (
     *("01_quickstart", "02_where_is_a_fact", "03_search", "04_your_model_your_edits"),
     "05_real_model",
 )
-EXECUTED = ("02_where_is_a_fact", "04_your_model_your_edits")
+EXECUTED = ("02_where_is_a_fact", "04_your_model_your_edits", "05_real_model")
 """Those that are kept with their outputs so far; `make notebooks` writes those of all."""
 LARGEST = 500_000
 SEARCH = {

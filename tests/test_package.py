@@ -25,6 +25,7 @@ DONE = (0, 3)
 DATA = (
     "locscope/models/demo",
     "locscope/edits/demo.json",
+    "locscope/edits/facts.json",
     "locscope/evaluation/neutral.txt",
     "locscope/report/output/templates",
     "locscope/py.typed",
@@ -95,6 +96,13 @@ def test_pip_installs_the_wheel_into_a_fresh_environment(wheel: Path, tmp_path: 
             )
             assert done.returncode == 0, done.stderr[-2000:]
             assert done.stdout
+    # What a shell asks at Tab, by the protocol of its completion.
+    asked = {"_LOCSCOPE_COMPLETE": "complete_bash", "COMP_CWORD": "3"}
+    asked["COMP_WORDS"] = "locscope check --edits fa"
+    done = subprocess.run(
+        program, cwd=home, env=clean | asked, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["facts"]), done.stderr[-2000:]
     where = _checked([str(python), "-c", "import locscope; print(locscope.__file__)"], home)
     assert where.startswith(inside.strip())
 

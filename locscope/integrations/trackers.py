@@ -126,7 +126,9 @@ def trackio(name: str, config: Mapping[str, str], folder: Path | None) -> Iterat
     quiet = partial(contextlib.redirect_stdout, sys.stderr)
     try:
         with quiet():
-            opened = service.init(project=PROJECT, name=name, config=dict(config))
+            # No measures of the machine: their thread writes into the same file at the same time.
+            alone = {"auto_log_cpu": False, "auto_log_gpu": False}
+            opened = service.init(project=PROJECT, name=name, config=dict(config), **alone)
     except Exception as error:
         raise UsageError(f"cannot open tracker trackio: {_first_line(error)}") from error
     try:
