@@ -25,7 +25,7 @@ SMALL = {
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv(loading.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv("LOCSCOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
 
