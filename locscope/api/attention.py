@@ -96,4 +96,4 @@ def attention(
     with recording(hooked, *names) as seen:
         run_blocks(hooked.bridged, torch.tensor([ids], device=loaded.model.device))
     patterns = torch.stack([seen[name][0].float().cpu() for name in names])
-    return Attention(tuple(str(loaded.tokenizer.decode([one])) for one in ids), patterns)
+    return Attention(tuple(str(loaded.tokenizer.decode([token])) for token in ids), patterns)

@@ -40,11 +40,17 @@ class Evaluated:
         import pandas as pd
 
         columns = ["value", "low", "high", "before", "count", "protocol"]
-        rows = {name: [getattr(one, c) for c in columns] for name, one in self.measures.items()}
+        rows = {
+            name: [getattr(measure, c) for c in columns] for name, measure in self.measures.items()
+        }
         return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
     def __repr__(self) -> str:
-        shown = (f"{name} {one.value:.3f}" for name, one in self.measures.items() if one.count)
+        shown = (
+            f"{name} {measure.value:.3f}"
+            for name, measure in self.measures.items()
+            if measure.count
+        )
         return f"Evaluated({', '.join(shown)})"
 
 

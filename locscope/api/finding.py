@@ -89,11 +89,13 @@ def scan(
     plan = plan_scan(settings_of(ScanSettings, given), None, shown, loaded)
     context = context_of(plan, shown)
     results = [run_scan(name, context) for name in plan.settings.scans]
-    costs = [StageCost(f"scan {one.descriptor.name}", one.seconds, 1, 0) for one in results]
-    for one in results:
-        if not one.usable:
-            why = "; ".join(one.notes) or "its notes say nothing"
-            warnings.warn(f"{one.descriptor.name} could use no edit: {why}", stacklevel=2)
+    costs = [
+        StageCost(f"scan {result.descriptor.name}", result.seconds, 1, 0) for result in results
+    ]
+    for result in results:
+        if not result.usable:
+            why = "; ".join(result.notes) or "its notes say nothing"
+            warnings.warn(f"{result.descriptor.name} could use no edit: {why}", stacklevel=2)
     return ScanRun(inputs_of(plan, results, costs))
 
 

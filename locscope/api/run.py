@@ -66,7 +66,7 @@ class Run:
         return Recommended(
             location=str(given.location),
             recipe=given.recipe,
-            measures={one.name: one.value for one in given.measures},
+            measures={measure.name: measure.value for measure in given.measures},
             met=found.met,
             sentence=found.sentence,
             record=found,
@@ -89,7 +89,7 @@ class Run:
             frame = frame[frame["rung"] == wanted]
         ends = [Location.parse(text) for text in frame["location"]]
         frame = frame.assign(
-            first_layer=[one.lowest for one in ends], last_layer=[one.highest for one in ends]
+            first_layer=[end.lowest for end in ends], last_layer=[end.highest for end in ends]
         )
         if wide:
             values = self._table("measures").pivot_table(

@@ -52,9 +52,9 @@ class ScanRun:
         import pandas as pd
 
         rows = [
-            {"scan": one.descriptor.name, **{name: getattr(score, name) for name in COLUMNS}}
-            for one in self.results
-            for score in one.scores
+            {"scan": result.descriptor.name, **{name: getattr(score, name) for name in COLUMNS}}
+            for result in self.results
+            for score in result.scores
         ]
         return pd.DataFrame(rows, columns=["scan", *COLUMNS])
 
@@ -72,7 +72,7 @@ class ScanRun:
         Raises:
             UsageError: the scan is not among the results.
         """
-        names = [one.descriptor.name for one in self.results]
+        names = [result.descriptor.name for result in self.results]
         name = scan or names[0]
         if name not in names:
             raise unknown("scan", name, names)
@@ -96,6 +96,7 @@ class ScanRun:
 
     def __repr__(self) -> str:
         found = ", ".join(
-            f"{one.descriptor.name} ({one.usable} of {one.requests} edits)" for one in self.results
+            f"{result.descriptor.name} ({result.usable} of {result.requests} edits)"
+            for result in self.results
         )
         return f"ScanRun({found})"

@@ -17,8 +17,10 @@ _RIPPLE = "Relation_Specificity, Relation_Specifity, Forgetfulness, Subject_Alia
 _RIPPLE += ", Logical_Generalization, Compositionality_I, Compositionality_II"
 _HOPS = ", ".join(f"{what}_{n}hop" for n in range(2, 7) for what in ("question", "answer"))
 _LANGUAGE = "src, alt, subject, answers, rephrase, loc, loc_ans, portability"
-_MZSRE = ", ".join(f"{one}.{name}" for one in LANGUAGES for name in listed(_LANGUAGE))
-_MZSRE_ASIDE = ", ".join(f"{one}.{name}" for one in LANGUAGES for name in ("pred", "cond"))
+_MZSRE = ", ".join(f"{language}.{name}" for language in LANGUAGES for name in listed(_LANGUAGE))
+_MZSRE_ASIDE = ", ".join(
+    f"{language}.{name}" for language in LANGUAGES for name in ("pred", "cond")
+)
 _SEVERAL = "of several accepted answers the first counts"
 
 _PUBLISHED = (
@@ -37,7 +39,7 @@ _PUBLISHED = (
         "",
         f"{_MZSRE}, case_id",
         "questions:read_mzsre",
-        any_of=", ".join(f"{one}.src" for one in LANGUAGES),
+        any_of=", ".join(f"{language}.src" for language in LANGUAGES),
         aside=_MZSRE_ASIDE,
         note="the English edit is tuned, or that of the first language; the others are asked as "
         "other forms of it, without their subjects and old answers",

@@ -85,13 +85,13 @@ def _there(cells: Mapping[str, Any], field: str) -> bool:
         return name in cells
     value = cells.get(name)
     objects = value if isinstance(value, list) else [value]
-    return any(isinstance(one, Mapping) and key in one for one in objects)
+    return any(isinstance(item, Mapping) and key in item for item in objects)
 
 
 def _refusal(cells: Mapping[str, Any]) -> str:
     """All fields, and what the nearest format needs and does not read."""
     # Reversed: of formats that are equally near the last is taken, which is our own.
-    entry = max(reversed(FORMATS.values()), key=lambda one: _nearness(one, cells))
+    entry = max(reversed(FORMATS.values()), key=lambda entry: _nearness(entry, cells))
     fields = shorten(", ".join(cells) or "none", SHOWN)
     said = f"no known layout has these fields ({fields})"
     if renamed := _renamed(cells):
@@ -113,7 +113,7 @@ def _renamed(cells: Mapping[str, Any]) -> str:
     plain = {re.sub(r"[\s-]+", "_", name.strip().lower()): name for name in reversed([*cells])}
     meant = dict[str, str]()
     for field, others in _OTHER_NAMES.items():
-        found = next((plain[one] for one in (field, *others) if one in plain), None)
+        found = next((plain[name] for name in (field, *others) if name in plain), None)
         if found is not None:
             meant[found] = field
     if not {"prompt", "target"} <= set(meant.values()):

@@ -100,7 +100,9 @@ def _columns(value: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 def _entries(entries: Any, key: str, count: int, name: str) -> list[Any]:
     """One entry of a column for each edit; of an object, its columns for each edit."""
     if isinstance(entries, Mapping):
-        inner = {sub: _entries(one, f"{key}.{sub}", count, name) for sub, one in entries.items()}
+        inner = {
+            sub: _entries(column, f"{key}.{sub}", count, name) for sub, column in entries.items()
+        }
         return [{sub: column[i] for sub, column in inner.items()} for i in range(count)]
     if not isinstance(entries, list) or len(entries) != count:
         what = f"{len(entries)} entries" if isinstance(entries, list) else kind_of(entries)

@@ -155,7 +155,7 @@ def _about(found: Mapping[str, Any], task: str, key: str) -> tuple[float, int, s
     metric, _, filtered = key.partition(",")
     error = found["results"][task].get(f"{metric}_stderr,{filtered}")
     parts = [task, *found.get("group_subtasks", {}).get(task, [])]
-    counts = [found["n-samples"][one]["effective"] for one in parts if one in found["n-samples"]]
+    counts = [found["n-samples"][part]["effective"] for part in parts if part in found["n-samples"]]
     shots = found.get("n-shot", {}).get(task, 0)
     protocol = f"lm-evaluation-harness {version('lm_eval')}, {shots} shots, filter {filtered}"
     return float(error) if isinstance(error, int | float) else nan, sum(counts), protocol

@@ -50,8 +50,8 @@ _LARGEST = 1e12
 
 def check_config(path: Path, config: dict[str, Any], shards: dict[Path, Tensors]) -> None:
     """Raises UsageError for the first key that no model with these weights can have."""
-    tensors = [one for shard in shards.values() for one in shard.values()]
-    widest = max((n for one in tensors for n in one.shape), default=1)
+    tensors = [tensor for shard in shards.values() for tensor in shard.values()]
+    widest = max((n for tensor in tensors for n in tensor.shape), default=1)
     # Models that were saved without a window have one of 0, beside a key that says so.
     windowless = {"sliding_window": 0, "use_sliding_window": False}.items() <= config.items()
     for key, value in leaves(config):
@@ -159,8 +159,8 @@ def _check_token_ids(path: Path, config: dict[str, Any], rows: int | None) -> No
         ids = value if isinstance(value, list) else [value]
         # Old conversions have pad -1, which stands for none.
         lowest = -1 if key == "pad_token_id" else 0
-        for one in ids:
-            if one is not None and (type(one) is not int or not lowest <= one < rows):
+        for number in ids:
+            if number is not None and (type(number) is not int or not lowest <= number < rows):
                 raise UsageError(
                     f"cannot use '{path}': {shown(key)} is {shown(value)}, not the id of a token "
                     f"(0 to {rows - 1})"

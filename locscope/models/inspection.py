@@ -257,7 +257,7 @@ def _refuse_misfit(checkpoint: Checkpoint, report: dict[str, Any]) -> None:
     unread = [
         name
         for name in sorted(report["unexpected_keys"])
-        if any(name.startswith(f"{one}.") or f".{one}." in name for one in lists)
+        if any(name.startswith(f"{path}.") or f".{path}." in name for path in lists)
         and not name.endswith(BUFFERS)
     ]
     if unread:

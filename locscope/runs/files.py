@@ -64,10 +64,10 @@ def explained(what: str) -> Iterator[None]:
 def make_folder(path: Path) -> None:
     """Makes the folder and those above it, unless they are there; their names are on the disk when
     this returns."""
-    new = [one for one in (path, *path.parents) if not os.path.lexists(one)]
+    new = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
     path.mkdir(parents=True, exist_ok=True)
-    for one in new:
-        sync(one.parent)
+    for folder in new:
+        sync(folder.parent)
 
 
 def sync(path: Path) -> None:

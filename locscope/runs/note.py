@@ -105,7 +105,9 @@ def _checked(path: Path, content: Any) -> EditNote:
 
 def _with_paths(note: EditNote, written: Callable[[str], str]) -> EditNote:
     """The note with its paths written otherwise."""
-    data = {key: written(one) if isinstance(one, str) else one for key, one in note.data.items()}
+    data = {
+        key: written(value) if isinstance(value, str) else value for key, value in note.data.items()
+    }
     return replace(note, base=written(note.base), edits=written(note.edits), data=data)
 
 

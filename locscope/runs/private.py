@@ -59,5 +59,5 @@ def _homes(home: str) -> tuple[str, ...]:
     """The home folder as it is called, and without links, the longer one first."""
     found = {home.rstrip("/\\"), os.path.realpath(home)}
     # A home of `/`, as in some containers, is no one's; `~` alone is one that is not known.
-    usable = {one for one in found if len(one) > 1 and os.path.isabs(one)}
+    usable = {path for path in found if len(path) > 1 and os.path.isabs(path)}
     return tuple(sorted(usable, key=len, reverse=True))

@@ -71,7 +71,7 @@ def candidates(
     location that is named. A UsageError where a location has no gradient to go by.
     """
     norms = {(s.layer, s.part): s.score for s in gradient.scores if s.variant == "l1"}
-    there = {(one.layer, one.part): one for one in info.grid}
+    there = {(cell.layer, cell.part): cell for cell in info.grid}
     found = located(info, grid, named)
     return tuple(_candidate(location, there, norms, norm_of, first_step) for location in found)
 
@@ -81,7 +81,7 @@ def located(
 ) -> tuple[Location, ...]:
     """What there is to try: the locations of the grid that the model has, and those named, each
     once. A UsageError where there is none."""
-    there = {(one.layer, one.part) for one in info.grid}
+    there = {(cell.layer, cell.part) for cell in info.grid}
     locations = [location for location in locations_of(info, grid) if _inside(location, there)]
     if not locations and not named:
         raise UsageError(f"none of the parts {', '.join(grid.parts)} is in this model")
@@ -131,14 +131,14 @@ def shuffled(found: Sequence[Candidate], seed: int) -> tuple[Candidate, ...]:
     Whoever needs random locations takes the first of these, so that all take the same.
     """
     # Sorted first: the order in which candidates were made must not decide what is drawn.
-    order = sorted(found, key=lambda one: one.location)
+    order = sorted(found, key=lambda candidate: candidate.location)
     random.Random(f"random location {seed}").shuffle(order)
     return tuple(order)
 
 
 def named(found: Sequence[Candidate], location: Location) -> Candidate | None:
     """The candidate of that location, if it is one."""
-    return next((one for one in found if one.location == location), None)
+    return next((candidate for candidate in found if candidate.location == location), None)
 
 
 def _inside(location: Site, there: Container[tuple[int, str]]) -> bool:

@@ -41,30 +41,34 @@ def forecasts(
     """What to expect of every quick evaluation in full, best first; `records` are all trials so
     far."""
     rate = growth(space, quick_trials, at_rung(records, FULL))
-    found = [_forecast(space.objective, one, rate) for one in quick_trials]
+    found = [_forecast(space.objective, record, rate) for record in quick_trials]
     # By name where values are equal, so that the order of trials decides nothing.
-    return tuple(sorted(found, key=lambda one: (-one.value, one.location, one.lr)))
+    return tuple(
+        sorted(found, key=lambda forecast: (-forecast.value, forecast.location, forecast.lr))
+    )
 
 
 def growth(space: Space, quick_trials: Sequence[TrialRecord], full: Sequence[TrialRecord]) -> float:
     """By how much drift in full is above that at a quick evaluation: a median over what was run
     both ways."""
-    before = {_key(one): _drift(one) for one in quick_trials}
+    before = {_key(record): _drift(record) for record in quick_trials}
     # A ratio below 1 is noise: whatever was tuned longer has not drifted less.
     seen = [
-        log(max(_collapse(one) / before[_key(one)], 1.0))
-        for one in full
-        if 0 < before.get(_key(one), 0.0) < inf and not isnan(_collapse(one))
+        log(max(_collapse(record) / before[_key(record)], 1.0))
+        for record in full
+        if 0 < before.get(_key(record), 0.0) < inf and not isnan(_collapse(record))
     ]
-    work = [len(one.trial.edits) * one.trial.recipe.epochs for one in quick_trials]
+    work = [len(record.trial.edits) * record.trial.recipe.epochs for record in quick_trials]
     usual = log(space.edits * space.epochs / median(work)) if work else 0.0
     # The rule counts as one location seen.
     return exp(median([*seen, usual])) if seen else exp(usual)
 
 
-def _forecast(objective: Objective, one: TrialRecord, rate: float) -> Forecast:
-    value = 0.0 if isnan(one.score) else one.score * chance_kept(objective, _drift(one) * rate)
-    return Forecast(one.trial.location, one.trial.recipe.lr, value)
+def _forecast(objective: Objective, record: TrialRecord, rate: float) -> Forecast:
+    value = (
+        0.0 if isnan(record.score) else record.score * chance_kept(objective, _drift(record) * rate)
+    )
+    return Forecast(record.trial.location, record.trial.recipe.lr, value)
 
 
 def chance_kept(objective: Objective, drift: float) -> float:
@@ -78,16 +82,16 @@ def chance_kept(objective: Objective, drift: float) -> float:
     return 1 / (1 + exp(min(beyond, 500.0)))
 
 
-def _key(one: TrialRecord) -> tuple[Location, float]:
-    return one.trial.location, one.trial.recipe.lr
+def _key(record: TrialRecord) -> tuple[Location, float]:
+    return record.trial.location, record.trial.recipe.lr
 
 
-def _drift(one: TrialRecord) -> float:
+def _drift(record: TrialRecord) -> float:
     """Infinite where it was judged and is no number: the weights have blown up."""
-    found = one.measure("kl")
+    found = record.measure("kl")
     return inf if isnan(found.value) and found.count else found.value
 
 
-def _collapse(one: TrialRecord) -> float:
-    ratio = one.measure("perplexity_ratio").value
+def _collapse(record: TrialRecord) -> float:
+    ratio = record.measure("perplexity_ratio").value
     return log(min(ratio, HUGE)) if ratio > 0 else ratio

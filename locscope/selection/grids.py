@@ -62,10 +62,10 @@ def _beyond(tried: Sequence[TrialRecord], objective: Objective) -> tuple[float, 
     times = headroom(best.measures, objective.bounds)
     wanted = []
     if best is rising[0] and learned(best) and _gains_below(rising, times, objective):
-        below = sum(_rate(one) < first for one in tried)
+        below = sum(_rate(record) < first for record in tried)
         wanted.append(rate / (_step(1 / times, below) if 0 < times < 1 else STEP))
     if best is rising[-1] and not times <= ENOUGH:
-        above = sum(_rate(one) > first for one in tried)
+        above = sum(_rate(record) > first for record in tried)
         wanted.append(rate * _step(times, above))
     return tuple(wanted)
 
@@ -122,8 +122,8 @@ def cut(tried: Sequence[TrialRecord], objective: Objective) -> Forecast | None:
         for before, kept, broken in zip((None, *line), line, line[1:], strict=False)
         if keeps(kept) and broken.violated and _apart(kept, broken) > CLOSE
     ]
-    gains = [one for one in found if _gains(one.value, best, objective)]
-    return max(gains, key=lambda one: one.value, default=None)
+    gains = [forecast for forecast in found if _gains(forecast.value, best, objective)]
+    return max(gains, key=lambda forecast: forecast.value, default=None)
 
 
 def _gains(score: float, best: TrialRecord, objective: Objective) -> bool:
@@ -134,14 +134,14 @@ def leading(full: Sequence[TrialRecord], objective: Objective) -> tuple[Best, ..
     """Every location at its best rate, those of most promise first: what is out of the running is
     given no more rates. What no other rate would mend goes last, the nearest to the bounds first.
     """
-    best = best_per_location(full, objective)
+    every = best_per_location(full, objective)
     if objective.knee:
-        return best
+        return every
     in_play, others = [], []
-    for one in best:
-        (in_play if _in_play(one, objective) else others).append(one)
+    for best in every:
+        (in_play if _in_play(best, objective) else others).append(best)
     return (
-        *sorted(in_play, key=lambda one: -levelled(promise(one, objective), objective)),
+        *sorted(in_play, key=lambda best: -levelled(promise(best, objective), objective)),
         *others,
     )
 

@@ -19,8 +19,8 @@ def settled_rates(space: Space, full: Sequence[TrialRecord]) -> tuple[TrialReque
 
     What promises most changes as rates are added, so this is asked again after each answer.
     """
-    best = leading(full, space.objective)[: space.finalists]
-    return tuple(ask for one in best for ask in wanted_rates(space, one))
+    leaders = leading(full, space.objective)[: space.finalists]
+    return tuple(ask for best in leaders for ask in wanted_rates(space, best))
 
 
 def drawing(space: Space, done: Sequence[TrialRecord]) -> bool:
@@ -48,5 +48,5 @@ def wanted_rates(space: Space, best: Best) -> tuple[TrialRequest, ...]:
 
 def as_known(rate: float, known: Sequence[float]) -> float:
     """The rate of the grid that this is but for rounding: a third of one, times three, is it."""
-    near = min(known, key=lambda one: abs(one - rate))
+    near = min(known, key=lambda other: abs(other - rate))
     return near if abs(near - rate) < NEAR * near else rate

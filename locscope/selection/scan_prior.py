@@ -22,22 +22,27 @@ NOISE = 0.02
 def with_scan_prior(space: Space, line: Sequence[Forecast]) -> tuple[Forecast, ...]:
     """The line with each value moved by no more than the noise of quick evaluations, best first."""
     weights = scan_priors(space, line)
-    scale = NOISE * max((one.value for one in line), default=0.0)
-    moved = [replace(one, value=one.value + scale * weights.get(one.location, 0.0)) for one in line]
-    return tuple(sorted(moved, key=lambda one: (-one.value, one.location, one.lr)))
+    scale = NOISE * max((forecast.value for forecast in line), default=0.0)
+    moved = [
+        replace(forecast, value=forecast.value + scale * weights.get(forecast.location, 0.0))
+        for forecast in line
+    ]
+    return tuple(
+        sorted(moved, key=lambda forecast: (-forecast.value, forecast.location, forecast.lr))
+    )
 
 
 def scan_priors(space: Space, line: Sequence[Forecast]) -> dict[Location, float]:
     """For every location from -1 to 1 what the scans say of it, weighed by what they earned."""
     best: dict[Location, float] = {}
-    for one in line:
-        best[one.location] = max(best.get(one.location, 0.0), one.value)
+    for forecast in line:
+        best[forecast.location] = max(best.get(forecast.location, 0.0), forecast.value)
     return _mean_ranks(space, best, lambda _, ranks: _earned(ranks, best))
 
 
 def prior(space: Space) -> tuple[Location, ...]:
     """Locations in the order in which all scans, weighed alike, would try them."""
-    locations = dict.fromkeys(one.location for one in space.candidates)
+    locations = dict.fromkeys(candidate.location for candidate in space.candidates)
     said = _mean_ranks(space, locations, lambda scan, _: 1 / len(scan.variants))
     return tuple(sorted(said, key=lambda location: -said[location]))
 

@@ -88,7 +88,7 @@ class Space:
     @property
     def drawn(self) -> tuple[Location, ...]:
         """All locations in an order drawn by the seed before anything was seen of them."""
-        return tuple(one.location for one in shuffled(self.candidates, self.seed))
+        return tuple(candidate.location for candidate in shuffled(self.candidates, self.seed))
 
 
 def at_rung(records: Sequence[TrialRecord], rung: str) -> list[TrialRecord]:
@@ -133,9 +133,9 @@ def sweep_flops(space: Space, records: Sequence[TrialRecord]) -> float:
     asked = [_work(record) for record in records if record.trial.rung == _first_rung(records)]
     ratio = fmean(both) if both else space.edits * space.epochs / fmean(asked) if asked else 1.0
     known = {**{location: ratio * flops for location, flops in cheap.items()}, **full}
-    rates = [len(one.rates) for one in space.candidates]
+    rates = [len(candidate.rates) for candidate in space.candidates]
     usual = fmean(known.values()) if known else 0.0
-    costs = [known.get(one.location, usual) for one in space.candidates]
+    costs = [known.get(candidate.location, usual) for candidate in space.candidates]
     return sum(cost * count for cost, count in zip(costs, rates, strict=True))
 
 

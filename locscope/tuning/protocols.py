@@ -50,8 +50,8 @@ class Protocol:
 
 
 PROTOCOLS: dict[str, Protocol] = {
-    one.name: one
-    for one in (
+    protocol.name: protocol
+    for protocol in (
         Protocol("raw", "prompt as it stands", "raw"),
         Protocol("chat", "chat template", "chat"),
         Protocol("qa", "question context", "qa"),
@@ -127,7 +127,9 @@ def _under(workspace: Workspace, protocol: Protocol, edits: Sequence[Edit]) -> W
 
 def _seen(asked: Workspace) -> Evaluation:
     """What the model, as it is now, answers to all of a suite."""
-    return observe(asked.suite, asked.prefix_cache, [one.edit.id for one in asked.suite.edits])
+    return observe(
+        asked.suite, asked.prefix_cache, [questions.edit.id for questions in asked.suite.edits]
+    )
 
 
 def _row(workspace: Workspace, protocol: Protocol) -> ProtocolRow:

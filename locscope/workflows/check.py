@@ -119,10 +119,10 @@ def _askable(sides: Sequence[Sequence[Edit]]) -> frozenset[str]:
 
 
 def _about_model(info: ModelInfo, settings: SearchSettings) -> list[Line]:
-    tried = [one for one in info.grid if one.part in settings.parts]
+    tried = [cell for cell in info.grid if cell.part in settings.parts]
     locations = located(info, settings.grid, (*settings.locations, depth_rule(info)))
     sizes = ", ".join(
-        f"{one.part} {one.parameters:,}" for one in tried if one.layer == tried[0].layer
+        f"{cell.part} {cell.parameters:,}" for cell in tried if cell.layer == tried[0].layer
     )
     return [
         Line("model", f"{info.source}: {info.family}, {info.layers} layers, width {info.width}"),

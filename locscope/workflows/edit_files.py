@@ -120,7 +120,7 @@ def _about_subjects(edits: Sequence[Edit]) -> list[Line]:
     found = [f"none in {without} of {len(edits)} edits"] * bool(without)
     if strays:
         named = ((e.id, shorten(e.subject, WIDE), shorten(e.prompt, WIDE)) for e in strays[:SHOWN])
-        shown = "; ".join(f"{one}: '{subject}' in '{prompt}'" for one, subject, prompt in named)
+        shown = "; ".join(f"{edit}: '{subject}' in '{prompt}'" for edit, subject, prompt in named)
         more = f"; and {len(strays) - SHOWN} more" if len(strays) > SHOWN else ""
         found.append(f"{len(strays)} not in their prompt ({shown}{more})")
     return [Line("subjects", f"{'; '.join(found)}: {LEFT_OUT}")] if found else []

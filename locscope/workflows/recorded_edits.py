@@ -88,7 +88,7 @@ def _missing(settings: EvaluateSettings, tuned: Sequence[str]) -> list[str]:
     """A note where the file lacks edits that the model was tuned on."""
     # All of the file, whatever the limit: what it leaves out is not missing.
     there = {edit.id for edit in read_edits(settings.edits, seed=settings.seed).edits}
-    missing = sum(one not in there for one in tuned)
+    missing = sum(edit not in there for edit in tuned)
     if not missing:
         return []
     return [

@@ -80,12 +80,14 @@ def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: st
         costs = run_scans(context, plan.settings.scans, folder, SCANNING)
         found = iterate(folder, "scan", ScanResult, progress)
         # In the order of the table: which command added a scan must not show in the report.
-        ordered = sorted(found, key=lambda one: list(SCANS).index(one.descriptor.name))
+        ordered = sorted(found, key=lambda result: list(SCANS).index(result.descriptor.name))
         costs = (*earlier_costs(folder), *costs)
         inputs = inputs_of(plan, ordered, costs, command=command, started=started)
         write_info(folder, inputs.run)
         publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
-    usable = any(one.usable for one in ordered if one.descriptor.name in plan.settings.scans)
+    usable = any(
+        result.usable for result in ordered if result.descriptor.name in plan.settings.scans
+    )
     return Found(plan.folder, inputs, usable)
 
 

@@ -44,8 +44,10 @@ def rewrites(row: Row) -> tuple[Row, ...]:
     if not isinstance(several, list):
         return (row,)
     return tuple(
-        replace(row, where=f"{row.where}, edit {i}", cells={**row.cells, "requested_rewrite": one})
-        for i, one in enumerate(several, start=1)
+        replace(
+            row, where=f"{row.where}, edit {i}", cells={**row.cells, "requested_rewrite": rewrite}
+        )
+        for i, rewrite in enumerate(several, start=1)
     )
 
 
@@ -74,7 +76,7 @@ def read_ripple(row: Row) -> Edit:
     sentence = _sentence(required(fact, "prompt"))
     # Two names in the files of two years.
     old = [inner(fact, name) for name in ("original_fact", "previous_fact")]
-    before = next((_sentence(required(one, "prompt")) for one in old if one.cells), "")
+    before = next((_sentence(required(row, "prompt")) for row in old if row.cells), "")
     cut = _cut(sentence, before, [probe.answer for probe in aliases])
     if not cut or not sentence[cut:].strip():
         raise UsageError(f"{row.where}: field 'edit.prompt' cannot be cut where the object begins")

@@ -103,7 +103,7 @@ def _found(model: PreTrainedModel) -> Family:
     for part, names in LEAVES.items():
         inside = attention if part.startswith("attn") else mlp
         name = _named(block.get_submodule(inside), names, nn.Linear)
-        if name and all(_has(one, f"{inside}.{name}") for one in blocks):
+        if name and all(_has(block, f"{inside}.{name}") for block in blocks):
             leaves[part] = f"{inside}.{name}"
     if not {"attn.q", "attn.k", "attn.v", "attn.o"} <= leaves.keys():
         leaves = {part: leaf for part, leaf in leaves.items() if part not in ("attn.q", "attn.k")}
@@ -148,7 +148,7 @@ def _entering(
     with ExitStack() as stack:
         watched = [stack.enter_context(_watched(layers, n, order)) for n in range(len(layers))]
         _logits(model, ids)
-    return [one.entered for one in watched], order
+    return [block.entered for block in watched], order
 
 
 @final

@@ -47,6 +47,6 @@ def depth_rule(space: Space, records: Sequence[TrialRecord]) -> tuple[TrialReque
     """Its three rates, and those beyond while the best lies on the edge, within the budget."""
     done = at_rung(records, FULL)
     if not done:
-        one = space.of(space.depth_rule)
-        return tuple(TrialRequest(one.location, rate, space.full) for rate in one.rates)
+        candidate = space.of(space.depth_rule)
+        return tuple(TrialRequest(candidate.location, rate, space.full) for rate in candidate.rates)
     return () if over(space, done) else settled_rates(space, done)

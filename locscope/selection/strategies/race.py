@@ -63,9 +63,11 @@ def first_rung(space: Space) -> tuple[TrialRequest, ...]:
     times = LEARNS * space.to_learn / steps / space.first_step
     return tuple(
         TrialRequest(
-            one.location, max(one.rates) if isnan(times) else rounded(one.lr * times), first
+            candidate.location,
+            max(candidate.rates) if isnan(times) else rounded(candidate.lr * times),
+            first,
         )
-        for one in space.candidates
+        for candidate in space.candidates
     )
 
 
@@ -157,7 +159,7 @@ def _beside(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
     if _in_vain(space, seen):
         return ()
     best = leading(seen.full, space.objective)[0]
-    there = {one.location: one for one in space.candidates}
+    there = {candidate.location: candidate for candidate in space.candidates}
     here = best.location
     near = [location for location in (here.moved(-1), here.moved(1), here.wider) if location]
     step = best.record.trial.recipe.lr / there[best.location].lr
@@ -183,10 +185,10 @@ def _retry(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
     if seen.any_kept or _in_vain(space, seen):
         return ()
     line = _by_location(_line(space, seen, seen.all))
-    fresh = [one for location, one in line.items() if location not in seen.in_full][
+    fresh = [forecast for location, forecast in line.items() if location not in seen.in_full][
         : space.finalists
     ]
-    return tuple(TrialRequest(one.location, one.lr, space.full) for one in fresh)
+    return tuple(TrialRequest(forecast.location, forecast.lr, space.full) for forecast in fresh)
 
 
 def _in_vain(space: Space, seen: Seen) -> bool:
@@ -211,7 +213,7 @@ def _portion(
     rung = wanted[0].fidelity.rung
     if left(space, records) <= KEEP[rung]:
         return ()
-    run = {(one.trial.location, one.trial.recipe.lr) for one in at_rung(records, rung)}
+    run = {(record.trial.location, record.trial.recipe.lr) for record in at_rung(records, rung)}
     missing = [ask for ask in wanted if (ask.location, ask.lr) not in run]
     return tuple(missing if space.budget is None else missing[: AT_ONCE[rung]])
 
@@ -228,6 +230,6 @@ def _always_run(space: Space) -> tuple[Location, ...]:
 def _by_location(line: Sequence[Forecast]) -> dict[Location, Forecast]:
     """Every location at the rate that promises most, in the order of the line."""
     best: dict[Location, Forecast] = {}
-    for one in line:
-        best.setdefault(one.location, one)
+    for forecast in line:
+        best.setdefault(forecast.location, forecast)
     return best

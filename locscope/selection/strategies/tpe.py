@@ -34,10 +34,10 @@ def _sampled(space: Space, done: Sequence[TrialRecord]) -> TrialRequest | None:
     study = _study(space, done)
     for _ in range(RETRIES):
         drawn = study.ask(_axes(space))
-        one = _nearest(space, drawn.params["kind"], drawn.params["depth"])
-        rate = sorted(one.rates)[drawn.params["step"]]
-        if (one.location, rate) not in tried:
-            return TrialRequest(one.location, rate, space.full)
+        candidate = _nearest(space, drawn.params["kind"], drawn.params["depth"])
+        rate = sorted(candidate.rates)[drawn.params["step"]]
+        if (candidate.location, rate) not in tried:
+            return TrialRequest(candidate.location, rate, space.full)
     return None
 
 
@@ -52,13 +52,13 @@ def _study(space: Space, done: Sequence[TrialRecord]) -> Any:
     study = optuna.create_study(direction="minimize", sampler=sampler)
     order = {record.trial.id: i for i, record in enumerate(ranked(done, space.objective))}
     for record in done:
-        one = space.of(record.trial.location)
+        candidate = space.of(record.trial.location)
         # A rate that was added to a grid is on no axis of the study.
-        if record.trial.recipe.lr in one.rates:
+        if record.trial.recipe.lr in candidate.rates:
             seen = {
-                "kind": _kind(one),
-                "depth": _depth(one),
-                "step": sorted(one.rates).index(record.trial.recipe.lr),
+                "kind": _kind(candidate),
+                "depth": _depth(candidate),
+                "step": sorted(candidate.rates).index(record.trial.recipe.lr),
             }
             value = float(order[record.trial.id])
             made = optuna.trial.create_trial(params=seen, distributions=_axes(space), value=value)
@@ -68,31 +68,33 @@ def _study(space: Space, done: Sequence[TrialRecord]) -> Any:
 
 def _axes(space: Space) -> dict[str, Any]:
     found = _optuna().distributions
-    depths = [_depth(one) for one in space.candidates]
+    depths = [_depth(candidate) for candidate in space.candidates]
     return {
-        "kind": found.CategoricalDistribution(sorted({_kind(one) for one in space.candidates})),
+        "kind": found.CategoricalDistribution(
+            sorted({_kind(candidate) for candidate in space.candidates})
+        ),
         "depth": found.FloatDistribution(min(depths), max(depths)),
         "step": found.IntDistribution(0, 2),
     }
 
 
 def _nearest(space: Space, kind: str, depth: float) -> Candidate:
-    some = [one for one in space.candidates if _kind(one) == kind]
-    return min(some, key=lambda one: (abs(_depth(one) - depth), one.location))
+    some = [candidate for candidate in space.candidates if _kind(candidate) == kind]
+    return min(some, key=lambda candidate: (abs(_depth(candidate) - depth), candidate.location))
 
 
-def _depth(one: Candidate) -> float:
+def _depth(candidate: Candidate) -> float:
     """The middle layer of its sites."""
-    sites = one.location.sites
+    sites = candidate.location.sites
     return sum(site.first + site.last for site in sites) / (2 * len(sites))
 
 
-def _kind(one: Candidate) -> str:
+def _kind(candidate: Candidate) -> str:
     """Its part, and of how many layers; of heads, and of what is joined, each is a kind alone."""
-    sites = one.location.sites
+    sites = candidate.location.sites
     if len(sites) != 1 or sites[0].head is not None:
-        return str(one.location)
-    return f"{one.part} of {sum(site.last - site.first + 1 for site in sites)}"
+        return str(candidate.location)
+    return f"{candidate.part} of {sum(site.last - site.first + 1 for site in sites)}"
 
 
 def _optuna() -> Any:

@@ -22,38 +22,44 @@ def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[TrialRequest, ...
         return ()
     tried = {record.trial.location for record in done}
     for level in (_ranges, _parts, _layers):
-        wanted = [one for one in level(space, done) if one.location not in tried]
+        wanted = [candidate for candidate in level(space, done) if candidate.location not in tried]
         if wanted:
-            return tuple(TrialRequest(one.location, one.lr, space.full) for one in wanted)
+            return tuple(
+                TrialRequest(candidate.location, candidate.lr, space.full) for candidate in wanted
+            )
     return settled_rates(space, done)
 
 
 def _ranges(space: Space, done: Sequence[TrialRecord]) -> list[Candidate]:  # noqa: ARG001
     """Ranges of layers with the part that has most weights; where these leave layers out, its
     single layers too."""
-    singles = [one for one in space.candidates if one.layer >= 0]
-    coarsest = max(singles or space.candidates, key=lambda one: one.parameters).part
-    pool = [one for one in space.candidates if one.part == coarsest]
+    singles = [candidate for candidate in space.candidates if candidate.layer >= 0]
+    coarsest = max(singles or space.candidates, key=lambda candidate: candidate.parameters).part
+    pool = [candidate for candidate in space.candidates if candidate.part == coarsest]
     # Several layers have the layer -1.
-    ranges = [one for one in pool if one.layer < 0]
+    ranges = [candidate for candidate in pool if candidate.layer < 0]
     return ranges if _all_layers(ranges) >= _all_layers(space.candidates) else pool
 
 
 def _parts(space: Space, done: Sequence[TrialRecord]) -> list[Candidate]:
     """The other parts of the best range."""
-    first = {one.location for one in _ranges(space, done)}
+    first = {candidate.location for candidate in _ranges(space, done)}
     best = _best(space, [record for record in done if record.trial.location in first])
-    return [one for one in space.candidates if _layers_of(one) == _layers_of(best)]
+    return [
+        candidate for candidate in space.candidates if _layers_of(candidate) == _layers_of(best)
+    ]
 
 
 def _layers(space: Space, done: Sequence[TrialRecord]) -> list[Candidate]:
     """The single layers of the best range with the best part."""
-    first = {one.location for one in (*_ranges(space, done), *_parts(space, done))}
+    first = {candidate.location for candidate in (*_ranges(space, done), *_parts(space, done))}
     best = _best(space, [record for record in done if record.trial.location in first])
     return [
-        one
-        for one in space.candidates
-        if one.part == best.part and one.layer >= 0 and _layers_of(one) <= _layers_of(best)
+        candidate
+        for candidate in space.candidates
+        if candidate.part == best.part
+        and candidate.layer >= 0
+        and _layers_of(candidate) <= _layers_of(best)
     ]
 
 
@@ -65,6 +71,6 @@ def _all_layers(some: Sequence[Candidate]) -> frozenset[int]:
     return frozenset[int]().union(*map(_layers_of, some))
 
 
-def _layers_of(one: Candidate) -> frozenset[int]:
-    sites = one.location.sites
+def _layers_of(candidate: Candidate) -> frozenset[int]:
+    sites = candidate.location.sites
     return frozenset(layer for site in sites for layer in range(site.first, site.last + 1))

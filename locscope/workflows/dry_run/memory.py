@@ -49,7 +49,7 @@ def memory_of(
     neutral = sum(len(states) for states in workspace.suite.neutral.states)
     stream, budget = packed.ids.numel() * width, workspace.prefix_cache.budget
     everywhere = blocks_of(info) if "all" in recipes else 0
-    most = max(everywhere, *(one.parameters for one in space.candidates))
+    most = max(everywhere, *(candidate.parameters for candidate in space.candidates))
     low = 0 if set(recipes) & set(TUNES_ALL_BLOCKS) else _lowest(space)
     return {
         **device_bytes(workspace.loaded.model, itemsize, held_from(workspace.loaded.model)),
@@ -89,7 +89,7 @@ def scan_batches(workspace: Workspace, scans: Iterable[str]) -> int:
     """Bytes that scans may fill with the states of a batch: their budget of tokens, or all of the
     tokens that there are, where each is as heavy as the heaviest."""
     suite, model = workspace.suite, workspace.loaded.model
-    rows = [row for one in suite.edits for row in one.training]
+    rows = [row for questions in suite.edits for row in questions.training]
     lengths = suite.packed.lengths[[*rows, *suite.neutral.texts]].tolist()
     heaviest = sum(SLOPES.tokens(model, length) for length in lengths)
     most = min(workspace.prefix_cache.tokens_of_a_scan, heaviest)
@@ -105,7 +105,7 @@ def _a_token(workspace: Workspace) -> int:
 def _activations(workspace: Workspace, lowest: int, batch: int) -> int:
     """The graph of a batch of the longest texts from that layer on."""
     info, packed, model = workspace.loaded.info, workspace.suite.packed, workspace.loaded.model
-    rows = [row for one in workspace.suite.edits for row in one.training]
+    rows = [row for questions in workspace.suite.edits for row in questions.training]
     longest = max(int(packed.lengths[row]) for row in rows)
     count = min(batch, max(1, workspace.prefix_cache.tokens_of_a_batch // longest))
     states = Holds(states=1, patterns=1, backward=True).tokens(model, longest, count) * 8
@@ -113,7 +113,7 @@ def _activations(workspace: Workspace, lowest: int, batch: int) -> int:
 
 
 def _lowest(space: Space) -> int:
-    return min(one.location.lowest for one in space.candidates)
+    return min(candidate.location.lowest for candidate in space.candidates)
 
 
 def _positions(workspace: Workspace) -> int:
@@ -160,5 +160,5 @@ def from_shapes(
 
 def weights_at(info: ModelInfo, location: Location) -> int:
     """How many weights a location has."""
-    there = {(one.layer, one.part): one.parameters for one in info.grid}
+    there = {(cell.layer, cell.part): cell.parameters for cell in info.grid}
     return sum(there.get(cell, 0) for cell in location.cells)

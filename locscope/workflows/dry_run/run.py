@@ -128,8 +128,8 @@ def dry_run(plan: Plan, progress: Progress, opening: float = nan) -> DryRun:
         disk=_disk(plan, timing, asked),
         opening=opening,
         calibration=took,
-        seconds=sum(one.seconds for one in stages),
-        flops=sum(one.flops for one in stages if not isnan(one.flops)),
+        seconds=sum(stage_cost.seconds for stage_cost in stages),
+        flops=sum(stage_cost.flops for stage_cost in stages if not isnan(stage_cost.flops)),
         trials=sum(map(len, asked.values())),
         workers=runner.workers,
         runs=in_words(
@@ -161,11 +161,11 @@ def _stages(
     layer, stages = 0, []
     for name, trials in asked.items():
         costs = [timing.cost(runner.workspace, space, trial) for trial in trials]
-        seconds = side_by_side([one.seconds for one in costs], runner.workers)
+        seconds = side_by_side([cost.seconds for cost in costs], runner.workers)
         # Each worker moves its own through all layers.
         seconds += timing.prefix_cache_seconds(trials, layer)
         seconds += _suites(runner, space, timing, name, trials)
-        flops = sum(one.flops for one in costs)
+        flops = sum(cost.flops for cost in costs)
         stages.append(CostForecast(name, len(trials), flops, seconds))
         layer = trials[-1].location.lowest if trials else layer
     return stages
@@ -184,7 +184,7 @@ def _suites(
 ) -> float:
     """Seconds of the evaluation suites that a stage writes and asks besides the search's."""
     workspace = runner.workspace
-    sat = [work_on_paper(workspace, space, one) for one in trials]
+    sat = [work_on_paper(workspace, space, trial) for trial in trials]
     if name == PROTOCOLS_STAGE:
         # Each is asked of the untouched model, when it is written and after, and of each location.
         return len(PROTOCOLS) * (2 + len(sat)) * max(map(timing.asking, sat))
@@ -197,10 +197,10 @@ def _suites(
 def _kinds(space: Space) -> dict[str, int]:
     """How many candidates there are of each part and number of layers."""
     found = Counter[str]()
-    for one in space.candidates:
-        sites = one.location.sites
+    for candidate in space.candidates:
+        sites = candidate.location.sites
         layers = sum(site.last - site.first + 1 for site in sites)
-        found[one.part if layers == 1 else f"{one.part} of {layers} layers"] += 1
+        found[candidate.part if layers == 1 else f"{candidate.part} of {layers} layers"] += 1
     return dict(found)
 
 
@@ -234,7 +234,7 @@ def _lines(found: DryRun) -> list[Line]:
     return [
         Line("candidates", f"{sum(found.kinds.values())}: {counts}"),
         Line("trials", str(found.trials)),
-        *(Line(one.stage, _in_words(one)) for one in found.stages),
+        *(Line(stage_cost.stage, _in_words(stage_cost)) for stage_cost in found.stages),
         Line("operations", f"{found.flops:.1e} in floating point"),
         Line("runs", found.runs),
         Line("memory", f"host {_size(found.host_peak)}{device} at most"),
@@ -251,10 +251,10 @@ def _after(found: DryRun) -> str:
     return f"{opening}{beside} (calibrated in {duration(found.calibration)})"
 
 
-def _in_words(one: CostForecast) -> str:
-    if isnan(one.flops):
-        return f"about {duration(one.seconds)}"
-    return f"{one.tasks} trials, {one.flops:.1e} operations, {duration(one.seconds)}"
+def _in_words(cost: CostForecast) -> str:
+    if isnan(cost.flops):
+        return f"about {duration(cost.seconds)}"
+    return f"{cost.tasks} trials, {cost.flops:.1e} operations, {duration(cost.seconds)}"
 
 
 def _size(count: float) -> str:

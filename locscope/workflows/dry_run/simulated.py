@@ -143,7 +143,7 @@ def _keeping(name: str, value: float, bounds: Sequence[Bound]) -> float:
 
 def made_up_gradient(info: ModelInfo, edits: Sequence[str]) -> ScanResult:
     """A weight gradient that is the same everywhere: rates on paper only tell steps apart."""
-    scores = tuple(ScanScore("l1", one.layer, one.part, 1.0) for one in info.grid)
+    scores = tuple(ScanScore("l1", cell.layer, cell.part, 1.0) for cell in info.grid)
     about = Descriptor("weight-gradient", "made up", "made up", "made up", "")
     return ScanResult(about, scores, len(edits), len(edits), 0, 0.0, edits=tuple(edits))
 

@@ -147,17 +147,19 @@ def _steps_rows(runner: LocalTrialRunner) -> list[int]:
     """The rows of a trial's first batch."""
     plan = runner.plan
     count = plan.settings.batch_size or default_batch(len(plan.chosen))
-    rows = [row for one in plan.workspace.suite.of(plan.chosen) for row in one.training]
+    rows = [row for questions in plan.workspace.suite.of(plan.chosen) for row in questions.training]
     return rows[:count]
 
 
 def _ends(space: Space) -> tuple[Candidate, Candidate, Candidate]:
     """The smallest and the largest location of a single layer at the bottom, the smallest at the
     top: more layers would only take more memory."""
-    alone = [one for one in space.candidates if one.layer >= 0] or list(space.candidates)
+    alone = [candidate for candidate in space.candidates if candidate.layer >= 0] or list(
+        space.candidates
+    )
     low, high = min(map(_lowest, alone)), max(map(_lowest, alone))
-    below = sorted((one for one in alone if _lowest(one) == low), key=_size)
-    above = min((one for one in alone if _lowest(one) == high), key=_size)
+    below = sorted((candidate for candidate in alone if _lowest(candidate) == low), key=_size)
+    above = min((candidate for candidate in alone if _lowest(candidate) == high), key=_size)
     return below[0], below[-1], above
 
 
@@ -186,7 +188,7 @@ def _reading(workspace: Workspace, edits: Sequence[EditQuestions]) -> float:
     """Seconds for an operation of reading answers and neutral texts."""
     suite, cache, info = workspace.suite, workspace.prefix_cache, workspace.loaded.info
     neutral = suite.neutral.first(SAMPLED)
-    asked = [q.index for one in edits for q in (one.target, *one.rephrases, *one.neighbours)]
+    asked = [q.index for edit in edits for q in (edit.target, *edit.rephrases, *edit.neighbours)]
     seconds = _seconds(lambda: (read(cache, asked), drift(cache, neutral)))
     lengths, answers = suite.packed.lengths, suite.packed.answers
     others = int(lengths[list(neutral.texts)].sum())
@@ -197,8 +199,8 @@ def _reading(workspace: Workspace, edits: Sequence[EditQuestions]) -> float:
 def _decoding(workspace: Workspace, edits: Sequence[EditQuestions]) -> float:
     """Seconds for an answer, where neighbours are decoded and a pass tells all others: a target
     that is not given is seen in its first tokens."""
-    neighbours = [q for one in edits for q in one.neighbours]
-    count = sum(1 + len(one.rephrases) + len(one.neighbours) for one in edits)
+    neighbours = [q for edit in edits for q in edit.neighbours]
+    count = sum(1 + len(edit.rephrases) + len(edit.neighbours) for edit in edits)
     if not neighbours:
         return 0.0
     requests = [Request(q.prompt, SPAN_TOKENS) for q in neighbours]
@@ -245,9 +247,9 @@ def _seconds(run: Callable[[], object], times: int = 2) -> float:
     return min(took)
 
 
-def _size(one: Candidate) -> int:
-    return one.parameters
+def _size(candidate: Candidate) -> int:
+    return candidate.parameters
 
 
-def _lowest(one: Candidate) -> int:
-    return one.location.lowest
+def _lowest(candidate: Candidate) -> int:
+    return candidate.location.lowest

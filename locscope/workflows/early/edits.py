@@ -43,7 +43,7 @@ def split_edits(settings: SearchSettings, given: EditSet | None = None) -> Parte
     edit_set, parts = parted(given, settings.share, settings.seed)
     _check_deployed(settings, given, parts)
     ids = [edit.id for edit in edit_set.edits]
-    named = lambda subsets: tuple(tuple(ids[i] for i in one) for one in subsets)  # noqa: E731
+    named = lambda subsets: tuple(tuple(ids[i] for i in subset) for subset in subsets)  # noqa: E731
     on_v = _subsets_of_v(parts, settings)
     return Parted(given, edit_set, parts, named(on_v), named(_subsets_of_t(parts, settings)))
 

@@ -60,6 +60,10 @@ def _tried(selected: Sequence[TrialRecord]) -> set[tuple[Location, float]]:
 
 def swept(space: Space, selected: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
     """What a sweep ran at every location alike: not the rates that the best of them got besides."""
-    alike = {(one.location, rate) for one in space.candidates for rate in one.rates}
+    alike = {
+        (candidate.location, rate) for candidate in space.candidates for rate in candidate.rates
+    }
     full = at_rung(selected, FULL)
-    return tuple(one for one in full if (one.trial.location, one.trial.recipe.lr) in alike)
+    return tuple(
+        record for record in full if (record.trial.location, record.trial.recipe.lr) in alike
+    )

@@ -148,4 +148,4 @@ def _measurable(workspace: Workspace, split: Parted) -> frozenset[str]:
 
 def _judged(workspace: Workspace, edits: Sequence[str]) -> frozenset[str]:
     before = workspace.before.of(edits)
-    return frozenset(one.name for one in measure_all(before, before) if one.count)
+    return frozenset(measure.name for measure in measure_all(before, before) if measure.count)

@@ -122,7 +122,9 @@ def _so_far(
     runner: LocalTrialRunner, evidence: Evidence, recommendation: Recommendation, run: RunInfo
 ) -> ReportInputs:
     """The recommendation with what an earlier run added to it, which is there from the first."""
-    panels = (runner.known_panel(one) for one in evidence.held_out if one.role in ROLES)
+    panels = (
+        runner.known_panel(contender) for contender in evidence.held_out if contender.role in ROLES
+    )
     return ReportInputs(
         run=run,
         recommendation=recommendation,

@@ -52,7 +52,7 @@ def scan_s(runner: LocalTrialRunner) -> tuple[ScanResult, ...]:
     found = (
         read_record(runner.folder, "scan", name, ScanResult, runner.progress) for name in names
     )
-    return tuple(one for one in found if one is not None)
+    return tuple(result for result in found if result is not None)
 
 
 def space_of(
@@ -185,5 +185,8 @@ def ran_in_full(
     chosen: Sequence[TrialRecord], controls: Mapping[str, Best]
 ) -> tuple[TrialRecord, ...]:
     """All that was run in full on S, whoever asked for it."""
-    found = [*at_rung(chosen, FULL), *(one for best in controls.values() for one in best.tried)]
+    found = [
+        *at_rung(chosen, FULL),
+        *(record for best in controls.values() for record in best.tried),
+    ]
     return tuple({record.trial.id: record for record in found}.values())
