@@ -14,9 +14,11 @@ from locscope.tuning.workspace import Workspace
 
 SMALLEST_BATCH = 256
 """Tokens at once below which a trial is given up for lack of memory."""
-THREADS = 1
+THREADS, THREADS_ALONE = 1, 2
 """Of a trial on a CPU, wherever it runs: the number of threads decides the last digits of sums, so
 that numbers would differ by how many trials run side by side."""
+ALONE = ("fit", "deployed")
+"""Rungs whose trials are long, and asked for one after the other."""
 
 
 def run_trials(
@@ -34,13 +36,14 @@ def run_trials(
     `share` is what part of the whole job they are (per cent), for progress. Where memory ends, a
     trial runs again with half as many tokens at once; raises OutOfMemory where few do not fit.
     """
-    with stage(progress, name, len(trials), share), trial_threads(workspace.loaded.model.device):
+    with stage(progress, name, len(trials), share):
         # Rising layers: the prefix cache then moves up block by block and never starts again.
         waiting = sorted(trials, key=lambda trial: trial.location.lowest)
         while waiting:
             trial = waiting[0]
             try:
-                record = run_trial(workspace, trial, objective).record
+                with trial_threads(workspace.loaded.model.device, trial.rung):
+                    record = run_trial(workspace, trial, objective).record
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
                 _halve(workspace, trial, progress)
@@ -51,11 +54,11 @@ def run_trials(
 
 
 @contextmanager
-def trial_threads(device: torch.device) -> Iterator[None]:
-    """Within, torch has as many threads as a trial on that device has, wherever it runs."""
+def trial_threads(device: torch.device, rung: str = "") -> Iterator[None]:
+    """Within, torch has as many threads as a trial of that rung has on that device."""
     before = torch.get_num_threads()
     if device.type == "cpu":
-        torch.set_num_threads(THREADS)
+        torch.set_num_threads(THREADS_ALONE if rung in ALONE else THREADS)
     try:
         yield
     finally:

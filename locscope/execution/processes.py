@@ -16,7 +16,7 @@ from typing import final
 
 from locscope.execution.dispatch import Event
 from locscope.execution.handed import Handed
-from locscope.execution.local import THREADS
+from locscope.execution.local import THREADS_ALONE
 from locscope.execution.worker import Task
 from locscope.models.load import Loaded
 from locscope.records import Trial
@@ -47,7 +47,7 @@ class _Member:
             device=device,
             workers=workers,
         )
-        threads = {"OMP_NUM_THREADS": str(THREADS)} if device == "cpu" else {}
+        threads = {"OMP_NUM_THREADS": str(THREADS_ALONE)} if device == "cpu" else {}
         try:
             with self._log.open("wb") as log:
                 self.process = subprocess.Popen(

@@ -1,11 +1,13 @@
 """Whether trials run side by side, and in how many processes."""
 
 import os
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 
 from locscope.execution.processes import Processes
+from locscope.execution.ray_team import LOCAL, RayTeam
 from locscope.plugins import only_here
 from locscope.progress import Progress
 from locscope.tuning.trial_cost import blocks_of
@@ -32,26 +34,37 @@ class Asked(Protocol):
         ...
 
     @property
+    def ray(self) -> str | None:
+        """The address of a Ray cluster to run them on; None: here."""
+        ...
+
+    @property
     def device(self) -> str:
         """The device as it was asked for."""
         ...
 
 
-def team_for(workspace: Workspace, settings: Asked, progress: Progress) -> Processes | None:
-    """The processes that trials on a workspace run in, not begun yet; None where this one does.
+def team_for(
+    workspace: Workspace, settings: Asked, progress: Progress, folder: Path
+) -> Processes | RayTeam | None:
+    """What trials on a workspace run in, not begun yet; None where this process runs them.
 
-    What was registered in this process alone (a notebook's measure) keeps trials here.
+    What was registered in this process alone (a notebook's measure) keeps trials here. Machines of
+    a cluster may all reach the `folder` of the run.
     """
     workers = settings.workers
-    if workers is None:
+    if workers is None and settings.ray is None:
         workers = most_workers(workspace, settings.device) if is_long(workspace) else 1
-    if workers == 1:
+    if workers == 1 and settings.ray is None:
         return None
     here = only_here(IN_TRIALS)
     if here:
         progress.say(f"trials run in this process: others lack {', '.join(here)}")
         return None
-    return Processes(workspace.loaded, workers)
+    if settings.ray is not None:
+        home = None if settings.ray == LOCAL else folder
+        return RayTeam(workspace.loaded, settings.ray, settings.workers, home)
+    return Processes(workspace.loaded, workers or 1)
 
 
 def is_long(workspace: Workspace) -> bool:

@@ -1,6 +1,7 @@
 """Settings of `locscope search` and `locscope check`."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from math import nan
 from typing import final
 
@@ -124,6 +125,9 @@ class SearchSettings(SharedSettings, ScanChoices):
         ge=1,
         le=MOST_WORKERS,
     )
+    ray: str | None = setting(
+        None, "run trials on a Ray cluster: local, auto or its address (extra ray)", COMPUTE
+    )
     thorough: bool = setting(
         True, "measure the recommendation under other protocols and edit counts too", SEARCH
     )
@@ -180,6 +184,14 @@ class SearchSettings(SharedSettings, ScanChoices):
     def _readable_locations(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         # In their one way of writing, so that two names of the same weights are tried once.
         return tuple(dict.fromkeys(str(Location.parse(text).tidy) for text in value))
+
+    @field_validator("ray")
+    @classmethod
+    def _installed(cls, value: str | None) -> str | None:
+        # Now, not after minutes of loading.
+        if value is not None and find_spec("ray") is None:
+            raise UsageError("--ray needs Ray, which is not there: pip install 'locscope[ray]'")
+        return value
 
     @field_validator("recipes")
     @classmethod

@@ -10,7 +10,7 @@ import torch
 
 from locscope.edits import EditSet
 from locscope.evaluation.suite import EvalTexts
-from locscope.execution.local import trial_threads
+from locscope.execution.local import THREADS, THREADS_ALONE
 from locscope.models.load import Loaded
 from locscope.records import RunInfo, StageCost, TrialRecord
 from locscope.records.codec import fingerprint
@@ -19,7 +19,7 @@ from locscope.runs.private import without_home, without_secrets
 from locscope.settings import SharedSettings
 
 WITHOUT_EFFECT = frozenset(
-    {"device", "offload", "device_memory", "host_memory", "prefix_cache", "workers"}
+    {"device", "offload", "device_memory", "host_memory", "prefix_cache", "workers", "ray"}
 )
 """Settings that say where the work is done, not what it is."""
 
@@ -89,8 +89,9 @@ def earlier_costs(folder: PathLike[str]) -> tuple[StageCost, ...]:
 def environment(loaded: Loaded) -> tuple[str, ...]:
     """What decides the last digits of a trial, and no setting says: versions, device, threads."""
     device = loaded.info.device
-    with trial_threads(loaded.model.device):
-        threads = torch.get_num_threads()
+    threads = f"{torch.get_num_threads()}"
+    if device == "cpu":
+        threads = f"{THREADS} of a trial, {THREADS_ALONE} of one alone"
     if device.startswith("cuda"):
         device = f"{device} ({torch.cuda.get_device_name(device)})"
     return (

@@ -99,17 +99,32 @@ def _fit(
 ) -> Fitting[tuple[list[Best], Relaxed | None]]:
     """Asks for what fitting every finalist takes; returns their best recipes, and the looser bound
     to go by at this number of edits, within which all are fitted again where it is another."""
-    objective, fitted = looser.objective if looser else asked, list[Best]()
-    for finalist in finalists:
-        fitted.append((yield from _fit_one(plan, finalist, edits, objective)))
+    objective = looser.objective if looser else asked
+    fitted = yield from _side_by_side([_fit_one(plan, one, edits, objective) for one in finalists])
     at_this_count = at_count(_all_tried(fitted), asked, looser)
     if at_this_count != looser:
         objective, first = at_this_count.objective if at_this_count else asked, fitted
-        fitted = []
-        for finalist, best in zip(finalists, first, strict=True):
-            again = yield from _fit_one(plan, finalist, edits, objective)
-            fitted.append(together(best, again, objective.strict))
+        again = yield from _side_by_side(
+            [_fit_one(plan, one, edits, objective) for one in finalists]
+        )
+        fitted = [together(*both, objective.strict) for both in zip(first, again, strict=True)]
     return fitted, at_this_count
+
+
+def _side_by_side(fittings: Sequence[Fitting[Best]]) -> Fitting[list[Best]]:
+    """Goes through several at once: each round asks for what all of them want next, which can then
+    run side by side."""
+    asked, found = {n: next(one) for n, one in enumerate(fittings)}, dict[int, Best]()
+    while asked:
+        records = iter((yield [trial for trials in asked.values() for trial in trials]))
+        answers = {n: [next(records) for _ in trials] for n, trials in asked.items()}
+        asked = {}
+        for n, answer in answers.items():
+            try:
+                asked[n] = fittings[n].send(answer)
+            except StopIteration as finished:
+                found[n] = finished.value
+    return [found[n] for n in range(len(fittings))]
 
 
 def _fit_one(

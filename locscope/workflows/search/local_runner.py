@@ -1,10 +1,12 @@
 """Runs the trials of a search on this machine: known ones from its folder, new ones kept there."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from typing import final
 
 from locscope.evaluation.build_suite import prepare
@@ -69,7 +71,7 @@ class LocalTrialRunner:
         self._uncounted = set(self.known) if uncounted else set[str]()
         self._counted = not uncounted
         self._other: tuple[tuple[Edit, ...], Workspace] | None = None
-        self._team = team_for(plan.workspace, plan.settings, progress)
+        self._team = team_for(plan.workspace, plan.settings, progress, Path(os.fspath(folder)))
 
     def __enter__(self) -> "LocalTrialRunner":
         return self
@@ -141,7 +143,7 @@ class LocalTrialRunner:
 
     def tuned(self, trial: Trial, edits: Sequence[Edit]) -> Tuned:
         """A trial once more, with the weights that it ends with."""
-        with trial_threads(self.plan.loaded.model.device):
+        with trial_threads(self.plan.loaded.model.device, trial.rung):
             return run_trial(self._about(edits), trial, self.plan.objective, keep=True)
 
     def _about(self, edits: Sequence[Edit] | None) -> Workspace:
