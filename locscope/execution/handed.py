@@ -130,7 +130,7 @@ def read_workspace(path: Path, loaded: Loaded, workers: int = 1) -> Workspace:
     )
     whole: Budget = content["budget"]
     on_device = whole.device if model.device.type == "cuda" else whole.device // workers
-    budget = Budget(on_device, whole.host // workers)
+    budget = replace(whole, device=on_device, host=whole.host // workers)
     # Batches decide the last digits of sums, so they are those of the whole budget.
     cache = PrefixCache(model, suite.packed, budget, content["tokens_at_once"])
     found = Workspace(loaded, suite, cache, content["eval_texts"], quick=content["quick"])

@@ -8,6 +8,7 @@ other machines get them once through Ray's object store. Needs the extra `ray`.
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ LOCAL = "local"
 """The address of a cluster of this machine, which is begun here and ends here."""
 MOMENT = 0.5
 """Seconds that are waited for events, at most."""
+NOTICED = 1.0
+"""Seconds after which a cluster knows that a machine is gone, of which an actor is."""
 CLEANING = 5.0
 """Seconds that machines have to take away what was sent to them."""
 VAIN = 3
@@ -135,9 +138,8 @@ class RayTeam:
 
         missing = self.workers - len(self._actors)
         # Two at once, so that a busy one can be told to clean.
-        kind = ray.remote(
-            num_cpus=1, num_gpus=int(self._on_gpu), max_restarts=0, max_concurrency=2
-        )(Actor)
+        needs = {"num_cpus": 1, "num_gpus": int(self._on_gpu), "max_restarts": 0}
+        kind: Any = ray.remote(Actor).options(**needs, max_concurrency=2)
         device = "cuda:0" if self._on_gpu else self._loaded.info.device
         for _ in range(missing):
             self._begun += 1
@@ -177,9 +179,11 @@ class RayTeam:
 
     def _gone(self, member: str, error: Exception) -> Event:
         """A member ended, with its machine or alone. Raises LocscopeError where none gets ready."""
-        from ray.exceptions import NodeDiedError
+        import ray
+        from ray.exceptions import ActorUnavailableError
 
-        self._actors.pop(member, None)
+        # One that is out of reach may come back, and would hold a place that another has then.
+        ray.kill(self._actors.pop(member), no_restart=True)
         _, node = self._nodes.pop(member, ("", ""))
         why = str(error).strip().splitlines()[-1].strip()
         if self.layers.pop(member, None) is None:
@@ -189,20 +193,24 @@ class RayTeam:
                     f"actors on the Ray cluster {self._address} end before they are ready ({why}): "
                     "its machines need the same Python, locscope and torch as this one"
                 )
-        alive = {one["NodeID"] for one in self._live_nodes()}
-        parted = node not in alive or isinstance(error, NodeDiedError)
-        return Event("parted" if parted else "lost", member, "its node is gone" if parted else why)
-
-    def _live_nodes(self) -> list[dict[str, Any]]:
-        import ray
-
-        return [one for one in ray.nodes() if one["Alive"]]
+        unreachable = isinstance(error, ActorUnavailableError)
+        if not unreachable:
+            time.sleep(NOTICED)
+        if unreachable or node not in _live_nodes():
+            return Event("parted", member, "its machine is gone or out of reach")
+        return Event("lost", member, why)
 
     def _load(self) -> str:
         """How many workers are ready on which machine."""
         counts = Counter(address for address, _ in self._nodes.values())
         where = ", ".join(f"{count} on {address}" for address, count in sorted(counts.items()))
         return f"{len(self._nodes)} workers ready: {where}"
+
+
+def _live_nodes() -> set[str]:
+    import ray
+
+    return {one["NodeID"] for one in ray.nodes() if one["Alive"]}
 
 
 def connect(address: str, workers: int | None) -> bool:
