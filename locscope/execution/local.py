@@ -17,7 +17,8 @@ SMALLEST_BATCH = 256
 THREADS, THREADS_ALONE = 1, 2
 """Of a trial on a CPU, wherever it runs: the number of threads decides the last digits of sums, so
 that numbers would differ by how many trials run side by side."""
-ALONE = ("fit", "deployed")
+DEPLOYED = "deployed"
+ALONE = ("fit", DEPLOYED)
 """Rungs whose trials are long, and asked for one after the other."""
 
 

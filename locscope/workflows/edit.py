@@ -1,10 +1,12 @@
 """`edit`: tune one location on all edits and save the model, so that it is what was measured."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from locscope.edits import EditSet, narrowed
 from locscope.errors import UsageError
+from locscope.execution.local import DEPLOYED, trial_threads
 from locscope.integrations.adapter import write_adapter
 from locscope.locations import Location
 from locscope.models.aliases import resolve
@@ -48,7 +50,8 @@ from locscope.workflows.workspace import (
 class EditPlan:
     """What will be tuned, on what; without a rate, the gradient will tell one.
 
-    `edit_set` is tuned; `given` are all edits that were read, about which the suite is written.
+    `edit_set` is tuned; `given` are all edits that were read, about which the suite is written. It
+    `repeats` the trial of a search, number for number.
     """
 
     settings: EditSettings
@@ -61,6 +64,7 @@ class EditPlan:
     output: Path | None
     delta: Path | None
     objective: Objective
+    repeats: bool = False
 
 
 def plan_edit(
@@ -113,6 +117,7 @@ def plan_edit(
         output=output,
         delta=delta,
         objective=objective_wanted(wanted),
+        repeats=config is not None,
     )
 
 
@@ -166,7 +171,9 @@ def tune(plan: EditPlan, progress: Progress) -> Tuned:
     """Tunes, measures and hands out the tuned weights; the model has its own back afterwards."""
     workspace = open_edit(plan, progress)
     trial = trial_of(plan, workspace, progress)
-    with stage(progress, f"tuning {plan.location}", 1, share=75):
+    device = plan.loaded.model.device
+    threads = trial_threads(device, DEPLOYED) if plan.repeats else nullcontext()
+    with stage(progress, f"tuning {plan.location}", 1, share=75), threads:
         measured = plan.settings.evaluate != "none"
         return run_trial(workspace, trial, plan.objective, keep=True, measured=measured)
 
