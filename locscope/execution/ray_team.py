@@ -237,8 +237,8 @@ def connect(address: str, workers: int | None) -> bool:
         except (ConnectionError, ValueError, RuntimeError) as error:
             said = str(error).strip().splitlines()[0]
             raise UsageError(
-                f"no Ray cluster at '{address}' ({said}): give the address that `ray start --head` "
-                "said, auto, or local"
+                f"no Ray cluster lets us in at '{address}' ({said}): give the address that `ray "
+                "start --head` said, auto or local; where it asks for tokens, RAY_AUTH_MODE=token"
             ) from error
     return True
 

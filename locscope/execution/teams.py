@@ -8,6 +8,7 @@ import torch
 
 from locscope.execution.processes import Processes
 from locscope.execution.ray_team import LOCAL, RayTeam
+from locscope.models.streaming.blocks import streaming_of
 from locscope.plugins import only_here
 from locscope.progress import Progress
 from locscope.tuning.trial_cost import blocks_of
@@ -58,8 +59,11 @@ def team_for(
     if workers == 1 and settings.ray is None:
         return None
     here = only_here(IN_TRIALS)
-    if here:
-        progress.say(f"trials run in this process: others lack {', '.join(here)}")
+    reason = f"others lack {', '.join(here)}" if here else ""
+    if streaming_of(workspace.loaded.model) is not None:
+        reason = "its model is streamed, which fills the device once"
+    if reason:
+        progress.say(f"trials run in this process: {reason}")
         return None
     if settings.ray is not None:
         home = None if settings.ray == LOCAL else folder
