@@ -28,8 +28,8 @@ USEFUL = 0.5
 @dataclass(frozen=True)
 class Relaxed:
     """The objective to go on with, without a margin below its bounds; the looser bound as it is
-    written, and what each would give. Both are empty where the bound that was asked for leaves something
-    useful, and only its margin does not."""
+    written, and what each would give. Both are empty where the bound that was asked for leaves
+    something useful, and only its margin does not."""
 
     objective: Objective
     bound: str
