@@ -4,7 +4,7 @@ import ast
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,27 @@ def test_dataclasses_do_not_grow_in_number() -> None:
 def test_functions_are_short(name: str) -> None:
     lengths = {f.name: (f.end_lineno or f.lineno) - f.lineno + 1 for f in _functions(name)}
     assert {f: lines for f, lines in lengths.items() if lines > FUNCTION_LINES} == {}
+
+
+def test_functions_are_mostly_about_ten_lines() -> None:
+    """Lines of code, without docstrings, comments and blank lines, over the whole package."""
+    counts = sorted(
+        _code_lines(lines, function)
+        for name in PACKAGE
+        for lines in [(ROOT / name).read_text(encoding="utf-8").splitlines()]
+        for function in _functions(name)
+    )
+    median, most = counts[len(counts) // 2], counts[-1]
+    assert (median <= 7, counts[len(counts) * 9 // 10] <= 18, most <= 52) == (True,) * 3
+
+
+def _code_lines(lines: Sequence[str], function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    documented = ast.get_docstring(function) is not None
+    first = function.body[0]
+    words = range(first.lineno, (first.end_lineno or first.lineno) + 1) if documented else ()
+    own = range(function.lineno, (function.end_lineno or function.lineno) + 1)
+    code = (lines[n - 1].strip() for n in own if n not in words)
+    return sum(bool(line) and not line.startswith("#") for line in code)
 
 
 def test_hooks_are_made_in_one_file() -> None:

@@ -22,6 +22,7 @@ from locscope.settings.base import BOUNDS, OUTPUT, settings_of
 from locscope.settings.scan import ScanChoices
 
 if TYPE_CHECKING:
+    from locscope.report.data.inputs import ReportInputs
     from locscope.workflows.early.edits import Parted
 
 commands = typer.Typer()
@@ -116,15 +117,9 @@ def search(
     if tracker is not None:
         check_tracker(tracker)
     split = before_search(settings, output, save)
-    if retain and dry_run:
-        raise UsageError(
-            "--dry-run writes nothing, and --retain writes a file of abilities: leave one out"
-        )
     if retain:
-        settings = _retaining(settings, retain, include_path, retain_samples)
+        settings = _retaining(settings, retain, include_path, retain_samples, dry_run)
     from locscope.cli.listener import listener
-    from locscope.cli.printing import say_json, show
-    from locscope.report.output.terminal import search_json, terminal_summary
     from locscope.workflows.saving import check_output
     from locscope.workflows.search.plan import plan_search
     from locscope.workflows.search.run import search as run_search
@@ -147,21 +142,36 @@ def search(
         )
     if save is not None:
         progress.say(f"saved to {save}")
-    if format == "json":
-        say_json(search_json(outcome.inputs))
-    else:
-        show(terminal_summary(outcome.inputs))
+    _print_search(outcome.inputs, format)
     progress.say(f"report: {outcome.folder / 'report.html'}")
     found = outcome.inputs.recommendation
     raise typer.Exit(0 if found is not None and found.met else NOTHING_MET)
 
 
+def _print_search(inputs: "ReportInputs", format: str) -> None:
+    from locscope.cli.printing import say_json, show
+    from locscope.report.output.terminal import search_json, terminal_summary
+
+    if format == "json":
+        say_json(search_json(inputs))
+    else:
+        show(terminal_summary(inputs))
+
+
 def _retaining(
-    settings: SearchSettings, tasks: Sequence[str], include_path: Path | None, count: int
+    settings: SearchSettings,
+    tasks: Sequence[str],
+    include_path: Path | None,
+    count: int,
+    dry_run: bool,
 ) -> SearchSettings:
     """The settings with a file of abilities, sampled from these tasks."""
     from locscope.integrations.harness import abilities_file
 
+    if dry_run:
+        raise UsageError(
+            "--dry-run writes nothing, and --retain writes a file of abilities: leave one out"
+        )
     if settings.abilities is not None:
         raise UsageError("--retain writes a file of abilities: give it, or --abilities, not both")
     file = abilities_file(Path("runs"), tuple(tasks), include_path, count, settings.seed)

@@ -124,16 +124,12 @@ def edit(
     format: options.Format = "table",
 ) -> None:
     """Edits; exits with 3 where the model has not learned or is out of bounds."""
-    if output is None and delta is None:
-        raise UsageError("say where to save: --output DIRECTORY, --delta FILE, or both")
-    if public and push_to_hub is None:
-        raise UsageError("--public says how to upload: give --push-to-hub ORG/NAME too")
-    if push_to_hub is not None and output is None:
-        raise UsageError("--push-to-hub uploads a saved model: give --output too")
-    from locscope.integrations.hub import check_hub, push
     from locscope.workflows.early.precheck import before_edit
 
+    _check_places(output, delta, push_to_hub, public)
     before_edit(settings, config, output, adapter=adapter, delta=delta)
+    from locscope.integrations.hub import check_hub, push
+
     if push_to_hub is not None:
         check_hub(push_to_hub)
     from locscope.cli.listener import listener
@@ -166,6 +162,18 @@ def edit(
     for line in missed:
         listener().say(line)
     raise typer.Exit(NOTHING_MET if missed else 0)
+
+
+def _check_places(
+    output: Path | None, delta: Path | None, push_to_hub: str | None, public: bool
+) -> None:
+    """Raises UsageError where the edited model would go nowhere, or an upload lacks its part."""
+    if output is None and delta is None:
+        raise UsageError("say where to save: --output DIRECTORY, --delta FILE, or both")
+    if public and push_to_hub is None:
+        raise UsageError("--public says how to upload: give --push-to-hub ORG/NAME too")
+    if push_to_hub is not None and output is None:
+        raise UsageError("--push-to-hub uploads a saved model: give --output too")
 
 
 @commands.command()

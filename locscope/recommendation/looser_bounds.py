@@ -27,9 +27,9 @@ USEFUL = 0.5
 
 @dataclass(frozen=True)
 class Relaxed:
-    """The objective to go on with, without room below its bounds; the looser bound as one writes
-    it, and what each would give. Both are empty where the bound that was asked for leaves something
-    useful, and only its room does not."""
+    """The objective to go on with, without a margin below its bounds; the looser bound as it is
+    written, and what each would give. Both are empty where the bound that was asked for leaves
+    something useful, and only its margin does not."""
 
     objective: Objective
     bound: str

@@ -53,8 +53,8 @@ def explanations(
 def _on_bounds(deployed: Deployment, looser: Relaxed | None) -> Iterator[str]:
     if looser is not None and not looser.bound:
         yield (
-            "nothing useful leaves room below the bounds, so that the choice went up to them: they "
-            "may be missed on other edits and texts"
+            "nothing useful keeps the margin below the bounds, so that the choice went up to them: "
+            "they may be missed on other edits and texts"
         )
     if looser is not None and looser.bound and not deployed.violated:
         yield (

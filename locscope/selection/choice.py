@@ -34,7 +34,7 @@ def ranked(records: Sequence[TrialRecord], objective: Objective) -> tuple[TrialR
     """The records, best first, whatever their order was.
 
     Measured goes before not measured, within the bounds before beyond them, and beyond them the
-    nearest first (to the bounds that were asked for, then to those that leave room); then by score,
+    nearest first (to the bounds that were asked for, then to those with a margin); then by score,
     by what breaks the objective's ties, the smaller location. Where the objective asks for the
     knee, those within the bounds go by how far above the chord of their front they lie, so that the
     knee leads (ends of a front do not go first for being on it: one of them learned the least).

@@ -50,9 +50,7 @@ class Workspace:
     @cached_property
     def importances(self) -> Importances:
         """How much general ability depends on each unit of the untouched model."""
-        return Importances(
-            self.loaded.model, self.suite.packed, self.suite.neutral.texts, self.prefix_cache.budget
-        )
+        return Importances(self.loaded.model, self.suite.packed, self.suite.neutral.texts)
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

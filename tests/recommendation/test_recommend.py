@@ -239,7 +239,7 @@ def test_a_choice_without_bound_margin_says_so() -> None:
     held_out = [on_t("recommended", made("L1.mlp", ALL))]
     found = recommended(held_out, looser=Relaxed(BALANCED, "", ()))
     assert (found.met, found.relaxed, found.looser) == (True, "", ())
-    assert "nothing useful leaves room below the bounds" in found.notes[0]
+    assert "nothing useful keeps the margin below the bounds" in found.notes[0]
     assert recommended(held_out).notes == ()
 
 

@@ -5,14 +5,19 @@ import torch
 from torch import nn
 from worlds import frozen, prefix_cache_of, world
 
-from locscope.forward.prefix_cache import Budget
 from locscope.progress import Silent
 from locscope.scans.context import ScanContext
 from locscope.scans.gradients.dropout_kl import scan
-from locscope.tuning.importance import UNITS, Importances, divergence, unit_slopes
+from locscope.tuning.importance import (
+    UNITS,
+    Importances,
+    divergence,
+    drawn_by_text,
+    gate_slopes,
+)
 from locscope.tuning.matrices import leaves_of
 
-TEXT = torch.tensor([0, 17, 33, 250, 71, 9])
+TEXT = (0, 17, 33, 250, 71, 9)
 
 
 class Gated(nn.Module):
@@ -51,14 +56,15 @@ def test_slopes_are_those_of_gates(family):
     model = frozen(family).double()
     leaves = {leaf.part: leaf for leaf in leaves_of(model, 1)}
     wanted = [leaves["mlp.up"], leaves["mlp.down"], leaves["attn.o"]]
-    mine = unit_slopes(model, TEXT, wanted)
+    draws = drawn_by_text(model)
+    mine = [slopes[0] for slopes in gate_slopes(model, [TEXT], wanted, draws)]
     prefix, *names = PLACES[family]
     gates = [torch.ones(len(slope), dtype=torch.float64, requires_grad=True) for slope in mine]
     for i, (name, gate) in enumerate(zip(names, gates, strict=True)):
         fused = family == "phi3" and i == 0
         gated = Gated(model.get_submodule(prefix + name), gate, i == 2, 48 if fused else 0)
         model.set_submodule(prefix + name, gated)
-    theirs = torch.autograd.grad(divergence(model, TEXT), gates)
+    theirs = torch.autograd.grad(divergence(model, [TEXT], draws), gates)
     for one, two in zip(mine, theirs, strict=True):
         assert two.abs().max() > 0
         assert float((one - two).norm() / two.norm()) < 1e-5
@@ -66,21 +72,21 @@ def test_slopes_are_those_of_gates(family):
 
 def test_importance_is_the_positive_part_of_a_squashed_z_score():
     model, packed = frozen("llama"), prefix_cache_of(frozen("llama")).packed
-    found = Importances(model, packed, (0, 2), Budget()).of([1])
+    found = Importances(model, packed, (0, 2)).of([1])
     leaves = {leaf.part: leaf for leaf in leaves_of(model, 1)}
     total = torch.zeros(48)
     for row in (0, 2):
-        text = packed.ids[packed.offsets[row] : packed.offsets[row + 1]]
-        total += unit_slopes(model, text, [leaves["mlp.up"]])[0].abs() / len(text)
+        text = tuple(packed.ids[packed.offsets[row] : packed.offsets[row + 1]].tolist())
+        (slopes,) = gate_slopes(model, [text], [leaves["mlp.up"]], drawn_by_text(model))
+        total += slopes[0].abs() / len(text)
     z = (total - total.mean()) / total.std(correction=0)
     assert torch.allclose(found[1, "mlp.up"], torch.tanh(z.clamp(min=0)), atol=1e-5)
     assert [len(units) for units in found.values()] == [48, 32, 4]
 
 
-def test_layers_are_looked_at_once_and_in_groups_that_fit():
+def test_layers_are_read_once_and_alike_in_any_company():
     model, packed = frozen("llama"), prefix_cache_of(frozen("llama")).packed
-    narrow = Importances(model, packed, (0, 2), Budget(device=1))
-    wide = Importances(model, packed, (0, 2), Budget())
+    narrow, wide = (Importances(model, packed, (0, 2)) for _ in range(2))
     both, one = wide.of([2, 0]), narrow.of([0])
     assert torch.allclose(both[0, "attn.o"], one[0, "attn.o"], atol=1e-5)
     assert wide.of([0])[0, "attn.o"] is both[0, "attn.o"]
@@ -90,7 +96,7 @@ def test_layers_are_looked_at_once_and_in_groups_that_fit():
 
 def test_without_texts_nothing_is_important():
     model, packed = frozen("gpt2"), prefix_cache_of(frozen("gpt2")).packed
-    found = Importances(model, packed, (), Budget()).of([1])
+    found = Importances(model, packed, ()).of([1])
     assert not any(units.any() for units in found.values())
 
 
@@ -106,8 +112,10 @@ def test_it_agrees_with_the_scan_on_which_heads_matter():
     for layer in range(3):
         leaf = next(leaf for leaf in leaves_of(one.model, layer) if leaf.part == "attn.o")
         texts = [packed.ids[packed.offsets[row] : packed.offsets[row + 1]] for row in rows]
-        slopes = [unit_slopes(one.model, text, [leaf])[0].abs() / len(text) for text in texts]
-        mine += torch.stack(slopes).mean(0).tolist()
+        texts = [tuple(text.tolist()) for text in texts]
+        (slopes,) = gate_slopes(one.model, texts, [leaf], drawn_by_text(one.model))
+        lengths = torch.tensor([len(text) for text in texts])
+        mine += (slopes.abs() / lengths[:, None]).mean(0).tolist()
     theirs = [10 * scores[layer, head] for layer in range(3) for head in range(4)]
     ratio = sum(mine) / sum(theirs)
     assert 0.5 < ratio < 2

@@ -11,7 +11,6 @@ from torch.nn.utils import parametrize
 from worlds import EDITS, PAIRS, frozen, prefix_cache_of, rows_of, same, snapshot, world
 
 from locscope.errors import UsageError
-from locscope.forward.prefix_cache import Budget
 from locscope.locations import Location
 from locscope.models.parts import Slice, blocks, grid, put, slices, take
 from locscope.records import Recipe, Trial, dumps, loads
@@ -34,7 +33,7 @@ MASKED = [kind for kind in RECIPES if kind not in ("lora", "lofit")]
 def recipe_input(model, kind, location, seed=5, rank=0):
     packed = prefix_cache_of(model).packed
     recipe = replace(TWO_EPOCHS, kind=kind, rank=rank)
-    importances = Importances(model, packed, ROWS, Budget())
+    importances = Importances(model, packed, ROWS)
     return RecipeInput(model, Location.parse(location), recipe, seed, importances)
 
 

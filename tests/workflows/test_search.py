@@ -144,9 +144,9 @@ def objective_of_fits(recommendation: Recommendation) -> Objective:
     any where nothing useful leaves it, or a looser one."""
     if recommendation.relaxed:
         return objective_of("balanced", bounds=[recommendation.relaxed])
-    roomless = any("leaves room" in note for note in recommendation.notes)
+    marginless = any("keeps the margin" in note for note in recommendation.notes)
     return replace(
-        BALANCED, bound_margin=0.0 if roomless else recommendation.bound_margin * KEPT_FREE
+        BALANCED, bound_margin=0.0 if marginless else recommendation.bound_margin * KEPT_FREE
     )
 
 

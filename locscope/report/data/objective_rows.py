@@ -37,13 +37,13 @@ def objective_line(inputs: ReportInputs) -> str:
     if recommendation is None:
         return ""
     bounds = ", ".join(recommendation.bounds) or "none"
-    room = (
+    margin = (
         f" (choices left {recommendation.bound_margin:.0%} of those on drift free)"
         if recommendation.bound_margin
         else ""
     )
     score = score_title(recommendation.score_name)
-    return f"objective {recommendation.objective}: {score}; bounds: {bounds}{room}"
+    return f"objective {recommendation.objective}: {score}; bounds: {bounds}{margin}"
 
 
 def bounds_table(inputs: ReportInputs) -> Table:

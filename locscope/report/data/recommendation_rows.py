@@ -134,8 +134,8 @@ def fits_table(recommendation: Recommendation | None) -> Table:
     caption = f"Recipes fitted to {deployment.edits:,} edits"
     note = (
         "All of them are tuned; recipes are judged by the outcomes of the edits of S and V, and by "
-        "the neutral texts that serve for choosing, within the bounds less half of the room that "
-        "choices on S leave. The numbers at the top are of the recipe used, over all its edits and "
+        "the neutral texts that serve for choosing, within the bounds less half of the margin that "
+        "choices on S keep. The numbers at the top are of the recipe used, over all its edits and "
         "on the other texts."
     )
     return Table("fits", caption, columns, rows, note)

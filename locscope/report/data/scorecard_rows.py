@@ -46,7 +46,7 @@ def scorecard_lines(card: Scorecard | None) -> tuple[str, ...]:
     if not isnan(card.looks_full):
         bounds = interval(card.looks_full_low, card.looks_full_high)
         lines.append(
-            f"first looks and full trials of the same {card.full_count} locations agree to "
+            f"trials at rung 1 and full trials of the same {card.full_count} locations agree to "
             f"{number(card.looks_full)} {bounds}".rstrip()
         )
     return tuple(map(sentence, (*lines, *card.notes)))

@@ -13,7 +13,8 @@ between batches), and means are reported as they are. Its z-score within a layer
 for a mask on the gradients of training, would make all layers alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,16 +22,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from locscope.forward.batching import Holds
-from locscope.forward.blocks import run_blocks
-from locscope.forward.head import logits
-from locscope.forward.packed import TokenRow, pack
-from locscope.forward.prefix_cache import Batch, pad
-from locscope.interp.hooked_model import HookFn, hook_name, with_hooks
-from locscope.models.parts import parts
 from locscope.records import ScanScore
 from locscope.scans.context import Findings, ScanContext
 from locscope.scoring.statistics import mean_intervals
-from locscope.tuning.importance import RATE, summed_kl
+from locscope.tuning.importance import RATE, UNITS, Text, gate_slopes
+from locscope.tuning.matrices import leaves_of
 
 WEIGHT = 0.1
 """CoFiTune: the weight of the divergence."""
@@ -40,10 +36,6 @@ HOLDS = Holds(states=12, backward=True, logits=3)
 log-probabilities, their terms and gradients (half as many of both)."""
 
 _DROPPED = ("attn_out", "mlp_out")
-_DOWN = "blocks.{}.mlp.hook_out"
-_UNGATED_UP = "blocks.{}.mlp.hook_pre"
-
-Text = tuple[int, ...]
 
 
 def scan(context: ScanContext) -> Findings:
@@ -92,81 +84,30 @@ def dropout_mask(
 def _importances(
     context: ScanContext, texts: Sequence[Text]
 ) -> list[Float[Tensor, "layers columns"]]:
-    """Of every text, in nats per token: the means over mlp.up and over mlp.down, then each head.
-
-    One run over both passes of all texts, and one backward pass to the gates of every text.
-    """
-    hooked, count = context.hooked, len(texts)
-    rows = pack([TokenRow(text, 1) for text in (*texts, *texts)])
-    both = pad(rows, range(2 * count), context.loaded.model.device)
-    gates: dict[str, Tensor] = {}
-    with with_hooks(hooked, _gating(context, gates) | _dropping(context, texts)):
-        hidden = run_blocks(hooked.bridged, both.ids)
-    loss = WEIGHT * _divergence(context, hidden, both)
-    named = dict(zip(gates, torch.autograd.grad(loss, list(gates.values())), strict=True))
+    """Of every text, in nats per token: the means over mlp.up and over mlp.down, then each head."""
+    model, layers = context.loaded.model, range(context.loaded.info.layers)
+    leaves = [leaf for n in layers for leaf in leaves_of(model, n) if leaf.part in UNITS]
+    slopes = gate_slopes(model, texts, leaves, partial(_draws, context))
     tokens = torch.tensor([len(text) for text in texts])
     up, down, heads = (
-        torch.stack([named[name].abs().cpu() for name in names], 1) / tokens[:, None, None]
-        for names in _gated(context)
+        WEIGHT
+        * torch.stack(
+            [s.abs().cpu() for leaf, s in zip(leaves, slopes, strict=True) if leaf.part == part], 1
+        )
+        / tokens[:, None, None]
+        for part in UNITS
     )
     columns = [up.mean(2, keepdim=True), down.mean(2, keepdim=True), heads]
     return list(torch.cat(columns, dim=2))
 
 
-def _gated(context: ScanContext) -> tuple[list[str], list[str], list[str]]:
-    """Hooks of the units, layer by layer: of mlp.up, of mlp.down and of the heads."""
-    layers = range(context.hooked.layers)
-    # Where up's output is multiplied by a gate, their product scales as it does; without a gate a
-    # nonlinearity follows, so the units must be scaled before it.
-    gated = "mlp.gate" in parts(context.loaded.model)
-    up = [hook_name("neurons", n) if gated else _UNGATED_UP.format(n) for n in layers]
-    return up, [_DOWN.format(n) for n in layers], [hook_name("z", n) for n in layers]
-
-
-def _gating(context: ScanContext, gates: dict[str, Tensor]) -> dict[str, HookFn]:
-    """Multiplies every unit by a gate of 1, left in `gates` as (texts, units)."""
-
-    def gating(name: str) -> HookFn:
-        def edit(value: Tensor) -> Tensor:
-            count, units = value.shape[0] // 2, value.shape[2]
-            gate = torch.ones(count, units, device=value.device, requires_grad=True)
-            gates[name] = gate
-            # The same gate in both passes of a text and at all tokens.
-            wide = gate.repeat(2, 1).view(2 * count, 1, units, *[1] * (value.dim() - 3))
-            return (value * wide).to(value.dtype)
-
-        return edit
-
-    return {name: gating(name) for names in _gated(context) for name in names}
-
-
-def _dropping(context: ScanContext, texts: Sequence[Text]) -> dict[str, HookFn]:
-    """Dropout on what blocks add to the residual stream, different in each of the two passes."""
-
-    def dropping(kind: str, layer: int) -> HookFn:
-        def edit(value: Tensor) -> Tensor:
-            noise = torch.zeros(value.shape)
-            for i, (which, text) in enumerate((w, t) for w in (0, 1) for t in texts):
-                drawn = dropout_mask(text, which, kind, layer, value.shape[2], context.seed)
-                noise[i, : len(text)] = torch.from_numpy(drawn)
-            return value * noise.to(value)
-
-        return edit
-
-    layers = range(context.hooked.layers)
-    return {hook_name(kind, n): dropping(kind, n) for n in layers for kind in _DROPPED}
-
-
-def _divergence(
-    context: ScanContext, hidden: Float[Tensor, "both seq width"], both: Batch
-) -> Float[Tensor, ""]:
-    """KL(first || second) summed over all tokens of all texts, in nats."""
-    count = len(hidden) // 2
-    first, second = (
-        logits(context.loaded.model, half[real]).log_softmax(-1)
-        for half, real in zip(hidden.split(count), both.real.split(count), strict=True)
-    )
-    return summed_kl(first, second)
+def _draws(context: ScanContext, text: Text) -> Iterator[Float[Tensor, "2 tokens width"]]:
+    """The factors of a text by the seed of the scan."""
+    info = context.loaded.info
+    for layer in range(info.layers):
+        for kind in _DROPPED:
+            both = [dropout_mask(text, n, kind, layer, info.width, context.seed) for n in (0, 1)]
+            yield torch.from_numpy(np.stack(both))
 
 
 def _scores(

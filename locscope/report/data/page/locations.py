@@ -122,7 +122,7 @@ def _trial(record: TrialRecord, texts: _Texts, listed: int) -> dict[str, Any]:
 
 
 def _missed(record: TrialRecord) -> tuple[str, ...]:
-    """The bounds that a trial misses; those of trials that choose leave room for chance."""
+    """The bounds that a trial misses; those of trials that choose have a margin for chance."""
     while_choosing = " (the bound while choosing, tighter than that asked for)"
     after = while_choosing if record.trial.choosing else ""
     return tuple(in_words(line) + after for line in record.violated)
