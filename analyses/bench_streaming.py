@@ -1,15 +1,16 @@
 """What does an edit take of a model that is streamed, beside one that is whole in memory?
 
     python -m analyses.bench_streaming
-    python -m analyses.bench_streaming --layers 8 --width 512 --inner 1408 --folder /tmp/bench
+    python -m analyses.bench_streaming --folder DIR --dtypes float32 --depths 0.25 --ways all
 
 A random Llama in bfloat16 in one file a block (by default of 26 blocks, width 3200: 6.4 GiB), the
 bundled tokenizer, a few of the bundled edits, tuned at three quarters of the depth and at a quarter
 with nothing measured. Every edit is a process of its own with one thread. Memory is the most that
 it held of anonymous and shared pages (RssAnon and RssShmem, read every 20 ms): pages of files that
 are mapped can be taken back at any time. The edited models of one depth and dtype have to be equal,
-byte for byte. The checkpoint and what is saved are removed at the end. Writes
-`reports/bench_streaming.md`.
+byte for byte. The checkpoint is made in a temporary folder; in a `--folder` it is kept, with what
+was measured, so that runs can be made one by one: each adds its rows to those that are there.
+Writes `reports/bench_streaming.md`.
 """
 
 import argparse
@@ -17,12 +18,14 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -34,7 +37,8 @@ GIB = 1 << 30
 BAR = 0.45
 """Of the checkpoint's bytes, the most that a streamed edit may take."""
 QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-WAYS = ("never", "all")
+Row = dict[str, Any]
+"""What was measured of one edit."""
 TUNING = ["--evaluate", "none", "--lr", "1e-4", "--limit", "4", "--epochs", "2"]
 
 
@@ -45,24 +49,36 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=32000)
     parser.add_argument("--dtypes", nargs="*", default=["float32", "bfloat16"])
     parser.add_argument("--depths", nargs="*", type=float, default=[0.75, 0.25])
-    parser.add_argument("--folder", type=Path, help="where the checkpoint is made")
+    parser.add_argument("--ways", nargs="*", default=["never", "prefix", "all"])
+    parser.add_argument("--folder", type=Path, help="where the checkpoint is made and kept")
     parser.add_argument("--output", type=Path, default=Path("reports/bench_streaming.md"))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        base = Path(folder) / "base"
-        size = made(base, options)
-        rows = [
-            measured(base, Path(folder), dtype, depth, size)
-            for dtype in options.dtypes
-            for depth in (int(share * options.layers) for share in options.depths)
-        ]
-    text = page(options, size, [row for both in rows for row in both])
+    with tempfile.TemporaryDirectory() as temporary:
+        text = run(options.folder or Path(temporary), options)
     print(text)
     options.output.write_text(text, encoding="utf-8")
 
 
-def made(folder: Path, options: argparse.Namespace) -> int:
-    """Writes the checkpoint, one block after the other; returns its bytes."""
+def run(folder: Path, options: argparse.Namespace) -> str:
+    """Measures what is asked for; returns the report on all that was measured in the folder."""
+    base, rows = folder / "base", folder / "rows.json"
+    if not base.is_dir():
+        made(base, options)
+    size = sum(path.stat().st_size for path in base.glob("*.safetensors"))
+    found: dict[str, Row] = json.loads(rows.read_text("utf-8")) if rows.is_file() else {}
+    for dtype in options.dtypes:
+        for share in options.depths:
+            for way in options.ways:
+                location = f"L{int(share * options.layers)}.mlp.down"
+                row = measured(base, folder / "out", dtype, location, way)
+                found[f"{dtype} {location} {way}"] = row
+                rows.write_text(json.dumps(found), encoding="utf-8")
+                print(row, flush=True)
+    return page(options, size, list(found.values()))
+
+
+def made(folder: Path, options: argparse.Namespace) -> None:
+    """Writes the checkpoint, one block after the other."""
     config = LlamaConfig(
         vocab_size=options.vocabulary,
         hidden_size=options.width,
@@ -88,7 +104,6 @@ def made(folder: Path, options: argparse.Namespace) -> int:
         weight_map |= dict.fromkeys(names, file)
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def _by_block(shapes: dict[str, torch.Size]) -> Iterator[list[str]]:
@@ -106,25 +121,17 @@ def _random(shape: torch.Size) -> torch.Tensor:
     )
 
 
-def measured(base: Path, folder: Path, dtype: str, layer: int, size: int) -> list[str]:
-    """The rows of the table for one location and dtype."""
-    found, rows = set[str](), list[str]()
-    for way in WAYS:
-        out = folder / f"{dtype}-{layer}-{way}"
-        words = ["edit", "--model", str(base), "--edits", "demo", "--output", str(out), *TUNING]
-        words += ["--location", f"L{layer}.mlp.down", "--device", "cpu", "--dtype", dtype]
-        wall, user, peak = _run([*words, "--offload", way])
-        shards = sorted(out.glob("*.safetensors"))
-        found.add(_digest(shards))
-        written = sum(path.stat().st_nlink == 1 for path in shards)
-        rows.append(
-            f"| {dtype} | L{layer}.mlp.down | {way} | {peak / GIB:.2f} | {peak / size:.0%} | "
-            f"{user:.0f} | {wall:.0f} | {written} of {len(shards)} |"
-        )
-        print(rows[-1], flush=True)
-    if len(found) > 1:
-        raise SystemExit(f"the edited models of {dtype} at layer {layer} differ")
-    return rows
+def measured(base: Path, out: Path, dtype: str, location: str, way: str) -> Row:
+    """One edit, and a digest of the model that it saves, which is removed."""
+    words = ["edit", "--model", str(base), "--edits", "demo", "--output", str(out), *TUNING]
+    words += ["--location", location, "--device", "cpu", "--dtype", dtype, "--offload", way]
+    wall, user, peak = _run(words)
+    shards = sorted(out.glob("*.safetensors"))
+    written = sum(path.stat().st_nlink == 1 for path in shards)
+    row: Row = {"dtype": dtype, "location": location, "way": way, "wall": wall, "user": user}
+    row |= {"peak": peak, "written": f"{written} of {len(shards)}", "digest": _digest(shards)}
+    shutil.rmtree(out)
+    return row
 
 
 def _run(words: list[str]) -> tuple[float, float, int]:
@@ -161,7 +168,7 @@ def _digest(shards: list[Path]) -> str:
     return total.hexdigest()
 
 
-def page(options: argparse.Namespace, size: int, rows: list[str]) -> str:
+def page(options: argparse.Namespace, size: int, rows: list[Row]) -> str:
     lines = [
         "# An edit of a model that is streamed",
         "",
@@ -169,15 +176,28 @@ def page(options: argparse.Namespace, size: int, rows: list[str]) -> str:
         f"{options.width}, in bfloat16: {size / GIB:.2f} GiB in {options.layers + 1} files. "
         f"`locscope edit {' '.join(TUNING)}` on one thread of a CPU that others use too. Memory is "
         "the most of anonymous and shared pages, in GiB and as a share of the checkpoint: the bar "
-        f"for what is streamed is {BAR:.0%}. The edited models of `never` and `all` are equal, "
-        "byte for byte, in every pair.",
+        f"for what is streamed is {BAR:.0%}. Edited models are compared byte for byte with that of "
+        "`never` of the same dtype and location.",
         "",
         "| dtype | location | `--offload` | GiB | of the checkpoint | user seconds | seconds | "
-        "files written anew |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
-        *rows,
+        "files written anew | equal |",
+        "|---|---|---|---:|---:|---:|---:|---:|---|",
+        *(_line(row, size, rows) for row in rows),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _line(row: Row, size: int, rows: list[Row]) -> str:
+    beside = {(one["dtype"], one["location"], one["way"]): one["digest"] for one in rows}
+    wanted = beside.get((row["dtype"], row["location"], "never"))
+    equal = "not compared" if wanted is None else "yes" if wanted == row["digest"] else "NO"
+    if row["way"] == "never":
+        equal = ""
+    return (
+        f"| {row['dtype']} | {row['location']} | {row['way']} | {row['peak'] / GIB:.2f} | "
+        f"{row['peak'] / size:.0%} | {row['user']:.0f} | {row['wall']:.0f} | {row['written']} | "
+        f"{equal} |"
+    )
 
 
 if __name__ == "__main__":

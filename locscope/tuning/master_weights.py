@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from locscope.forward.blocks import replaced_modules
 from locscope.models.parts import Slice, put, take
 from locscope.models.save import Change
-from locscope.models.streaming.blocks import hold
+from locscope.models.streaming.blocks import hold, mapped_of
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,12 @@ def temporarily_trainable(
     with replaced_modules(model, {path: _biased(model.get_submodule(path)) for path in unbiased}):
         named = dict(model.named_parameters())
         before = {name: (named[name].data, named[name].requires_grad) for name in names}
+        mapped = mapped_of(model, names)
         try:
             for name in names:
                 # A copy is tuned: the weights may be those of a file that other processes map too.
-                named[name].data = named[name].data.clone()
+                if name not in mapped:
+                    named[name].data = named[name].data.clone()
                 named[name].requires_grad_(True)
             yield MasterWeights(model, parts, stored)
         finally:
@@ -139,7 +141,8 @@ def temporarily_trainable(
             for name, (values, wanted_gradient) in before.items():
                 named[name].grad = None
                 named[name].requires_grad_(wanted_gradient)
-                named[name].data = values
+                # What is held of a streamed model is a copy already, and is made that again.
+                named[name].data = values.copy_(mapped[name]) if name in mapped else values
 
 
 def _whole(parameter: nn.Parameter, piece: Slice) -> Parametrization:

@@ -23,7 +23,7 @@ from locscope.runs.store import read_record
 from locscope.scans import SCANS
 from locscope.settings import EditSettings, EvaluateSettings, ScanSettings, SearchSettings
 from locscope.tuning.recipes import RECIPES
-from locscope.workflows.edit import edit, plan_edit
+from locscope.workflows.edit import edit, plan_edit, tune
 from locscope.workflows.evaluate import evaluate, plan_evaluate
 from locscope.workflows.scan import plan_scan, scan
 from locscope.workflows.search.plan import plan_search
@@ -141,3 +141,18 @@ def test_a_prefix_on_the_host_is_that_on_the_device():
         streams.append(prefix_cache.final(batch)[batch.real].cpu())
     assert torch.equal(streams[0], streams[1])
     assert torch.equal(streams[0], streams[2])
+
+
+@pytest.mark.parametrize("offload", ["prefix", "all"])
+def test_a_model_that_is_streamed_to_the_gpu_is_tuned_alike(offload: str) -> None:
+    found = []
+    for way in ("never", offload):
+        settings = EditSettings(
+            **{"location": "L6.mlp.down", "lr": 1e-3, "limit": 8, "epochs": 2, "evaluate": "none"},
+            **{"device": GPU, "dtype": "float32", "offload": way},
+        )
+        found.append(tune(plan_edit(settings, None, None), Silent()))
+    losses = [[epoch.loss for epoch in one.record.epochs] for one in found]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    (mine,), (theirs,) = (one.changes for one in found)
+    assert torch.allclose(mine.values, theirs.values, atol=1e-4)

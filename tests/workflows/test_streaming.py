@@ -115,7 +115,8 @@ def test_a_search_of_a_streamed_model_recommends_what_one_in_memory_does(
     found: dict[str, dict[str, str]] = {}
     for offload in ("never", "prefix", "all"):
         settings = SearchSettings(
-            **{"model": str(base), "edits": str(edits_file), "offload": offload, **wanted}
+            **{"model": str(base), "edits": str(edits_file), "offload": offload, **wanted},
+            workers=2 if offload == "all" else 1,
         )
         plan = plan_search(settings, tmp_path / offload)
         assert plan.frozen == plan_search(settings, tmp_path / "same").frozen

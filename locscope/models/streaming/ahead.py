@@ -18,7 +18,8 @@ class Brought(NamedTuple):
     def ready(self) -> Mapping[str, Tensor]:
         """The weights, for the stream of work that asks for them."""
         if self.done is not None:
-            stream = torch.cuda.current_stream()
+            device = next(iter(self.weights.values())).device
+            stream = torch.cuda.current_stream(device)
             stream.wait_event(self.done)
             for weight in self.weights.values():
                 # They were allocated for the copying stream, and must not be freed for it while
@@ -54,6 +55,9 @@ class ReadAhead:
             self._here = None
             self._here = (layer, self._taken(layer))
             self._expect(self._after(before, layer))
+        elif self._next is None:
+            # The lowest block of a pass that came down, with which the next one begins.
+            self._expect(min(layer + 1, self._count - 1))
         return self._here[1].ready()
 
     def clear(self) -> None:
@@ -75,8 +79,8 @@ class ReadAhead:
     def _after(self, before: int, layer: int) -> int:
         """The block that is wanted behind this one."""
         if layer < before and torch.is_grad_enabled():
-            # At the lowest one the next pass begins, with the block that is here.
-            return layer - 1 if layer > self._first else min(layer + 1, self._count - 1)
+            # At the lowest one the way down ends: the optimiser has need of the room.
+            return layer - 1 if layer > self._first else layer
         if layer <= before:
             self._first = layer
         if layer + 1 < self._count:

@@ -10,7 +10,7 @@ Some weights are held on the device beside the embeddings and the head: those th
 the blocks from the tuned one on, where they fit.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -77,6 +77,15 @@ class Streaming:
         itemsize = self._dtypes[1].itemsize
         sizes = [itemsize * sum(p.numel() for p in own.values()) for own in self._parameters]
         return lowest_held(sizes, self._fits)
+
+    def mapped(self, names: Collection[str]) -> dict[str, Tensor]:
+        """The parameters of these names in the model as they are stored, of its blocks."""
+        return {
+            full: tensor
+            for layer, own in enumerate(self._mapped)
+            for name, tensor in own.items()
+            if (full := self._name(layer, name)) in names
+        }
 
     def tail_bytes(self, layer: int) -> int:
         """Bytes that the blocks from this one on take in the dtype that is computed in."""
@@ -226,6 +235,12 @@ def hold_tail(model: PreTrainedModel, layer: int) -> None:
     """Has the blocks from this one on on the device where they fit and the model is streamed."""
     if (streaming := streaming_of(model)) is not None:
         streaming.hold_tail(layer)
+
+
+def mapped_of(model: PreTrainedModel, names: Collection[str]) -> dict[str, Tensor]:
+    """By name, what parameters of a streamed model are copies of; nothing of one in memory."""
+    streaming = streaming_of(model)
+    return {} if streaming is None else streaming.mapped(names)
 
 
 def let_go(model: PreTrainedModel) -> None:

@@ -1,6 +1,7 @@
 """Streamed blocks compute what blocks in memory do, forward and backward; what is held is told."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -92,6 +93,41 @@ def test_decoding_with_a_cache_and_a_graph_that_is_kept_for_nothing() -> None:
             run_blocks(model, IDS[:, :4], cache=cache)
             found.append(run_blocks(model, IDS[:, 4:], cache=cache))
     assert torch.equal(*found)
+
+
+def test_a_gpu_copies_from_pinned_memory_and_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of a GPU, with a device that is the CPU: what is done, and in which order."""
+    whole, streamed = both("llama")
+    done: list[str] = []
+
+    class Event:
+        def record(self, stream: object) -> None:
+            done.append(f"recorded on {stream}")
+
+    class Current:
+        def wait_event(self, event: object) -> None:
+            assert isinstance(event, Event)
+            done.append("waited for")
+
+    def pinned(self: Tensor) -> Tensor:
+        done.append("pinned")
+        return self.clone()
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Current())
+    monkeypatch.setattr(Tensor, "pin_memory", pinned)
+    monkeypatch.setattr(Tensor, "record_stream", lambda *_: done.append("kept"))
+    monkeypatch.setattr(streaming_of(streamed), "_copies", "its own stream")
+    with torch.no_grad():
+        assert torch.equal(run_blocks(streamed, IDS), run_blocks(whole, IDS))
+    names = [name for name, p in whole.named_parameters() if p.dim() == 2 and ".1." in name][-1:]
+    (mine,), (theirs,) = gradients(streamed, names), gradients(whole, names)
+    assert torch.equal(mine, theirs)
+    first = done.index("recorded on its own stream")
+    assert set(done[:first]) == {"pinned"}
+    weights = len(list(whole.model.layers[0].parameters()))
+    assert done.count("waited for") * weights >= done.count("kept") > 3 * weights
 
 
 def test_only_what_is_asked_for_is_held() -> None:
