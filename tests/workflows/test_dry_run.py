@@ -23,7 +23,7 @@ from locscope.settings import SearchSettings
 from locscope.tuning.trial import run_trial
 from locscope.tuning.trial_cost import trial_cost_of
 from locscope.workflows.dry_run.memory import memory_of
-from locscope.workflows.dry_run.run import dry_run
+from locscope.workflows.dry_run.run import dry_run, side_by_side
 from locscope.workflows.dry_run.simulated import CostForecast, SimulatedRunner, simulate
 from locscope.workflows.dry_run.timing import work_on_paper
 from locscope.workflows.publish import Found
@@ -197,3 +197,16 @@ def test_the_command_says_it_and_writes_nothing(
     assert "has other settings: seed 1 -> 0; " in told.stderr
     moved = CliRunner().invoke(app, ["search", *given, *more, "--dry-run", "--fresh"])
     assert moved.exit_code == 0, moved.output
+
+
+@pytest.mark.parametrize(("workers", "seconds"), [(1, 10.0), (2, 5.0), (3, 4.0), (9, 4.0)])
+def test_trials_side_by_side_take_as_long_as_who_ends_last(workers: int, seconds: float) -> None:
+    assert side_by_side([4.0, 3.0, 2.0, 1.0], workers) == seconds
+
+
+def test_worker_processes_are_in_what_it_takes(plan: Plan) -> None:
+    made = replace(plan, settings=plan.settings.model_copy(update={"workers": 3}))
+    one, said = dry_run(plan, Silent()), dry_run(made, Silent())
+    assert (one.workers, said.workers) == (1, 3)
+    assert said.host_peak - one.host_peak > said.memory["worker processes"] / 2 > 1 << 29
+    assert any("trials in 3 processes" in line.value for line in said.lines)
