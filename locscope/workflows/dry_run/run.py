@@ -161,7 +161,9 @@ def _stages(
     layer, stages = 0, []
     for name, trials in asked.items():
         costs = [timing.cost(runner.workspace, space, trial) for trial in trials]
-        seconds = side_by_side([cost.seconds for cost in costs], runner.workers)
+        # Those under other protocols share suites, and run in one process.
+        workers = 1 if name == PROTOCOLS_STAGE else runner.workers
+        seconds = side_by_side([cost.seconds for cost in costs], workers)
         # Each worker moves its own through all layers.
         seconds += timing.prefix_cache_seconds(trials, layer)
         seconds += _suites(runner, space, timing, name, trials)
