@@ -19,8 +19,8 @@ NAMES = (
     *("01_quickstart", "02_where_is_a_fact", "03_search", "04_your_model_your_edits"),
     "05_real_model",
 )
-EXECUTED = ("02_where_is_a_fact", "04_your_model_your_edits", "05_real_model")
-"""Those that are kept with their outputs so far; `make notebooks` writes those of all."""
+EXECUTED = NAMES
+"""Those that are kept with their outputs, which `make notebooks` writes."""
 LARGEST = 500_000
 SEARCH = {
     **{"parts": ("mlp.down",), "quarters": False, "thorough": False, "epochs": 1},

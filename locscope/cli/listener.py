@@ -54,14 +54,16 @@ class _Stage:
 class Terminal(Progress):
     """A bar for the whole job with the time left, one for the innermost stage, and its last step.
 
-    A stage with a share of the whole leaves a line above the bars when it ends. The bars are gone
-    when the job ends or is interrupted.
+    A stage with a share of the whole leaves a line above the bars when it ends, and one that comes
+    several times in a row one line in all. The bars are gone when the job ends or is interrupted.
     """
 
     def __init__(self, shown: Console) -> None:
         self._console = shown
         self._open: list[_Stage] = []
         self._note = ""
+        self._ended: dict[str, list[float]] = {}
+        """Seconds of each round of the stage that ended last, by its name, not yet said."""
         self._live = Live(
             console=shown, get_renderable=self._draw, transient=True, refresh_per_second=4
         )
@@ -69,6 +71,8 @@ class Terminal(Progress):
 
     def start(self, stage: str, total: int, share: float = 0.0) -> None:
         """A stage begins, within the one that is open."""
+        if share and visible(stage) not in self._ended:
+            self._say_ended()
         self._open.append(_Stage(stage, total, share))
         self._note = ""
         if len(self._open) == 1:
@@ -88,12 +92,23 @@ class Terminal(Progress):
         if not self._open:
             self._streams.close()
             self._live.stop()
-        if not failed and (ended.share or not self._open):
-            self.say(f"{ended.name}: {duration(ended.seconds)}")
+        if not failed and ended.share:
+            self._ended.setdefault(ended.name, []).append(ended.seconds)
+        if not self._open:
+            self._say_ended()
+            if not failed:
+                self.say(f"{ended.name}: {duration(ended.seconds)}")
 
     def say(self, line: str) -> None:
         """A line above the bars."""
+        self._say_ended()
         self._console.print(visible(line), style="dim", highlight=False, markup=False)
+
+    def _say_ended(self) -> None:
+        ended, self._ended = self._ended, {}
+        for name, rounds in ended.items():
+            several = f" in {len(rounds)} rounds" if len(rounds) > 1 else ""
+            self.say(f"{name}: {duration(sum(rounds))}{several}")
 
     def _draw(self) -> RenderableType:
         if not self._open:

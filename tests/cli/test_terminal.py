@@ -89,6 +89,21 @@ def test_several_stages_in_a_row_and_within_each_other(kind: type[Progress]) -> 
     assert "searching: " in console.export_text()
 
 
+def test_a_stage_that_comes_several_times_in_a_row_leaves_one_line() -> None:
+    console = Console(force_terminal=True, width=80, record=True)
+    progress = Terminal(console)
+    with stage(progress, "searching", 10):
+        for name in ("looks", "full", "full", "full", "looks"):
+            with stage(progress, name, 1, share=2):
+                progress.advance()
+        progress.say("a note")
+    lines = [line.strip() for line in console.export_text().splitlines()]
+    said = [line.partition(":")[0] + line[-9:] * line.endswith("rounds") for line in lines if line]
+    assert [one for one in said if "\u2501" not in one][-5:] == [
+        "looks", "full 3 rounds", "looks", "a note", "searching",
+    ]  # fmt: skip
+
+
 def test_what_is_known_already_says_nothing_of_the_time_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
