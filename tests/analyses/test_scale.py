@@ -17,7 +17,7 @@ from analyses.bench_scale import write_edits  # noqa: E402
 from analyses.bench_scaling import CALIBRATING, ON_CPU, _model, shape_of  # noqa: E402
 from analyses.bench_step import prefix_cache_step  # noqa: E402
 from analyses.scale_parts.cost import Batch, prefix_flops, step_flops  # noqa: E402
-from analyses.scale_parts.growth import exponent, tables  # noqa: E402
+from analyses.scale_parts.growth import by_count, exponent, tables  # noqa: E402
 from locscope.edits import _with_ids, read_edits, settled  # noqa: E402
 from locscope.edits.rows import Row  # noqa: E402
 from locscope.edits.splits import groups, split  # noqa: E402
@@ -105,10 +105,10 @@ def test_exponents_and_the_step_to_the_largest_count():
     counts = (3000, 10_000, 30_000)
     assert exponent(counts, [float(n) for n in counts]) == pytest.approx(1)
     assert exponent(counts, [float(n) ** 2 for n in counts]) == pytest.approx(2)
-    found = {
-        n: [{"name": "a", "seconds": n / 1000, "peak": 100 + n / 10, "held": 100}] for n in counts
-    }
-    lines = [line for line in tables(found, 100) if line.startswith("| a |")]
+    found = by_count(
+        {f"{n} texts": [{"name": "a", "seconds": n / 1000, "peak": n / 10}] for n in counts}
+    )
+    lines = [line for line in tables(found) if line.startswith("| a |")]
     assert lines == [
         "| a | 3.00 | 10.00 | 30.00 | 1.00 | +0% |",
         "| a | 300 | 1,000 | 3,000 | 1.00 | +0% |",
