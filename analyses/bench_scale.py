@@ -58,7 +58,8 @@ ROOM = 1 / 1024
 def main() -> None:
     options = _options()
     if options.one:
-        print(json.dumps(measured(*options.one[:2], Path(options.one[2]))))
+        count, group, run = options.one
+        print(json.dumps(measured(count, group, Path(run))))
         return
     known, found = options.measured, dict[str, Stages]()
     if known and known.is_file():
