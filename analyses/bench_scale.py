@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from analyses.scale_parts.growth import FITTED, Stages, tables
+from analyses.scale_parts.growth import FITTED, Stages, by_count, tables
 from locscope.edits import EditSet, read_edits, settled
 from locscope.locations import Location
 from locscope.models.load import Loaded, load
@@ -58,20 +58,22 @@ ROOM = 1 / 1024
 def main() -> None:
     options = _options()
     if options.one:
-        print(json.dumps(measured(options.one, options.folder)))
+        count, group, run = options.one
+        print(json.dumps(measured(count, group, Path(run))))
         return
-    known, found = options.measured, dict[int, Stages]()
+    known, found = options.measured, dict[str, Stages]()
     if known and known.is_file():
-        found = {int(count): stages for count, stages in json.loads(known.read_text()).items()}
+        found = json.loads(known.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         run = _small_run(Path(folder))
         for count in options.counts:
-            if count not in found:
-                found[count] = _apart(count, run)
-                print(count, json.dumps(found[count]), flush=True)
-            if known:
-                known.write_text(json.dumps(found), encoding="utf-8")
-    text = report(found)
+            for group in options.groups:
+                name = f"{count} {group}"
+                found[name] = found.get(name) or _apart(str(count), group, str(run))
+                print(name, json.dumps(found[name]), flush=True)
+                if known:
+                    known.write_text(json.dumps(found), encoding="utf-8")
+    text = report(by_count(found))
     print(text)
     options.output.write_text(text, encoding="utf-8")
 
@@ -79,37 +81,36 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--counts", nargs="*", type=int, default=list(COUNTS))
+    parser.add_argument("--groups", nargs="*", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--output", type=Path, default=Path("reports/bench_scale.md"))
-    parser.add_argument("--measured", type=Path, help="JSON of counts that are not run again")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--measured", type=Path, help="JSON of what is not to be run again")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _apart(count: int, folder: Path) -> Stages:
+def _apart(*one: str) -> Stages:
     """`measured` in a process of its own."""
-    command = [sys.executable, "-m", "analyses.bench_scale", "--one", str(count)]
-    command += ["--folder", str(folder)]
+    command = [sys.executable, "-m", "analyses.bench_scale", "--one", *one]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @dataclass
 class Clock:
-    """Measures one stage after the other."""
+    """Measures one stage after the other: seconds, and MiB above what was held at first."""
 
     stages: Stages
+    held: float = 0.0
 
     def __call__(self, name: str, run: Callable[[], Any]) -> Any:
         gc.collect()
+        self.held = self.held or _status("VmRSS")
         # Linux: the peak starts again from what is held now.
         Path("/proc/self/clear_refs").write_text("5")
-        before, began = _status("VmRSS"), time.process_time()
+        began = time.process_time()
         found = run()
-        seconds, peak = time.process_time() - began, _status("VmHWM")
-        own = {"name": name, "seconds": seconds, "peak": peak, "held": before}
-        self.stages.append(own)
-        print(name, own, file=sys.stderr, flush=True)
+        seconds = time.process_time() - began
+        self.stages.append({"name": name, "seconds": seconds, "peak": _status("VmHWM") - self.held})
         return found
 
 
@@ -119,42 +120,55 @@ def _status(name: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
-def measured(count: int, run: Path) -> Stages:
-    """Every stage on so many edits, in the order of a run."""
+def measured(count: str, group: str, run: Path) -> Stages:
+    """Every stage of a group on so many edits, in the order of a run."""
     torch.set_num_threads(1)
-    clock, folder = Clock([]), run / str(count)
+    clock, folder = Clock([]), run / f"{count}-{group}"
     folder.mkdir(parents=True)
     path = folder / "edits.jsonl"
-    write_edits(path, count)
-    loaded = tiny_model()
+    write_edits(path, int(count))
+    # Loaded first, so that what every stage adds is beside the same.
+    GROUPS[group](clock, path, tiny_model())
+    return clock.stages
+
+
+def _texts(clock: Clock, path: Path, _: Loaded) -> None:
     settings = SearchSettings(edits=str(path))
     clock("check --edits", lambda: check_edits(settings))
     given = clock("reading", lambda: read_edits(str(path)))
     given = clock("conflicts", lambda: settled(given, None))
     clock("split and subsets", lambda: split_edits(settings, given))
+
+
+def _edited(clock: Clock, path: Path, loaded: Loaded) -> None:
+    given = settled(read_edits(str(path)), None)
     plain = clock("rows, packed", partial(_workspace, loaded, _alone(given), False))
     clock("prefix to a file", lambda: plain.prefix_cache.enter(TUNED))
     clock("edit, not evaluated", partial(run_trial, plain, _trial(given), measured=False))
-    del plain
+
+
+def _asked(clock: Clock, path: Path, loaded: Loaded) -> None:
+    given = settled(read_edits(str(path)), None)
     asked = clock("rows of all questions", partial(_workspace, loaded, given, True))
     asked.prefix_cache.enter(TUNED)
     clock("untouched model", lambda: asked.before)
     trial = _trial(given)
     record = clock("edit, quick evaluation", lambda: run_trial(asked, trial).record)
     del asked
-    _written(clock, folder, record, given.edits, run)
-    return clock.stages
+    _written(clock, path.parent, record, given.edits)
 
 
-def _written(
-    clock: Clock, folder: Path, record: TrialRecord, edits: Sequence[Edit], run: Path
-) -> None:
+GROUPS = {"texts": _texts, "edit": _edited, "evaluation": _asked}
+"""Stages that are measured in one process."""
+
+
+def _written(clock: Clock, folder: Path, record: TrialRecord, edits: Sequence[Edit]) -> None:
     """The stages that end a run: its records, its tables, its report."""
     name = identity(record)
     clock("record written", lambda: write_record(folder, "trial", name, record))
     clock("record read", lambda: read_record(folder, "trial", name, TrialRecord))
     clock("tables", lambda: write_tables(folder, (record,), ()))
-    inputs = scaled(run / "small", record, edits)
+    inputs = scaled(folder.parent / "small", record, edits)
     page = clock("report", lambda: render_report(inputs))
     clock.stages[-1]["bytes"] = len(page.encode())
 
@@ -255,20 +269,20 @@ def scaled(small: Path, record: TrialRecord, edits: Sequence[Edit]) -> ReportInp
 
 def report(found: dict[int, Stages]) -> str:
     """The tables as Markdown, with what they are of."""
-    floor = min(stages[0]["held"] for stages in found.values())
-    sizes = [found[count][-1]["bytes"] / 1e6 for count in sorted(found)]
+    pages = [stage["bytes"] / 1e6 for c in sorted(found) for stage in found[c] if "bytes" in stage]
     lines = [
         f"# From {min(found):,} to {max(found):,} edits",
         "",
         "`python -m analyses.bench_scale`; synthetic edits with a rephrase and a neighbour each, "
         f"a random Llama of {BLOCKS} blocks of width {WIDTH}, one thread, `--device-memory` and "
-        "`--host-memory` of 1 MiB, so that the prefix lies in a file. Seconds are those of the "
-        "process's CPU on a machine that did other work too. Exponents are slopes of log against "
-        f"log from {FITTED:,} edits on; the last column is how far the step to the largest count "
-        "is above the ratio of the counts (the bar is 15 %).",
-        *tables(found, floor),
+        "`--host-memory` of 1 MiB, so that the prefix lies in a file (whose pages are counted as "
+        "memory while they are mapped). Seconds are those of the process's CPU on a machine that "
+        f"did other work too. Exponents are slopes of log against log from {FITTED:,} edits on; "
+        "the last column is how far the step to the largest count is above the ratio of the "
+        "counts (the bar is 15 %).",
+        *tables(found),
         "",
-        f"The report's page has {', '.join(f'{size:.2f}' for size in sizes)} MB.",
+        f"The report's page has {', '.join(f'{size:.2f}' for size in pages)} MB.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -18,36 +18,40 @@ def exponent(counts: Sequence[int], values: Sequence[float]) -> float:
     return float(np.polyfit(np.log(counts), np.log(values), 1)[0])
 
 
-def tables(found: Mapping[int, Stages], floor: float) -> list[str]:
-    """Seconds of CPU, and the peak of memory above what the process held before (MiB: `floor`)."""
+def by_count(found: Mapping[str, Stages]) -> dict[int, Stages]:
+    """The stages of all groups of a count, one after the other, by names as `1000 texts`."""
+    counts = dict.fromkeys(int(name.split()[0]) for name in found)
+    return {n: [one for k in found if int(k.split()[0]) == n for one in found[k]] for n in counts}
+
+
+def tables(found: Mapping[int, Stages]) -> list[str]:
+    """Seconds of CPU, and the peak of memory above what the process held before (MiB)."""
     counts = sorted(found)
     return [
-        *("", "## Seconds of CPU", "", *_table(found, counts, "seconds", 0.0)),
-        *("", f"## Peak memory above the {floor:,.0f} MiB held before (MiB)", ""),
-        *_table(found, counts, "peak", floor),
+        *("", "## Seconds of CPU", "", *_table(found, counts, "seconds")),
+        *("", "## Peak memory above that of the process with the model (MiB)", ""),
+        *_table(found, counts, "peak"),
     ]
 
 
-def _table(found: Mapping[int, Stages], counts: Sequence[int], key: str, floor: float) -> list[str]:
+def _table(found: Mapping[int, Stages], counts: Sequence[int], key: str) -> list[str]:
     lines = [
         "| stage | " + " | ".join(f"{count:,}" for count in counts) + " | exponent | above |",
         "|---|" + "---:|" * (len(counts) + 2),
     ]
+    names = dict.fromkeys(stage["name"] for count in counts for stage in found[count])
     rows = {
-        stage["name"]: [found[count][i][key] - floor for count in counts]
-        for i, stage in enumerate(found[counts[0]])
+        name: {c: s[key] for c in counts for s in found[c] if s["name"] == name} for name in names
     }
-    rows["all"] = [
-        sum(s[key] for s in found[c]) if key == "seconds" else max(s[key] for s in found[c]) - floor
-        for c in counts
-    ]
+    whole = [c for c in counts if all(c in values for values in rows.values())]
+    total = sum if key == "seconds" else max
+    rows["all"] = {c: total(s[key] for s in found[c]) for c in whole}
     for name, values in rows.items():
-        fitted = [(c, v) for c, v in zip(counts, values, strict=True) if c >= FITTED]
-        slope = exponent(*zip(*fitted, strict=True)) if fitted else math.nan
-        above = _above(counts, values)
-        cells = " | ".join(
-            f"{value:.2f}" if key == "seconds" else f"{value:,.0f}" for value in values
-        )
+        fitted = [c for c in values if c >= FITTED]
+        slope = exponent(fitted, [values[c] for c in fitted])
+        said = "{:.2f}" if key == "seconds" else "{:,.0f}"
+        cells = " | ".join(said.format(values[c]) if c in values else "–" for c in counts)
+        above = _above(list(values), list(values.values()))
         lines.append(f"| {name} | {cells} | {slope:.2f} | {above:+.0%} |")
     return lines
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from locscope.display import LINES, visible
 from locscope.edits.checks import Policy, drop_edited_neighbours, resolve_conflicts
 from locscope.edits.formats import FORMATS, EditFormat
-from locscope.edits.reading import read_rows
+from locscope.edits.reading import read_rows, uncollected
 from locscope.edits.recognise import recognise
 from locscope.edits.rows import Row
 from locscope.edits.sources import on_hub, rows_of
@@ -81,6 +81,7 @@ def narrowed(edit_set: EditSet, edits: Iterable[Edit], *notes: str) -> EditSet:
     )
 
 
+@uncollected()
 def settled(edit_set: EditSet, conflicts: Policy | None) -> EditSet:
     """The set as it is used: conflicts resolved by that policy, edited neighbours left out.
 
@@ -91,6 +92,7 @@ def settled(edit_set: EditSet, conflicts: Policy | None) -> EditSet:
     return narrowed(edit_set, trimmed.edits, *resolved.notes, *trimmed.notes)
 
 
+@uncollected()
 def _read(name: str, source: str, where: str, limit: int | None, seed: int) -> EditSet:
     rows, beside = rows_of(where)
     entry = recognise(rows)

@@ -26,6 +26,7 @@ from locscope.forward.blocks import run_blocks
 from locscope.forward.packed import NO_LABEL, PackedTokens
 from locscope.forward.prefix_files import PrefixFiles, reserve
 from locscope.models.streaming.blocks import streaming_of
+from locscope.models.streaming.way import free_bytes
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,6 @@ COPIES = 8
 ON_CPU = 512
 """Tokens of a batch on a CPU, at most: its products are as fast from some hundreds on, and smaller
 batches of rows of like length have less padding."""
-MEMORY, UNLIMITED = Path("/proc/meminfo"), 1 << 62
-"""Where Linux says how much of the host is free; bytes where nothing does."""
 HEAVY = 4
 """About as much as a token of a scan weighs that keeps its graph."""
 
@@ -202,7 +201,7 @@ class PrefixCache:
         host, on_gpu = torch.device("cpu"), self.model.device.type == "cuda"
         tiers = ((self.budget.device, self.model.device, False), (self.budget.host, host, on_gpu))
         for room, device, pinned in (*tiers, (self.budget.host, host, False)):
-            if size > min(room, _free(device)):
+            if size > min(room, free_bytes(device)):
                 continue
             try:
                 return torch.empty(shape, dtype=dtype, device=device, pin_memory=pinned)
@@ -233,19 +232,6 @@ def _folder() -> Iterator[Path]:
             "before is kept; make room there, set TMPDIR to another disk, or give more "
             "--host-memory"
         ) from error
-
-
-def _free(device: torch.device) -> int:
-    """Bytes that are free on the device, as far as it says."""
-    if device.type == "cuda":
-        # What torch holds of the device and nothing lies in is free too.
-        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + held
-    if device.type != "cpu" or not MEMORY.is_file():
-        return UNLIMITED
-    lines = MEMORY.read_text(encoding="ascii").splitlines()
-    free = (int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
-    return next(free, UNLIMITED)
 
 
 def _gathered(

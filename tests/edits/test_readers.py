@@ -1,3 +1,4 @@
+import gc
 import json
 from pathlib import Path
 
@@ -302,3 +303,13 @@ def test_a_key_that_is_there_twice_is_refused(tmp_path, name, text):
 def test_a_name_that_no_file_can_have():
     with pytest.raises(UsageError, match="File name too long"):
         read_edits("x" * 300)
+
+
+def test_the_collector_goes_on_whatever_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "edits.jsonl"
+    path.write_text('{"prompt": "a", "target": "b"}\n', encoding="utf-8")
+    read_edits(str(path))
+    assert gc.isenabled()
+    with pytest.raises(UsageError):
+        read_edits(str(tmp_path / "nothing.jsonl"))
+    assert gc.isenabled()

@@ -159,11 +159,9 @@ def test_no_room_for_the_file_is_told(number, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("free", "fails", "mapped"), [(1 << 40, 0, 0), (10, 0, 1), (1 << 40, 1, 0), (1 << 40, 3, 1)]
 )
-def test_a_tier_without_memory_hands_on_to_the_next(free, fails, mapped, tmp_path, monkeypatch):
+def test_a_tier_without_memory_hands_on_to_the_next(free, fails, mapped, monkeypatch):
     """What is free is measured; what is free all the same may be in pieces."""
-    told = tmp_path / "meminfo"
-    told.write_text(f"MemTotal: 1 kB\nMemAvailable: {free >> 10} kB\n")
-    monkeypatch.setattr(module, "MEMORY", told)
+    monkeypatch.setattr(module, "free_bytes", lambda device: float(free))
     expected = final(prefix_cache_of(frozen("llama")))
     prefix_cache, left, files, own = prefix_cache_of(frozen("llama")), [fails], [], torch.empty
 

@@ -122,7 +122,9 @@ def other_bytes(model: PreTrainedModel, itemsize: int) -> int:
 def free_bytes(device: torch.device) -> float:
     """Bytes that a device has free; infinity where nothing tells."""
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+        # What torch holds of the device and nothing lies in is free too.
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + held)
     told = Path("/proc/meminfo")
     if device.type != "cpu" or not told.is_file():
         return float("inf")
