@@ -4,11 +4,23 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, final
 
+from locscope.errors import UsageError
 from locscope.execution.dispatch import Told
 from locscope.execution.worker import Bench, Task, sendable
+
+
+def ray() -> Any:
+    """Ray, of the extra of that name; a UsageError where it is not installed."""
+    try:
+        return import_module("ray")
+    except ImportError as error:
+        raise UsageError(
+            "--ray needs Ray, which is not installed: pip install 'locscope[ray]'"
+        ) from error
 
 
 def sent_to(name: str) -> Path:
@@ -25,13 +37,11 @@ class Actor:
 
     def ready(self) -> str:
         """The address of its machine, once all libraries are in memory."""
-        import ray
-
         import locscope.execution.local  # noqa: F401
         from locscope.plugins import load_plugins
 
         load_plugins()
-        return f"{ray.util.get_node_ip_address()} {ray.get_runtime_context().get_node_id()}"
+        return f"{ray().util.get_node_ip_address()} {ray().get_runtime_context().get_node_id()}"
 
     def run(self, task: Task, sent: Mapping[Path, Any]) -> tuple[str, Any, list[str]]:
         """Kind of event, its value, and lines to be said; kind `missing` is for files that are not
@@ -53,8 +63,6 @@ class Actor:
 
     def _here(self, path: Path, sent: Mapping[Path, Any]) -> Path | None:
         """Where this machine has the file: at its path, or where it was put when it was sent."""
-        import ray
-
         if path.exists():
             return path
         # A name of its own, as the folder has: other actors of the machine find it there.
@@ -62,6 +70,6 @@ class Actor:
         if not copy.exists() and path in sent:
             copy.parent.mkdir(mode=0o700, exist_ok=True)
             partial = copy.with_suffix(f".{os.getpid()}")
-            partial.write_bytes(ray.get(sent[path]))
+            partial.write_bytes(ray().get(sent[path]))
             partial.replace(copy)
         return copy if copy.exists() else None

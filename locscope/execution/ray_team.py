@@ -18,7 +18,7 @@ from typing import Any, final
 from locscope.errors import LocscopeError, UsageError
 from locscope.execution.dispatch import Event
 from locscope.execution.handed import Handed
-from locscope.execution.ray_actor import Actor
+from locscope.execution.ray_actor import Actor, ray
 from locscope.execution.worker import Task
 from locscope.models.load import Loaded
 from locscope.records import Trial
@@ -61,10 +61,8 @@ class RayTeam:
         """Places that the cluster has now, or the most that were asked for."""
         if self._files is None:
             return self._most or 1
-        import ray
-
         kind = "GPU" if self._on_gpu else "CPU"
-        there = int(ray.cluster_resources().get(kind, 0))
+        there = int(ray().cluster_resources().get(kind, 0))
         return there if self._most is None else min(there, self._most)
 
     def start(self) -> None:
@@ -91,36 +89,32 @@ class RayTeam:
 
     def events(self, *, wait: bool) -> list[Event]:
         """What was told since; waits a moment for the first where it shall."""
-        import ray
-
         self._fill()
         asked = list(self._asked)
         if not asked:
             return []
-        told, _ = ray.wait(asked, num_returns=1, timeout=MOMENT if wait else 0)
+        told, _ = ray().wait(asked, num_returns=1, timeout=MOMENT if wait else 0)
         return [event for one in told for event in self._events(one, self._asked.pop(one))]
 
     def close(self) -> None:
         """Ends all actors, and the cluster where it was begun here; takes the files away."""
         if self._files is None:
             return
-        import ray
-
         if self._sent:
-            ray.wait(
+            ray().wait(
                 [one.clean.remote(self.files.folder.name) for one in self._actors.values()],
                 num_returns=len(self._actors),
                 timeout=CLEANING,
             )
         for actor in self._actors.values():
-            ray.kill(actor, no_restart=True)
+            ray().kill(actor, no_restart=True)
         for known in (self._actors, self._asked, self._tasks, self._sent, self._nodes, self.layers):
             known.clear()
         self._files.close()
         self._files, self._vain = None, 0
         if self._ours:
             with _own_signals():
-                ray.shutdown()
+                ray().shutdown()
 
     @property
     def files(self) -> Handed:
@@ -134,12 +128,10 @@ class RayTeam:
 
     def _fill(self) -> None:
         """An actor for each place of the cluster that has none."""
-        import ray
-
         missing = self.workers - len(self._actors)
         # Two at once, so that a busy one can be told to clean.
         needs = {"num_cpus": 1, "num_gpus": int(self._on_gpu), "max_restarts": 0}
-        kind: Any = ray.remote(Actor).options(**needs, max_concurrency=2)
+        kind: Any = ray().remote(Actor).options(**needs, max_concurrency=2)
         device = "cuda:0" if self._on_gpu else self._loaded.info.device
         for _ in range(missing):
             self._begun += 1
@@ -154,12 +146,9 @@ class RayTeam:
 
     def _events(self, answer: Any, member: str) -> Iterator[Event]:
         """What an answer of a member tells; nothing where it is that it is ready."""
-        import ray
-        from ray.exceptions import RayError
-
         try:
-            told = ray.get(answer)
-        except RayError as error:
+            told = ray().get(answer)
+        except ray().exceptions.RayError as error:
             yield self._gone(member, error)
             return
         if isinstance(told, str):
@@ -172,18 +161,15 @@ class RayTeam:
         if kind == "missing":
             for path in value:
                 if path not in self._sent:
-                    self._sent[path] = ray.put(path.read_bytes())
+                    self._sent[path] = ray().put(path.read_bytes())
             self._ask(member)
             return
         yield Event(kind, member, value)
 
     def _gone(self, member: str, error: Exception) -> Event:
         """A member ended, with its machine or alone. Raises LocscopeError where none gets ready."""
-        import ray
-        from ray.exceptions import ActorUnavailableError
-
         # One that is out of reach may come back, and would hold a place that another has then.
-        ray.kill(self._actors.pop(member), no_restart=True)
+        ray().kill(self._actors.pop(member), no_restart=True)
         _, node = self._nodes.pop(member, ("", ""))
         why = str(error).strip().splitlines()[-1].strip()
         if self.layers.pop(member, None) is None:
@@ -193,7 +179,7 @@ class RayTeam:
                     f"actors on the Ray cluster {self._address} end before they are ready ({why}): "
                     "its machines need the same Python, locscope and torch as this one"
                 )
-        unreachable = isinstance(error, ActorUnavailableError)
+        unreachable = isinstance(error, ray().exceptions.ActorUnavailableError)
         if not unreachable:
             time.sleep(NOTICED)
         if unreachable or node not in _live_nodes():
@@ -208,9 +194,7 @@ class RayTeam:
 
 
 def _live_nodes() -> set[str]:
-    import ray
-
-    return {one["NodeID"] for one in ray.nodes() if one["Alive"]}
+    return {one["NodeID"] for one in ray().nodes() if one["Alive"]}
 
 
 def connect(address: str, workers: int | None) -> bool:
@@ -218,13 +202,7 @@ def connect(address: str, workers: int | None) -> bool:
 
     Raises UsageError where Ray is not installed, or nothing answers at the address.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise UsageError(
-            "--ray needs Ray, which is not installed: pip install 'locscope[ray]'"
-        ) from error
-    if ray.is_initialized():
+    if ray().is_initialized():
         return False
     # Actors import this package from where this process has it.
     os.environ["PYTHONPATH"] = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
@@ -233,7 +211,7 @@ def connect(address: str, workers: int | None) -> bool:
     with _own_signals():
         try:
             options: dict[str, Any] = {"configure_logging": False, "log_to_driver": False, **begun}
-            ray.init(address=address, **options)
+            ray().init(address=address, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             said = str(error).strip().splitlines()[0]
             raise UsageError(
