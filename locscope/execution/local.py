@@ -9,7 +9,7 @@ from locscope.errors import OutOfMemory
 from locscope.progress import Progress, stage
 from locscope.records import Trial, TrialRecord
 from locscope.scoring.objectives import BALANCED, Objective
-from locscope.tuning.trial import run_trial
+from locscope.tuning.trial import entered_parts, run_trial
 from locscope.tuning.workspace import Workspace
 
 SMALLEST_BATCH = 256
@@ -43,7 +43,7 @@ def run_trials(
         while waiting:
             trial = waiting[0]
             try:
-                with trial_threads(workspace.loaded.model.device, trial.rung):
+                with as_searched(workspace, trial, trial.rung):
                     record = run_trial(workspace, trial, objective).record
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
@@ -52,6 +52,17 @@ def run_trials(
             keep(record)
             progress.advance(note(record))
             del waiting[0]
+
+
+@contextmanager
+def as_searched(workspace: Workspace, trial: Trial, rung: str) -> Iterator[None]:
+    """Within, the trial runs as a search runs one of that rung, bit for bit."""
+    device = workspace.loaded.model.device
+    # Always one thread goes through the blocks below: trials of other rungs begin with its copies.
+    with trial_threads(device):
+        entered_parts(workspace, trial)
+    with trial_threads(device, rung):
+        yield
 
 
 @contextmanager
@@ -75,6 +86,8 @@ def note(record: TrialRecord) -> str:
 def _halve(workspace: Workspace, trial: Trial, progress: Progress) -> None:
     """Half as many tokens at once from here on, for all trials that follow too."""
     cache = workspace.prefix_cache
+    # What was computed in larger batches is not what smaller ones would give, bit for bit.
+    cache.release()
     cache.tokens_at_once //= 2
     progress.say(f"out of memory: {cache.tokens_at_once} tokens at once from here")
     if cache.tokens_at_once < SMALLEST_BATCH:

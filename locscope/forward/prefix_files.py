@@ -8,6 +8,7 @@ damaged is told, removed and made again. It is written beside its name and renam
 processes may write it at once.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -15,6 +16,7 @@ import os
 import platform
 import warnings
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, final
 
@@ -24,6 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from locscope.errors import LocscopeError
 from locscope.forward.packed import PackedTokens
 from locscope.models.parts import blocks, family_of
 from locscope.runs.cache import PREFIX, cache_folder, kept, remove
@@ -50,12 +53,15 @@ class PrefixFiles:
         self.model, self.packed, self.most = model, packed, most
         self._hashes: list[Any] = []
         self._own: set[Path] = set()
+        # Damaged, or not to be read: not looked at twice, whether or not they could be removed.
+        self._refused: set[Path] = set()
         self._told = False
 
     def nearest(self, layer: int, above: int, tokens: int) -> int:
         """The highest layer, of those above `above` and up to `layer`, that has a file, for batches
         of so many tokens; `above` where none has."""
-        found = (at for at in range(layer, above, -1) if self._path(at, tokens).is_file())
+        paths = ((at, self._path(at, tokens)) for at in range(layer, above, -1))
+        found = (at for at, path in paths if path not in self._refused and os.access(path, os.R_OK))
         return next(found, above)
 
     def read(self, layer: int, tokens: int, stream: Float[Tensor, "tokens width"]) -> bool:
@@ -67,15 +73,18 @@ class PrefixFiles:
         try:
             wrong = _read(path, _header(stream), stream)
             if wrong:
+                self._refused.add(path)
                 remove(path)
                 warnings.warn(f"{path} is damaged ({wrong}): it is made again", stacklevel=2)
                 return False
-            # The one that was used last stays longest.
-            os.utime(path)
         except OSError as error:
+            self._refused.add(path)
             self._tell(f"cannot read {path} ({error.strerror or error}): it is computed")
             return False
         self._own.add(path)
+        # The one that was used last stays longest; of a cache that only others write none is.
+        with contextlib.suppress(OSError):
+            os.utime(path)
         return True
 
     def write(self, layer: int, tokens: int, stream: Float[Tensor, "tokens width"]) -> None:
@@ -88,13 +97,15 @@ class PrefixFiles:
             path.parent.mkdir(parents=True, exist_ok=True)
             # What a loss of power leaves of it would be told by its hash.
             write_atomic_with(path, partial(_write, stream=stream), durable=False)
-        except OSError as error:
+        except (OSError, LocscopeError) as error:
+            why = (error.strerror if isinstance(error, OSError) else "") or error
             self._tell(
-                f"cannot keep activations in {path.parent} ({error.strerror or error}): the run "
+                f"cannot keep activations in {path.parent} ({why}): the run "
                 "goes on without; make room there, or leave --prefix-cache out"
             )
             return
         self._own.add(path)
+        self._refused.discard(path)
 
     def _tell(self, line: str) -> None:
         # Once: every layer that follows would say the same.
@@ -118,7 +129,8 @@ class PrefixFiles:
 
     def _path(self, layer: int, tokens: int) -> Path:
         key = self._below(layer).copy()
-        key.update(f"{layer} {tokens}".encode())
+        # The threads of now: those of a trial are others than those of what is around it.
+        key.update(f"{layer} {tokens} {torch.get_num_threads()}".encode())
         name = f"{self.model.config.model_type}-L{layer}-{key.hexdigest()[:24]}.safetensors"
         return cache_folder(PREFIX) / name
 
@@ -158,8 +170,9 @@ def _without_blocks(model: PreTrainedModel, packed: PackedTokens) -> Any:
         "attention": model.config._attn_implementation,
         "dtype": str(model.dtype),
         "device": [model.device.type, device, torch.backends.cpu.get_cpu_capability()],
-        "threads": torch.get_num_threads(),
-        "versions": [torch.__version__, transformers.__version__],
+        "experts": getattr(model.config, "_experts_implementation", None),
+        "products": [torch.get_float32_matmul_precision(), torch.backends.mkldnn.enabled],
+        "versions": [torch.__version__, transformers.__version__, version("locscope")],
     }
     total = hashlib.sha256(json.dumps(how, sort_keys=True, default=str).encode())
     for numbers in (packed.ids, packed.offsets):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from locscope.edits import EditSet, narrowed
 from locscope.errors import UsageError
-from locscope.execution.local import DEPLOYED, trial_threads
+from locscope.execution.local import DEPLOYED, as_searched, trial_threads
 from locscope.integrations.adapter import write_adapter
 from locscope.locations import Location
 from locscope.models.aliases import resolve
@@ -169,13 +169,15 @@ def trial_of(plan: EditPlan, workspace: Workspace, progress: Progress) -> Trial:
 
 def tune(plan: EditPlan, progress: Progress) -> Tuned:
     """Tunes, measures and hands out the tuned weights; the model has its own back afterwards."""
-    workspace = open_edit(plan, progress)
-    trial = trial_of(plan, workspace, progress)
-    device = plan.loaded.model.device
-    threads = trial_threads(device, DEPLOYED) if plan.repeats else nullcontext()
-    with stage(progress, f"tuning {plan.location}", 1, share=75), threads:
-        measured = plan.settings.evaluate != "none"
-        return run_trial(workspace, trial, plan.objective, keep=True, measured=measured)
+    measured, name = plan.settings.evaluate != "none", f"tuning {plan.location}"
+    # What repeats a search's trial has its threads, and so its numbers. An edit at a location of
+    # the user's own has all threads, and is done sooner.
+    with trial_threads(plan.loaded.model.device) if plan.repeats else nullcontext():
+        workspace = open_edit(plan, progress)
+        trial = trial_of(plan, workspace, progress)
+        repeated = as_searched(workspace, trial, DEPLOYED) if plan.repeats else nullcontext()
+        with stage(progress, name, 1, share=75), repeated:
+            return run_trial(workspace, trial, plan.objective, keep=True, measured=measured)
 
 
 def _alone(edit: Edit) -> Edit:

@@ -11,7 +11,7 @@ from typing import final
 
 from locscope.evaluation.build_suite import prepare
 from locscope.execution.dispatch import run_in_team
-from locscope.execution.local import run_trials, trial_threads
+from locscope.execution.local import as_searched, run_trials, trial_threads
 from locscope.execution.teams import team_for
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.progress import Progress, stage
@@ -134,7 +134,8 @@ class LocalTrialRunner:
 
     def starting_rate(self, trial: Trial) -> float:
         """Where the trial's rates start, by the gradient."""
-        return rounded(starting_rate(self._about(None), trial, self.plan.first_step))
+        with trial_threads(self.plan.loaded.model.device):
+            return rounded(starting_rate(self._about(None), trial, self.plan.first_step))
 
     @property
     def workspace(self) -> Workspace:
@@ -143,8 +144,9 @@ class LocalTrialRunner:
 
     def tuned(self, trial: Trial, edits: Sequence[Edit]) -> Tuned:
         """A trial once more, with the weights that it ends with."""
-        with trial_threads(self.plan.loaded.model.device, trial.rung):
-            return run_trial(self._about(edits), trial, self.plan.objective, keep=True)
+        about = self._about(edits)
+        with as_searched(about, trial, trial.rung):
+            return run_trial(about, trial, self.plan.objective, keep=True)
 
     def _about(self, edits: Sequence[Edit] | None) -> Workspace:
         """One whose evaluation suite is about these edits, on the texts of the search."""

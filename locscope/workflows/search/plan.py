@@ -10,6 +10,7 @@ from locscope.edits.splits import Split, drawn_order
 from locscope.errors import UsageError
 from locscope.evaluation.measures import THOROUGH
 from locscope.evaluation.measuring import measure_all
+from locscope.execution.local import trial_threads
 from locscope.locations import PAPER_PARTS, Location
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
@@ -117,9 +118,10 @@ def plan_search(
     check_parts(settings, loaded.info)
     for location in settings.locations:
         slices(loaded.model, Location.parse(location))
-    workspace = open_workspace(
-        settings, loaded, split.edit_set, progress or Silent(), prefixes=settings.prefixes
-    )
+    with trial_threads(loaded.model.device):
+        workspace = open_workspace(
+            settings, loaded, split.edit_set, progress or Silent(), prefixes=settings.prefixes
+        )
     refuse_unmeasurable(settings.full_objective, _measurable(workspace, split))
     frozen = frozen_settings(settings, loaded, split.edit_set, workspace.eval_texts, ADDITIONS)
     return Plan(

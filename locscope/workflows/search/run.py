@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from locscope.execution.local import trial_threads
 from locscope.progress import Progress, stage
 from locscope.recommendation.recommend import recommend
 from locscope.records import Recommendation, RunInfo, Scorecard, StageCost, TrialRecord
@@ -75,6 +76,8 @@ def search(
     with (
         open_run(plan.folder, plan.frozen, fresh=fresh) as folder,
         tracker or nullcontext() as heard,
+        # All that is not a trial too: what scans leave in the prefix cache, trials begin with.
+        trial_threads(plan.loaded.model.device),
         ExitStack() as opened,
     ):
         for note in (*folder.notes, *plan.workspace.notes):
