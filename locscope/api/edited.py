@@ -106,7 +106,9 @@ class EditedModel:
     def save(self, output: str | PathLike[str]) -> Path:
         """Writes the model as `locscope edit` does: the base's files with the tuned weights.
 
-        A model that came from memory is written by Hugging Face's own `save_pretrained`.
+        Weight files without a tuned tensor are hard links to those of the base where that is
+        possible: what changes one in place changes both models. A model that came from memory is
+        written by Hugging Face's own `save_pretrained`.
 
         Args:
             output: a directory that is not there or is empty.

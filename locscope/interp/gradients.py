@@ -151,7 +151,8 @@ def slopes(
     }
     with replaced_modules(model, stepping):
         losses = answer_losses(prefix_cache, batch)
-    return torch.autograd.grad(losses.sum(), sizes)[0]
+        # Within: a streamed model runs its blocks again on the way back, and they have to step.
+        return torch.autograd.grad(losses.sum(), sizes)[0]
 
 
 @final

@@ -113,8 +113,8 @@ def written_anew(
 def _linked(before: BinaryIO, path: Path, written: Path) -> bool:
     """Whether a file was hard-linked; not where the file system or its owner keeps us from it.
 
-    Weights are not written in place by us, nor by any library that writes a file anew: so one file
-    may well belong to both folders, and takes no time and no room.
+    We write no weights in place, so that one file may belong to both folders: it takes no time and
+    no room. Others may write to it in place, which is said where a model is saved.
     """
     if not can_be_linked(path, written):
         return False

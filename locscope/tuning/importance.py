@@ -12,6 +12,7 @@ The scan `dropout-kl` reports the same derivative (`gate_slopes`), with its own 
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, final
 
 import torch
@@ -111,12 +112,23 @@ def gate_slopes(
     modules = {
         _module(leaf): _Gated(model, leaf, gate) for leaf, gate in zip(leaves, gates, strict=True)
     }
-    with torch.enable_grad(), replaced_modules(model, modules):
-        return list(torch.autograd.grad(divergence(model, texts, draws), gates))
+    with (
+        torch.enable_grad(),
+        replaced_modules(model, modules),
+        divergence(model, texts, draws) as nats,
+    ):
+        return list(torch.autograd.grad(nats, gates))
 
 
-def divergence(model: PreTrainedModel, texts: Sequence[Text], draws: Draws) -> Float[Tensor, ""]:
-    """KL(first || second) of two passes with dropout, summed over all tokens of texts, in nats."""
+@contextmanager
+def divergence(
+    model: PreTrainedModel, texts: Sequence[Text], draws: Draws
+) -> Iterator[Float[Tensor, ""]]:
+    """KL(first || second) of two passes with dropout, summed over all tokens of texts, in nats.
+
+    It is differentiated within the context: a streamed model runs its blocks again on the way back,
+    and they have to drop then what they dropped before.
+    """
     rows = pack([TokenRow(text, 1) for text in (*texts, *texts)])
     both = pad(rows, range(2 * len(texts)), model.device)
     dropping = {
@@ -125,11 +137,9 @@ def divergence(model: PreTrainedModel, texts: Sequence[Text], draws: Draws) -> F
     }
     with replaced_modules(model, dropping):
         hidden = run_blocks(model, both.ids)
-    first, second = (
-        logits(model, half[real]).log_softmax(-1)
-        for half, real in zip(hidden.split(len(texts)), both.real.split(len(texts)), strict=True)
-    )
-    return (first.exp() * (first - second)).sum()
+        halves = zip(hidden.split(len(texts)), both.real.split(len(texts)), strict=True)
+        first, second = (logits(model, half[real]).log_softmax(-1) for half, real in halves)
+        yield (first.exp() * (first - second)).sum()
 
 
 def added(model: PreTrainedModel) -> list[str]:

@@ -31,7 +31,7 @@ from locscope.runs.new_folder import check_new, check_room, new_folder
 from locscope.runs.note import write_note
 from locscope.settings import SharedSettings
 from locscope.tuning.trial import Tuned
-from locscope.workflows.saving import not_saved, note_of
+from locscope.workflows.saving import not_saved, note_of, note_on_links
 
 
 def save_delta(loaded: Loaded, tuned: Tuned, settings: SharedSettings, path: Path) -> None:
@@ -72,7 +72,7 @@ def apply_deltas(paths: Sequence[Path], model: str | None, output: Path) -> tupl
             write_card(partial, card_of_deltas(notes, name_of(source), licence))
         save_edited(checkpoint, partial, changes_of(tensors))
     lines = () if measured else (_not_measured(deltas, total, output, _named(source)),)
-    return (*not_saved(checkpoint, code=False), *lines)
+    return (*_on_files(checkpoint, output), *lines)
 
 
 def revert_deltas(paths: Sequence[Path], model: str, output: Path) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def revert_deltas(paths: Sequence[Path], model: str, output: Path) -> tuple[str,
     tensors = turned(deltas, stored_in(checkpoint), model, back=True)
     with _writing(checkpoint, output, tensors) as partial:
         save_edited(checkpoint, partial, changes_of(tensors))
-    return not_saved(checkpoint, code=False)
+    return _on_files(checkpoint, output)
 
 
 @contextmanager
@@ -96,6 +96,11 @@ def _writing(checkpoint: Checkpoint, output: Path, changed: Iterable[str]) -> It
     check_room(output, written_anew(checkpoint, output, changed))
     with explained(f"save the model (nothing is left in {output})"), new_folder(output) as partial:
         yield partial
+
+
+def _on_files(checkpoint: Checkpoint, output: Path) -> tuple[str, ...]:
+    """What of the folder was not saved, and which files of what was are those of the base."""
+    return (*not_saved(checkpoint, code=False), *note_on_links(checkpoint, output))
 
 
 def _has_card(checkpoint: Checkpoint) -> bool:

@@ -34,7 +34,6 @@ from locscope.workflows.early.wanted import (
 from locscope.workflows.saving import (
     check_output,
     note_on_files,
-    note_on_links,
     save_tuned,
 )
 from locscope.workflows.workspace import (
@@ -199,8 +198,8 @@ def edit(plan: EditPlan, progress: Progress, adapter: Path | None = None) -> Tri
     tuned = tune(plan, progress)
     with stage(progress, "saving the model", 1, share=10):
         if plan.output is not None:
-            save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)
-            for line in note_on_links(plan.loaded, plan.output):
+            said = save_tuned(plan.loaded, tuned, plan.settings, plan.objective, plan.output)
+            for line in said:
                 progress.say(line)
         if plan.delta is not None:
             save_delta(plan.loaded, tuned, plan.settings, plan.delta)

@@ -59,22 +59,25 @@ def not_saved(checkpoint: Checkpoint, code: bool) -> tuple[str, ...]:
     return (f"not a part of the model that was read, and not saved: {in_words(others)}",)
 
 
-def note_on_links(loaded: Loaded, output: Path) -> tuple[str, ...]:
+def note_on_links(checkpoint: Checkpoint, output: Path) -> tuple[str, ...]:
     """How many weight files of a saved model are those of its base."""
-    shards = [] if loaded.directory is None else list(read_checkpoint(loaded.directory).shards)
+    shards = list(checkpoint.shards)
     same = [path for path in shards if path.samefile(output / path.name)]
     if not same:
         return ()
     return (
-        f"{len(same)} of {len(shards)} weight files of {output} hold nothing that was tuned: they "
-        "are hard links to those of the base and take no room; write to none of them in place",
+        f"{len(same)} of {len(shards)} weight files of {output} are unchanged, and are the same "
+        "files as the base's (hard links, which take no room): what writes to one in place, as "
+        f"`cp` onto it does, changes both models; `cp -r {output} COPY` makes files of its own",
     )
 
 
 def save_tuned(
     loaded: Loaded, tuned: Tuned, settings: SharedSettings, objective: Objective, output: Path
-) -> None:
+) -> tuple[str, ...]:
     """Writes the tuned model into `output`; the settings say which model and edits it is of.
+
+    Returns lines to say: which files are those of the base.
 
     The folder appears whole, when every byte was read back from the disk, or not at all. Raises
     UsageError where the disk refuses, LocscopeError where the files of the base are not those that
@@ -97,6 +100,7 @@ def save_tuned(
         write_note(partial, note)
         write_card(partial, model_card(note, name, objective.bounds, licence))
         save_edited(checkpoint, partial, tuned.changes, code=settings.trust_remote_code)
+    return note_on_links(checkpoint, output)
 
 
 def save_in_memory(

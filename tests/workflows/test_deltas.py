@@ -231,3 +231,25 @@ def test_nothing_is_written_over(made: Made, edits_file: Path, tmp_path: Path) -
     code, said = run(*words)
     assert code == 2
     assert "--delta FILE" in said
+
+
+def test_apply_and_revert_say_which_files_are_those_of_the_base(
+    edits_file: Path, tmp_path: Path
+) -> None:
+    base, on, off = (tmp_path / name for name in ("base", "on", "off"))
+    save_tiny(base, "llama")
+    (base / "model.safetensors").unlink()
+    tiny("llama").save_pretrained(base, max_shard_size="60KB")
+    edited(base, edits_file, "L1.mlp.down", tmp_path / "one")
+    delta = tmp_path / "one.safetensors"
+    for words in (("apply", delta), ("revert", delta, "--model", on)):
+        output = on if words[0] == "apply" else off
+        code, said = run(*words, "--output", output)
+        assert code == 0
+        shards = [path.name for path in output.glob("*.safetensors")]
+        source = base if output == on else on
+        same = sum((source / name).samefile(output / name) for name in shards)
+        assert 0 < same < len(shards)
+        assert f"{same} of {len(shards)} weight files of {output} are unchanged" in " ".join(
+            said.split()
+        )

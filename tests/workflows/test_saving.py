@@ -30,7 +30,6 @@ from locscope.workflows.edit import EditPlan, plan_edit, tune
 from locscope.workflows.saving import (
     check_output,
     note_on_files,
-    note_on_links,
     save_in_memory,
     save_tuned,
 )
@@ -42,8 +41,8 @@ def planned(base: Path, edits_file: Path, **more: object) -> EditPlan:
     return plan_edit(EditSettings(**{**given, "epochs": 1, **more}), None, None)
 
 
-def save(plan: EditPlan, tuned: Tuned, output: Path) -> None:
-    save_tuned(plan.loaded, tuned, plan.settings, plan.objective, output)
+def save(plan: EditPlan, tuned: Tuned, output: Path) -> tuple[str, ...]:
+    return save_tuned(plan.loaded, tuned, plan.settings, plan.objective, output)
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +100,10 @@ def test_files_without_a_tuned_tensor_are_linked_or_copied(
         real(source, target, block)
 
     monkeypatch.setattr(shutil, "copyfileobj", copy)
-    save(plan, tuned, tmp_path / "linked")
+    (line,) = save(plan, tuned, tmp_path / "linked")
     assert not same & set(copied)
     inodes = {path.name for path in home(plan).iterdir() if _shared(path, tmp_path / "linked")}
     assert inodes == same
-    (line,) = note_on_links(plan.loaded, tmp_path / "linked")
     assert line.startswith(f"{len(same)} of ")
     # A disk without links, one of its own, and files of somebody else.
     refused = OSError(errno.EPERM, os.strerror(errno.EPERM))
@@ -117,10 +115,9 @@ def test_files_without_a_tuned_tensor_are_linked_or_copied(
                 patched.setattr(new_folder, "_above", lambda _: Path("/proc"))
             else:
                 patched.setattr(os, "geteuid", lambda: 12345)
-            save(plan, tuned, tmp_path / case)
+            assert save(plan, tuned, tmp_path / case) == ()
         assert not any(_shared(path, tmp_path / case) for path in home(plan).iterdir())
         assert content(tmp_path / case) == content(tmp_path / "linked")
-        assert note_on_links(plan.loaded, tmp_path / case) == ()
 
 
 def test_room_is_wanted_for_what_is_written_anew(

@@ -16,6 +16,7 @@ from locscope.progress import Silent
 from locscope.records import ScanResult, TrialRecord
 from locscope.runs.store import iterate
 from locscope.settings import EditSettings, ScanSettings, SearchSettings
+from locscope.tuning import importance
 from locscope.workflows.check import check
 from locscope.workflows.dry_run.run import dry_run
 from locscope.workflows.edit import edit, plan_edit
@@ -66,6 +67,7 @@ def edited(base: Path, edits_file: Path, output: Path, **more: object) -> dict[s
         ("float32", {"location": "L0.mlp.up+L2.block", "evaluate": "none"}),
         ("float32", {"location": "L2.mlp", "evaluate": "none", "recipe": "lora"}),
         ("float32", {"location": "L2.mlp", "evaluate": "none", "recipe": "budget"}),
+        ("float32", {"location": "L2.mlp", "evaluate": "none", "recipe": "soft"}),
     ],
 )
 @pytest.mark.parametrize("family", FAMILIES)
@@ -76,34 +78,52 @@ def test_an_edit_of_a_streamed_model_is_that_of_one_in_memory(
     tmp_path: Path,
     dtype: str,
     more: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # What recipe soft measures the importance of units by, a forward and a backward pass for each.
+    monkeypatch.setattr(importance, "TEXTS", 4)
     base, given = bases[family], {**more, "dtype": dtype}
     whole = edited(base, edits_file, tmp_path / "never", **given, offload="never")
     for offload in ("prefix", "all"):
         assert edited(base, edits_file, tmp_path / offload, **given, offload=offload) == whole
 
 
-def test_scans_of_weights_are_the_same_and_others_say_what_they_need(
+SEES_STREAMED = {"weight-gradient", "dropout-kl", "step-forecast", "depth-rule", "random"}
+
+
+def test_the_scans_of_a_search_are_the_same_or_say_what_they_need(
     base: Path, edits_file: Path, tmp_path: Path
 ) -> None:
+    default = SearchSettings(model="demo", edits=str(edits_file)).scans
+    assert {"weight-gradient", "dropout-kl", "logit-lens"} < set(default)
+    neutral = tmp_path / "neutral.txt"
+    neutral.write_text("The sea is wide.\nIt rains on the hills today.\nBread is made of flour.\n")
     found: dict[str, dict[str, ScanResult]] = {}
     for offload in ("never", "all"):
+        names = SEES_STREAMED if offload == "never" else (*default, "step-forecast")
         settings = ScanSettings(
             model=str(base),
             edits=str(edits_file),
             limit=6,
-            scans=("weight-gradient", "logit-lens"),
+            scans=tuple(names),
+            neutral=neutral,
             offload=offload,
         )
         folder = scan(plan_scan(settings, tmp_path / offload, Silent()), Silent()).folder
         results = iterate(folder, "scan", ScanResult)
         found[offload] = {one.descriptor.name: one for one in results}
-    mine, theirs = (found[way]["weight-gradient"].scores for way in ("all", "never"))
-    assert len(mine) > 10
-    assert repr(mine) == repr(theirs)
-    assert found["never"]["logit-lens"].usable > 0
-    (note,) = found["all"]["logit-lens"].notes
-    assert "needs the whole model on the device, and this one is streamed" in note
+    mine, theirs = found["all"], found["never"]
+    assert mine.keys() > theirs.keys() == SEES_STREAMED
+    for name in SEES_STREAMED:
+        assert len(mine[name].scores) >= 5
+        assert repr((mine[name].scores, mine[name].notes)) == repr(
+            (theirs[name].scores, theirs[name].notes)
+        )
+    # These are too few edits for a probe, which says that first.
+    for name in mine.keys() - SEES_STREAMED - {"probe"}:
+        (note,) = mine[name].notes
+        assert "needs the whole model on the device, and this one is streamed" in note
+        assert not mine[name].scores
 
 
 @pytest.mark.slow

@@ -174,7 +174,8 @@ def _save(runner: LocalTrialRunner, recommendation: Recommendation, output: Path
         for line in note_on_files(plan.loaded, code=plan.settings.trust_remote_code):
             runner.progress.say(line)
         tuned = runner.tuned(trial, plan.given.edits)
-        save_tuned(plan.loaded, tuned, plan.settings, plan.objective, output)
+        for line in save_tuned(plan.loaded, tuned, plan.settings, plan.objective, output):
+            runner.progress.say(line)
 
 
 def info_of(
