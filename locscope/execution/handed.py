@@ -84,7 +84,7 @@ def write_loaded(loaded: Loaded, path: Path) -> None:
     """
     needed, free = weight_bytes(loaded.model), shutil.disk_usage(path.parent).free
     if free < needed:
-        raise _unwritten(path.parent, f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
+        raise _unwritten(path.parent, f"{needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free")
     try:
         _save(loaded, path)
     except (AttributeError, TypeError, pickle.PicklingError) as error:
