@@ -27,7 +27,8 @@ class Event(NamedTuple):
     """What a member of a team tells.
 
     `kind` is `record` (`value` is it), `said` (a line), `failed` (the error), `lost` (why it is
-    gone), or `parted` (the same where no trial can be the reason, as with a whole machine).
+    gone), `parted` (the same where no trial can be the reason, as with a whole machine), or `alone`
+    (why the team has ended, and this process goes on by itself).
     """
 
     kind: str
@@ -44,8 +45,9 @@ class Team(Protocol):
 
     layers: dict[str, int]
 
-    def open(self, workspace: Workspace) -> None:
-        """Trials that are given from here on are about this workspace; its model is untouched."""
+    def open(self, workspace: Workspace, trials: int | None = None) -> None:
+        """Trials that are given from here on, at most so many, are about this workspace; its model
+        is untouched."""
         ...
 
     def give(self, member: str, trial: Trial, objective: Objective) -> None:
@@ -113,6 +115,11 @@ class TrialQueue:
         """What the member had is done."""
         del self.at_work[member]
 
+    def back(self) -> None:
+        """What members had waits again."""
+        self.waiting = sorted([*self.waiting, *self.at_work.values()], key=_layer)
+        self.at_work.clear()
+
     def lost(self, member: str, why: str, *, blamed: bool = True) -> None:
         """A member is gone: what it had goes to another.
 
@@ -152,17 +159,17 @@ def run_in_team(
     queue = TrialQueue(trials, team.layers)
     with stage(progress, name, len(trials), share):
         try:
-            team.open(workspace)
+            team.open(workspace, len(trials))
             while queue.waiting or queue.at_work:
                 for member in sorted(team.layers.keys() - queue.at_work.keys()):
                     trial = queue.take(member)
                     if trial is not None:
                         team.give(member, trial, objective)
                 alone = bool(queue.waiting) and not team.layers
-                if alone:
-                    _run_here(queue, workspace, keep, progress, objective)
                 for event in team.events(wait=not alone):
                     _take(event, queue, keep, progress)
+                if alone and not team.layers:
+                    _run_here(queue, workspace, keep, progress, objective)
         except BaseException:
             # What others are at is of no use any more.
             team.close()
@@ -205,6 +212,9 @@ def _take(
         again = "; its trial runs elsewhere" if event.member in queue.at_work else ""
         progress.say(f"worker {event.member} is gone ({event.value}){again}")
         queue.lost(event.member, event.value, blamed=event.kind == "lost")
+    elif event.kind == "alone":
+        progress.say(f"trials run in this process: {event.value}")
+        queue.back()
     else:
         raise event.value
 

@@ -4,9 +4,12 @@ Weights are mapped, so that processes of one machine hold them once between them
 to them (`tuning/master_weights.py` tunes copies). A model is written once, workspaces without it.
 """
 
+import os
 import pickle
 import shutil
+import socket
 import tempfile
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -21,6 +24,7 @@ from locscope.execution.local import trial_threads
 from locscope.forward.decoding import TextGenerator
 from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.models.load import Loaded
+from locscope.runs.folder import OF_WORKERS
 from locscope.tuning.workspace import Workspace
 
 
@@ -31,10 +35,17 @@ class Handed:
 
     def __init__(self, loaded: Loaded, parent: Path | None = None) -> None:
         self._loaded = loaded
-        self.folder = Path(tempfile.mkdtemp(prefix="locscope-workers-", dir=parent))
+        try:
+            if parent is None:
+                remove_stale(Path(tempfile.gettempdir()))
+            # Whose it is, for whoever finds it after that one was killed.
+            prefix = f"{OF_WORKERS}{socket.gethostname()}-{os.getpid()}-"
+            self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        except OSError as error:
+            raise _unwritten(parent or "TMPDIR", error) from error
         self.model = self.folder / "model.pt"
         self.workspace = Path()
-        self._known: list[tuple[Workspace, Path]] = []
+        self._known: list[tuple[weakref.ref[Workspace], Path]] = []
         self._written = 0
 
     def open(self, workspace: Workspace) -> None:
@@ -42,28 +53,23 @@ class Handed:
 
         Raises LocscopeError where there is no room.
         """
-        known = [path for there, path in self._known if there is workspace]
+        known = [path for there, path in self._known if there() is workspace]
         if known:
             self.workspace = known[0]
             return
         self._written += 1
         self.workspace = self.folder / f"workspace-{self._written}.pt"
-        try:
-            if not self.model.exists():
-                write_loaded(self._loaded, self.model)
-                if self._loaded.model.device.type == "cpu":
-                    share_weights(self._loaded, self.model)
-            write_workspace(workspace, self.workspace)
-        except OSError as error:
-            raise LocscopeError(
-                f"no room for the files of workers in {self.folder} ({error.strerror or error}): "
-                "make room there, set TMPDIR to another disk, or give --workers 1"
-            ) from error
+        if not self.model.exists():
+            write_loaded(self._loaded, self.model)
+            if self._loaded.model.device.type == "cpu":
+                share_weights(self._loaded, self.model)
+        write_workspace(workspace, self.workspace)
         # The plan's stays; of others there is one at a time.
         for entry in self._known[1:]:
-            entry[1].unlink()
+            entry[1].unlink(missing_ok=True)
             self._known.remove(entry)
-        self._known.append((workspace, self.workspace))
+        # Weakly: its prefix cache is of a size to be dropped with it.
+        self._known.append((weakref.ref(workspace), self.workspace))
 
     def close(self) -> None:
         """Takes the files away; what has mapped them keeps what it has."""
@@ -73,10 +79,14 @@ class Handed:
 def write_loaded(loaded: Loaded, path: Path) -> None:
     """Writes a model with its tokenizer to a file.
 
-    Raises UsageError where a part of the model cannot be written, as code of its own may have.
+    Raises UsageError where a part of the model cannot be written, as code of its own may have, and
+    LocscopeError where there is no room.
     """
+    needed, free = weight_bytes(loaded.model), shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise _unwritten(path.parent, f"{needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free")
     try:
-        torch.save(loaded, path)
+        _save(loaded, path)
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         raise UsageError(
             f"model '{loaded.info.name}' cannot be handed to other processes ({error}): give "
@@ -115,7 +125,7 @@ def write_workspace(workspace: Workspace, path: Path) -> None:
         "budget": cache.budget,
         "tokens_at_once": cache.tokens_at_once,
     }
-    torch.save(content, path)
+    _save(content, path)
 
 
 def read_workspace(path: Path, loaded: Loaded, workers: int = 1) -> Workspace:
@@ -137,6 +147,42 @@ def read_workspace(path: Path, loaded: Loaded, workers: int = 1) -> Workspace:
     # Of cached properties: the untouched model was asked by whoever wrote the file.
     found.__dict__.update(before=content["before"], baseline_loss=content["baseline_loss"])
     return found
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of all weights and buffers."""
+    return sum(tensor.nbytes for tensor in _tensors(model))
+
+
+def remove_stale(parent: Path) -> None:
+    """Removes the folders of this user's processes that were killed on this machine."""
+    for folder in parent.glob(f"{OF_WORKERS}{socket.gethostname()}-*"):
+        process = folder.name.removeprefix(f"{OF_WORKERS}{socket.gethostname()}-").split("-")[0]
+        try:
+            if process.isdecimal() and folder.lstat().st_uid == os.getuid():
+                os.kill(int(process), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, OverflowError):
+            continue  # It is in use, or was taken away meanwhile.
+
+
+def _save(content: Any, path: Path) -> None:
+    """Writes to a file; a LocscopeError where that cannot be done."""
+    try:
+        torch.save(content, path)
+    except (OSError, RuntimeError) as error:
+        # Torch's own writer tells of a full disk with an assertion.
+        path.unlink(missing_ok=True)
+        raise _unwritten(path.parent, error) from error
+
+
+def _unwritten(folder: Path | str, why: object) -> LocscopeError:
+    reason = str(why).strip().splitlines()[0]
+    return LocscopeError(
+        f"the files of workers cannot be written to {folder} ({reason}): make room there, set "
+        "TMPDIR to another disk, or give --workers 1"
+    )
 
 
 def _without(record: Any, *names: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Runs trials one after the other in this process, in layer order, for the prefix cache's sake."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -19,7 +20,7 @@ THREADS, THREADS_ALONE = 1, 2
 that numbers would differ by how many trials run side by side."""
 DEPLOYED = "deployed"
 ALONE = ("fit", DEPLOYED)
-"""Rungs whose trials are long, and asked for one after the other."""
+"""Rungs whose trials are on all edits, and so few that each may have another core."""
 
 
 def run_trials(
@@ -75,6 +76,11 @@ def trial_threads(device: torch.device, rung: str = "") -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def note(record: TrialRecord) -> str:

@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, final
 
-from locscope.errors import UsageError
+from locscope.errors import LocscopeError, UsageError
 from locscope.execution.dispatch import Told
 from locscope.execution.worker import Bench, Task, sendable
 
@@ -26,6 +27,20 @@ def ray() -> Any:
 def sent_to(name: str) -> Path:
     """Where a machine keeps what was sent to it, of a folder of files of that name."""
     return Path(tempfile.gettempdir()) / f"{name}-sent"
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder that only this user may enter.
+
+    Raises LocscopeError where another one is there: what lies in it is code to whoever loads it.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise LocscopeError(
+            f"{folder} is not a folder of this user alone, and files for workers are not read "
+            "from it: remove it, or set TMPDIR on that machine to another folder"
+        )
 
 
 @final
@@ -46,13 +61,13 @@ class Actor:
     def run(self, task: Task, sent: Mapping[Path, Any]) -> tuple[str, Any, list[str]]:
         """Kind of event, its value, and lines to be said; kind `missing` is for files that are not
         here and were not sent (the objects of `sent`)."""
-        wanted = {path: self._here(path, sent) for path in (task.loaded, task.workspace)}
-        missing = [path for path, here in wanted.items() if here is None]
-        if missing:
-            return "missing", missing, []
         lines: list[str] = []
-        task = task._replace(loaded=wanted[task.loaded], workspace=wanted[task.workspace])
         try:
+            wanted = {path: self._here(path, sent) for path in (task.loaded, task.workspace)}
+            missing = [path for path, here in wanted.items() if here is None]
+            if missing:
+                return "missing", missing, []
+            task = task._replace(loaded=wanted[task.loaded], workspace=wanted[task.workspace])
             return "record", self._bench.run(task, Told(lines.append)), lines
         except BaseException as error:
             return "failed", sendable(error), lines
@@ -63,13 +78,17 @@ class Actor:
 
     def _here(self, path: Path, sent: Mapping[Path, Any]) -> Path | None:
         """Where this machine has the file: at its path, or where it was put when it was sent."""
-        if path.exists():
+        # Another user of this machine, say, may not enter the folder.
+        if os.access(path, os.R_OK):
             return path
         # A name of its own, as the folder has: other actors of the machine find it there.
         copy = sent_to(path.parent.name) / path.name
         if not copy.exists() and path in sent:
-            copy.parent.mkdir(mode=0o700, exist_ok=True)
+            make_private(copy.parent)
             partial = copy.with_suffix(f".{os.getpid()}")
             partial.write_bytes(ray().get(sent[path]))
             partial.replace(copy)
+        if not copy.parent.exists():
+            return None
+        make_private(copy.parent)
         return copy if copy.exists() else None

@@ -76,8 +76,9 @@ class RayTeam:
         self._files = Handed(self._loaded, self._home)
         self._fill()
 
-    def open(self, workspace: Workspace) -> None:
+    def open(self, workspace: Workspace, trials: int | None = None) -> None:
         """Trials that are given from here on are about this workspace."""
+        del trials  # One for each place of the cluster, however many there are.
         self.start()
         self.files.open(workspace)
 

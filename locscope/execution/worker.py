@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
+from locscope.errors import LocscopeError
 from locscope.progress import Progress
 from locscope.records import Trial, TrialRecord
 from locscope.scoring.objectives import Objective
@@ -34,6 +35,11 @@ class Task(NamedTuple):
 
 
 @final
+class Unopened(LocscopeError):
+    """A process cannot have what it is handed, which no trial is the reason of."""
+
+
+@final
 class Bench:
     """The model and the workspace that a process has open, of so many that share a budget."""
 
@@ -43,11 +49,15 @@ class Bench:
         self._open: tuple[Path, Workspace] | None = None
 
     def run(self, task: Task, progress: Progress) -> TrialRecord:
-        """The record of a task's trial. Raises what the trial raises."""
+        """The record of a task's trial. Raises what the trial raises, and Unopened where the model
+        or the workspace cannot be opened."""
         from locscope.execution.local import run_trials
 
         records: list[TrialRecord] = []
-        workspace = self._workspace(task)
+        try:
+            workspace = self._workspace(task)
+        except Exception as error:
+            raise unopened("the model", error) from error
         run_trials(workspace, "", [task.trial], records.append, progress, objective=task.objective)
         return records[0]
 
@@ -69,7 +79,7 @@ def main(number: int, folder: str, device: str, workers: int) -> None:
     """Runs what comes in until the connection of that number ends, in which the `folder` of files
     goes where the other end was killed."""
     connection = Connection(number)
-    tasks: SimpleQueue[Task] = SimpleQueue()
+    tasks: SimpleQueue[Task | Unopened] = SimpleQueue()
     Thread(target=_listen, args=(connection, tasks, folder), daemon=True).start()
     from locscope.execution.dispatch import Told
     from locscope.plugins import load_plugins
@@ -82,10 +92,22 @@ def main(number: int, folder: str, device: str, workers: int) -> None:
     while True:
         task = tasks.get()
         try:
+            if isinstance(task, Unopened):
+                raise task
             answer: tuple[str, Any] = ("record", bench.run(task, progress))
+        except Unopened as error:
+            answer = ("unopened", sendable(error))
         except BaseException as error:
             answer = ("failed", sendable(error))
         connection.send(answer)
+
+
+def unopened(what: str, error: Exception) -> Unopened:
+    """That a worker cannot open something, for that reason."""
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return Unopened(
+        f"a worker process cannot open {what} ({type(error).__name__}: {reason}): give --workers 1"
+    )
 
 
 def sendable(error: BaseException) -> BaseException:
@@ -99,11 +121,15 @@ def sendable(error: BaseException) -> BaseException:
     return error
 
 
-def _listen(connection: Connection, tasks: "SimpleQueue[Task]", folder: str) -> None:
+def _listen(connection: Connection, tasks: "SimpleQueue[Task | Unopened]", folder: str) -> None:
     """Hands on what comes in; ends the process where nothing can come any more."""
     try:
         while True:
-            tasks.put(connection.recv())
+            received = connection.recv_bytes()
+            try:
+                tasks.put(pickle.loads(received))
+            except Exception as error:
+                tasks.put(unopened("its task", error))
     except (EOFError, OSError):
         # Killed, the other end could not take its files away.
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from locscope.runs.private import alike
 from locscope.runs.store import RECORDS
 
 LOCK = "run.lock"
+OF_WORKERS = "locscope-workers-"
+"""How folders begin in which worker processes are handed their files."""
 UNSET = "(not set)"
 
 
@@ -158,6 +161,9 @@ def _locked(folder: Path) -> Iterator[None]:
             ) from error
         _check_same(folder, file)
         _write_holder(file, f"process {os.getpid()} on {socket.gethostname()} since {_now()}")
+        for left in folder.glob(f"{OF_WORKERS}*"):
+            # Of a process that was killed: who is alive has the lock.
+            shutil.rmtree(left, ignore_errors=True)
         try:
             yield
         finally:

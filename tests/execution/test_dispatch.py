@@ -24,14 +24,17 @@ class Scripted:
         self.layers = dict.fromkeys(script, -1)
         self.told, self.given, self.closed, self.opened = [], [], 0, []
 
-    def open(self, workspace):
-        self.opened.append(workspace)
+    def open(self, workspace, trials=None):
+        self.opened.append((workspace, trials))
 
     def give(self, member, trial, objective):
         self.given.append((member, trial))
         how = self.script[member].pop(0) if self.script[member] else "record"
         if how == "record":
             self.told.append(Event("record", member, self.records[trial.id]))
+        elif how == "alone":
+            self.layers.clear()
+            self.told = [Event("alone", "", "no room")]
         elif isinstance(how, BaseException):
             self.told.append(Event("failed", member, how))
         else:
@@ -82,7 +85,7 @@ def test_every_trial_is_run_once_and_kept(one, records):
     assert {member for member, _ in team.given} == {"1", "2"}
     assert progress.stages == [("sweep", len(TRIALS)), "finished"]
     assert len(progress.notes) == len(TRIALS)
-    assert team.opened == [one.context]
+    assert team.opened == [(one.context, len(TRIALS))]
     assert team.closed == 0
 
 
@@ -92,6 +95,13 @@ def test_what_a_lost_member_had_runs_elsewhere(one, records):
     assert sorted(record.trial.id for record in kept) == sorted(records)
     assert len(team.given) == len(TRIALS) + 1
     assert [line for line in progress.lines if "worker 1 is gone" in line]
+
+
+def test_a_team_that_ends_leaves_all_to_this_process(one, records):
+    team = Scripted({"1": ["record"], "2": ["record", "alone"]}, records)
+    kept, progress = ran(team, one)
+    assert sorted(record.trial.id for record in kept) == sorted(records)
+    assert "trials run in this process: no room" in progress.lines
 
 
 def test_without_members_this_process_runs_them(one, records):

@@ -1,18 +1,32 @@
 """Worker processes on a tiny model: their records are those of this process, and none is left."""
 
+import gc
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
+import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from worlds import Notes, snapshot, trial_at, world
 
-from locscope.errors import UsageError
+from locscope.errors import LocscopeError, UsageError
 from locscope.execution.dispatch import run_in_team
-from locscope.execution.handed import read_loaded, read_workspace, write_loaded, write_workspace
+from locscope.execution.handed import (
+    Handed,
+    read_loaded,
+    read_workspace,
+    remove_stale,
+    write_loaded,
+    write_workspace,
+)
 from locscope.execution.local import run_trials
 from locscope.execution.processes import Processes
 from locscope.locations import Location
@@ -131,3 +145,101 @@ def test_a_workspace_is_the_same_from_its_files(one, tmp_path):
         torch.equal(value, snapshot(one.model)[name])
         for name, value in snapshot(fresh.model).items()
     )
+
+
+def own_world(**hooks):
+    other = world("llama")
+    for hook in hooks.values():
+        other.model.register_forward_hook(hook)
+    return other
+
+
+def full_disk(content, path):
+    Path(path).write_bytes(b"half")
+    raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0\nframe")
+
+
+def no_room(monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
+
+
+def writer_fails(monkeypatch):
+    monkeypatch.setattr(torch, "save", full_disk)
+
+
+def no_folder(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+
+
+@pytest.mark.parametrize("cause", [no_room, writer_fails, no_folder])
+def test_without_room_one_line_says_so_and_only_who_asked_for_workers_ends(cause, monkeypatch):
+    one, progress, kept = world("llama"), Notes(), []
+    cause(monkeypatch)
+    asked = Processes(one.context.loaded, 1)
+    with pytest.raises(LocscopeError, match=r"^the files of workers cannot be written to .*TMPDIR"):
+        asked.open(one.context)
+    asked.close()
+    team = Processes(one.context.loaded, 1, asked=False)
+    run_in_team(team, one.context, "s", TRIALS[:2], kept.append, progress, objective=BALANCED)
+    assert len(kept) == 2
+    assert [line[:44] for line in progress.lines] == [
+        "trials run in this process: the files of wor"
+    ]
+    # Other stages ask again, and nobody is begun.
+    run_in_team(team, one.context, "s", TRIALS[2:3], kept.append, progress, objective=BALANCED)
+    assert (len(kept), len(progress.lines), pids(team)) == (3, 1, [])
+
+
+def test_a_model_that_cannot_be_pickled_runs_here():
+    one, progress, kept = own_world(hook=lambda *_: None), Notes(), []
+    team = Processes(one.context.loaded, 1, asked=False)
+    run_in_team(team, one.context, "s", TRIALS[:1], kept.append, progress, objective=BALANCED)
+    assert len(kept) == 1
+    assert "cannot be handed to other processes" in progress.lines[0]
+
+
+def of_main(*_):
+    """A hook that only the program that was begun has."""
+
+
+def test_a_model_that_workers_cannot_open_runs_here(monkeypatch):
+    monkeypatch.setattr(of_main, "__module__", "__main__")
+    monkeypatch.setattr(sys.modules["__main__"], "of_main", of_main, raising=False)
+    one, progress, kept = own_world(hook=of_main), Notes(), []
+    team = Processes(one.context.loaded, 1, asked=False)
+    team.open(one.context)
+    all_ready(team)
+    run_in_team(team, one.context, "s", TRIALS[:2], kept.append, progress, objective=BALANCED)
+    assert len(kept) == 2
+    assert "a worker process cannot open the model (AttributeError: " in progress.lines[0]
+    assert pids(team) == []
+
+
+def test_no_more_processes_begin_than_there_are_trials_or_cores(one, monkeypatch):
+    team, begun = Processes(one.context.loaded, 1000, ["cuda:1", "cuda:2"]), []
+    monkeypatch.setattr(team, "_files", object())
+    monkeypatch.setattr(team, "_begin", begun.append)
+    team.start(3)
+    assert begun == ["cuda:1", "cuda:1", "cuda:1"]  # `_begin` counts them.
+    begun.clear()
+    team.start()
+    assert len(begun) == len(os.sched_getaffinity(0))
+    monkeypatch.setattr(team, "_files", None)
+
+
+def test_another_workspace_is_not_kept_alive_and_stale_folders_go(one, tmp_path, monkeypatch):
+    handed, other = Handed(one.context.loaded, tmp_path), replace(one.context, quick=True)
+    handed.open(one.context)
+    handed.open(other)
+    there = weakref.ref(other)
+    del other
+    gc.collect()
+    assert there() is None
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    dead = handed.folder.with_name(handed.folder.name.replace(f"{os.getpid()}", f"{process.pid}"))
+    elsewhere = tmp_path / f"locscope-workers-other-{process.pid}-x"
+    for folder in (dead, elsewhere):
+        folder.mkdir()
+    remove_stale(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([handed.folder, elsewhere])

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from worlds import Notes, trial_at, world
 
-from locscope.errors import UsageError
+from locscope.errors import LocscopeError, UsageError
 from locscope.execution.dispatch import run_in_team
 from locscope.execution.handed import write_loaded, write_workspace
 from locscope.execution.local import run_trials
-from locscope.execution.ray_actor import Actor, sent_to
+from locscope.execution.ray_actor import Actor, make_private, sent_to
 from locscope.execution.ray_team import RayTeam
 from locscope.execution.worker import Task
 from locscope.records import dumps
@@ -60,6 +60,18 @@ def test_files_that_a_machine_lacks_are_asked_for_and_kept_for_others(tmp_path, 
     assert Actor("cpu", 1).run(task, {})[0] == "record"
     actor.clean("there")
     assert not sent_to("there").exists()
+
+
+def test_a_folder_that_others_may_enter_is_refused(tmp_path):
+    make_private(tmp_path / "own")
+    make_private(tmp_path / "own")
+    assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o770)
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    for name in ("open", "link"):
+        with pytest.raises(LocscopeError, match="is not a folder of this user alone"):
+            make_private(tmp_path / name)
 
 
 @pytest.mark.slow

@@ -47,6 +47,15 @@ def test_equal_settings_resume(tmp_path):
         assert read_info(folder) == INFO
 
 
+def test_files_of_workers_that_were_killed_go_when_the_run_is_opened(tmp_path):
+    with open_run(tmp_path / "run", SETTINGS):
+        left = tmp_path / "run" / "locscope-workers-there-7-x"
+        left.mkdir()
+        (left / "model.pt").write_bytes(b"weights")
+    with open_run(tmp_path / "run", SETTINGS):
+        assert not left.exists()
+
+
 def test_other_settings_are_named(tmp_path):
     with open_run(tmp_path / "run", SETTINGS):
         pass
