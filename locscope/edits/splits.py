@@ -66,7 +66,7 @@ def groups(edits: Sequence[Edit], *, neighbours: bool = True) -> Groups:
 def split(edits: Sequence[Edit], share: float, seed: int) -> Split:
     """Draws S, V and T of whole groups: S has about that share, V has 4 of 7 parts of the rest.
 
-    Sizes are as near to that as whole groups allow. Where one group has most of the edits (all have
+    Sizes are as near to that as whole groups allow. Where one group has more edits than S (all have
     the same few neighbours, say), shared neighbours are ignored and the note says so. Raises
     UsageError where the share is not between 0 and 1, or there are fewer than three groups.
     """
@@ -193,7 +193,7 @@ def _check_share(share: float) -> None:
 
 
 def _useful_groups(edits: Sequence[Edit]) -> tuple[Groups, str]:
-    """The groups, those without shared neighbours where one group would have most edits."""
+    """The groups, those without shared neighbours where one group would have more than S."""
     strict = groups(edits)
     largest = max(map(len, strict), default=0)
     if largest <= DOMINATES * len(edits):
@@ -206,7 +206,7 @@ def _useful_groups(edits: Sequence[Edit]) -> tuple[Groups, str]:
         strict = loose
         note += "; they were split by subject and prompt only, neighbours may be on both sides"
     if most > DOMINATES * len(edits):
-        note += f"; {most} of them share a subject or prompt, so one side is much the larger"
+        note += f"; {most} of them share a subject or prompt, so the parts are not of the sizes asked for"
     return strict, note
 
 
