@@ -11,7 +11,7 @@ import pytest
 from families import save_tiny
 from towns import edit_rows
 
-from locscope.api import loading
+from locscope.runs.cache import VARIABLE
 from locscope.scans import SCANS
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -123,7 +123,7 @@ def test_a_notebook_imports_nothing_of_ours_but_locscope(name: str) -> None:
 )
 def test_a_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(loading.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     # It would ask a host of the web whether there is one.
     monkeypatch.setattr("circuitsvis.utils.render.internet_on", lambda: False)
     small = dict(SMALL[name])

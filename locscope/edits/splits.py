@@ -206,7 +206,9 @@ def _useful_groups(edits: Sequence[Edit]) -> tuple[Groups, str]:
         strict = loose
         note += "; they were split by subject and prompt only, neighbours may be on both sides"
     if most > DOMINATES * len(edits):
-        note += f"; {most} of them share a subject or prompt, so the parts are not of the sizes asked for"
+        note += (
+            f"; {most} of them share a subject or prompt, so parts are not as large as asked for"
+        )
     return strict, note
 
 
