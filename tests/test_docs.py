@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import plotly.io
 import pytest
 import typer
 import yaml
@@ -259,6 +260,8 @@ def searches(name: str) -> bool:
 def test_the_examples_of_a_page_run(name: str, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOCSCOPE_CACHE", str(tmp_path / "cache"))
+    # An example may set it; pictures need Kaleido, and tests that follow draw none.
+    monkeypatch.setattr(plotly.io.renderers, "default", plotly.io.renderers.default)
     search = locscope.search
     monkeypatch.setattr(
         locscope, "search", lambda *given, **more: search(*given, **more | SMALL), raising=False
