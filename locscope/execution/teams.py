@@ -14,6 +14,7 @@ from locscope.execution.processes import Processes
 from locscope.execution.ray_team import LOCAL, RayTeam
 from locscope.models.load import Loaded
 from locscope.models.streaming.blocks import streaming_of
+from locscope.models.streaming.way import free_bytes
 from locscope.plugins import only_here
 from locscope.progress import Progress
 from locscope.tuning.trial_cost import blocks_of
@@ -130,9 +131,5 @@ def worker_bytes(workspace: Workspace) -> int:
 
 def available_bytes() -> int:
     """Memory that is free, about, or can be freed; of the whole machine where nothing tells."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            found = dict(line.split(":", 1) for line in file)
-        return int(found["MemAvailable"].split()[0]) << 10
-    except (OSError, KeyError, ValueError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    everything = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(min(free_bytes(torch.device("cpu")), everything))
