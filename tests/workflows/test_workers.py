@@ -10,6 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from locscope.execution import teams
+from locscope.models.load import Loaded
+from locscope.progress import Silent
+from locscope.settings import SearchSettings
+from locscope.workflows.search import local_runner
+from locscope.workflows.search.plan import plan_search
+from locscope.workflows.search.run import search
 
 PATIENCE = 240.0
 TIMES = ("seconds", "checksum")
@@ -103,3 +112,27 @@ def test_a_search_with_workers_writes_the_records_of_one_process(
         time.sleep(0.2)
     said, _ = process.communicate()
     assert process.returncode in (0, 3), said
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_without_a_number_there_are_as_many_workers_as_torch_has_threads(
+    threads: int, plain: SearchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Chosen(Exception):
+        """Ends the search where its team is chosen."""
+
+    def opened(_: Loaded, workers: int, *__: object, **___: object) -> None:
+        raise Chosen(workers)
+
+    monkeypatch.setattr(teams, "LONG", 0.0)
+    monkeypatch.setattr(teams, "usable_cores", lambda: 4)
+    monkeypatch.setattr(teams, "Processes", opened)
+    monkeypatch.setattr(local_runner, "run_trials", lambda *_, **__: pytest.fail("in one process"))
+    plan, before = plan_search(plain, tmp_path / "run"), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    ended = pytest.fail.Exception if threads == 1 else Chosen
+    try:
+        with pytest.raises(ended, match="in one process" if threads == 1 else "2"):
+            search(plan, Silent())
+    finally:
+        torch.set_num_threads(before)

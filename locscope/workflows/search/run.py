@@ -76,8 +76,6 @@ def search(
     with (
         open_run(plan.folder, plan.frozen, fresh=fresh) as folder,
         tracker or nullcontext() as heard,
-        # All that is not a trial too: what scans leave in the prefix cache, trials begin with.
-        trial_threads(plan.loaded.model.device),
         ExitStack() as opened,
     ):
         for note in (*folder.notes, *plan.workspace.notes):
@@ -86,6 +84,9 @@ def search(
         runner = opened.enter_context(
             LocalTrialRunner(plan, folder, progress, heard, uncounted=not earlier)
         )
+        # After the team is chosen, by the threads that torch had. All that is not a trial too: what
+        # scans leave in the prefix cache, trials begin with.
+        opened.enter_context(trial_threads(plan.loaded.model.device))
         # While this process scans. Where there is a recommendation, hardly a trial is missing.
         if read_record(folder, "recommendation", "final", Recommendation) is None:
             runner.start()
