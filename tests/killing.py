@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from locscope.cli.app import app
-from locscope.execution import local
+from locscope.tuning import workspace
 
 PATIENCE = 240.0
 """Seconds after which a command that says nothing new has failed."""
@@ -68,7 +68,7 @@ def _become(one: Case) -> None:
             os.execve(sys.executable, words, {**os.environ, **QUIET})
         # A fork has none of the threads that the parent's pool counts on.
         torch.set_num_threads(1)
-        local.THREADS_ALONE = 1
+        workspace.THREADS_ALONE = 1
         code = CliRunner().invoke(app, list(one.words)).exit_code
     finally:
         os._exit(code)

@@ -1,8 +1,9 @@
 """Trials side by side: who gets which next, and what becomes of those that are lost.
 
 A team is what runs them: processes of this machine or of several. Trials go to it one by one, in
-rising layers, so that the longest come first and each member's prefix cache moves up; this process
-runs some itself until the first member is ready. Records come back and are kept here alone.
+rising layers and falling counts of edits, so that the longest come first and each member's prefix
+cache moves up; this process runs some itself until the first member is ready. Records come back and
+are kept here alone.
 """
 
 from collections import Counter
@@ -50,8 +51,8 @@ class Team(Protocol):
         is untouched."""
         ...
 
-    def give(self, member: str, trial: Trial, objective: Objective) -> None:
-        """Hands a trial to a member that is ready."""
+    def give(self, member: str, trial: Trial, objective: Objective, *, alone: bool) -> None:
+        """Hands a trial to a member that is ready; `alone` as in `run_trials`."""
         ...
 
     def events(self, *, wait: bool) -> list[Event]:
@@ -89,7 +90,7 @@ class TrialQueue:
     """Trials that wait, are in work, or were lost; `layers` is that of the team."""
 
     def __init__(self, trials: Sequence[Trial], layers: dict[str, int]) -> None:
-        self.waiting = sorted(trials, key=_layer)
+        self.waiting = sorted(trials, key=_turn)
         self.at_work: dict[str, Trial] = {}
         self._layers = layers
         self._blamed = Counter[str]()
@@ -117,7 +118,7 @@ class TrialQueue:
 
     def back(self) -> None:
         """What members had waits again."""
-        self.waiting = sorted([*self.waiting, *self.at_work.values()], key=_layer)
+        self.waiting = sorted([*self.waiting, *self.at_work.values()], key=_turn)
         self.at_work.clear()
 
     def lost(self, member: str, why: str, *, blamed: bool = True) -> None:
@@ -150,6 +151,7 @@ def run_in_team(
     *,
     objective: Objective,
     share: float = 0.0,
+    alone: bool = False,
 ) -> None:
     """As `run_trials`, by a team; records come in any order, and are those of `run_trials`.
 
@@ -164,12 +166,12 @@ def run_in_team(
                 for member in sorted(team.layers.keys() - queue.at_work.keys()):
                     trial = queue.take(member)
                     if trial is not None:
-                        team.give(member, trial, objective)
-                alone = bool(queue.waiting) and not team.layers
-                for event in team.events(wait=not alone):
+                        team.give(member, trial, objective, alone=alone)
+                none_ready = bool(queue.waiting) and not team.layers
+                for event in team.events(wait=not none_ready):
                     _take(event, queue, keep, progress)
-                if alone and not team.layers:
-                    _run_here(queue, workspace, keep, progress, objective)
+                if none_ready and not team.layers:
+                    _run_here(queue, workspace, keep, progress, objective, alone=alone)
         except BaseException:
             # What others are at is of no use any more.
             team.close()
@@ -182,11 +184,20 @@ def _run_here(
     keep: Callable[[TrialRecord], None],
     progress: Progress,
     objective: Objective,
+    *,
+    alone: bool,
 ) -> None:
     """One trial, in this process."""
     trial = queue.waiting.pop(0)
-    alone = Told(progress.say)
-    run_trials(workspace, "", [trial], partial(_kept, keep, progress), alone, objective=objective)
+    run_trials(
+        workspace,
+        "",
+        [trial],
+        partial(_kept, keep, progress),
+        Told(progress.say),
+        objective=objective,
+        alone=alone,
+    )
 
 
 def _kept(
@@ -221,3 +232,8 @@ def _take(
 
 def _layer(trial: Trial) -> int:
     return trial.location.lowest
+
+
+def _turn(trial: Trial) -> tuple[int, int]:
+    """Longer trials first: a lower layer, then more edits."""
+    return _layer(trial), -len(trial.edits)

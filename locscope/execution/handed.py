@@ -20,12 +20,11 @@ from torch import nn
 from locscope.errors import LocscopeError, UsageError
 from locscope.evaluation.drift import NeutralTexts
 from locscope.evaluation.suite import EvalSuite
-from locscope.execution.local import trial_threads
 from locscope.forward.decoding import TextGenerator
 from locscope.forward.prefix_cache import Budget, PrefixCache
 from locscope.models.load import Loaded
 from locscope.runs.folder import OF_WORKERS
-from locscope.tuning.workspace import Workspace
+from locscope.tuning.workspace import Workspace, trial_threads
 
 
 @final

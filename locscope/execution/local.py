@@ -11,16 +11,10 @@ from locscope.progress import Progress, stage
 from locscope.records import Trial, TrialRecord
 from locscope.scoring.objectives import BALANCED, Objective
 from locscope.tuning.trial import entered_parts, run_trial
-from locscope.tuning.workspace import Workspace
+from locscope.tuning.workspace import Workspace, trial_threads
 
 SMALLEST_BATCH = 256
 """Tokens at once below which a trial is given up for lack of memory."""
-THREADS, THREADS_ALONE = 1, 2
-"""Of a trial on a CPU, wherever it runs: the number of threads decides the last digits of sums, so
-that numbers would differ by how many trials run side by side."""
-DEPLOYED = "deployed"
-ALONE = ("fit", DEPLOYED)
-"""Rungs whose trials are on all edits, and so few that each may have another core."""
 
 
 def run_trials(
@@ -32,10 +26,12 @@ def run_trials(
     *,
     objective: Objective = BALANCED,
     share: float = 0.0,
+    alone: bool = False,
 ) -> None:
     """Runs the trials and hands each record to `keep` as soon as it is there.
 
-    `share` is what part of the whole job they are (per cent), for progress. Where memory ends, a
+    `share` is what part of the whole job they are (per cent), for progress; `alone` says that no
+    other trial was asked for beside the one that is. Where memory ends, a
     trial runs again with half as many tokens at once; raises OutOfMemory where few do not fit.
     """
     with stage(progress, name, len(trials), share):
@@ -44,7 +40,7 @@ def run_trials(
         while waiting:
             trial = waiting[0]
             try:
-                with as_searched(workspace, trial, trial.rung):
+                with as_searched(workspace, trial, alone=alone):
                     record = run_trial(workspace, trial, objective).record
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
@@ -56,26 +52,17 @@ def run_trials(
 
 
 @contextmanager
-def as_searched(workspace: Workspace, trial: Trial, rung: str) -> Iterator[None]:
-    """Within, the trial runs as a search runs one of that rung, bit for bit."""
+def as_searched(workspace: Workspace, trial: Trial, *, alone: bool) -> Iterator[None]:
+    """Within, the trial runs as a search runs it, bit for bit: `alone`, or one of several that it
+    asks for at once."""
     device = workspace.loaded.model.device
-    # Always one thread goes through the blocks below: trials of other rungs begin with its copies.
+    # What is kept for other trials is always computed by one thread: the stream that they begin
+    # with, and the loss that a collapse is told by.
     with trial_threads(device):
         entered_parts(workspace, trial)
-    with trial_threads(device, rung):
+        _ = workspace.baseline_loss
+    with trial_threads(device, alone=alone):
         yield
-
-
-@contextmanager
-def trial_threads(device: torch.device, rung: str = "") -> Iterator[None]:
-    """Within, torch has as many threads as a trial of that rung has on that device."""
-    before = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(THREADS_ALONE if rung in ALONE else THREADS)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def usable_cores() -> int:

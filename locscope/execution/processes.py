@@ -18,12 +18,12 @@ from typing import final
 from locscope.errors import LocscopeError
 from locscope.execution.dispatch import Event
 from locscope.execution.handed import Handed
-from locscope.execution.local import THREADS_ALONE, usable_cores
+from locscope.execution.local import usable_cores
 from locscope.execution.worker import Task
 from locscope.models.load import Loaded
 from locscope.records import Trial
 from locscope.scoring.objectives import Objective
-from locscope.tuning.workspace import Workspace
+from locscope.tuning.workspace import THREADS_ALONE, Workspace
 
 MOMENT = 0.5
 """Seconds that are waited for events, at most."""
@@ -115,10 +115,10 @@ class Processes:
         except (LocscopeError, OSError) as error:
             self._fail(error)
 
-    def give(self, member: str, trial: Trial, objective: Objective) -> None:
+    def give(self, member: str, trial: Trial, objective: Objective, *, alone: bool) -> None:
         """Hands a trial to a member that is ready."""
         try:
-            task = Task(self.files.model, self.files.workspace, trial, objective)
+            task = Task(self.files.model, self.files.workspace, trial, objective, alone)
             self._members[member].connection.send(task)
         except OSError:
             return  # It is gone, which its connection tells with the other events.

@@ -82,9 +82,9 @@ class RayTeam:
         self.start()
         self.files.open(workspace)
 
-    def give(self, member: str, trial: Trial, objective: Objective) -> None:
+    def give(self, member: str, trial: Trial, objective: Objective, *, alone: bool) -> None:
         """Hands a trial to a member that is ready."""
-        task = Task(self.files.model, self.files.workspace, trial, objective)
+        task = Task(self.files.model, self.files.workspace, trial, objective, alone)
         self._tasks[member] = task
         self._ask(member)
 

@@ -32,6 +32,7 @@ class Task(NamedTuple):
     workspace: Path
     trial: Trial
     objective: Objective
+    alone: bool = False
 
 
 @final
@@ -58,7 +59,15 @@ class Bench:
             workspace = self._workspace(task)
         except Exception as error:
             raise unopened("the model", error) from error
-        run_trials(workspace, "", [task.trial], records.append, progress, objective=task.objective)
+        run_trials(
+            workspace,
+            "",
+            [task.trial],
+            records.append,
+            progress,
+            objective=task.objective,
+            alone=task.alone,
+        )
         return records[0]
 
     def _workspace(self, task: Task) -> "Workspace":

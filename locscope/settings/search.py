@@ -131,11 +131,24 @@ class SearchSettings(SharedSettings, ScanChoices):
     thorough: bool = setting(
         True, "measure the recommendation under other protocols and edit counts too", SEARCH
     )
+    curve_to: int | None = setting(
+        None,
+        "edits of the file that the curve over edit counts goes on to, beyond --limit",
+        SEARCH,
+        unset="twice those searched",
+        ge=1,
+        le=MOST_SEED,
+    )
 
     @property
     def grid(self) -> Grid:
         """Which locations are tried besides those that are named."""
         return Grid(self.parts, self.quarters, self.consecutive)
+
+    def most_on_curve(self, searched: int) -> int:
+        """Edits that the curve over edit counts goes up to where so many are searched, and the
+        file has them."""
+        return max(searched, self.curve_to or 2 * searched)
 
     @property
     def allowance(self) -> SearchBudget | None:

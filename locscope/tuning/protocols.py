@@ -16,7 +16,7 @@ from locscope.forward.decoding import TextGenerator
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.records import Edit, Measure, Probe, ProtocolRow, Trial
 from locscope.tuning.trial import as_tuned
-from locscope.tuning.workspace import NO_TEXTS, Workspace
+from locscope.tuning.workspace import NO_TEXTS, Workspace, trial_threads
 
 ASKED: tuple[tuple[str, EditValue, str], ...] = (
     ("reliability", reliable, MATCHED),
@@ -82,7 +82,13 @@ def run_panel(
     A row per protocol, then one per form that the edits have, and one for multi-hop questions,
     both of these under the protocol of the search.
     """
-    with as_tuned(workspace, trial):
+    device = workspace.loaded.model.device
+    # Tuned as the trial was, among others; then nothing runs beside the answers.
+    with (
+        trial_threads(device),
+        as_tuned(workspace, trial),
+        trial_threads(device, alone=True),
+    ):
         answers = {name: _seen(asked) for name, asked in suites.items()}
     rows, others = list[ProtocolRow](), tuple[ProtocolRow, ...]()
     for name, protocol in PROTOCOLS.items():
@@ -121,7 +127,8 @@ def _under(workspace: Workspace, protocol: Protocol, edits: Sequence[Edit]) -> W
         workspace.loaded.model, suite.packed, tokens_at_once=workspace.prefix_cache.tokens_at_once
     )
     found = Workspace(workspace.loaded, suite, prefix_cache)
-    _ = found.before  # Asked now, while the model is untouched.
+    with trial_threads(workspace.loaded.model.device, alone=True):
+        _ = found.before  # Asked now, while the model is untouched.
     return found
 
 

@@ -1,9 +1,12 @@
 """What trials and scans share: a model, an evaluation suite about edits, and a prefix cache."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
+
+import torch
 
 from locscope.evaluation.measures.outcomes import answered_already
 from locscope.evaluation.suite import EvalSuite, EvalTexts, Evaluation, observe, quick_eval
@@ -13,6 +16,9 @@ from locscope.tuning.collapse import quick_loss
 from locscope.tuning.importance import Importances
 
 NO_TEXTS = EvalTexts(neutral=())
+THREADS, THREADS_ALONE = 1, 2
+"""Of a trial on a CPU that others may run beside, and of what runs with nothing beside it. The
+number decides the last digits of sums, so it is the same however many do run side by side."""
 
 
 @dataclass(frozen=True)
@@ -66,3 +72,15 @@ class Workspace:
     def to_learn(self, edits: Sequence[str]) -> float:
         """Mean loss of these edits (ids) before tuning, in nats per token of their targets."""
         return fmean(-answers.target.logprob for answers in self.before.of(edits).edits)
+
+
+@contextmanager
+def trial_threads(device: torch.device, *, alone: bool = False) -> Iterator[None]:
+    """Within, torch has as many threads as a trial has on that device, `alone` or among others."""
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(THREADS_ALONE if alone else THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from locscope.edits import EditSet, narrowed
 from locscope.errors import UsageError
-from locscope.execution.local import DEPLOYED, as_searched, trial_threads
+from locscope.execution.local import as_searched
 from locscope.integrations.adapter import write_adapter
 from locscope.locations import Location
 from locscope.models.aliases import resolve
@@ -22,7 +22,7 @@ from locscope.settings import EditSettings
 from locscope.tuning.recipes import READ_NEUTRAL, TUNES_ALL_BLOCKS
 from locscope.tuning.recipes.lofit import unbiased
 from locscope.tuning.trial import Tuned, run_trial, starting_rate
-from locscope.tuning.workspace import Workspace
+from locscope.tuning.workspace import Workspace, trial_threads
 from locscope.workflows.deltas import save_delta
 from locscope.workflows.early.edits import load_edits
 from locscope.workflows.early.wanted import (
@@ -171,10 +171,11 @@ def tune(plan: EditPlan, progress: Progress) -> Tuned:
     measured, name = plan.settings.evaluate != "none", f"tuning {plan.location}"
     # What repeats a search's trial has its threads, and so its numbers. An edit at a location of
     # the user's own has all threads, and is done sooner.
-    with trial_threads(plan.loaded.model.device) if plan.repeats else nullcontext():
+    device = plan.loaded.model.device
+    with trial_threads(device, alone=True) if plan.repeats else nullcontext():
         workspace = open_edit(plan, progress)
         trial = trial_of(plan, workspace, progress)
-        repeated = as_searched(workspace, trial, DEPLOYED) if plan.repeats else nullcontext()
+        repeated = as_searched(workspace, trial, alone=True) if plan.repeats else nullcontext()
         with stage(progress, name, 1, share=75), repeated:
             return run_trial(workspace, trial, plan.objective, keep=True, measured=measured)
 

@@ -10,13 +10,13 @@ import torch
 
 from locscope.edits import EditSet
 from locscope.evaluation.suite import EvalTexts
-from locscope.execution.local import THREADS, THREADS_ALONE
 from locscope.models.load import Loaded
 from locscope.records import RunInfo, StageCost, TrialRecord
 from locscope.records.codec import fingerprint
 from locscope.runs.info import read_info
 from locscope.runs.private import without_home, without_secrets
 from locscope.settings import SharedSettings
+from locscope.tuning.workspace import THREADS, THREADS_ALONE
 
 WITHOUT_EFFECT = frozenset(
     {"device", "offload", "device_memory", "host_memory", "prefix_cache", "workers", "ray"}

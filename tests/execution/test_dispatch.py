@@ -27,7 +27,7 @@ class Scripted:
     def open(self, workspace, trials=None):
         self.opened.append((workspace, trials))
 
-    def give(self, member, trial, objective):
+    def give(self, member, trial, objective, *, alone):
         self.given.append((member, trial))
         how = self.script[member].pop(0) if self.script[member] else "record"
         if how == "record":

@@ -13,10 +13,10 @@ from families import CONFIGS
 from safetensors.torch import load_file
 from worlds import PAIRS, frozen, prefix_cache_of
 
-from locscope.execution.local import trial_threads
 from locscope.forward import prefix_cache as module
 from locscope.forward import prefix_files
 from locscope.forward.prefix_cache import Budget
+from locscope.tuning.workspace import trial_threads
 
 KEPT = Budget(kept=1 << 30)
 

@@ -158,6 +158,16 @@ def test_a_limited_search_is_taken_beyond_its_sample(
     assert all(len(record.outcomes) == len(record.trial.edits) for record in found)
 
 
+@pytest.mark.parametrize(
+    ("curve_to", "wanted"), [(None, (2, 5, 10, 20)), (15, (2, 5, 10, 15)), (4, (2, 5, 10))]
+)
+def test_the_curve_goes_on_to_twice_the_edits_searched_or_as_far_as_is_said(
+    curve_to: int | None, wanted: tuple[int, ...], settings: SearchSettings, tmp_path: Path
+) -> None:
+    asked = settings.model_copy(update={"limit": 10, "curve_to": curve_to})
+    assert edit_count_schedule(plan_search(asked, tmp_path / "run")).counts == wanted
+
+
 def test_the_suite_of_its_own_measures_as_that_of_the_search(
     settings: SearchSettings, tmp_path: Path
 ) -> None:

@@ -15,7 +15,6 @@ from math import isnan, nan
 
 import torch
 
-from locscope.execution.local import trial_threads
 from locscope.execution.teams import worker_bytes
 from locscope.models.load import Loaded
 from locscope.models.streaming.blocks import held_from
@@ -29,6 +28,7 @@ from locscope.scans.cost import passes
 from locscope.scans.run import seconds_of_a_pass, sizes_of
 from locscope.selection.space import Space
 from locscope.tuning.protocols import PROTOCOLS
+from locscope.tuning.workspace import trial_threads
 from locscope.workflows.check import Line
 from locscope.workflows.dry_run.memory import added_by_a_search, memory_of, scan_batches
 from locscope.workflows.dry_run.simulated import CostForecast, made_up_gradient, simulate

@@ -15,7 +15,7 @@ from locscope.recommendation.finalists import Finalist
 from locscope.records import COUNT_RUNG, Edit, Trial
 from locscope.records.codec import fingerprint
 from locscope.selection.choice import Best
-from locscope.workflows.search.estimate import MOST, counts
+from locscope.workflows.search.estimate import counts
 from locscope.workflows.search.fit import ALL
 from locscope.workflows.search.plan import Plan
 from locscope.workflows.search.select import DEPTH_RULE
@@ -73,7 +73,7 @@ def on_curve(finalists: Sequence[Finalist], controls: Mapping[str, Best]) -> tup
 def edit_count_schedule(plan: Plan) -> EditCountSchedule:
     """The edits of the search in a drawn order of groups, and a quarter, half and all of them.
 
-    Where the search was limited to some edits of its file the others follow, up to `MOST`.
+    Where the search was limited to some edits of its file others follow, as many as wanted.
     """
     mine, others = plan.edit_set.edits, _others(plan)
     # Lent prompts are tuned here, and what a neighbour should say is then no longer known.
@@ -94,7 +94,8 @@ def _others(plan: Plan) -> tuple[Edit, ...]:
     an edit of the search gives way to it.
     """
     settings, mine = plan.settings, plan.edit_set.edits
-    if settings.limit is None or len(mine) >= MOST:
+    wanted = settings.most_on_curve(len(mine)) - len(mine)
+    if settings.limit is None or not wanted:
         return ()
     there, prompts = {edit.id for edit in mine}, {key(edit.prompt) for edit in mine}
     file = read_edits(settings.edits, seed=settings.seed).edits
@@ -103,7 +104,7 @@ def _others(plan: Plan) -> tuple[Edit, ...]:
         return ()
     rest = list(resolve_conflicts(rest, settings.conflicts or "drop").edits)
     order = drawn_order(range(len(rest)), groups(rest), settings.seed)
-    return tuple(rest[i] for i in order[: MOST - len(mine)])
+    return tuple(rest[i] for i in order[:wanted])
 
 
 def _trial(plan: Plan, schedule: EditCountSchedule, trial: Trial, count: int) -> Trial:

@@ -22,9 +22,6 @@ from locscope.settings import SearchSettings
 from locscope.tuning.trial_cost import forward_flops, step_flops
 from locscope.workflows.early.edits import MOST_DEPLOYED, MOST_OF_T
 
-MOST = 3000
-"""Edits that the curve over edit counts goes up to: as many as the paper tunes at once."""
-
 TOKENS_PER_CHARACTER = 0.3
 """A rough figure for English text and common tokenizers; used before any tokenizer is loaded."""
 RATES, CONTENDERS = 3, 3
@@ -51,7 +48,7 @@ def search_flops(info: ModelInfo, found: EditSet, settings: SearchSettings) -> d
     race = len(locations) * trial(first.edits, first.epochs)
     race += RATES * (SURVIVORS + always) * trial(second.edits, second.epochs)
     race += RATES * (settings.finalists + always + BESIDE) * full
-    curve = _edit_counts(found, trial, epochs) if settings.thorough else 0.0
+    curve = _edit_counts(found, settings, trial) if settings.thorough else 0.0
     rest = (settings.controls + settings.audit) * full + _after_s(found, settings, trial)
     # Of a few edits of a large file the curve takes most of the time.
     short = {"race and --no-thorough": race + rest} if settings.thorough else {}
@@ -71,11 +68,11 @@ def _after_s(found: EditSet, settings: SearchSettings, trial: Cost) -> float:
     return flops + on_t * trial(min(s, MOST_OF_T * t), epochs)
 
 
-def _edit_counts(found: EditSet, trial: Cost, epochs: int) -> float:
-    """The curve over counts of edits, beyond the limit up to all of the file."""
+def _edit_counts(found: EditSet, settings: SearchSettings, trial: Cost) -> float:
+    """The curve over counts of edits, beyond the limit as far as it goes on in the file."""
     count = len(found.edits)
-    curve = counts(count, min(MOST, max(count, found.total)))
-    return CONTENDERS * sum(trial(edits, epochs) for edits in curve)
+    curve = counts(count, min(settings.most_on_curve(count), max(count, found.total)))
+    return CONTENDERS * sum(trial(edits, settings.epochs) for edits in curve)
 
 
 def _trial_flops(info: ModelInfo, edits: Sequence[Edit], count: float, epochs: int) -> float:

@@ -11,7 +11,7 @@ from typing import final
 
 from locscope.evaluation.build_suite import prepare
 from locscope.execution.dispatch import run_in_team
-from locscope.execution.local import as_searched, run_trials, trial_threads
+from locscope.execution.local import as_searched, run_trials
 from locscope.execution.teams import team_for
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.progress import Progress, stage
@@ -22,7 +22,7 @@ from locscope.runs.store import iterate, read_record, write_record
 from locscope.selection.candidates import rounded
 from locscope.tuning.protocols import protocol_suites, run_panel
 from locscope.tuning.trial import Tuned, run_trial, starting_rate
-from locscope.tuning.workspace import Workspace
+from locscope.tuning.workspace import Workspace, trial_threads
 from locscope.workflows.provenance import environment, other_environments
 from locscope.workflows.search.plan import Plan
 
@@ -109,6 +109,8 @@ class LocalTrialRunner:
             self.progress,
             objective=self.plan.objective,
             share=self._share(stage),
+            # By what is asked for, not by what is missing: a search that goes on runs it alike.
+            alone=len(once) == 1,
         )
         seconds = time.perf_counter() - began + earlier
         self._count(StageCost(stage, seconds, len(trials), resumed))
@@ -143,9 +145,9 @@ class LocalTrialRunner:
         return self.plan.workspace
 
     def tuned(self, trial: Trial, edits: Sequence[Edit]) -> Tuned:
-        """A trial once more, with the weights that it ends with."""
+        """A trial that ran alone once more, with the weights that it ends with."""
         about = self._about(edits)
-        with as_searched(about, trial, trial.rung):
+        with as_searched(about, trial, alone=True):
             return run_trial(about, trial, self.plan.objective, keep=True)
 
     def _about(self, edits: Sequence[Edit] | None) -> Workspace:
@@ -173,7 +175,8 @@ class LocalTrialRunner:
             )
             cache = PrefixCache(own.loaded.model, suite.packed, cache.budget, cache.tokens_at_once)
             other = replace(own, suite=suite, prefix_cache=cache)
-            _ = other.before  # Asked now, while the model is untouched.
+            with trial_threads(own.loaded.model.device, alone=True):
+                _ = other.before  # Asked now, while the model is untouched.
         self.costs.append(StageCost(SUITE, time.perf_counter() - began, 1, 0))
         return other
 
@@ -185,8 +188,7 @@ class LocalTrialRunner:
             self.progress.advance("the evaluation suites are written")
             for wanted in missing:
                 record = wanted.on_t[0]
-                with trial_threads(workspace.loaded.model.device):
-                    rows = run_panel(workspace, record.trial, suites)
+                rows = run_panel(workspace, record.trial, suites)
                 panel = ProtocolResults(
                     role=wanted.role,
                     location=wanted.location,

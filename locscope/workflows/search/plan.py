@@ -10,7 +10,6 @@ from locscope.edits.splits import Split, drawn_order
 from locscope.errors import UsageError
 from locscope.evaluation.measures import THOROUGH
 from locscope.evaluation.measuring import measure_all
-from locscope.execution.local import trial_threads
 from locscope.locations import PAPER_PARTS, Location
 from locscope.models.load import Loaded
 from locscope.models.parts import slices
@@ -20,12 +19,12 @@ from locscope.records.codec import fingerprint
 from locscope.runs.folder import default_name
 from locscope.scoring.objectives import Objective, refuse_unmeasurable
 from locscope.settings import SearchSettings
-from locscope.tuning.workspace import Workspace
+from locscope.tuning.workspace import Workspace, trial_threads
 from locscope.workflows.early.edits import Parted, Subsets, split_edits
 from locscope.workflows.provenance import frozen_settings
 from locscope.workflows.workspace import first_step, open_model, open_workspace
 
-ADDITIONS = frozenset({"thorough", "recipes", "audit"})
+ADDITIONS = frozenset({"thorough", "curve_to", "recipes", "audit"})
 """Settings that only add to a run, so that its folder can go on with another choice."""
 
 
@@ -118,7 +117,7 @@ def plan_search(
     check_parts(settings, loaded.info)
     for location in settings.locations:
         slices(loaded.model, Location.parse(location))
-    with trial_threads(loaded.model.device):
+    with trial_threads(loaded.model.device, alone=True):
         workspace = open_workspace(
             settings, loaded, split.edit_set, progress or Silent(), prefixes=settings.prefixes
         )

@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from locscope.execution.local import trial_threads
 from locscope.progress import Progress, stage
 from locscope.recommendation.recommend import recommend
 from locscope.records import Recommendation, RunInfo, Scorecard, StageCost, TrialRecord
@@ -24,6 +23,7 @@ from locscope.scorecard.scorecard import scorecard
 from locscope.selection.choice import Best, ranked
 from locscope.selection.grids import on_edge
 from locscope.selection.space import FULL, Space, at_rung
+from locscope.tuning.workspace import trial_threads
 from locscope.workflows.provenance import earlier_costs, run_info
 from locscope.workflows.publish import Found, publish
 from locscope.workflows.saving import check_output, note_on_files, save_tuned
@@ -84,8 +84,7 @@ def search(
         runner = opened.enter_context(
             LocalTrialRunner(plan, folder, progress, heard, uncounted=not earlier)
         )
-        # After the team is chosen, by the threads that torch had. All that is not a trial too: what
-        # scans leave in the prefix cache, trials begin with.
+        # After the team is chosen, by the threads that torch had.
         opened.enter_context(trial_threads(plan.loaded.model.device))
         # While this process scans. Where there is a recommendation, hardly a trial is missing.
         if read_record(folder, "recommendation", "final", Recommendation) is None:

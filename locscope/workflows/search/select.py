@@ -17,6 +17,7 @@ from locscope.selection.rates import wanted_rates
 from locscope.selection.space import FULL, Fidelity, Space, TrialRequest, at_rung
 from locscope.selection.strategies import strategy
 from locscope.tuning.trial import gradient_l1
+from locscope.tuning.workspace import trial_threads
 from locscope.workflows.scan import run_scans
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.stages import Evidence, TrialRunner, rungs_of, trial_of, trials_of
@@ -48,7 +49,10 @@ def scan_context(runner: LocalTrialRunner) -> ScanContext:
 def scan_s(runner: LocalTrialRunner) -> tuple[ScanResult, ...]:
     """The scans of S, each from its record where there is one; the weight gradient first."""
     names = tuple(dict.fromkeys((SCAN, *runner.plan.settings.scans)))
-    runner.costs += run_scans(scan_context(runner), names, runner.folder)
+    with trial_threads(runner.plan.loaded.model.device, alone=True):
+        runner.costs += run_scans(scan_context(runner), names, runner.folder)
+    # Trials begin with what one thread has computed (`execution/local.py`).
+    runner.workspace.prefix_cache.release()
     found = (
         read_record(runner.folder, "scan", name, ScanResult, runner.progress) for name in names
     )
