@@ -67,7 +67,7 @@ SCANS: dict[str, Descriptor] = {
             "compared with neutral text's pull, neutral-cosine: above zero where both pull alike",
             source="first-order saliency; |w g| after Molchanov et al. (arXiv 1906.10771)",
             cost="a forward and a backward pass over each edit, alone, and over neutral texts",
-            passes="6",
+            passes="6 + 3 * neutral",
         ),
         _entry(
             "head-ablation",
@@ -153,7 +153,7 @@ SCANS: dict[str, Descriptor] = {
             "changed there with few others noticing; capped by the number of texts",
             source="Stealth edits (arXiv 2406.12670)",
             cost="a forward pass over the prompts and two over the neutral texts",
-            passes="3",
+            passes="1 + 2 * neutral",
         ),
         _entry(
             "probe",
@@ -195,7 +195,7 @@ SCANS: dict[str, Descriptor] = {
             "high: general ability leans on this location, so that tuning it costs more",
             source="CoFiTune (arXiv 2404.10306), absolute gradients per text, no labels",
             cost="two forward passes over neutral texts and a backward pass through both",
-            passes="6",
+            passes="6 * neutral",
             sign=-1,
             blind=(*_NEURONS, *_HEADS),
         ),
@@ -239,5 +239,5 @@ CHEAP_PASSES = 10
 def is_cheap(name: str) -> bool:
     """Whether a scan's cost is low and grows neither with the model's size nor with its prompts."""
     # So large that a formula which names one of the four sizes lies above the bound.
-    large = Sizes(layers=1e6, heads=1e6, tokens=1e6, asked=1e6, samples=1.0, steps=1.0)
+    large = Sizes(layers=1e6, heads=1e6, tokens=1e6, asked=1e6, neutral=1.0, samples=1.0, steps=1.0)
     return passes(SCANS[name].passes, large) <= CHEAP_PASSES

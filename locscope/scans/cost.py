@@ -19,13 +19,15 @@ class Sizes:
     """The sizes that a formula may name.
 
     `layers` and `heads` are the model's; `tokens` is the mean length of a prompt, `asked` the mean
-    number of rows about one edit; `samples` and `steps` are options.
+    number of rows about one edit; `neutral` is how many times as many tokens the neutral texts have
+    as the prompts. `samples` and `steps` are options.
     """
 
     layers: float
     heads: float
     tokens: float
     asked: float
+    neutral: float
     samples: float
     steps: float
 

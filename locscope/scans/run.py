@@ -63,12 +63,17 @@ def _require_readable(name: str, context: ScanContext) -> None:
 def sizes_of(context: ScanContext) -> Sizes:
     """The sizes on which the costs of scans depend."""
     questions = context.suite.of(context.edits)
-    options = context.options
+    options, packed = context.options, context.suite.packed
+    own, neutral = (
+        int(packed.lengths[list(rows)].sum())
+        for rows in ([edit.target.index for edit in questions], context.suite.neutral.texts)
+    )
     return Sizes(
         layers=float(context.loaded.info.layers),
         heads=float(context.loaded.info.heads),
         tokens=float(mean(len(edit.target.prompt) for edit in questions)),
         asked=float(mean(1 + len(edit.rephrases) + len(edit.neighbours) for edit in questions)),
+        neutral=neutral / own,
         # A swap corrupts a prompt in one way; only noise is sampled.
         samples=1.0 if options.corruption == "swap" else float(options.samples),
         steps=float(max(1, options.steps)),
