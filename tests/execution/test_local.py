@@ -5,7 +5,9 @@ import torch
 from worlds import Notes, same, snapshot, trial_at, world
 
 from locscope.errors import OutOfMemory
+from locscope.execution import local
 from locscope.execution.local import SMALLEST_BATCH, run_trials
+from locscope.tuning.trial import run_trial
 
 
 def test_trials_run_in_layer_order():
@@ -15,6 +17,28 @@ def test_trials_run_in_layer_order():
     assert [record.trial for record in kept] == [trials[1], trials[2], trials[0]]
     assert progress.stages == [("sweep", 3), "finished"]
     assert progress.notes[0].startswith("L0.mlp.down lr 1.0e-02 score ")
+
+
+@pytest.mark.parametrize(("alone", "threads"), [(True, 2), (False, 1)])
+def test_a_trial_alone_has_two_threads_and_begins_with_what_one_computed(
+    alone, threads, monkeypatch
+):
+    one, seen, before = world("llama"), {}, torch.get_num_threads()
+    advance = type(one.context.prefix_cache)._advance
+
+    def advancing(*args):
+        seen["prefix"] = torch.get_num_threads()
+        advance(*args)
+
+    def running(*args):
+        seen["trial"] = torch.get_num_threads()
+        return run_trial(*args)
+
+    monkeypatch.setattr(type(one.context.prefix_cache), "_advance", advancing)
+    monkeypatch.setattr(local, "run_trial", running)
+    run_trials(one.context, "sweep", [trial_at("L1.mlp")], [].append, Notes(), alone=alone)
+    assert seen == {"prefix": 1, "trial": threads}
+    assert torch.get_num_threads() == before
 
 
 def test_where_memory_ends_half_as_much_is_tried(monkeypatch):

@@ -15,8 +15,11 @@ import torch
 from locscope.execution import teams
 from locscope.models.load import Loaded
 from locscope.progress import Silent
+from locscope.runs.folder import open_run
 from locscope.settings import SearchSettings
+from locscope.workflows.publish import Found
 from locscope.workflows.search import local_runner
+from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import plan_search
 from locscope.workflows.search.run import search
 
@@ -136,3 +139,28 @@ def test_without_a_number_there_are_as_many_workers_as_torch_has_threads(
             search(plan, Silent())
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("asked", [1, 2])
+def test_threads_go_by_the_trials_asked_for_not_by_those_missing(
+    asked: int,
+    found: Found,
+    settings: SearchSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    every = [record for record in found.inputs.trials if record.trial.rung == "full"][:asked]
+    wanted, *there = every
+    told: list[bool] = []
+
+    def ran(*args: Any, alone: bool, **_: object) -> None:
+        told.append(alone)
+        args[3](wanted)
+
+    monkeypatch.setattr(local_runner, "run_trials", ran)
+    folder = tmp_path / "run"
+    with open_run(folder, {}) as opened:
+        runner = LocalTrialRunner(plan_search(settings, folder), opened, Silent())
+        runner.known = {record.trial.id: record for record in there}
+        runner.trials("full", [record.trial for record in every])
+    assert told == [asked == 1]
