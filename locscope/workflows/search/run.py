@@ -78,7 +78,7 @@ def search(
         tracker or nullcontext() as heard,
         ExitStack() as opened,
     ):
-        for note in (*folder.notes, *plan.workspace.notes):
+        for note in (*folder.notes, *plan.workspace.suite_notes):
             progress.say(note)
         earlier = earlier_costs(folder)
         runner = opened.enter_context(
