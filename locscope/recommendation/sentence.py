@@ -71,7 +71,9 @@ def _on_bounds(deployed: Deployment, looser: Relaxed | None) -> Iterator[str]:
 
 def _cost_of_bound(deployed: Deployment, points: Sequence[BoundPoint]) -> Iterator[str]:
     """What the bound on perplexity keeps from being learned, by the most beyond it."""
-    best = max(points, key=lambda point: (point.reliability, -point.limit), default=None)
+    # Where no trial kept a bound there is no reliability, and nothing is greater than a NaN.
+    there = [point for point in points if point.location is not None]
+    best = max(there, key=lambda point: (point.reliability, -point.limit), default=None)
     if best is None:
         return
     reliability = named(deployed.measures, "reliability")

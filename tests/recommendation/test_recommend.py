@@ -222,6 +222,7 @@ def test_a_looser_bound_is_said_where_the_one_asked_for_is_missed(ratio: float, 
 def test_what_the_bound_costs_is_said() -> None:
     held_out = [on_t("recommended", made("L1.mlp", HALF))]
     points = (
+        BoundPoint(1.02, None, nan, nan, nan, nan, 12),
         BoundPoint(1.05, Location.parse("L1.mlp"), 1e-3, 0.5, 0.5, 1.04, 12),
         BoundPoint(1.12, Location.parse("L2.mlp"), 2e-3, 0.8, 0.95, 1.1, 12),
         BoundPoint(1.18, Location.parse("L2.mlp"), 2e-3, 0.8, 0.95, 1.1, 12),
