@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from locscope.forward.blocks import run_blocks
@@ -26,7 +26,7 @@ from locscope.interp.linear import (
     head_outputs,
     norm_after_attention,
 )
-from locscope.interp.metrics import TokenPair, runners_up, token_pair_of
+from locscope.interp.metrics import answers_of, runners_up
 from locscope.models.parts import logit_scale, residual_scale
 from locscope.records import ScanTotal
 from locscope.scans.context import Findings, ScanContext
@@ -92,7 +92,6 @@ def shares_of(
     hooked, layers = context.hooked, range(context.hooked.layers)
     prompts = prompts_of(hooked.bridged, [fact.ids for fact in facts])
     rivals = [distractors[fact.edit] for fact in facts]
-    token_pair = token_pair_of(facts, rivals, hooked.bridged.device)
     kinds = ("attn_out", "mlp_out", "heads_out", "z")
     names = [hook_name(kind, layer) for kind in kinds for layer in layers]
     ends = [hook_name("resid_pre", 0), hook_name("resid_post", hooked.layers - 1)]
@@ -101,7 +100,10 @@ def shares_of(
     last = {name: at_last(value, prompts.last) for name, value in seen.items()}
     norm = frozen_norm(final_norm(hooked.bridged), last[ends[1]])
     # In float32: shares of opposite sign cancel, and their sum must still be the whole.
-    towards, bias = _direction(hooked, token_pair)
+    device = hooked.bridged.device
+    towards, bias = _direction(
+        hooked, answers_of(facts, device), torch.tensor(rivals, device=device)
+    )
 
     def share(value: Tensor) -> Tensor:
         """The logits (rows, parts) that parts (rows, parts, width) of the stream write."""
@@ -121,19 +123,19 @@ def shares_of(
 
 
 def _direction(
-    hooked: HookedModel, token_pair: TokenPair
+    hooked: HookedModel, answers: Int[Tensor, " rows"], distractors: Int[Tensor, " rows"]
 ) -> tuple[Float[Tensor, "rows width"], Float[Tensor, " rows"]]:
     """The unembedding of the answer less that of the distractor, and the same of its bias, in
     logits: times what the model multiplies its logits with."""
     head: Any = hooked.bridged.get_output_embeddings()
     factor, _ = logit_scale(hooked.bridged)
-    towards = head.weight[token_pair.answer].float() - head.weight[token_pair.distractor].float()
+    towards = head.weight[answers].float() - head.weight[distractors].float()
     towards = factor * towards
     # Few families have one; without it the attribute of nn.Linear is None.
     bias = getattr(head, "bias", None)
     if bias is None:
         return towards, torch.zeros_like(towards[:, 0])
-    bias = bias[token_pair.answer].float() - bias[token_pair.distractor].float()
+    bias = bias[answers].float() - bias[distractors].float()
     return towards, factor * bias
 
 

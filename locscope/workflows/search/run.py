@@ -74,13 +74,13 @@ def search(
         check_output(save, plan.loaded)
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     with (
-        open_run(plan.folder, plan.frozen, fresh=fresh) as folder,
+        open_run(plan.folder, plan.frozen, fresh=fresh, say=progress.say) as folder,
         tracker or nullcontext() as heard,
         # All that is not a trial too: what scans leave in the prefix cache, trials begin with.
         trial_threads(plan.loaded.model.device),
         ExitStack() as opened,
     ):
-        for note in (*folder.notes, *plan.workspace.notes):
+        for note in plan.workspace.notes:
             progress.say(note)
         earlier = earlier_costs(folder)
         runner = opened.enter_context(
