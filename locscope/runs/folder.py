@@ -45,8 +45,8 @@ def open_run(
     """The folder of a run with these settings, locked until the block ends.
 
     It is made where missing, resumed where its settings are equal; `fresh` first moves one that
-    is there to ``<name>.old-<n>``. What was done to open it is said. A UsageError where the folder is in use by another process,
-    has other settings, or is not ours; nothing is written then.
+    is there to ``<name>.old-<n>``. What was done to open it is said. A UsageError where the folder
+    is in use by another process, has other settings, or is not ours; nothing is written then.
     """
     folder = _named(Path(path))
     check_ours(folder)
