@@ -12,12 +12,13 @@ scale that all heads share.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.forward.batching import Holds
+from locscope.forward.batching import tokens_worth
 from locscope.forward.blocks import run_blocks
 from locscope.forward.head import logits
 from locscope.forward.prompts import at_last, prompts_of
@@ -27,7 +28,7 @@ from locscope.interp.metrics import METRICS, answers_of, runners_up, value_of
 from locscope.interp.silencing import HOW, Ablation, ablation_of
 from locscope.scans.context import Findings, ScanContext
 
-HOLDS = Holds(states=9, backward=True)
+WORTH = partial(tokens_worth, states=9, backward=True)
 """Of z: a zero that requires a gradient, its change and the gradients of two metrics in float32,
 and these gradients before their conversion."""
 
@@ -46,7 +47,7 @@ def scan(context: ScanContext) -> Findings:
         "head gradient",
         silent.facts,
         lambda batch: _losses(context, silent, batch, distractors),
-        size=lambda fact: HOLDS.tokens(context.loaded.model, silent.tokens(fact)),
+        size=lambda fact: WORTH(context.loaded.model, silent.tokens(fact)),
     )
     used = [fact.edit for fact in silent.facts]
     scores = [

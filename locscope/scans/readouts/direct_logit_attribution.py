@@ -20,11 +20,11 @@ from locscope.forward.prompts import at_last, prompts_of
 from locscope.interp.facts import Fact
 from locscope.interp.hooked_model import HookedModel, hook_name, recording
 from locscope.interp.linear import (
-    FrozenNorm,
     final_norm,
     frozen_norm,
     head_outputs,
     norm_after_attention,
+    norm_bias,
 )
 from locscope.interp.metrics import answers_of, runners_up
 from locscope.models.parts import logit_scale, residual_scale
@@ -98,7 +98,8 @@ def shares_of(
     with recording(hooked, *names, *ends) as seen:
         run_blocks(hooked.bridged, prompts.ids)
     last = {name: at_last(value, prompts.last) for name, value in seen.items()}
-    norm = frozen_norm(final_norm(hooked.bridged), last[ends[1]])
+    stream, norm = last[ends[1]], final_norm(hooked.bridged)
+    part = frozen_norm(norm, stream)
     # In float32: shares of opposite sign cancel, and their sum must still be the whole.
     device = hooked.bridged.device
     towards, bias = _direction(
@@ -107,15 +108,15 @@ def shares_of(
 
     def share(value: Tensor) -> Tensor:
         """The logits (rows, parts) that parts (rows, parts, width) of the stream write."""
-        return torch.einsum("rpw,rw->rp", norm.part(value.float()), towards).cpu()
+        return torch.einsum("rpw,rw->rp", part(value.float()), towards).cpu()
 
     attn, mlp = (
         share(torch.stack([last[hook_name(kind, n)] for n in layers], dim=1)) for kind in kinds[:2]
     )
     heads = torch.stack([share(_heads(context, last, layer)) for layer in layers], dim=1)
     embedding = share(last[ends[0]][:, None])[:, 0]
-    biases = (towards @ norm.bias + bias).cpu()
-    whole = _whole(norm, last[ends[1]], towards) + biases
+    biases = (towards @ norm_bias(norm, stream) + bias).cpu()
+    whole = (part(stream.float()) * towards).sum(-1).cpu() + biases
     return [
         Shares(float(embedding[i]), attn[i], mlp[i], heads[i], float(biases[i]), float(whole[i]))
         for i in range(len(facts))
@@ -139,12 +140,6 @@ def _direction(
     return towards, factor * bias
 
 
-def _whole(
-    norm: FrozenNorm, stream: Float[Tensor, "rows width"], towards: Float[Tensor, "rows width"]
-) -> Float[Tensor, " rows"]:
-    return (norm.part(stream.float()) * towards).sum(-1).cpu()
-
-
 def _heads(
     context: ScanContext, last: dict[str, Tensor], layer: int
 ) -> Float[Tensor, "rows heads width"]:
@@ -154,7 +149,7 @@ def _heads(
     out = head_outputs(context.loaded.model, layer, z)[:, 0]
     norm = norm_after_attention(context.loaded.model, layer)
     if norm is not None:
-        out = frozen_norm(norm, last[hook_name("heads_out", layer)]).part(out)
+        out = frozen_norm(norm, last[hook_name("heads_out", layer)])(out)
     return residual_scale(context.loaded.model) * out
 
 
