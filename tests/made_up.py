@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import exp, log
 from random import Random
+from typing import Any
 
 from hand_made import BALANCED
 

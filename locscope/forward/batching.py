@@ -71,9 +71,9 @@ def in_batches(
     """`run` over batches of items of like size; the results in the order of the items.
 
     `size` is in tokens of one item (`tokens_worth` others where it is heavier), so that a batch
-    padded to its longest has at most `tokens_at_once`; items of a batch are all `alike`. A batch that does
-    not fit memory is halved, also where batches within it were halved in vain; `done` is told how
-    many items each batch had. Raises OutOfMemory where a single item does not fit.
+    padded to its longest has at most `tokens_at_once`; items of a batch are all `alike`. A batch
+    that does not fit memory is halved, also where batches within it were halved in vain; `done` is
+    told how many items each batch had. Raises OutOfMemory where a single item does not fit.
     """
     by_row: dict[int, Result] = {}
     groups: dict[Hashable, list[int]] = {}
