@@ -1,6 +1,7 @@
 """Batches: sized by tokens, halved where memory ends, in the order of the items."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
