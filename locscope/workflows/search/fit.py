@@ -10,7 +10,6 @@ from typing import TypeVar
 from locscope.recommendation.finalists import Finalist, reason_for
 from locscope.recommendation.fitting import CLOSE, KEPT_FREE, first_of, fit, together
 from locscope.recommendation.looser_bounds import Relaxed, at_count, cost_of_bound, judged
-from locscope.recommendation.recommend import Deployed
 from locscope.records import Trial, TrialRecord, default_batch
 from locscope.scoring.objectives import Objective, merit
 from locscope.selection.choice import Best
@@ -62,12 +61,14 @@ def deploy(runner: TrialRunner, evidence: Evidence) -> Evidence:
         else _reason(used, fitted[0])
     )
     tried = _all_tried(fitted)
-    points = cost_of_bound(tried, plan.objective)
     return replace(
         evidence,
         # Stable: the others stay in their order.
         finalists=tuple(sorted(finalists, key=lambda one: one.location != used.location)),
-        deployed=Deployed(record, tried, len(plan.given.edits), reason, points),
+        deployed=record,
+        fitted=tried,
+        reason=reason,
+        points=cost_of_bound(tried, plan.objective),
         looser=at_this_count,
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from locscope.execution.local import trial_threads
 from locscope.progress import Progress, stage
-from locscope.recommendation.recommend import recommend
+from locscope.recommendation.recommend import deployment_of, recommend
 from locscope.records import Recommendation, RunInfo, Scorecard, StageCost, TrialRecord
 from locscope.report.data.inputs import ReportInputs
 from locscope.runs.folder import open_run
@@ -112,12 +112,15 @@ def search(
 
 def _recommend(plan: Plan, evidence: Evidence) -> Recommendation:
     assert evidence.deployed is not None, "the stages tune on the edits to be made"
+    about, given = context(plan), len(plan.given.edits)
     return recommend(
-        context(plan),
+        about,
         evidence.held_out,
-        evidence.deployed,
+        deployment_of(about, evidence.deployed, evidence.fitted, given),
         ran_in_full(evidence.selected, evidence.controls),
         evidence.looser,
+        reason=evidence.reason,
+        points=evidence.points,
     )
 
 
