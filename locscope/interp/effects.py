@@ -23,13 +23,14 @@ def drops(model: PreTrainedModel, facts: Sequence[Fact]) -> EffectFn:
     """How much every fact's answer loses in each of `METRICS`; the distractor is the runner-up."""
     untouched = _log_probabilities(model, facts)
     answers = answers_of(facts, model.device)
-    pairs = answers, runner_up(untouched, answers)
+    distractors = runner_up(untouched, answers)
 
     def effects(
         ablated: Float[Tensor, "locations prompts vocabulary"],
     ) -> Float[Tensor, "locations prompts 2"]:
         losses = [
-            value_of(metric, untouched, *pairs) - value_of(metric, ablated, *pairs)
+            value_of(metric, untouched, answers, distractors)
+            - value_of(metric, ablated, answers, distractors)
             for metric in METRICS
         ]
         return torch.stack(losses, dim=-1)
