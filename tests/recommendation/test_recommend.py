@@ -179,8 +179,9 @@ def test_what_is_said_first_is_about_the_edits_to_be_made() -> None:
     assert at is not None
     assert (at.edits, at.given, at.score) == (30, 30, pytest.approx(0.8))
     assert at.low <= at.score <= at.high
-    assert at.measures == made_of.record.measures
-    assert at.trial == made_of.record.trial.id
+    record = made("L1.mlp", MANY, 1.02, edits=EVERY, recipe=Recipe(5e-4, 15))
+    assert at.measures == record.measures
+    assert at.trial == record.trial.id
     assert found.recipe == at.recipe == Recipe(5e-4, 15)
     assert found.best.recipe == Recipe(1e-3, 8)
     assert [(one.lr, one.violated != ()) for one in at.fits] == [(3e-3, True), (5e-4, False)]
