@@ -48,11 +48,9 @@ def recommend(
     """What to recommend, and how it compares on T with the others.
 
     The first that is `held_out`, measured on T, is what was chosen; nothing that T shows moves it.
-    `deployment` is that location on the edits to be made, `reason` says why it is used.
-    `tried` are the trials on S that the front of efficacy against collapse is drawn of: of one
-    rung, in full. `looser` is the bound that recipes were fitted within where the one asked for
-    leaves nothing useful, `points` are what other bounds would have given, where the one on
-    perplexity costs much.
+    `deployment` is that location on the edits to be made, and `reason` why. Of `tried`, trials on S
+    of one rung, in full, the front is drawn. `looser` is the bound that recipes were fitted within
+    where that asked for leaves nothing useful, `points` are what each bound would have given.
     """
     objective = context.objective
     contenders = tuple(_contender(context, finalist) for finalist in held_out)
@@ -66,7 +64,6 @@ def recommend(
     ahead = randoms_ahead(held_out[0], drawn, objective)
     chance = on_chance(held_out[0], ahead, len(drawn), over.get(RANDOM))
     relaxed = looser.bound if looser else ""
-    points = looser.points if looser and looser.points else points
     return Recommendation(
         # On the texts that report, the bound asked for may be kept after all.
         sentence=sentence(

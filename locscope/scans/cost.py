@@ -13,9 +13,15 @@ _OPERATIONS: dict[type, Callable[[float, float], float]] = {
 }
 
 
-NAMES = ("layers", "heads", "tokens", "asked", "samples", "steps")
-"""What a formula may name: layers and heads are the model's, `tokens` is the mean length of a
-prompt, `asked` the mean number of rows about one edit; samples and steps are options."""
+NAMES = {
+    "layers": "blocks of the model",
+    "heads": "heads of a block's attention",
+    "tokens": "mean length of a prompt",
+    "asked": "mean number of rows about one edit",
+    "samples": "the option of that name; one where a subject is swapped",
+    "steps": "the option of that name, one at least",
+}
+"""What a formula may name."""
 
 
 def passes(formula: str, sizes: Mapping[str, float]) -> float:

@@ -60,7 +60,7 @@ def deploy(runner: TrialRunner, evidence: Evidence) -> Evidence:
         if used is fitted[0]
         else _reason(used, fitted[0])
     )
-    tried = _all_tried(fitted)
+    tried, points = _all_tried(fitted), at_this_count.points if at_this_count else ()
     return replace(
         evidence,
         # Stable: the others stay in their order.
@@ -68,7 +68,7 @@ def deploy(runner: TrialRunner, evidence: Evidence) -> Evidence:
         deployed=record,
         fitted=tried,
         reason=reason,
-        points=cost_of_bound(tried, plan.objective),
+        points=points or cost_of_bound(tried, plan.objective),
         looser=at_this_count,
     )
 
