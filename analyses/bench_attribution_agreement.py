@@ -36,7 +36,7 @@ from locscope.interp.hooked_model import (
     with_hooks,
 )
 from locscope.interp.metrics import value_of
-from locscope.interp.patching import Kind, PatchRuns, restored, run_both
+from locscope.interp.patching import RESTORED, PatchRuns, restored, run_both
 from locscope.interp.slopes import at_all_layers, ends_of
 from locscope.progress import Silent
 from locscope.scans.context import ScanContext
@@ -174,18 +174,17 @@ def _pooled(rows: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> Pairs:
 @torch.no_grad()
 def exact(hooked: HookedModel, one: CorruptedPair) -> dict[str, Tensor]:
     """By component, what each patch adds to the metric: (layers, tokens) or (layers, heads)."""
-    token_pair = ends_of(hooked, [one]).token_pair
-    kinds = [Kind("block", "resid_post"), Kind("mlp", "mlp_out"), Kind("attn", "attn_out")]
+    ends = ends_of(hooked, [one])
     clean_ids = torch.tensor([one.fact.ids])
-    runs = run_both(hooked, clean_ids, torch.tensor([one.ids]), {}, kinds)
+    runs = run_both(hooked, clean_ids, torch.tensor([one.ids]), {})
 
     def metric(scored: Tensor) -> Tensor:
-        return value_of("logit-diff", scored[:, None], token_pair)[:, 0]
+        return value_of("logit-diff", scored[:, None], ends.answers, ends.distractors)[:, 0]
 
     found = {}
-    for kind in kinds:
-        cells = restored(hooked, runs, kind, one.fact.span[0], metric, 16384)
-        found[kind.part] = cells[0].T - metric(runs.corrupted_logits)
+    for part, activation in RESTORED.items():
+        cells = restored(hooked, runs, activation, 1, one.fact.span[0], metric, 16384)
+        found[part] = cells[0].T - metric(runs.corrupted_logits)
     names = at_all_layers(hooked, *(COMPONENTS[part] for part in HEADWISE))
     with recording(hooked, *names) as seen:
         run_blocks(hooked.bridged, clean_ids)

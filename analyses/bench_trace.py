@@ -21,7 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from locscope.interp.corruption import CorruptedPair, corrupting
 from locscope.interp.facts import Fact
 from locscope.interp.hooked_model import HookedModel, hooked_model_of
-from locscope.interp.patching import Kind, restored, run_both
+from locscope.interp.patching import RESTORED, restored, run_both
 from locscope.models.parts import blocks
 
 TOKENS, SAMPLES, VOCABULARY = 12, 10, 32000
@@ -75,16 +75,17 @@ def window_of(layers: int) -> int:
 def fast(hooked: HookedModel, subject: CorruptedPair, window: int) -> torch.Tensor:
     """(kinds, tokens, layers) mean probabilities of the answer."""
     ids = torch.tensor([subject.ids], device=hooked.bridged.device)
-    kinds = (Kind("block", "resid_post"), Kind("mlp", "mlp_out", window))
-    kinds = (*kinds, Kind("attn", "attn_out", window))
 
     def metric(logits: torch.Tensor) -> torch.Tensor:
         return (logits[:, subject.fact.answer[0]] - logits.logsumexp(-1)).exp()
 
-    runs = run_both(hooked, ids, ids.repeat(SAMPLES, 1), corrupting([subject]), kinds)
+    runs = run_both(hooked, ids, ids.repeat(SAMPLES, 1), corrupting([subject]))
     first = subject.fact.span[0]
     return torch.stack(
-        [restored(hooked, runs, kind, first, metric, 16384).mean(0) for kind in kinds]
+        [
+            restored(hooked, runs, kind, window, first, metric, 16384).mean(0)
+            for kind in RESTORED.values()
+        ]
     )
 
 

@@ -33,7 +33,7 @@ from locscope.records import (
 from locscope.runs.store import read_record
 from locscope.scoring.bounds import Bound, bound_of, named, ratio_limit
 from locscope.scoring.objectives import BALANCED, merit, score
-from locscope.selection.candidates import Grid, candidates, first_step_for, rounded
+from locscope.selection.candidates import candidates, first_step_for, located, rounded
 from locscope.selection.choice import utility
 
 REPORTS = Path(__file__).parents[1] / "reports"
@@ -60,7 +60,7 @@ def main() -> None:
         device=args.device,
         dtype=args.dtype,
     ) as lab:
-        found = swept(lab, Grid(parts), args.locations, args.share)
+        found = swept(lab, parts, args.locations, args.share)
     if found is None:
         print(f"{args.work / name} has its share: put the records of the others there, and go on")
         return
@@ -101,7 +101,7 @@ class Swept:
 
 def swept(
     lab: locscope.Experiment,
-    grid: Grid,
+    parts: Sequence[str],
     named_locations: Sequence[str] = (),
     share: slice = slice(None),
 ) -> Swept | None:
@@ -111,7 +111,7 @@ def swept(
     trials was run and the folder lacks those of others.
     """
     edits = [edit.id for edit in lab.edits.edits]
-    starts = _starting_rates(lab, grid, len(lab.select))
+    starts = _starting_rates(lab, parts, len(lab.select))
     trials = [_trial(lab, location, starts[location], lab.select) for location in starts]
     first = () if named_locations else _run(lab, "sweep", trials, share)
     if first is None:
@@ -120,7 +120,7 @@ def swept(
     locations = [Location.parse(name) for name in named_locations] or [
         record.trial.location for record in best
     ]
-    starts = _starting_rates(lab, grid, len(edits))
+    starts = _starting_rates(lab, parts, len(edits))
     trials = [
         _trial(lab, location, rounded(starts[location] * factor), edits)
         for location in locations
@@ -139,11 +139,14 @@ def _run(
     return records if len(records) == len(trials) else None
 
 
-def _starting_rates(lab: locscope.Experiment, grid: Grid, edits: int) -> dict[Location, float]:
-    """Every location of the grid and the rate at which it starts on so many edits."""
+def _starting_rates(
+    lab: locscope.Experiment, parts: Sequence[str], edits: int
+) -> dict[Location, float]:
+    """These parts of every layer and the rate at which it starts on so many edits."""
     steps = lab.space.epochs * ceil(edits / default_batch(edits))
     first_step = first_step_for(lab.space.to_learn, steps)
-    places = candidates(lab.model.info, lab.scans[0], grid, first_step=first_step)
+    where = located(lab.model.info, parts)
+    places = candidates(lab.model.info, lab.scans[0], where, first_step=first_step)
     return {place.location: place.lr for place in places}
 
 

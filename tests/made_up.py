@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import exp, log
 from random import Random
+from typing import Any
 
 from hand_made import BALANCED
 
@@ -19,8 +20,8 @@ from locscope.records import (
     Trial,
     TrialRecord,
 )
-from locscope.selection.candidates import Grid, candidates
-from locscope.selection.space import FULL, SearchBudget, Space, TrialRequest
+from locscope.selection.candidates import candidates, located
+from locscope.selection.space import FULL, Space, TrialRequest
 from locscope.selection.strategies import strategy
 
 SIZES = {"block": 5000, "attn": 1200, "mlp": 3600, "mlp.up": 1200, "mlp.down": 1201}
@@ -92,14 +93,16 @@ class World:
         return 0.3 / sum(self.norm(n, site.part) for n in range(site.first, site.last + 1))
 
     def space(
-        self, *scans: ScanResult, budget: SearchBudget | None = None, finalists: int = 3
+        self, *scans: ScanResult, budget: float | None = None, finalists: int = 3, **more: Any
     ) -> Space:
         gradient = scan(self.norm, self.layers)
-        found = candidates(
-            info(self.layers), gradient, Grid(PAPER_PARTS, self.quarters), (RULE,)
-        )  # fmt: skip
+        model = info(self.layers)
+        where = located(model, PAPER_PARTS, (RULE,), quarters=self.quarters)
+        found = candidates(model, gradient, where)
         return Space(
-            found, scans or (gradient,), BALANCED, EDITS, EPOCHS, self.seed, RULE, finalists, budget
+            *(found, scans or (gradient,), BALANCED, EDITS, EPOCHS, self.seed, RULE),
+            *(finalists, budget),
+            **more,
         )
 
     def truth(self, sign: int = 1) -> ScanResult:

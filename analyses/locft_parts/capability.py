@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from locscope.models.load import Loaded
 from locscope.models.parts import take
-from locscope.models.save import Change, put_changes
+from locscope.models.save import Changes, put_changes
 from locscope.records.codec import Number
 
 METRICS = {"mmlu": "acc,none", "sst2": "acc,none", "wmt16-de-en": "bleu,none"}
@@ -38,7 +38,7 @@ def there() -> bool:
 
 
 def measured(
-    loaded: Loaded, changes: Sequence[Change], tasks: Sequence[str], sample: int | None = None
+    loaded: Loaded, changes: Changes, tasks: Sequence[str], sample: int | None = None
 ) -> Capability:
     """The tasks asked of the model with the changes in place; it gets its own weights back.
 
@@ -55,10 +55,10 @@ def measured(
 
 
 @contextmanager
-def edited(model: PreTrainedModel, changes: Sequence[Change]) -> Iterator[None]:
+def edited(model: PreTrainedModel, changes: Changes) -> Iterator[None]:
     """The model with the changes, for as long as the block lasts."""
     named = dict(model.named_parameters())
-    old = [Change(one.slice, take(named[one.slice.name], one.slice)) for one in changes]
+    old = {piece: take(named[piece.name], piece) for piece in changes}
     try:
         put_changes(model, changes)
         yield

@@ -10,7 +10,7 @@ from statistics import fmean
 import locscope
 from locscope.records import ScanResult, TrialRecord
 from locscope.selection.choice import ranked
-from locscope.selection.space import FULL, SearchBudget, at_rung, spent
+from locscope.selection.space import FULL, at_rung, spent
 
 REVERSED = "race, scans reversed"
 SCANNED = ("race", "reversed")
@@ -65,7 +65,7 @@ def _choice(
         mirrored = tuple(_mirrored(scan) for scan in lab.space.scans)
         return lab.choose("race", replace(lab.space, scans=mirrored))
     if name == "random":
-        return lab.choose(name, replace(lab.space, budget=SearchBudget(spent(race), "operations")))
+        return lab.choose(name, replace(lab.space, budget=spent(race), budget_unit="operations"))
     return lab.choose(name)
 
 

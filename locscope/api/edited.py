@@ -98,9 +98,8 @@ class EditedModel:
             raise ValueError("the base was tuned in place: its weights before are gone")
         named = dict(self.base.model.named_parameters())
         return {
-            change.slice.name: change.values.float()
-            - take(named[change.slice.name], change.slice).cpu()
-            for change in self._tuned.changes
+            piece.name: values.float() - take(named[piece.name], piece).cpu()
+            for piece, values in self._tuned.changes.items()
         }
 
     def save(self, output: str | PathLike[str]) -> Path:

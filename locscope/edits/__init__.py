@@ -14,7 +14,13 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from locscope.display import LINES, visible
-from locscope.edits.checks import Policy, drop_edited_neighbours, resolve_conflicts
+from locscope.edits.checks import (
+    Policy,
+    drop_edited_neighbours,
+    notes_on_conflicts,
+    notes_on_neighbours,
+    resolve_conflicts,
+)
 from locscope.edits.formats import FORMATS, EditFormat
 from locscope.edits.reading import read_rows, uncollected
 from locscope.edits.recognise import recognise
@@ -88,8 +94,12 @@ def settled(edit_set: EditSet, conflicts: Policy | None) -> EditSet:
     Raises UsageError for conflicts without a policy, and where no edit is left.
     """
     resolved = resolve_conflicts(edit_set.edits, conflicts)
-    trimmed = drop_edited_neighbours(resolved.edits)
-    return narrowed(edit_set, trimmed.edits, *resolved.notes, *trimmed.notes)
+    trimmed = drop_edited_neighbours(resolved)
+    notes = (
+        *notes_on_conflicts(edit_set.edits, conflicts),
+        *notes_on_neighbours(resolved, trimmed),
+    )
+    return narrowed(edit_set, trimmed, *notes)
 
 
 @uncollected()

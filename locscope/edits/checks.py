@@ -1,12 +1,12 @@
 """What a set of edits needs before tuning: one target per prompt, neighbours that are not edited.
 
-Nothing is changed in place: every function returns new edits and says what it left out.
+Nothing is changed in place: functions return new edits, and others say what these left out.
 """
 
 import random
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from locscope.edits.texts import key
@@ -18,14 +18,6 @@ SHOWN = 3
 """How many conflicts an error lists."""
 
 
-@dataclass(frozen=True)
-class Checked:
-    """Edits that passed a check, and sentences on what it left out (none where it was nothing)."""
-
-    edits: tuple[Edit, ...]
-    notes: tuple[str, ...]
-
-
 def find_conflicts(edits: Sequence[Edit]) -> tuple[tuple[Edit, ...], ...]:
     """The edits of each prompt that occurs with different targets, in file order.
 
@@ -35,7 +27,7 @@ def find_conflicts(edits: Sequence[Edit]) -> tuple[tuple[Edit, ...], ...]:
     return tuple(tuple(same) for same in same_prompt if len({key(e.target) for e in same}) > 1)
 
 
-def resolve_conflicts(edits: Sequence[Edit], policy: Policy | None) -> Checked:
+def resolve_conflicts(edits: Sequence[Edit], policy: Policy | None) -> tuple[Edit, ...]:
     """Edits with one target per prompt, in file order; equal edits are merged into the first.
 
     Of conflicting edits `last` keeps the last and `drop` none. Raises UsageError for conflicts
@@ -46,38 +38,46 @@ def resolve_conflicts(edits: Sequence[Edit], policy: Policy | None) -> Checked:
     conflicts = find_conflicts(edits)
     if conflicts and policy is None:
         raise UsageError(_refusal(conflicts))
-    last = {same[-1].id for same in conflicts if policy == "last"}
-    dropped = {edit.id for same in conflicts for edit in same} - last
-    settled, unanswerable = _without_questions_of(dropped, edits)
-    merged = tuple(_merged(same) for same in _by_prompt(settled).values())
+    kept = _without_questions_of(_dropped(conflicts, policy), edits)
+    merged = tuple(_merged(same) for same in _by_prompt(kept).values())
     if not merged:
         raise UsageError("no edits are left when those with conflicting targets are dropped")
-    notes = []
+    return merged
+
+
+def notes_on_conflicts(edits: Sequence[Edit], policy: Policy | None) -> tuple[str, ...]:
+    """Sentences on what `resolve_conflicts` leaves out of these edits; none where it is nothing."""
+    conflicts = find_conflicts(edits)
+    dropped = _dropped(conflicts, policy)
+    kept, notes = _without_questions_of(dropped, edits), []
     if dropped:
         left_out = f"{len(dropped)} (prompts: {len(conflicts)})"
         notes.append(f"edits left out for conflicting targets: {left_out}")
-    if unanswerable:
+    asked = sum(len(edit.multihop) for edit in edits if edit.id not in dropped)
+    if unanswerable := asked - sum(len(edit.multihop) for edit in kept):
         notes.append(f"multi-hop questions left out, which need an edit left out: {unanswerable}")
-    if repeats := len(settled) - len(merged):
+    if repeats := len(kept) - len(_by_prompt(kept)):
         notes.append(f"edits merged with one of equal prompt and target: {repeats}")
-    return Checked(merged, tuple(notes))
+    return tuple(notes)
 
 
-def drop_edited_neighbours(edits: Sequence[Edit]) -> Checked:
+def drop_edited_neighbours(edits: Sequence[Edit]) -> tuple[Edit, ...]:
     """Leaves out neighbours whose prompt is a prompt or rephrase edited in the same run.
 
     Their answer is meant to change, or may, so they cannot show what must not change.
     """
     edited = _edited(edits)
-    trimmed = tuple(
+    return tuple(
         replace(e, neighbours=tuple(n for n in e.neighbours if key(n.prompt) not in edited))
         for e in edits
     )
+
+
+def notes_on_neighbours(edits: Sequence[Edit], trimmed: Sequence[Edit]) -> tuple[str, ...]:
+    """A sentence on the neighbours that were left out of edits; none where all are there."""
     # A neighbour counts once for every edit that has it.
     left_out = sum(len(e.neighbours) for e in edits) - sum(len(e.neighbours) for e in trimmed)
-    return Checked(
-        trimmed, (f"neighbours left out, edited themselves: {left_out}",) if left_out else ()
-    )
+    return (f"neighbours left out, edited themselves: {left_out}",) if left_out else ()
 
 
 def lend_neighbours(
@@ -105,15 +105,18 @@ def lend_neighbours(
     return tuple(replace(edit, neighbours=blocks[i % len(blocks)]) for i, edit in enumerate(tuned))
 
 
-def _without_questions_of(
-    dropped: Collection[str], edits: Sequence[Edit]
-) -> tuple[list[Edit], int]:
-    """The edits that are not dropped, without the questions that those have too, and how many
-    questions that are: one that several edits have needs all of them."""
+def _dropped(conflicts: Sequence[Sequence[Edit]], policy: Policy | None) -> set[str]:
+    """Ids of the conflicting edits that the policy leaves out."""
+    last = {same[-1].id for same in conflicts if policy == "last"}
+    return {edit.id for same in conflicts for edit in same} - last
+
+
+def _without_questions_of(dropped: Collection[str], edits: Sequence[Edit]) -> list[Edit]:
+    """The edits that are not dropped, without the questions that those have too: one that several
+    edits have needs all of them."""
     lost = {question for edit in edits if edit.id in dropped for question in edit.multihop}
     kept = [edit for edit in edits if edit.id not in dropped]
-    left = [replace(e, multihop=tuple(m for m in e.multihop if m not in lost)) for e in kept]
-    return left, sum(len(e.multihop) for e in kept) - sum(len(e.multihop) for e in left)
+    return [replace(e, multihop=tuple(m for m in e.multihop if m not in lost)) for e in kept]
 
 
 def _by_prompt(edits: Sequence[Edit]) -> dict[str, list[Edit]]:

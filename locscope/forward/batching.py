@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from math import ceil
 from typing import TypeVar
 
@@ -20,32 +19,33 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Holds:
-    """What a scan that keeps more than `KEPT` states has in memory at once.
+def tokens_worth(
+    model: PreTrainedModel,
+    length: int,
+    rows: int = 1,
+    *,
+    states: int,
+    patterns: int = 0,
+    backward: bool = False,
+    logits: int = 0,
+) -> int:
+    """How many tokens of a scan that keeps `KEPT` states weigh as much as these rows of one that
+    keeps more at once.
 
-    Of every token at every layer `states` (as wide as the stream, in the model's precision: one in
-    float32 counts as two of half) and `patterns` of attention (for every head a number per token of
-    the prompt), with `backward` the graph of autograd, too; and once for every token so many
-    `logits` of the whole vocabulary, in float32.
+    It keeps of every token at every layer `states` (as wide as the stream, in the model's
+    precision: one in float32 counts as two of half) and `patterns` of attention (for every head a
+    number per token of the prompt), with `backward` the graph of autograd, too; and once for every
+    token so many `logits` of the whole vocabulary, in float32.
     """
-
-    states: int
-    patterns: int = 0
-    backward: bool = False
-    logits: int = 0
-
-    def tokens(self, model: PreTrainedModel, length: int, rows: int = 1) -> int:
-        """How many tokens of a scan that keeps `KEPT` states weigh as much as these rows."""
-        config = model.config.get_text_config()
-        width, layers = config.hidden_size, config.num_hidden_layers
-        a_pattern = config.num_attention_heads * length / width
-        numbers = self.states + self.patterns * a_pattern
-        if self.backward:
-            numbers += _graph(model, a_pattern)
-        vocabulary = config.vocab_size * _FLOAT32 / model.dtype.itemsize
-        numbers += self.logits * vocabulary / (layers * width)
-        return ceil(rows * length * max(1.0, numbers / KEPT))
+    config = model.config.get_text_config()
+    width, layers = config.hidden_size, config.num_hidden_layers
+    a_pattern = config.num_attention_heads * length / width
+    numbers = states + patterns * a_pattern
+    if backward:
+        numbers += _graph(model, a_pattern)
+    vocabulary = config.vocab_size * _FLOAT32 / model.dtype.itemsize
+    numbers += logits * vocabulary / (layers * width)
+    return ceil(rows * length * max(1.0, numbers / KEPT))
 
 
 def _graph(model: PreTrainedModel, a_pattern: float) -> float:
@@ -70,10 +70,10 @@ def in_batches(
 ) -> list[Result]:
     """`run` over batches of items of like size; the results in the order of the items.
 
-    `size` is in tokens of one item (weighed by `Holds` where it is heavier), so that a batch padded
-    to its longest has at most `tokens_at_once`; items of a batch are all `alike`. A batch that does
-    not fit memory is halved, also where batches within it were halved in vain; `done` is told how
-    many items each batch had. Raises OutOfMemory where a single item does not fit.
+    `size` is in tokens of one item (`tokens_worth` others where it is heavier), so that a batch
+    padded to its longest has at most `tokens_at_once`; items of a batch are all `alike`. A batch
+    that does not fit memory is halved, also where batches within it were halved in vain; `done` is
+    told how many items each batch had. Raises OutOfMemory where a single item does not fit.
     """
     by_row: dict[int, Result] = {}
     groups: dict[Hashable, list[int]] = {}

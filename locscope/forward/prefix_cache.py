@@ -170,7 +170,7 @@ class PrefixCache:
 
     @property
     def tokens_of_a_scan(self) -> int:
-        """Tokens that a scan takes at once, each as heavy as `Holds` says."""
+        """Tokens that a scan takes at once, each as heavy as `batching.tokens_worth` says."""
         return min(self.tokens_at_once, HEAVY * self.tokens_of_a_batch)
 
     def batches(self, rows: Sequence[int]) -> Iterator[list[int]]:

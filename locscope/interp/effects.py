@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from locscope.forward.head import logits
 from locscope.forward.prompts import next_logits, prompts_of
 from locscope.interp.facts import Fact
-from locscope.interp.metrics import METRICS, TokenPair, runner_up, value_of
+from locscope.interp.metrics import METRICS, answers_of, runner_up, value_of
 
 _ROWS = 256
 """Rows of logits held at a time: with a large vocabulary they outweigh all else."""
@@ -22,14 +22,15 @@ EffectFn = Callable[[Float[Tensor, "locations prompts vocabulary"]], Tensor]
 def drops(model: PreTrainedModel, facts: Sequence[Fact]) -> EffectFn:
     """How much every fact's answer loses in each of `METRICS`; the distractor is the runner-up."""
     untouched = _log_probabilities(model, facts)
-    answer = torch.tensor([fact.answer[0] for fact in facts], device=model.device)
-    token_pair = TokenPair(answer, runner_up(untouched, answer))
+    answers = answers_of(facts, model.device)
+    distractors = runner_up(untouched, answers)
 
     def effects(
         ablated: Float[Tensor, "locations prompts vocabulary"],
     ) -> Float[Tensor, "locations prompts 2"]:
         losses = [
-            value_of(metric, untouched, token_pair) - value_of(metric, ablated, token_pair)
+            value_of(metric, untouched, answers, distractors)
+            - value_of(metric, ablated, answers, distractors)
             for metric in METRICS
         ]
         return torch.stack(losses, dim=-1)

@@ -6,6 +6,7 @@ batch at once, and without a gradient of the weights.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import final
 
 import torch
@@ -13,7 +14,7 @@ from jaxtyping import Float, Int8
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from locscope.forward.batching import Holds, in_stage
+from locscope.forward.batching import in_stage, tokens_worth
 from locscope.forward.blocks import replaced_modules
 from locscope.forward.head import answer_losses
 from locscope.forward.prefix_cache import Budget, PrefixCache
@@ -22,10 +23,10 @@ from locscope.models.parts import Slice, blocks, pieces, slices
 from locscope.models.streaming.blocks import hold
 from locscope.progress import Progress
 
-GRADIENT = Holds(states=8, backward=True, logits=3)
+GRADIENT_WORTH = partial(tokens_worth, states=8, backward=True, logits=3)
 """The input of every matrix, for the gradients of weights; where all tokens are labels, their
 logits, log-probabilities and gradients."""
-SLOPES = Holds(states=16, backward=True, logits=3)
+SLOPES_WORTH = partial(tokens_worth, states=16, backward=True, logits=3)
 """Besides, the change of every unit's output along the step."""
 
 Unit = tuple[Slice, ...]
@@ -91,7 +92,7 @@ def empty_sums(weights: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
 
 
 def gradient_tokens(prefix_cache: PrefixCache) -> int:
-    """Tokens of a batch of `mean_gradient`, each weighed as `GRADIENT` says."""
+    """Tokens of a batch of `mean_gradient`, each weighed as `GRADIENT_WORTH` says."""
     # Half of what fits: the weights' gradients and their sums are held besides. On a CPU no more
     # than some hundreds that weigh nothing would be: more take gigabytes and no less time.
     return min(prefix_cache.tokens_at_once // 2, 2 * prefix_cache.tokens_of_a_batch)
@@ -116,7 +117,7 @@ def mean_gradient(
         return batch
 
     def size(row: int) -> int:
-        return GRADIENT.tokens(prefix_cache.model, int(prefix_cache.packed.lengths[row]))
+        return GRADIENT_WORTH(prefix_cache.model, int(prefix_cache.packed.lengths[row]))
 
     with requiring_grad(weights):
         in_stage(progress, name, rows, add, size=size, tokens_at_once=gradient_tokens(prefix_cache))

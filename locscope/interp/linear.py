@@ -5,7 +5,6 @@ what becomes of the parts.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -45,46 +44,42 @@ def output_bias(model: PreTrainedModel, layer: int) -> Float[Tensor, " width"] |
     return getattr(module, "bias", None)
 
 
-@dataclass(frozen=True)
-class FrozenNorm:
-    """A norm whose scale on given vectors is frozen: gain * (x - mean) * scale + bias.
+@torch.no_grad()
+def frozen_norm(norm: Norm, vectors: Float[Tensor, "rows width"]) -> Norm:
+    """A norm with its scale on given vectors frozen, without its bias: gain * (x - mean) * scale.
 
-    The mean is subtracted where `centred`; `scale` has one value per row.
+    It tells what becomes of parts (rows, *parts, width) of the vectors. Found by calling the norm,
+    whatever its family: a vector of ones and one of alternating signs tell whether it subtracts the
+    mean, and what its gain is.
     """
+    signs = _probes(vectors)[2].sign()
+    bias, level, alternating = norm(_probes(vectors)).float()
+    # A norm that subtracts the mean maps equal ones to its bias.
+    centred = bool((level - bias).abs().max() < 1e-2 * (alternating - bias).abs().max())
+    gain = (alternating - bias) * signs.float()
 
-    gain: Float[Tensor, " width"]
-    bias: Float[Tensor, " width"]
-    centred: bool
-    scale: Float[Tensor, "rows 1"]
+    def scaled(value: Float[Tensor, "rows *parts width"]) -> Float[Tensor, "rows *parts width"]:
+        return (value - value.mean(-1, keepdim=True) if centred else value) * gain
 
-    def part(self, value: Float[Tensor, "rows *parts width"]) -> Float[Tensor, "rows *parts width"]:
-        """What becomes of a part of the vectors, without the bias."""
-        value = value - value.mean(-1, keepdim=True) if self.centred else value
-        return value * self.gain * self.scale.view(-1, *[1] * (value.dim() - 1))
+    plain, out = scaled(vectors.float()), norm(vectors).float() - bias
+    # Least squares over the width: in half precision no single entry tells the scale exactly.
+    scale = (out * plain).sum(-1, keepdim=True) / plain.square().sum(-1, keepdim=True)
+    return lambda value: scaled(value) * scale.view(-1, *[1] * (value.dim() - 1))
 
 
 @torch.no_grad()
-def frozen_norm(norm: Norm, vectors: Float[Tensor, "rows width"]) -> FrozenNorm:
-    """Freezes a norm's scale on given vectors, found by calling the norm, whatever its family.
+def norm_bias(norm: Norm, vectors: Float[Tensor, "rows width"]) -> Float[Tensor, " width"]:
+    """The bias of a norm of such vectors: what it makes of zeros."""
+    return norm(_probes(vectors))[0].float()
 
-    A vector of ones and one of alternating signs tell whether the norm subtracts the mean, and what
-    its gain is; zeros tell its bias.
-    """
+
+def _probes(vectors: Float[Tensor, "rows width"]) -> Float[Tensor, "3 width"]:
+    """Zeros, equal numbers and numbers of alternating signs."""
     # Probed, not read off its code: families write their norms in many ways.
     ones = torch.ones_like(vectors[0])
     signs = ones.clone()
     signs[1::2] = -1.0
-    probes = _LARGE * torch.stack([0.0 * ones, ones, signs])
-    bias, level, alternating = norm(probes).float()
-    # A norm that subtracts the mean maps equal ones to its bias.
-    centred = bool((level - bias).abs().max() < 1e-2 * (alternating - bias).abs().max())
-    gain = (alternating - bias) * signs.float()
-    vectors = vectors.float()
-    plain = (vectors - vectors.mean(-1, keepdim=True) if centred else vectors) * gain
-    out = norm(vectors.to(probes)).float() - bias
-    # Least squares over the width: in half precision no single entry tells the scale exactly.
-    scale = (out * plain).sum(-1, keepdim=True) / plain.square().sum(-1, keepdim=True)
-    return FrozenNorm(gain, bias, centred, scale)
+    return _LARGE * torch.stack([0.0 * ones, ones, signs])
 
 
 def final_norm(model: PreTrainedModel) -> Norm:

@@ -1,7 +1,6 @@
 """Metrics of an answer: its probability, or its logit less that of a distractor."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -20,20 +19,9 @@ METRICS = {
 """Logits are those the model gives, soft-capped where it caps them."""
 
 
-@dataclass(frozen=True)
-class TokenPair:
-    """The first token of every row's answer, and the distractor that it is compared with."""
-
-    answer: Int[Tensor, " rows"]
-    distractor: Int[Tensor, " rows"]
-
-
-def token_pair_of(
-    facts: Sequence[Fact], distractors: Sequence[int], device: torch.device
-) -> TokenPair:
-    """The token pairs of rows that are facts."""
-    answers = [fact.answer[0] for fact in facts]
-    return TokenPair(torch.tensor(answers, device=device), torch.tensor(distractors, device=device))
+def answers_of(facts: Sequence[Fact], device: torch.device) -> Int[Tensor, " rows"]:
+    """The first token of the answer of every row that is a fact."""
+    return torch.tensor([fact.answer[0] for fact in facts], device=device)
 
 
 def metric_named(name: str, default: str) -> str:
@@ -48,12 +36,18 @@ def metric_named(name: str, default: str) -> str:
 
 
 def value_of(
-    metric: str, scored: Float[Tensor, "*runs rows vocabulary"], token_pair: TokenPair
+    metric: str,
+    scored: Float[Tensor, "*runs rows vocabulary"],
+    answers: Int[Tensor, " rows"],
+    distractors: Int[Tensor, " rows"],
 ) -> Float[Tensor, "*runs rows"]:
-    """The metric of every row from its next-token logits, of any number of runs; gradients flow."""
+    """The metric of every row from its next-token logits, of any number of runs; gradients flow.
+
+    Answers and the distractors that they are compared with are first tokens.
+    """
     if metric == "logit-diff":
-        return _of_tokens(scored, token_pair.answer) - _of_tokens(scored, token_pair.distractor)
-    return log_probability(scored, token_pair.answer).exp()
+        return _of_tokens(scored, answers) - _of_tokens(scored, distractors)
+    return log_probability(scored, answers).exp()
 
 
 def log_probability(

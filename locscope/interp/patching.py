@@ -25,19 +25,10 @@ MetricFn = Callable[[Float[Tensor, "rows vocabulary"]], Float[Tensor, " rows"]]
 """From next-token logits to the metric of patching. Rows are all samples of the first fact, then of
 the next, and so on, as often as there are patches."""
 
-STATE = "resid_post"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What is restored: the state behind a block, or what attention or the MLP adds to the stream.
-
-    A state is restored at one layer, an output in a window of `window` layers around it.
-    """
-
-    part: str
-    activation: str
-    window: int = 1
+RESTORED = {"block": "resid_post", "mlp": "mlp_out", "attn": "attn_out"}
+"""What is restored, by part: the state behind a block, or what the MLP or attention adds to the
+stream. A state is restored at one layer, an output in a window of layers around it."""
+STATE = RESTORED["block"]
 
 
 @dataclass(frozen=True)
@@ -56,16 +47,16 @@ class PatchRuns:
     corrupted_logits: Float[Tensor, "rows vocabulary"]
 
 
-def windows_of(kind: Kind, layers: int) -> tuple[range, ...]:
-    """The blocks that each layer's restoration changes.
+def windows_of(activation: str, window: int, layers: int) -> tuple[range, ...]:
+    """The blocks that each layer's restoration changes, of outputs `window` of them.
 
     That of the last block's state is left out: nothing is computed behind it, so it is the clean
     answer at the last token and changes nothing elsewhere.
     """
-    if kind.activation == STATE:
+    if activation == STATE:
         return tuple(range(layer + 1, layer + 2) for layer in range(layers - 1))
     # As in ROME's code: of 10 layers, from 5 below to 4 above.
-    below, above = kind.window // 2, -(-kind.window // 2)
+    below, above = window // 2, -(-window // 2)
     return tuple(
         range(max(0, layer - below), min(layers, layer + above)) for layer in range(layers)
     )
@@ -77,11 +68,10 @@ def run_both(
     clean_ids: Int[Tensor, "facts seq"],
     ids: Int[Tensor, "rows seq"],
     edits: Mapping[str, HookFn],
-    kinds: Sequence[Kind],
 ) -> PatchRuns:
     """Runs the clean prompts, and the corrupted ones with their embeddings changed by the edits."""
     layers = range(hooked.layers)
-    restorable = [hook_name(kind.activation, layer) for kind in kinds for layer in layers]
+    restorable = [hook_name(kind, layer) for kind in RESTORED.values() for layer in layers]
     with recording(hooked, *restorable) as clean:
         clean_final = run_blocks(hooked.bridged, clean_ids)
     names = [hook_name("resid_pre", layer) for layer in layers]
@@ -102,12 +92,13 @@ def run_both(
 def restored(
     hooked: HookedModel,
     runs: PatchRuns,
-    kind: Kind,
+    activation: str,
+    window: int,
     first: int,
     metric: MetricFn,
     tokens_at_once: int,
 ) -> Float[Tensor, "rows seq layers"]:
-    """The metric with each token's state restored at each layer.
+    """The metric with each token's activation restored at each layer, an output in a window.
 
     Tokens before `first`, which are not corrupted, keep the value of the corrupted run.
     """
@@ -115,13 +106,13 @@ def restored(
     floor, top = metric(runs.corrupted_logits), metric(runs.clean_logits)
     rows, length = runs.ids.shape
     out = floor[:, None, None].repeat(1, length, hooked.layers)
-    if kind.activation == STATE:
+    if activation == STATE:
         out[:, -1, -1] = top.repeat_interleave(rows // len(top))
-    windows = windows_of(kind, hooked.layers)
+    windows = windows_of(activation, window, hooked.layers)
     for token in range(first, length):
 
         def run(batch: Sequence[range], token: int = token) -> list[Float[Tensor, " rows"]]:
-            final = _patched(hooked, runs, kind, token, batch)
+            final = _patched(hooked, runs, activation, token, batch)
             return list(metric(logits(hooked.bridged, final)).view(len(batch), rows))
 
         # A batch of few tokens has many rows, and every row has logits of the whole vocabulary.
@@ -132,7 +123,7 @@ def restored(
 
 
 def _patched(
-    hooked: HookedModel, runs: PatchRuns, kind: Kind, token: int, windows: Sequence[range]
+    hooked: HookedModel, runs: PatchRuns, activation: str, token: int, windows: Sequence[range]
 ) -> Float[Tensor, "patched_rows width"]:
     """Final states of the last token, with the given token restored in one window after another."""
     rows = runs.ids[:, token:]
@@ -141,12 +132,12 @@ def _patched(
     for block in range(windows[0].start, hooked.layers):
         joining = sum(window.start == block for window in windows)
         entering = runs.entering[block][:, token:]
-        if kind.activation == STATE:
+        if activation == STATE:
             entering = _with_first(entering, runs.clean[hook_name(STATE, block - 1)][:, token])
         hidden = torch.cat([hidden, entering.repeat(joining, 1, 1)])
         active = [window for window in windows if window.start <= block]
         before = _before(runs.cache, block, token, len(active))
-        edits = _restore(runs, kind, token, block, active)
+        edits = _restore(runs, activation, token, block, active)
         hidden = _through(hooked, block, rows.repeat(len(active), 1), hidden, before, edits)
     return hidden[:, -1]
 
@@ -182,13 +173,13 @@ def _with_first(
 
 
 def _restore(
-    runs: PatchRuns, kind: Kind, token: int, block: int, windows: Sequence[range]
+    runs: PatchRuns, activation: str, token: int, block: int, windows: Sequence[range]
 ) -> dict[str, HookFn]:
     """The edit that restores the clean output of the first token in the windows of this block."""
     rows, due = len(runs.ids), torch.tensor([block < window.stop for window in windows])
-    if kind.activation == STATE or not due.any():
+    if activation == STATE or not due.any():
         return {}
-    name = hook_name(kind.activation, block)
+    name = hook_name(activation, block)
     state = runs.clean[name][:, token]
     state = state.repeat_interleave(rows // len(state), dim=0)
 

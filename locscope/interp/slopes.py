@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from locscope.forward.blocks import run_blocks
@@ -22,7 +22,7 @@ from locscope.interp.hooked_model import (
     recording,
     with_hooks,
 )
-from locscope.interp.metrics import TokenPair, token_pair_of, value_of
+from locscope.interp.metrics import answers_of, value_of
 
 Activations = dict[str, Tensor]
 """By the name of the hook."""
@@ -33,10 +33,12 @@ class Endpoints:
     """The corrupted and the clean embeddings of every row, between which gradients are taken.
 
     Rows are all samples of the first fact, then of the next. `prompts` are the corrupted ones.
+    Answers and distractors are first tokens.
     """
 
     prompts: Batch
-    token_pair: TokenPair
+    answers: Int[Tensor, " rows"]
+    distractors: Int[Tensor, " rows"]
     corrupted: Float[Tensor, "rows seq width"]
     clean: Float[Tensor, "rows seq width"]
 
@@ -53,9 +55,11 @@ def ends_of(hooked: HookedModel, corrupted_pairs: Sequence[CorruptedPair]) -> En
     facts = [pair.fact for pair in rows]
     prompts = prompts_of(hooked.bridged, [pair.ids for pair in rows])
     clean = prompts_of(hooked.bridged, [fact.ids for fact in facts])
+    device = hooked.bridged.device
     return Endpoints(
         prompts,
-        token_pair_of(facts, [pair.distractor for pair in rows], hooked.bridged.device),
+        answers_of(facts, device),
+        torch.tensor([pair.distractor for pair in rows], device=device),
         corrupted=with_noise(_embedded(hooked, prompts), corrupted_pairs),
         clean=_embedded(hooked, clean),
     )
@@ -97,7 +101,8 @@ def effect_of(hooked: HookedModel, ends: Endpoints, metric: str) -> Float[Tensor
     def at(share: float) -> Float[Tensor, " rows"]:
         with _entered(hooked, ends.at(share)):
             states = at_last(run_blocks(hooked.bridged, ends.prompts.ids), ends.prompts.last)
-        return value_of(metric, logits(hooked.bridged, states), ends.token_pair)
+        scored = logits(hooked.bridged, states)
+        return value_of(metric, scored, ends.answers, ends.distractors)
 
     return at(1.0) - at(0.0)
 
@@ -140,7 +145,8 @@ def gradients(
         with_hooks(hooked, _masking(hooked, masked) if drop else {}),
     ):
         states = at_last(run_blocks(hooked.bridged, ends.prompts.ids), ends.prompts.last)
-        value = value_of(metric, logits(hooked.bridged, states), ends.token_pair).sum()
+        scored = logits(hooked.bridged, states)
+        value = value_of(metric, scored, ends.answers, ends.distractors).sum()
     wanted = [zeros[name] for name in hooks]
     # Layer -1 is none: the plain gradients come first.
     for layer in range(-1, hooked.layers if drop else 0):

@@ -24,7 +24,7 @@ from locscope.models.checkpoint import Checkpoint
 from locscope.models.files import CONFIG
 from locscope.models.parts import Slice, put
 from locscope.models.save import (
-    Change,
+    Changes,
     refuse_not_finite,
     stored_at,
     stored_tensor,
@@ -60,7 +60,7 @@ class Delta:
 def delta_of(
     path: Path,
     note: EditNote,
-    changes: Sequence[Change],
+    changes: Changes,
     checkpoint: Checkpoint | None,
     model: PreTrainedModel,
 ) -> Delta:
@@ -71,8 +71,9 @@ def delta_of(
     """
     named = dict(model.named_parameters())
     names, before, after = dict[str, str](), dict[str, Tensor](), dict[str, Tensor]()
-    for change in changes if checkpoint is None else unstacked_changes(checkpoint, changes):
-        name = change.slice.name
+    changes = changes if checkpoint is None else unstacked_changes(checkpoint, changes)
+    for piece, values in changes.items():
+        name = piece.name
         if checkpoint is None:
             key, stored = name, named[name].detach().cpu().clone()
         else:
@@ -80,7 +81,7 @@ def delta_of(
             stored = stored_tensor(shard, key)
         names[key], before[key] = name, stored
         # Two parts of an expert can lie in one tensor.
-        put(after.setdefault(key, stored.clone()), change.slice, change.values)
+        put(after.setdefault(key, stored.clone()), piece, values)
     for key, tensor in after.items():
         refuse_not_finite(key, tensor)
     return Delta(path, note, names, before, after)
@@ -196,12 +197,11 @@ def turned(
     return now
 
 
-def changes_of(tensors: Mapping[str, Tensor]) -> tuple[Change, ...]:
+def changes_of(tensors: Mapping[str, Tensor]) -> Changes:
     """Whole tensors of a checkpoint, as they are saved into it."""
-    return tuple(
-        Change(Slice(key, None, (), tensor.numel()), tensor.reshape(-1))
-        for key, tensor in tensors.items()
-    )
+    return {
+        Slice(key, None, (), tensor.numel()): tensor.reshape(-1) for key, tensor in tensors.items()
+    }
 
 
 @torch.no_grad()

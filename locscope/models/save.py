@@ -7,8 +7,7 @@ hard-linked where that is possible, else copied. No file is loaded whole.
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,20 +32,16 @@ _OTHER_PARTS = re.compile(r"vision|audio|multi_modal")
 _BLOCK = 2**20
 
 
-@dataclass(frozen=True)
-class Change:
-    """The weights of one slice as they shall be (on the host)."""
-
-    slice: Slice
-    values: Float[Tensor, " weights"]
+Changes = Mapping[Slice, Float[Tensor, " weights"]]
+"""The weights of slices as they shall be (on the host)."""
 
 
-def put_changes(model: PreTrainedModel, changes: Sequence[Change]) -> None:
+def put_changes(model: PreTrainedModel, changes: Changes) -> None:
     """Puts the changed weights into a model in memory, or into what a streamed one reads."""
     let_go(model)
     named = dict(model.named_parameters())
-    for change in changes:
-        put(named[change.slice.name], change.slice, change.values)
+    for piece, values in changes.items():
+        put(named[piece.name], piece, values)
 
 
 def check_savable(checkpoint: Checkpoint, names: Iterable[str]) -> None:
@@ -57,9 +52,7 @@ def check_savable(checkpoint: Checkpoint, names: Iterable[str]) -> None:
             stored_at(name, checkpoint)
 
 
-def save_edited(
-    checkpoint: Checkpoint, out: Path, changes: Sequence[Change], *, code: bool = False
-) -> None:
+def save_edited(checkpoint: Checkpoint, out: Path, changes: Changes, *, code: bool = False) -> None:
     """Writes the model of a checkpoint into the folder `out`, with the changed weights.
 
     Only its own files are written (`belonging`, with its Python modules for `code`), and every byte
@@ -70,17 +63,17 @@ def save_edited(
     else; OSError where it refuses.
     """
     changes = unstacked_changes(checkpoint, changes)
-    keys = {change.slice.name: stored_at(change.slice.name, checkpoint) for change in changes}
+    keys = {piece.name: stored_at(piece.name, checkpoint) for piece in changes}
     files = belonging(checkpoint.directory, checkpoint.shards, code=code)
     for path in sorted(files, key=lambda path: path == checkpoint.directory / CONFIG):
         written = out / path.relative_to(checkpoint.directory)
         written.parent.mkdir(parents=True, exist_ok=True)
         tensors: dict[str, Tensor] = {}
-        for change in changes:
-            shard, key = keys[change.slice.name]
+        for piece, values in changes.items():
+            shard, key = keys[piece.name]
             if shard == path:
                 tensors.setdefault(key, stored_tensor(path, key))
-                put(tensors[key], change.slice, change.values)
+                put(tensors[key], piece, values)
         with open_own(path, checkpoint.directory) as before:
             if path in checkpoint.shards and not tensors and _linked(before, path, written):
                 continue
@@ -128,16 +121,15 @@ def _linked(before: BinaryIO, path: Path, written: Path) -> bool:
     return True
 
 
-def unstacked_changes(checkpoint: Checkpoint, changes: Sequence[Change]) -> list[Change]:
+def unstacked_changes(checkpoint: Checkpoint, changes: Changes) -> Changes:
     """The changes by the tensors of the checkpoint, where it has experts apart."""
-    shapes, found = _shapes(checkpoint), list[Change]()
-    for change in changes:
-        of = windows(checkpoint.config["model_type"], change.slice.name, shapes)
+    shapes, found = _shapes(checkpoint), dict[Slice, Tensor]()
+    for piece, values in changes.items():
+        of = windows(checkpoint.config["model_type"], piece.name, shapes)
         if not of:
-            found.append(change)
+            found[piece] = values
             continue
-        pieces = unstacked(change.slice, of, shapes)
-        found += [Change(piece, change.values[first:last]) for piece, first, last in pieces]
+        found |= {own: values[first:last] for own, first, last in unstacked(piece, of, shapes)}
     return found
 
 

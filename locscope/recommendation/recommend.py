@@ -2,7 +2,7 @@
 and as it showed on T against what it has to beat."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isnan, nan
 
 import numpy as np
@@ -35,42 +35,28 @@ from locscope.scoring.repetitions import repeated
 from locscope.scoring.tradeoffs import front_points
 
 
-@dataclass(frozen=True)
-class Deployed:
-    """The trial of the location to use on the edits to be made, which are some of `given` ones.
-
-    `fitted` are the trials, of all finalists, by which recipes were fitted to these edits. `reason`
-    says why this location is used; `points` what other bounds would have given, where the bound on
-    perplexity costs much.
-    """
-
-    record: TrialRecord
-    fitted: tuple[TrialRecord, ...]
-    given: int
-    reason: str
-    points: tuple[BoundPoint, ...] = ()
-
-
 def recommend(
     context: Context,
     held_out: Sequence[Finalist],
-    deployed: Deployed,
+    deployment: Deployment,
     tried: Sequence[TrialRecord] = (),
     looser: Relaxed | None = None,
+    *,
+    reason: str = "",
+    points: tuple[BoundPoint, ...] = (),
 ) -> Recommendation:
     """What to recommend, and how it compares on T with the others.
 
     The first that is `held_out`, measured on T, is what was chosen; nothing that T shows moves it.
-    `tried` are the trials on S that the front of efficacy against collapse is drawn of: of one
-    rung, in full. `looser` is the bound that recipes were fitted within where the one asked for
-    leaves nothing useful.
+    `deployment` is that location on the edits to be made, and `reason` why. Of `tried`, trials on S
+    of one rung, in full, the front is drawn. `looser` is the bound that recipes were fitted within
+    where that asked for leaves nothing useful, `points` are what each bound would have given.
     """
     objective = context.objective
     contenders = tuple(_contender(context, finalist) for finalist in held_out)
     randoms = tuple(contender for contender in contenders if contender.role == RANDOM)
     contenders = (*(c for c in contenders if c.role != RANDOM), *_mean_of(randoms))
     margins = _margins(context, held_out)
-    deployment = _deployment(context, deployed)
     missed = (*deployment.violated, *nothing_learned(deployment.measures, objective))
     over = {margin.over: margin for margin in margins}
     runner_up = over.get("runner-up")
@@ -78,7 +64,6 @@ def recommend(
     ahead = randoms_ahead(held_out[0], drawn, objective)
     chance = on_chance(held_out[0], ahead, len(drawn), over.get(RANDOM))
     relaxed = looser.bound if looser else ""
-    points = looser.points if looser and looser.points else deployed.points
     return Recommendation(
         # On the texts that report, the bound asked for may be kept after all.
         sentence=sentence(
@@ -102,7 +87,7 @@ def recommend(
         bound_margin=objective.bound_margin,
         front=front_points(tried, objective),
         deployment=deployment,
-        reason=deployed.reason,
+        reason=reason,
         non_inferiority=context.non_inferiority,
         notes=explanations(deployment, contenders, runner_up, looser, points),
         randoms=randoms,
@@ -180,23 +165,28 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(measured)) if measured else nan
 
 
-def _deployment(context: Context, deployed: Deployed) -> Deployment:
-    record, objective = deployed.record, context.objective
-    interval = score_of(context.all_groups, (record,), objective, context.seed)
+def deployment_of(
+    context: Context, record: TrialRecord, fitted: Sequence[TrialRecord], given: int
+) -> Deployment:
+    """The trial of the location to use on the edits to be made, which are some of `given` ones.
+
+    `fitted` are the trials, of all finalists, by which recipes were fitted to these edits.
+    """
+    interval = score_of(context.all_groups, (record,), context.objective, context.seed)
     return Deployment(
         location=record.trial.location,
         recipe=record.trial.recipe,
         parameters=record.parameters,
         parameter_count=record.parameter_count,
         edits=len(record.trial.edits),
-        given=deployed.given,
+        given=given,
         score=record.score,
         low=interval.low,
         high=interval.high,
         measures=record.measures,
         violated=record.violated,
         trial=record.trial.id,
-        fits=tuple(map(_fit_point, deployed.fitted)),
+        fits=tuple(map(_fit_point, fitted)),
     )
 
 

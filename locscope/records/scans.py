@@ -12,7 +12,7 @@ class Descriptor:
 
     `function` is `module:name`, imported only when it runs; `sign` is +1 where a high score
     recommends a location, -1 where a low one does; `cost` says in words what it costs, and `passes`
-    counts it: forward passes over one request, a formula in the names of `scans.cost.Sizes`.
+    counts it: forward passes over one request, a formula in the names of `scans.cost.NAMES`.
     `blind` names structures of models (`models.families`) that a scan cannot read.
     """
 

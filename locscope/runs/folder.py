@@ -9,8 +9,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -35,31 +34,19 @@ OF_WORKERS = "locscope-workers-"
 UNSET = "(not set)"
 
 
-@dataclass(frozen=True)
-class RunFolder:
-    """An open run folder; `resumed` says whether it was there, `notes` what was done to open it.
-
-    It can be given wherever a path is wanted.
-    """
-
-    path: Path
-    settings: Mapping[str, str]
-    resumed: bool
-    notes: tuple[str, ...] = ()
-
-    def __fspath__(self) -> str:
-        return str(self.path)
-
-
 @contextlib.contextmanager
 def open_run(
-    path: str | os.PathLike[str], settings: Mapping[str, str], *, fresh: bool = False
-) -> Iterator[RunFolder]:
+    path: str | os.PathLike[str],
+    settings: Mapping[str, str],
+    *,
+    fresh: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Path]:
     """The folder of a run with these settings, locked until the block ends.
 
     It is made where missing, resumed where its settings are equal; `fresh` first moves one that
-    is there to ``<name>.old-<n>``. A UsageError where the folder is in use by another process,
-    has other settings, or is not ours; nothing is written then.
+    is there to ``<name>.old-<n>``. What was done to open it is said. A UsageError where the folder
+    is in use by another process, has other settings, or is not ours; nothing is written then.
     """
     folder = _named(Path(path))
     check_ours(folder)
@@ -71,18 +58,18 @@ def open_run(
             notes = (f"moved the run that was there to {_move_aside(folder)}",)
             folder.mkdir()
             locks.enter_context(_locked(folder))
-        resumed = _is_run(folder)
-        if resumed:
+        if _is_run(folder):
             _check_settings(folder, settings)
             notes += (*restore(folder), *_missed(folder))
         else:
             mark(folder, settings)
         make_folder(folder / RECORDS)
-        opened = RunFolder(folder, dict(settings), resumed, notes)
         # Outside the explanation: an error of the work in the block is not one of the folder.
         unlock = locks.pop_all()
     with unlock:
-        yield opened
+        for note in notes:
+            say(note)
+        yield folder
 
 
 def refuse_other_settings(path: str | os.PathLike[str], settings: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ with it.
 
 from locscope.models.families import EXPERTS, LATENT
 from locscope.records import Descriptor
-from locscope.scans.cost import Sizes, passes
+from locscope.scans.cost import NAMES, passes
 
 
 def _entry(
@@ -239,5 +239,5 @@ CHEAP_PASSES = 10
 def is_cheap(name: str) -> bool:
     """Whether a scan's cost is low and grows neither with the model's size nor with its prompts."""
     # So large that a formula which names one of the four sizes lies above the bound.
-    large = Sizes(layers=1e6, heads=1e6, tokens=1e6, asked=1e6, neutral=1.0, samples=1.0, steps=1.0)
+    large = {**dict.fromkeys(NAMES, 1e6), "neutral": 1.0, "samples": 1.0, "steps": 1.0}
     return passes(SCANS[name].passes, large) <= CHEAP_PASSES

@@ -2,8 +2,7 @@
 
 import ast
 import operator
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _OPERATIONS: dict[type, Callable[[float, float], float]] = {
@@ -14,35 +13,28 @@ _OPERATIONS: dict[type, Callable[[float, float], float]] = {
 }
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """The sizes that a formula may name.
-
-    `layers` and `heads` are the model's; `tokens` is the mean length of a prompt, `asked` the mean
-    number of rows about one edit; `neutral` is how many times as many tokens the neutral texts have
-    as the prompts. `samples` and `steps` are options.
-    """
-
-    layers: float
-    heads: float
-    tokens: float
-    asked: float
-    neutral: float
-    samples: float
-    steps: float
+NAMES = {
+    "layers": "blocks of the model",
+    "heads": "heads of a block's attention",
+    "tokens": "mean length of a prompt",
+    "asked": "mean number of rows about one edit",
+    "neutral": "how many times as many tokens the neutral texts have as the edits",
+    "samples": "the option of that name; one where a subject is swapped",
+    "steps": "the option of that name, one at least",
+}
+"""What a formula may name."""
 
 
-def passes(formula: str, sizes: Sizes) -> float:
-    """Forward passes over one request; a backward pass counts as two.
+def passes(formula: str, sizes: Mapping[str, float]) -> float:
+    """Forward passes over one request, with sizes by name; a backward pass counts as two.
 
-    Raises ValueError where a formula has more than the names of `Sizes`, numbers and the four
-    operations.
+    Raises ValueError where a formula has more than these names, numbers and the four operations.
     """
     # Parsed rather than evaluated: a name that is no size is an error, never code.
-    return _value(ast.parse(formula, mode="eval").body, asdict(sizes))
+    return _value(ast.parse(formula, mode="eval").body, sizes)
 
 
-def _value(node: Any, names: dict[str, float]) -> float:
+def _value(node: Any, names: Mapping[str, float]) -> float:
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
         return float(node.value)
     if isinstance(node, ast.Name) and node.id in names:

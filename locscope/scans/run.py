@@ -13,7 +13,6 @@ from locscope.plugins import function_of
 from locscope.records import ScanResult
 from locscope.scans import SCANS, is_cheap
 from locscope.scans.context import Findings, ScanContext
-from locscope.scans.cost import Sizes
 
 TIMED = 16
 """Rows of the pass that is timed."""
@@ -60,24 +59,24 @@ def _require_readable(name: str, context: ScanContext) -> None:
         )
 
 
-def sizes_of(context: ScanContext) -> Sizes:
-    """The sizes on which the costs of scans depend."""
+def sizes_of(context: ScanContext) -> dict[str, float]:
+    """The sizes on which the costs of scans depend, by the names that their formulas use."""
     questions = context.suite.of(context.edits)
     options, packed = context.options, context.suite.packed
     own, neutral = (
         int(packed.lengths[list(rows)].sum())
         for rows in ([edit.target.index for edit in questions], context.suite.neutral.texts)
     )
-    return Sizes(
-        layers=float(context.loaded.info.layers),
-        heads=float(context.loaded.info.heads),
-        tokens=float(mean(len(edit.target.prompt) for edit in questions)),
-        asked=float(mean(1 + len(edit.rephrases) + len(edit.neighbours) for edit in questions)),
-        neutral=neutral / own,
+    return {
+        "layers": float(context.loaded.info.layers),
+        "heads": float(context.loaded.info.heads),
+        "tokens": float(mean(len(edit.target.prompt) for edit in questions)),
+        "asked": float(mean(1 + len(edit.rephrases) + len(edit.neighbours) for edit in questions)),
+        "neutral": neutral / own,
         # A swap corrupts a prompt in one way; only noise is sampled.
-        samples=1.0 if options.corruption == "swap" else float(options.samples),
-        steps=float(max(1, options.steps)),
-    )
+        "samples": 1.0 if options.corruption == "swap" else float(options.samples),
+        "steps": float(max(1, options.steps)),
+    }
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ from locscope.scorecard.audit import (
 )
 from locscope.scorecard.regrets import TOPS, random_regrets, regrets
 from locscope.scorecard.strata import STRATUM, Stratum, depth_of, field_of, ordered
-from locscope.scorecard.verdicts import LEVEL, Evidence, judge
+from locscope.scorecard.verdicts import LEVEL, Grounds, judge
 from locscope.scoring.ranks import (
     added_share,
     agreement,
@@ -119,7 +119,7 @@ def _seen(ranking: Ranking, judged: Outcome) -> NDArray[np.bool_]:
 
 def _evidence(
     ranking: Ranking, judged: Outcome, full: Outcome, field: Stratum | None, share: float
-) -> Evidence:
+) -> Grounds:
     """What is known of one variant, whose share of the level is what chance may claim of it."""
     seen, utility = _seen(ranking, judged), judged.utility
     row = ScanVerdict(ranking.scan, ranking.variant, "", resampled=ranking.resampled)
@@ -134,32 +134,32 @@ def _evidence(
         row = replace(row, overall=float(overall[0]))
     paired = _paired(ranking.scores, judged.locations, full)
     row = replace(_filled(row, full=paired), full_count=paired.count)
-    return Evidence(row) if field is None else _tested(row, ranking, field, share)
+    return Grounds(row) if field is None else _tested(row, ranking, field, share)
 
 
-def _tested(row: ScanVerdict, ranking: Ranking, field: Stratum, share: float) -> Evidence:
-    x, order = ordered(ranking.scores[:, field.columns], field.design), field.order[0]
+def _tested(row: ScanVerdict, ranking: Ranking, field: Stratum, share: float) -> Grounds:
+    x, order = ordered(ranking.scores[:, field.columns], field.strata), field.order[0]
     smooth = field.smooth(x[0])
     by_chance = (chance(x[0], field.shuffled), *(agreement(scores, order) for scores in smooth))
     row = replace(
         row,
         count=len(field.columns),
         p_within=p_within(x[0], order, field.shuffled, smooth),
-        p_added=p_added(x[0], order, field.design, field.residuals),
+        p_added=p_added(x[0], order, field.trend, field.residuals),
         score_only=float(agreement(x[0], field.score_only)),
     )
-    return Evidence(
+    return Grounds(
         _filled(
             row,
             within=_interval(agreement(x, field.order)),
-            added=_interval(added_share(x, field.order, field.design)),
+            added=_interval(added_share(x, field.order, field.trend)),
         ),
         chance=max(float(np.quantile(np.abs(draws), 1 - share)) for draws in by_chance),
         outcome_reliability=field.outcome_reliability,
     )
 
 
-def _judged(evidence: Sequence[Evidence]) -> Iterator[ScanVerdict]:
+def _judged(evidence: Sequence[Grounds]) -> Iterator[ScanVerdict]:
     """The rows with corrected p-values and verdicts."""
     # That a scan tells more than depth is claimed only after that it tells anything at all.
     corrected = holm_in_turn(
@@ -184,7 +184,7 @@ def _random(judged: Outcome, field: Stratum | None, seed: int) -> ScanVerdict:
     row = _filled(
         row,
         within=_spread(agreement(orders, order)),
-        added=_spread(added_share(orders, order, field.design)),
+        added=_spread(added_share(orders, order, field.trend)),
     )
     return replace(row, count=len(field.columns))
 
@@ -246,7 +246,7 @@ def _outcome_words(judged: Outcome, quick: Outcome) -> str:
     return f"harmonic mean of {terms}, {when}; a location that broke a bound ranks below all others"
 
 
-def _notes(judged: Outcome, evidence: Sequence[Evidence]) -> tuple[str, ...]:
+def _notes(judged: Outcome, evidence: Sequence[Grounds]) -> tuple[str, ...]:
     notes = []
     broke = int(judged.violated.sum())
     if broke:

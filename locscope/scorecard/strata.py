@@ -10,13 +10,15 @@ from locscope.locations import Location
 from locscope.scorecard.audit import Outcome
 from locscope.scorecard.verdicts import FEWEST
 from locscope.scoring.ranks import (
-    Design,
+    Indices,
+    Strata,
     agreement,
-    design,
     ranks_within,
     shuffled_ranks,
     shuffled_residuals,
     shuffles_of,
+    strata_of,
+    trend_of,
 )
 from locscope.scoring.smooth import smooth_ranks
 
@@ -33,11 +35,14 @@ class Stratum:
 
     `order`, shape (1 + draws, columns), are the outcome's ranks within strata, `score_only` those
     of the measured scores, broken bounds aside. `shuffled` and `residuals`, shape (shuffles,
-    columns), are what chance makes of the order; `seed` is that of chance.
+    columns), are what chance makes of the order; `seed` is that of chance. `trend`, shape (columns,
+    terms), spans the powers of depth; `blocks` names the columns that shuffles move together.
     """
 
-    columns: NDArray[np.int64]
-    design: Design
+    columns: Indices
+    strata: Strata
+    trend: Values
+    blocks: Indices
     order: Values
     score_only: Values
     shuffled: Values
@@ -49,7 +54,7 @@ class Stratum:
         or another."""
         # A stream of its own, so that it does not repeat the numbers of the shuffles.
         rng = np.random.default_rng([self.seed, 1])
-        return smooth_ranks(ranks, self.design, len(self.shuffled), rng)
+        return smooth_ranks(ranks, self.strata, self.blocks, len(self.shuffled), rng)
 
     @property
     def outcome_reliability(self) -> float:
@@ -71,31 +76,29 @@ def field_of(judged: Outcome, seen: NDArray[np.bool_], shuffles: int, seed: int)
     if len(compared) < FEWEST:
         return None
     columns, names = np.array(compared), [judged.locations[i] for i in compared]
-    within = design(
-        [labels[i] for i in compared],
-        [depth_of(name) for name in names],
-        [name.lowest for name in names],
-    )
-    standing = judged.standing[:, columns]
-    order = ordered(standing, within)
-    only = ranks_within(judged.score[0, columns], within)
+    depths, blocks = [depth_of(name) for name in names], np.array([name.lowest for name in names])
+    strata = strata_of([labels[i] for i in compared], depths, blocks)
+    trend = trend_of(strata, depths)
+    order = ordered(judged.standing[:, columns], strata)
     # Of many columns fewer shuffles, so that memory is bounded.
     count = min(shuffles, _MOST // len(compared))
-    shuffles_drawn = shuffles_of(within, count, np.random.default_rng(seed))
+    shuffles_drawn = shuffles_of(strata, blocks, count, np.random.default_rng(seed))
     return Stratum(
         columns=columns,
-        design=within,
+        strata=strata,
+        trend=trend,
+        blocks=blocks,
         order=order,
-        score_only=only,
+        score_only=ranks_within(judged.score[0, columns], strata),
         shuffled=shuffled_ranks(order[0], shuffles_drawn),
-        residuals=shuffled_residuals(order[0], within, shuffles_drawn),
+        residuals=shuffled_residuals(order[0], trend, shuffles_drawn),
         seed=seed,
     )
 
 
-def ordered(values: Values, within: Design) -> Values:
+def ordered(values: Values, strata: Strata) -> Values:
     """Ranks within strata; a row with a NaN is NaN."""
-    ranks = ranks_within(values, within)
+    ranks = ranks_within(values, strata)
     ranks[np.isnan(values).any(1)] = nan
     return ranks
 

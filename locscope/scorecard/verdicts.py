@@ -18,7 +18,7 @@ WRONG_WAY = "points the wrong way"
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Grounds:
     """A row of the scorecard without its verdict, and what else the verdict rests on.
 
     `chance` is what random orders stay below, on either side of zero, in 95 % of families of as
@@ -45,7 +45,7 @@ class Evidence:
         return min(1.0, max(by_edits, self.row.within + self.chance))
 
 
-def judge(evidence: Evidence) -> ScanVerdict:
+def judge(evidence: Grounds) -> ScanVerdict:
     """The row with what the evidence allows to say; its p-values are corrected."""
     verdict, why = _judgement(evidence)
     return replace(evidence.row, verdict=verdict, sentence=f"{verdict}: {why}")
@@ -56,7 +56,7 @@ def claims(verdict: str, sentence: str) -> bool:
     return verdict in (PREDICTS, AS_DEPTH) or WRONG_WAY in sentence
 
 
-def _judgement(evidence: Evidence) -> tuple[str, str]:
+def _judgement(evidence: Grounds) -> tuple[str, str]:
     """One of the verdicts, and why."""
     row = evidence.row
     if row.count < FEWEST:
@@ -90,14 +90,14 @@ def _opposed(row: ScanVerdict) -> bool:
     return row.p_within < LEVEL and row.within_high < 0
 
 
-def _negative(evidence: Evidence) -> str:
+def _negative(evidence: Grounds) -> str:
     if _opposed(evidence.row):
         return f"{_within(evidence.row)} within a part, it {WRONG_WAY}"
     most = f"at most {evidence.ceiling:.2f} with all doubt in favour"
     return f"{_within(evidence.row)} within a part, {most}"
 
 
-def _doubt(evidence: Evidence) -> str:
+def _doubt(evidence: Grounds) -> str:
     row, reliability = evidence.row, evidence.outcome_reliability
     if reliability < USEFUL:
         return f"the outcome agrees only {reliability:.2f} with itself on other edits"

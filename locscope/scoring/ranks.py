@@ -5,7 +5,6 @@ Rows are resamples, columns are locations. Locations are compared within their o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isnan, nan
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Strata = tuple[Indices, ...]
 POWERS = 4
 """Powers of depth that a trend has; fewer where layers are few. A hill anywhere over depth is then
 trend: with the square alone, ranks of a hill that only knows depth passed for more than that."""
@@ -22,27 +22,18 @@ _NOTHING = 1e-9
 """A sum of squares below this share of the whole is rounding."""
 
 
-@dataclass(frozen=True)
-class Design:
-    """What columns are compared within and beyond.
-
-    `strata` are the columns of each stratum, from the lowest layer up; `trend`, shape (columns,
-    terms), spans the powers of depth, centred within strata; `blocks` names the columns that
-    shuffles move together.
-    """
-
-    strata: tuple[Indices, ...]
-    trend: Values
-    blocks: Indices
-
-
-def design(labels: Sequence[str], depths: ArrayLike, blocks: Sequence[int]) -> Design:
-    """The design of columns with these strata, depths and blocks."""
+def strata_of(labels: Sequence[str], depths: ArrayLike, blocks: ArrayLike) -> Strata:
+    """The columns of each stratum, which are compared within it, from the lowest layer up."""
     names = np.asarray(labels)
-    depth, block = np.asarray(depths, dtype=float), np.asarray(blocks, dtype=np.int64)
-    sort = np.lexsort((depth, block))
+    sort = np.lexsort((np.asarray(depths, dtype=float), np.asarray(blocks, dtype=np.int64)))
     # By name and by layer, so that the order in which columns come decides nothing.
-    strata = tuple(sort[names[sort] == name] for name in sorted(set(labels)))
+    return tuple(sort[names[sort] == name] for name in sorted(set(labels)))
+
+
+def trend_of(strata: Strata, depths: ArrayLike) -> Values:
+    """What columns are compared beyond, shape (columns, terms): it spans the powers of depth,
+    centred within strata."""
+    depth = np.asarray(depths, dtype=float)
     scaled = (depth - depth.mean()) / (float(np.ptp(depth)) or 1.0)
     layers = max((len(np.unique(depth[columns])) for columns in strata), default=0)
     powers = min(POWERS, max(2, layers // 2 - 1))
@@ -52,7 +43,7 @@ def design(labels: Sequence[str], depths: ArrayLike, blocks: Sequence[int]) -> D
         terms[columns] -= terms[columns].mean(0)
     # Powers of depth are collinear where layers are few: what is left then is rounding.
     left, sizes, _ = np.linalg.svd(terms, full_matrices=False)
-    return Design(strata, left[:, sizes > _NOTHING], block)
+    return left[:, sizes > _NOTHING]
 
 
 def mean_ranks(values: ArrayLike) -> Values:
@@ -75,10 +66,10 @@ def mean_ranks(values: ArrayLike) -> Values:
     return ranks
 
 
-def ranks_within(values: Values, within: Design) -> Values:
+def ranks_within(values: Values, strata: Strata) -> Values:
     """Centred ranks of every row within strata, as shares of the stratum's size."""
     ranks = np.zeros(values.shape)
-    for columns in within.strata:
+    for columns in strata:
         middle, size = (len(columns) + 1) / 2, len(columns)
         ranks[..., columns] = (mean_ranks(values[..., columns]) - middle) / size
     return ranks
@@ -92,18 +83,18 @@ def agreement(x: Values, y: Values) -> Values:
     return _over((x * y).sum(-1), np.sqrt((x * x).sum(-1) * (y * y).sum(-1)))
 
 
-def beyond(values: Values, within: Design) -> Values:
+def beyond(values: Values, trend: Values) -> Values:
     """What the trend of depth leaves of centred rows."""
-    return values - (values @ within.trend) @ within.trend.T
+    return values - (values @ trend) @ trend.T
 
 
-def added_share(x: Values, y: Values, within: Design) -> Values:
+def added_share(x: Values, y: Values, trend: Values) -> Values:
     """R2 that x adds to a least squares fit of y on strata and the powers of depth.
 
     Of ranks within strata: the share of the order there. With the sign of x's slope: below zero
     x points away from y. NaN where x is all trend.
     """
-    rest = beyond(x, within)
+    rest = beyond(x, trend)
     squares = (rest * rest).sum(-1)
     squares = np.where(squares > _NOTHING * (x * x).sum(-1), squares, 0.0)
     along = (rest * y).sum(-1)
@@ -115,12 +106,12 @@ def shuffled_ranks(y: Values, order: Indices) -> Values:
     return _unit(y[order])
 
 
-def shuffled_residuals(y: Values, within: Design, order: Indices) -> Values:
+def shuffled_residuals(y: Values, trend: Values, order: Indices) -> Values:
     """What the trend leaves of one row, shuffled (Freedman and Lane 1983), (shuffles, columns).
 
     Rows have length 1, or are 0 where nothing is left.
     """
-    return _unit(beyond(beyond(y, within)[order], within))
+    return _unit(beyond(beyond(y, trend)[order], trend))
 
 
 def chance(x: Values, shuffled: Values) -> Values:
@@ -139,15 +130,15 @@ def p_within(x: Values, y: Values, shuffled: Values, smooth: Sequence[Values]) -
     return max(_p(measured, np.abs(draws)) for draws in by_chance)
 
 
-def p_added(x: Values, y: Values, within: Design, residuals: Values) -> float:
+def p_added(x: Values, y: Values, trend: Values, residuals: Values) -> float:
     """One-sided: how often chance gives x such a slope beyond the trend; 1 where x is all trend.
 
     `residuals` are the shuffled ones of y.
     """
-    if isnan(float(added_share(x, y, within))):
+    if isnan(float(added_share(x, y, trend))):
         return 1.0
-    rest = beyond(x, within)
-    return _p(float(agreement(rest, beyond(y, within))), residuals @ _unit(rest))
+    rest = beyond(x, trend)
+    return _p(float(agreement(rest, beyond(y, trend))), residuals @ _unit(rest))
 
 
 def holm(p: Sequence[float]) -> tuple[float, ...]:
@@ -182,25 +173,27 @@ def holm_in_turn(
     return tuple(p for p, _ in pairs), tuple(q for _, q in pairs)
 
 
-def shuffles_of(within: Design, shuffles: int, rng: np.random.Generator) -> Indices:
+def shuffles_of(
+    strata: Strata, blocks: Indices, shuffles: int, rng: np.random.Generator
+) -> Indices:
     """Columns in a shuffled order each, shape (shuffles, columns); strata are kept.
 
     Columns of one block, as all parts of a layer, move together: what the parts of a layer have in
     common must not count as evidence once for every part. Runs of neighbouring blocks move
     together too, as they stand or turned around, because neighbours are alike.
     """
-    _, block = np.unique(within.blocks, return_inverse=True)
+    _, block = np.unique(blocks, return_inverse=True)
     count = int(block.max()) + 1
     length = max(1, count // RUNS)
     run = (np.arange(count) + rng.integers(length, size=(shuffles, 1))) // length
     turned = np.take_along_axis(rng.choice([-1, 1], size=run.shape), run, 1)
     put = np.take_along_axis(rng.random(run.shape), run, 1)
     among = np.empty((shuffles, len(block)))
-    among[:, np.concatenate(within.strata)] = rng.random(among.shape)
+    among[:, np.concatenate(strata)] = rng.random(among.shape)
     # By where its run is put, then by position in the run; columns of one block in any order.
     keys = (among, (turned * np.arange(count))[:, block], put[:, block])
     index = np.empty(among.shape, dtype=np.int64)
-    for columns in within.strata:
+    for columns in strata:
         order = np.lexsort([key[:, columns] for key in keys], axis=1)
         index[:, columns] = columns[order]
     return index

@@ -13,7 +13,7 @@ smoother. Parts vary together as those of the scan do.
 import numpy as np
 from numpy.typing import NDArray
 
-from locscope.scoring.ranks import Design, ranks_within
+from locscope.scoring.ranks import Indices, Strata, ranks_within
 
 Values = NDArray[np.float64]
 _FALLS = np.linspace(0.0, 6.0, 241)
@@ -21,17 +21,17 @@ _FALLS = np.linspace(0.0, 6.0, 241)
 
 
 def smooth_ranks(
-    x: Values, within: Design, count: int, rng: np.random.Generator
+    x: Values, strata: Strata, blocks: Indices, count: int, rng: np.random.Generator
 ) -> tuple[Values, ...]:
     """Ranks within strata of so many random scores as smooth as x, shape (count, columns).
 
     Of each way to tell how smooth x is, where they differ.
     """
-    layer, stratum = _cells(within)
+    layer, stratum = _cells(strata, blocks)
     grid = _grid(x, layer, stratum)
     waves = _waves(len(grid))
     drawn = (_drawn(grid, waves, fall, count, rng) for fall in _falls(grid, waves))
-    return tuple(ranks_within(scores[:, layer, stratum], within) for scores in drawn)
+    return tuple(ranks_within(scores[:, layer, stratum], strata) for scores in drawn)
 
 
 def _drawn(
@@ -46,11 +46,11 @@ def _drawn(
     return (waves * powers) @ drawn
 
 
-def _cells(within: Design) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _cells(strata: Strata, blocks: Indices) -> tuple[Indices, Indices]:
     """The number of each column's layer, from the lowest that is there, and of its stratum."""
-    _, layer = np.unique(within.blocks, return_inverse=True)
+    _, layer = np.unique(blocks, return_inverse=True)
     stratum = np.empty_like(layer)
-    for i, columns in enumerate(within.strata):
+    for i, columns in enumerate(strata):
         stratum[columns] = i
     return layer, stratum
 

@@ -47,44 +47,40 @@ class Candidate:
         return self.lr, rounded(self.lr / STEP), rounded(self.lr * STEP)
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Which locations are tried: parts of layers, quarters of the layers, and so many in a row."""
-
-    parts: tuple[str, ...]
-    quarters: bool = False
-    consecutive: int = 1
-
-
 def candidates(
     info: ModelInfo,
     gradient: ScanResult,
-    grid: Grid,
-    named: Sequence[str | Location] = (),
+    locations: Sequence[Location],
     norm_of: Callable[[Location], float] | None = None,
     first_step: float = FIRST_STEP,
 ) -> tuple[Candidate, ...]:
-    """The locations of the grid and those named, at equal predicted loss change of the first step.
+    """Locations of the model, at equal predicted loss change of the first step.
 
     Adam's first step moves every weight by the rate, so to first order the loss changes by the rate
     times the L1 norm of the gradient; `norm_of` measures it where the scan has no row for a
-    location that is named. A UsageError where a location has no gradient to go by.
+    location. A UsageError where a location has no gradient to go by.
     """
     norms = {(s.layer, s.part): s.score for s in gradient.scores if s.variant == "l1"}
     there = {(cell.layer, cell.part): cell for cell in info.grid}
-    found = located(info, grid, named)
-    return tuple(_candidate(location, there, norms, norm_of, first_step) for location in found)
+    return tuple(_candidate(location, there, norms, norm_of, first_step) for location in locations)
 
 
 def located(
-    info: ModelInfo, grid: Grid, named: Sequence[str | Location] = ()
+    info: ModelInfo,
+    parts: Sequence[str],
+    named: Sequence[str | Location] = (),
+    *,
+    quarters: bool = False,
+    consecutive: int = 1,
 ) -> tuple[Location, ...]:
-    """What there is to try: the locations of the grid that the model has, and those named, each
-    once. A UsageError where there is none."""
+    """What there is to try: parts of layers, of so many in a row, and of quarters of the layers, as
+    far as the model has them, and what is named, each once. A UsageError where there is none."""
     there = {(cell.layer, cell.part) for cell in info.grid}
-    locations = [location for location in locations_of(info, grid) if _inside(location, there)]
+    spans = spans_of(info.layers, consecutive, wide=quarters)
+    sites = [Site(*span, part) for span in spans for part in parts]
+    locations = [site for site in sites if _inside(site, there)]
     if not locations and not named:
-        raise UsageError(f"none of the parts {', '.join(grid.parts)} is in this model")
+        raise UsageError(f"none of the parts {', '.join(parts)} is in this model")
     wanted = (
         *(Location((location,)) for location in locations),
         *(Location.parse(str(name)) for name in named),
@@ -92,13 +88,13 @@ def located(
     return tuple(dict.fromkeys(wanted))
 
 
-def locations_of(info: ModelInfo, grid: Grid) -> tuple[Site, ...]:
-    """Single layers first, then runs of layers, then quarters and pairs of them; each once."""
-    spans = [(n, n) for n in range(info.layers)]
-    spans += [(n, n + grid.consecutive - 1) for n in range(info.layers - grid.consecutive + 1)]
-    spans += quarters(info.layers) if grid.quarters else []
-    # Each span once: in a model of few layers a quarter is a single layer.
-    return tuple(Site(*span, part) for span in dict.fromkeys(spans) for part in grid.parts)
+def spans_of(layers: int, consecutive: int, *, wide: bool) -> tuple[tuple[int, int], ...]:
+    """First and last layers: of single ones, of so many in a row, and where `wide` of quarters and
+    pairs of them; each once."""
+    spans = [(n, n) for n in range(layers)]
+    spans += [(n, n + consecutive - 1) for n in range(layers - consecutive + 1)]
+    # In a model of few layers a quarter is a single layer.
+    return tuple(dict.fromkeys((*spans, *(quarters(layers) if wide else ()))))
 
 
 def quarters(layers: int) -> list[tuple[int, int]]:

@@ -39,20 +39,13 @@ class TrialRequest:
 
 
 @dataclass(frozen=True)
-class SearchBudget:
-    """What choosing may take: a share of a sweep's operations, operations, or seconds of trials."""
-
-    amount: float
-    unit: Literal["share", "operations", "seconds"]
-
-
-@dataclass(frozen=True)
 class Space:
     """All that a strategy may go by besides the trials so far.
 
     `edits` is how many S has. `first_step` is the loss change (nats) that the first step at a
     starting rate is predicted to make, `to_learn` the edits' mean loss (nats per token) before
-    tuning; NaN where nobody measured it. Without a `budget` a strategy has its own idea of enough.
+    tuning; NaN where nobody measured it. `budget` is what choosing may take: a share of a sweep's
+    operations, operations, or seconds of trials. Without one a strategy has its own idea of enough.
     """
 
     candidates: tuple[Candidate, ...]
@@ -63,7 +56,8 @@ class Space:
     seed: int
     depth_rule: Location
     finalists: int = 3
-    budget: SearchBudget | None = None
+    budget: float | None = None
+    budget_unit: Literal["share", "operations", "seconds"] = "share"
     first_step: float = FIRST_STEP
     to_learn: float = nan
 
@@ -105,10 +99,10 @@ def left(space: Space, records: Sequence[TrialRecord]) -> float:
     """The share of the budget that is left, 1 at first and where there is none."""
     if space.budget is None:
         return 1.0
-    if space.budget.unit == "seconds":
-        return 1 - sum(record.seconds for record in records) / space.budget.amount
-    whole = space.budget.amount
-    if space.budget.unit == "share":
+    if space.budget_unit == "seconds":
+        return 1 - sum(record.seconds for record in records) / space.budget
+    whole = space.budget
+    if space.budget_unit == "share":
         whole *= sweep_flops(space, records)
     # Where nothing was run yet, nothing tells what a sweep takes.
     return 1 - spent(records) / whole if whole > 0 else 1.0

@@ -3,15 +3,13 @@
 from dataclasses import replace
 from importlib.util import find_spec
 from math import nan
-from typing import final
+from typing import Literal, final
 
 from pydantic import field_validator, model_validator
 
 from locscope.errors import UsageError, shown, unknown
 from locscope.locations import PAPER_PARTS, PARTS, SHARED_PARTS, Location
 from locscope.scoring.objectives import OBJECTIVES, Objective, objective_of
-from locscope.selection.candidates import Grid
-from locscope.selection.space import SearchBudget
 from locscope.selection.strategies import STRATEGIES
 from locscope.settings.base import (
     BATCH_SIZE,
@@ -141,9 +139,9 @@ class SearchSettings(SharedSettings, ScanChoices):
     )
 
     @property
-    def grid(self) -> Grid:
-        """Which locations are tried besides those that are named."""
-        return Grid(self.parts, self.quarters, self.consecutive)
+    def allowance(self) -> float | None:
+        """The budget as a number, in its unit."""
+        return None if self.budget is None else _allowance(self.budget)
 
     def most_on_curve(self, searched: int) -> int:
         """Edits that the curve over edit counts goes up to where so many are searched, and the
@@ -151,9 +149,9 @@ class SearchSettings(SharedSettings, ScanChoices):
         return max(searched, self.curve_to or 2 * searched)
 
     @property
-    def allowance(self) -> SearchBudget | None:
-        """The budget as strategies take it."""
-        return None if self.budget is None else _allowance(self.budget)
+    def budget_unit(self) -> Literal["share", "seconds"]:
+        """What the budget is of: the operations of a sweep, or the time of trials."""
+        return "seconds" if self.budget and self.budget[-1] in UNITS else "share"
 
     @property
     def full_objective(self) -> Objective:
@@ -242,7 +240,7 @@ class SearchSettings(SharedSettings, ScanChoices):
         return self
 
 
-def _allowance(text: str) -> SearchBudget:
+def _allowance(text: str) -> float:
     """A share of a sweep's operations, from 0 to 1, or seconds where there is a unit of time."""
     number, unit = text[:-1], text[-1:]
     seconds = UNITS.get(unit)
@@ -255,4 +253,4 @@ def _allowance(text: str) -> SearchBudget:
             f"cannot read budget '{text}': write a share of a sweep up to 1, as 0.15, or a time, "
             "as 90s, 5m or 2h"
         )
-    return SearchBudget(amount, "share" if seconds is None else "seconds")
+    return amount

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from locscope.forward.blocks import replaced_modules
 from locscope.models.parts import Slice, put, take
-from locscope.models.save import Change
+from locscope.models.save import Changes
 from locscope.models.streaming.blocks import hold, mapped_of
 
 
@@ -105,10 +105,10 @@ class MasterWeights:
         squares = [float((end - take(p, s)).double().square().sum()) for p, s, end in pairs]
         return sum(squares) ** 0.5
 
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> Changes:
         """The selected weights as the model holds them now."""
         pairs = zip(self.parameters, self.slices, strict=True)
-        return tuple(Change(s, take(p, s).to(self.stored).cpu()) for p, s in pairs)
+        return {s: take(p, s).to(self.stored).cpu() for p, s in pairs}
 
 
 @contextmanager

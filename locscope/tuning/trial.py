@@ -18,7 +18,7 @@ from locscope.evaluation.measuring import measure_all
 from locscope.evaluation.suite import Evaluation, observe, quick_eval
 from locscope.interp.gradients import mean_gradient
 from locscope.models.load import Loaded
-from locscope.models.save import Change
+from locscope.models.save import Changes
 from locscope.models.streaming.blocks import hold, hold_tail
 from locscope.progress import Progress, Silent
 from locscope.records import Epoch, Trial, TrialRecord
@@ -48,7 +48,7 @@ class Tuned:
     """
 
     record: TrialRecord
-    changes: tuple[Change, ...]
+    changes: Changes
     stepped: tuple[Tensor, ...] = ()
 
 
@@ -71,7 +71,7 @@ def run_trial(
     with temporarily_trainable(loaded.model, parts, stored_dtype(loaded)) as masters:
         epochs = tune(masters)
         now = _evaluated(workspace, trial) if measured else None
-        changes = masters.changes() if keep else ()
+        changes = masters.changes() if keep else {}
         # Of other recipes they are as large as the weights, and say no more.
         low_rank = keep and trial.recipe.kind == "lora"
         stepped = tuple(value.detach().cpu() for value in masters.values) if low_rank else ()

@@ -27,7 +27,7 @@ from locscope.models.streaming.way import (
 from locscope.records import Edit, ModelInfo, default_batch
 from locscope.scoring.bounds import boundable
 from locscope.scoring.objectives import refuse_unmeasurable
-from locscope.selection.candidates import depth_rule, located
+from locscope.selection.candidates import depth_rule
 from locscope.settings import SearchSettings
 from locscope.settings.base import warn_of_code
 from locscope.workflows.dry_run.memory import from_shapes, weights_at
@@ -41,7 +41,7 @@ from locscope.workflows.edit_files import (
     search_line,
     tried,
 )
-from locscope.workflows.search.estimate import search_flops, tokens_of
+from locscope.workflows.search.estimate import locations_tried, search_flops, tokens_of
 from locscope.workflows.search.plan import check_parts
 
 GIB = 1 << 30
@@ -120,7 +120,7 @@ def _askable(sides: Sequence[Sequence[Edit]]) -> frozenset[str]:
 
 def _about_model(info: ModelInfo, settings: SearchSettings) -> list[Line]:
     tried = [cell for cell in info.grid if cell.part in settings.parts]
-    locations = located(info, settings.grid, (*settings.locations, depth_rule(info)))
+    locations = locations_tried(info, settings)
     sizes = ", ".join(
         f"{cell.part} {cell.parameters:,}" for cell in tried if cell.layer == tried[0].layer
     )
@@ -136,7 +136,7 @@ def _estimate(planned: Loaded, found: EditSet, settings: SearchSettings) -> list
     """Memory and time of a search, from shapes alone."""
     info, tokens = planned.info, tokens_of(found.edits)
     batch = settings.batch_size or default_batch(len(found.edits))
-    located_at = located(info, settings.grid, (*settings.locations, depth_rule(info)))
+    located_at = locations_tried(info, settings)
     largest = max(weights_at(info, location) for location in located_at)
     device = pick_device(settings.device).type
     budget, on_cpu = settings.device_memory * GIB, device == "cpu"

@@ -210,8 +210,7 @@ def edit(plan: EditPlan, progress: Progress, adapter: Path | None = None) -> Tri
 
 
 def _write_adapter(plan: EditPlan, tuned: Tuned, folder: Path) -> None:
-    pieces = [change.slice for change in tuned.changes]
-    pairs = zip(pieces, tuned.stepped[::2], tuned.stepped[1::2], strict=True)
+    pairs = zip(tuned.changes, tuned.stepped[::2], tuned.stepped[1::2], strict=True)
     source = resolve(plan.settings.model)
     # Other tools know neither our short names nor the bundled model's.
     base = source if isinstance(source, str) else without_home(str(source))

@@ -1,6 +1,6 @@
 """`scan`: what every localisation method says of a model and edits, without tuning anything."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from os import PathLike
@@ -22,7 +22,7 @@ from locscope.runs.private import without_secrets
 from locscope.runs.store import iterate, read_record, write_record
 from locscope.scans import SCANS, is_cheap
 from locscope.scans.context import ScanContext
-from locscope.scans.cost import Sizes, passes
+from locscope.scans.cost import passes
 from locscope.scans.run import run_scan, seconds_of_a_pass, sizes_of
 from locscope.settings import ScanSettings
 from locscope.tuning.workspace import Workspace
@@ -73,8 +73,8 @@ def plan_scan(
 def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: str = "") -> Found:
     """Runs the scans of a plan in its folder; those that are there already are not run again."""
     started = datetime.now().astimezone().isoformat(timespec="seconds")
-    with open_run(plan.folder, plan.frozen, fresh=fresh) as folder:
-        for note in (*folder.notes, *plan.workspace.suite_notes):
+    with open_run(plan.folder, plan.frozen, fresh=fresh, say=progress.say) as folder:
+        for note in plan.workspace.suite_notes:
             progress.say(note)
         context = context_of(plan, progress)
         costs = run_scans(context, plan.settings.scans, folder, SCANNING)
@@ -84,7 +84,7 @@ def scan(plan: ScanPlan, progress: Progress, *, fresh: bool = False, command: st
         costs = (*earlier_costs(folder), *costs)
         inputs = inputs_of(plan, ordered, costs, command=command, started=started)
         write_info(folder, inputs.run)
-        publish(folder.path, inputs, plan.loaded.info, plan.settings.edits)
+        publish(folder, inputs, plan.loaded.info, plan.settings.edits)
     usable = any(
         result.usable for result in ordered if result.descriptor.name in plan.settings.scans
     )
@@ -176,7 +176,7 @@ def run_scans(
     return tuple(costs)
 
 
-def _work(name: str, context: ScanContext, sizes: Sizes) -> float:
+def _work(name: str, context: ScanContext, sizes: Mapping[str, float]) -> float:
     """Passes through the model that a scan takes on these edits, about."""
     edits = len((context if is_cheap(name) else context.narrowed).edits)
     return passes(SCANS[name].passes, sizes) * edits

@@ -20,7 +20,6 @@ from locscope.execution import local  # noqa: E402
 from locscope.locations import Location  # noqa: E402
 from locscope.models.load import load  # noqa: E402
 from locscope.models.parts import slices, take  # noqa: E402
-from locscope.models.save import Change  # noqa: E402
 from locscope.records import TrialRecord  # noqa: E402
 from locscope.runs.store import iterate  # noqa: E402
 from locscope.tuning.trial import run_trial  # noqa: E402
@@ -205,7 +204,7 @@ def test_capability_is_asked_of_the_tuned_weights_which_are_given_back(
         return {"results": {**shares, "wmt16-de-en": {"bleu,none": 30.0}}}
 
     fake_lm_eval(monkeypatch, evaluate)
-    found = measured(loaded, [Change(piece, wanted)], published.SWEEP_TASKS, 7)
+    found = measured(loaded, {piece: wanted}, published.SWEEP_TASKS, 7)
     assert seen == [True]
     assert torch.equal(weight, before)
     assert found.tasks == {"gsm8k": 25.0, "mmlu": 50.0, "wmt16-de-en": 30.0}

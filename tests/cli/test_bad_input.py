@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from locscope.cli.app import app
 from locscope.cli.written import read_settings
-from locscope.selection.space import SearchBudget
 from locscope.settings import SearchSettings
 from locscope.tuning.recipes import RECIPES
 
@@ -207,7 +206,7 @@ def test_a_settings_file_says_all_that_options_say(
     file = tmp_path / "s.yaml"
     file.write_text("budget: 0.15\nlocations: [L1.mlp+L0.attn, L0.attn + L1.mlp]\nrecipes: [all]\n")
     read = read_settings(SearchSettings, file, {"model": str(model), "edits": str(edits)})
-    assert read.allowance == SearchBudget(0.15, "share")
+    assert (read.allowance, read.budget_unit) == (0.15, "share")
     assert read.locations == ("L0.attn+L1.mlp",)
     assert read.recipes == ("all",)
     every = read_settings(SearchSettings, file, {"recipes": ("every",)})

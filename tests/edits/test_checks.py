@@ -10,6 +10,8 @@ from locscope.edits.checks import (
     drop_edited_neighbours,
     find_conflicts,
     lend_neighbours,
+    notes_on_conflicts,
+    notes_on_neighbours,
     resolve_conflicts,
 )
 from locscope.errors import UsageError
@@ -51,16 +53,17 @@ def test_many_conflicts_list_three():
 
 def test_last_and_drop():
     last = resolve_conflicts(EDITS, "last")
-    assert [e.id for e in last.edits] == ["2", "5"]
-    assert last.notes == (
+    assert [e.id for e in last] == ["2", "5"]
+    assert notes_on_conflicts(EDITS, "last") == (
         "edits left out for conflicting targets: 2 (prompts: 1)",
         "edits merged with one of equal prompt and target: 1",
     )
-    assert last.edits[0] == replace(EDITS[1], rephrases=("b?", "and b?"), old="o")
+    assert last[0] == replace(EDITS[1], rephrases=("b?", "and b?"), old="o")
     drop = resolve_conflicts(EDITS, "drop")
-    assert [e.id for e in drop.edits] == ["2"]
-    assert drop.notes[0] == "edits left out for conflicting targets: 3 (prompts: 1)"
-    assert len(drop.notes) == 2
+    assert [e.id for e in drop] == ["2"]
+    notes = notes_on_conflicts(EDITS, "drop")
+    assert notes[0] == "edits left out for conflicting targets: 3 (prompts: 1)"
+    assert len(notes) == 2
 
 
 def test_dropping_everything_is_an_error():
@@ -77,10 +80,11 @@ def test_unknown_policy():
 def test_what_is_left_has_one_target_per_prompt(pairs):
     edits = [edit(str(i), p, t) for i, (p, t) in enumerate(pairs)]
     left = resolve_conflicts(edits, "last")
-    assert {e.prompt: e.target for e in left.edits} == dict(pairs)
-    assert len(left.edits) == len({p for p, _ in pairs})
-    counts = [int(note.partition(": ")[2].split()[0]) for note in left.notes]
-    assert len(left.edits) + sum(counts) == len(edits)
+    assert {e.prompt: e.target for e in left} == dict(pairs)
+    assert len(left) == len({p for p, _ in pairs})
+    notes = notes_on_conflicts(edits, "last")
+    counts = [int(note.partition(": ")[2].split()[0]) for note in notes]
+    assert len(left) + sum(counts) == len(edits)
 
 
 def test_edited_neighbours_are_left_out():
@@ -89,8 +93,8 @@ def test_edited_neighbours_are_left_out():
         edit("2", "B is", "y", rephrases=("b?",)),
     )
     trimmed = drop_edited_neighbours(edits)
-    assert trimmed.edits[0].neighbours == (Probe("C is", "c"),)
-    assert trimmed.notes == ("neighbours left out, edited themselves: 2",)
+    assert trimmed[0].neighbours == (Probe("C is", "c"),)
+    assert notes_on_neighbours(edits, trimmed) == ("neighbours left out, edited themselves: 2",)
     assert len(edits[0].neighbours) == 3
 
 
@@ -99,9 +103,10 @@ def test_counterfact_has_five_conflicts_and_28_edited_neighbours():
         pytest.skip("no shared data here")
     edits = read_edits(str(DATA)).edits
     assert len(find_conflicts(edits)) == 5
-    assert len(resolve_conflicts(edits, "last").edits) == 2993
-    assert len(resolve_conflicts(edits, "drop").edits) == 2988
-    assert drop_edited_neighbours(edits).notes == ("neighbours left out, edited themselves: 28",)
+    assert len(resolve_conflicts(edits, "last")) == 2993
+    assert len(resolve_conflicts(edits, "drop")) == 2988
+    trimmed = drop_edited_neighbours(edits)
+    assert notes_on_neighbours(edits, trimmed) == ("neighbours left out, edited themselves: 28",)
 
 
 def test_neighbours_are_lent_by_edits_that_are_not_tuned():
@@ -144,6 +149,9 @@ def test_questions_that_need_an_edit_left_out_are_left_out_too():
         edit("4", "C", "y", multihop=(other,)),
     ]
     last = resolve_conflicts(edits, "last")
-    assert [one.multihop for one in last.edits] == [(own,), (other,), (other,)]
-    assert last.notes[-1] == "multi-hop questions left out, which need an edit left out: 1"
-    assert [one.multihop for one in resolve_conflicts(edits, "drop").edits] == [(own,), ()]
+    assert [one.multihop for one in last] == [(own,), (other,), (other,)]
+    assert (
+        notes_on_conflicts(edits, "last")[-1]
+        == "multi-hop questions left out, which need an edit left out: 1"
+    )
+    assert [one.multihop for one in resolve_conflicts(edits, "drop")] == [(own,), ()]

@@ -1,13 +1,14 @@
 """Batches: sized by tokens, halved where memory ends, in the order of the items."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from families import tiny
 
 from locscope.errors import OutOfMemory
-from locscope.forward.batching import KEPT, Holds, in_batches, tokens_that_fit
+from locscope.forward.batching import KEPT, in_batches, tokens_that_fit, tokens_worth
 
 
 def sizes_of(batches, **settings):
@@ -83,7 +84,8 @@ def test_more_layers_leave_room_for_fewer_tokens():
 
 
 def test_a_scan_that_goes_backward_takes_fewer_tokens_at_once_than_a_forward_one():
-    model, holds = tiny("llama", num_hidden_layers=2), Holds(states=7, patterns=2, backward=True)
+    model = tiny("llama", num_hidden_layers=2)
+    worth = partial(tokens_worth, states=7, patterns=2, backward=True)
     forward, backward = [], []
 
     def batches(found, size):
@@ -91,7 +93,7 @@ def test_a_scan_that_goes_backward_takes_fewer_tokens_at_once_than_a_forward_one
         in_batches([6] * 40, run, size=size, tokens_at_once=120)
 
     batches(forward, lambda length: length)
-    batches(backward, lambda length: holds.tokens(model, length))
+    batches(backward, lambda length: worth(model, length))
     assert max(forward) == 120
     # Autograd keeps 5 states, three as wide as the MLP, and two patterns, beside what the scan has.
     config = model.config
@@ -103,13 +105,13 @@ def test_a_scan_that_goes_backward_takes_fewer_tokens_at_once_than_a_forward_one
 
 def test_what_a_scan_holds_grows_with_rows_length_and_vocabulary_and_is_never_below_a_token():
     model = tiny("gpt2", num_hidden_layers=2)
-    assert Holds(states=1).tokens(model, 7) == 7
-    assert Holds(states=2 * KEPT).tokens(model, 7, rows=3) == 42
-    assert Holds(states=0, patterns=KEPT).tokens(model, 64) == 64 * 64 * 4 // 32
+    assert tokens_worth(model, 7, states=1) == 7
+    assert tokens_worth(model, 7, rows=3, states=2 * KEPT) == 42
+    assert tokens_worth(model, 64, states=0, patterns=KEPT) == 64 * 64 * 4 // 32
     whole = 7 * model.config.vocab_size / (2 * 32)
-    assert Holds(states=0, logits=KEPT).tokens(model, 7) == math.ceil(whole)
+    assert tokens_worth(model, 7, states=0, logits=KEPT) == math.ceil(whole)
     half = model.to(torch.bfloat16)
-    assert Holds(states=0, logits=KEPT).tokens(half, 7) == math.ceil(2 * whole)
+    assert tokens_worth(half, 7, states=0, logits=KEPT) == math.ceil(2 * whole)
 
 
 def test_a_batch_within_a_batch_that_does_not_fit_halves_the_outer_one():

@@ -5,7 +5,6 @@ import torch
 
 from locscope.forward.packed import TokenRow, pack
 from locscope.forward.prefix_cache import pad
-from locscope.interp.metrics import TokenPair
 from locscope.interp.slopes import Endpoints
 
 NONE = torch.zeros(2, dtype=torch.long)
@@ -18,7 +17,7 @@ def test_the_way_ends_exactly_where_it_should(dtype):
         (scale * torch.randn(2, 3, 64, generator=generator)).to(dtype) for scale in (30.0, 1.0)
     )
     prompts = pad(pack([TokenRow((0,), 1)] * 2), range(2), torch.device("cpu"))
-    ends = Endpoints(prompts, TokenPair(NONE, NONE), corrupted, clean)
+    ends = Endpoints(prompts, NONE, NONE, corrupted, clean)
     assert torch.equal(ends.at(0.0), corrupted)
     assert torch.equal(ends.at(1.0), clean)
     middle = (corrupted.double() + clean.double()) / 2

@@ -11,7 +11,7 @@ from locscope.locations import Location
 from locscope.models.checkpoint import read_checkpoint
 from locscope.models.load import load
 from locscope.models.parts import grid, slices, take
-from locscope.models.save import Change, check_savable, save_edited
+from locscope.models.save import check_savable, save_edited
 from locscope.records import Recipe
 from locscope.tuning.importance import Importances
 from locscope.tuning.master_weights import temporarily_trainable
@@ -63,20 +63,20 @@ def test_an_edited_mixture_is_saved_and_loaded(family: str, text: str, tmp_path:
     inside = slices(loaded.model, Location.parse(text))
     check_savable(checkpoint, [piece.name for piece in inside])
     draw = torch.Generator().manual_seed(0)
-    changes = [Change(piece, torch.randn(piece.count, generator=draw)) for piece in inside]
+    changes = {piece: torch.randn(piece.count, generator=draw) for piece in inside}
     save_edited(checkpoint, tmp_path / "out", changes)
     saved, own = (
         load(str(tmp_path / "out"), device="cpu").model,
         dict(loaded.model.named_parameters()),
     )
     for name, value in saved.named_parameters():
-        mine = [change for change in changes if change.slice.name == name]
+        mine = [piece for piece in changes if piece.name == name]
         if not mine:
             assert torch.equal(value, own[name])
-        for change in mine:
-            assert torch.equal(take(value, change.slice), change.values)
+        for piece in mine:
+            assert torch.equal(take(value, piece), changes[piece])
             rest = int((value != own[name]).sum())
-            assert rest <= change.slice.count
+            assert rest <= piece.count
 
 
 def test_experts_are_named_by_hand_and_those_that_are_not_there_refused():

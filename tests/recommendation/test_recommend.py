@@ -13,9 +13,10 @@ from locscope.locations import Location
 from locscope.recommendation.finalists import RANDOM, Finalist
 from locscope.recommendation.looser_bounds import Relaxed
 from locscope.recommendation.margins import Context, pooled
-from locscope.recommendation.recommend import Deployed, recommend
+from locscope.recommendation.recommend import deployment_of, recommend
 from locscope.records import (
     BoundPoint,
+    Deployment,
     EditOutcome,
     Measure,
     Recipe,
@@ -91,25 +92,34 @@ HALF, OTHER_HALF = dict.fromkeys(EDITS[:6], 1.0), dict.fromkeys(EDITS[6:], 1.0)
 
 
 def deployed(
-    shares: dict[str, float] = ALL, ratio: float = 1.0, *, given: int = 30, **more
-) -> Deployed:
+    shares: dict[str, float] = ALL,
+    ratio: float = 1.0,
+    *,
+    given: int = 30,
+    fitted: Sequence[TrialRecord] = (),
+    **more,
+) -> Deployment:
     """The trial on all edits; it and one that broke a bound were tried to fit the recipe."""
     record = made("L1.mlp", shares, ratio, edits=EVERY, **more)
     broken = made("L1.mlp", ALL, 1.2, edits=EVERY, recipe=Recipe(3e-3, 8))
-    return Deployed(record, (broken, record), given, "best of the finalists")
+    about = context(more.get("objective", BALANCED))
+    return deployment_of(about, record, fitted or (broken, record), given)
 
 
 def recommended(
     held_out: Sequence[Finalist],
-    made_of: Deployed | None = None,
+    made_of: Deployment | None = None,
     *,
     objective: Objective = BALANCED,
     randoms: Sequence[Finalist] = (),
     tried: Sequence[TrialRecord] = (),
     looser: Relaxed | None = None,
+    points: tuple[BoundPoint, ...] = (),
 ) -> Recommendation:
     at = made_of or deployed(objective=objective)
-    return recommend(context(objective), [*held_out, *randoms], at, tried, looser)
+    every, reason = [*held_out, *randoms], "best of the finalists"
+    about = context(objective)
+    return recommend(about, every, at, tried, looser, reason=reason, points=points)
 
 
 def test_score_is_the_harmonic_mean_on_t_and_margins_are_paired() -> None:
@@ -169,8 +179,9 @@ def test_what_is_said_first_is_about_the_edits_to_be_made() -> None:
     assert at is not None
     assert (at.edits, at.given, at.score) == (30, 30, pytest.approx(0.8))
     assert at.low <= at.score <= at.high
-    assert at.measures == made_of.record.measures
-    assert at.trial == made_of.record.trial.id
+    record = made("L1.mlp", MANY, 1.02, edits=EVERY, recipe=Recipe(5e-4, 15))
+    assert at.measures == record.measures
+    assert at.trial == record.trial.id
     assert found.recipe == at.recipe == Recipe(5e-4, 15)
     assert found.best.recipe == Recipe(1e-3, 8)
     assert [(one.lr, one.violated != ()) for one in at.fits] == [(3e-3, True), (5e-4, False)]
@@ -227,7 +238,7 @@ def test_what_the_bound_costs_is_said() -> None:
         BoundPoint(1.12, Location.parse("L2.mlp"), 2e-3, 0.8, 0.95, 1.1, 12),
         BoundPoint(1.18, Location.parse("L2.mlp"), 2e-3, 0.8, 0.95, 1.1, 12),
     )
-    found = recommended(held_out, replace(deployed(HALF), points=points))
+    found = recommended(held_out, deployed(HALF), points=points)
     assert found.looser == points
     assert found.relaxed == ""
     assert found.notes[0] == (
@@ -246,7 +257,7 @@ def test_a_choice_without_bound_margin_says_so() -> None:
 
 def test_a_recipe_that_kept_its_bounds_on_other_texts_is_said_to() -> None:
     kept = made("L1.mlp", ALL, 1.04, edits=EVERY)
-    beyond = replace(deployed(ALL, 1.06), fitted=(kept,))
+    beyond = deployed(ALL, 1.06, fitted=(kept,))
     found = recommended([on_t("recommended", made("L1.mlp", ALL))], beyond)
     assert not found.met
     assert "kept its bounds on the texts that choose (perplexity x 1.040)" in found.notes[0]
@@ -269,10 +280,10 @@ def test_the_score_is_named_for_what_it_holds_on_the_edits_to_be_made() -> None:
         replace(m, value=nan, count=0) if m.name == "generalization" else m for m in whole.measures
     )
     blind = replace(whole, measures=measures)
-    at = deployed()
-    found = recommended([on_t("recommended", blind)], at)
+    found = recommended([on_t("recommended", blind)])
     assert found.score_name == "harmonic(reliability, generalization, locality)"
-    found = recommended([on_t("recommended", whole)], replace(at, record=blind))
+    at = deployment_of(context(), blind, (), 30)
+    found = recommended([on_t("recommended", whole)], at)
     assert found.score_name == "harmonic(reliability, locality)"
 
 

@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 from math import inf, isnan, log10, nan
 
 import pytest
@@ -7,8 +8,8 @@ import report_factory as factory
 from locscope.report.data.heatmaps import (
     COLLAPSE_VIEWS,
     EFFICACY_VIEWS,
-    KL_SCALE,
-    RATIO_SCALE,
+    placed,
+    ticks_among,
     trial_heatmaps,
 )
 from locscope.report.data.page.bars import bars_of
@@ -100,15 +101,17 @@ def test_perplexity_is_placed_by_its_excess_and_capped_with_the_true_value_kept(
 
 
 def test_scales_take_anything():
-    assert RATIO_SCALE.location(0.9) == RATIO_SCALE.location(1.001) == pytest.approx(-3)
-    assert RATIO_SCALE.location(inf) == pytest.approx(1)
-    assert isnan(RATIO_SCALE.location(nan))
-    assert KL_SCALE.location(0) == pytest.approx(-4)
-    assert KL_SCALE.ticks([nan]) == ()
+    ratio = partial(placed, "perplexity_ratio")
+    assert ratio(0.9) == ratio(1.001) == pytest.approx(-3)
+    assert ratio(inf) == pytest.approx(1)
+    assert isnan(ratio(nan))
+    assert placed("kl", 0) == pytest.approx(-4)
+    assert placed("reliability", 0.5) == 0.5
+    assert ticks_among("kl", [nan]) == ticks_among("reliability", [0.5]) == ()
 
 
 def test_ticks_keep_their_distance():
-    locations = [tick for tick, _ in RATIO_SCALE.ticks([-3, 1])]
+    locations = [tick for tick, _ in ticks_among("perplexity_ratio", [-3, 1])]
     assert len(locations) > 3
     assert min(b - a for a, b in itertools.pairwise(locations)) >= 4 / 7
 

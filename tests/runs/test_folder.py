@@ -32,8 +32,9 @@ def test_fresh_from_within_the_folder(tmp_path, monkeypatch):
 
 def test_a_new_folder_is_made_with_its_settings(tmp_path):
     path = tmp_path / "runs" / "one"
-    with open_run(path, SETTINGS) as folder:
-        assert (folder.resumed, folder.notes, Path(folder)) == (False, (), path)
+    said: list[str] = []
+    with open_run(path, SETTINGS, say=said.append) as folder:
+        assert (said, folder) == ([], path)
         assert read_settings(path) == SETTINGS
         assert read_info(path) is None
         assert names(path) == {MARKER, LOCK, "records"}
@@ -43,7 +44,6 @@ def test_equal_settings_resume(tmp_path):
     with open_run(tmp_path / "run", SETTINGS) as folder:
         write_info(folder, INFO)
     with open_run(tmp_path / "run", dict(reversed(SETTINGS.items()))) as folder:
-        assert folder.resumed
         assert read_info(folder) == INFO
 
 
@@ -75,9 +75,9 @@ def test_other_settings_are_named(tmp_path):
 
 def test_fresh_moves_aside_and_never_deletes(tmp_path):
     for seed in range(3):
-        with open_run(tmp_path / "run", {"seed": str(seed)}, fresh=True) as folder:
-            assert not folder.resumed
-            assert bool(folder.notes) == (seed > 0)
+        said: list[str] = []
+        with open_run(tmp_path / "run", {"seed": str(seed)}, fresh=True, say=said.append):
+            assert bool(said) == (seed > 0)
     assert names(tmp_path) == {"run", "run.old-1", "run.old-2"}
     found = [read_settings(tmp_path / name)["seed"] for name in ("run.old-1", "run.old-2", "run")]
     assert found == ["0", "1", "2"]
@@ -122,8 +122,8 @@ def test_a_file_in_the_way(tmp_path):
 def test_what_a_killed_start_leaves_is_taken_over(tmp_path):
     (tmp_path / LOCK).write_text("process 1")
     (tmp_path / f".{MARKER}.1.partial").write_text("{")
-    with open_run(tmp_path, SETTINGS) as folder:
-        assert not folder.resumed
+    with open_run(tmp_path, SETTINGS):
+        assert read_settings(tmp_path) == SETTINGS
 
 
 def _hold(path, ready, done):
@@ -147,8 +147,8 @@ def test_a_second_process_is_refused_and_told_of_the_first(tmp_path, fresh):
         pass
     done.set()
     process.join(60)
-    with open_run(tmp_path / "run", SETTINGS) as folder:
-        assert folder.resumed
+    with open_run(tmp_path / "run", SETTINGS):
+        pass
     assert names(tmp_path) == {"run"}
 
 
@@ -204,8 +204,8 @@ def test_a_failed_write_leaves_the_file_that_was(tmp_path):
 def test_a_path_below_home_is_the_same_under_another_home(tmp_path):
     with open_run(tmp_path / "run", {"edits": "~/data/e.json", "edits_hash": "a"}):
         pass
-    with open_run(tmp_path / "run", {"edits": "/users/me/data/e.json", "edits_hash": "a"}) as one:
-        assert one.resumed
+    with open_run(tmp_path / "run", {"edits": "/users/me/data/e.json", "edits_hash": "a"}):
+        pass
     for other in ("/users/me/e.json", "~/e.json", "data/e.json", "/x~/data/e.json.gz"):
         settings = {"edits": other, "edits_hash": "a"}
         with pytest.raises(UsageError, match="edits"), open_run(tmp_path / "run", settings):

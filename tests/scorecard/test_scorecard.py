@@ -23,7 +23,7 @@ from locscope.scorecard.audit import (
 )
 from locscope.scorecard.scorecard import scorecard
 from locscope.scorecard.strata import stratum_of
-from locscope.scorecard.verdicts import Evidence, claims, judge
+from locscope.scorecard.verdicts import Grounds, claims, judge
 from locscope.scoring.objectives import harmonic
 from locscope.scoring.statistics import Interval
 
@@ -350,13 +350,13 @@ def test_the_order_in_which_locations_come_decides_nothing() -> None:
         assert other.verdict == one.verdict
 
 
-def evidence(*, chance: float = 0.2, outcome_reliability: float = 0.9, **changes) -> Evidence:
+def evidence(*, chance: float = 0.2, outcome_reliability: float = 0.9, **changes) -> Grounds:
     spans = {"within": Interval(0.5, 0.4, 0.6, 1), "added": Interval(0.1, 0.05, 0.2, 1)}
     fields = {"count": 50, "p_within": 0.01, "p_added": 0.01} | changes
     for name, usual in spans.items():
         span = fields.pop(name, usual)
         fields |= {name: span.value, f"{name}_low": span.low, f"{name}_high": span.high}
-    return Evidence(ScanVerdict("scan", "", "", **fields), chance, outcome_reliability)
+    return Grounds(ScanVerdict("scan", "", "", **fields), chance, outcome_reliability)
 
 
 NO = Interval(0.0, -0.05, 0.05, 1)

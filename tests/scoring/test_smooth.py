@@ -5,15 +5,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from locscope.scoring.ranks import Design, design, ranks_within
+from locscope.scoring.ranks import Strata, ranks_within, strata_of
 from locscope.scoring.smooth import _falls, _grid, _squared_steps, _waves, smooth_ranks
 
 PARTS, LAYERS = 4, 12
+BLOCKS = np.tile(np.arange(LAYERS), PARTS)
 
 
-def whole(layers: int = LAYERS, parts: int = PARTS) -> Design:
-    labels = [f"part {i}" for i in range(parts) for _ in range(layers)]
-    return design(labels, [*range(layers)] * parts, [*range(layers)] * parts)
+def whole() -> Strata:
+    labels = [f"part {i}" for i in range(PARTS) for _ in range(LAYERS)]
+    return strata_of(labels, BLOCKS, BLOCKS)
 
 
 def walk(rng: np.random.Generator, layers: int = LAYERS, parts: int = PARTS) -> np.ndarray:
@@ -60,10 +61,10 @@ def test_one_fall_is_by_steps_and_one_by_the_slowest_wave() -> None:
 
 
 def test_what_is_drawn_is_no_rougher_than_the_scan() -> None:
-    rng, within = np.random.default_rng(1), whole()
+    rng, strata = np.random.default_rng(1), whole()
     for values in (rng.normal(size=PARTS * LAYERS), walk(rng)):
-        ranks = ranks_within(values, within)
-        drawn = smooth_ranks(ranks, within, 2000, rng)[0]
+        ranks = ranks_within(values, strata)
+        drawn = smooth_ranks(ranks, strata, BLOCKS, 2000, rng)[0]
         assert drawn.shape == (2000, PARTS * LAYERS)
         assert np.sort(drawn, 1) == pytest.approx(np.tile(np.sort(ranks), (2000, 1)))
         found = np.mean([steps_over_squares(row) for row in drawn[:500]])
@@ -72,12 +73,12 @@ def test_what_is_drawn_is_no_rougher_than_the_scan() -> None:
 
 
 def test_parts_vary_together_as_those_of_the_scan_do() -> None:
-    rng, within = np.random.default_rng(2), whole()
+    rng, strata = np.random.default_rng(2), whole()
     common = np.tile(rng.normal(size=LAYERS).cumsum(), PARTS)
-    (drawn, *_) = smooth_ranks(ranks_within(common, within), within, 50, rng)
+    (drawn, *_) = smooth_ranks(ranks_within(common, strata), strata, BLOCKS, 50, rng)
     first = drawn[:, :LAYERS]
     assert np.tile(first, (1, PARTS)) == pytest.approx(drawn)
-    (alone, *_) = smooth_ranks(ranks_within(rng.normal(size=48), within), within, 500, rng)
+    (alone, *_) = smooth_ranks(ranks_within(rng.normal(size=48), strata), strata, BLOCKS, 500, rng)
     between = [np.corrcoef(one.reshape(PARTS, LAYERS))[0, 1] for one in alone]
     assert abs(np.mean(between)) < 0.7
 
@@ -100,6 +101,6 @@ def test_noise_in_single_parts_does_not_hide_a_trend_that_they_share() -> None:
 
 
 def test_scores_all_alike_are_random_nothing() -> None:
-    within = whole()
-    drawn = smooth_ranks(np.zeros(48), within, 10, np.random.default_rng(0))
+    strata = whole()
+    drawn = smooth_ranks(np.zeros(48), strata, BLOCKS, 10, np.random.default_rng(0))
     assert not any(one.any() for one in drawn)

@@ -1,5 +1,6 @@
 """Which locations are tried and at which starting rates, against counting by hand."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf, nan
 
@@ -14,15 +15,15 @@ from locscope.selection.candidates import (
     FIRST_STEP,
     LEARNS_IN_FULL,
     Candidate,
-    Grid,
     candidates,
     depth_rule,
     first_step_for,
-    locations_of,
+    located,
     named,
     quarters,
     rounded,
     shuffled,
+    spans_of,
 )
 
 
@@ -34,8 +35,11 @@ def norm(layer: int, part: str) -> float:
 GRADIENT = scan(norm)
 
 
-def found(grid: Grid, *locations: str, layers: int = 10, norm_of=None) -> dict[str, Candidate]:
-    made = candidates(info(layers), GRADIENT, grid, locations, norm_of)
+def found(
+    parts: Sequence[str], *locations: str, norm_of=None, **spans: int
+) -> dict[str, Candidate]:
+    where = located(info(), parts, locations, **spans)
+    made = candidates(info(), GRADIENT, where, norm_of)
     names = [str(one.location) for one in made]
     assert len(set(names)) == len(names)
     return dict(zip(names, made, strict=True))
@@ -49,7 +53,7 @@ def brute_rate(location: str) -> float:
 
 
 def test_every_part_of_every_layer_by_default() -> None:
-    made = found(Grid(PAPER_PARTS))
+    made = found(PAPER_PARTS)
     assert list(made) == [f"L{layer}.{part}" for layer in range(10) for part in PAPER_PARTS]
     for location, one in made.items():
         layer, part = location[1:].split(".", 1)
@@ -61,8 +65,9 @@ def test_every_part_of_every_layer_by_default() -> None:
 def test_ranges_lie_in_the_model_and_have_the_sum_of_their_layers(
     layers: int, consecutive: int, wide: bool
 ) -> None:
-    gradient = scan(norm, layers)
-    made = candidates(info(layers), gradient, Grid(("mlp", "attn"), wide, consecutive))
+    gradient, model = scan(norm, layers), info(layers)
+    where = located(model, ("mlp", "attn"), quarters=wide, consecutive=consecutive)
+    made = candidates(model, gradient, where)
     locations = [one.location.sites[0] for one in made]
     assert len({one.location for one in made}) == len(made)
     assert {(p.first, p.part) for p in locations if p.first == p.last} == {
@@ -97,13 +102,12 @@ def test_quarters_of_odd_numbers_of_layers() -> None:
     assert quarters(4) == [(0, 0), (1, 1), (2, 2), (3, 3), (0, 1), (1, 2), (2, 3)]
     assert quarters(7) == [(0, 1), (2, 3), (4, 4), (5, 6), (0, 3), (2, 4), (4, 6)]
     assert quarters(32)[:4] == [(0, 7), (8, 15), (16, 23), (24, 31)]
-    assert len(locations_of(info(3), Grid(("mlp",), quarters=True))) == len(
-        {str(location) for location in locations_of(info(3), Grid(("mlp",), quarters=True))}
-    )
+    spans = spans_of(3, 1, wide=True)
+    assert len(spans) == len(set(spans))
 
 
 def test_more_layers_in_a_row_than_there_are_give_none() -> None:
-    assert list(found(Grid(("mlp",), consecutive=11))) == [f"L{n}.mlp" for n in range(10)]
+    assert list(found(("mlp",), consecutive=11)) == [f"L{n}.mlp" for n in range(10)]
 
 
 def test_named_locations_are_measured_only_where_the_scan_does_not_know_them() -> None:
@@ -114,7 +118,7 @@ def test_named_locations_are_measured_only_where_the_scan_does_not_know_them() -
         return 12.0
 
     names = ("L3.mlp", "L2-4.attn", "L1.attn.h2", "L1.mlp+L2.mlp", "L2-4.attn")
-    made = found(Grid(("mlp",)), *names, norm_of=norm_of)
+    made = found(("mlp",), *names, norm_of=norm_of)
     assert list(made) == [*(f"L{n}.mlp" for n in range(10)), *names[1:4]]
     assert asked == ["L1.attn.h2", "L1.mlp+L2.mlp"]
     assert made["L2-4.attn"].lr == pytest.approx(brute_rate("L2-4.attn"), rel=5e-3)
@@ -124,31 +128,31 @@ def test_named_locations_are_measured_only_where_the_scan_does_not_know_them() -
     assert layers["L2-4.attn"] == layers["L1.mlp+L2.mlp"] == -1
     assert layers["L1.attn.h2"] == 1
     with pytest.raises(ValueError, match=r"norm of L1\.attn\.h2"):
-        found(Grid(("mlp",)), "L1.attn.h2")
+        found(("mlp",), "L1.attn.h2")
 
 
 def test_the_grid_of_rates_is_one_a_third_and_three() -> None:
-    one = found(Grid(("mlp",)))["L3.mlp"]
+    one = found(("mlp",))["L3.mlp"]
     assert one.rates[0] == one.lr
     assert one.rates[1:] == (rounded(one.lr / 3), rounded(3 * one.lr))
     assert rounded(0.0123456) == 0.0123
-    halved = candidates(info(), GRADIENT, Grid(("mlp",)), first_step=FIRST_STEP / 2)
+    halved = candidates(info(), GRADIENT, located(info(), ("mlp",)), first_step=FIRST_STEP / 2)
     assert halved[3].lr == pytest.approx(one.lr / 2, rel=1e-2)
 
 
 def test_parts_that_the_model_lacks_are_left_out_and_all_of_them_refused() -> None:
     small = info(4, ("mlp", "attn"))
-    made = candidates(small, scan(norm, 4), Grid(("mlp", "block")))
+    made = candidates(small, scan(norm, 4), located(small, ("mlp", "block")))
     assert {one.part for one in made} == {"mlp"}
     with pytest.raises(UsageError, match="none of the parts block"):
-        candidates(small, scan(norm, 4), Grid(("block",)))
+        located(small, ("block",))
 
 
 @pytest.mark.parametrize("value", [0.0, nan, inf])
 def test_a_location_without_a_gradient_is_refused(value: float) -> None:
     flat = scan(lambda layer, part: value if (layer, part) == (2, "mlp") else 1.0)
     with pytest.raises(UsageError, match=r"no learning rate for recipe full at L2\.mlp"):
-        candidates(info(), flat, Grid(("mlp",)))
+        candidates(info(), flat, located(info(), ("mlp",)))
 
 
 def test_the_depth_rule_goes_by_relative_depth() -> None:
@@ -158,7 +162,7 @@ def test_the_depth_rule_goes_by_relative_depth() -> None:
 
 
 def test_the_drawn_order_hangs_on_the_seed_alone() -> None:
-    some = list(found(Grid(PAPER_PARTS)).values())
+    some = list(found(PAPER_PARTS).values())
     assert shuffled(some, 3) == shuffled(some[::-1], 3)
     assert shuffled(some, 3) != shuffled(some, 4)
     assert sorted(shuffled(some, 3), key=some.index) == some

@@ -16,7 +16,6 @@ from locscope.selection.choice import best_per_location
 from locscope.selection.forecast import forecasts
 from locscope.selection.space import (
     FULL,
-    SearchBudget,
     Space,
     TrialRequest,
     left,
@@ -78,7 +77,7 @@ def test_is_a_pure_function_also_of_records_that_were_read_again(name: str) -> N
 @pytest.mark.parametrize("amount", [0.01, 0.1, 0.3])
 def test_a_share_of_the_sweep_is_kept_within_a_batch(name: str, amount: float) -> None:
     world = World()
-    space = world.space(budget=SearchBudget(amount, "share"))
+    space = world.space(budget=amount)
     held(world, space, world.search(name, space))
 
 
@@ -86,7 +85,7 @@ def test_a_share_of_the_sweep_is_kept_within_a_batch(name: str, amount: float) -
 @pytest.mark.parametrize("seconds", [1.0, 50_000.0, 200_000.0])
 def test_seconds_are_kept_within_a_batch(name: str, seconds: float) -> None:
     world = World()
-    space = world.space(budget=SearchBudget(seconds, "seconds"))
+    space = world.space(budget=seconds, budget_unit="seconds")
     held(world, space, world.search(name, space))
 
 
@@ -101,14 +100,14 @@ def held(world: World, space: Space, batches: list[tuple[TrialRequest, ...]]) ->
 
 def test_a_sweep_ends_with_its_budget() -> None:
     world = World()
-    space = world.space(budget=SearchBudget(1.0, "seconds"))
+    space = world.space(budget=1.0, budget_unit="seconds")
     (only,) = world.search("sweep", space)
     assert {ask.location for ask in only} == {space.drawn[0]}
 
 
 def test_without_a_second_look_a_race_starts_where_full_runs_do() -> None:
     world = World()
-    space = world.space(budget=SearchBudget(1.0, "seconds"))
+    space = world.space(budget=1.0, budget_unit="seconds")
     looks, (full,) = world.search("race", space)
     assert all(ask.fidelity.quick for ask in looks)
     assert full.lr == space.of(full.location).lr
@@ -171,7 +170,7 @@ def test_with_a_budget_guests_reach_the_top_too(amount: float, seed: int) -> Non
             return replace(found, measures=measures, violated=broke)
 
     world = Drifting(seed=seed)
-    space = world.space(budget=SearchBudget(amount, "share"))
+    space = world.space(budget=amount)
     asked = [ask for batch in world.search("race", space) for ask in batch]
     full = [ask.location for ask in asked if ask.fidelity == space.full]
     assert {*space.drawn[:ALWAYS_RUN], RULE} <= set(full[: 1 + ALWAYS_RUN + 1])
@@ -343,7 +342,7 @@ def test_race_tries_the_next_in_line_while_nothing_keeps_the_bounds() -> None:
 def test_with_a_budget_a_race_looks_where_scans_say_first() -> None:
     for sign in (1, -1):
         world = World()
-        space = world.space(world.truth(sign), budget=SearchBudget(0.02, "share"))
+        space = world.space(world.truth(sign), budget=0.02)
         first = world.search("race", space)[0]
         assert len(first) < len(space.candidates)
         said = sorted(space.candidates, key=lambda one: -sign * world.value_at(one.location))
@@ -428,7 +427,7 @@ def test_random_goes_in_the_drawn_order_at_starting_rates() -> None:
 @pytest.mark.parametrize("name", ["random", "tpe"])
 def test_a_budget_leaves_some_for_the_rates_of_the_best(name: str) -> None:
     world = World()
-    space = world.space(budget=SearchBudget(0.3, "share"))
+    space = world.space(budget=0.3)
     asked = [ask for batch in world.search(name, space) for ask in batch]
     counts = Counter(ask.location for ask in asked)
     assert counts[best(world, space, [tuple(asked)])] >= 3

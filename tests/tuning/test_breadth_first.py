@@ -146,13 +146,14 @@ def test_the_model_holds_the_masters_as_they_will_be_stored():
     prefix_cache.enter(1)
     with temporarily_trainable(model, found, torch.bfloat16) as masters:
         breadth_first.tune(prefix_cache, masters, ROWS, TWO_EPOCHS, 0)
-        for piece, value, change in zip(found, masters.values, masters.changes(), strict=True):
+        changes = masters.changes()
+        for piece, value in zip(found, masters.values, strict=True):
             held = model.get_parameter(piece.name).flatten()
             assert value.dtype == held.dtype == torch.float32
             assert torch.equal(held, value.bfloat16().float())
             assert not torch.equal(held, value), "master weights keep what rounding loses"
-            assert change.values.dtype == torch.bfloat16
-            assert torch.equal(change.values.float(), held)
+            assert changes[piece].dtype == torch.bfloat16
+            assert torch.equal(changes[piece].float(), held)
 
 
 @pytest.mark.parametrize("fails", [False, True])

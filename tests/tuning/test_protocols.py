@@ -113,8 +113,8 @@ def test_rows_are_those_of_tuned_weights_decoded_by_hand(family, lr):
     trial = replace(TRIAL, recipe=replace(TRIAL.recipe, lr=lr))
     rows = rows_by_name(one, trial)
     tuned = run_trial(one.context, trial, keep=True)
-    for change in tuned.changes:
-        put(one.model.get_parameter(change.slice.name), change.slice, change.values)
+    for piece, values in tuned.changes.items():
+        put(one.model.get_parameter(piece.name), piece, values)
     for name, stops in (("raw", (STOP,)), ("no-stop", ())):
         found = [rows[name].value(m) for m in ("reliability", "generalization", "locality")]
         assert found == pytest.approx(by_hand(one.model, untouched, stops)), name

@@ -48,9 +48,9 @@ def tuned(model, parts, recipe=TWO_EPOCHS, seed=5):
     with temporarily_trainable(model, parts, torch.float32) as masters:
         breadth_first.tune(prefix_cache, masters, ROWS, recipe, seed)
         changes = masters.changes()
-    for change in changes:
-        if change.slice.name in dict(model.named_parameters()):
-            put(model.get_parameter(change.slice.name), change.slice, change.values)
+    for piece, values in changes.items():
+        if piece.name in dict(model.named_parameters()):
+            put(model.get_parameter(piece.name), piece, values)
     return changes
 
 
@@ -355,14 +355,14 @@ def test_lofit_adds_a_vector_to_what_heads_put_out(family, location):
     plain_trained(theirs, list(offsets.values()), rows_of(theirs), TWO_EPOCHS, seed=5)
     before = snapshot(mine)
     changes = tuned(mine, parts)
-    assert [change.slice.name for change in changes] == [f"{path.format(n)}.bias" for n in heads]
-    for layer, change in zip(heads, changes, strict=True):
+    assert [piece.name for piece in changes] == [f"{path.format(n)}.bias" for n in heads]
+    for layer, values in zip(heads, changes.values(), strict=True):
         weight = theirs.get_submodule(path.format(layer)).weight.detach()
         weight = weight.T if family == "gpt2" else weight
         columns = weight.unflatten(1, (4, -1))[:, heads[layer]]
         bias = before.get(f"{path.format(layer)}.bias", torch.zeros(32))
         expected = bias + torch.einsum("whd,hd->w", columns, offsets[layer].detach())
-        assert float((change.values - expected).norm() / expected.norm()) < 1e-5
+        assert float((values - expected).norm() / expected.norm()) < 1e-5
     lent = family not in ("gpt2", "gptneox")
     assert len(unbiased(mine, Location.parse(location))) == (len(heads) if lent else 0)
     assert snapshot(mine).keys() == before.keys()
@@ -424,11 +424,11 @@ def test_another_seed_is_another_draw_where_something_is_drawn(kind):
 def test_what_was_measured_is_what_is_kept(kind, stored):
     one = world("llama", stored)
     tuned = run_trial(one.context, trial_of(kind), keep=True)
-    kept = {change.slice.name for change in tuned.changes}
+    kept = {piece.name for piece in tuned.changes}
     assert kept == set(tuned.record.parameters)
-    for change in tuned.changes:
-        assert str(change.values.dtype) == f"torch.{stored}"
-        assert change.values.shape == (change.slice.count,)
+    for piece, values in tuned.changes.items():
+        assert str(values.dtype) == f"torch.{stored}"
+        assert values.shape == (piece.count,)
 
 
 @pytest.mark.parametrize("kind", RECIPES)

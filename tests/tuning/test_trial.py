@@ -50,9 +50,9 @@ def test_a_trial_tunes_measures_and_gives_all_back(family):
 def test_what_was_measured_is_what_is_kept(stored):
     one = world("llama", stored)
     tuned = run_trial(one.context, TRIAL, keep=True)
-    for change in tuned.changes:
-        assert str(change.values.dtype) == f"torch.{stored}"
-        put(one.model.get_parameter(change.slice.name), change.slice, change.values.float())
+    for piece, values in tuned.changes.items():
+        assert str(values.dtype) == f"torch.{stored}"
+        put(one.model.get_parameter(piece.name), piece, values.float())
     one.context.prefix_cache.enter(0)
     now = observe(one.suite, one.context.prefix_cache, TRIAL.edits)
     for found, kept in zip(measure_all(now, one.before), tuned.record.measures, strict=True):

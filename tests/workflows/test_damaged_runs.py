@@ -253,14 +253,15 @@ def test_run_json_is_written_again_from_its_record(folder: Path, how: str) -> No
     began = time.monotonic()
     assert read_info(folder) == factory.run()
     assert load_run(folder).run == factory.run()
-    with open_run(folder, factory.run().settings) as opened:
-        assert opened.resumed
-        assert [note for note in opened.notes if note.startswith("run.json: ")] != []
-        assert "written again from records/run-info.json" in opened.notes[0]
+    said: list[str] = []
+    with open_run(folder, factory.run().settings, say=said.append):
+        assert [note for note in said if note.startswith("run.json: ")] != []
+        assert "written again from records/run-info.json" in said[0]
     assert time.monotonic() - began < PATIENCE
     assert json.loads((folder / MARKER).read_text()) == json.loads(sound)
-    with open_run(folder, factory.run().settings) as opened:
-        assert opened.notes == ()
+    said.clear()
+    with open_run(folder, factory.run().settings, say=said.append):
+        assert said == []
 
 
 def test_run_json_without_its_record_cannot_be_written_again(folder: Path) -> None:
@@ -280,8 +281,9 @@ def test_run_json_without_its_record_cannot_be_written_again(folder: Path) -> No
 
 def test_a_resumed_run_says_what_is_missing(folder: Path) -> None:
     (folder / "records" / RECORDS[0]).unlink()
-    with open_run(folder, factory.run().settings) as opened:
-        (note,) = opened.notes
+    said: list[str] = []
+    with open_run(folder, factory.run().settings, say=said.append):
+        (note,) = said
     assert note.startswith(f"records that were there are missing (1: {RECORDS[0]})")
 
 

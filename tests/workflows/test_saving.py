@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from locscope.errors import LocscopeError, UsageError
 from locscope.models.checkpoint import read_checkpoint
 from locscope.models.load import in_memory
-from locscope.models.save import Change, check_savable, written_anew
+from locscope.models.save import check_savable, written_anew
 from locscope.progress import Silent
 from locscope.runs import new_folder
 from locscope.runs.note import read_note
@@ -63,7 +63,7 @@ def home(plan: EditPlan) -> Path:
 
 def untouched(plan: EditPlan, tuned: Tuned) -> set[str]:
     """Names of the weight files that hold no tuned tensor."""
-    changed = {change.slice.name for change in tuned.changes}
+    changed = {piece.name for piece in tuned.changes}
     shards = read_checkpoint(home(plan)).shards
     return {path.name for path, tensors in shards.items() if not changed & tensors.keys()}
 
@@ -73,14 +73,14 @@ def test_only_the_changed_tensors_differ(one: tuple[EditPlan, Tuned], tmp_path: 
     save(plan, tuned, tmp_path / "out")
     before, after = content(home(plan)), content(tmp_path / "out")
     assert before.keys() == after.keys()
-    changed = {change.slice.name: change for change in tuned.changes}
+    changed = {piece.name: values for piece, values in tuned.changes.items()}
     seen = 0
     for path in home(plan).glob("*.safetensors"):
         mine, theirs = load_file(tmp_path / "out" / path.name), load_file(path)
         for key, tensor in theirs.items():
             wanted = tensor
             if key in changed:
-                wanted, seen = changed[key].values.reshape(tensor.shape), seen + 1
+                wanted, seen = changed[key].reshape(tensor.shape), seen + 1
             assert torch.equal(mine[key], wanted), key
     assert seen == len(changed) == 3
     for name in before:
@@ -124,7 +124,7 @@ def test_room_is_wanted_for_what_is_written_anew(
     one: tuple[EditPlan, Tuned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, tuned = one
-    names = [change.slice.name for change in tuned.changes]
+    names = [piece.name for piece in tuned.changes]
     checkpoint = read_checkpoint(home(plan))
     whole = sum(map(len, content(home(plan)).values()))
     linked = sum(len(content(home(plan))[name]) for name in untouched(plan, tuned))
@@ -238,8 +238,8 @@ def test_a_weight_that_overflows_the_stored_dtype_is_not_saved(
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     plan = planned(base, edits_file)
     tuned = tune(plan, Silent())
-    first = tuned.changes[0]
-    large = replace(tuned, changes=(Change(first.slice, first.values + 1e6),))
+    piece, values = next(iter(tuned.changes.items()))
+    large = replace(tuned, changes={piece: values + 1e6})
     with pytest.raises(LocscopeError, match=r"not finite in torch.float16"):
         save(plan, large, tmp_path / "out")
     save(plan, tuned, tmp_path / "out")
@@ -314,7 +314,7 @@ def test_a_tensor_that_the_files_lack_or_have_twice_is_told_before_tuning(
     one: tuple[EditPlan, Tuned],
 ) -> None:
     checkpoint = read_checkpoint(home(one[0]))
-    names = [change.slice.name for change in one[1].changes]
+    names = [piece.name for piece in one[1].changes]
     check_savable(checkpoint, names)
     for first, second in (("x.", "y."), ("x", "y")):
         shards = {

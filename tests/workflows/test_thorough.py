@@ -12,7 +12,7 @@ from locscope.edits.texts import key
 from locscope.execution import local
 from locscope.locations import Location
 from locscope.progress import Silent
-from locscope.records import COUNT_RUNG, ProtocolResults, TrialRecord
+from locscope.records import COUNT_RUNG, Edit, ProtocolResults, TrialRecord
 from locscope.runs.folder import open_run
 from locscope.runs.info import read_info
 from locscope.runs.store import iterate, read_record, write_record
@@ -23,7 +23,13 @@ from locscope.tuning.protocols import PROTOCOLS
 from locscope.workflows.publish import Found
 from locscope.workflows.report import load_run
 from locscope.workflows.search import local_runner
-from locscope.workflows.search.edit_counts import count_curve, counts, edit_count_schedule
+from locscope.workflows.search.edit_counts import (
+    count_curve,
+    counts,
+    drawn_edits,
+    edits_on_curve,
+    first_of,
+)
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.plan import Plan, plan_search
 from locscope.workflows.search.run import search
@@ -143,16 +149,21 @@ def curve(settings: SearchSettings, folder: Path) -> tuple[Plan, list[TrialRecor
     return plan, counted(folder)
 
 
+def on_curve(plan: Plan) -> tuple[Edit, ...]:
+    """The edits of the curve."""
+    return edits_on_curve(drawn_edits(plan), plan)
+
+
 def test_a_limited_search_is_taken_beyond_its_sample(
     settings: SearchSettings, tmp_path: Path
 ) -> None:
     limited = settings.model_copy(update={"limit": 12})
     plan, found = curve(limited, tmp_path / "run")
-    rungs = edit_count_schedule(plan)
-    assert rungs.counts == (3, 6, 12, 20)
-    assert rungs.edits != plan.edit_set.edits
-    assert set(rungs.first(12)) == {edit.id for edit in plan.edit_set.edits}
-    assert set(rungs.first(20)) == {edit.id for edit in read_edits(settings.edits).edits}
+    drawn, edits = drawn_edits(plan), on_curve(plan)
+    assert counts(12, len(edits)) == (3, 6, 12, 20)
+    assert edits != plan.edit_set.edits
+    assert set(first_of(edits, drawn, 12)) == {edit.id for edit in plan.edit_set.edits}
+    assert set(first_of(edits, drawn, 20)) == {edit.id for edit in read_edits(settings.edits).edits}
     assert sorted(len(record.trial.edits) for record in found) == [3, 6, 12, 20]
     assert all(record.trial.edit_set != plan.edit_set.fingerprint for record in found)
     assert all(len(record.outcomes) == len(record.trial.edits) for record in found)
@@ -177,8 +188,8 @@ def test_the_suite_of_its_own_measures_as_that_of_the_search(
     other, beyond = curve(limited, tmp_path / "limited")
     whole = max(found, key=lambda record: len(record.trial.edits))
     same = max(beyond, key=lambda record: len(record.trial.edits))
-    assert edit_count_schedule(plan).edits == plan.edit_set.edits
-    assert edit_count_schedule(other).edits != other.edit_set.edits
+    assert on_curve(plan) == plan.edit_set.edits
+    assert on_curve(other) != other.edit_set.edits
     assert set(whole.trial.edits) == set(same.trial.edits)
     before = [m.before for m in whole.measures if m.name in ("reliability", "generalization")]
     again = [m.before for m in same.measures if m.name in ("reliability", "generalization")]
@@ -194,7 +205,7 @@ def test_lent_neighbours_judge_nothing_where_they_are_tuned(
     bare.write_text("\n".join(["prompt,target", *rows]))
     plan, found = curve(settings.model_copy(update={"edits": str(bare)}), tmp_path / "run")
     assert any(edit.neighbours for edit in plan.edit_set.edits)
-    assert not any(edit.neighbours for edit in edit_count_schedule(plan).edits)
+    assert not any(edit.neighbours for edit in on_curve(plan))
     for record in found:
         assert isnan(record.measure("locality").value)
         assert record.measure("reliability").count == len(record.trial.edits)
@@ -202,7 +213,7 @@ def test_lent_neighbours_judge_nothing_where_they_are_tuned(
 
 def test_no_neighbour_is_among_the_edits(settings: SearchSettings, tmp_path: Path) -> None:
     plan = plan_search(settings.model_copy(update={"limit": 12}), tmp_path / "run")
-    edits = edit_count_schedule(plan).edits
+    edits = on_curve(plan)
     edited = {key(text) for edit in edits for text in (edit.prompt, *edit.rephrases)}
     assert not any(key(n.prompt) in edited for edit in edits for n in edit.neighbours)
 

@@ -58,48 +58,43 @@ class Heatmap:
         return tuple(value for row in self.values for value in row if isfinite(value))
 
 
-@dataclass(frozen=True)
-class LogScale:
-    """A log scale of the distance from `origin`, clipped; ticks are in true values."""
-
-    origin: float
-    candidates: tuple[float, ...]
-
-    def location(self, value: float) -> float:
-        """Where the value stands on the scale; beyond the outer candidates is at them."""
-        if isnan(value):
-            return nan
-        # A ratio below 1 has no logarithm of its excess; it counts as nothing lost.
-        inside = min(max(value, self.candidates[0]), self.candidates[-1])
-        return log10(inside - self.origin)
-
-    def ticks(self, values: Iterable[float]) -> tuple[tuple[float, str], ...]:
-        """Ticks among the placed values, far enough apart to be read."""
-        measured = [value for value in values if not isnan(value)]
-        if not measured:
-            return ()
-        low, high = min(measured), max(measured)
-        chosen: list[tuple[float, str]] = []
-        for tick in self.candidates:
-            location = self.location(tick)
-            # A seventh of the span is about the width of a label.
-            apart = not chosen or location - chosen[-1][0] >= (high - low) / 7
-            if low - 1e-9 <= location <= high + 1e-9 and apart:
-                chosen.append((location, self._label(tick)))
-        return tuple(chosen)
-
-    def _label(self, tick: float) -> str:
-        ends = {self.candidates[0]: "≤", self.candidates[-1]: "≥"}
-        return f"{ends.get(tick, '')}{tick:g}"
+MARKS = {
+    "perplexity_ratio": (1.001, 1.002, 1.005, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 11),
+    "kl": (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+}
+"""Values that are marked on the log scales of measures of what is lost: low is good, and
+differences count near nothing lost. Of a ratio matters how far it is above 1."""
+NOTHING_LOST = {"perplexity_ratio": 1.0, "kl": 0.0}
 
 
-RATIO_SCALE = LogScale(1, (1.001, 1.002, 1.005, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 11))
-"""For perplexity ratios: what matters is how far above 1 they are, from 0.1 % to beyond tenfold."""
-KL_SCALE = LogScale(0, (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1, 3, 10))
+def placed(measure: str, value: float) -> float:
+    """Where the value stands on its measure's scale: beyond the outer marks of a log scale it is at
+    them."""
+    if isnan(value) or measure not in MARKS:
+        return float(value)
+    # A ratio below 1 has no logarithm of its excess; it counts as nothing lost.
+    inside = min(max(value, MARKS[measure][0]), MARKS[measure][-1])
+    return log10(inside - NOTHING_LOST[measure])
 
 
-LOG_SCALES = {"perplexity_ratio": RATIO_SCALE, "kl": KL_SCALE}
-"""Of measures of what is lost: low is good, and differences count near nothing lost."""
+def ticks_among(measure: str, values: Iterable[float]) -> tuple[tuple[float, str], ...]:
+    """Marks among the placed values, far enough apart to be read, each with the true value; none of
+    a measure without a log scale."""
+    marks, measured = MARKS.get(measure, ()), [value for value in values if not isnan(value)]
+    if not measured or not marks:
+        return ()
+    low, high = min(measured), max(measured)
+    ends = {marks[0]: "≤", marks[-1]: "≥"}
+    chosen: list[tuple[float, str]] = []
+    for mark in marks:
+        at = placed(measure, mark)
+        # A seventh of the span is about the width of a label.
+        apart = not chosen or at - chosen[-1][0] >= (high - low) / 7
+        if low - 1e-9 <= at <= high + 1e-9 and apart:
+            chosen.append((at, f"{ends.get(mark, '')}{mark:g}"))
+    return tuple(chosen)
+
+
 EFFICACY_VIEWS = {
     "score": "What trials are ranked by, under the bounds on collapse.",
     "reliability": "Share of edits answered with the new target.",
@@ -180,9 +175,7 @@ def trial_heatmap(
     true = {cell: _value(record, measure) for cell, (_, record) in found.items() if record}
     # A bar has its number once, in its middle.
     named = {(b.rows[len(b.rows) // 2], b.lane) for b in bars}
-    scale = LOG_SCALES.get(measure)
-    location = scale.location if scale else float
-    values = grid(layers, columns, lambda cell: location(true.get(cell, nan)))
+    values = grid(layers, columns, lambda cell: placed(measure, true.get(cell, nan)))
     text = lambda c: short(true.get(c, nan)) if c[1] in parts or c in named else ""  # noqa: E731
     hover = lambda c: _trial_hover(*found[c], measure) if c in found else ""  # noqa: E731
     row, column, rows = _outlined(best, alone, bars) or (0, "", 0)
@@ -195,10 +188,10 @@ def trial_heatmap(
         grid(layers, columns, text),
         grid(layers, columns, hover),
         note,
-        good=-1 if scale else 1,
+        good=-1 if measure in MARKS else 1,
         recommended=(row, columns.index(column)) if rows else None,
         recommended_rows=max(rows, 1),
-        ticks=scale.ticks(v for row in values for v in row) if scale else (),
+        ticks=ticks_among(measure, (v for row in values for v in row)),
         locations=grid(layers, columns, lambda cell: found[cell][0] if cell in found else ""),
         bars=tuple((columns.index(bar.lane), bar.rows) for bar in bars),
     )

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isnan, nan
 from typing import Any
 
@@ -28,26 +28,6 @@ SIGNS = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥"}
 """What tokens often are of, and what is shown for it; all else that is not seen is escaped."""
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """What the scores of one heatmap have in common; its columns are `across` something."""
-
-    across: str
-    part: str = ""
-    role: str = ""
-
-    @property
-    def title(self) -> str:
-        """The sheet in words; heads are attention's where nothing else is said."""
-        part = "" if self.across == "heads" and self.part == "attn" else self.part
-        return ", ".join(filter(None, (self.across, part, self.role)))
-
-    def column(self, score: ScanScore) -> str:
-        """The column that the score stands in."""
-        named = {"parts": score.part, "heads": f"h{score.head}", "token roles": score.role}
-        return named[self.across]
-
-
 def scan_heatmaps(inputs: ReportInputs, scan: ScanResult) -> tuple[Heatmap, ...]:
     """All heatmaps of a scan, variant by variant, then those of single prompts."""
     of_variants = (_variant_heatmaps(inputs, scan, variant) for variant in scan.variants)
@@ -55,47 +35,57 @@ def scan_heatmaps(inputs: ReportInputs, scan: ScanResult) -> tuple[Heatmap, ...]
 
 
 def _variant_heatmaps(inputs: ReportInputs, scan: ScanResult, variant: str) -> list[Heatmap]:
-    sheets: dict[Sheet, list[ScanScore]] = defaultdict(list)
+    sheets: dict[str, list[ScanScore]] = defaultdict(list)
     for score in scan.scores:
         if score.variant == variant:
             sheets[sheet_of(score)].append(score)
-    drawn = [
-        scan_heatmap(inputs, scan, variant, sheet, tuple(sheets[sheet]))
-        for sheet in sorted(sheets, key=_sheet_order)
-    ]
+    ordered = sorted(sheets.values(), key=lambda scores: _sheet_order(scores[0]))
+    drawn = [scan_heatmap(inputs, scan, tuple(scores)) for scores in ordered]
     # A single column tells least, so that it is not what one sees first.
     return sorted(drawn, key=lambda heatmap: len(heatmap.columns) == 1)
 
 
-def sheet_of(score: ScanScore) -> Sheet:
-    """The heatmap that a score stands in: all parts, the heads of a part, or its token roles."""
+def across_of(score: ScanScore) -> str:
+    """What the columns of its heatmap are: all parts, the heads of a part, or its token roles."""
     if score.head >= 0:
-        return Sheet("heads", score.part, score.role)
-    return Sheet("token roles", score.part) if score.role else Sheet("parts")
+        return "heads"
+    return "token roles" if score.role else "parts"
 
 
-def _sheet_order(sheet: Sheet) -> tuple[int, int, int]:
-    kinds = ("parts", "heads", "token roles")
-    return kinds.index(sheet.across), part_order(sheet.part), _role_order(sheet.role)
+def sheet_of(score: ScanScore) -> str:
+    """The heatmap that a score stands in, in words; heads are attention's where nothing else is
+    said. Scores of one sheet are alike in all that is in its name, so that any stands for it."""
+    across = across_of(score)
+    if across == "parts":
+        return across
+    part = "" if across == "heads" and score.part == "attn" else score.part
+    return ", ".join(filter(None, (across, part, score.role if across == "heads" else "")))
 
 
-def scan_heatmap(
-    inputs: ReportInputs,
-    scan: ScanResult,
-    variant: str,
-    sheet: Sheet,
-    scores: tuple[ScanScore, ...],
-) -> Heatmap:
+def _column(score: ScanScore) -> str:
+    named = {"parts": score.part, "heads": f"h{score.head}", "token roles": score.role}
+    return named[across_of(score)]
+
+
+def _sheet_order(any_of: ScanScore) -> tuple[int, int, int]:
+    across = across_of(any_of)
+    part = "" if across == "parts" else any_of.part
+    role = any_of.role if across == "heads" else ""
+    return ("parts", "heads", "token roles").index(across), part_order(part), _role_order(role)
+
+
+def scan_heatmap(inputs: ReportInputs, scan: ScanResult, scores: tuple[ScanScore, ...]) -> Heatmap:
     """The scores of one sheet over layers and columns; NaN where a location has none."""
-    by_cell = {(score.layer, sheet.column(score)): score for score in scores}
-    columns = tuple(dict.fromkeys(sheet.column(s) for s in sorted(scores, key=_column_order)))
+    one, variant, across = scores[0], scores[0].variant, across_of(scores[0])
+    by_cell = {(score.layer, _column(score)): score for score in scores}
+    columns = tuple(dict.fromkeys(_column(s) for s in sorted(scores, key=_column_order)))
     layers = range(inputs.run.model.layers)
     true = {cell: score.score for cell, score in by_cell.items()}
     # Colours from zero out would waste half the scale on scores of one sign.
     centred = has_both_signs(true.values())
-    of_roles = sheet.across == "token roles"
-    outlined, tall = (None, 1) if of_roles else _outlined(inputs, columns, sheet)
-    what = "" if sheet.across == "parts" else sheet.title
+    of_roles = across == "token roles"
+    outlined, tall = (None, 1) if of_roles else _outlined(inputs, columns, one)
+    what = "" if across == "parts" else sheet_of(one)
     return Heatmap(
         f"scan-{scan.descriptor.name}-{variant}-{what}",
         scan_title(scan, variant, what),
@@ -103,27 +93,27 @@ def scan_heatmap(
         columns,
         grid(layers, columns, lambda cell: true.get(cell, nan)),
         grid(layers, columns, lambda cell: short(true.get(cell, nan))),
-        grid(layers, columns, lambda cell: _hover(_location(cell, sheet), by_cell.get(cell))),
+        grid(layers, columns, lambda cell: _hover(_location(cell, one), by_cell.get(cell))),
         colour_key(scan.descriptor.sign, centred),
         centred=centred,
         good=scan.descriptor.sign,
         recommended=outlined,
         recommended_rows=tall,
-        across=sheet.across,
+        across=across,
         labels=tuple(role.replace(" ", "\n") for role in columns) if of_roles else (),
-        choice=": ".join(filter(None, (variant, sheet.title))),
+        choice=": ".join(filter(None, (variant, sheet_of(one)))),
         variant=variant,
         # Trials of single heads are rare, and names of all heads would be half of the figure.
-        locations=() if what else grid(layers, columns, lambda cell: _location(cell, sheet)),
+        locations=() if what else grid(layers, columns, lambda cell: _location(cell, one)),
     )
 
 
 def _outlined(
-    inputs: ReportInputs, columns: tuple[str, ...], sheet: Sheet
+    inputs: ReportInputs, columns: tuple[str, ...], any_of: ScanScore
 ) -> tuple[tuple[int, int] | None, int]:
     """Row and column of the recommended location, and how many rows it takes."""
-    cell = recommended_cell(inputs, columns, _cell_in(sheet))
-    if cell is not None or inputs.best is None or sheet.across != "parts":
+    cell = recommended_cell(inputs, columns, _cell_in(any_of))
+    if cell is not None or inputs.best is None or across_of(any_of) != "parts":
         return cell, 1
     site, *others = Location.parse(str(inputs.best.location)).sites
     # A range stands over the cells of its layers, of which no scan scores more than one.
@@ -147,11 +137,11 @@ def _role_order(role: str) -> int:
     return roles.index(role) if role in roles else len(roles)
 
 
-def _cell_in(sheet: Sheet) -> Callable[[Location], Cell | None]:
+def _cell_in(any_of: ScanScore) -> Callable[[Location], Cell | None]:
     """Finds the cell of a location: one part of one layer, or one head of the sheet's part."""
-    return (
-        (lambda location: _head_cell(location, sheet.part)) if sheet.across == "heads" else cell_of
-    )
+    if across_of(any_of) != "heads":
+        return cell_of
+    return lambda location: _head_cell(location, any_of.part)
 
 
 def _head_cell(location: Location, part: str) -> Cell | None:
@@ -161,15 +151,15 @@ def _head_cell(location: Location, part: str) -> Cell | None:
     return site.first, f"h{site.head}"
 
 
-def _location(cell: Cell, sheet: Sheet) -> str:
+def _location(cell: Cell, any_of: ScanScore) -> str:
     """The name of the location in a cell, with the token role where the sheet has one."""
-    layer, column = cell
-    if sheet.across == "parts":
+    (layer, column), across = cell, across_of(any_of)
+    if across == "parts":
         return str(Location.at(layer, column))
-    if sheet.across == "heads":
-        location = str(Location.at(layer, sheet.part, int(column.removeprefix("h"))))
-        return f"{location}, {sheet.role}" if sheet.role else location
-    return f"{Location.at(layer, sheet.part)}, {column}"
+    if across == "heads":
+        location = str(Location.at(layer, any_of.part, int(column.removeprefix("h"))))
+        return f"{location}, {any_of.role}" if any_of.role else location
+    return f"{Location.at(layer, any_of.part)}, {column}"
 
 
 def _hover(location: str, score: ScanScore | None) -> str:

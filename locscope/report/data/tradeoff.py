@@ -7,12 +7,13 @@ from typing import Literal
 from locscope.locations import Location
 from locscope.records import FrontPoint, TrialRecord
 from locscope.report.data.curves import Chart, Series
-from locscope.report.data.heatmaps import RATIO_SCALE, part_order
+from locscope.report.data.heatmaps import part_order, placed, ticks_among
 from locscope.report.data.inputs import ReportInputs, in_full
 from locscope.report.data.words import in_words, number, rate
 from locscope.scoring.objectives import BALANCED, OBJECTIVES, Objective, efficacy, objective_of
 from locscope.scoring.tradeoffs import front_points, is_known, point_of
 
+COLLAPSE = "perplexity_ratio"
 TITLE = "Efficacy and collapse"
 X_TITLE = "perplexity ratio (log scale of the excess over 1)"
 NOTE = (
@@ -56,7 +57,7 @@ def tradeoff(inputs: ReportInputs) -> Chart:
     note = NOTE + (KNEE if objective.knee else "")
     if left_out := len(full) - len(drawn):
         note += f" Left out for want of efficacy or a perplexity ratio: {left_out}."
-    ticks = RATIO_SCALE.ticks(x for cloud in series for x in cloud.x)
+    ticks = ticks_among(COLLAPSE, (x for cloud in series for x in cloud.x))
     return Chart("tradeoff", TITLE, X_TITLE, "efficacy", tuple(series), False, False, note, ticks)
 
 
@@ -73,7 +74,7 @@ def _front_series(
 ) -> Series:
     return Series(
         name,
-        tuple(RATIO_SCALE.location(point.perplexity_ratio) for point in points),
+        tuple(placed(COLLAPSE, point.perplexity_ratio) for point in points),
         tuple(point.efficacy for point in points),
         tuple(
             f"{name}: {p.location}, lr {rate(p.lr)}\nefficacy {number(p.efficacy)}\n"
@@ -86,10 +87,10 @@ def _front_series(
 
 
 def _cloud(part: str, records: list[TrialRecord], objective: Objective) -> Series:
-    ratios = (record.measure("perplexity_ratio").value for record in records)
+    ratios = (record.measure(COLLAPSE).value for record in records)
     return Series(
         part,
-        tuple(map(RATIO_SCALE.location, ratios)),
+        tuple(placed(COLLAPSE, ratio) for ratio in ratios),
         tuple(efficacy(record.measures, objective) for record in records),
         tuple(_hover(record, objective) for record in records),
         part,

@@ -12,13 +12,14 @@ output matrix; heads of `attn.k` and `attn.v` are key-value heads.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import nan
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from locscope.forward.batching import Holds
+from locscope.forward.batching import tokens_worth
 from locscope.interp.attribution import ENTRY, Estimates, estimated
 from locscope.interp.corruption import CORRUPTIONS, CorruptedPair, corruption_named, left_out
 from locscope.interp.facts import ROLES, Fact
@@ -29,7 +30,7 @@ from locscope.scans.context import Findings, ScanContext
 from locscope.scans.gradients.completeness import completeness_gap, gap_note
 
 TOKENWISE = ("block", "attn", "mlp")
-HOLDS = Holds(states=49, patterns=9, backward=True)
+WORTH = partial(tokens_worth, states=49, patterns=9, backward=True)
 """Of seven activations: clean, corrupted, a zero that requires a gradient, and the gradients of the
 pass before and of this one in float32. Patterns: two of the corrupted run, two patched, a zero,
 gradients."""
@@ -64,7 +65,7 @@ def scan(context: ScanContext) -> Findings:
         "attribution patching",
         pairs,
         lambda batch: _estimates(context, batch, metric),
-        size=lambda pair: HOLDS.tokens(model, len(pair.ids), pair.samples),
+        size=lambda pair: WORTH(model, len(pair.ids), pair.samples),
     )
     steps = context.options.steps
     gaps = (_gap(context, facts),) if steps > 1 else ()

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.forward.batching import Holds
+from locscope.forward.batching import tokens_worth
 from locscope.records import ScanScore
 from locscope.scans.context import Findings, ScanContext
 from locscope.scoring.statistics import mean_intervals
@@ -31,7 +31,7 @@ from locscope.tuning.matrices import leaves_of
 WEIGHT = 0.1
 """CoFiTune: the weight of the divergence."""
 
-HOLDS = Holds(states=12, backward=True, logits=3)
+WORTH = partial(tokens_worth, states=12, backward=True, logits=3)
 """Two dropout masks and their products, the products of the gates, and per token of either pass the
 log-probabilities, their terms and gradients (half as many of both)."""
 
@@ -54,7 +54,7 @@ def scan(context: ScanContext) -> Findings:
             "dropout KL",
             texts,
             lambda batch: _importances(context, batch),
-            lambda text: HOLDS.tokens(context.loaded.model, len(text), rows=2),
+            lambda text: WORTH(context.loaded.model, len(text), rows=2),
         )
     )
     up, down, heads = importances[..., 0], importances[..., 1], importances[..., 2:]

@@ -12,22 +12,23 @@ scale that all heads share.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.forward.batching import Holds
+from locscope.forward.batching import tokens_worth
 from locscope.forward.blocks import run_blocks
 from locscope.forward.head import logits
 from locscope.forward.prompts import at_last, prompts_of
 from locscope.interp.facts import Fact
 from locscope.interp.hooked_model import hook_name, probing
-from locscope.interp.metrics import METRICS, runners_up, token_pair_of, value_of
+from locscope.interp.metrics import METRICS, answers_of, runners_up, value_of
 from locscope.interp.silencing import HOW, Ablation, ablation_of
 from locscope.scans.context import Findings, ScanContext
 
-HOLDS = Holds(states=9, backward=True)
+WORTH = partial(tokens_worth, states=9, backward=True)
 """Of z: a zero that requires a gradient, its change and the gradients of two metrics in float32,
 and these gradients before their conversion."""
 
@@ -46,7 +47,7 @@ def scan(context: ScanContext) -> Findings:
         "head gradient",
         silent.facts,
         lambda batch: _losses(context, silent, batch, distractors),
-        size=lambda fact: HOLDS.tokens(context.loaded.model, silent.tokens(fact)),
+        size=lambda fact: WORTH(context.loaded.model, silent.tokens(fact)),
     )
     used = [fact.edit for fact in silent.facts]
     scores = [
@@ -86,13 +87,14 @@ def _slopes(
     """The gradients of every metric with respect to z, for every layer."""
     hooked = context.hooked
     prompts = prompts_of(hooked.bridged, [fact.ids for fact in facts])
-    rivals = [distractors[fact.edit] for fact in facts]
-    token_pair = token_pair_of(facts, rivals, hooked.bridged.device)
+    device = hooked.bridged.device
+    rivals = torch.tensor([distractors[fact.edit] for fact in facts], device=device)
+    answers = answers_of(facts, device)
     names = [hook_name("z", layer) for layer in range(hooked.layers)]
     with torch.enable_grad(), probing(hooked, *names) as zeros:
         final = at_last(run_blocks(hooked.bridged, prompts.ids), prompts.last)
         scored = logits(hooked.bridged, final)
-        values = [value_of(metric, scored, token_pair).sum() for metric in METRICS]
+        values = [value_of(metric, scored, answers, rivals).sum() for metric in METRICS]
     wanted = [zeros[name] for name in names]
     return [
         [slope.float() for slope in torch.autograd.grad(value, wanted, retain_graph=True)]

@@ -9,12 +9,13 @@ so there are no values of single requests and no intervals.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from locscope.forward.batching import Holds, in_batches
+from locscope.forward.batching import in_batches, tokens_worth
 from locscope.forward.blocks import run_blocks
 from locscope.forward.head import answer_losses
 from locscope.forward.prefix_cache import PrefixCache
@@ -29,7 +30,7 @@ RATE = 5e-3
 PENALTY = 1e-3
 BATCH = 8
 EPOCHS = 5
-HOLDS = Holds(states=4, backward=True, logits=3)
+WORTH = partial(tokens_worth, states=4, backward=True, logits=3)
 """z in float32 and its product; logits of the answer, log-probabilities and gradients."""
 
 
@@ -102,7 +103,7 @@ def _gradient(
         return [None for _ in batch]
 
     def size(row: int) -> int:
-        return HOLDS.tokens(hooked.model, int(prefix_cache.packed.lengths[row]))
+        return WORTH(hooked.model, int(prefix_cache.packed.lengths[row]))
 
     in_batches(rows, run, size=size, tokens_at_once=prefix_cache.tokens_at_once)
     # The penalty's slope by hand: it has to come once a step, not once a piece.

@@ -27,7 +27,7 @@ from locscope.forward.packed import NO_LABEL, TokenRow, pack
 from locscope.forward.prefix_cache import PrefixCache
 from locscope.forward.sampling import sample_after
 from locscope.interp.gradients import (
-    SLOPES,
+    SLOPES_WORTH,
     layer_groups,
     mean_gradient,
     slopes,
@@ -175,7 +175,7 @@ def _along(
         return list(slopes(prefix_cache, batch, units, signs).cpu())
 
     def size(row: int) -> int:
-        return SLOPES.tokens(prefix_cache.model, int(prefix_cache.packed.lengths[row]))
+        return SLOPES_WORTH(prefix_cache.model, int(prefix_cache.packed.lengths[row]))
 
     of_units = context.batched("step forecast: its effect", rows, run, size)
     return torch.stack(of_units).double() @ holds

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from locscope.interp.corruption import CorruptedPair, corrupting, corruption_named, left_out
 from locscope.interp.facts import ROLES, Fact
-from locscope.interp.metrics import METRICS, TokenPair, metric_named, token_pair_of, value_of
-from locscope.interp.patching import Kind, MetricFn, restored, run_both
+from locscope.interp.metrics import METRICS, answers_of, metric_named, value_of
+from locscope.interp.patching import RESTORED, MetricFn, restored, run_both
 from locscope.records import ScanScore, ScanTotal
 from locscope.scans.context import Findings, ScanContext
 
@@ -37,10 +37,10 @@ class Trace:
     fact: Fact
     clean: float
     corrupted: float
-    restored: Float[Tensor, "kinds seq layers"]
+    restored: Float[Tensor, "parts seq layers"]
 
     @property
-    def effect(self) -> Float[Tensor, "kinds seq layers"]:
+    def effect(self) -> Float[Tensor, "parts seq layers"]:
         """The indirect effect of every state."""
         return self.restored - self.corrupted
 
@@ -50,11 +50,11 @@ def scan(context: ScanContext) -> Findings:
     pairs = context.corrupted_pairs(_corruption(context))
     if not pairs:
         return Findings((), 0, notes=("no edit's subject could be corrupted", *context.facts.notes))
-    kinds = kinds_of(context)
+    window = window_of(context)
     traces = context.batched(
         "causal tracing",
         pairs,
-        lambda batch: trace(context, batch, kinds),
+        lambda batch: trace(context, batch, window),
         size=lambda pair: pair.samples * len(pair.ids),
         # The tokens before the subject are skipped for a whole batch, so it starts at one token.
         alike=lambda pair: (len(pair.ids), pair.fact.span[0]),
@@ -64,49 +64,42 @@ def scan(context: ScanContext) -> Findings:
         [traced.fact.edit for traced in traces],
         [traced.clean - traced.corrupted for traced in traces],
     )
-    scores = [score for i, kind in enumerate(kinds) for score in _scores(context, traces, kind, i)]
+    scores = [score for i in range(len(RESTORED)) for score in _scores(context, traces, i)]
     return Findings(
         tuple(scores),
         len(traces),
-        settings=_settings(context, kinds),
+        settings=_settings(context, window),
         notes=(_note(total), *left_out(context.facts.with_subject, pairs), *context.facts.notes),
         maps=tuple(
-            context.token_map(traced.fact, VARIANT, kind.part, traced.effect[i].T)
+            context.token_map(traced.fact, VARIANT, part, traced.effect[i].T)
             for traced in traces
-            for i, kind in enumerate(kinds)
+            for i, part in enumerate(RESTORED)
         ),
         totals=(total,),
     )
 
 
-def kinds_of(context: ScanContext) -> tuple[Kind, ...]:
-    """States at single layers, and windows of MLP and attention outputs.
-
-    Windows have 10 layers of 32 or more, and fewer in proportion below.
-    """
+def window_of(context: ScanContext) -> int:
+    """Layers in which outputs of MLP and attention are restored together: 10 of 32 or more, and
+    fewer in proportion below."""
     # ROME's random stream is there to reproduce its numbers: then 10 layers at any depth.
     depth = 1.0 if context.options.stream == "rome" else context.loaded.info.layers / PAPER_LAYERS
-    window = context.options.window or max(1, round(PAPER_WINDOW * min(1.0, depth)))
-    return (
-        Kind("block", "resid_post"),
-        Kind("mlp", "mlp_out", window),
-        Kind("attn", "attn_out", window),
-    )
+    return context.options.window or max(1, round(PAPER_WINDOW * min(1.0, depth)))
 
 
-def trace(
-    context: ScanContext, pairs: Sequence[CorruptedPair], kinds: Sequence[Kind]
-) -> tuple[Trace, ...]:
+def trace(context: ScanContext, pairs: Sequence[CorruptedPair], window: int) -> tuple[Trace, ...]:
     """Traces facts of one length whose subjects begin at the same token."""
     hooked, samples, first = context.hooked, pairs[0].samples, pairs[0].fact.span[0]
     device, most = hooked.bridged.device, context.tokens_at_once
     clean_ids = torch.tensor([pair.fact.ids for pair in pairs], device=device)
     ids = torch.tensor([pair.ids for pair in pairs], device=device).repeat_interleave(samples, 0)
-    runs = run_both(hooked, clean_ids, ids, corrupting(pairs), kinds)
+    runs = run_both(hooked, clean_ids, ids, corrupting(pairs))
     metric = _metric_of(context, pairs)
-    # Kind by kind: each has patches at other blocks, and no pass in common.
-    values = torch.stack([restored(hooked, runs, kind, first, metric, most) for kind in kinds])
-    means = values.view(len(kinds), len(pairs), samples, *values.shape[2:]).mean(2).cpu()
+    # Part by part: each has patches at other blocks, and no pass in common.
+    values = torch.stack(
+        [restored(hooked, runs, kind, window, first, metric, most) for kind in RESTORED.values()]
+    )
+    means = values.view(len(RESTORED), len(pairs), samples, *values.shape[2:]).mean(2).cpu()
     top = metric(runs.clean_logits)
     floor = metric(runs.corrupted_logits).view(-1, samples).mean(1)
     return tuple(
@@ -125,35 +118,31 @@ def _metric(context: ScanContext) -> str:
 
 def _metric_of(context: ScanContext, pairs: Sequence[CorruptedPair]) -> MetricFn:
     """The metric of rows that are facts (clean), or samples of facts, repeated for every patch."""
-    metric = _metric(context)
-
-    def token_pair(copies: int) -> TokenPair:
-        rows = [pair for pair in pairs for _ in range(copies)]
-        facts, distractors = [pair.fact for pair in rows], [pair.distractor for pair in rows]
-        return token_pair_of(facts, distractors, context.hooked.bridged.device)
-
-    clean, sampled = token_pair(1), token_pair(pairs[0].samples)
+    metric, device = _metric(context), context.hooked.bridged.device
+    answers = answers_of([pair.fact for pair in pairs], device)
+    distractors = torch.tensor([pair.distractor for pair in pairs], device=device)
 
     def values(logits: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, " rows"]:
-        tokens = clean if len(logits) == len(pairs) else sampled
-        return value_of(metric, logits.unflatten(0, (-1, len(tokens.answer))), tokens).flatten()
+        copies = 1 if len(logits) == len(pairs) else pairs[0].samples
+        tokens = [each.repeat_interleave(copies) for each in (answers, distractors)]
+        rows = logits.unflatten(0, (-1, copies * len(pairs)))
+        return value_of(metric, rows, *tokens).flatten()
 
     return values
 
 
-def _scores(
-    context: ScanContext, traces: Sequence[Trace], kind: Kind, index: int
-) -> tuple[ScanScore, ...]:
+def _scores(context: ScanContext, traces: Sequence[Trace], index: int) -> tuple[ScanScore, ...]:
+    part = list(RESTORED)[index]
     facts = [traced.fact for traced in traces]
     effects = [traced.effect[index] for traced in traces]
     used = [fact.edit for fact in facts]
 
     def of(role: str, tokens: Sequence[Sequence[int]]) -> tuple[ScanScore, ...]:
         rows = [_mean(effect, chosen) for effect, chosen in zip(effects, tokens, strict=True)]
-        return context.scores(VARIANT, kind.part, used, torch.stack(rows), role)
+        return context.scores(VARIANT, part, used, torch.stack(rows), role)
 
-    # Where ROME found each kind to act: attention late, states and MLPs at the subject's end.
-    ends = [fact.last if kind.part == "attn" else fact.span[1] - 1 for fact in facts]
+    # Where ROME found each part to act: attention late, states and MLPs at the subject's end.
+    ends = [fact.last if part == "attn" else fact.span[1] - 1 for fact in facts]
     by_role = {role: [_tokens(fact, role) for fact in facts] for role in ROLES}
     roles = [score for role, tokens in by_role.items() if any(tokens) for score in of(role, tokens)]
     return (*of("", [[end] for end in ends]), *roles)
@@ -177,7 +166,7 @@ def _note(total: ScanTotal) -> str:
     return f"{note}; not told from zero, so that nothing can be restored" if nothing else note
 
 
-def _settings(context: ScanContext, kinds: Sequence[Kind]) -> str:
+def _settings(context: ScanContext, window: int) -> str:
     options = context.options
     swap, stream = _corruption(context) == "swap", "ROME's" if options.stream == "rome" else "own"
     noise = f"noise of {options.noise:g} standard deviations, {options.samples} samples, {stream} "
@@ -187,4 +176,4 @@ def _settings(context: ScanContext, kinds: Sequence[Kind]) -> str:
         metric += (
             ": the distractor is what the corrupted prompt says" if swap else ": the runner-up"
         )
-    return f"{corruption}; {metric}; windows of {kinds[-1].window} layers"
+    return f"{corruption}; {metric}; windows of {window} layers"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from locscope.forward.blocks import run_blocks
@@ -20,13 +20,13 @@ from locscope.forward.prompts import at_last, prompts_of
 from locscope.interp.facts import Fact
 from locscope.interp.hooked_model import HookedModel, hook_name, recording
 from locscope.interp.linear import (
-    FrozenNorm,
     final_norm,
     frozen_norm,
     head_outputs,
     norm_after_attention,
+    norm_bias,
 )
-from locscope.interp.metrics import TokenPair, runners_up, token_pair_of
+from locscope.interp.metrics import answers_of, runners_up
 from locscope.models.parts import logit_scale, residual_scale
 from locscope.records import ScanTotal
 from locscope.scans.context import Findings, ScanContext
@@ -92,28 +92,31 @@ def shares_of(
     hooked, layers = context.hooked, range(context.hooked.layers)
     prompts = prompts_of(hooked.bridged, [fact.ids for fact in facts])
     rivals = [distractors[fact.edit] for fact in facts]
-    token_pair = token_pair_of(facts, rivals, hooked.bridged.device)
     kinds = ("attn_out", "mlp_out", "heads_out", "z")
     names = [hook_name(kind, layer) for kind in kinds for layer in layers]
     ends = [hook_name("resid_pre", 0), hook_name("resid_post", hooked.layers - 1)]
     with recording(hooked, *names, *ends) as seen:
         run_blocks(hooked.bridged, prompts.ids)
     last = {name: at_last(value, prompts.last) for name, value in seen.items()}
-    norm = frozen_norm(final_norm(hooked.bridged), last[ends[1]])
+    stream, norm = last[ends[1]], final_norm(hooked.bridged)
+    part = frozen_norm(norm, stream)
     # In float32: shares of opposite sign cancel, and their sum must still be the whole.
-    towards, bias = _direction(hooked, token_pair)
+    device = hooked.bridged.device
+    towards, bias = _direction(
+        hooked, answers_of(facts, device), torch.tensor(rivals, device=device)
+    )
 
     def share(value: Tensor) -> Tensor:
         """The logits (rows, parts) that parts (rows, parts, width) of the stream write."""
-        return torch.einsum("rpw,rw->rp", norm.part(value.float()), towards).cpu()
+        return torch.einsum("rpw,rw->rp", part(value.float()), towards).cpu()
 
     attn, mlp = (
         share(torch.stack([last[hook_name(kind, n)] for n in layers], dim=1)) for kind in kinds[:2]
     )
     heads = torch.stack([share(_heads(context, last, layer)) for layer in layers], dim=1)
     embedding = share(last[ends[0]][:, None])[:, 0]
-    biases = (towards @ norm.bias + bias).cpu()
-    whole = _whole(norm, last[ends[1]], towards) + biases
+    biases = (towards @ norm_bias(norm, stream) + bias).cpu()
+    whole = (part(stream.float()) * towards).sum(-1).cpu() + biases
     return [
         Shares(float(embedding[i]), attn[i], mlp[i], heads[i], float(biases[i]), float(whole[i]))
         for i in range(len(facts))
@@ -121,26 +124,20 @@ def shares_of(
 
 
 def _direction(
-    hooked: HookedModel, token_pair: TokenPair
+    hooked: HookedModel, answers: Int[Tensor, " rows"], distractors: Int[Tensor, " rows"]
 ) -> tuple[Float[Tensor, "rows width"], Float[Tensor, " rows"]]:
     """The unembedding of the answer less that of the distractor, and the same of its bias, in
     logits: times what the model multiplies its logits with."""
     head: Any = hooked.bridged.get_output_embeddings()
     factor, _ = logit_scale(hooked.bridged)
-    towards = head.weight[token_pair.answer].float() - head.weight[token_pair.distractor].float()
+    towards = head.weight[answers].float() - head.weight[distractors].float()
     towards = factor * towards
     # Few families have one; without it the attribute of nn.Linear is None.
     bias = getattr(head, "bias", None)
     if bias is None:
         return towards, torch.zeros_like(towards[:, 0])
-    bias = bias[token_pair.answer].float() - bias[token_pair.distractor].float()
+    bias = bias[answers].float() - bias[distractors].float()
     return towards, factor * bias
-
-
-def _whole(
-    norm: FrozenNorm, stream: Float[Tensor, "rows width"], towards: Float[Tensor, "rows width"]
-) -> Float[Tensor, " rows"]:
-    return (norm.part(stream.float()) * towards).sum(-1).cpu()
 
 
 def _heads(
@@ -152,7 +149,7 @@ def _heads(
     out = head_outputs(context.loaded.model, layer, z)[:, 0]
     norm = norm_after_attention(context.loaded.model, layer)
     if norm is not None:
-        out = frozen_norm(norm, last[hook_name("heads_out", layer)]).part(out)
+        out = frozen_norm(norm, last[hook_name("heads_out", layer)])(out)
     return residual_scale(context.loaded.model) * out
 
 

@@ -12,8 +12,6 @@ that are run in full the first finalist comes first, then the three that always 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from math import ceil, isnan
 
 from locscope.locations import Location
@@ -41,6 +39,8 @@ KEEP = {RUNG_1: 1 / 2, RUNG_2: 1 / 4, FULL: 0.0}
 """Share of the budget that a rung leaves for later ones."""
 AT_ONCE = {RUNG_1: 8, RUNG_2: 3, FULL: 1}
 """Trials asked for at once where there is a budget to keep."""
+Seen = Sequence[TrialRecord]
+"""The trials so far, rung by rung."""
 
 
 def quick_fidelity(rung: str, edits: int, epochs: int) -> Fidelity:
@@ -71,52 +71,39 @@ def first_rung(space: Space) -> tuple[TrialRequest, ...]:
     )
 
 
-@dataclass(frozen=True)
-class Seen:
-    """The trials so far, by rung."""
-
-    first: Sequence[TrialRecord]
-    second: Sequence[TrialRecord]
-    full: Sequence[TrialRecord]
-
-    @cached_property
-    def in_full(self) -> frozenset[Location]:
-        """Locations that were run in full."""
-        return frozenset(record.trial.location for record in self.full)
-
-    @cached_property
-    def any_kept(self) -> bool:
-        """Whether a full run kept the bounds."""
-        return any(map(keeps, self.full))
-
-    @property
-    def quick_trials(self) -> tuple[TrialRecord, ...]:
-        """The trials of both quick rungs."""
-        return (*self.first, *self.second)
-
-    @property
-    def all(self) -> tuple[TrialRecord, ...]:
-        """The trials of all rungs."""
-        return (*self.quick_trials, *self.full)
-
-
 def ask(space: Space, records: Sequence[TrialRecord]) -> tuple[TrialRequest, ...]:
     """What the first phase that still wants something wants, as far as the budget goes."""
-    # The rungs of KEEP are in the order of the fields of Seen.
-    seen = Seen(*(at_rung(records, rung) for rung in KEEP))
-    phases = (_top, _beside, _rates, _retry) if seen.full else (_unseen, _second_rung, _top)
+    # Rung by rung, whatever the order in which they were run.
+    seen = [record for rung in KEEP for record in at_rung(records, rung)]
+    full = at_rung(seen, FULL)
+    phases = (_top, _beside, _rates, _retry) if full else (_unseen, _second_rung, _top)
     for phase in phases:
-        if wanted := _portion(space, phase(space, seen), seen.all):
+        if wanted := _portion(space, phase(space, seen), seen):
             return wanted
     # Without one full run there is nothing to recommend, whatever the budget.
-    return () if seen.full else _first(space, seen)
+    return () if full else _first(space, seen)
+
+
+def _in_full(seen: Seen) -> frozenset[Location]:
+    """Locations that were run in full."""
+    return frozenset(record.trial.location for record in at_rung(seen, FULL))
+
+
+def _quick(seen: Seen) -> list[TrialRecord]:
+    """The trials of both quick rungs."""
+    return [record for record in seen if record.trial.rung in QUICK_RUNGS]
+
+
+def _any_kept(seen: Seen) -> bool:
+    """Whether a full run kept the bounds."""
+    return any(map(keeps, at_rung(seen, FULL)))
 
 
 def _unseen(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
     """What has no quick evaluation yet; with a budget in the order that the scans give."""
-    if seen.second:
+    if at_rung(seen, RUNG_2):
         return ()
-    tried = {record.trial.location for record in seen.first}
+    tried = {record.trial.location for record in at_rung(seen, RUNG_1)}
     wanted = {ask.location: ask for ask in first_rung(space) if ask.location not in tried}
     order = wanted if space.budget is None else prior(space)
     return tuple(wanted[location] for location in order if location in wanted)
@@ -125,7 +112,8 @@ def _unseen(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
 def _second_rung(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
     """The survivors and the locations that always run, at all their rates."""
     second = quick_fidelity(RUNG_2, space.edits, space.epochs)
-    line = with_scan_prior(space, forecasts(space, seen.first, seen.first))
+    first = at_rung(seen, RUNG_1)
+    line = with_scan_prior(space, forecasts(space, first, first))
     locations = (*list(_by_location(line))[:SURVIVORS], *_always_run(space))
     return tuple(
         TrialRequest(location, rate, second)
@@ -139,14 +127,14 @@ def _top(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
 
     By quick evaluations alone: what full runs tell changes the ranking, but not who is run.
     """
-    best = _by_location(_line(space, seen, seen.quick_trials))
-    first, *others = list(best)[: space.finalists]
+    best = _by_location(_line(space, seen, _quick(seen)))
+    (first, *others), there = list(best)[: space.finalists], _in_full(seen)
     return tuple(
         TrialRequest(
             location, best[location].lr if location in best else space.of(location).lr, space.full
         )
         for location in dict.fromkeys((first, *_always_run(space), *others))
-        if location not in seen.in_full
+        if location not in there
     )
 
 
@@ -158,7 +146,7 @@ def _beside(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
     """
     if _in_vain(space, seen):
         return ()
-    best = leading(seen.full, space.objective)[0]
+    best = leading(at_rung(seen, FULL), space.objective)[0]
     there = {candidate.location: candidate for candidate in space.candidates}
     here = best.location
     near = [location for location in (here.moved(-1), here.moved(1), here.wider) if location]
@@ -170,37 +158,36 @@ def _beside(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
             space.full,
         )
         for location in near
-        if location in there and location not in seen.in_full
+        if location in there and location not in _in_full(seen)
     )
 
 
 def _rates(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
     """The rates wanted next of the most promising locations, whether they keep the bounds or
     not."""
-    return settled_rates(space, seen.full)
+    return settled_rates(space, at_rung(seen, FULL))
 
 
 def _retry(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
     """While nothing keeps the bounds, the next in line."""
-    if seen.any_kept or _in_vain(space, seen):
+    if _any_kept(seen) or _in_vain(space, seen):
         return ()
-    line = _by_location(_line(space, seen, seen.all))
-    fresh = [forecast for location, forecast in line.items() if location not in seen.in_full][
-        : space.finalists
-    ]
+    line, there = _by_location(_line(space, seen, seen)), _in_full(seen)
+    fresh = [forecast for location, forecast in line.items() if location not in there]
+    fresh = fresh[: space.finalists]
     return tuple(TrialRequest(forecast.location, forecast.lr, space.full) for forecast in fresh)
 
 
 def _in_vain(space: Space, seen: Seen) -> bool:
     """Whether nothing keeps the bounds after so many locations that others hardly will."""
-    there = seen.in_full - set(_always_run(space))
-    return len(there) >= TRIES * space.finalists and not seen.any_kept
+    there = _in_full(seen) - set(_always_run(space))
+    return len(there) >= TRIES * space.finalists and not _any_kept(seen)
 
 
 def _first(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
     """The first in line; after rung 1 alone, whose rate is for few steps, at its starting rate."""
-    first = _line(space, seen, seen.quick_trials)[0]
-    rate = first.lr if seen.second else space.of(first.location).lr
+    first = _line(space, seen, _quick(seen))[0]
+    rate = first.lr if at_rung(seen, RUNG_2) else space.of(first.location).lr
     return (TrialRequest(first.location, rate, space.full),)
 
 
@@ -220,7 +207,8 @@ def _portion(
 
 def _line(space: Space, seen: Seen, records: Sequence[TrialRecord]) -> tuple[Forecast, ...]:
     """The trials of the latest quick rung, best first by what all `records` make of them."""
-    return with_scan_prior(space, forecasts(space, seen.second or seen.first, records))
+    latest = at_rung(seen, RUNG_2) or at_rung(seen, RUNG_1)
+    return with_scan_prior(space, forecasts(space, latest, records))
 
 
 def _always_run(space: Space) -> tuple[Location, ...]:

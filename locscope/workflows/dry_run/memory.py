@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from locscope.forward.batching import KEPT, LEAST_TOKENS, MOST_TOKENS, Holds
+from locscope.forward.batching import KEPT, LEAST_TOKENS, MOST_TOKENS, tokens_worth
 from locscope.forward.head import POSITIONS
 from locscope.forward.prefix_cache import COPIES, HEAVY, ON_CPU
-from locscope.interp.gradients import GRADIENT, SLOPES, gradient_tokens, layer_groups
+from locscope.interp.gradients import GRADIENT_WORTH, SLOPES_WORTH, gradient_tokens, layer_groups
 from locscope.locations import Location
 from locscope.models.load import Loaded
 from locscope.models.streaming.blocks import held_from
@@ -80,7 +80,7 @@ def _gradients(workspace: Workspace, bytes_per_weight: int) -> int:
     block = blocks_of(workspace.loaded.info) // len(layers)
     cache, texts = workspace.prefix_cache, workspace.suite.neutral.texts
     lengths = workspace.suite.packed.lengths[list(texts)].tolist()
-    heavy = sum(GRADIENT.tokens(model, length) for length in lengths)
+    heavy = sum(GRADIENT_WORTH(model, length) for length in lengths)
     batch = min(gradient_tokens(cache), heavy) * _a_token(workspace)
     return bytes_per_weight * block * max(map(len, groups)) + batch
 
@@ -91,7 +91,7 @@ def scan_batches(workspace: Workspace, scans: Iterable[str]) -> int:
     suite, model = workspace.suite, workspace.loaded.model
     rows = [row for questions in suite.edits for row in questions.training]
     lengths = suite.packed.lengths[[*rows, *suite.neutral.texts]].tolist()
-    heaviest = sum(SLOPES.tokens(model, length) for length in lengths)
+    heaviest = sum(SLOPES_WORTH(model, length) for length in lengths)
     most = min(workspace.prefix_cache.tokens_of_a_scan, heaviest)
     return most * _a_token(workspace) if set(scans) - PLAIN else 0
 
@@ -108,7 +108,7 @@ def _activations(workspace: Workspace, lowest: int, batch: int) -> int:
     rows = [row for questions in workspace.suite.edits for row in questions.training]
     longest = max(int(packed.lengths[row]) for row in rows)
     count = min(batch, max(1, workspace.prefix_cache.tokens_of_a_batch // longest))
-    states = Holds(states=1, patterns=1, backward=True).tokens(model, longest, count) * 8
+    states = tokens_worth(model, longest, count, states=1, patterns=1, backward=True) * 8
     return states * (info.layers - lowest) * info.width * model.dtype.itemsize
 
 
@@ -144,10 +144,10 @@ def from_shapes(
     most = max(LEAST_TOKENS, min(MOST_TOKENS, int(room) // a_token))
     held = min(most, ON_CPU) if on_cpu else most
     stream = (tokens + NEUTRAL_TOKENS) * info.width * itemsize
-    neutral = GRADIENT.tokens(model, NEUTRAL_TOKENS)
+    neutral = GRADIENT_WORTH(model, NEUTRAL_TOKENS)
     gradients = blocks_of(info) * (itemsize + 2 * FLOAT32)
     gradients += min(most // 2, 2 * held, neutral) * a_token
-    graph = Holds(states=1, patterns=1, backward=True).tokens(model, min(held, 20 * batch))
+    graph = tokens_worth(model, min(held, 20 * batch), states=1, patterns=1, backward=True)
     trial = largest * (2 * MASTER + OPTIMISER + OWN_GRADIENT + 2 * itemsize) + graph * a_token
     trial += LOGITS * FLOAT32 * info.vocabulary * min(POSITIONS, held)
     return {

@@ -190,10 +190,11 @@ def _suites(
     if name == PROTOCOLS_STAGE:
         # Each is asked of the untouched model, when it is written and after, and of each location.
         return len(PROTOCOLS) * (2 + len(sat)) * max(map(timing.asking, sat))
-    schedule = counting.edit_count_schedule(runner.plan) if name == counting.STAGE else None
-    if schedule is not None and schedule.edits != runner.plan.edit_set.edits:
-        return 2 * max(map(timing.asking, sat))
-    return 0.0
+    plan = runner.plan
+    if name != counting.STAGE:
+        return 0.0
+    same = counting.edits_on_curve(counting.drawn_edits(plan), plan) == plan.edit_set.edits
+    return 0.0 if same else 2 * max(map(timing.asking, sat))
 
 
 def _kinds(space: Space) -> dict[str, int]:

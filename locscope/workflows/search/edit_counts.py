@@ -5,7 +5,7 @@ compared with each other, never with those on T.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from locscope.edits import read_edits
 from locscope.edits.checks import drop_edited_neighbours, resolve_conflicts
@@ -24,24 +24,6 @@ from locscope.workflows.search.stages import Evidence, TrialRunner
 STAGE = "edit counts"
 
 
-@dataclass(frozen=True)
-class EditCountSchedule:
-    """Counts of edits, rising, and the edits; of their ids in drawn `order` each takes the first.
-
-    These are not always the edits of the search: some may be added from its file, and prompts that
-    are tuned here no longer serve as neighbours.
-    """
-
-    edits: tuple[Edit, ...]
-    order: tuple[str, ...]
-    counts: tuple[int, ...]
-
-    def first(self, count: int) -> tuple[str, ...]:
-        """Ids of the first so many edits, in the order of the edits."""
-        wanted = set(self.order[:count])
-        return tuple(edit.id for edit in self.edits if edit.id in wanted)
-
-
 def edit_counts(runner: TrialRunner, evidence: Evidence) -> Evidence:
     """The stage of the curve; not asked for, nothing is run.
 
@@ -53,14 +35,17 @@ def edit_counts(runner: TrialRunner, evidence: Evidence) -> Evidence:
 
 
 def count_curve(runner: TrialRunner, locations: Sequence[Best]) -> None:
-    """Tunes locations on more and more edits, each as it did best on S."""
-    schedule = edit_count_schedule(runner.plan)
+    """Tunes locations on a quarter, half and all of the edits of the search, and on those that its
+    limit left out besides, each as it did best on S."""
+    plan = runner.plan
+    order = drawn_edits(plan)
+    edits = edits_on_curve(order, plan)
     trials = [
-        _trial(runner.plan, schedule, best.record.trial, count)
-        for count in schedule.counts
+        _trial(plan, edits, first_of(edits, order, count), best.record.trial)
+        for count in counts(len(plan.edit_set.edits), len(edits))
         for best in locations
     ]
-    runner.trials(STAGE, trials, schedule.edits)
+    runner.trials(STAGE, trials, edits)
 
 
 def on_curve(finalists: Sequence[Finalist], controls: Mapping[str, Best]) -> tuple[Best, ...]:
@@ -70,21 +55,28 @@ def on_curve(finalists: Sequence[Finalist], controls: Mapping[str, Best]) -> tup
     return (*first, *(() if rule.location in {best.location for best in first} else (rule,)))
 
 
-def edit_count_schedule(plan: Plan) -> EditCountSchedule:
-    """The edits of the search in a drawn order of groups, and a quarter, half and all of them.
+def drawn_edits(plan: Plan) -> tuple[Edit, ...]:
+    """The edits of the search in a drawn order of groups.
 
     Where the search was limited to some edits of its file others follow, as many as wanted.
     """
-    mine, others = plan.edit_set.edits, _others(plan)
-    # Lent prompts are tuned here, and what a neighbour should say is then no longer known.
-    edits = drop_edited_neighbours((*mine, *others)).edits
+    mine = plan.edit_set.edits
     # Groups stay together and the order is drawn once, so that more edits hold the fewer.
     first = drawn_order(range(len(mine)), plan.parts.groups, plan.settings.seed)
-    return EditCountSchedule(
-        edits=edits,
-        order=(*(mine[i].id for i in first), *(edit.id for edit in others)),
-        counts=counts(len(mine), len(edits)),
-    )
+    return (*(mine[i] for i in first), *_others(plan))
+
+
+def edits_on_curve(drawn: Sequence[Edit], plan: Plan) -> tuple[Edit, ...]:
+    """All drawn edits, those of the search as it has them, without neighbours that are tuned here:
+    lent prompts are, and what a neighbour should say is then no longer known."""
+    mine = plan.edit_set.edits
+    return drop_edited_neighbours((*mine, *drawn[len(mine) :]))
+
+
+def first_of(edits: Sequence[Edit], drawn: Sequence[Edit], count: int) -> tuple[str, ...]:
+    """Ids of the first so many that were drawn, in the order of the edits."""
+    wanted = {edit.id for edit in drawn[:count]}
+    return tuple(edit.id for edit in edits if edit.id in wanted)
 
 
 def _others(plan: Plan) -> tuple[Edit, ...]:
@@ -102,19 +94,19 @@ def _others(plan: Plan) -> tuple[Edit, ...]:
     rest = [e for e in file if e.id not in there and key(e.prompt) not in prompts]
     if not rest:
         return ()
-    rest = list(resolve_conflicts(rest, settings.conflicts or "drop").edits)
+    rest = list(resolve_conflicts(rest, settings.conflicts or "drop"))
     order = drawn_order(range(len(rest)), groups(rest), settings.seed)
     return tuple(rest[i] for i in order[:wanted])
 
 
-def _trial(plan: Plan, schedule: EditCountSchedule, trial: Trial, count: int) -> Trial:
-    """The trial at its own recipe on the first so many edits."""
-    same = schedule.edits == plan.edit_set.edits
+def _trial(plan: Plan, edits: tuple[Edit, ...], tuned: tuple[str, ...], trial: Trial) -> Trial:
+    """The trial at its own recipe, with some of the edits of the curve tuned."""
+    same = edits == plan.edit_set.edits
     return replace(
         trial,
-        edits=schedule.first(count),
+        edits=tuned,
         split=ALL,
-        rung=f"{COUNT_RUNG}{count}",
+        rung=f"{COUNT_RUNG}{len(tuned)}",
         choosing=False,
-        edit_set=plan.edit_set.fingerprint if same else fingerprint(schedule.edits),
+        edit_set=plan.edit_set.fingerprint if same else fingerprint(edits),
     )

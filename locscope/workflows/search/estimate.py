@@ -9,6 +9,7 @@ from math import sqrt
 
 from locscope.edits import EditSet
 from locscope.edits.splits import shares_of
+from locscope.locations import Location
 from locscope.records import Edit, ModelInfo
 from locscope.selection.candidates import depth_rule, located
 from locscope.selection.strategies.race import (
@@ -34,6 +35,17 @@ Cost = Callable[[float, int], float]
 """Operations of a trial of so many edits and epochs."""
 
 
+def locations_tried(info: ModelInfo, settings: SearchSettings) -> tuple[Location, ...]:
+    """The locations that a search tries: of the grid, what the user named, and the depth rule's."""
+    return located(
+        info,
+        settings.parts,
+        (*settings.locations, depth_rule(info)),
+        quarters=settings.quarters,
+        consecutive=settings.consecutive,
+    )
+
+
 def search_flops(info: ModelInfo, found: EditSet, settings: SearchSettings) -> dict[str, float]:
     """Operations of a whole search: with a race, also without what `thorough` adds where that is
     asked for, and with a sweep.
@@ -42,7 +54,7 @@ def search_flops(info: ModelInfo, found: EditSet, settings: SearchSettings) -> d
     """
     trial = partial(_trial_flops, info, found.edits)
     s, epochs = round(len(found.edits) * settings.share), settings.epochs
-    locations = located(info, settings.grid, (*settings.locations, depth_rule(info)))
+    locations = locations_tried(info, settings)
     first, second = (quick_fidelity(rung, s, epochs) for rung in (RUNG_1, RUNG_2))
     full, always = trial(s, epochs), ALWAYS_RUN + 1
     race = len(locations) * trial(first.edits, first.epochs)

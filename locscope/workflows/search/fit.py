@@ -10,7 +10,6 @@ from typing import TypeVar
 from locscope.recommendation.finalists import Finalist, reason_for
 from locscope.recommendation.fitting import CLOSE, KEPT_FREE, first_of, fit, together
 from locscope.recommendation.looser_bounds import Relaxed, at_count, cost_of_bound, judged
-from locscope.recommendation.recommend import Deployed
 from locscope.records import Trial, TrialRecord, default_batch
 from locscope.scoring.objectives import Objective, merit
 from locscope.selection.choice import Best
@@ -61,13 +60,15 @@ def deploy(runner: TrialRunner, evidence: Evidence) -> Evidence:
         if used is fitted[0]
         else _reason(used, fitted[0])
     )
-    tried = _all_tried(fitted)
-    points = cost_of_bound(tried, plan.objective)
+    tried, points = _all_tried(fitted), at_this_count.points if at_this_count else ()
     return replace(
         evidence,
         # Stable: the others stay in their order.
         finalists=tuple(sorted(finalists, key=lambda one: one.location != used.location)),
-        deployed=Deployed(record, tried, len(plan.given.edits), reason, points),
+        deployed=record,
+        fitted=tried,
+        reason=reason,
+        points=points or cost_of_bound(tried, plan.objective),
         looser=at_this_count,
     )
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from locscope.progress import Progress, stage
-from locscope.recommendation.recommend import recommend
+from locscope.recommendation.recommend import deployment_of, recommend
 from locscope.records import Recommendation, RunInfo, Scorecard, StageCost, TrialRecord
 from locscope.report.data.inputs import ReportInputs
 from locscope.runs.folder import open_run
@@ -74,11 +74,11 @@ def search(
         check_output(save, plan.loaded)
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     with (
-        open_run(plan.folder, plan.frozen, fresh=fresh) as folder,
+        open_run(plan.folder, plan.frozen, fresh=fresh, say=progress.say) as folder,
         tracker or nullcontext() as heard,
         ExitStack() as opened,
     ):
-        for note in (*folder.notes, *plan.workspace.suite_notes):
+        for note in plan.workspace.suite_notes:
             progress.say(note)
         earlier = earlier_costs(folder)
         runner = opened.enter_context(
@@ -112,12 +112,15 @@ def search(
 
 def _recommend(plan: Plan, evidence: Evidence) -> Recommendation:
     assert evidence.deployed is not None, "the stages tune on the edits to be made"
+    about, given = context(plan), len(plan.given.edits)
     return recommend(
-        context(plan),
+        about,
         evidence.held_out,
-        evidence.deployed,
+        deployment_of(about, evidence.deployed, evidence.fitted, given),
         ran_in_full(evidence.selected, evidence.controls),
         evidence.looser,
+        reason=evidence.reason,
+        points=evidence.points,
     )
 
 

@@ -19,6 +19,7 @@ from locscope.selection.strategies import strategy
 from locscope.tuning.trial import gradient_l1
 from locscope.tuning.workspace import trial_threads
 from locscope.workflows.scan import run_scans
+from locscope.workflows.search.estimate import locations_tried
 from locscope.workflows.search.local_runner import LocalTrialRunner
 from locscope.workflows.search.stages import Evidence, TrialRunner, rungs_of, trial_of, trials_of
 
@@ -74,8 +75,7 @@ def space_of(
     found = candidates(
         plan.loaded.info,
         scans[0],
-        settings.grid,
-        (*settings.locations, rule),
+        locations_tried(plan.loaded.info, settings),
         norm_of or partial(_gradient_l1, runner),
         plan.first_step,
     )
@@ -89,6 +89,7 @@ def space_of(
         depth_rule=rule,
         finalists=settings.finalists,
         budget=settings.allowance,
+        budget_unit=settings.budget_unit,
         first_step=plan.first_step,
         to_learn=to_learn,
     )

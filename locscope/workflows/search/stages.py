@@ -10,8 +10,8 @@ from typing import Protocol
 
 from locscope.recommendation.finalists import Finalist
 from locscope.recommendation.looser_bounds import Relaxed
-from locscope.recommendation.recommend import Deployed
 from locscope.records import (
+    BoundPoint,
     Edit,
     ProtocolResults,
     Recipe,
@@ -59,7 +59,9 @@ class Evidence:
 
     `selected` are the strategy's trials on S, `controls` the locations it has to beat by role,
     `looser` the bounds chosen by where those asked for leave nothing useful. Of the `finalists` on
-    S and V the first is chosen, `deployed` is the trial on all edits to be made. `held_out` were
+    S and V the first is chosen, `deployed` is its trial on all edits to be made, `fitted` are those
+    by which recipes were fitted to these, `reason` says why it is used and `points` what other
+    bounds would have given, where the one on perplexity costs much. `held_out` were
     measured on T, each in its role. `panels` are results under other protocols, `audit` is for the
     scorecard.
     """
@@ -70,7 +72,10 @@ class Evidence:
     looser: Relaxed | None = None
     controls: Mapping[str, Best] = field(default_factory=dict)
     finalists: tuple[Finalist, ...] = ()
-    deployed: Deployed | None = None
+    deployed: TrialRecord | None = None
+    fitted: tuple[TrialRecord, ...] = ()
+    reason: str = ""
+    points: tuple[BoundPoint, ...] = ()
     held_out: tuple[Finalist, ...] = ()
     panels: tuple[ProtocolResults, ...] = ()
     audit: Audit | None = None

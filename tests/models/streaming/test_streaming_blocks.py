@@ -15,7 +15,7 @@ from locscope.forward.head import logits
 from locscope.interp.hooked_model import hooked_model_of
 from locscope.models.load import load
 from locscope.models.parts import Slice
-from locscope.models.save import Change, put_changes
+from locscope.models.save import put_changes
 from locscope.models.streaming.blocks import hold, hold_tail, refuse_copy, stream, streaming_of
 
 CPU = torch.device("cpu")
@@ -162,7 +162,7 @@ def test_what_is_put_into_a_streamed_model_lasts() -> None:
     values = torch.randn(whole.get_parameter(DOWN).numel()).bfloat16()
     hold(streamed, "tuned", [DOWN])
     for model in (whole, streamed):
-        put_changes(model, [Change(Slice(DOWN, None, (), len(values)), values)])
+        put_changes(model, {Slice(DOWN, None, (), len(values)): values})
     hold(streamed, "tuned", [])
     with torch.no_grad():
         assert torch.equal(run_blocks(streamed, IDS), run_blocks(whole, IDS))

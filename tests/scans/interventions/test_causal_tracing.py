@@ -9,11 +9,12 @@ from reference.causal_tracing import embedding_deviation, trace_cell, window_of
 from scan_worlds import SCAN_EDITS, SCAN_FAMILIES, scan_context
 from transformer_lens import patching
 
-from locscope.interp.patching import Kind, windows_of
+from locscope.interp.patching import RESTORED, windows_of
 from locscope.models.parts import blocks
 from locscope.records import ScanOptions
 from locscope.scans.interventions import causal_tracing
-from locscope.scans.interventions.causal_tracing import kinds_of, trace
+from locscope.scans.interventions.causal_tracing import trace
+from locscope.scans.interventions.causal_tracing import window_of as window_in
 from locscope.scans.run import run_scan
 
 OPTIONS = ScanOptions(samples=2, window=3)
@@ -25,7 +26,7 @@ def corrupted_pairs(context):
 
 def traces_of(context, most=None):
     subjects = corrupted_pairs(context)[:most]
-    return [(one, trace(context, [one], kinds_of(context))[0]) for one in subjects]
+    return [(one, trace(context, [one], window_in(context))[0]) for one in subjects]
 
 
 def cell(context, one, states, **settings):
@@ -143,7 +144,7 @@ def test_romes_numbers_at_any_depth_also_where_some_edits_are_scanned(family, la
                 model, one.fact.ids, one.ids, noise, first, states, one.fact.answer[0]
             )
             assert float(fast.restored[kind, stop - 1, layer]) == pytest.approx(slow, abs=1e-6)
-    assert "windows of 10 layers" in causal_tracing._settings(context, kinds_of(context))
+    assert "windows of 10 layers" in causal_tracing._settings(context, window_in(context))
 
 
 @pytest.mark.parametrize("layers", [3, 5])
@@ -159,7 +160,7 @@ def test_block_calls_follow_a_formula(layers):
 
     models = (context.hooked.bridged, context.hooked.model)
     handles = [b.register_forward_hook(count) for model in models for b in blocks(model)]
-    trace(context, [one], kinds_of(context))
+    trace(context, [one], window_in(context))
     for handle in handles:
         handle.remove()
     tokens = len(one.fact.ids) - one.fact.span[0]
@@ -167,9 +168,9 @@ def test_block_calls_follow_a_formula(layers):
 
 
 def test_windows_lie_as_in_the_paper():
-    ten = windows_of(Kind("mlp", "mlp_out", 10), 48)
+    ten = windows_of(RESTORED["mlp"], 10, 48)
     assert (ten[0], ten[20], ten[47]) == (range(0, 5), range(15, 25), range(42, 48))
-    for layer, window in enumerate(windows_of(Kind("mlp", "mlp_out", 3), 6)):
+    for layer, window in enumerate(windows_of(RESTORED["mlp"], 3, 6)):
         assert window == window_of(layer, 3, 6)
 
 
@@ -179,7 +180,7 @@ def test_the_window_shrinks_with_the_model(layers):
     context = scan_context("llama", num_hidden_layers=2)
     info = replace(context.loaded.info, layers=depth)
     asked = replace(context, loaded=replace(context.loaded, info=info))
-    assert kinds_of(asked)[1].window == window
+    assert window_in(asked) == window
 
 
 def test_the_batch_decides_nothing():
