@@ -11,11 +11,10 @@ text as it is, above zero where it lowers the loss of both.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
 from math import nan, sqrt
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -34,20 +33,9 @@ from locscope.scans.context import Findings, ScanContext
 
 _FLOAT32 = 4
 
-
-@dataclass(frozen=True)
-class _Sums:
-    """Sums over weights w, with g the gradient of the edits and n that of neutral text.
-
-    Those of a location are the sums over its slices of parameters.
-    """
-
-    gg: float
-    g: float
-    ww: float
-    wg: float
-    nn: float
-    gn: float
+Sums = Float64[Tensor, "6"]
+"""Sums over weights w, with g the gradient of the edits and n that of neutral text: of g g, |g|,
+w w, |w g|, n n and g n. Those of a location are the sums over its slices of parameters."""
 
 
 def scan(context: ScanContext) -> Findings:
@@ -59,7 +47,7 @@ def scan(context: ScanContext) -> Findings:
     # A gradient in the model's precision, and the sums of the edits' and the neutral one.
     per_weight = model.dtype.itemsize + 2 * _FLOAT32
     groups = layer_groups(model, range(context.loaded.info.layers), prefix_cache.budget, per_weight)
-    sums: dict[LayerPart, _Sums] = {}
+    sums: dict[LayerPart, Sums] = {}
     squares: dict[LayerPart, Tensor] = {}
     for layers in groups:
         sums_of, squares_of = _of_layers(context, layers)
@@ -80,7 +68,7 @@ def _targets(context: ScanContext) -> list[int]:
 
 def _of_layers(
     context: ScanContext, layers: Sequence[int]
-) -> tuple[dict[LayerPart, _Sums], dict[LayerPart, Float[Tensor, " edits"]]]:
+) -> tuple[dict[LayerPart, Sums], dict[LayerPart, Float[Tensor, " edits"]]]:
     """For every part of the layers its sums, and per edit the squared norm of its own gradient."""
     model, prefix_cache = context.loaded.model, context.prefix_cache
     texts, weights = context.suite.neutral.texts, weights_of(model, layers)
@@ -97,7 +85,7 @@ def _of_layers(
     sums = {piece: _sums(model, piece, edits, neutral) for piece in _pieces(model, locations)}
     pieces = {location: _pieces(model, [location]) for location in locations}
     return (
-        {at: _added(sums[piece] for piece in own) for at, own in pieces.items()},
+        {at: torch.stack([sums[p] for p in own]).sum(0) for at, own in pieces.items()},
         {at: torch.stack([squares[p] for p in own]).sum(0) for at, own in pieces.items()},
     )
 
@@ -131,41 +119,32 @@ def _pieces(model: PreTrainedModel, locations: Iterable[LayerPart]) -> list[Slic
 
 def _sums(
     model: PreTrainedModel, piece: Slice, edits: dict[str, Tensor], neutral: dict[str, Tensor]
-) -> _Sums:
+) -> Sums:
     # float64: products of many small gradients underflow in half precision.
     w = take(model.get_parameter(piece.name), piece).double()
     g, n = (take(gradient[piece.name], piece).double() for gradient in (edits, neutral))
-    return _Sums(
-        gg=float(g @ g),
-        g=float(g.abs().sum()),
-        ww=float(w @ w),
-        wg=float((w * g).abs().sum()),
-        nn=float(n @ n),
-        gn=float(g @ n),
-    )
+    sums = (g @ g, g.abs().sum(), w @ w, (w * g).abs().sum(), n @ n, g @ n)
+    return torch.stack(sums).cpu()
 
 
-def _added(sums: Iterable[_Sums]) -> _Sums:
-    return _Sums(*map(sum, zip(*map(astuple, sums), strict=True)))
-
-
-def _of_means(sums: Mapping[LayerPart, _Sums], count: int) -> tuple[ScanScore, ...]:
+def _of_means(sums: Mapping[LayerPart, Sums], count: int) -> tuple[ScanScore, ...]:
     """The scores of the mean gradient."""
     return tuple(
         ScanScore(variant, at.layer, at.part, value, count=count)
-        for at, location_sums in sums.items()
-        for variant, value in _variants(location_sums).items()
+        for at, own in sums.items()
+        for variant, value in _variants(*own.tolist()).items()
     )
 
 
-def _variants(sums: _Sums) -> dict[str, float]:
+def _variants(gg: float, g: float, ww: float, wg: float, nn: float, gn: float) -> dict[str, float]:
+    """The scores of a location by variant, of its `Sums`."""
     return {
-        "norm": sqrt(sums.gg),
-        "l1": sums.g,
-        "relative-norm": _over(sqrt(sums.gg), sqrt(sums.ww)),
-        "taylor": sums.wg,
-        "neutral-ratio": _over(sqrt(sums.gg), sqrt(sums.nn)),
-        "neutral-cosine": _over(sums.gn, sqrt(sums.gg) * sqrt(sums.nn)),
+        "norm": sqrt(gg),
+        "l1": g,
+        "relative-norm": _over(sqrt(gg), sqrt(ww)),
+        "taylor": wg,
+        "neutral-ratio": _over(sqrt(gg), sqrt(nn)),
+        "neutral-cosine": _over(gn, sqrt(gg) * sqrt(nn)),
     }
 
 
