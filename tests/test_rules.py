@@ -19,7 +19,7 @@ from locscope.tuning.recipes import RECIPES
 ROOT = Path(__file__).parents[1]
 FUNCTION_LINES = 60
 FILE_LINES = 300
-FOLDER_FILES, SHORT_FILE, DATACLASSES = 15, 40, 133
+FOLDER_FILES, SHORT_FILE, DATACLASSES = 15, 40, 132
 HOOKS = "locscope/interp/hooked_model.py"
 """The only file that may hook into a model, within a `with`."""
 FOLDERS = {".ci", "analyses", "docs", "locscope", "notebooks", "reports", "tests"}
