@@ -32,7 +32,7 @@ _OTHER_PARTS = re.compile(r"vision|audio|multi_modal")
 _BLOCK = 2**20
 
 
-Changes = Mapping[Slice, Float[Tensor, " weights"]]
+Changes = Mapping[Slice, Float[Tensor, " _"]]
 """The weights of slices as they shall be (on the host)."""
 
 

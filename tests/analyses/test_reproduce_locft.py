@@ -219,7 +219,7 @@ def test_a_task_that_cannot_be_read_is_a_problem_and_not_an_end(
         raise ConnectionError("no network\nat all")
 
     fake_lm_eval(monkeypatch, evaluate)
-    found = measured(load(str(tiny_dir)), (), ("mmlu",))
+    found = measured(load(str(tiny_dir)), {}, ("mmlu",))
     assert found.problem == "lm-eval: no network"
     assert isnan(found.mean)
 
@@ -230,7 +230,7 @@ def test_capability_comes_into_the_tables(
     asked = []
 
     def fake(loaded, changes, tasks, sample):
-        asked.append(changes[0].slice.name)
+        asked.append(next(iter(changes)).name)
         return Capability(dict.fromkeys(tasks, 40.0), "", sample)
 
     monkeypatch.setattr("analyses.locft_parts.running.measured", fake)

@@ -176,7 +176,8 @@ def test_the_curve_goes_on_to_twice_the_edits_searched_or_as_far_as_is_said(
     curve_to: int | None, wanted: tuple[int, ...], settings: SearchSettings, tmp_path: Path
 ) -> None:
     asked = settings.model_copy(update={"limit": 10, "curve_to": curve_to})
-    assert edit_count_schedule(plan_search(asked, tmp_path / "run")).counts == wanted
+    plan = plan_search(asked, tmp_path / "run")
+    assert counts(10, len(on_curve(plan))) == wanted
 
 
 def test_the_suite_of_its_own_measures_as_that_of_the_search(

@@ -128,6 +128,7 @@ def test_without_a_number_there_are_as_many_workers_as_torch_has_threads(
         raise Chosen(workers)
 
     monkeypatch.setattr(teams, "LONG", 0.0)
+    monkeypatch.setattr(teams, "only_here", lambda _: ())
     monkeypatch.setattr(teams, "usable_cores", lambda: 4)
     monkeypatch.setattr(teams, "Processes", opened)
     monkeypatch.setattr(local_runner, "run_trials", lambda *_, **__: pytest.fail("in one process"))
