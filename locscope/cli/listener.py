@@ -23,7 +23,7 @@ ESTIMATED_FROM = 0.02
 ONE_STEP = 0.9
 """Share of work that is one step which the first stage within it stands for, if it says none; the
 next one stands for so much of the rest."""
-NAME_WIDTH, COUNT_WIDTH = 28, 22
+NAME_WIDTH, COUNT_WIDTH = 31, 22
 """Columns of text on the left and on the right of a bar; the bar takes the rest of the line."""
 
 

@@ -11,9 +11,10 @@ from rich.console import Console
 from screens import CUT, in_terminal
 from towns import edit_rows
 
-from locscope.cli.listener import Lines, Terminal, share_done
+from locscope.cli.listener import NAME_WIDTH, Lines, Terminal, share_done
 from locscope.progress import Progress, stage, track
 from locscope.report.data.words import duration
+from locscope.scans import SCANS
 
 TINY = ["--model", "tiny", "--edits", "edits.json"]
 SMALL = [*TINY, "--parts", "mlp.down", "--no-quarters", "--repetitions", "2"]
@@ -147,3 +148,8 @@ def test_a_stage_that_fails_is_not_done() -> None:
     with pytest.raises(KeyError):
         _fail(progress, 0)
     assert "stopped" not in console.export_text()
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_the_stage_of_every_scan_fits_beside_its_bar(name: str) -> None:
+    assert len(f"  scan {name}") <= NAME_WIDTH
