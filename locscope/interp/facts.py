@@ -103,7 +103,8 @@ def facts_of(
         _answered(fact, edit, output)
         for edit, (fact, _), output in zip(edits, unanswered, outputs, strict=True)
     )
-    return Facts(tuple(fact for fact in facts if fact.answer), _notes(facts, problems))
+    stated = sum(bool(edit.old) for edit in edits)
+    return Facts(tuple(fact for fact in facts if fact.answer), _notes(facts, problems, stated))
 
 
 def _unanswered(text_generator: TextGenerator, edit: Edit, prompt_format: str) -> tuple[Fact, str]:
@@ -146,7 +147,8 @@ def _answered(fact: Fact, edit: Edit, output: Output) -> Fact:
     return replace(fact, answer=output.ids[: output.span], known=bool(output.span) and known)
 
 
-def _notes(facts: Sequence[Fact], problems: Mapping[str, str]) -> tuple[str, ...]:
+def _notes(facts: Sequence[Fact], problems: Mapping[str, str], stated: int) -> tuple[str, ...]:
+    """What was left out and why; old answers are compared with where `stated` edits have one."""
     lost = [f"{edit} ({problem})" for edit, problem in problems.items()]
     silent = [fact.edit for fact in facts if not fact.answer]
     early = [fact.edit for fact in facts if fact.answer and fact.subject and fact.subject[0] == 0]
@@ -156,6 +158,8 @@ def _notes(facts: Sequence[Fact], problems: Mapping[str, str]) -> tuple[str, ...
         (early, "with the subject at the very first token"),
     )
     notes = [_counted(edits, what) for edits, what in counted if edits]
+    if not stated:
+        return ("no edit states its old answer: what the model says is followed", *notes)
     return (_answers(sum(fact.known for fact in facts), len(facts) - len(silent)), *notes)
 
 
