@@ -25,7 +25,7 @@ _OTHER_NAMES = {
         "response",
         "object",
     ),
-    "subject": ("entity", "subj"),
+    "subject": ("entity", "subj", "about"),
     "old": ("old_answer", "original", "ground_truth", "target_true"),
 }
 """What people call the fields of our own format, the likeliest first."""
@@ -119,7 +119,11 @@ def _renamed(cells: Mapping[str, Any]) -> str:
     if not {"prompt", "target"} <= set(meant.values()):
         return ""
     lines = [f"'{name}' to {field}" for name, field in meant.items() if name != field]
-    return f"rename {', '.join(lines)}"
+    others = [
+        f"'{name}'" for name in cells if name not in meant and not _known(name, FORMATS["own"])
+    ]
+    removed = f" and remove {shorten(', '.join(others), SHOWN)}" if others else ""
+    return f"rename {', '.join(lines)}{removed}"
 
 
 def _nearness(entry: EditFormat, cells: Mapping[str, Any]) -> float:

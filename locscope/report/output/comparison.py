@@ -20,6 +20,14 @@ from locscope.report.draw.gallery import Drawn, drawn_heatmaps
 from locscope.report.output.page import render, specifications
 from locscope.runs.private import without_home
 
+SHOWN = {
+    "reliability": "reliability",
+    "generalization": "generalization",
+    "locality": "locality",
+    "perplexity ratio": "perplexity_ratio",
+}
+"""Measures with the recipe to use, on the edits that will be made: title and name."""
+
 
 def render_comparison(runs: tuple[ReportInputs, ...], folders: Sequence[Path] = ()) -> str:
     """A page with a table over the runs, what their settings differ in, their heatmaps on one
@@ -41,6 +49,7 @@ def render_comparison(runs: tuple[ReportInputs, ...], folders: Sequence[Path] = 
         drawn,
         specifications(drawn),
         runs=transposed(runs_table(runs, labels)),
+        scores=len({run.recommendation.score_name for run in runs if run.recommendation}) > 1,
         differences=differ,
         maps=[(name, heatmaps[0].title) for name, heatmaps in views.items()],
         wide=any(view.wide for name in views for view in drawn[name]),
@@ -61,8 +70,9 @@ def runs_table(runs: tuple[ReportInputs, ...], labels: Sequence[str]) -> Table:
         "recommended",
         "relative depth",
     )
-    columns = (*columns, "lr to use", "score on T", "interval", "score on all edits")
-    columns = (*columns, "perplexity ratio there", "verdict")
+    columns = (*columns, "score is", "lr on T", "score on T", "95 % of the score on T")
+    columns = (*columns, "lr to use", "score with it", *(f"{name} with it" for name in SHOWN))
+    columns = (*columns, "verdict")
     rows = tuple(
         (TableCell(label), *_run_row(inputs)) for label, inputs in zip(labels, runs, strict=True)
     )
@@ -86,10 +96,12 @@ def _run_row(inputs: ReportInputs) -> tuple[TableCell, ...]:
         TableCell(str(run.seed), run.seed),
         TableCell(str(best.location) if best else words.NOT_MEASURED),
         TableCell(words.NOT_MEASURED if isnan(depth) else f"{depth:.2f}", depth),
-        TableCell(words.rate(lr), lr),
+        TableCell(inputs.recommendation.score_name if inputs.recommendation else ""),
+        TableCell(words.rate(best.recipe.lr if best else nan), best.recipe.lr if best else nan),
         figure_cell(best.score if best else nan),
         TableCell(bounds),
+        TableCell(words.rate(lr), lr),
         figure_cell(made.score if made else nan),
-        figure_cell(measures.get("perplexity_ratio", nan)),
+        *(figure_cell(measures.get(name, nan)) for name in SHOWN.values()),
         TableCell(verdict.badge or words.NOT_MEASURED, alarm=verdict.kind in ("none", "missed")),
     )

@@ -113,10 +113,13 @@ def _on_one_scale(heatmaps: Sequence[Heatmap]) -> tuple[Heatmap, ...]:
     return tuple(replace(heatmap, span=ends, ticks=ticks) for heatmap in heatmaps)
 
 
-def rungs_differ(runs: Sequence[ReportInputs]) -> bool:
-    """Whether the heatmaps' trials were of several kinds, whose scores are no one scale."""
+def rungs_differ(runs: Sequence[ReportInputs]) -> tuple[str, ...]:
+    """In what the heatmaps' trials differ from run to run, so that scores are no one scale."""
     firsts = [trials[0] for inputs in runs if (trials := sweep(inputs.trials))]
     kinds = {
-        (r.trial.quick, len(r.trial.edits), r.trial.recipe.epochs, r.score_name) for r in firsts
+        "what is asked": {record.trial.quick for record in firsts},
+        "edits": {len(record.trial.edits) for record in firsts},
+        "epochs": {record.trial.recipe.epochs for record in firsts},
+        "what the score is": {record.score_name for record in firsts},
     }
-    return len(kinds) > 1
+    return tuple(name for name, seen in kinds.items() if len(seen) > 1)
