@@ -32,8 +32,8 @@ _OTHER_PARTS = re.compile(r"vision|audio|multi_modal")
 _BLOCK = 2**20
 
 
-Changes = Mapping[Slice, Float[Tensor, " weights"]]
-"""The weights of slices as they shall be (on the host)."""
+Changes = Mapping[Slice, Float[Tensor, " _"]]
+"""The weights of slices as they shall be (on the host), as many as each slice has."""
 
 
 def put_changes(model: PreTrainedModel, changes: Changes) -> None:
