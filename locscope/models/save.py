@@ -33,7 +33,7 @@ _BLOCK = 2**20
 
 
 Changes = Mapping[Slice, Float[Tensor, " _"]]
-"""The weights of slices as they shall be (on the host)."""
+"""The weights of slices as they shall be (on the host), as many as each slice has."""
 
 
 def put_changes(model: PreTrainedModel, changes: Changes) -> None:
