@@ -2,6 +2,7 @@
 #
 #   make search                                  the main job on the bundled model
 #   make test                                    the tests
+#   make PYTHON=python3.11 test-lowest           the tests, with the lowest versions of dependencies
 #   make real                                    a search on SmolLM2 (MODEL=gemma3, qwen05: others)
 #   make PYTHON=python3.12 install               with another Python (3.11 or newer)
 #   make TORCH="torch --index-url URL" install   with a torch from the index of your CPU or CUDA
@@ -10,6 +11,7 @@ PYTHON ?= python3
 TORCH ?=
 MODEL ?= smollm2
 VENV := .venv
+PINS := constraints.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -18,7 +20,7 @@ FAST := not slow and not gpu
 # Prints the version of an installed torch that is of the pinned series (it is kept), else nothing.
 define KEPT_TORCH
 from importlib.metadata import PackageNotFoundError, version
-pin = next(line for line in open("constraints.txt") if line.startswith("torch=="))[7:].strip()
+pin = next(line for line in open("$(PINS)") if line.startswith("torch=="))[7:].strip()
 try:
     found = version("torch").split("+")[0]
 except PackageNotFoundError:
@@ -27,7 +29,7 @@ print(found if found.split(".")[:2] == pin.split(".")[:2] else "")
 endef
 export KEPT_TORCH
 
-.PHONY: search real install test test-all check lint types bench docs notebooks site
+.PHONY: search real install test test-lowest test-all check lint types bench docs notebooks site
 .DELETE_ON_ERROR:
 
 search: $(STAMP)
@@ -42,6 +44,10 @@ install: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "$(FAST)"
+
+# The same tests, in an environment of its own.
+test-lowest:
+	$(MAKE) VENV=.venv-lowest PINS=constraints-lowest.txt test
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest
@@ -85,13 +91,13 @@ $(BIN)/python:
 	{ $(PYTHON) -m venv "$$@" 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip "$$@" && \
 	  $(PYTHON) -m pip --python $(BIN)/python install -q pip; }; }
 
-# The pins of constraints.txt, but for a torch that is there already.
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+# The pins, but for a torch that is there already.
+$(STAMP): pyproject.toml $(PINS) | $(BIN)/python
 	@echo "installing into $(VENV): some minutes" >&2
-	@grep '^torch==' constraints.txt > $(VENV)/torch.txt
+	@grep '^torch==' $(PINS) > $(VENV)/torch.txt
 	@if [ -n "$(TORCH)" ]; then $(PIP) install -q -c $(VENV)/torch.txt $(TORCH) >&2; fi
 	@kept=$$($(BIN)/python -c "$$KEPT_TORCH") && \
-	sed "s/^torch==.*/torch==$${kept:-$$(cut -d= -f3 $(VENV)/torch.txt)}/" constraints.txt \
+	sed "s/^torch==.*/torch==$${kept:-$$(cut -d= -f3 $(VENV)/torch.txt)}/" $(PINS) \
 	  > $(VENV)/constraints.txt
 	@$(PIP) install -q -c $(VENV)/constraints.txt -e '.[dev]' >&2
 	@touch $@

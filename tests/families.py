@@ -53,6 +53,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "gemma2": {
         **_GEMMA,
         "model_type": "gemma2",
+        # The only one with a cap; before 5.21 transformers takes another.
+        "attn_implementation": "eager",
         "attn_logit_softcapping": 5.0,
         "final_logit_softcapping": 3.0,
     },

@@ -92,6 +92,9 @@ def read_model(checkpoint: Checkpoint, dtype: torch.dtype, trust: bool) -> PreTr
     """The model of a checkpoint that `outline` has accepted, on the CPU."""
     model, report = _loaded(checkpoint.directory, trust, dtype=dtype)
     _refuse_misfit(checkpoint, report)
+    # Before 5.21 transformers takes SDPA, which leaves the cap out.
+    if getattr(model.config, "attn_logit_softcapping", None):
+        model.set_attn_implementation("eager")
     return model
 
 

@@ -56,15 +56,16 @@ def _location_or_none(value: Any) -> Location | None:
     return None if value in ("", None) else _location(value)
 
 
-At = Annotated[Location, PlainValidator(_location), PlainSerializer(str)]
+# A function of its own: `str` has no signature, which pydantic 2.7 asks for.
+def _text(location: Location | str | None) -> str:
+    return str(location or "")
+
+
+At = Annotated[Location, PlainValidator(_location), PlainSerializer(_text)]
 """A location, which is text in JSON: parsed once, when the record is read."""
-AtOrWords = Annotated[Location | str, PlainValidator(_location_or_words), PlainSerializer(str)]
+AtOrWords = Annotated[Location | str, PlainValidator(_location_or_words), PlainSerializer(_text)]
 """A location, or words for several (`5 random`)."""
-AtOrNone = Annotated[
-    Location | None,
-    PlainValidator(_location_or_none),
-    PlainSerializer(lambda location: str(location or "")),
-]
+AtOrNone = Annotated[Location | None, PlainValidator(_location_or_none), PlainSerializer(_text)]
 """A location, or None where there is none, which is empty text in JSON."""
 
 

@@ -50,9 +50,9 @@ MISTAKES: list[tuple[list[str], tuple[str, ...]]] = [
     (["report"], ("FOLDER",)),
     (["list", "scan"], ("unknown list 'scan'", "scans")),
     # Values that an option cannot have.
-    (["search", "--limit", "all"], ("--limit is 'all'", "valid integer")),
+    (["search", "--limit", "all"], ("--limit", "'all'", "valid int")),
     (["search", "--limit", "0"], ("limit", "greater than or equal to 1")),
-    (["search", "--batch_size", "big"], ("--batch-size is 'big'", "valid integer")),
+    (["search", "--batch_size", "big"], ("--batch-size", "'big'", "valid int")),
     (["search", "--format", "xml"], ("--format", "'xml'", "json")),
     (["search", "--device", "gpu"], ("device 'gpu'", "did you mean cuda")),
     (["search", "--device", "cuda0"], ("device 'cuda0'", "did you mean cuda")),

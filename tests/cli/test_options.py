@@ -181,7 +181,7 @@ def _settings_read(words: list[str]) -> SearchSettings:
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("LOCSCOPE_LIMIT", "many", "--limit is 'many': it should be a valid integer (set by"),
+        ("LOCSCOPE_LIMIT", "many", "'many'"),
         ("LOCSCOPE_DEVICE", "gpu", "unknown device 'gpu': did you mean cuda? (set by"),
         ("LOCSCOPE_STRATEGY", "rcae", "unknown strategy 'rcae'"),
     ],
