@@ -20,13 +20,8 @@ from locscope.report.draw.gallery import Drawn, drawn_heatmaps
 from locscope.report.output.page import render, specifications
 from locscope.runs.private import without_home
 
-SHOWN = {
-    "reliability": "reliability",
-    "generalization": "generalization",
-    "locality": "locality",
-    "perplexity ratio": "perplexity_ratio",
-}
-"""Measures with the recipe to use, on the edits that will be made: title and name."""
+SHOWN = ("reliability", "generalization", "locality", "perplexity_ratio")
+"""Measures with the recipe to use, on the edits that will be made."""
 
 
 def render_comparison(runs: tuple[ReportInputs, ...], folders: Sequence[Path] = ()) -> str:
@@ -71,7 +66,12 @@ def runs_table(runs: tuple[ReportInputs, ...], labels: Sequence[str]) -> Table:
         "relative depth",
     )
     columns = (*columns, "score is", "lr on T", "score on T", "95 % of the score on T")
-    columns = (*columns, "lr to use", "score with it", *(f"{name} with it" for name in SHOWN))
+    columns = (
+        *columns,
+        "lr to use",
+        "score with it",
+        *(f"{words.title_of(name)} with it" for name in SHOWN),
+    )
     columns = (*columns, "verdict")
     rows = tuple(
         (TableCell(label), *_run_row(inputs)) for label, inputs in zip(labels, runs, strict=True)
@@ -83,7 +83,7 @@ def _run_row(inputs: ReportInputs) -> tuple[TableCell, ...]:
     run, best, verdict = inputs.run, inputs.best, verdict_of(inputs)
     made = inputs.recommendation.deployment if inputs.recommendation else None
     last = made or best
-    lr = last.recipe.lr if last else nan
+    lr, lr_on_t = (one.recipe.lr if one else nan for one in (last, best))
     bounds = words.interval(best.low, best.high) if best else ""
     measures = {measure.name: measure.value for measure in last.measures} if last else {}
     spans = depth_spans([("", inputs)])
@@ -97,11 +97,11 @@ def _run_row(inputs: ReportInputs) -> tuple[TableCell, ...]:
         TableCell(str(best.location) if best else words.NOT_MEASURED),
         TableCell(words.NOT_MEASURED if isnan(depth) else f"{depth:.2f}", depth),
         TableCell(inputs.recommendation.score_name if inputs.recommendation else ""),
-        TableCell(words.rate(best.recipe.lr if best else nan), best.recipe.lr if best else nan),
+        TableCell(words.rate(lr_on_t), lr_on_t),
         figure_cell(best.score if best else nan),
         TableCell(bounds),
         TableCell(words.rate(lr), lr),
         figure_cell(made.score if made else nan),
-        *(figure_cell(measures.get(name, nan)) for name in SHOWN.values()),
+        *(figure_cell(measures.get(name, nan)) for name in SHOWN),
         TableCell(verdict.badge or words.NOT_MEASURED, alarm=verdict.kind in ("none", "missed")),
     )

@@ -148,7 +148,7 @@ def _beside(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
         return ()
     best = leading(at_rung(seen, FULL), space.objective)[0]
     there = {candidate.location: candidate for candidate in space.candidates}
-    here = best.location
+    here, in_full = best.location, _in_full(seen)
     near = [location for location in (here.moved(-1), here.moved(1), here.wider) if location]
     step = best.record.trial.recipe.lr / there[best.location].lr
     return tuple(
@@ -158,7 +158,7 @@ def _beside(space: Space, seen: Seen) -> tuple[TrialRequest, ...]:
             space.full,
         )
         for location in near
-        if location in there and location not in _in_full(seen)
+        if location in there and location not in in_full
     )
 
 
